@@ -1,0 +1,264 @@
+/* Opens the listeners of a map in its source namespace. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "nsfwd.h"
+
+#define BACKLOG 4096
+
+static bool
+is_unix(const struct side *side)
+{
+	return side->kind == SIDE_PATH || side->kind == SIDE_ABSTRACT;
+}
+
+/* What one helper opens: all the listeners of a map. */
+struct opening {
+	const struct side *side;
+	struct listener *listener;
+	size_t listeners;
+	struct sockaddr_storage addr; /* the one that failed */
+};
+
+/* 1 if the path was a socket that nobody listens on, and is gone now. */
+static int
+remove_stale(const struct sockaddr_storage *addr, socklen_t length)
+{
+	const void *p = addr;
+	const struct sockaddr_un *un = p;
+	struct stat st;
+	int fd, result;
+
+	if (lstat(un->sun_path, &st) == -1 || !S_ISSOCK(st.st_mode))
+		return 0;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return 0;
+	result = connect(fd, p, length);
+	close(fd);
+	if (result == 0 || errno != ECONNREFUSED)
+		return 0;
+	return unlink(un->sun_path) == 0;
+}
+
+static int
+bind_address(int fd, const struct sockaddr_storage *addr, socklen_t length)
+{
+	const void *p = addr;
+	const struct sockaddr_un *un = p;
+
+	if (bind(fd, p, length) == 0)
+		return 0;
+	if (errno != EADDRINUSE || addr->ss_family != AF_UNIX ||
+	    un->sun_path[0] == '\0')
+		return -1;
+	if (remove_stale(addr, length))
+		return bind(fd, p, length);
+	errno = EADDRINUSE;
+	return -1;
+}
+
+/* Bound and not listening yet: nobody can connect to what may yet fail. */
+static int
+open_socket(struct opening *o, unsigned index, int family)
+{
+	const int on = 1, v6only = o->side->kind != SIDE_ANY;
+	socklen_t length;
+	int fd, saved;
+
+	length = dial_address(&o->addr, o->side, index, family);
+	if (length == 0)
+		return -1;
+	fd = socket(o->addr.ss_family,
+	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return -1;
+	relay_prepare(fd);
+	if (o->addr.ss_family != AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (o->addr.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only,
+		    sizeof(v6only));
+	if (bind_address(fd, &o->addr, length) == 0)
+		return fd;
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+static int
+add_listener(struct opening *o, unsigned index, int family)
+{
+	int fd = open_socket(o, index, family);
+
+	if (fd == -1)
+		return -1;
+	o->listener[o->listeners++] = (struct listener){fd, (uint16_t)index};
+	return 0;
+}
+
+/* IPv6 may be switched off: then ::1 is left out, and ":PORT" is IPv4 only. */
+static int
+open_port(struct opening *o, unsigned index)
+{
+	switch (o->side->kind) {
+	case SIDE_LOOPBACK:
+		if (add_listener(o, index, AF_INET) == -1)
+			return -1;
+		if (add_listener(o, index, AF_INET6) == 0)
+			return 0;
+		return errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL ? 0 : -1;
+	case SIDE_ANY:
+		if (add_listener(o, index, AF_INET6) == 0)
+			return 0;
+		if (errno != EAFNOSUPPORT)
+			return -1;
+		return add_listener(o, index, AF_INET);
+	default:
+		return add_listener(o, index, AF_UNSPEC);
+	}
+}
+
+/* In the helper: allocates nothing, touches only the opening. */
+static int
+open_ports(void *arg)
+{
+	struct opening *o = arg;
+
+	for (unsigned i = 0; i <= (unsigned)(o->side->hi - o->side->lo); i++)
+		if (open_port(o, i) == -1)
+			return -1;
+	return 0;
+}
+
+static const char *
+bind_hint(const struct side *side, int err)
+{
+	switch (err) {
+	case EADDRINUSE:
+		return is_unix(side)
+		    ? "somebody listens there"
+		    : "the port is taken (ss -ltnp there shows by whom)";
+	case EACCES:
+	case EPERM:
+		return is_unix(side)
+		    ? "no permission to make it"
+		    : "a low port takes CAP_NET_BIND_SERVICE, or there: sysctl "
+		      "net.ipv4.ip_unprivileged_port_start";
+	case EADDRNOTAVAIL:
+		return "no such address there (ip addr shows them)";
+	case ENODEV:
+		return "no such interface there (ip link shows them)";
+	case EMFILE:
+	case ENFILE:
+		return "too many open files (ulimit -n)";
+	case ENOENT:
+	case ENOTDIR:
+		return "no such directory";
+	default:
+		return NULL;
+	}
+}
+
+/* A loopback address is missing because `ip netns add` leaves lo down. */
+static void
+explain_loopback(const struct map *map, const char *where)
+{
+	char name[300];
+
+	ns_print(&map->from, name, sizeof(name));
+	if (map->from.kind == NS_NAME)
+		log_error("'%s': cannot listen on %s: lo is down (ip -n %s "
+			  "link set lo up)",
+		    map->word, where, name);
+	else
+		log_error("'%s': cannot listen on %s: lo is down in '%s' (ip "
+			  "link set lo up there)",
+		    map->word, where, name);
+}
+
+static bool
+is_loopback(const struct side *side)
+{
+	if (side->kind == SIDE_INET)
+		return side->addr.s6_addr[0] == 127;
+	return side->kind == SIDE_LOOPBACK ||
+	    (side->kind == SIDE_INET6 && IN6_IS_ADDR_LOOPBACK(&side->addr));
+}
+
+static void
+explain(const struct opening *o, const struct map *map, int err)
+{
+	const void *addr = &o->addr;
+	const char *hint = bind_hint(o->side, err), *where;
+	char text[LOG_ADDR];
+
+	where = is_unix(o->side) ? o->side->text : log_addr(addr, text);
+	if (err == ENODEV && o->side->zone)
+		where = o->side->zone;
+	if (err == EADDRNOTAVAIL && is_loopback(o->side))
+		explain_loopback(map, where);
+	else
+		log_error("'%s': cannot listen on %s: %s%s%s", map->word, where,
+		    hint ? hint : strerror(err), hint ? ": " : "",
+		    hint ? log_errno(err) : "");
+}
+
+int
+listen_open(struct listeners *set, const struct map *map, int *entered)
+{
+	struct opening o = {.side = &map->listen};
+	size_t ports = (size_t)(map->listen.hi - map->listen.lo) + 1;
+	int result, saved;
+
+	*entered = 1;
+	*set = (struct listeners){0};
+	o.listener = calloc(2 * ports, sizeof(*o.listener));
+	if (!o.listener) {
+		log_error("%s", strerror(errno));
+		return -1;
+	}
+	result = ns_call(&map->from, open_ports, &o, entered);
+	saved = errno;
+	set->listener = o.listener;
+	set->count = o.listeners;
+	if (result == -1 && *entered)
+		explain(&o, map, saved);
+	errno = saved;
+	return result;
+}
+
+/* Two maps on one port are both bound; the second one that listens fails. */
+int
+listen_begin(const struct listeners *set, const struct map *map)
+{
+	struct opening o = {.side = &map->listen};
+	socklen_t length = sizeof(o.addr);
+	void *addr = &o.addr;
+
+	for (size_t i = 0; i < set->count; i++) {
+		if (listen(set->listener[i].fd, BACKLOG) == 0)
+			continue;
+		getsockname(set->listener[i].fd, addr, &length);
+		explain(&o, map, errno);
+		return -1;
+	}
+	return 0;
+}
+
+void
+listen_close(struct listeners *set, const struct map *map)
+{
+	if (map->listen.kind == SIDE_PATH && set->count)
+		unlink(map->listen.text);
+	for (size_t i = 0; i < set->count; i++)
+		close(set->listener[i].fd);
+	free(set->listener);
+	*set = (struct listeners){0};
+}

@@ -1,0 +1,232 @@
+/* One event, one line, one write. */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "nsfwd.h"
+
+#define LINE_SIZE 1024
+
+static enum log_level level = LOG_NORMAL;
+
+void
+log_level(enum log_level wanted)
+{
+	level = wanted;
+}
+
+deadline
+now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (deadline)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/*
+ * Copies text behind the prefix; a byte that a terminal would act on becomes
+ * "\xNN", so that nobody can forge a line or paint the screen.
+ */
+static size_t
+escape(char *line, size_t used, const char *text)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	for (; *text && used < LINE_SIZE - 5; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c >= 0x20 && c != 0x7f) {
+			line[used++] = (char)c;
+			continue;
+		}
+		line[used++] = '\\';
+		line[used++] = 'x';
+		line[used++] = hex[c >> 4];
+		line[used++] = hex[c & 15];
+	}
+	return used;
+}
+
+__attribute__((format(printf, 1, 0))) static void
+put(const char *fmt, va_list ap, unsigned skipped)
+{
+	static const char prefix[] = "nsfwd: ";
+	char text[LINE_SIZE], line[LINE_SIZE];
+	size_t used = sizeof(prefix) - 1;
+	int saved = errno;
+
+	memcpy(line, prefix, used);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	used = escape(line, used, text);
+	if (skipped) {
+		snprintf(text, sizeof(text), " (%u left out)", skipped);
+		used = escape(line, used, text);
+	}
+	line[used++] = '\n';
+	while (write(STDERR_FILENO, line, used) == -1 && errno == EINTR)
+		;
+	errno = saved;
+}
+
+void
+log_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	put(fmt, ap, 0);
+	va_end(ap);
+}
+
+void
+log_info(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (level < LOG_NORMAL)
+		return;
+	va_start(ap, fmt);
+	put(fmt, ap, 0);
+	va_end(ap);
+}
+
+void
+log_debug(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (level < LOG_VERBOSE)
+		return;
+	va_start(ap, fmt);
+	put(fmt, ap, 0);
+	va_end(ap);
+}
+
+void
+log_limited(const char *fmt, ...)
+{
+	static deadline next;
+	static unsigned skipped;
+	deadline at = now();
+	va_list ap;
+
+	if (at < next) {
+		skipped++;
+		return;
+	}
+	next = at + 1000;
+	va_start(ap, fmt);
+	put(fmt, ap, skipped);
+	va_end(ap);
+	skipped = 0;
+}
+
+/* A table of our own: strerror(3) may allocate and open locale files. */
+const char *
+log_errno(int err)
+{
+#define NAME(e)       \
+	{             \
+		e, #e \
+	}
+	static const struct {
+		int err;
+		const char *name;
+	} names[] = {
+	    NAME(EACCES),
+	    NAME(EADDRINUSE),
+	    NAME(EADDRNOTAVAIL),
+	    NAME(EAFNOSUPPORT),
+	    NAME(EAGAIN),
+	    NAME(EBADF),
+	    NAME(ECONNABORTED),
+	    NAME(ECONNREFUSED),
+	    NAME(ECONNRESET),
+	    NAME(EHOSTDOWN),
+	    NAME(EHOSTUNREACH),
+	    NAME(EINTR),
+	    NAME(EINVAL),
+	    NAME(EIO),
+	    NAME(EMFILE),
+	    NAME(EMSGSIZE),
+	    NAME(ENETDOWN),
+	    NAME(ENETUNREACH),
+	    NAME(ENFILE),
+	    NAME(ENOBUFS),
+	    NAME(ENODEV),
+	    NAME(ENOENT),
+	    NAME(ENOMEM),
+	    NAME(ENOPROTOOPT),
+	    NAME(ENOSPC),
+	    NAME(ENOTCONN),
+	    NAME(ENOTSOCK),
+	    NAME(EOPNOTSUPP),
+	    NAME(EPERM),
+	    NAME(EPIPE),
+	    NAME(EPROTO),
+	    NAME(EPROTOTYPE),
+	    NAME(ESRCH),
+	    NAME(ETIMEDOUT),
+	    NAME(EAI_AGAIN),
+	    NAME(EAI_FAIL),
+	    NAME(EAI_FAMILY),
+	    NAME(EAI_MEMORY),
+	    NAME(EAI_NONAME),
+	};
+#undef NAME
+	static char other[16];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (names[i].err == err)
+			return names[i].name;
+	snprintf(other, sizeof(other), "E%d", err);
+	return other;
+}
+
+static const char *
+inet6_text(const struct sockaddr_in6 *in6, char *buf)
+{
+	char text[INET6_ADDRSTRLEN];
+	unsigned port = ntohs(in6->sin6_port);
+
+	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+		inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], text,
+		    sizeof(text));
+		snprintf(buf, LOG_ADDR, "%s:%u", text, port);
+		return buf;
+	}
+	inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
+	if (in6->sin6_scope_id)
+		snprintf(buf, LOG_ADDR, "%s%%%u/%u", text,
+		    (unsigned)in6->sin6_scope_id, port);
+	else
+		snprintf(buf, LOG_ADDR, "%s/%u", text, port);
+	return buf;
+}
+
+const char *
+log_addr(const struct sockaddr *addr, char *buf)
+{
+	const void *p = addr;
+	const struct sockaddr_in *in = p;
+	char text[INET_ADDRSTRLEN];
+
+	switch (addr->sa_family) {
+	case AF_INET6:
+		return inet6_text(p, buf);
+	case AF_INET:
+		inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
+		snprintf(buf, LOG_ADDR, "%s:%u", text, ntohs(in->sin_port));
+		return buf;
+	default:
+		snprintf(buf, LOG_ADDR, "unix");
+		return buf;
+	}
+}

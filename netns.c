@@ -1,0 +1,388 @@
+/* Names, finds, identifies and enters network namespaces. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+#include <linux/nsfs.h>
+
+#include "netns.h"
+
+#define HELPER_STACK 32768
+#define RETRIES      20
+#define RETRY_MS     50
+
+static bool
+is(const char *word, size_t length, const char *text)
+{
+	return length == strlen(text) && memcmp(word, text, length) == 0;
+}
+
+/* A number after a prefix such as "pid:"; -1 when it is none. */
+static int
+number(const char *word, size_t length)
+{
+	int value = 0;
+
+	if (length == 0 || length > 9)
+		return -1;
+	for (size_t i = 0; i < length; i++) {
+		if (word[i] < '0' || word[i] > '9')
+			return -1;
+		value = value * 10 + (word[i] - '0');
+	}
+	return value;
+}
+
+static const char *
+set_number(struct ns *ns, enum ns_kind kind, const char *word, size_t length)
+{
+	*ns = (struct ns){.kind = kind, .number = number(word, length)};
+	if (kind == NS_PID && ns->number < 1)
+		return "no process number (pid:4242)";
+	if (kind == NS_FD && ns->number < 0)
+		return "no descriptor number (fd:3)";
+	return NULL;
+}
+
+const char *
+ns_parse(struct ns *ns, const char *word, size_t length)
+{
+	enum ns_kind kind = NS_NAME;
+
+	*ns = (struct ns){.kind = NS_SELF};
+	if (length == 0)
+		return "a namespace is missing";
+	if (is(word, length, "self"))
+		return NULL;
+	if (is(word, length, "init")) {
+		ns->kind = NS_INIT;
+		return NULL;
+	}
+	if (length >= 4 && memcmp(word, "pid:", 4) == 0)
+		return set_number(ns, NS_PID, word + 4, length - 4);
+	if (length >= 3 && memcmp(word, "fd:", 3) == 0)
+		return set_number(ns, NS_FD, word + 3, length - 3);
+	if (memchr(word, '/', length))
+		kind = NS_PATH;
+	else if (is(word, length, ".") || is(word, length, ".."))
+		return "no name of a namespace";
+	else if (length > 255)
+		return "longer than the 255 bytes of a name";
+	if (length > 4095)
+		return "longer than the 4095 bytes of a path";
+	ns->kind = kind;
+	ns->text = strndup(word, length);
+	return ns->text ? NULL : "out of memory";
+}
+
+void
+ns_free(struct ns *ns)
+{
+	free(ns->text);
+	ns->text = NULL;
+}
+
+int
+ns_copy(struct ns *to, const struct ns *from)
+{
+	*to = *from;
+	if (!from->text)
+		return 0;
+	to->text = strdup(from->text);
+	return to->text ? 0 : -1;
+}
+
+bool
+ns_same(const struct ns *a, const struct ns *b)
+{
+	if (a->kind != b->kind || a->number != b->number)
+		return false;
+	return !a->text || strcmp(a->text, b->text) == 0;
+}
+
+int
+ns_print(const struct ns *ns, char *buf, size_t size)
+{
+	switch (ns->kind) {
+	case NS_SELF:
+		return snprintf(buf, size, "self");
+	case NS_INIT:
+		return snprintf(buf, size, "init");
+	case NS_PID:
+		return snprintf(buf, size, "pid:%d", ns->number);
+	case NS_FD:
+		return snprintf(buf, size, "fd:%d", ns->number);
+	case NS_NAME:
+	case NS_PATH:
+		break;
+	}
+	return snprintf(buf, size, "%s", ns->text);
+}
+
+/*
+ * O_NONBLOCK: a FIFO in the place of a namespace must not hang us. A regular
+ * file is what `ip netns add` shows for a moment before it mounts on it.
+ */
+static int
+open_nsfs(const char *path, bool *unfinished)
+{
+	struct statfs fs;
+	struct stat st;
+	int fd;
+
+	*unfinished = false;
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd == -1)
+		return -1;
+	if (fstatfs(fd, &fs) == 0 && fs.f_type == NSFS_MAGIC &&
+	    ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET)
+		return fd;
+	*unfinished = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+	close(fd);
+	errno = EINVAL;
+	return -1;
+}
+
+static int
+open_patiently(const char *path)
+{
+	const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
+	bool unfinished;
+	int fd;
+
+	for (int i = 0;; i++) {
+		fd = open_nsfs(path, &unfinished);
+		if (fd != -1 || !unfinished || i == RETRIES)
+			return fd;
+		nanosleep(&pause, NULL);
+	}
+}
+
+static int
+open_name(const char *name)
+{
+	static const char *const dirs[] = {"/run/netns", "/var/run/netns"};
+	char path[sizeof("/var/run/netns/") + 255];
+	int fd = -1;
+
+	for (int i = 0; i < 2 && fd == -1; i++) {
+		snprintf(path, sizeof(path), "%s/%s", dirs[i], name);
+		fd = open_patiently(path);
+		if (fd == -1 && errno != ENOENT)
+			break;
+	}
+	return fd;
+}
+
+/*
+ * A process that ends between the two looks may have left its number to
+ * another: only if the pidfd is still alive was the file opened its own.
+ */
+static int
+open_pid(pid_t pid)
+{
+	char path[32];
+	int pidfd, fd, saved;
+
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd == -1)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	saved = errno == ENOENT ? ESRCH : errno;
+	if (fd != -1 && syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) &&
+	    errno == ESRCH) {
+		saved = ESRCH;
+		close(fd);
+		fd = -1;
+	}
+	close(pidfd);
+	errno = saved;
+	return fd;
+}
+
+int
+ns_open(const struct ns *ns)
+{
+	char path[32];
+
+	switch (ns->kind) {
+	case NS_NAME:
+		return open_name(ns->text);
+	case NS_PATH:
+		return open_patiently(ns->text);
+	case NS_PID:
+		return open_pid(ns->number);
+	case NS_FD:
+		if (fcntl(ns->number, F_GETFD) == -1)
+			return -1;
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", ns->number);
+		return open_patiently(path);
+	case NS_INIT:
+		return open_patiently("/proc/1/ns/net");
+	case NS_SELF:
+		break;
+	}
+	return open_patiently("/proc/self/ns/net");
+}
+
+/*
+ * Whoever may enter at once stays in the user namespace it is in: root keeps
+ * its hold on its own. Only where that is refused is the owner joined first.
+ * CLONE_NEWUSER without CLONE_FS and without threads, see setns(2).
+ */
+static int
+join(int fd)
+{
+	int owner, result;
+
+	if (setns(fd, CLONE_NEWNET) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -1;
+	owner = ioctl(fd, NS_GET_USERNS);
+	if (owner == -1) {
+		errno = EPERM;
+		return -1;
+	}
+	result = setns(owner, CLONE_NEWUSER);
+	close(owner);
+	if (result == -1) {
+		errno = EPERM;
+		return -1;
+	}
+	return setns(fd, CLONE_NEWNET);
+}
+
+int
+ns_enter(const struct ns *ns)
+{
+	int fd, result, saved;
+
+	if (ns->kind == NS_SELF)
+		return 0;
+	fd = ns_open(ns);
+	if (fd == -1)
+		return -1;
+	result = join(fd);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return result;
+}
+
+struct errand {
+	int fd;
+	int (*fn)(void *);
+	void *arg;
+	int entered, result;
+};
+
+/* Memory is shared: the errand is filled in, and errno is the caller's. */
+static int
+help(void *arg)
+{
+	struct errand *errand = arg;
+
+	if (errand->fd != -1 && join(errand->fd) == -1)
+		return 0;
+	errand->entered = 1;
+	errand->result = errand->fn(errand->arg);
+	return 0;
+}
+
+/* CLONE_VFORK: the caller sleeps, so that its stack may hold the helper's. */
+static int
+run_helper(struct errand *errand)
+{
+	_Alignas(64) char stack[HELPER_STACK];
+	pid_t pid;
+	int saved;
+
+	pid = clone(help, stack + sizeof(stack),
+	    CLONE_VM | CLONE_VFORK | CLONE_FILES, errand);
+	if (pid == -1)
+		return -1;
+	saved = errno;
+	while (waitpid(pid, NULL, __WCLONE) == -1 && errno == EINTR)
+		;
+	errno = saved;
+	return errand->result;
+}
+
+int
+ns_call(const struct ns *ns, int (*fn)(void *), void *arg, int *entered)
+{
+	struct errand errand = {.fd = -1, .fn = fn, .arg = arg, .result = -1};
+	int result, saved;
+
+	if (entered)
+		*entered = 0;
+	if (ns->kind != NS_SELF) {
+		errand.fd = ns_open(ns);
+		if (errand.fd == -1)
+			return -1;
+	}
+	result = run_helper(&errand);
+	saved = errno;
+	if (errand.fd != -1)
+		close(errand.fd);
+	if (entered)
+		*entered = errand.entered;
+	errno = saved;
+	return result;
+}
+
+static const char *
+hint_missing(enum ns_kind kind)
+{
+	switch (kind) {
+	case NS_NAME:
+		return "ip netns list shows them";
+	case NS_PID:
+		return "no such process";
+	case NS_FD:
+		return "the descriptor is not open";
+	default:
+		return "no such file";
+	}
+}
+
+const char *
+ns_hint(const struct ns *ns, int err)
+{
+	switch (err) {
+	case ENOENT:
+	case ESRCH:
+	case EBADF:
+	case ENOTDIR:
+		return hint_missing(ns->kind);
+	case EINVAL:
+	case EISDIR:
+	case ENXIO:
+	case ELOOP:
+		return "that is not a network namespace";
+	case EPERM:
+		return "entering it takes CAP_SYS_ADMIN: be root, or the owner "
+		       "of its user namespace";
+	case EACCES:
+		return "looking at it takes the rights of its owner, or "
+		       "CAP_SYS_PTRACE";
+	default:
+		return NULL;
+	}
+}

@@ -1,0 +1,77 @@
+/* Names, finds, identifies and enters network namespaces. */
+
+#ifndef NETNS_H
+#define NETNS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum ns_kind {
+	NS_SELF, /* where the process was started */
+	NS_INIT, /* that of process 1 */
+	NS_NAME, /* /run/netns/TEXT, then /var/run/netns/TEXT */
+	NS_PATH, /* any file of type nsfs */
+	NS_PID,  /* that of process NUMBER */
+	NS_FD    /* the open descriptor NUMBER */
+};
+
+/* A namespace as the user named it. Nothing is looked up until it is used. */
+struct ns {
+	enum ns_kind kind;
+	int number; /* NS_PID, NS_FD */
+	char *text; /* NS_NAME, NS_PATH: owned, else NULL */
+};
+
+/*
+ * Reads a namespace word of the given length. Returns NULL and fills *ns,
+ * which ns_free releases; or returns the reason why the word is wrong, a
+ * string constant, and leaves nothing to release.
+ */
+const char *ns_parse(struct ns *, const char *word, size_t length);
+void ns_free(struct ns *);
+
+/* Copies *from into *to, which ns_free releases. -1 with ENOMEM. */
+int ns_copy(struct ns *to, const struct ns *from);
+
+/* True if both name the same namespace in the same words. */
+bool ns_same(const struct ns *, const struct ns *);
+
+/*
+ * Writes the word for *ns ("self" included) into buf as snprintf(3) does and
+ * returns the length it needs.
+ */
+int ns_print(const struct ns *, char *buf, size_t size);
+
+/*
+ * Opens the namespace: a descriptor that the caller closes, or -1 with errno:
+ * ENOENT there is none, EINVAL the file is not a network namespace, ESRCH the
+ * process is gone, EACCES and EPERM as open(2). A file that `ip netns add` has
+ * not finished yet is tried again for up to a second.
+ */
+int ns_open(const struct ns *);
+
+/*
+ * Moves the calling process into the namespace for good: setns(2), into the
+ * user namespace that owns it first where that is what it takes. 0, or -1
+ * with errno of ns_open() or setns(2). NS_SELF is where one is: no call.
+ * The process must have one thread.
+ */
+int ns_enter(const struct ns *);
+
+/*
+ * Runs fn(arg) in the namespace and returns what it returned, errno included.
+ * fn runs in a short-lived process that shares memory and descriptors with
+ * the caller, which waits: a socket it opens is the caller's. It must not
+ * allocate and gets 32 KiB of stack. -1 with errno of ns_enter() or clone(2)
+ * and *entered (may be NULL) 0 if it never ran.
+ */
+int ns_call(const struct ns *, int (*fn)(void *), void *arg, int *entered);
+
+/*
+ * What to tell the user when ns_open(), ns_enter() or ns_call() failed with
+ * err: a clause for the end of an error message, a string constant.
+ */
+const char *ns_hint(const struct ns *, int err);
+
+#endif

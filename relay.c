@@ -1,0 +1,378 @@
+/* Moves the bytes of a connection between two sockets, correctly. */
+
+/*
+ * Theory of operation
+ *
+ * A relay is two halves, one for each direction. Both sockets are registered
+ * once and edge-triggered; what an event says is kept in two booleans of each
+ * half, "readable" until a read says EAGAIN and "writable" until a write does.
+ * After a wake-up both halves are pumped in turn until neither moves, so that
+ * no edge is ever waited for that has already passed: a short read is no end,
+ * the FIN may lie behind it.
+ *
+ * A half reads only when it holds nothing. Then EAGAIN can only mean that the
+ * socket is empty, never that the pipe is full (a pipe is full by its slots:
+ * sixteen segments of one byte fill 64 KiB).
+ *
+ * It begins by copying, which is cheapest for small messages. A read that
+ * fills a threshold makes it splice from then on, through a pipe made at that
+ * moment. When splice finds nothing a recv(2) follows, because splice stops
+ * for ever in front of an urgent byte.
+ *
+ * End of stream is a read that returns 0 on a socket that is not broken, and
+ * is passed on by shutdown(2) once nothing is held. An error is passed on as a
+ * reset. Both sockets are armed for that all the time by SO_LINGER {1, 0}:
+ * however this process ends, by its own decision, by a signal or by the lack
+ * of memory, both peers see a reset. Only when both halves have passed on
+ * their end of stream are the sockets disarmed. A socket is "broken" once it
+ * reported EPOLLERR or refused a write, since its pending error may be spent
+ * then and the next read would pass for a clean end.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "nsfwd.h"
+
+#define COPY_SIZE   65536
+#define SPLICE_FROM 32768   /* a read of this many bytes makes it splice */
+#define SPLICE_SIZE 1048576 /* at most in one call */
+#define PIPE_SIZE   1048576
+#define PIPE_LEAST  65536 /* below this copying is cheaper */
+
+struct half {
+	int from, to;
+	int pipe[2]; /* -1 until splice pays */
+	bool tried;  /* to make the pipe */
+	bool readable, writable, eof, done;
+	unsigned char *copy; /* COPY_SIZE bytes of its own */
+	size_t head, held;   /* in copy: what was read and not yet sent */
+	size_t queued;       /* in the pipe */
+	uint64_t *count;     /* bytes delivered */
+};
+
+enum {
+	CLIENT,
+	SERVER
+};
+
+/* half[CLIENT] reads from the client, half[SERVER] from the server. */
+struct pair {
+	struct half half[2];
+	bool broken[2];
+	int error; /* the first one, or 0 */
+	int blame; /* CLIENT or SERVER: whose error it was */
+};
+
+static unsigned char copies[2][COPY_SIZE];
+
+static void
+set_linger(int fd, int on)
+{
+	const struct linger linger = {.l_onoff = on, .l_linger = 0};
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+void
+relay_prepare(int fd)
+{
+	const int on = 1;
+
+	/* A UNIX socket knows some of these only, and is none the worse. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+	set_linger(fd, 1);
+}
+
+static void
+close_pipe(struct half *h)
+{
+	close(h->pipe[0]);
+	close(h->pipe[1]);
+	h->pipe[0] = h->pipe[1] = -1;
+}
+
+/* Failure only means to go on copying: so a full descriptor table is no error. */
+static void
+open_pipe(struct half *h)
+{
+	int size;
+
+	if (h->tried)
+		return;
+	h->tried = true;
+	if (pipe2(h->pipe, O_NONBLOCK | O_CLOEXEC) == -1) {
+		h->pipe[0] = h->pipe[1] = -1;
+		return;
+	}
+	size = fcntl(h->pipe[1], F_SETPIPE_SZ, PIPE_SIZE);
+	if (size == -1)
+		size = fcntl(h->pipe[1], F_GETPIPE_SZ);
+	if (size < PIPE_LEAST)
+		close_pipe(h);
+}
+
+static bool
+holds(const struct half *h)
+{
+	return h->held || h->queued;
+}
+
+static ssize_t
+splice_in(struct half *h)
+{
+	ssize_t n;
+
+	do
+		n = splice(h->from, NULL, h->pipe[1], NULL, SPLICE_SIZE,
+		    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	while (n == -1 && errno == EINTR);
+	if (n > 0)
+		h->queued = (size_t)n;
+	else if (n == -1 && errno == EINVAL)
+		close_pipe(h); /* no socket to splice from */
+	return n;
+}
+
+static ssize_t
+copy_in(struct half *h)
+{
+	ssize_t n;
+
+	do
+		n = recv(h->from, h->copy, COPY_SIZE, 0);
+	while (n == -1 && errno == EINTR);
+	if (n > 0) {
+		h->head = 0;
+		h->held = (size_t)n;
+	}
+	return n;
+}
+
+/* 1: read something or the end; 0: nothing there; -1: error, in errno. */
+static int
+fill(struct half *h, bool broken)
+{
+	ssize_t n = -1;
+
+	errno = EAGAIN;
+	if (h->pipe[0] != -1)
+		n = splice_in(h);
+	if (n == -1 && (errno == EAGAIN || errno == EINVAL))
+		n = copy_in(h);
+	if (n == -1) {
+		if (errno != EAGAIN)
+			return -1;
+		h->readable = false;
+		return 0;
+	}
+	if (n == 0 && broken) {
+		errno = ECONNRESET;
+		return -1;
+	}
+	if (n == 0)
+		h->eof = true;
+	else if (n >= SPLICE_FROM)
+		open_pipe(h);
+	return 1;
+}
+
+/* 1: delivered something; 0: no room; -1: error, in errno. */
+static int
+flush(struct half *h)
+{
+	ssize_t n;
+
+	do {
+		if (h->held)
+			n = send(h->to, h->copy + h->head, h->held,
+			    MSG_NOSIGNAL);
+		else
+			n = splice(h->pipe[0], NULL, h->to, NULL, h->queued,
+			    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	} while (n == -1 && errno == EINTR);
+	if (n == -1) {
+		if (errno != EAGAIN)
+			return -1;
+		h->writable = false;
+		return 0;
+	}
+	if (h->held) {
+		h->head += (size_t)n;
+		h->held -= (size_t)n;
+	} else {
+		h->queued -= (size_t)n;
+	}
+	*h->count += (uint64_t)n;
+	return 1;
+}
+
+static void
+fail(struct pair *pair, int side)
+{
+	pair->broken[side] = true;
+	if (pair->error)
+		return;
+	pair->error = errno;
+	pair->blame = side;
+}
+
+/* Does what half[side] can do now; true if anything moved. */
+static bool
+pump(struct pair *pair, int side)
+{
+	struct half *h = &pair->half[side];
+	int did = 0;
+
+	if (h->done)
+		return false;
+	if (!holds(h) && !h->eof && h->readable)
+		did = fill(h, pair->broken[side]);
+	if (did == -1) {
+		h->done = true;
+		fail(pair, side);
+		return false;
+	}
+	if (holds(h) && h->writable)
+		did = flush(h);
+	else if (h->eof && !holds(h)) {
+		h->done = true;
+		did = shutdown(h->to, SHUT_WR);
+	}
+	if (did == -1) {
+		h->done = true;
+		fail(pair, !side);
+	}
+	return did == 1;
+}
+
+static void
+note(struct pair *pair, const struct epoll_event *ev)
+{
+	int side = (int)ev->data.u32;
+
+	if (ev->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		pair->half[side].readable = true;
+	if (ev->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+		pair->half[!side].writable = true;
+	if (ev->events & EPOLLERR)
+		pair->broken[side] = true;
+}
+
+/*
+ * One wake-up: 0 to go on, 1 when both directions have ended, -1 on error.
+ * A half that failed does not stop the other, which still drains what its
+ * side sent before the error.
+ */
+static int
+turn(struct pair *pair)
+{
+	bool up, down;
+
+	do {
+		up = pump(pair, CLIENT);
+		down = pump(pair, SERVER);
+	} while (up || down);
+	for (int side = CLIENT; side <= SERVER && !pair->error; side++)
+		if (pair->broken[side]) {
+			errno = ECONNRESET;
+			fail(pair, side);
+		}
+	if (pair->error)
+		return -1;
+	return pair->half[CLIENT].done && pair->half[SERVER].done;
+}
+
+static int
+watch(int epoll, int fd, int side)
+{
+	struct epoll_event ev = {
+	    .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+	    .data.u32 = (uint32_t)side,
+	};
+
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev);
+}
+
+/* How long nothing may move, for epoll_wait(2). */
+static int
+patience(const struct pair *pair, const struct times *times)
+{
+	deadline span = times->idle;
+
+	if (pair->half[CLIENT].done || pair->half[SERVER].done)
+		if (times->half_close && (!span || times->half_close < span))
+			span = times->half_close;
+	if (!span)
+		return -1;
+	return span > INT_MAX ? INT_MAX : (int)span;
+}
+
+static int
+wait_events(int epoll, struct pair *pair, const struct times *times)
+{
+	struct epoll_event ev[2];
+	int n;
+
+	do
+		n = epoll_wait(epoll, ev, 2, patience(pair, times));
+	while (n == -1 && errno == EINTR);
+	for (int i = 0; i < n; i++)
+		note(pair, &ev[i]);
+	return n;
+}
+
+static int
+conclude(struct tally *tally, enum end end, int error)
+{
+	tally->phase = PHASE_DONE;
+	tally->end = (int32_t)end;
+	tally->error = error;
+	return end == END_CLOSED ? 0 : -1;
+}
+
+int
+relay(int client, int server, const struct times *times, struct tally *tally)
+{
+	struct pair pair = {.half = {
+				{.from = client,
+				    .to = server,
+				    .pipe = {-1, -1},
+				    .copy = copies[CLIENT],
+				    .count = &tally->up},
+				{.from = server,
+				    .to = client,
+				    .pipe = {-1, -1},
+				    .copy = copies[SERVER],
+				    .count = &tally->down},
+			    }};
+	int epoll, ended;
+
+	tally->phase = PHASE_RELAY;
+	relay_prepare(server); /* the client has it from the listener */
+	epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (epoll == -1 || watch(epoll, client, CLIENT) == -1 ||
+	    watch(epoll, server, SERVER) == -1)
+		return conclude(tally, END_LOCAL, errno);
+	do {
+		int n = wait_events(epoll, &pair, times);
+
+		if (n == -1)
+			return conclude(tally, END_LOCAL, errno);
+		if (n == 0)
+			return conclude(tally, END_IDLE, ETIMEDOUT);
+		ended = turn(&pair);
+	} while (ended == 0);
+	if (ended == -1)
+		return conclude(tally,
+		    pair.blame == CLIENT ? END_CLIENT : END_TARGET, pair.error);
+	set_linger(client, 0);
+	set_linger(server, 0);
+	return conclude(tally, END_CLOSED, 0);
+}

@@ -1,0 +1,443 @@
+/* The server: listeners and mappers, their birth, replacement and end. */
+
+/*
+ * Theory of operation
+ *
+ * Everything is checked before anything is bound, everything is bound before
+ * anything listens, and everything listens before the first mapper is born.
+ * Each listener is opened by a helper in its source namespace and stays the
+ * server's: a mapper inherits it by fork and enters its destination namespace
+ * for good, while the server never moves.
+ *
+ * A mapper never changes. One that died is replaced by a new one on the same
+ * listeners, so that no client is refused; clients wait in the backlog. The
+ * channel between the two says "it stands" once, upwards, then carries orders
+ * downwards; its end tells a mapper that the server is gone.
+ */
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "nsfwd.h"
+
+#define BIRTH_MS   5000 /* for a mapper to reach its destination */
+#define RESPAWN_MS 1000 /* between two births of one mapper */
+#define KILL_MS    1000 /* for a mapper to reset its connections */
+
+struct mapper {
+	const struct map *map;
+	struct listeners set;
+	pid_t pid;   /* 0: there is none */
+	int channel; /* -1: there is none */
+	deadline born;
+};
+
+static struct server {
+	const struct conf *conf;
+	struct mapper *mapper;
+	size_t mappers;
+	struct total *total; /* total[i] is shared with mapper[i] */
+	int signals;
+	deadline until; /* of the drain; 0: it has not begun */
+	bool killing;
+} server;
+
+/* The exit status that goes with it: a missing namespace is a wrong word. */
+static int
+explain_ns(const struct map *map, const struct ns *ns, int err)
+{
+	const char *hint = ns_hint(ns, err);
+	bool missing =
+	    err == ENOENT || err == ESRCH || err == EBADF || err == ENOTDIR;
+	bool wrong = missing || err == EINVAL || err == EISDIR ||
+	    err == ENXIO || err == ELOOP;
+	char name[300];
+
+	ns_print(ns, name, sizeof(name));
+	log_error("'%s': %s namespace '%s' (%s)", map->word,
+	    missing     ? "no"
+		: wrong ? "no network"
+			: "cannot enter",
+	    name, hint ? hint : strerror(err));
+	return wrong ? 2 : 1;
+}
+
+static int
+nothing(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+static int
+check_ns(const struct map *map, const struct ns *ns)
+{
+	if (ns_call(ns, nothing, NULL, NULL) == -1)
+		return explain_ns(map, ns, errno);
+	return 0;
+}
+
+static int
+check(const struct map *map)
+{
+	int status;
+
+	if (map->proto != PROTO_TCP) {
+		log_error("'%s': UDP is not built yet", map->word);
+		return 2;
+	}
+	status = check_ns(map, &map->from);
+	return status ? status : check_ns(map, &map->to);
+}
+
+static int
+open_listeners(struct mapper *mapper, const struct map *map)
+{
+	int entered;
+
+	mapper->map = map;
+	mapper->channel = -1;
+	if (listen_open(&mapper->set, map, &entered) == 0)
+		return 0;
+	return entered ? 1 : explain_ns(map, &map->from, errno);
+}
+
+/* In the newborn mapper. What else the server holds ends here. */
+static _Noreturn void
+live(const struct mapper *mapper, int channel)
+{
+	const struct post post = {
+	    .map = mapper->map,
+	    .listener = mapper->set.listener,
+	    .listeners = mapper->set.count,
+	    .channel = channel,
+	    .total = server.total,
+	    .totals = server.mappers,
+	    .own = (size_t)(mapper - server.mapper),
+	    .max_conns = server.conf->max_conns,
+	};
+	int error = 0, *keep;
+
+	if (ns_enter(&mapper->map->to) == -1)
+		error = errno;
+	keep = calloc(mapper->set.count + 1, sizeof(*keep));
+	if (!keep)
+		error = errno;
+	if (!error) {
+		for (size_t i = 0; i < mapper->set.count; i++)
+			keep[i] = mapper->set.listener[i].fd;
+		keep[mapper->set.count] = channel;
+		sandbox_close_others(keep, mapper->set.count + 1);
+		free(keep);
+	}
+	if (send(channel, &error, sizeof(error), MSG_NOSIGNAL) == -1 || error)
+		_exit(1);
+	tcp_main(&post);
+}
+
+/* Waits for the word of a newborn mapper; its errno is ours. */
+static int
+hear(const struct mapper *mapper)
+{
+	struct pollfd watched = {.fd = mapper->channel, .events = POLLIN};
+	int error = ETIMEDOUT, n;
+
+	do
+		n = poll(&watched, 1, BIRTH_MS);
+	while (n == -1 && errno == EINTR);
+	if (n == 1 &&
+	    recv(mapper->channel, &error, sizeof(error), 0) != sizeof(error))
+		error = ECONNRESET;
+	errno = error;
+	return error ? -1 : 0;
+}
+
+static int
+give_birth(struct mapper *mapper)
+{
+	int pair[2];
+
+	mapper->born = now();
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
+		return -1;
+	mapper->pid = fork();
+	if (mapper->pid == 0)
+		live(mapper, pair[1]);
+	close(pair[1]);
+	mapper->channel = pair[0];
+	if (mapper->pid > 0)
+		return 0;
+	mapper->pid = 0;
+	close(pair[0]);
+	mapper->channel = -1;
+	return -1;
+}
+
+static int
+start_mappers(void)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < server.mappers && !status; i++)
+		if (give_birth(&server.mapper[i]) == -1) {
+			log_error("'%s': fork: %s", server.mapper[i].map->word,
+			    strerror(errno));
+			status = 1;
+		}
+	for (size_t i = 0; i < server.mappers && !status; i++)
+		if (hear(&server.mapper[i]) == -1)
+			status = explain_ns(server.mapper[i].map,
+			    &server.mapper[i].map->to, errno);
+	return status;
+}
+
+static void
+order(enum order what)
+{
+	const char byte = (char)what;
+
+	for (size_t i = 0; i < server.mappers; i++)
+		if (server.mapper[i].channel != -1)
+			send(server.mapper[i].channel, &byte, 1,
+			    MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static uint32_t
+live_connections(void)
+{
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < server.mappers; i++)
+		sum += atomic_load(&server.total[i].live);
+	return sum;
+}
+
+/* The first time to drain, the second time, or when time is up, to end. */
+static void
+stop(void)
+{
+	if (server.until) {
+		server.killing = true;
+		server.until = now() + KILL_MS;
+		order(ORDER_KILL);
+		return;
+	}
+	server.until = now() + server.conf->drain + 1;
+	for (size_t i = 0; i < server.mappers; i++)
+		listen_close(&server.mapper[i].set, server.mapper[i].map);
+	order(ORDER_DRAIN);
+	if (live_connections())
+		log_info("stopping: %u connections have %lld s to finish",
+		    live_connections(), (long long)server.conf->drain / 1000);
+}
+
+static void
+bury(struct mapper *mapper, int status)
+{
+	mapper->pid = 0;
+	close(mapper->channel);
+	mapper->channel = -1;
+	atomic_store(&server.total[mapper - server.mapper].live, 0);
+	if (server.until)
+		return;
+	if (WIFSIGNALED(status))
+		log_error("'%s': its mapper was killed by signal %d",
+		    mapper->map->word, WTERMSIG(status));
+	else
+		log_error("'%s': its mapper ended with status %d",
+		    mapper->map->word, WEXITSTATUS(status));
+}
+
+static void
+reap(void)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (size_t i = 0; i < server.mappers; i++)
+			if (server.mapper[i].pid == pid)
+				bury(&server.mapper[i], status);
+}
+
+static bool
+childless(void)
+{
+	for (size_t i = 0; i < server.mappers; i++)
+		if (server.mapper[i].pid)
+			return false;
+	return true;
+}
+
+/* Replaces the mappers that died; returns when to look again, or 0. */
+static deadline
+replace(void)
+{
+	deadline next = 0;
+
+	for (size_t i = 0; i < server.mappers && !server.until; i++) {
+		struct mapper *mapper = &server.mapper[i];
+
+		if (mapper->pid)
+			continue;
+		if (now() - mapper->born < RESPAWN_MS) {
+			next = mapper->born + RESPAWN_MS;
+			continue;
+		}
+		if (give_birth(mapper) == -1 || hear(mapper) == -1)
+			log_error("'%s': no new mapper: %s", mapper->map->word,
+			    log_errno(errno));
+		if (!mapper->pid)
+			next = now() + RESPAWN_MS;
+	}
+	return next;
+}
+
+static void
+take_signal(void)
+{
+	struct signalfd_siginfo info;
+
+	if (read(server.signals, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGCHLD)
+		reap();
+	else
+		stop();
+}
+
+static void
+kill_mappers(void)
+{
+	for (size_t i = 0; i < server.mappers; i++)
+		if (server.mapper[i].pid)
+			kill(server.mapper[i].pid, SIGKILL);
+}
+
+static int
+loop(void)
+{
+	struct pollfd watched = {.fd = server.signals, .events = POLLIN};
+	deadline next;
+
+	for (;;) {
+		next = replace();
+		if (server.until)
+			next = server.until;
+		if (server.until && childless())
+			return 0;
+		if (server.until && now() >= server.until) {
+			if (server.killing)
+				kill_mappers();
+			stop();
+			continue;
+		}
+		if (poll(&watched, 1, next ? (int)(next - now()) + 1 : -1) == 1)
+			take_signal();
+	}
+}
+
+/* As many descriptors as we may have: clients wait for less. */
+static void
+raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/*
+ * Blocked for good, and inherited so: a ^C at the terminal reaches all, and
+ * only the server may say what becomes of the connections.
+ */
+static int
+open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) == -1)
+		return -1;
+	server.signals = signalfd(-1, &set, SFD_CLOEXEC);
+	return server.signals == -1 ? -1 : 0;
+}
+
+static int
+prepare(struct conf *conf)
+{
+	server.conf = conf;
+	server.mappers = conf->maps;
+	server.mapper = calloc(conf->maps, sizeof(*server.mapper));
+	server.total = mmap(NULL, conf->maps * sizeof(*server.total),
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (!server.mapper || server.total == MAP_FAILED ||
+	    open_signals() == -1) {
+		log_error("%s", strerror(errno));
+		return 1;
+	}
+	raise_limits();
+	return 0;
+}
+
+static int
+start(const struct conf *conf)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < conf->maps && !status; i++)
+		status = check(&conf->map[i]);
+	for (size_t i = 0; i < conf->maps && !status; i++)
+		status = open_listeners(&server.mapper[i], &conf->map[i]);
+	for (size_t i = 0; i < conf->maps && !status; i++)
+		status = -listen_begin(&server.mapper[i].set, &conf->map[i]);
+	return status ? status : start_mappers();
+}
+
+static void
+say_ready(struct conf *conf)
+{
+	static const char line[] = "ready\n";
+
+	log_info("ready: %zu %s", conf->maps, conf->maps == 1 ? "map" : "maps");
+	if (conf->ready_fd == -1)
+		return;
+	if (write(conf->ready_fd, line, sizeof(line) - 1) == -1)
+		log_error("--ready-fd %d: %s", conf->ready_fd, strerror(errno));
+	close(conf->ready_fd);
+	conf->ready_fd = -1;
+}
+
+int
+serve(struct conf *conf)
+{
+	int status = prepare(conf);
+
+	if (!status)
+		status = start(conf);
+	if (!status) {
+		say_ready(conf);
+		status = loop();
+		log_info("stopped");
+	}
+	for (size_t i = 0; i < server.mappers; i++)
+		if (server.mapper[i].map)
+			listen_close(&server.mapper[i].set,
+			    server.mapper[i].map);
+	free(server.mapper);
+	return status;
+}

@@ -1,0 +1,81 @@
+#!/bin/sh
+# Installs what building and testing need and this Debian machine lacks;
+# "tests/deps.sh lint" also what `make lint`, `make fuzz` and valgrind runs need.
+# Does nothing, quickly, where all of it is there.
+set -eu
+
+# Each is a command or a file, and the package that brings it.
+needed='
+gcc gcc
+make make
+/usr/include/linux/nsfs.h linux-libc-dev
+/usr/include/stdio.h libc6-dev
+musl-gcc musl-tools
+bats bats
+ip iproute2
+unshare util-linux
+setpriv util-linux
+ps procps
+curl curl
+python3 python3
+socat socat
+iperf3 iperf3
+redis-server redis-server
+strace strace
+'
+needed_lint='
+clang clang
+/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a libclang-rt-dev
+clang-format clang-format
+clang-tidy clang-tidy
+cppcheck cppcheck
+shellcheck shellcheck
+mandoc mandoc
+valgrind valgrind
+'
+
+case "${1-}" in
+'') ;;
+lint) needed="$needed$needed_lint" ;;
+*)
+	echo "usage: tests/deps.sh [lint]" >&2
+	exit 2
+	;;
+esac
+
+PATH=$PATH:/usr/sbin:/sbin
+missing() {
+	while read -r what package; do
+		case "$what" in
+		'') ;;
+		/*)
+			# shellcheck disable=SC2086 # a pattern
+			ls $what >/dev/null 2>&1 || echo "$package"
+			;;
+		*) command -v "$what" >/dev/null || echo "$package" ;;
+		esac
+	done
+}
+packages=$(echo "$needed" | missing | sort -u | tr '\n' ' ')
+[ -n "$packages" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+	echo "tests/deps.sh: no apt-get here; please install: $packages" >&2
+	exit 1
+fi
+if [ "$(id -u)" = 0 ]; then
+	as_root='env'
+elif command -v sudo >/dev/null; then
+	as_root='sudo env'
+else
+	echo "tests/deps.sh: neither root nor sudo; as root, please run:" >&2
+	echo "    apt-get install $packages" >&2
+	exit 1
+fi
+
+echo "tests/deps.sh: installing $packages" >&2
+# Lists that are already there may do when new ones cannot be had.
+$as_root apt-get -qq update || true
+# shellcheck disable=SC2086 # as_root and packages are lists of words
+$as_root DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+	--no-install-recommends $packages </dev/null >&2

@@ -1,0 +1,436 @@
+#!/usr/bin/env python3
+"""Clients and servers for faults.bats, limits.bats, names.bats and real.bats.
+
+WHERE is ADDR/PORT (the address numeric, a zone as fe80::1%v0/80), /path or
+@abstract. A server writes "ready" to the descriptor named in $READY_FD.
+
+who NAME WHERE...          answers every line with NAME
+hole WHERE                 drops every SYN: its accept queue is full. After USR1
+                           it accepts, reads to the end, answers with the digest
+bulk WHERE BYTES SECONDS   sends each client a known stream, spread over that
+                           time, and checks the one that it gets
+try COUNT WANT MIN-MAX WHERE [FROM]
+                           clients in turn; each sends a line and sees WANT: the
+                           answer, eof, reset, refused, timeout or an errno. The
+                           median of the times lies in MIN-MAX milliseconds
+crowd COUNT WHERE [FROM]   clients at once; prints a line of counts whenever one
+                           changes. After USR1 whoever is served makes room
+gone HOW COUNT WHERE       clients that leave after 0.2 s: HOW is fin or rst
+early BYTES WHERE          sends that many bytes and the end at once, then
+                           checks the answer of a hole
+swap BYTES SECONDS WHERE   the client of bulk, with a stream of its own
+term PID MS WHERE          TERM to PID; WHERE refuses within that time
+orphan SERVER COUNT WANT WHERE
+                           kills the one child of SERVER and connects, in turn
+redis COUNT WHERE          requests in two small writes, and 100 in one
+"""
+
+import errno
+import hashlib
+import os
+import re
+import resource
+import selectors
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+
+BLOCK = 65536
+PAD = hashlib.shake_128(b"nsfwd").digest(BLOCK - 8)
+RESET = struct.pack("ii", 1, 0)
+SPAN = 10  # seconds: none of these waits longer for anything
+
+
+def address(where):
+    if where[0] == "/":
+        return socket.AF_UNIX, where
+    if where[0] == "@":
+        return socket.AF_UNIX, "\0" + where[1:]
+    host, _, port = where.rpartition("/")
+    info = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM,
+                              flags=socket.AI_NUMERICHOST)
+    return info[0][0], info[0][4]
+
+
+def client(where, source=None):
+    family, addr = address(where)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.settimeout(SPAN)
+    if source:
+        sock.bind((source, 0))
+    return sock, addr
+
+
+def listener(where, backlog=1024):
+    family, addr = address(where)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.bind(addr)
+    sock.listen(backlog)
+    return sock
+
+
+def ready():
+    fd = int(os.environ.get("READY_FD", "-1"))
+    if fd >= 0:
+        os.write(fd, b"ready\n")
+        os.close(fd)
+
+
+def many_descriptors():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def outcome(error):
+    names = {errno.ECONNRESET: "reset", errno.EPIPE: "reset",
+             errno.ECONNREFUSED: "refused"}
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return names.get(error.errno) or errno.errorcode.get(error.errno, "?")
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+# Servers.
+
+def who(name, *wheres):
+    many_descriptors()
+    answer = name.encode() + b"\n"
+    select = selectors.DefaultSelector()
+    for where in wheres:
+        sock = listener(where)
+        sock.setblocking(False)
+        select.register(sock, selectors.EVENT_READ, True)
+    ready()
+    while True:
+        for key, _ in select.select():
+            sock = key.fileobj
+            try:
+                if key.data:
+                    sock, _ = sock.accept()
+                    select.register(sock, selectors.EVENT_READ, False)
+                    continue
+                got = sock.recv(4096)
+                if b"\n" in got:
+                    sock.sendall(answer)
+            except OSError:
+                got = b""
+            if not got and not key.data:
+                select.unregister(sock)
+                sock.close()
+
+
+def digest(sock):
+    total, seen = 0, hashlib.sha256()
+    while True:
+        got = sock.recv(BLOCK)
+        if not got:
+            return f"{total} {seen.hexdigest()}\n".encode()
+        total += len(got)
+        seen.update(got)
+
+
+def hole(where):
+    def answer(sock):
+        with sock:
+            try:
+                sock.sendall(digest(sock))
+            except OSError:
+                pass
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    sock = listener(where, 0)
+    fill = []
+    for _ in range(4):
+        filler, addr = client(where)
+        filler.setblocking(False)
+        filler.connect_ex(addr)
+        fill.append(filler)
+        time.sleep(0.02)
+    try:
+        fill[-1].getpeername()
+        sys.exit("hole: it still accepts")
+    except OSError:
+        pass
+    for filler in fill[1:]:
+        filler.close()
+    ready()
+    signal.sigwait({signal.SIGUSR1})
+    sock.listen(64)
+    while True:
+        threading.Thread(target=answer, args=(sock.accept()[0],),
+                         daemon=True).start()
+
+
+def block(i):
+    return i.to_bytes(8, "big") + PAD
+
+
+def pour(sock, total, seconds):
+    """Sends the first total bytes of the stream and the end."""
+    start = time.monotonic()
+    count = (total + BLOCK - 1) // BLOCK
+    try:
+        for i in range(count):
+            late = start + seconds * i / count - time.monotonic()
+            if late > 0:
+                time.sleep(late)
+            sock.sendall(block(i)[:min(BLOCK, total - i * BLOCK)])
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def taste(sock, want=None):
+    """Reads the stream to its end and says what it found."""
+    total, rest = 0, b""
+    try:
+        while True:
+            got = sock.recv(4 * BLOCK)
+            if not got:
+                break
+            rest += got
+            while len(rest) >= BLOCK:
+                if rest[:BLOCK] != block(total // BLOCK):
+                    return f"wrong after {total}"
+                rest = rest[BLOCK:]
+                total += BLOCK
+        if rest != block(total // BLOCK)[:len(rest)]:
+            return f"wrong after {total}"
+    except OSError as error:
+        return f"{outcome(error)} after {total + len(rest)}"
+    total += len(rest)
+    return f"{'exact' if want in (None, total) else 'short'} {total}"
+
+
+def both(sock, total, seconds, want=None):
+    pouring = threading.Thread(target=pour, args=(sock, total, seconds),
+                               daemon=True)
+    pouring.start()
+    found = taste(sock, want)
+    if found.startswith("exact"):
+        pouring.join(60)
+    sock.close()
+    return found
+
+
+def bulk(where, total, seconds):
+    def serve(sock):
+        say(both(sock, int(total), float(seconds)))
+
+    sock = listener(where)
+    ready()
+    while True:
+        threading.Thread(target=serve, args=(sock.accept()[0],),
+                         daemon=True).start()
+
+
+# Clients.
+
+def attempt(where, source=None):
+    start = time.monotonic()
+    try:
+        sock, addr = client(where, source)
+        with sock:
+            sock.connect(addr)
+            sock.sendall(b"hello\n")
+            saw = sock.recv(4096).decode().strip() or "eof"
+    except OSError as error:
+        saw = outcome(error)
+    return saw, (time.monotonic() - start) * 1000
+
+
+def try_(count, want, span, where, source=None):
+    low, high = map(int, span.split("-"))
+    seen = [attempt(where, source) for _ in range(int(count))]
+    wrong = [saw for saw, _ in seen if saw != want]
+    middle = sorted(ms for _, ms in seen)[len(seen) // 2]
+    say(f"{where}: {seen[0][0]}, {middle:.1f} ms")
+    if wrong:
+        sys.exit(f"{where}: {len(wrong)} of {count} saw {wrong}, not {want}")
+    if not low <= middle <= high:
+        sys.exit(f"{where}: {middle:.0f} ms, not {span}")
+
+
+def crowd(count, where, source=None):
+    many_descriptors()
+    room = []
+    signal.signal(signal.SIGUSR1, lambda *_: room.append(True))
+    select = selectors.DefaultSelector()
+    state = {}
+    names = ("served", "waiting", "reset", "eof", "refused", "done")
+    before = None
+
+    def step(sock):
+        if state[sock] == "new":
+            state[sock] = "waiting"
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise OSError(error, "")
+            sock.send(b"hello\n")
+            select.modify(sock, selectors.EVENT_READ)
+        elif sock.recv(4096):
+            state[sock] = "served"
+        else:
+            state[sock] = "eof"
+            select.unregister(sock)
+
+    for _ in range(int(count)):
+        sock, addr = client(where, source)
+        sock.setblocking(False)
+        state[sock] = "new"
+        error = sock.connect_ex(addr)
+        if error not in (0, errno.EINPROGRESS):
+            state[sock] = outcome(OSError(error, ""))
+            continue
+        select.register(sock, selectors.EVENT_WRITE)
+    while True:
+        for key, _ in select.select(0.02):
+            try:
+                step(key.fileobj)
+            except OSError as error:
+                state[key.fileobj] = outcome(error)
+                select.unregister(key.fileobj)
+        if room:
+            for sock in [s for s in state if state[s] == "served"]:
+                state[sock] = "done"
+                select.unregister(sock)
+                sock.close()
+        values = list(state.values())
+        now = " ".join(f"{name}={values.count(name)}" for name in names)
+        if now != before:
+            say(now)
+            before = now
+
+
+def gone(how, count, where):
+    socks = []
+    for _ in range(int(count)):
+        sock, addr = client(where)
+        sock.connect(addr)
+        sock.sendall(b"hello\n")
+        socks.append(sock)
+    time.sleep(0.2)
+    for sock in socks:
+        if how == "rst":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        sock.close()
+
+
+def early(total, where):
+    data = (PAD * (int(total) // len(PAD) + 1))[:int(total)]
+    want = f"{total} {hashlib.sha256(data).hexdigest()}\n".encode()
+    sock, addr = client(where)
+    sock.connect(addr)
+    sock.sendall(data)
+    sock.shutdown(socket.SHUT_WR)
+    got = b""
+    while True:
+        more = sock.recv(4096)
+        if not more:
+            break
+        got += more
+    if got != want:
+        sys.exit(f"early: {got}, not {want}")
+
+
+def swap(total, seconds, where):
+    sock, addr = client(where)
+    sock.connect(addr)
+    found = both(sock, int(total), float(seconds), int(total))
+    say(found)
+    if not found.startswith("exact"):
+        sys.exit(1)
+
+
+def term(pid, span, where):
+    os.kill(int(pid), signal.SIGTERM)
+    start = time.monotonic()
+    while True:
+        try:
+            sock, addr = client(where)
+            sock.connect(addr)
+            sock.close()
+        except ConnectionRefusedError:
+            break
+        except OSError:
+            pass
+        if time.monotonic() - start > 5:
+            break
+        time.sleep(0.005)
+    ms = (time.monotonic() - start) * 1000
+    say(f"refuses after {ms:.1f} ms")
+    if ms > int(span):
+        sys.exit(f"term: {ms:.0f} ms, not {span}")
+
+
+def child_of(parent):
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", encoding="latin-1") as file:
+                field = re.sub(r"^.*\) ", "", file.read(), flags=re.S).split()
+        except OSError:
+            continue
+        if field[1] == parent and field[0] != "Z":
+            return int(name)
+    return 0
+
+
+def orphan(server, count, want, where):
+    seen, worst = [], 0
+    for _ in range(int(count)):
+        mapper, end = 0, time.monotonic() + SPAN
+        while not mapper and time.monotonic() < end:
+            mapper = child_of(server)
+        os.kill(mapper, signal.SIGKILL)
+        saw, ms = attempt(where)
+        seen.append(saw)
+        worst = max(worst, ms)
+    say(f"{seen.count(want)} of {count}, worst {worst:.1f} ms")
+    if seen.count(want) != len(seen):
+        sys.exit(f"orphan: {seen}")
+
+
+def redis(count, where):
+    sock, addr = client(where)
+    sock.connect(addr)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    file = sock.makefile("rb")
+    times = []
+    for _ in range(int(count)):
+        start = time.monotonic()
+        sock.sendall(b"*1\r\n$4\r\n")
+        sock.sendall(b"PING\r\n")
+        if file.readline() != b"+PONG\r\n":
+            sys.exit("redis: no PONG")
+        times.append((time.monotonic() - start) * 1000)
+    p99 = sorted(times)[len(times) * 99 // 100]
+    for i in range(100):
+        sock.sendall(b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n")
+    for i in range(100):
+        if file.readline() != f":{i + 1}\r\n".encode():
+            sys.exit(f"redis: answer {i + 1} is another")
+    say(f"p99 {p99:.2f} ms, worst {max(times):.2f} ms")
+    if p99 > 30:
+        sys.exit("redis: p99 above 30 ms")
+
+
+def main():
+    commands = {"who": who, "hole": hole, "bulk": bulk, "try": try_,
+                "crowd": crowd, "gone": gone, "early": early, "swap": swap,
+                "term": term, "orphan": orphan, "redis": redis}
+    commands[sys.argv[1]](*sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

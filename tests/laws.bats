@@ -1,0 +1,201 @@
+#!/usr/bin/env bats
+# The laws of the architecture, each read off the sources: without comments and
+# strings, or, for what calls what, as gcc's object files have it.
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+	top=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
+	export top code=$BATS_FILE_TMPDIR/code obj=$BATS_FILE_TMPDIR/obj
+	local file
+	mkdir "$code" "$obj"
+	cd "$top" || return
+	for file in *.[ch]; do
+		gcc -fpreprocessed -dD -E -P "$file" 2>/dev/null |
+			sed -E 's/"(\\.|[^"\\])*"/""/g' >"$code/$file"
+	done
+	for file in *.c; do
+		gcc -std=c11 -D_GNU_SOURCE -O0 -fno-pie -fno-common \
+			-fno-stack-protector -c -o "$obj/${file%.c}.o" "$file"
+	done
+}
+
+# no PATTERN FILE...: none of the files has a line that matches.
+no() {
+	local status=0
+	grep -nEH -e "$@" || status=$?
+	[ "$status" = 1 ]
+}
+
+# only WORDS FILE...: no source but the FILEs calls one of WORDS, a regular
+# expression, by its name or by the number of its system call.
+only() {
+	local words=$1 file others=()
+	shift
+	cd "$code" || return
+	for file in *.[ch]; do
+		case " $* " in
+		*" $file "*) ;;
+		*) others+=("$file") ;;
+		esac
+	done
+	no "\<($words) *\(|\<(SYS|__NR)_($words)\>" "${others[@]}"
+}
+
+# What the object of a file takes from other objects and from libc.
+undefined() {
+	nm -u --format=posix "$obj/$1.o" | cut -d' ' -f1
+}
+
+@test "setns, clone and unshare only in netns.c" {
+	only 'setns|clone|clone3|unshare' netns.c
+}
+
+@test "fork only in serve.c and tcp.c" {
+	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
+		serve.c tcp.c
+}
+
+# netns.c is here because it reaps the helper that it cloned, in the same call:
+# nobody else knows of that process.
+@test "wait only in serve.c, tcp.c and, for its own helper, netns.c" {
+	only 'wait|wait[34]|waitpid|waitid' serve.c tcp.c netns.c
+}
+
+@test "credentials, prctl and seccomp only in sandbox.c" {
+	only 'set(e|re|res|fs)?[ug]id|setgroups|initgroups|capset|prctl|seccomp' \
+		sandbox.c
+}
+
+@test "names are resolved only in dial.c" {
+	only 'getaddrinfo|getaddrinfo_a|getnameinfo|gethostby[a-z0-9_]*' dial.c
+}
+
+@test "no signal handlers: SIGPIPE is ignored in nsfwd.c and that is all" {
+	local calls='(signal|sigaction|sigset|sigvec|bsd_signal|sysv_signal)'
+	only "$calls" nsfwd.c
+	sed 's/signal(SIGPIPE, SIG_IGN)//' "$code/nsfwd.c" >"$BATS_TEST_TMPDIR/rest"
+	no "\<$calls *\(" "$BATS_TEST_TMPDIR/rest"
+}
+
+# relay.c has the one buffer that it copies through, in two halves.
+@test "variables outlive a function only in serve.c, tcp.c, udp.c and log.c" {
+	local file
+	for file in "$obj"/*.o; do
+		case ${file##*/} in
+		serve.o | tcp.o | udp.o | log.o) continue ;;
+		relay.o) set -- copies ;;
+		*) set -- ;;
+		esac
+		nm --format=posix "$file" | awk -v spare="$*" -v file="${file##*/}" '
+			$2 ~ /^[bBdDCsSgG]$/ && $1 != spare {
+				print file ": " $1
+				found = 1
+			}
+			END { exit found }'
+	done
+}
+
+@test "netns.c knows nothing of nsfwd" {
+	no 'nsfwd\.h' "$top/netns.c" "$top/netns.h"
+}
+
+# What each file may call. In the picture of the files, nsfwd.c stands left of
+# serve.c, that of the mappers and those of dial.c; the leaves are below all.
+allowed() {
+	case $1 in
+	nsfwd) echo serve spec gost netns log ;;
+	serve) echo tcp udp dial relay spec netns sandbox log ;;
+	tcp) echo proxy dial relay sandbox log ;;
+	udp) echo dial sandbox log ;;
+	proxy) echo dial hop log ;;
+	dial) echo hop relay log ;;
+	hop | relay | sandbox) echo log ;;
+	gost) echo spec netns ;;
+	spec) echo netns ;;
+	netns | log) ;;
+	*)
+		echo "$1.c is not in the table of this test" >&2
+		return 1
+		;;
+	esac
+}
+
+@test "no file calls one to its left or above" {
+	local file name
+	for file in "$obj"/*.o; do
+		name=${file##*/} name=${name%.o}
+		nm --defined-only --extern-only --format=posix "$file" |
+			awk -v name="$name" '{ print $1, name }'
+	done >"$BATS_TEST_TMPDIR/defined"
+	for file in "$obj"/*.o; do
+		name=${file##*/} name=${name%.o}
+		allowed "$name" >"$BATS_TEST_TMPDIR/allowed"
+		undefined "$name" | awk -v name="$name" '
+			FILENAME ~ /allowed$/ { for (i = 1; i <= NF; i++) may[$i] = 1; next }
+			FILENAME ~ /defined$/ { home[$1] = $2; next }
+			$1 in home && !(home[$1] in may) {
+				print name ".c calls " $1 "() of " home[$1] ".c"
+				found = 1
+			}
+			END { exit found }' \
+			"$BATS_TEST_TMPDIR/allowed" "$BATS_TEST_TMPDIR/defined" -
+	done
+}
+
+# What moves bytes must not wait for memory or for a file of the locale. Only
+# equip() of tcp.c makes the tables of a mapper, before it has a connection.
+@test "relay.c and tcp.c allocate nothing and format no locale text" {
+	local name
+	for name in relay tcp; do
+		undefined "$name" >"$BATS_TEST_TMPDIR/$name"
+		no '^(malloc|realloc(array)?|aligned_alloc|strn?dup|v?asprintf|open_memstream)$' \
+			"$BATS_TEST_TMPDIR/$name"
+		no '^(strerror.*|perror|psignal|v?syslog|openlog|setlocale|__assert_fail)$' \
+			"$BATS_TEST_TMPDIR/$name"
+		no '^(v?f?printf|f?puts|f?putc|putchar|fwrite|std(out|err)|__printf_chk)$' \
+			"$BATS_TEST_TMPDIR/$name"
+	done
+	no '^calloc$' "$BATS_TEST_TMPDIR/relay"
+	awk '/^[a-z_]+\(/ { name = $1 } /[^a-z_]calloc *\(/ { print name }' \
+		"$code/tcp.c" >"$BATS_TEST_TMPDIR/callers"
+	no '' -v '^equip\(' "$BATS_TEST_TMPDIR/callers"
+}
+
+@test "the program needs the C library and nothing else" {
+	gcc -no-pie -o "$BATS_TEST_TMPDIR/nsfwd" "$obj"/*.o
+	run -0 readelf -d "$BATS_TEST_TMPDIR/nsfwd"
+	[ "$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' <<<"$output")" = libc.so.6 ]
+}
+
+# Counted from the line of its name; its type stands on a line before.
+@test "no function over 60 lines" {
+	awk '
+		/^[a-z_][A-Za-z0-9_]*\(/ { name = $0; from = FNR }
+		/^}/ {
+			if (from && FNR - from >= 60) {
+				print FILENAME ": " FNR - from + 1 " lines: " name
+				found = 1
+			}
+			from = 0
+		}
+		END { exit found }' "$top"/*.c
+}
+
+@test "no file over 600 lines, all together under 5000" {
+	awk '
+		FNR == 601 { print FILENAME; found = 1 }
+		END {
+			if (NR >= 5000) { print NR " lines"; found = 1 }
+			exit found
+		}' "$top"/*.[ch]
+}
+
+@test "README is under 120 lines" {
+	[ "$(wc -l <"$top/README")" -lt 120 ]
+}
+
+@test "nothing in the tree names a place on somebody's machine" {
+	no '/(work|farm|home|root)/[a-z]' -rI --exclude-dir=.git \
+		--exclude-dir=obj --exclude=nsfwd "$top"
+}
