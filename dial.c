@@ -199,16 +199,31 @@ start_connect(int fd, const struct sockaddr_storage *addr, socklen_t length,
 	return 0;
 }
 
+/* A client that was reset in the backlog must not reach the target any more. */
+static bool
+was_reset(int client)
+{
+	struct pollfd watched = {.fd = client};
+
+	return poll(&watched, 1, 0) == 1 && (watched.revents & POLLERR);
+}
+
+/* What is given up is reset: the target must not see an empty, clean end. */
 static int
 attempt(const struct sockaddr_storage *addr, socklen_t length, int client,
     deadline until)
 {
 	int fd, saved;
 
+	if (was_reset(client)) {
+		errno = ECONNABORTED;
+		return -1;
+	}
 	fd = socket(addr->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
 	    0);
 	if (fd == -1)
 		return -1;
+	relay_prepare(fd);
 	if (start_connect(fd, addr, length, client, until) == 0) {
 		if (!met_itself(fd, addr, length))
 			return fd;

@@ -243,7 +243,7 @@ socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
  * Connects to the map's targets in order, each address of each, the port lo +
  * index, until map->times.connect has passed; what is left of it is shared
  * evenly among the targets still to try. Gives up when the client resets.
- * Returns a non-blocking socket, or -1 with errno: ETIMEDOUT, ECONNABORTED
+ * Returns a non-blocking socket that has seen relay_prepare(), or -1 with errno: ETIMEDOUT, ECONNABORTED
  * (the client went away), or that of the last target's first address.
  */
 int dial(const struct map *, unsigned index, int client, struct tally *);
@@ -253,16 +253,16 @@ int dial(const struct map *, unsigned index, int client, struct tally *);
 /*
  * Moves bytes both ways between two non-blocking stream sockets until both
  * directions have ended, and sets tally->end. 0 when every byte was delivered
- * and both ends were passed on; else -1, and both sockets are left so that
- * close(2), or the end of the process, resets them. The client has been, or
- * inherited from a listener that was, prepared by relay_prepare().
+ * and both ends were passed on; else -1, and both sockets, which have seen
+ * relay_prepare(), are left so that close(2), or the end of the process, resets
+ * them.
  */
 int relay(int client, int server, const struct times *, struct tally *);
 
 /*
- * Sets on a new TCP socket what every socket of a connection has: no Nagle
- * delay, keepalive, urgent data in line, and a reset on close(2) until relay()
- * has seen both ends. A listener hands all of it down to what it accepts.
+ * Sets on a new socket what every socket of a connection has: no Nagle delay,
+ * keepalive, urgent data in line, and a reset on close(2) until relay() has
+ * seen both ends. A listener hands all of it down to what it accepts.
  */
 void relay_prepare(int fd);
 

@@ -355,7 +355,6 @@ relay(int client, int server, const struct times *times, struct tally *tally)
 	int epoll, ended;
 
 	tally->phase = PHASE_RELAY;
-	relay_prepare(server); /* the client has it from the listener */
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll == -1 || watch(epoll, client, CLIENT) == -1 ||
 	    watch(epoll, server, SERVER) == -1)
