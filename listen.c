@@ -1,8 +1,10 @@
 /* Opens the listeners of a map in its source namespace. */
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -63,6 +65,24 @@ bind_address(int fd, const struct sockaddr_storage *addr, socklen_t length)
 	return -1;
 }
 
+static bool
+is_loopback(const struct side *side)
+{
+	if (side->kind == SIDE_INET)
+		return side->addr.s6_addr[0] == 127;
+	return side->kind == SIDE_LOOPBACK ||
+	    (side->kind == SIDE_INET6 && IN6_IS_ADDR_LOOPBACK(&side->addr));
+}
+
+/* bind(2) takes 127.0.0.1 while lo is down, and then nobody can connect. */
+static bool
+lo_is_down(int fd)
+{
+	struct ifreq lo = {.ifr_name = "lo"};
+
+	return ioctl(fd, SIOCGIFFLAGS, &lo) == 0 && !(lo.ifr_flags & IFF_UP);
+}
+
 /* Bound and not listening yet: nobody can connect to what may yet fail. */
 static int
 open_socket(struct opening *o, unsigned index, int family)
@@ -84,7 +104,9 @@ open_socket(struct opening *o, unsigned index, int family)
 	if (o->addr.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only,
 		    sizeof(v6only));
-	if (bind_address(fd, &o->addr, length) == 0)
+	if (is_loopback(o->side) && lo_is_down(fd))
+		errno = ENETDOWN;
+	else if (bind_address(fd, &o->addr, length) == 0)
 		return fd;
 	saved = errno;
 	close(fd);
@@ -166,7 +188,7 @@ bind_hint(const struct side *side, int err)
 	}
 }
 
-/* A loopback address is missing because `ip netns add` leaves lo down. */
+/* As `ip netns add` leaves it. */
 static void
 explain_loopback(const struct map *map, const char *where)
 {
@@ -183,15 +205,6 @@ explain_loopback(const struct map *map, const char *where)
 		    map->word, where, name);
 }
 
-static bool
-is_loopback(const struct side *side)
-{
-	if (side->kind == SIDE_INET)
-		return side->addr.s6_addr[0] == 127;
-	return side->kind == SIDE_LOOPBACK ||
-	    (side->kind == SIDE_INET6 && IN6_IS_ADDR_LOOPBACK(&side->addr));
-}
-
 static void
 explain(const struct opening *o, const struct map *map, int err)
 {
@@ -202,7 +215,7 @@ explain(const struct opening *o, const struct map *map, int err)
 	where = is_unix(o->side) ? o->side->text : log_addr(addr, text);
 	if (err == ENODEV && o->side->zone)
 		where = o->side->zone;
-	if (err == EADDRNOTAVAIL && is_loopback(o->side))
+	if (err == ENETDOWN)
 		explain_loopback(map, where);
 	else
 		log_error("'%s': cannot listen on %s: %s%s%s", map->word, where,

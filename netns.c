@@ -140,7 +140,7 @@ ns_print(const struct ns *ns, char *buf, size_t size)
 static int
 open_nsfs(const char *path, bool *unfinished)
 {
-	struct statfs fs;
+	struct statfs fs = {0};
 	struct stat st;
 	int fd;
 
@@ -151,7 +151,8 @@ open_nsfs(const char *path, bool *unfinished)
 	if (fstatfs(fd, &fs) == 0 && fs.f_type == NSFS_MAGIC &&
 	    ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET)
 		return fd;
-	*unfinished = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+	*unfinished = fs.f_type != NSFS_MAGIC && fstat(fd, &st) == 0 &&
+	    S_ISREG(st.st_mode);
 	close(fd);
 	errno = EINVAL;
 	return -1;
@@ -371,11 +372,6 @@ ns_hint(const struct ns *ns, int err)
 	case EBADF:
 	case ENOTDIR:
 		return hint_missing(ns->kind);
-	case EINVAL:
-	case EISDIR:
-	case ENXIO:
-	case ELOOP:
-		return "that is not a network namespace";
 	case EPERM:
 		return "entering it takes CAP_SYS_ADMIN: be root, or the owner "
 		       "of its user namespace";

@@ -55,19 +55,29 @@ static int
 explain_ns(const struct map *map, const struct ns *ns, int err)
 {
 	const char *hint = ns_hint(ns, err);
-	bool missing =
-	    err == ENOENT || err == ESRCH || err == EBADF || err == ENOTDIR;
-	bool wrong = missing || err == EINVAL || err == EISDIR ||
-	    err == ENXIO || err == ELOOP;
 	char name[300];
 
 	ns_print(ns, name, sizeof(name));
-	log_error("'%s': %s namespace '%s' (%s)", map->word,
-	    missing     ? "no"
-		: wrong ? "no network"
-			: "cannot enter",
-	    name, hint ? hint : strerror(err));
-	return wrong ? 2 : 1;
+	switch (err) {
+	case ENOENT:
+	case ESRCH:
+	case EBADF:
+	case ENOTDIR:
+		log_error("'%s': no namespace '%s' (%s)", map->word, name,
+		    hint);
+		return 2;
+	case EINVAL:
+	case EISDIR:
+	case ENXIO:
+	case ELOOP:
+		log_error("'%s': '%s' is not a network namespace", map->word,
+		    name);
+		return 2;
+	default:
+		log_error("'%s': cannot enter namespace '%s' (%s)", map->word,
+		    name, hint ? hint : strerror(err));
+		return 1;
+	}
 }
 
 static int
@@ -129,9 +139,9 @@ live(const struct mapper *mapper, int channel)
 	if (ns_enter(&mapper->map->to) == -1)
 		error = errno;
 	keep = calloc(mapper->set.count + 1, sizeof(*keep));
-	if (!keep)
+	if (!keep) {
 		error = errno;
-	if (!error) {
+	} else {
 		for (size_t i = 0; i < mapper->set.count; i++)
 			keep[i] = mapper->set.listener[i].fd;
 		keep[mapper->set.count] = channel;
@@ -377,6 +387,30 @@ open_signals(void)
 	return server.signals == -1 ? -1 : 0;
 }
 
+/*
+ * What was left open by whoever started us is not ours to hold: a pipe's
+ * reader would wait for its end. Named descriptors stay.
+ */
+static int
+close_inherited(const struct conf *conf)
+{
+	int *keep = calloc(2 * conf->maps + 1, sizeof(*keep));
+	size_t n = 0;
+
+	if (!keep)
+		return -1;
+	keep[n++] = conf->ready_fd;
+	for (size_t i = 0; i < conf->maps; i++) {
+		if (conf->map[i].from.kind == NS_FD)
+			keep[n++] = conf->map[i].from.number;
+		if (conf->map[i].to.kind == NS_FD)
+			keep[n++] = conf->map[i].to.number;
+	}
+	sandbox_close_others(keep, n);
+	free(keep);
+	return 0;
+}
+
 static int
 prepare(struct conf *conf)
 {
@@ -386,7 +420,7 @@ prepare(struct conf *conf)
 	server.total = mmap(NULL, conf->maps * sizeof(*server.total),
 	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (!server.mapper || server.total == MAP_FAILED ||
-	    open_signals() == -1) {
+	    close_inherited(conf) == -1 || open_signals() == -1) {
 		log_error("%s", strerror(errno));
 		return 1;
 	}

@@ -19,10 +19,11 @@
 
 /* Parts of the text are cut off by a NUL in place of what separates them. */
 struct reader {
-	char text[SIDE_MAX + 1];
+	char *text;
 	bool listens;
 	struct side *side;
 	struct spec_error *error;
+	const char *name, *zone; /* parts that the side will own */
 };
 
 __attribute__((format(printf, 3, 4))) static int
@@ -42,13 +43,6 @@ static bool
 only(const char *text, const char *set)
 {
 	return text[strspn(text, set)] == '\0';
-}
-
-static int
-copy(struct reader *r, const char *part, char **to)
-{
-	*to = strdup(part);
-	return *to ? 0 : refuse(r, part, "out of memory");
 }
 
 static int
@@ -105,7 +99,8 @@ parse_unix(struct reader *r)
 	if (strlen(name) > UNIX_MAX)
 		return refuse(r, name,
 		    "longer than the %zu bytes of a UNIX socket", UNIX_MAX);
-	return copy(r, name, &r->side->text);
+	r->name = name;
+	return 0;
 }
 
 /* Connecting to it would reach loopback, which is said by no address. */
@@ -130,7 +125,8 @@ parse_zone(struct reader *r, const char *zone)
 		return refuse(r, zone,
 		    "no interface: 1 to %d letters, digits, '.', '_', '-', '+'",
 		    ZONE_MAX);
-	return copy(r, zone, &r->side->zone);
+	r->zone = zone;
+	return 0;
 }
 
 static int
@@ -205,7 +201,8 @@ parse_host(struct reader *r, const char *part)
 		    "not an IPv4 address: four numbers, each 0 to 255");
 	if (*part == '.' || strstr(part, ".."))
 		return refuse(r, part, "a label of the host name is empty");
-	return copy(r, part, &r->side->text);
+	r->name = part;
+	return 0;
 }
 
 /* ADDR/PORTS */
@@ -307,23 +304,36 @@ parse(struct reader *r)
 	return parse_colon(r, colon);
 }
 
+static int
+keep(struct reader *r)
+{
+	struct side *side = r->side;
+
+	if (r->name)
+		side->text = strdup(r->name);
+	if (r->zone)
+		side->zone = strdup(r->zone);
+	if ((!r->name || side->text) && (!r->zone || side->zone))
+		return 0;
+	side_free(side);
+	return refuse(r, r->text, "out of memory");
+}
+
 int
 side_parse(struct side *side, const char *text, size_t length, bool listens,
     struct spec_error *error)
 {
-	struct reader r = {.listens = listens, .side = side, .error = error};
+	char copy[SIDE_MAX + 1] = "";
+	struct reader r = {copy, listens, side, error, NULL, NULL};
 
 	*side = (struct side){0};
 	if (length > SIDE_MAX) {
-		refuse(&r, r.text, "too long for an address");
+		refuse(&r, copy, "too long for an address");
 		error->length = length;
 		return -1;
 	}
-	memcpy(r.text, text, length);
-	if (parse(&r) == 0)
-		return 0;
-	side_free(side);
-	return -1;
+	memcpy(copy, text, length);
+	return parse(&r) < 0 ? -1 : keep(&r);
 }
 
 void

@@ -256,7 +256,7 @@ take_ns(struct parser *p, struct span *side, struct ns *ns)
 		if (!has(rest, '@'))
 			return 0;
 		return refuse(p, *side,
-		    "an abstract name with '@' in it: write self@ in front");
+		    "an abstract name with '@' in it: write NS@ in front");
 	}
 	if (!cut(&rest, '@', &head))
 		return 0;
@@ -367,8 +367,8 @@ parse_value(struct parser *p, const struct key *key, struct span value)
 
 	switch (key->kind) {
 	case KEY_COUNT:
-		result = spec_count(value.at, value.length, 0, COUNT_MAX,
-		    field, &why);
+		result = spec_count(value.at, value.length, 0, COUNT_MAX, field,
+		    &why);
 		break;
 	case KEY_TIME:
 		result = spec_time(value.at, value.length, field, &why);

@@ -1,5 +1,6 @@
 /* The mapper of a TCP map: accepts, admits, forks, reaps, logs. */
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -100,6 +101,7 @@ target_text(const struct mapper *m, const struct tally *t, unsigned index,
     char *buf)
 {
 	struct sockaddr_storage addr;
+	char text[INET6_ADDRSTRLEN];
 	const struct side *side;
 
 	if (t->target >= m->map->targets)
@@ -112,6 +114,10 @@ target_text(const struct mapper *m, const struct tally *t, unsigned index,
 		    side->kind == SIDE_ABSTRACT ? "@" : "", side->text);
 	else if (side->kind == SIDE_HOST)
 		snprintf(buf, LOG_ADDR, "%s:%u", side->text, side->lo + index);
+	else if (side->zone)
+		snprintf(buf, LOG_ADDR, "%s%%%s/%u",
+		    inet_ntop(AF_INET6, &side->addr, text, sizeof(text)),
+		    side->zone, side->lo + index);
 	else if (dial_address(&addr, side, index, AF_INET))
 		return log_addr((struct sockaddr *)&addr, buf);
 	else

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building and testing need and this Debian machine lacks;
-# "tests/deps.sh lint" also what `make lint`, `make fuzz` and valgrind runs need.
+# "tests/deps.sh lint" also what `make lint` and `make fuzz` need.
 # Does nothing, quickly, where all of it is there.
 set -eu
 
@@ -31,7 +31,6 @@ clang-tidy clang-tidy
 cppcheck cppcheck
 shellcheck shellcheck
 mandoc mandoc
-valgrind valgrind
 '
 
 case "${1-}" in
@@ -79,3 +78,11 @@ $as_root apt-get -qq update || true
 # shellcheck disable=SC2086 # as_root and packages are lists of words
 $as_root DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
 	--no-install-recommends $packages </dev/null >&2
+
+# A server is wanted here as a program for the tests, not as a service.
+case " $packages " in
+*' redis-server '*)
+	[ ! -d /run/systemd/system ] ||
+		$as_root systemctl --quiet disable --now redis-server
+	;;
+esac

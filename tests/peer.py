@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The two ends of a connection under test, one process each.
 
-    peer.py [--limit S] listen [--count N] ADDR STEP...
-    peer.py [--limit S] connect [--count N] ADDR STEP...
+    peer.py [--limit S] listen ADDR [--count N] STEP...
+    peer.py [--limit S] connect ADDR [--count N] STEP...
     peer.py [--limit S] echo ADDR       any number of connections, until killed
     peer.py [--limit S] hold N ADDR     N connections to an echo, one byte each
                                         way, then still, until killed
@@ -27,18 +27,22 @@ knows it and checks every byte. A step is a word:
     broken      sending fails with EPIPE or ECONNRESET
     fin         shutdown(SHUT_WR)  rst         close with a reset
     close       close              sleep=S     does nothing
+    note        nothing
     touch=FILE  makes FILE         await=FILE  until FILE is there
     slices=A-B  one send(2) of each size from A to B
     ones=N      N sends of one byte
     oob=N       N times 10 bytes and then one more with MSG_OOB
     flood       sends in the background from now on, until it fails
+    post=N      sends N bytes in the background, then does fin
     ping=N      N requests of 5 to 100 bytes, each fourth in two segments, each
                 answered; p99 must be below 5 ms and the longest below 30 ms
     pong=N      answers them
     bulk=N      N random bytes each way at the same time; prints the hashes
+
+fin, rst, close, reset, broken and note print their name and when it was, in
+milliseconds of a clock that all processes share.
 """
 
-import errno
 import hashlib
 import os
 import random
@@ -212,6 +216,7 @@ class End:
             time.sleep(0.01)
 
     def do_fin(self):
+        say("fin", clock())
         self.sock.shutdown(socket.SHUT_WR)
 
     def do_rst(self):
@@ -226,14 +231,21 @@ class End:
         say("close", clock())
         self.sock.close()
 
-    def do_sleep(self, seconds):
+    @staticmethod
+    def do_note():
+        say("note", clock())
+
+    @staticmethod
+    def do_sleep(seconds):
         time.sleep(float(seconds))
 
-    def do_touch(self, path):
+    @staticmethod
+    def do_touch(path):
         with open(path, "w", encoding="ascii"):
             pass
 
-    def do_await(self, path):
+    @staticmethod
+    def do_await(path):
         while not os.path.exists(path):
             time.sleep(0.01)
 
@@ -268,6 +280,17 @@ class End:
                     return
 
         self.thread = threading.Thread(target=flood, daemon=True)
+        self.thread.start()
+
+    def do_post(self, count):
+        def post():
+            try:
+                self.put(int(count))
+                self.do_fin()
+            except OSError as e:
+                self.dead = isinstance(e, ConnectionResetError)
+
+        self.thread = threading.Thread(target=post, daemon=True)
         self.thread.start()
 
     def put_some(self):
@@ -363,13 +386,14 @@ def run_ends(ends, steps):
 
 def cut(steps):
     count = 1
-    if steps[0] == "--count":
+    address, steps = steps[0], steps[1:]
+    if steps[:1] == ["--count"]:
         count = int(steps[1])
         steps = steps[2:]
-    for step in steps[1:]:
+    for step in steps:
         if not hasattr(End, "do_" + step.partition("=")[0]):
             raise SystemExit(f"peer.py: no step '{step}'")
-    return count, steps[0], steps[1:]
+    return count, address, steps
 
 
 def main_listen(words):

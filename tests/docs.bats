@@ -1,0 +1,111 @@
+#!/usr/bin/env bats
+# The man page, the README, --help and the program say the same.
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+	: "${NSFWD:=$BATS_TEST_DIRNAME/../nsfwd}"
+	top=$BATS_TEST_DIRNAME/..
+	export NSFWD top man=$top/man/nsfwd.1
+}
+
+# The long and short options of --help; those that stand in OPTIONS of the page.
+options_of_help() {
+	"$NSFWD" --help | grep -oE -- '(^|[[:space:],[|])(--[a-z][a-z-]+|-[A-Za-z])\>' |
+		grep -oE -- '-.*' | sort -u
+}
+
+options_of_man() {
+	sed -n '/^\.Sh OPTIONS/,/^\.Sh SIGNALS/p' "$man" | grep '^\.It Fl' |
+		grep -oE 'Fl [A-Za-z-]+' | sed 's/Fl /-/' | sort -u
+}
+
+@test "the man page has every option of --help, and no other" {
+	options_of_help >"$BATS_TEST_TMPDIR/help"
+	options_of_man >"$BATS_TEST_TMPDIR/man"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/man")" -ge 15 ]
+	diff "$BATS_TEST_TMPDIR/help" "$BATS_TEST_TMPDIR/man"
+}
+
+@test "the program knows every option of the man page" {
+	local option
+	for option in $(options_of_man); do
+		run "$NSFWD" "$option"
+		[[ $output != *"unknown option"* ]]
+	done
+}
+
+@test "an option that is not there is an error" {
+	run -2 "$NSFWD" --no-such-option 8000=web@80
+	[[ $output == *"unknown option '--no-such-option'"* ]]
+	run -2 "$NSFWD" -Z 8000=web@80
+	[[ $output == *"unknown option '-Z'"* ]]
+}
+
+@test "the man page has every key that a map knows" {
+	local key
+	for key in max max-source connect-timeout idle-timeout half-close-timeout; do
+		grep -q "^\.It Cm $key Ns =" "$man"
+		run -0 "$NSFWD" --check "8000=web@80,$key=7"
+		[ "$output" != 8000=web@80 ]
+	done
+	grep -q '^\.It Cm balance Ns = Ns Cm first' "$man"
+	run -0 "$NSFWD" --check 8000=web@80,balance=first
+	run -2 "$NSFWD" --check 8000=web@80,no-such-key=7
+}
+
+@test "the defaults are those of the man page" {
+	local default=connect-timeout=10s,idle-timeout=0,half-close-timeout=1h
+	run -0 "$NSFWD" --check "8000=web@80,$default,max=0,max-source=0"
+	[ "$output" = 8000=web@80 ]
+	grep -A9 '^\.It Fl -connect-timeout' "$man" | grep -q '^The default is 10s'
+	grep -A9 '^\.It Fl -half-close-timeout' "$man" | grep -q '^The default is 1h'
+	grep -A9 '^\.It Fl -idle-timeout' "$man" | grep -q '^The default is 0'
+}
+
+@test "every command of the README is one that nsfwd understands" {
+	local line count=0
+	while read -r line; do
+		read -ra words <<<"$line"
+		[ "${words[0]}" = nsfwd ]
+		case "$line" in
+		*--config*) continue ;;
+		esac
+		run -0 "$NSFWD" --check "${words[@]:1}"
+		count=$((count + 1))
+	done < <(awk -F'`' '/^\|.*nsfwd / { print $2 }' "$top/README")
+	[ "$count" -ge 9 ]
+}
+
+# In the blocks of EXAMPLES; the file that is shown there is read too.
+@test "every command of the man page is one that nsfwd understands" {
+	local line count=0
+	sed -n '/^\.Sh EXAMPLES/,/^\.Sh DIAGNOSTICS/p' "$man" \
+		>"$BATS_TEST_TMPDIR/examples"
+	sed -n '/^\$ cat maps.conf/,/^\$ nsfwd/p' "$BATS_TEST_TMPDIR/examples" |
+		grep -v '^\$' >"$BATS_TEST_TMPDIR/maps.conf"
+	cd "$BATS_TEST_TMPDIR"
+	while read -r line; do
+		read -ra words <<<"${line#\$ }"
+		run -0 "$NSFWD" --check "${words[@]:1}"
+		count=$((count + 1))
+	done < <(grep -E '^(\$ )?nsfwd ' examples)
+	[ "$count" -ge 8 ]
+}
+
+@test "the version is that of the Makefile" {
+	run -0 "$NSFWD" --version
+	[[ $output == *" $(sed -n 's/^VERSION = //p' "$top/Makefile")"* ]]
+}
+
+@test "the README names only files and targets that are there" {
+	local word
+	for word in man/nsfwd.1 nsfwd.h netns.h serve.c relay.c tests/laws.bats \
+		tests/deps.sh; do
+		grep -qF "$word" "$top/README"
+		[ -e "$top/$word" ]
+	done
+	while read -r word; do
+		grep -qE "^$word:" "$top/Makefile"
+	done < <(sed -n 's/^ *make \([a-z-]\{2,\}\) .*/\1/p' "$top/README")
+}

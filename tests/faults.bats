@@ -1,0 +1,540 @@
+#!/usr/bin/env bats
+# What goes wrong, and who notices: targets that refuse or say nothing, clients
+# that leave, processes that are killed, descriptors and processes that run
+# out, and every way in which nsfwd may be started wrongly.
+
+bats_require_minimum_version 1.5.0
+load helpers
+export PEER=$BATS_TEST_DIRNAME/faults.py
+
+# try NS ARG...: see faults.py
+try() {
+	local where=$1
+	shift
+	peer "$where" try "$@"
+}
+
+# The last counts of a crowd match the ERE.
+crowd_is() {
+	tail -n 1 "$BATS_TEST_TMPDIR/$1.out" | grep -Eq -- "$2"
+}
+
+count_is() {
+	[ "$(connections | wc -l)" = "$1" ]
+}
+
+# veth NS DEV ADDR NS DEV ADDR: two ends with one link-local address each.
+veth() {
+	ip -n "$1" link add "$2" type veth peer name "$5" netns "$4"
+	while [ $# -gt 0 ]; do
+		ip -n "$1" link set "$2" addrgenmode none up
+		ip -n "$1" addr add "$3" dev "$2" nodad
+		shift 3
+	done
+}
+
+# A namespace as `ip netns add` makes it, with lo down and without addresses.
+fresh() {
+	ip netns add "$1"
+	NAMESPACES+=("$1")
+}
+
+# traced PID, untraced PID
+traced() {
+	! untraced "$1"
+}
+
+untraced() {
+	grep -q '^TracerPid:	0$' "/proc/$1/status"
+}
+
+# inject NAME PID WORD: from now on strace does what WORD says to PID and to
+# every process that it forks.
+inject() {
+	spawn self "$1" strace -f -qq -o "$BATS_TEST_TMPDIR/$1.trace" \
+		-e "trace=${3%%:*}" -e "inject=$3" -p "$2"
+	wait_until 5 traced "$2"
+}
+
+relieve() {
+	kill -TERM "$(pid_of "$1")"
+	wait_until 5 untraced "$2"
+}
+
+unbound() {
+	local where
+	for where in self "${NAMESPACES[@]}"; do
+		[ -z "$(in_ns "$where" ss -Hltn)" ] ||
+			fail "$where: $(in_ns "$where" ss -Hltn)" || return
+	done
+}
+
+# refuses STATUS ERE ARG...: nsfwd ARG... ends with that status within 5 s, says
+# so in lines of its own, and one of them matches.
+refuses() {
+	local want=$1 say=$2 status=0 said=$BATS_TEST_TMPDIR/said
+	shift 2
+	timeout -k 1 5 "${WRAP[@]}" "$NSFWD" "$@" \
+		</dev/null >"$said" 2>&1 3>&- || status=$?
+	cat "$said"
+	[ "$status" = "$want" ] ||
+		fail "nsfwd $*: status $status, not $want" || return
+	! grep -v '^nsfwd: ' "$said" || fail "not a line of nsfwd's" || return
+	grep -Eq -- "$say" "$said" || fail "no line has $say"
+}
+
+# Without the capabilities, though root.
+without() {
+	WRAP=(setpriv "--bounding-set=-$1" "--inh-caps=-$1")
+}
+
+# Targets.
+
+@test "a refused connection is a reset and one line (T13)" {
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	try ns1 1 reset 0-100 127.0.0.1/8000
+	wait_until 1 logged ' error=ECONNREFUSED'
+	[ "$(grep -c connection "$LOG")" = 1 ]
+	logged 'map=ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 client=127.0.0.1:[0-9]+ target=127.0.0.1:8080 up=0 down=0 ms=[0-9]+ end=dial error=ECONNREFUSED$'
+	try ns1 4 reset 0-100 127.0.0.1/8000
+}
+
+@test "each way of having no route is a reset and its name in the log (T14)" {
+	local port
+	ip -n ns2 route add unreachable 10.8.0.1
+	ip -n ns2 route add prohibit 10.8.0.2
+	ip -n ns2 route add blackhole 10.8.0.3
+	start_nsfwd ns1@8001=ns2@10.8.0.1:80 ns1@8002=ns2@10.8.0.2:80 \
+		ns1@8003=ns2@10.8.0.3:80 ns1@8004=ns2@10.8.0.4:80
+	for port in 8001 8002 8003 8004; do
+		try ns1 3 reset 0-100 "127.0.0.1/$port"
+	done
+	wait_until 1 logged 'map=ns1@8001=.* end=dial error=EHOSTUNREACH$' 3
+	wait_until 1 logged 'map=ns1@8002=.* end=dial error=EACCES$' 3
+	wait_until 1 logged 'map=ns1@8003=.* end=dial error=EINVAL$' 3
+	wait_until 1 logged 'map=ns1@8004=.* end=dial error=ENETUNREACH$' 3
+}
+
+@test "lo of the target namespace is down: it starts, and says so later" {
+	fresh new
+	start_nsfwd ns1@8000=new@8080
+	try ns1 1 reset 0-100 127.0.0.1/8000
+	wait_until 1 logged ' end=dial error=ENETUNREACH$'
+}
+
+@test "a target that says nothing: reset at the connect timeout (T15)" {
+	veth ns2 v2 10.9.0.1/24 ns1 v1 10.9.0.3/24
+	ip -n ns2 neigh add 10.9.0.2 lladdr 02:00:00:00:00:09 dev v2
+	start_nsfwd --connect-timeout 2 ns1@8000=ns2@10.9.0.2:80
+	try ns1 1 reset 1700-2300 127.0.0.1/8000
+	wait_until 1 logged ' end=dial error=ETIMEDOUT$'
+}
+
+@test "50 connects that hang delay nobody (T16)" {
+	peer_server ns2 hole hole 127.0.0.1/8000
+	peer_server ns2 good who ns2 127.0.0.1/8001
+	start_nsfwd ns1@8000-8001=ns2@127.0.0.1:8000-8001
+	peer_start ns1 crowd crowd 50 127.0.0.1/8000
+	wait_until 5 count_is 50
+	try ns1 9 ns2 0-50 127.0.0.1/8001
+	crowd_is crowd 'waiting=50'
+	count_is 50
+}
+
+@test "a client that leaves before the connect is done (T17)" {
+	peer_server ns2 hole hole 127.0.0.1/8080
+	start_nsfwd ns1@8000=ns2@127.0.0.1:8080 \
+		ns1@8001=ns2@127.0.0.1:8080,connect-timeout=1
+	peer_start ns1 rst gone rst 10 127.0.0.1/8000
+	wait_until 2 count_is 10
+	reap rst
+	wait_until 1 no_connections
+	wait_until 1 logged 'map=ns1@8000=.* end=client-reset' 10
+
+	# An end of stream may lie behind a request: that one waits its time.
+	peer ns1 gone fin 10 127.0.0.1/8001
+	count_is 10
+	wait_until 1.5 no_connections
+	wait_until 1 logged 'map=ns1@8001=.* ms=1[01][0-9][0-9] end=dial error=ETIMEDOUT' 10
+}
+
+@test "a client that half-closes before the connect is done (T18)" {
+	peer_server ns2 hole hole 127.0.0.1/8080
+	start_nsfwd ns1@8000=ns2@127.0.0.1:8080
+	peer_start ns1 small early 10 127.0.0.1/8000
+	peer_start ns1 large early 50000 127.0.0.1/8000
+	wait_until 2 count_is 2
+	sleep 0.2
+	count_is 2
+	kill -USR1 "$(pid_of hole)"
+	reap small large -t 5
+}
+
+@test "the first of two targets refuses: the first client is served" {
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@8000=ns2@127.0.0.1:1,127.0.0.1:8080
+	try ns1 1 ns2 0-100 127.0.0.1/8000
+	try ns1 4 ns2 0-100 127.0.0.1/8000
+}
+
+@test "the first of two targets says nothing: its share of the time" {
+	peer_server ns2 hole hole 127.0.0.1/8079
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd \
+		ns1@8000=ns2@127.0.0.1:8079,127.0.0.1:8080,connect-timeout=4
+	try ns1 1 ns2 2000-3000 127.0.0.1/8000
+}
+
+# Processes.
+
+@test "500 connections killed in one loop (T22)" {
+	local killed
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	peer_start ns1 first crowd 500 127.0.0.1/8000
+	wait_until 10 crowd_is first 'served=500'
+	killed=$(connections)
+	[ "$(wc -w <<<"$killed")" = 500 ]
+	# shellcheck disable=SC2086 # one kill with all of them
+	kill -KILL $killed
+	wait_until 1 no_connections
+	wait_until 2 crowd_is first 'served=0 .*reset=500'
+	wait_until 1 logged ' end=killed signal=9$' 500
+	peer_start ns1 second crowd 500 127.0.0.1/8000
+	wait_until 10 crowd_is second 'served=500'
+	kill -USR1 "$(pid_of second)"
+	wait_until 5 crowd_is second 'done=500'
+}
+
+no_zombies() {
+	! processes | grep -q " $NSFWD_SESSION Z$"
+}
+
+@test "a mapper killed four times: 20 clients wait and are served" {
+	local server old pid
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	server=$NSFWD_PID
+	old=$(mappers)
+	peer ns1 orphan "$server" 4 5 ns2 127.0.0.1/8000
+	[ "$server" = "$NSFWD_PID" ]
+	[ "$(mappers)" != "$old" ]
+	logged 'ns1@127.0.0.1:8000=.*killed by signal 9' 4
+	for pid in "${!FDS[@]}"; do
+		[ "$pid" = "$server" ] || unset "FDS[$pid]"
+	done
+	# Those of a mapper that is gone are for process 1 to reap.
+	wait_until 5 no_zombies
+}
+
+# A zombie is for process 1 to reap.
+gone() {
+	! grep -s '^State:' "/proc/$1/status" | grep -qv Z
+}
+
+listening() {
+	in_ns ns1 ss -Hltn | grep -q ':8000 '
+}
+
+not_listening() {
+	! listening
+}
+
+@test "the server killed: connections finish, a restart binds at once" {
+	local first
+	peer_server ns2 bulk bulk 127.0.0.1/8080 4000000 1.5
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	first=$(mappers)
+	peer_start ns1 swap swap 4000000 1.5 127.0.0.1/8000
+	wait_until 2 count_is 1
+	listening
+	kill -KILL "$NSFWD_PID"
+	wait_until 1 not_listening
+	wait_nsfwd 1
+	peer_server ns2 good who ns2 127.0.0.1/8081
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8081
+	[ -e "/proc/$first" ]
+	try ns1 1 ns2 0-1000 127.0.0.1/8000
+	reap swap -t 5
+	grep -q 'exact 4000000' "$BATS_TEST_TMPDIR/swap.out"
+	wait_until 1 gone "$first"
+}
+
+@test "TERM, INT and HUP to a mapper or a connection do nothing" {
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@8000=ns2@127.0.0.1:8080
+	peer_start ns1 crowd crowd 3 127.0.0.1/8000
+	wait_until 2 crowd_is crowd 'served=3'
+	for signal in TERM INT HUP; do
+		# shellcheck disable=SC2046 # one word each
+		kill "-$signal" $(mappers) $(connections)
+	done
+	sleep 0.2
+	count_is 3
+	crowd_is crowd 'served=3'
+	try ns1 1 ns2 0-1000 127.0.0.1/8000
+}
+
+# What runs out.
+
+lowest_free_fd() {
+	local n=0
+	while [ -e "/proc/$1/fd/$n" ]; do
+		n=$((n + 1))
+	done
+	echo "$n"
+}
+
+@test "no descriptor left in the mapper: it rests and recovers (T25)" {
+	local mapper hard
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	mapper=$(mappers)
+	hard=$(awk '/^Max open files/ { print $5 }' "/proc/$mapper/limits")
+	prlimit --pid "$mapper" "--nofile=$(lowest_free_fd "$mapper"):"
+	spawn self trace strace -qq -e trace=accept,accept4 \
+		-o "$BATS_TEST_TMPDIR/accepts" -p "$mapper"
+	wait_until 5 traced "$mapper"
+	peer_start ns1 crowd crowd 50 127.0.0.1/8000
+	wait_until 2 crowd_is crowd 'waiting=50'
+	: >"$BATS_TEST_TMPDIR/accepts"
+	sleep 1.5
+	relieve trace "$mapper"
+	crowd_is crowd 'served=0 waiting=50'
+	cat "$BATS_TEST_TMPDIR/accepts"
+	grep -c EMFILE "$BATS_TEST_TMPDIR/accepts" >"$BATS_TEST_TMPDIR/n"
+	[ "$(cat "$BATS_TEST_TMPDIR/n")" -le 16 ]
+	[ "$(cat "$BATS_TEST_TMPDIR/n")" -ge 2 ]
+	logged EMFILE
+	[ "$(grep -c EMFILE "$LOG")" -le 3 ]
+	prlimit --pid "$mapper" "--nofile=$hard:"
+	wait_until 1 crowd_is crowd 'served=50'
+	[ "$(mappers)" = "$mapper" ]
+}
+
+@test "no descriptor left in the connection (T26)" {
+	local mapper fault
+	peer_server ns2 bulk bulk 127.0.0.1/8080 3000000 0
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	mapper=$(mappers)
+	for fault in socket:error=EMFILE socket:error=ENFILE \
+		epoll_create1:error=EMFILE; do
+		inject "$fault" "$mapper" "$fault"
+		try ns1 3 reset 0-1000 127.0.0.1/8000
+		relieve "$fault" "$mapper"
+		grep -q INJECTED "$BATS_TEST_TMPDIR/$fault.trace"
+		peer ns1 swap 3000000 0 127.0.0.1/8000
+	done
+	wait_until 1 logged ' error=EMFILE' 6
+	wait_until 1 logged ' error=ENFILE' 3
+	# Without a pipe the bytes are copied.
+	for fault in pipe2:error=EMFILE pipe2:error=ENFILE; do
+		inject "$fault" "$mapper" "$fault"
+		peer ns1 swap 3000000 0 127.0.0.1/8000
+		relieve "$fault" "$mapper"
+		grep -q INJECTED "$BATS_TEST_TMPDIR/$fault.trace"
+	done
+	[ "$(mappers)" = "$mapper" ]
+}
+
+@test "no process to be had: reset, and the mapper lives on (T27)" {
+	local mapper fault
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	mapper=$(mappers)
+	for fault in EAGAIN ENOMEM; do
+		inject "$fault" "$mapper" "?fork,?vfork,?clone,?clone3:error=$fault"
+		try ns1 3 reset 0-1000 127.0.0.1/8000
+		relieve "$fault" "$mapper"
+		grep -q INJECTED "$BATS_TEST_TMPDIR/$fault.trace"
+		try ns1 1 ns2 0-1000 127.0.0.1/8000
+		logged "$fault"
+	done
+	[ "$(mappers)" = "$mapper" ]
+}
+
+# What a connection holds.
+
+links() {
+	local fd
+	for fd in "/proc/$1/fd/"*; do
+		[ "${fd##*/}" -le 2 ] || readlink "$fd"
+	done
+}
+
+bulk_is_spliced() {
+	[ "$(links "$1" | grep -c '^pipe:')" = 4 ]
+}
+
+@test "a connection holds its sockets, pipes and epoll, no more (T57)" {
+	local connection inode
+	# shellcheck disable=SC2016 # for the inner shell
+	local leaks='for n in {20..69}; do eval "exec $n<$0"; done
+		exec 70</run/netns/ns2; exec "$@"'
+	touch "$BATS_TEST_TMPDIR/leak"
+	WRAP=(bash -c "$leaks" "$BATS_TEST_TMPDIR/leak")
+	peer_server ns2 bulk bulk 127.0.0.1/8080 100000000000 0
+	start_nsfwd ns1@8000=fd:70@127.0.0.1:8080
+	peer_start ns1 swap swap 100000000000 0 127.0.0.1/8000
+	wait_until 2 count_is 1
+	connection=$(connections)
+	wait_until 2 bulk_is_spliced "$connection"
+	links "$connection"
+	[ "$(links "$connection" | wc -l)" = 7 ]
+	[ "$(links "$connection" | grep -c '^socket:')" = 2 ]
+	[ "$(links "$connection" | grep -c 'eventpoll')" = 1 ]
+	{
+		in_ns ns1 ss -Hltne
+		in_ns ns2 ss -Hltne
+	} >"$BATS_TEST_TMPDIR/listening"
+	for inode in $(links "$connection" | tr -dc '0-9\n'); do
+		run ! grep "ino:$inode " "$BATS_TEST_TMPDIR/listening"
+	done
+	run ! grep -E 'leak|^net:' <<<"$(links "$(mappers)")"
+	# An endless stream to its own target: what is under way is cut off.
+	kill -KILL "$(pid_of swap)"
+	wait_until 2 no_connections
+}
+
+# IPv6.
+
+@test "both families, mapped addresses, zones (T49)" {
+	ns ns3
+	# So that the two zones have different numbers.
+	ip -n ns2 link add x0 type veth peer name x1
+	veth ns1 v1 fe80::1/64 ns3 v3 fe80::3/64
+	veth ns2 v2 fe80::2/64 ns3 w3 fe80::30/64
+	ip -n ns2 -o link show v2 | grep -q '^4:'
+	run ! grep '^4:' <<<"$(ip -n ns1 -o link show v1)"
+	peer_server ns2 two who ns2 127.0.0.1/8080 ::1/8080
+	peer_server ns3 three who ns3 fe80::30%w3/8080
+	start_nsfwd -v ns1@::1/8001=ns2@::1/8080 \
+		ns1@::1/8002=ns2@127.0.0.1:8080 \
+		ns1@127.0.0.1:8003=ns2@::1/8080 \
+		ns1@8004=ns2@fe80::30%v2/8080 \
+		ns1@fe80::1%v1/8005=ns2@fe80::30%v2/8080 \
+		ns1@:8006=ns2@8080 \
+		ns1@::/8007=ns2@8080 \
+		'ns1@[::1]:8009=ns2@[::1]:8080' \
+		ns1@8010=ns2@fe80::30%nope/8080
+	try ns1 1 ns2 0-1000 ::1/8001
+	try ns1 1 ns2 0-1000 ::1/8002
+	try ns1 1 ns2 0-1000 127.0.0.1/8003
+	try ns1 1 ns3 0-1000 127.0.0.1/8004
+	try ns3 1 ns3 0-1000 fe80::1%v3/8005
+	try ns1 1 ns2 0-1000 127.0.0.1/8006
+	try ns1 1 ns2 0-1000 ::1/8006
+	try ns1 1 refused 0-1000 127.0.0.1/8007
+	try ns1 1 ns2 0-1000 ::1/8007
+	try ns1 1 ns2 0-1000 ::1/8009
+	try ns1 1 reset 0-1000 127.0.0.1/8010
+	wait_until 1 logged '%nope.* end=dial error=ENODEV$'
+	logged 'map=ns1@:8006=ns2@8080 client=127\.0\.0\.1:'
+	logged 'map=ns1@:8006=ns2@8080 client=::1/'
+	stop_nsfwd
+	refuses 1 "fe80::1%nope/8000=.*nope.*ENODEV" \
+		ns1@fe80::1%nope/8000=ns2@8080
+	refuses 2 "::ffff:127.0.0.1'.*IPv4" ns1@8008=ns2@::ffff:127.0.0.1/80
+	[ -z "$(in_ns ns1 ss -Hltn)" ]
+}
+
+# Starting wrongly.
+
+@test "a port that is taken" {
+	peer_server ns1 taken who other 127.0.0.1/8000
+	refuses 1 "'ns1@8000=ns2@8080'.*127.0.0.1:8000.*taken.*EADDRINUSE" \
+		ns1@8001=ns2@8080 ns1@8000=ns2@8080
+	[ "$(in_ns ns1 ss -Hltn | wc -l)" = 1 ]
+	refuses 1 "'ns1@8002=ns2@81'.*EADDRINUSE" \
+		ns1@8002=ns2@80 ns1@8002=ns2@81
+	[ "$(in_ns ns1 ss -Hltn | wc -l)" = 1 ]
+	try ns1 1 other 0-1000 127.0.0.1/8000
+}
+
+@test "lo of the source namespace is down" {
+	fresh new
+	refuses 1 "'new@8000=ns2@8080'.*ip -n new link set lo up" \
+		new@8000=ns2@8080
+	refuses 1 'ip -n new link set lo up' new@::1/8000=ns2@8080
+	refuses 1 "/run/netns/new.*link set lo up" \
+		/run/netns/new@8000=ns2@8080
+	unbound
+	ip -n new link set lo up
+	start_nsfwd new@8000=ns2@8080
+}
+
+@test "no such address, and no permission" {
+	refuses 1 "'ns1@10.1.2.3:80=ns2@80'.*10\.1\.2\.3:80.*EADDRNOTAVAIL" \
+		ns1@10.1.2.3:80=ns2@80
+	without sys_admin
+	refuses 1 "'8000=ns2@80'.*ns2.*CAP_SYS_ADMIN" 8000=ns2@80
+	refuses 1 "'ns1@8000=8080'.*ns1.*CAP_SYS_ADMIN" ns1@8000=8080
+	without net_bind_service
+	refuses 1 "'ns1@80=ns2@80'.*:80.*net.ipv4.ip_unprivileged_port_start" \
+		ns1@80=ns2@80
+	in_ns ns1 sysctl -qw net.ipv4.ip_unprivileged_port_start=80
+	start_nsfwd ns1@80=ns2@80
+	stop_nsfwd
+	unbound
+}
+
+@test "one map wrong: the others are never bound" {
+	local second
+	for second in ns1@8001=nope@80 nope@8001=ns2@80 ns1@0=ns2@80 \
+		ns1@8001=ns2@80,max=x ns1@8001; do
+		refuses 2 "'$second'" ns1@8000=ns2@80 "$second"
+	done
+	unbound
+	WRAP=(strace -f -qq -o "$BATS_TEST_TMPDIR/binds" -e trace=bind)
+	refuses 2 "no namespace 'nope' \(ip netns list shows them\)" \
+		ns1@8000=ns2@80 ns1@8001=nope@80
+	run ! grep bind "$BATS_TEST_TMPDIR/binds"
+	# Bound is not yet listening: a port that fails was never open.
+	peer_server ns1 taken who other 127.0.0.1/8000
+	WRAP=(strace -f -qq -o "$BATS_TEST_TMPDIR/binds" -e "trace=bind,listen")
+	refuses 1 EADDRINUSE ns1@8001=ns2@80 ns1@8000=ns2@80
+	grep bind "$BATS_TEST_TMPDIR/binds"
+	run ! grep listen "$BATS_TEST_TMPDIR/binds"
+}
+
+@test "a config that cannot be read" {
+	local conf=$BATS_TEST_TMPDIR/conf
+	refuses 2 "$conf" -c "$conf"
+	refuses 2 "$BATS_TEST_TMPDIR" -c "$BATS_TEST_TMPDIR"
+	echo 'ns1@8000=ns2@80' >"$conf"
+	chmod 0 "$conf"
+	without dac_override,-dac_read_search
+	refuses 2 "$conf" -c "$conf"
+	WRAP=()
+	printf '# one\nns1@8000=ns2@80\nns1@8001=nope\n' >"$conf"
+	chmod 600 "$conf"
+	refuses 2 "^nsfwd: $conf:3: 'ns1@8001=nope': column 10: 'nope': " -c "$conf"
+	unbound
+}
+
+@test "what is no namespace is refused in time (T61)" {
+	local dead long name
+	mkfifo /run/netns/fifo "$BATS_TEST_TMPDIR/fifo"
+	touch /run/netns/file
+	mkdir /run/netns/dir
+	ln -s /nowhere /run/netns/dangling
+	ln -s loop /run/netns/loop
+	sh -c : &
+	dead=$!
+	wait "$dead"
+	long=$(printf 'x%.0s' {1..4096})
+	for name in nope .. . fifo dir dangling loop "pid:$dead" \
+		pid:0 pid:x pid:99999999999 fd:77 fd:0 fd:x "$long" "/$long" \
+		"$BATS_TEST_TMPDIR/fifo" /proc/self/ns/mnt /proc/self/ns/user \
+		/dev/null /nowhere/ns "/proc/$dead/ns/net" /etc/passwd/ns; do
+		refuses 2 "^nsfwd: '8000=" "8000=$name@80"
+		refuses 2 "^nsfwd: '" "$name@8000=80"
+	done
+	unbound
+	rm -r /run/netns/{fifo,dir,dangling,loop}
+	# This might be one that is about to be made, which takes a second.
+	refuses 2 "^nsfwd: '8000=file@80'.*no network namespace" 8000=file@80
+	refuses 2 "^nsfwd: '8000=fd:77@80'.*fd:77.*not open" 8000=fd:77@80
+	refuses 2 "^nsfwd: '8000=pid:$dead@80'.*pid:$dead" "8000=pid:$dead@80"
+	rm /run/netns/file
+}

@@ -1,0 +1,175 @@
+#!/usr/bin/env bats
+# Limits on connections, and what becomes of those that are open at the end.
+
+bats_require_minimum_version 1.5.0
+load helpers
+export PEER=$BATS_TEST_DIRNAME/faults.py
+
+# The last counts of a crowd match the ERE.
+crowd_is() {
+	tail -n 1 "$BATS_TEST_TMPDIR/$1.out" | grep -Eq -- "$2"
+}
+
+count_is() {
+	[ "$(connections | wc -l)" = "$1" ]
+}
+
+# The served of all the crowds.
+served() {
+	local name sum=0
+	for name; do
+		sum=$((sum + $(tail -n 1 "$BATS_TEST_TMPDIR/$name.out" |
+			sed -n 's/^served=\([0-9]*\) .*/\1/p')))
+	done
+	echo "$sum"
+}
+
+served_are() {
+	local want=$1
+	shift
+	[ "$(served "$@")" = "$want" ]
+}
+
+# While clients wait at the limit, nobody is busy.
+waits_idly() {
+	local before pids
+	mapfile -t pids < <(tree)
+	before=$(cpu_ticks "${pids[@]}")
+	sleep 0.5
+	[ $(($(cpu_ticks "${pids[@]}") - before)) -le 2 ]
+}
+
+@test "--max-conns 20 and 60 clients (T23)" {
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd --max-conns 20 ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	peer_start ns1 crowd crowd 60 127.0.0.1/8000
+	wait_until 5 crowd_is crowd 'served=20 waiting=40'
+	waits_idly
+	crowd_is crowd 'served=20 waiting=40'
+	count_is 20
+	logged '20 connections'
+	[ "$(grep -c '20 connections' "$LOG")" -le 2 ]
+	kill -USR1 "$(pid_of crowd)"
+	wait_until 10 crowd_is crowd 'done=60'
+}
+
+@test "max=20 on one map does not hold back another" {
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max=20 \
+		ns1@127.0.0.1:8001=ns2@127.0.0.1:8080
+	peer_start ns1 crowd crowd 60 127.0.0.1/8000
+	wait_until 5 crowd_is crowd 'served=20 waiting=40'
+	peer ns1 try 5 ns2 0-50 127.0.0.1/8001
+	waits_idly
+	crowd_is crowd 'served=20 waiting=40'
+	kill -USR1 "$(pid_of crowd)"
+	wait_until 10 crowd_is crowd 'done=60'
+}
+
+@test "--max-conns 20 over two maps" {
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd --max-conns 20 ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 \
+		ns1@127.0.0.1:8001=ns2@127.0.0.1:8080,max=15
+	peer_start ns1 first crowd 30 127.0.0.1/8000
+	peer_start ns1 second crowd 30 127.0.0.1/8001
+	wait_until 5 served_are 20 first second
+	waits_idly
+	served_are 20 first second
+	kill -USR1 "$(pid_of first)" "$(pid_of second)"
+	wait_until 15 crowd_is first 'done=30'
+	wait_until 15 crowd_is second 'done=30'
+}
+
+@test "one map's connections end: the other one's clients are served" {
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd --max-conns 5 ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 \
+		ns1@127.0.0.1:8001=ns2@127.0.0.1:8080
+	peer_start ns1 first crowd 5 127.0.0.1/8000
+	wait_until 5 crowd_is first 'served=5'
+	peer_start ns1 second crowd 5 127.0.0.1/8001
+	wait_until 5 crowd_is second 'waiting=5'
+	sleep 0.2
+	crowd_is second 'served=0'
+	kill -USR1 "$(pid_of first)"
+	wait_until 1 crowd_is second 'served=5'
+}
+
+@test "max-source=10 (T24)" {
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd -v ns1@:8000=ns2@127.0.0.1:8080,max-source=10
+	peer_start ns1 crowd crowd 30 127.0.0.1/8000 127.0.0.2
+	wait_until 5 crowd_is crowd 'served=10 waiting=0 reset=20'
+	peer ns1 try 1 ns2 0-50 127.0.0.1/8000 127.0.0.3
+	peer ns1 try 1 ns2 0-50 ::1/8000
+	peer ns1 try 5 reset 0-50 127.0.0.1/8000 127.0.0.2
+	count_is 10
+	# One that ended makes room for one of the same address.
+	kill -USR1 "$(pid_of crowd)"
+	wait_until 2 no_connections
+	peer ns1 try 5 ns2 0-50 127.0.0.1/8000 127.0.0.2
+}
+
+# The end.
+
+@test "TERM: listeners close at once, what runs completes" {
+	peer_server ns2 bulk bulk 127.0.0.1/8080 8000000 1
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	peer_start ns1 swap swap 8000000 1 127.0.0.1/8000
+	wait_until 2 count_is 1
+	peer ns1 term "$NSFWD_PID" 200 127.0.0.1/8000
+	count_is 1
+	wait_nsfwd 3
+	[ "$NSFWD_STATUS" = 0 ]
+	reap swap
+	grep -q '^exact 8000000$' "$BATS_TEST_TMPDIR/swap.out"
+	output_of bulk
+	grep -q '^exact 8000000$' "$BATS_TEST_TMPDIR/bulk.out"
+}
+
+@test "TERM without connections ends at once" {
+	start_nsfwd ns1@8000=ns2@8080 ns1@8001=ns2@8080
+	kill -TERM "$NSFWD_PID"
+	wait_nsfwd 0.5
+	[ "$NSFWD_STATUS" = 0 ]
+	[ -z "$(in_ns ns1 ss -Hltn)" ]
+}
+
+@test "a second TERM or INT resets what is open" {
+	local first second pids
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	for first in TERM INT; do
+		[ "$first" = TERM ] && second=INT || second=TERM
+		start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+		peer_start ns1 "$first" crowd 20 127.0.0.1/8000
+		wait_until 5 crowd_is "$first" 'served=20'
+		pids=$(tree)
+		[ "$(wc -w <<<"$pids")" = 22 ]
+		kill "-$first" "$NSFWD_PID"
+		sleep 0.2
+		crowd_is "$first" 'served=20'
+		count_is 20
+		kill "-$second" "$NSFWD_PID"
+		wait_nsfwd 0.5
+		[ "$NSFWD_STATUS" = 0 ]
+		wait_until 1 crowd_is "$first" 'reset=20 eof=0'
+		tree_ended
+	done
+}
+
+@test "--drain 1 ends them after one second" {
+	local start span
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd --drain 1 ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	peer_start ns1 crowd crowd 5 127.0.0.1/8000
+	wait_until 2 crowd_is crowd 'served=5'
+	start=$(now_ms)
+	kill -TERM "$NSFWD_PID"
+	wait_nsfwd 3
+	span=$(($(now_ms) - start))
+	echo "ended after $span ms"
+	[ "$span" -ge 900 ]
+	[ "$span" -le 1500 ]
+	[ "$NSFWD_STATUS" = 0 ]
+	wait_until 1 crowd_is crowd 'reset=5 eof=0'
+	tree_ended
+}

@@ -1,0 +1,55 @@
+#!/usr/bin/env bats
+# What takes minutes: `make check-long`.
+
+load helpers
+
+MAP=ns1@8000=ns2@8080
+
+setup_file() {
+	"${CC:-cc}" -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra \
+		-o "$BATS_FILE_TMPDIR/stream" "$BATS_TEST_DIRNAME/stream.c"
+}
+
+# Resident memory, in KiB. Counted, not estimated as in the status file.
+rss() {
+	awk '$1 == "Rss:" { print $2 }' "/proc/$1/smaps_rollup"
+}
+
+@test "T2 20 GiB on 8 connections, both ways, no byte differs" {
+	# 8 connections * 2 ways * 1.25 GiB
+	local length=1342177280
+	start_nsfwd "$MAP"
+	spawn_ready ns2 server "$BATS_FILE_TMPDIR/stream" listen 8080 8 $length
+	spawn ns1 client "$BATS_FILE_TMPDIR/stream" connect 8000 8 $length
+	reap -t 600 client server
+}
+
+@test "T21 100,000 short connections leave nothing behind" {
+	local pid before after
+	local -A rss=()
+	# TIME_WAIT holds a client's port for a while.
+	for pid in ns1 ns2; do
+		in_ns "$pid" sh -c \
+			'echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range'
+	done
+	start_nsfwd "$MAP"
+	spawn_ready ns2 echo "$BATS_FILE_TMPDIR/stream" echo 8080
+	spawn ns1 warm_up "$BATS_FILE_TMPDIR/stream" churn 8000 2000 16
+	reap -t 60 warm_up
+	wait_until 2 no_connections
+	for pid in "$NSFWD_PID" $(mappers); do
+		rss[$pid]=$(rss "$pid")
+	done
+	[ "${#rss[@]}" = 2 ]
+
+	spawn ns1 client "$BATS_FILE_TMPDIR/stream" churn 8000 100000 16
+	reap -t 600 client
+	wait_until 2 no_connections
+	for pid in "${!rss[@]}"; do
+		before=${rss[$pid]}
+		after=$(rss "$pid")
+		echo "pid $pid: $before KiB, then $after KiB"
+		[ $((after - before)) -le 64 ]
+	done
+	if logged "connection map="; then fail "connections failed"; fi
+}

@@ -1,0 +1,243 @@
+#!/usr/bin/env bats
+# Every way to say where: each namespace and address a map can name carries a
+# byte, to a server that says where it stands.
+
+bats_require_minimum_version 1.5.0
+load helpers
+export PEER=$BATS_TEST_DIRNAME/faults.py
+
+# asks NS WHERE NAME: a client there gets NAME's answer.
+asks() {
+	peer "$1" try 1 "$3" 0-2000 "$2"
+}
+
+# The way of a test: a server on port 8080 of each namespace.
+serve_all() {
+	local where
+	for where in self ns1 ns2; do
+		peer_server "$where" "at-$where" who "$where" \
+			127.0.0.1/8080 ::1/8080
+	done
+}
+
+# unshared NAME: sets UNSHARED to a process in a network namespace of its own.
+unshared() {
+	spawn_ready self "$1" unshare -n sh -c \
+		'ip link set lo up && echo ready >&9 && exec 9>&- && exec sleep 60'
+	UNSHARED=$(pid_of "$1")
+}
+
+refuses() {
+	local want=$1 say=$2 status=0 said=$BATS_TEST_TMPDIR/said
+	shift 2
+	timeout -k 1 5 "$NSFWD" "$@" </dev/null >"$said" 2>&1 3>&- || status=$?
+	cat "$said"
+	[ "$status" = "$want" ] ||
+		fail "nsfwd $*: status $status, not $want" || return
+	grep -Eq -- "$say" "$said" || fail "no line has $say"
+}
+
+@test "by name, path, process, descriptor, self" {
+	serve_all
+	unshared other
+	nsenter --net="/proc/$UNSHARED/ns/net" true
+	mkdir -p /run/docker/netns
+	touch /run/docker/netns/8f2
+	mount --bind "/proc/$UNSHARED/ns/net" /run/docker/netns/8f2
+	ln -s netns/ns2 /run/link
+	spawn_ready self at-other nsenter --net=/run/docker/netns/8f2 \
+		python3 "$PEER" who other 127.0.0.1/8080
+	# shellcheck disable=SC2034 # start_nsfwd reads it
+	WRAP=(bash -c 'exec 40</run/netns/ns1 41</run/netns/ns2; exec "$@"' fds)
+	start_nsfwd ns1@8001=ns2@8080 \
+		/run/netns/ns1@8002=/run/netns/ns2@8080 \
+		"pid:$UNSHARED@8003=ns2@8080" "ns1@8004=pid:$UNSHARED@8080" \
+		fd:40@8005=fd:41@8080 \
+		8006=ns2@8080 ns1@8007=8080 self@8008=self@8080 \
+		ns1@8009=ns1@8080 \
+		"ns1@8010=/run/docker/netns/8f2@8080" \
+		"ns1@8011=/proc/$UNSHARED/ns/net@8080" \
+		/run/link@8012=/run/link@8080 \
+		/proc/self/ns/net@8013=ns2@8080
+	asks ns1 127.0.0.1/8001 ns2
+	asks ns1 127.0.0.1/8002 ns2
+	nsenter --net=/run/docker/netns/8f2 python3 "$PEER" \
+		try 1 ns2 0-2000 127.0.0.1/8003
+	asks ns1 127.0.0.1/8004 other
+	asks ns1 127.0.0.1/8005 ns2
+	asks self 127.0.0.1/8006 ns2
+	asks ns1 127.0.0.1/8007 self
+	asks self 127.0.0.1/8008 self
+	asks ns1 127.0.0.1/8009 ns1
+	asks ns1 127.0.0.1/8010 other
+	asks ns1 127.0.0.1/8011 other
+	asks ns2 127.0.0.1/8012 ns2
+	asks self 127.0.0.1/8013 ns2
+	stop_nsfwd
+	umount /run/docker/netns/8f2
+}
+
+@test "init, the namespace of process 1" {
+	# A process 1 of ours, in a namespace of its own; nsfwd starts in ns1.
+	local -a new=(unshare -npf --kill-child --mount-proc)
+	# shellcheck disable=SC2016 # for the inner shell
+	local world='ip link set lo up
+		python3 "$1" who init 127.0.0.1/8080 &
+		nsenter --net=/run/netns/ns1 "$2" 8000=init@8080 \
+			ns2@8001=init@8080 init@8002=ns2@8080; :'
+	"${new[@]}" true || skip "no process namespace to be had"
+	peer_server ns2 at-ns2 who ns2 127.0.0.1/8080
+	spawn self world "${new[@]}" sh -c "$world" sh "$PEER" "$NSFWD"
+	wait_until 5 asks ns1 127.0.0.1/8000 init
+	asks ns2 127.0.0.1/8001 init
+	nsenter --net="/proc/$(processes | awk -v p="$(pid_of world)" '$2 == p { print $1 }')/ns/net" \
+		python3 "$PEER" try 1 ns2 0-2000 127.0.0.1/8002
+}
+
+@test "--from and --to, and words that say otherwise" {
+	serve_all
+	start_nsfwd --from ns1 --to ns2 8001=8080 self@8002=8080 8003=self@8080 \
+		127.0.0.1:8004=localhost:8080
+	asks ns1 127.0.0.1/8001 ns2
+	asks self 127.0.0.1/8002 ns2
+	asks ns1 127.0.0.1/8003 self
+	asks ns1 127.0.0.1/8004 ns2
+}
+
+@test "the table of examples" {
+	local port
+	# Of the table: vpn, web, ns2 and the rest stand for two namespaces.
+	ip netns add vpn
+	ip netns add web
+	NAMESPACES+=(vpn web)
+	ip -n vpn link set lo up
+	ip -n web link set lo up
+	ip -n ns1 addr add 10.0.0.1/32 dev lo
+	ip -n ns2 addr add 10.0.1.1/32 dev lo
+	ip -n web addr add 10.0.0.2/32 dev lo
+	ip -n web addr add 10.0.0.3/32 dev lo
+	unshared other
+	ln -s netns/ns2 /run/8f2
+	peer_server vpn at-vpn who vpn 127.0.0.1/9091
+	peer_server self at-self who self 127.0.0.1/3128
+	peer_server ns2 at-ns2 who ns2 10.0.1.1/8000 127.0.0.1/8080
+	# Each port of the range and each of two addresses by a name of its own.
+	peer_server web at-web who web% 127.0.0.1/{8000..8010}
+	peer_server web at-second who second 10.0.0.3/80
+	start_nsfwd 9091=vpn@9091 :9092=vpn@9091 vpn@3128=127.0.0.1:3128 \
+		ns1@10.0.0.1:8000=ns2@10.0.1.1:8000 \
+		"pid:$UNSHARED@80=/run/8f2@8080" \
+		8000-8010=web@8000-8010 \
+		ns1@8100-8110=web@8005 \
+		:80=web@10.0.0.2:80,10.0.0.3:80,balance=first
+	asks self 127.0.0.1/9091 vpn
+	asks self ::1/9091 vpn
+	asks self 127.0.0.1/9092 vpn
+	asks self ::1/9092 vpn
+	asks vpn 127.0.0.1/3128 self
+	asks vpn ::1/3128 self
+	asks ns1 10.0.0.1/8000 ns2
+	peer ns1 try 1 refused 0-2000 127.0.0.1/8000
+	nsenter --net="/proc/$UNSHARED/ns/net" python3 "$PEER" \
+		try 1 ns2 0-2000 127.0.0.1/80
+	for port in 8000 8001 8005 8009 8010; do
+		asks self "127.0.0.1/$port" "web$port"
+		asks ns1 "127.0.0.1/$((port + 100))" web8005
+	done
+	peer self try 1 refused 0-2000 127.0.0.1/8011
+	peer ns1 try 1 refused 0-2000 127.0.0.1/8111
+	[ "$(ss -Hltn '( sport >= 8000 and sport <= 8010 )' | wc -l)" = 22 ]
+	asks self 127.0.0.1/80 second
+	peer_server web at-first who first 10.0.0.2/80
+	asks self 127.0.0.1/80 first
+}
+
+@test "a config file, two words, comments" {
+	local conf=$BATS_TEST_TMPDIR/conf
+	serve_all
+	cat >"$conf" <<-'END'
+		# The first line is a comment.
+
+		ns1@8001=ns2@8080     # so is this
+		ns1@8002 ns2@8080
+		  ns1@8003=ns2@127.0.0.1:8080,max=5
+		ns1@@a#b=ns2@8080
+	END
+	start_nsfwd --config "$conf"
+	asks ns1 127.0.0.1/8001 ns2
+	asks ns1 127.0.0.1/8002 ns2
+	asks ns1 127.0.0.1/8003 ns2
+	asks ns1 '@a#b' ns2
+	stop_nsfwd
+	start_nsfwd -c "$conf" 8004=ns2@8080
+	asks self 127.0.0.1/8004 ns2
+	asks ns1 127.0.0.1/8001 ns2
+	stop_nsfwd
+	start_nsfwd ns1@8005 ns2@8080
+	asks ns1 127.0.0.1/8005 ns2
+}
+
+@test "a host name as the target" {
+	serve_all
+	grep -q '^127\.0\.0\.1.*localhost' /etc/hosts ||
+		skip "/etc/hosts has no localhost"
+	start_nsfwd ns1@8001=ns2@localhost:8080 \
+		ns1@8002=ns2@no-such-host.invalid:8080,connect-timeout=1
+	asks ns1 127.0.0.1/8001 ns2
+	peer ns1 try 1 reset 0-1300 127.0.0.1/8002
+	wait_until 1 logged 'map=ns1@8002=.* target=no-such-host.invalid:8080 .* end=dial'
+}
+
+@test "UNIX sockets, by path and abstract, at either end" {
+	local dir=$BATS_TEST_TMPDIR
+	peer_server ns2 at-path who path "$dir/target" @target
+	peer_server ns1 at-ns1 who ns1 @target
+	peer_server ns2 at-ns2 who ns2 127.0.0.1/8080
+	start_nsfwd "$dir/in=ns2@8080" ns2@@in=ns2@8080 @in=ns2@8080 \
+		"ns1@8001=$dir/target" ns1@8002=ns2@@target \
+		ns1@8003=ns1@@target "self@$dir/a@b=ns1@$dir/target"
+	asks self "$dir/in" ns2
+	asks ns1 "$dir/in" ns2
+	asks ns2 @in ns2
+	asks self @in ns2
+	peer ns1 try 1 refused 0-2000 @in
+	asks ns1 127.0.0.1/8001 path
+	asks ns1 127.0.0.1/8002 path
+	asks ns1 127.0.0.1/8003 ns1
+	asks self "$dir/a@b" path
+	# Bytes in bulk, and the ends, through UNIX sockets on both sides.
+	peer_server self bulk bulk "$dir/bulk" 3000000 0
+	[ -S "$dir/in" ]
+	stop_nsfwd
+	[ ! -e "$dir/in" ]
+	[ ! -e "$dir/a@b" ]
+	[ -S "$dir/target" ]
+	start_nsfwd "$dir/in=$dir/bulk"
+	peer ns1 swap 3000000 0 "$dir/in"
+}
+
+@test "a UNIX socket that is in the way" {
+	local dir=$BATS_TEST_TMPDIR
+	peer_server ns2 at-ns2 who ns2 127.0.0.1/8080
+	peer_server ns1 busy who busy "$dir/busy"
+	peer_server ns1 stale who stale "$dir/stale"
+	kill -KILL "$(pid_of stale)"
+	wait_until 2 ended "$(pid_of stale)"
+	touch "$dir/file"
+	[ -S "$dir/stale" ]
+	start_nsfwd "$dir/stale=ns2@8080"
+	asks self "$dir/stale" ns2
+	refuses 1 "$dir/busy.*EADDRINUSE" "$dir/busy=ns2@8080"
+	asks self "$dir/busy" busy
+	refuses 1 "$dir/stale.*EADDRINUSE" "$dir/stale=ns2@8080"
+	asks self "$dir/stale" ns2
+	refuses 1 "$dir/file" "$dir/file=ns2@8080"
+	[ -f "$dir/file" ]
+	refuses 1 "$dir/nowhere/x" "$dir/nowhere/x=ns2@8080"
+	# A start that fails leaves nothing behind.
+	refuses 1 EADDRINUSE "$dir/new=ns2@8080" "$dir/busy=ns2@8080"
+	[ ! -e "$dir/new" ]
+	stop_nsfwd
+	[ ! -e "$dir/stale" ]
+	[ -S "$dir/busy" ]
+}

@@ -1,0 +1,162 @@
+#!/usr/bin/env bats
+# Programs that know nothing of nsfwd, in two namespaces with no link between
+# them.
+
+bats_require_minimum_version 1.5.0
+load helpers
+export PEER=$BATS_TEST_DIRNAME/faults.py
+
+needs() {
+	local program
+	for program; do
+		command -v "$program" >/dev/null || skip "no $program here"
+	done
+}
+
+# listens NS PORT: somebody does, in that namespace.
+listens() {
+	in_ns "$1" ss -Hltn | grep -q ":$2 "
+}
+
+fetch() {
+	in_ns ns1 curl --silent --show-error --fail --max-time 60 "$@" 3>&-
+}
+
+setup() {
+	ns ns1 ns2
+	# Off the disk: /run is memory, and empty.
+	DIR=/run/real
+	rm -rf "$DIR"
+	mkdir "$DIR"
+}
+
+teardown() {
+	oracle
+}
+
+@test "curl and a web server, over IPv4 and IPv6" {
+	needs curl
+	echo "this is ns2" >"$DIR/index.html"
+	spawn ns2 four python3 -m http.server --directory "$DIR" \
+		--bind 127.0.0.1 8080
+	spawn ns2 six python3 -m http.server --directory "$DIR" --bind ::1 8081
+	wait_until 5 listens ns2 8080
+	wait_until 5 listens ns2 8081
+	start_nsfwd ns1@8000=ns2@8080 ns1@fd00::1/8001=ns2@::1/8081 \
+		ns1@8002=ns2@8081 || {
+		# The address has to be there.
+		ip -n ns1 addr add fd00::1/128 dev lo
+		start_nsfwd ns1@8000=ns2@8080 ns1@fd00::1/8001=ns2@::1/8081 \
+			ns1@8002=ns2@8081
+	}
+	[ "$(fetch http://127.0.0.1:8000/)" = "this is ns2" ]
+	[ "$(fetch 'http://[::1]:8000/')" = "this is ns2" ]
+	[ "$(fetch 'http://[fd00::1]:8001/')" = "this is ns2" ]
+	[ "$(fetch http://localhost:8002/)" = "this is ns2" ]
+	# Twenty at once, and one that is not there.
+	fetch --parallel --parallel-max 20 -o '/dev/null' \
+		'http://127.0.0.1:8000/?[1-20]'
+	run ! fetch http://127.0.0.1:8000/missing
+	[[ $output == *404* ]]
+}
+
+@test "1 GiB from a web server" {
+	local got
+	needs curl
+	# Holes with a block of noise in each, at a place of its own.
+	python3 - "$DIR/large" <<-'END'
+		import os, sys
+		with open(sys.argv[1], "wb") as file:
+		    for i in range(256):
+		        file.seek((i << 22) + 12345 * i)
+		        file.write(os.urandom(4093))
+		    file.truncate(1 << 30)
+	END
+	spawn ns2 web python3 -m http.server --directory "$DIR" \
+		--bind 127.0.0.1 8080
+	wait_until 5 listens ns2 8080
+	start_nsfwd ns1@8000=ns2@8080
+	spawn self sum sha256sum "$DIR/large"
+	got=$(fetch http://127.0.0.1:8000/large | sha256sum)
+	reap sum
+	[ "${got%% *}" = "$(cut -d' ' -f1 "$BATS_TEST_TMPDIR/sum.out")" ]
+	rm "$DIR/large"
+}
+
+@test "iperf3, both ways, four streams" {
+	local way
+	needs iperf3
+	spawn ns2 iperf iperf3 --server --port 5201
+	wait_until 5 listens ns2 5201
+	start_nsfwd ns1@5201=ns2@127.0.0.1:5201
+	for way in '' --reverse --bidir; do
+		# shellcheck disable=SC2086 # nothing or one word
+		in_ns ns1 iperf3 --client 127.0.0.1 --port 5201 --time 1 \
+			--parallel 4 --json $way >"$DIR/$way.json" 3>&-
+		python3 - "$DIR/$way.json" <<-'END'
+			import json, sys
+			end = json.load(open(sys.argv[1]))["end"]
+			for key in [k for k in end if k.startswith("sum_rec")]:
+			    mbytes = end[key]["bytes"] / 1e6
+			    print(f"{key}: {mbytes:.0f} MB")
+			    assert mbytes > 50
+		END
+	done
+}
+
+@test "redis: replies one by one, two small writes, a pipeline" {
+	needs redis-server redis-cli
+	spawn ns2 redis redis-server --bind 127.0.0.1 --port 6379 --save '' \
+		--appendonly no --dir "$DIR"
+	wait_until 5 listens ns2 6379
+	start_nsfwd ns1@6380=ns2@6379
+	cli() {
+		in_ns ns1 redis-cli -p 6380 "$@" 3>&-
+	}
+	[ "$(cli set key value)" = OK ]
+	[ "$(cli get key)" = value ]
+	peer ns1 redis 1000 127.0.0.1/6380
+	seq 0 9999 | sed 's/.*/SET key& value&/' | cli --pipe | grep -q 'errors: 0, replies: 10000'
+	[ "$(cli get key9999)" = value9999 ]
+	[ "$(cli dbsize)" = 10002 ]
+}
+
+@test "ssh" {
+	local sum
+	needs ssh sshd ssh-keygen
+	[ "$(awk '$1 == 0 { print $2 }' /proc/self/uid_map)" = 0 ] ||
+		skip "sshd changes its user: that takes root"
+	ssh-keygen -qt ed25519 -N '' -f "$DIR/host"
+	ssh-keygen -qt ed25519 -N '' -f "$DIR/key"
+	mkdir -p /run/sshd
+	cat >"$DIR/sshd_config" <<-END
+		ListenAddress 127.0.0.1:2222
+		HostKey $DIR/host
+		AuthorizedKeysFile $DIR/key.pub
+		PermitRootLogin prohibit-password
+		PidFile none
+		StrictModes no
+		UsePAM no
+	END
+	spawn ns2 sshd "$(command -v sshd)" -De -f "$DIR/sshd_config"
+	wait_until 5 listens ns2 2222
+	start_nsfwd ns1@22=ns2@2222
+	remote() {
+		in_ns ns1 ssh -F none -i "$DIR/key" -o BatchMode=yes \
+			-o StrictHostKeyChecking=no -o LogLevel=ERROR \
+			-o "UserKnownHostsFile=$DIR/known" root@127.0.0.1 "$@" \
+			3>&-
+	}
+	remote true </dev/null || {
+		output_of sshd
+		false
+	}
+	# 16 MB there and back, and the ends of both streams.
+	head -c 16000000 /dev/urandom >"$DIR/data"
+	sum=$(sha256sum <"$DIR/data")
+	[ "$(remote cat <"$DIR/data" | sha256sum)" = "$sum" ]
+	[ "$(remote readlink /proc/self/ns/net </dev/null)" = \
+		"$(in_ns ns2 readlink /proc/self/ns/net)" ]
+	run remote exit 7 </dev/null
+	[ "$status" = 7 ]
+}

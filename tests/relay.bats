@@ -1,0 +1,363 @@
+#!/usr/bin/env bats
+# The relay moves every byte, both ends and every reset, and sleeps otherwise.
+# Client and target live in two namespaces with nothing between them but nsfwd.
+
+load helpers
+
+MAP=ns1@8000=ns2@8080
+
+# Runs the steps of a client in ns1 and of its server in ns2 to their end.
+# shellcheck disable=SC2086 # steps are words
+pair() {
+	peer_server ns2 server listen 8080 $2
+	peer_start ns1 client connect 8000 $1
+	reap client server
+}
+
+# When NAME did WORD, by its output.
+when() {
+	awk -v word="$2" '$1 == word { print $2; exit }' \
+		"$BATS_TEST_TMPDIR/$1.out"
+}
+
+# took LOW HIGH NAME WORD NAME WORD: the time between the two, in ms.
+took() {
+	local span=$(($(when "$5" "$6") - $(when "$3" "$4")))
+	if [ "$span" -lt "$1" ] || [ "$span" -gt "$2" ]; then
+		fail "$span ms from $3 $4 to $5 $6, not $1 to $2"
+	fi
+}
+
+# at_rest SECONDS TICKS: what the connections use at most in that time.
+at_rest() {
+	local pids before after
+	pids=$(connections)
+	# shellcheck disable=SC2086
+	before=$(cpu_ticks $pids)
+	sleep "$1"
+	# shellcheck disable=SC2086
+	after=$(cpu_ticks $pids)
+	if [ -z "$pids" ] || [ $((after - before)) -gt "$2" ]; then
+		fail "$((after - before)) ticks in $1 s by connections '$pids'"
+	fi
+}
+
+# True when a process has used no time for 200 ms.
+still() {
+	local before
+	before=$(cpu_ticks "$1")
+	sleep 0.2
+	[ "$(cpu_ticks "$1")" = "$before" ]
+}
+
+# Small buffers in a namespace, so that a reader that stops is felt soon.
+small_buffers() {
+	# shellcheck disable=SC2016
+	in_ns "$1" sh -c 'for way in rmem wmem; do
+		echo 4096 16384 65536 >/proc/sys/net/ipv4/tcp_$way
+	done'
+}
+
+some_connection() {
+	[ -n "$(connections)" ]
+}
+
+connection_count() {
+	[ "$(connections | wc -l)" = "$1" ]
+}
+
+@test "T1 1 GiB each way at the same time, equal hashes" {
+	local way sum
+	start_nsfwd "$MAP"
+	peer_server ns2 server --limit 120 listen 8080 bulk=1073741824 fin eof
+	peer_start ns1 client --limit 120 connect 8000 bulk=1073741824 fin eof
+	reap -t 120 client server
+	for way in "client server" "server client"; do
+		read -r from to <<<"$way"
+		sum=$(when "$from" sent)
+		[ "${#sum}" = 64 ]
+		[ "$sum" = "$(when "$to" received)" ]
+	done
+}
+
+@test "T3 segments of every size from 1 to 3000, none lost" {
+	start_nsfwd "$MAP"
+	pair "slices=1-3000 fin eof" "read=4501500 eof fin"
+	pair "read=4501500 eof fin" "slices=1-3000 fin eof"
+}
+
+@test "T4 half-close in four orders, 10 MiB in the open direction" {
+	local n=10485760
+	start_nsfwd -v "$MAP"
+	# the client first, the server first, both at once, FIN behind data
+	pair "fin recv=$n eof close" "eof send=$n fin"
+	pair "eof send=$n fin" "fin recv=$n eof close"
+	pair "post=$n recv=$n eof" "post=$n recv=$n eof"
+	pair "more=100 fin recv=$n eof" "recv=100 eof send=$n fin"
+	wait_until 2 logged "up=100 down=$n .*end=closed"
+}
+
+@test "T5 an end behind a full pipe comes after the last byte" {
+	local n=8388608
+	start_nsfwd "$MAP" ns1@8001=ns2@8081
+	peer_server ns2 server1 listen 8080 sleep=2 recv=$n eof fin
+	peer_server ns2 server2 listen 8081 send=$n fin eof
+	peer_start ns1 client1 connect 8000 send=$n fin eof
+	peer_start ns1 client2 connect 8001 sleep=2 recv=$n eof fin
+	reap client1 client2 server1 server2
+}
+
+@test "T5 the same with small buffers" {
+	local n=8388608
+	small_buffers ns1
+	small_buffers ns2
+	start_nsfwd "$MAP" ns1@8001=ns2@8081
+	peer_server ns2 server1 listen 8080 sleep=2 recv=$n eof fin
+	peer_server ns2 server2 listen 8081 send=$n fin eof
+	peer_start ns1 client1 connect 8000 send=$n fin eof
+	peer_start ns1 client2 connect 8001 sleep=2 recv=$n eof fin
+	reap client1 client2 server1 server2
+}
+
+@test "T6 a reset during connect: the client's ends the dial" {
+	start_nsfwd "$MAP"
+	peer_server ns2 void void 8080
+	peer_start ns1 client connect 8000 "await=$BATS_TEST_TMPDIR/go" rst
+	wait_until 5 some_connection
+	touch "$BATS_TEST_TMPDIR/go"
+	reap client
+	wait_until 1 no_connections
+}
+
+@test "T6 a reset during connect: the target's refusal resets the client" {
+	start_nsfwd "$MAP"
+	peer ns1 --limit 1 connect 8000 reset=0
+	wait_until 1 logged 'end=dial error=ECONNREFUSED'
+}
+
+@test "T6 a reset of an idle connection, both ways" {
+	start_nsfwd -v "$MAP"
+	pair "send=1 recv=1 sleep=0.2 rst" "recv=1 send=1 reset=0"
+	took 0 1000 client rst server reset
+	wait_until 1 logged 'up=1 down=1 .*end=client-reset'
+	pair "send=1 recv=1 reset=0" "recv=1 send=1 sleep=0.2 rst"
+	took 0 1000 server rst client reset
+	wait_until 1 logged 'up=1 down=1 .*end=target-reset'
+}
+
+@test "T6 a reset amid bulk, both ways" {
+	start_nsfwd -v "$MAP"
+	pair "flood recv=3000000 rst" "flood reset"
+	took 0 1000 client rst server reset
+	wait_until 1 logged 'end=client-reset'
+	pair "flood reset" "flood recv=3000000 rst"
+	took 0 1000 server rst client reset
+	wait_until 1 logged 'end=target-reset'
+}
+
+@test "T6 a reset of a half-closed connection, both ways" {
+	start_nsfwd "$MAP"
+	pair "fin reset=0" "eof sleep=0.2 rst"
+	took 0 1000 server rst client reset
+	pair "eof sleep=0.2 rst" "fin reset=0"
+	took 0 1000 client rst server reset
+}
+
+@test "T6 a reset by the side that had closed its half" {
+	local go=$BATS_TEST_TMPDIR/go
+	start_nsfwd "$MAP"
+	pair "fin await=$go.1 rst" "eof touch=$go.1 broken"
+	took 0 1000 client rst server broken
+	pair "eof touch=$go.2 broken" "fin await=$go.2 rst"
+	took 0 1000 server rst client broken
+}
+
+@test "T7 a reset behind queued bytes lets them through first" {
+	local go=$BATS_TEST_TMPDIR/go
+	start_nsfwd "$MAP"
+	pair "--count 20 send=4096 sleep=0.05 rst" "--count 20 reset=4096"
+	pair "--count 20 reset=4096" "--count 20 send=4096 sleep=0.05 rst"
+	pair "send=4096 sleep=0.05 rst touch=$go.1" "await=$go.1 reset=4096"
+	pair "await=$go.2 reset=4096" "send=4096 sleep=0.05 rst touch=$go.2"
+}
+
+@test "T8 a reset while the other side does not read ends the connection" {
+	local go=$BATS_TEST_TMPDIR/go
+	start_nsfwd "$MAP"
+	peer_server ns2 server listen 8080 "await=$go.1" reset
+	peer_start ns1 client connect 8000 flood sleep=1 rst
+	reap client
+	wait_until 1 no_connections
+	touch "$go.1"
+	reap server
+
+	peer_server ns2 server listen 8080 flood sleep=1 rst
+	peer_start ns1 client connect 8000 "await=$go.2" reset
+	reap server
+	wait_until 1 no_connections
+	touch "$go.2"
+	reap client
+}
+
+@test "T9 urgent bytes stay in line and wake nobody for long" {
+	local go=$BATS_TEST_TMPDIR/go n
+	start_nsfwd "$MAP" ns1@8001=ns2@8081
+	# The second time on connections that bulk has gone through.
+	for n in 0 4000000; do
+		peer_server ns2 server1 listen 8080 recv=$n recv=1100 \
+			touch="$go.$n.1" eof fin
+		peer_server ns2 server2 listen 8081 send=$n oob=100 \
+			await="$go.$n" fin eof
+		peer_start ns1 client1 connect 8000 send=$n oob=100 \
+			await="$go.$n" fin eof
+		peer_start ns1 client2 connect 8001 recv=$n recv=1100 \
+			touch="$go.$n.2" eof fin
+		wait_until 5 [ -e "$go.$n.1" ]
+		wait_until 5 [ -e "$go.$n.2" ]
+		at_rest 1 2
+		touch "$go.$n"
+		reap client1 client2 server1 server2
+	done
+}
+
+@test "T9 urgent bytes to a reader that stopped" {
+	local go=$BATS_TEST_TMPDIR/go
+	small_buffers ns2
+	start_nsfwd "$MAP"
+	peer_server ns2 server listen 8080 recv=1000000 "await=$go" \
+		recv=101100 eof fin
+	peer_start ns1 client connect 8000 send=1000000 sleep=0.2 send=50000 \
+		oob=100 send=50000 fin eof
+	wait_until 5 some_connection
+	sleep 0.5
+	wait_until 5 still "$(pid_of client)"
+	at_rest 1 2
+	touch "$go"
+	reap client server
+}
+
+@test "T10 200,000 one-byte segments and a reader that stopped" {
+	local go=$BATS_TEST_TMPDIR/go
+	small_buffers ns2
+	start_nsfwd "$MAP"
+	peer_server ns2 server listen 8080 "await=$go" recv=200000 eof fin
+	peer_start ns1 client connect 8000 ones=200000 fin eof
+	wait_until 5 some_connection
+	sleep 0.5
+	wait_until 10 still "$(pid_of client)"
+	at_rest 2.5 5
+	touch "$go"
+	reap client server
+}
+
+@test "T11 small messages pass without delay" {
+	start_nsfwd "$MAP"
+	# Another process may have had the CPU: once more before it counts.
+	pair ping=1000 pong=1000 || pair ping=1000 pong=1000
+}
+
+@test "T66 a map whose target is its own listener stays bounded" {
+	local how
+	start_nsfwd --max-conns 50 --half-close-timeout 1 ns1@8000=ns1@8000
+	for how in rst close; do
+		peer_start ns1 client connect 8000 send=1000 \
+			"await=$BATS_TEST_TMPDIR/$how" $how
+		wait_until 5 connection_count 50
+		at_rest 1 2
+		connection_count 50
+		touch "$BATS_TEST_TMPDIR/$how"
+		reap client
+		wait_until 4 no_connections
+	done
+	kill -0 "$NSFWD_PID"
+}
+
+@test "a killed connection is reset on both sides" {
+	local go=$BATS_TEST_TMPDIR/go
+	start_nsfwd "$MAP"
+	peer_server ns2 server listen 8080 flood reset
+	peer_start ns1 client connect 8000 flood recv=3000000 "touch=$go" reset
+	wait_until 5 [ -e "$go" ]
+	kill -KILL "$(connections)"
+	reap client server
+	wait_until 1 logged 'end=killed signal=9'
+}
+
+@test "a killed idle connection is reset on both sides" {
+	local go=$BATS_TEST_TMPDIR/go
+	start_nsfwd "$MAP"
+	peer_server ns2 server listen 8080 recv=1 send=1 reset=0
+	peer_start ns1 client connect 8000 send=1 recv=1 "touch=$go" reset=0
+	wait_until 5 [ -e "$go" ]
+	kill -KILL "$(connections)"
+	reap client server
+}
+
+@test "100 idle connections: no wake-up in 5 s in any process" {
+	local -a pids
+	local before ticks
+	start_nsfwd "$MAP"
+	peer_server ns2 echo echo 8080
+	peer_server ns1 hold hold 100 8000
+	connection_count 100
+	mapfile -t pids < <(tree)
+	[ "${#pids[@]}" -ge 102 ]
+	sleep 0.5
+	before=$(switches "${pids[@]}")
+	ticks=$(cpu_ticks "${pids[@]}")
+	sleep 5
+	[ "$(switches "${pids[@]}")" = "$before" ]
+	[ "$(cpu_ticks "${pids[@]}")" = "$ticks" ]
+}
+
+@test "the half-close timeout resets both ends" {
+	start_nsfwd --half-close-timeout 1 "$MAP"
+	pair "send=1 fin reset=0" "recv=1 eof sleep=1.2 broken"
+	took 900 2000 client fin client reset
+	wait_until 1 logged 'up=1 down=0 .*end=idle'
+	pair "eof sleep=1.2 broken" "fin reset=0"
+	took 900 2000 server fin server reset
+	wait_until 1 logged 'end=idle' 2
+}
+
+@test "the idle timeout counts from the last byte and resets both ends" {
+	start_nsfwd "$MAP,idle-timeout=1"
+	pair "send=1 sleep=0.7 send=1 recv=1 sleep=0.7 send=1 note reset=0" \
+		"recv=2 send=1 recv=1 reset=0"
+	took 900 2000 client note client reset
+	wait_until 1 logged 'up=3 down=1 .*end=idle'
+}
+
+@test "the line of a connection counts every byte" {
+	start_nsfwd -v "$MAP"
+	pair "send=1234567 fin recv=7654321 eof" "recv=1234567 eof send=7654321 fin"
+	wait_until 1 logged \
+		"map=$MAP client=127.0.0.1:[0-9]+ target=127.0.0.1:8080 up=1234567 down=7654321 ms=[0-9]+ end=closed"
+	pair "fin eof" "fin eof"
+	wait_until 1 logged 'up=0 down=0 ms=[0-9]+ end=closed'
+	[ "$(grep -c 'connection map=' "$LOG")" = 2 ]
+}
+
+@test "UNIX sockets on either side: every byte and both ends" {
+	local dir=$BATS_TEST_TMPDIR n=3000000 way
+	start_nsfwd -v "ns1@$dir/in=ns2@8080" "ns1@8000=ns2@$dir/out" \
+		"ns1@@in=ns2@@out"
+	for way in "unix:$dir/in 8080" "8000 unix:$dir/out" \
+		"unix:@in unix:@out"; do
+		unix_pair "$way" "send=$n fin recv=$n eof" "recv=$n eof send=$n fin"
+		unix_pair "$way" "recv=$n eof send=$n fin" "send=$n fin recv=$n eof"
+		unix_pair "$way" "send=$n recv=$n fin eof" "recv=$n send=$n fin eof"
+		unix_pair "$way" "slices=1-300 fin eof" "read=45150 eof fin"
+	done
+	wait_until 2 logged "up=$n down=$n .*end=closed" 9
+}
+
+# shellcheck disable=SC2086 # steps are words
+unix_pair() {
+	local from to
+	read -r from to <<<"$1"
+	[ "${to#unix:/}" = "$to" ] || rm -f "${to#unix:}"
+	peer_server ns2 server listen "$to" $3
+	peer_start ns1 client connect "$from" $2
+	reap client server
+}

@@ -1,0 +1,574 @@
+#!/usr/bin/env bats
+# The words of a map, the options and the config file: what is right is printed
+# in its canonical form, what is wrong is named, and then nothing is bound.
+
+bats_require_minimum_version 1.5.0
+
+load helpers
+
+setup() {
+	cd "$BATS_TEST_TMPDIR" || return
+	bad=0
+}
+
+# Shows what is not as it should be; the test goes on, to show the rest.
+note() {
+	printf '%s\n' "$@"
+	bad=1
+}
+
+# wrong START PART ARG...: `nsfwd ARG...` ends with 2 and one line on stderr that
+# begins with START and holds PART.
+wrong() {
+	local start=$1 part=$2
+	shift 2
+	run --separate-stderr "$NSFWD" "$@"
+	# shellcheck disable=SC2154 # run sets stderr
+	if [ "$status" = 2 ] && [ -z "$output" ] &&
+		[[ $stderr == "nsfwd: $start"*"$part"* && $stderr != *$'\n'* ]]; then
+		return
+	fi
+	note "wanted: 2, nsfwd: $start...$part" "got: $status, $output$stderr"
+}
+
+# wrong_word WORD PART REASON: WORD is refused; PART stands where it says.
+wrong_word() {
+	local word=$1 part=$2 reason=$3 column
+	wrong "'$word': column " ": '$part': " --check -- "$word"
+	[[ ${stderr##*": '$part': "} == *"$reason"* ]] ||
+		note "no '$reason' in: $stderr"
+	column=${stderr#*"': column "}
+	column=${column%%:*}
+	[ "${word:column-1:${#part}}" = "$part" ] ||
+		note "'$word': '$part' does not stand in column $column"
+}
+
+# right CANONICAL ARG...: `nsfwd --check ARG...` prints just that.
+right() {
+	local canonical=$1
+	shift
+	run --separate-stderr "$NSFWD" --check "$@"
+	if [ "$status" = 0 ] && [ "$output" = "$canonical" ] &&
+		[ -z "$stderr" ]; then
+		return
+	fi
+	note "wanted of $*: $canonical" "got: $status, $output$stderr"
+}
+
+# Rows of a table, cut at '|', without the spaces around it.
+rows() {
+	sed -E 's/ *\| */|/g; /^$/d'
+}
+
+repeat() {
+	printf "%$2s" '' | tr ' ' "$1"
+}
+
+@test "a wrong word is refused, and the message names the part" {
+	local word part reason n=0
+	while IFS='|' read -r word part reason; do
+		wrong_word "$word" "$part" "$reason"
+		n=$((n + 1))
+	done < <(rows <<-'TABLE'
+		                          |                    | no target: write LISTEN=TARGET
+		8000                      | 8000               | no target: write LISTEN=TARGET
+		tcp:8000                  | 8000               | no target: write LISTEN=TARGET
+		=80                       |                    | an address or a port is missing
+		8000=                     |                    | an address or a port is missing
+		vpn@=80                   |                    | an address or a port is missing
+		8000=vpn@                 |                    | an address or a port is missing
+		8000=80,                  |                    | an address or a port is missing
+		8000=80,,81               |                    | an address or a port is missing
+		sctp:80=81                | sctp               | neither tcp, udp, tcp+udp nor a numeric
+		TCP:80=81                 | TCP                | neither tcp
+		udp+tcp:80=81             | udp+tcp            | neither tcp
+		udp:udp:80=81             | udp                | neither tcp
+		sctp::80=81               | sctp               | no protocol
+		localhost:80=81           | localhost          | numeric address
+		0=80                      | 0                  | not a port: 1 to 65535
+		80=0                      | 0                  | not a port
+		65536=80                  | 65536              | not a port
+		99999999999999999999=80   | 99999999999999999999 | not a port
+		080=81                    | 080                | not a port
+		80a=81                    | 80a                | not a port
+		+80=81                    | +80                | no port
+		:=80                      |                    | a port is missing
+		80=web:                   |                    | a port is missing
+		80=web:80a                | 80a                | not a port
+		80=10.0.0.1/              |                    | a port is missing
+		-80=80                    |                    | a port is missing
+		80-=80                    |                    | a port is missing
+		80-90-99=80               | 90-99              | not a port
+		90-80=80                  | 90-80              | a range runs from low to high
+		80-90=web@80-89           | 80-89              | 10 ports for 11 that listen
+		80=81-82                  | 81-82              | 2 ports for 1 that listen
+		/run/x=81-82              | 81-82              | 2 ports for 1 that listen
+		80=81,82-83               | 82-83              | 2 ports for 1 that listen
+		web=80                    | web                | no port
+		80=web                    | web                | no port
+		80=vpn@proxy              | proxy              | no port
+		10.0.0.1=80               | 10.0.0.1           | no port
+		80=10.0.0.1               | 10.0.0.1           | no port
+		1.2.3/80=81               | 1.2.3              | not a numeric address
+		1.2.3:80=81               | 1.2.3              | numeric address
+		80=1.2.3:81               | 1.2.3              | not an IPv4 address
+		80=300.1.1.1:81           | 300.1.1.1          | not an IPv4 address
+		80=1.2.3.4.5:81           | 1.2.3.4.5          | not an IPv4 address
+		80=010.0.0.1:81           | 010.0.0.1          | not an IPv4 address
+		80=1.2.3.4.:81            | 1.2.3.4.           | not an IPv4 address
+		80=2130706433:81          | 2130706433         | not an IPv4 address
+		80=0x7f.1:81              | 0x7f.1             | not an IPv4 address
+		80=0X7F000001:81          | 0X7F000001         | not an IPv4 address
+		80=a..b:81                | a..b               | a label of the host name is empty
+		80=.a:81                  | .a                 | a label of the host name is empty
+		80=a*b:81                 | a*b                | a host name is letters
+		80=b\c:81                 | b\c                | a host name is letters
+		80=web/81                 | web                | not a numeric address, which ADDR/PORT takes
+		80=run/a.sock             | run                | a UNIX socket begins with '/'
+		80=:81                    | :81                | a target needs an address
+		80=0.0.0.0:81             | 0.0.0.0            | no address to connect to
+		80=::/81                  | ::                 | no address to connect to
+		80=[::]:81                | ::                 | no address to connect to
+		fd00::2:53=80             | fd00::2:53         | several colons: write an IPv6 address as ADDR/PORT
+		80=fd00::2:53             | fd00::2:53         | several colons
+		80=1:2:3                  | 1:2:3              | several colons
+		80=fd00::g/53             | fd00::g            | not an IPv6 address
+		80=fd00:::1/53            | fd00:::1           | not an IPv6 address
+		80=::ffff:10.0.0.1/53     | ::ffff:10.0.0.1    | write an IPv4 address as 10.0.0.1
+		80=fd00::2/               |                    | a port is missing
+		[::1=80                   | [::1               | ']' is missing
+		[::1]=80                  | ]                  | ':PORT' must follow
+		[::1]80=80                | ]80                | ':PORT' must follow
+		[::1]/80=80               | ]/80               | ':PORT' must follow
+		[::1]:=80                 |                    | a port is missing
+		[]:80=80                  |                    | brackets are for an IPv6 address
+		80=[10.0.0.1]:80          | 10.0.0.1           | brackets are for an IPv6 address
+		80=[web]:80               | web                | brackets are for an IPv6 address
+		fe80::1/80=80             | fe80::1            | a link-local address needs %INTERFACE
+		80=[fe80::1]:80           | fe80::1            | a link-local address needs %INTERFACE
+		fe80::1%/80=80            |                    | no interface
+		fe80::1%e$0/80=80         | e$0                | no interface
+		fe80::1%a%b/80=80         | a%b                | no interface
+		fe80::1%abcdefghijklmnop/80=80 | abcdefghijklmnop | no interface: 1 to 15 letters
+		::1%lo/80=80              | %lo                | only a link-local address
+		80=10.0.0.1%lo:80         | 10.0.0.1%lo        | a host name is letters
+		@=80                      |                    | an abstract socket needs a name
+		80=vpn@@                  |                    | an abstract socket needs a name
+		@a@b=80                   | @a@b               | write NS@ in front
+		udp:/run/x=80             | /run/x             | a UNIX socket takes tcp only
+		tcp+udp:80=@x             | @x                 | a UNIX socket takes tcp only
+		.@80=80                   | .                  | no name of a namespace
+		..@80=80                  | ..                 | no name of a namespace
+		80=..@80                  | ..                 | no name of a namespace
+		pid:@80=80                | pid:               | no process number
+		pid:0@80=80               | pid:0              | no process number
+		pid:-1@80=80              | pid:-1             | no process number
+		80=fd:x@80                | fd:x               | no descriptor number
+		80=a@81,b@82              | b                  | all targets of a map share one namespace
+		80=81,b@82                | b                  | all targets of a map share one namespace
+		80=a@81,self@82           | self               | all targets of a map share one namespace
+		80=max=3                  | max=3              | no target in front of KEY=VALUE
+		80=81,max=3,82            | 82                 | targets come first
+		80=81,foo=1               | foo                | no such key
+		80=81,MAX=1               | MAX                | no such key
+		80=81,=1                  |                    | no such key
+		80=81=82                  | 81                 | no such key
+		80=81,via=http            | via                | no such key
+		80=81,max                 | max                | no port
+		80=81,max=                |                    | not a whole number
+		80=81,max=-1              | -1                 | not a whole number
+		80=81,max=1k              | 1k                 | not a whole number
+		80=81,max=01              | 01                 | a number does not begin with 0
+		80=81,max=1000001         | 1000001            | too large (0 to 1000000)
+		80=81,max=4294967296      | 4294967296         | too large
+		80=81,max=1,max=1         | max                | a key may stand only once
+		80=81,balance=first,balance=first | balance    | a key may stand only once
+		80=81,balance=            |                    | the only balance is first
+		80=81,balance=random      | random             | the only balance is first
+		80=81,idle-timeout=       |                    | not a time
+		80=81,idle-timeout=s      | s                  | not a time
+		80=81,idle-timeout=1y     | 1y                 | not a time
+		80=81,idle-timeout=1M     | 1M                 | not a time
+		80=81,idle-timeout=-1     | -1                 | not a time
+		80=81,idle-timeout=1.     | 1.                 | not a time
+		80=81,idle-timeout=.5     | .5                 | not a time
+		80=81,idle-timeout=1.5.5  | 1.5.5              | not a time
+		80=81,idle-timeout=1.0001 | 1.0001             | not a time
+		80=81,idle-timeout=1.5ms  | 1.5ms              | finer than a millisecond
+		80=81,idle-timeout=25d    | 25d                | longer than 24d
+		80=81,idle-timeout=24.001d | 24.001d           | longer than 24d
+		80=81,idle-timeout=99999999999999999999 | 99999999999999999999 | longer than 24d
+	TABLE
+	)
+	echo "$n rows"
+	[ "$bad" = 0 ] && [ "$n" -ge 60 ]
+}
+
+@test "a word with a control byte or white space is refused" {
+	local c shown
+	for c in $'\x01' $'\x1b' $'\x7f' $'\t' $'\n' $'\v' $'\r'; do
+		printf -v shown '\\x%02x' "'$c"
+		wrong "'80=w${shown}eb:81': column 5: '$shown': " '' \
+			--check "80=w${c}eb:81"
+	done
+	wrong "'80=w eb:81': column 5: ' ': white space" '' --check '80=w eb:81'
+	[ "$bad" = 0 ]
+}
+
+@test "names are as long as the system takes them, and not a byte longer" {
+	local host path ns label
+	label=$(repeat a 63)
+	host=$label.$label.$label.$(repeat b 61)
+	path=/$(repeat c 106)
+	ns=$(repeat d 255)
+	right "80=$host:81" "80=$host:81"
+	right "$path=80" "$path=80"
+	right "80=$path" "80=$path"
+	right "80=@${path#?}c" "80=@${path#?}c"
+	right "$ns@80=81" "$ns@80=81"
+	wrong "'80=$label" 'longer than the 253 bytes of a host name' \
+		--check "80=${host}b:81"
+	wrong_word "${path}c=80" "${path}c" 'longer than the 107 bytes'
+	wrong_word "80=@${path}c" "${path}c" 'longer than the 107 bytes'
+	wrong "'${ns:0:9}" 'longer than the 255 bytes of a name' \
+		--check "${ns}d@80=81"
+	wrong "'80=" 'too long for an address' --check "80=$(repeat a 60000):81"
+	[ "$bad" = 0 ]
+}
+
+@test "a map has 64 targets at most" {
+	local targets
+	targets=$(repeat , 63 | sed 's/,/,9/g')
+	right "80=9$targets" "80=9$targets"
+	wrong "'80=9," "column 132: '9': more than 64 targets" \
+		--check "80=9$targets,9"
+	[ "$bad" = 0 ]
+}
+
+# WORD | what --check prints, where that is another
+right_words() {
+	rows <<-'TABLE'
+		9091=vpn@9091
+		:9091=vpn@9091
+		vpn@3128=127.0.0.1:3128
+		ns1@10.0.0.1:8000=ns2@10.0.1.1:8000
+		pid:4242@80=/run/docker/netns/8f2@8080
+		udp::53=dns@53
+		udp:53=dns@53
+		tcp+udp:53=dns@53
+		tcp:80=81                           | 80=81
+		8000-8010=web@8000-8010
+		8000-8010=web@80
+		8000-8000=web@80-80                 | 8000=web@80
+		:1-65535=1-65535
+		:80=web@10.0.0.2:80,10.0.0.3:80,balance=first | :80=web@10.0.0.2:80,10.0.0.3:80
+		:80=web@10.0.0.2:80,web@10.0.0.3:80 | :80=web@10.0.0.2:80,10.0.0.3:80
+		80=self@81,self@82                  | 80=81,82
+		80=81,self@82                       | 80=81,82
+		self@80=self@81                     | 80=81
+		init@80=init@81
+		fd:3@80=fd:4@81
+		pid:007@80=81                       | pid:7@80=81
+		4242@80=81
+		./ns@80=../ns@81
+		/run/netns/a@80=/run/netns/b@81
+		a:b@80=81
+		tcp:tcp:x@80=81
+		tcp:udp:x@80=81
+		#x@80=81                            | tcp:#x@80=81
+		127.0.0.1/80=10.0.0.1/81            | 127.0.0.1:80=10.0.0.1:81
+		0.0.0.0:80=127.0.0.2:81
+		255.255.255.255:80=81
+		::/80=81
+		[::]:80=81                          | ::/80=81
+		fd00::2/53=[fd00::3]:53             | fd00::2/53=fd00::3/53
+		FD00:0:0::0002/53=1:2:3:4:5:6:7:8/9 | fd00::2/53=1:2:3:4:5:6:7:8/9
+		fe80::1%eth0/80=[fe80::2%eth0.5]:81-81 | fe80::1%eth0/80=fe80::2%eth0.5/81
+		80=fe80::1%3/81
+		80=fe80::1%abcdefghijklmno/81
+		80=web:81
+		80=Web-1_b.example.:81
+		80=1.2.3.4.example:81
+		80=0xg:81
+		80=-:81
+		80=ns@web:81,10.0.0.1:82,[::1]:83,84,/run/x,@y | 80=ns@web:81,10.0.0.1:82,::1/83,84,/run/x,@y
+		/run/a.sock=80
+		ns@/run/a.sock=ns@/run/b.sock
+		/a=/b
+		80=/a=b
+		80=self@/a@b
+		self@/a@b=80
+		self@/ab=80                         | /ab=80
+		80=vpn@/a@b,vpn@@c@d,vpn@@e         | 80=vpn@/a@b,vpn@@c@d,@e
+		@abstract=@other
+		80=@a=b
+		80=@a:b
+		vpn@@x=vpn@@y
+		self@@x=80                          | @x=80
+		self@@a@b=self@@@                   | self@@a@b=self@@@
+		80=/x=y@81
+		80=81,max=0                         | 80=81
+		80=81,max=1000000
+		80=81,max-source=3,max=2            | 80=81,max=2,max-source=3
+		80=81,connect-timeout=10s           | 80=81
+		80=81,connect-timeout=10.000        | 80=81
+		80=81,connect-timeout=0
+		80=81,connect-timeout=1             | 80=81,connect-timeout=1s
+		80=81,connect-timeout=1.5           | 80=81,connect-timeout=1500ms
+		80=81,connect-timeout=0.001m        | 80=81,connect-timeout=60ms
+		80=81,connect-timeout=2000ms        | 80=81,connect-timeout=2s
+		80=81,idle-timeout=0                | 80=81
+		80=81,idle-timeout=120              | 80=81,idle-timeout=2m
+		80=81,idle-timeout=90m
+		80=81,idle-timeout=48h              | 80=81,idle-timeout=2d
+		80=81,idle-timeout=24d
+		80=81,idle-timeout=5.000ms          | 80=81,idle-timeout=5ms
+		80=81,half-close-timeout=60m        | 80=81
+		80=81,balance=first,half-close-timeout=0,idle-timeout=1s,connect-timeout=2s,max-source=3,max=4 | 80=81,max=4,max-source=3,connect-timeout=2s,idle-timeout=1s,half-close-timeout=0
+	TABLE
+}
+
+@test "a right word is printed in its canonical form, a fixed point" {
+	local word canonical n=0
+	while IFS='|' read -r word canonical; do
+		right "${canonical:-$word}" -- "$word"
+		right "${canonical:-$word}" -- "${canonical:-$word}"
+		n=$((n + 1))
+	done < <(right_words)
+	echo "$n rows"
+	[ "$bad" = 0 ] && [ "$n" -ge 40 ]
+}
+
+@test "all canonical forms in a config file are read as the same maps" {
+	local -a maps
+	right_words | sed 's/.*|//' >canonical
+	"$NSFWD" --check -c canonical >printed
+	diff -u canonical printed
+	mapfile -t maps <canonical
+	"$NSFWD" --check "${maps[@]}" >printed
+	diff -u canonical printed
+}
+
+@test "LISTEN and TARGET may be two words" {
+	right 9091=vpn@9091 9091 vpn@9091
+	right 9091=vpn@9091 9091 -v vpn@9091
+	right 80=vpn@81,82 80 vpn@81,82
+	wrong "'80=web': column 4: 'web': no port" '' 80 web
+	wrong "'80': column 1: '80': no target" '' 80 81,max=1
+	wrong "'80': column 1: '80': no target" '' 80 81 82
+	wrong "'81': column 1: '81': no target" '' 80=81 81
+	[ "$bad" = 0 ]
+}
+
+@test "--from and --to stand for a NS@ that is left out" {
+	right a@80=b@81 --from a --to b 80=81
+	right a@80=b@81 80=81 --to=b --from=a
+	right c@80=d@81,82 --from a --to b c@80=d@81,82
+	right 80=81 --from a --to b self@80=self@81
+	right /run/x@80=pid:7@81 --from /run/x --to pid:7 80=81
+	right b@80=81 --from a --from b 80=81
+	right 'tcp:udp:x@80=81' --from udp:x 80=81
+	right 'self@@x@y=81' 'self@@x@y=81'
+	right 'a@/x=b@/y' --from a --to b /x=/y
+	wrong "'80=self@81,b@82': column 12: 'b': all targets" '' \
+		--to b 80=self@81,b@82
+	wrong "option '--from': '..': no name of a namespace" '' --from .. 80=81
+	wrong "option '--to': 'pid:x': no process number" '' --to pid:x 80=81
+	for ns in a=b a,b a@b 'a b' $'a\tb'; do
+		wrong "option '--from': 'a" "no '=', ',', '@', white space" \
+			--from "$ns" 80=81
+	done
+	[ "$bad" = 0 ]
+}
+
+@test "the options are defaults of every map, wherever they stand" {
+	right $'80=81,idle-timeout=5m\n82=83,idle-timeout=7s' \
+		80=81 --idle-timeout 5m 82=83,idle-timeout=7
+	right 80=81 80=81,idle-timeout=0 --idle-timeout 5m
+	right 80=81,connect-timeout=1s,half-close-timeout=2s \
+		--connect-timeout=1 --half-close-timeout=2 80=81
+	right 80=81 --drain 5s --max-conns 10 -vq --verbose --quiet 80=81
+	right 80=81 --ready-fd 1 80=81
+	right 80=81 -- 80=81
+	wrong "'--check'" 'no target' -- --check
+	wrong "'-'" 'no target' -
+	[ "$bad" = 0 ]
+}
+
+@test "a wrong option is named in the user's own words" {
+	wrong "unknown option '--foo' (nsfwd --help lists them)" '' --foo 80=81
+	wrong "unknown option '--foo' (" '' 80=81 --foo=bar
+	wrong "unknown option '--chec' (" '' --chec 80=81
+	wrong "unknown option '--verbos' (" '' --verbos 80=81
+	wrong "unknown option '--Check' (" '' --Check 80=81
+	wrong "unknown option '-z' (" '' -z 80=81
+	wrong "unknown option '-vz' (" '' -vz 80=81
+	wrong "unknown option '-é' (" '' -é 80=81
+	wrong "option '--check' takes no value" '' --check=1 80=81
+	wrong "option '--drain' needs a value" '' 80=81 --drain
+	wrong "option '--drain' needs a value" '' --drain= 80=81
+	wrong "option '-c' needs a value" '' 80=81 -c
+	wrong "option '--config' needs a value" '' --config '' 80=81
+	wrong "option '--drain': '5x': not a time" '' --drain 5x 80=81
+	wrong "option '--drain': '25d': longer than 24d" '' --drain=25d 80=81
+	wrong "option '--idle-timeout': '--check': not a time" '' \
+		--idle-timeout --check 80=81
+	wrong "option '--connect-timeout': '-1': not a time" '' \
+		--connect-timeout -1 80=81
+	wrong "option '--max-conns': '0': too small" '' --max-conns 0 80=81
+	wrong "option '--max-conns': '1000001': too large" '' \
+		--max-conns 1000001 80=81
+	wrong "option '--max-conns': 'x': not a whole number" '' \
+		--max-conns x 80=81
+	wrong "option '--ready-fd': '99': no open descriptor" '' \
+		--ready-fd 99 80=81
+	wrong "option '--ready-fd': '0': not open for writing" '' \
+		--ready-fd 0 80=81 </dev/null
+	wrong "option '--ready-fd': '4294967296': too large" '' \
+		--ready-fd 4294967296 80=81
+	wrong "option '--ready-fd': 'x': not a whole number" '' \
+		--ready-fd x 80=81
+	wrong "option '-c': 'b': a second file" '' -c a -cb
+	wrong "no map" '--help' --check
+	wrong "no map" '--help'
+	[ "$bad" = 0 ]
+}
+
+@test "--help fits a screen, --version is one line" {
+	run --separate-stderr "$NSFWD" --help
+	[ "$status" = 0 ] && [ -z "$stderr" ]
+	[ "${#lines[@]}" -le 24 ]
+	[ "$(wc -L <<<"$output")" -le 80 ]
+	[ "$(grep -c '^  nsfwd ' <<<"$output")" = 3 ]
+	local option
+	for option in -c --config --check --from --to --ready-fd -v --verbose \
+		-q --quiet --max-conns --connect-timeout --idle-timeout \
+		--half-close-timeout --drain -h --help -V --version; do
+		grep -qe "[ ]$option\>" <<<"$output" ||
+			note "--help does not say $option"
+	done
+	# Its examples are right.
+	while read -r _ map _; do
+		run "$NSFWD" --check "$map"
+		[ "$status" = 0 ]
+	done < <(grep '^  nsfwd ' <<<"$output")
+	run --separate-stderr "$NSFWD" -V
+	[ "$status" = 0 ] && [[ $output =~ ^nsfwd\ [0-9.]+$ ]]
+	[ "$bad" = 0 ]
+}
+
+@test "a config file: comments, white space, two words, CR LF, no last LF" {
+	printf '%s\n' '# comment' '' '   ' '80=81' $'\t82=83   # comment' \
+		$'84 \t 85' '86=@a#b' $'87=88\r' '  # 1=2' $'89=90\f' \
+		'91 92#' | sed 's/#$/ #/' >maps
+	printf '93=94' >>maps
+	right $'80=81\n82=83\n84=85\n86=@a#b\n87=88\n89=90\n91=92\n93=94' -c maps
+	right $'80=81\n82=83\n84=85\n86=@a#b\n87=88\n89=90\n91=92\n93=94\n1=2\n3=4' \
+		1=2 --config maps 3=4
+	right 80=81,max=1 -c <(echo 80=81,max=1)
+	[ "$bad" = 0 ]
+}
+
+@test "an error in a config file is named with file and line" {
+	printf '80=81\n\n# x\n 82=83,foo=1 # y\n84=x\n' >maps
+	wrong "maps:4: '82=83,foo=1': column 7: 'foo': no such key" '' -c maps
+	printf '80 81\r\n82 web\n' >maps
+	wrong "maps:2: '82=web': column 4: 'web': no port" '' -c maps
+	printf '1=2\n80 81 82\n' >maps
+	wrong "maps:2: '81': one map a line" '' -c maps
+	printf '80=81 82=83\n' >maps
+	wrong "maps:1: '82=83': one map a line" '' -c maps
+	printf '80=81\n82=83\0#\n' >maps
+	wrong 'maps:2: a NUL byte' '' -c maps
+	{ echo 80=81 && repeat a 65537; } >maps
+	wrong 'maps:2: longer than 65536 bytes' '' -c maps
+	{ repeat '#' 65536 && echo && echo 80=; } >maps
+	wrong "maps:2: '80='" '' -c maps
+	printf '80=81\n' >maps
+	wrong "'82=': column 4" '' -c maps 82=
+	[ "$bad" = 0 ]
+}
+
+@test "a config file that cannot be read, or has no map, is an error" {
+	mkdir directory
+	: >empty
+	echo '# no map' >comments
+	wrong 'missing: No such file' '' -c missing 80=81
+	wrong 'directory:1: Is a directory' '' -c directory 80=81
+	wrong 'empty: no map in it' '' -c empty
+	wrong 'comments: no map in it' '' -c comments
+	wrong '/dev/zero:1: a NUL byte' '' -c /dev/zero
+	right 80=81 -c empty 80=81
+	[ "$bad" = 0 ]
+}
+
+@test "a config file without permission is an error" {
+	local -a as=()
+	[ "$(id -u)" != 0 ] || as=(setpriv --bounding-set=-all --inh-caps=-all --)
+	echo 80=81 >maps
+	chmod 0 maps
+	if "${as[@]}" cat maps 2>/dev/null; then
+		skip "this user may read everything"
+	fi
+	run --separate-stderr "${as[@]}" "$NSFWD" -c maps
+	[ "$status" = 2 ] && [[ $stderr == 'nsfwd: maps: Permission denied' ]]
+}
+
+@test "an output that cannot be written is an error" {
+	local option
+	for option in --check --help --version; do
+		run "$NSFWD" "$option" 80=81 >/dev/full
+		run bash -c '"$@" >/dev/full' - "$NSFWD" "$option" 80=81
+		[ "$status" = 1 ]
+		[ "$output" = 'nsfwd: standard output: No space left on device' ]
+		run bash -c '"$@" >&-' - "$NSFWD" "$option" 80=81
+		[ "$status" = 1 ]
+		[ "$output" = 'nsfwd: standard output: Bad file descriptor' ]
+	done
+	# A reader that goes away is an error too, not a signal.
+	right_words | sed 's/.*|//' >canonical
+	run bash -c 'set -o pipefail; "$1" --check -c canonical | :' - "$NSFWD"
+	[ "$status" = 0 ] || [ "$status" = 1 ]
+}
+
+# The leak sanitizer does not run under strace.
+@test "one wrong map among right ones: nothing is bound" {
+	wrong "'nowhere=': column 1: 'nowhere': no port" '' \
+		@spec-1=80 80=81 nowhere= @spec-2=80
+	run ! grep -F @spec- /proc/net/unix
+	printf '%s\n' @spec-1=80 1 @spec-2=80 >maps
+	wrong "maps:2: '1': column 1: '1': no target" '' -c maps
+	if strace -o /dev/null true 2>/dev/null; then
+		ASAN_OPTIONS=detect_leaks=0 run -2 strace -f -e trace=socket,bind,listen,clone,fork,vfork \
+			-o calls "$NSFWD" @spec-1=80 18080=81 80=81,max=x
+		run ! grep -E 'socket|bind|listen|clone|fork' calls
+	fi
+	[ "$bad" = 0 ]
+}
+
+# The descriptors 0 to 2 of the running server, as links.
+standard() {
+	readlink "/proc/$NSFWD_PID/fd/0" "/proc/$NSFWD_PID/fd/1" \
+		"/proc/$NSFWD_PID/fd/2" | xargs
+}
+
+@test "descriptors 0 to 2 that are closed at the start are filled" {
+	# shellcheck disable=SC2016,SC2034 # for another shell, for start_nsfwd
+	WRAP=(bash -c 'exec "$@" <&- >&- 2>&-' --)
+	start_nsfwd @spec-1=80
+	[ "$(standard)" = '/dev/null /dev/null /dev/null' ]
+}
+
+@test "the ready line on standard output, which then ends and stays taken" {
+	# shellcheck disable=SC2016,SC2034 # for another shell, for start_nsfwd
+	WRAP=(bash -c 'n=$1; shift 3; exec "$n" --ready-fd 1 "$@" >&9 9>&-' --)
+	start_nsfwd @spec-1=80
+	[[ $(standard) == '/dev/null /dev/null '*/log ]]
+}
+
+@test "SIGPIPE is ignored" {
+	local ignored
+	start_nsfwd @spec-1=80
+	ignored=$(awk '/^SigIgn/ { print $2 }' "/proc/$NSFWD_PID/status")
+	[ $((0x$ignored >> 12 & 1)) = 1 ]
+}
