@@ -368,8 +368,9 @@ raise_limits(void)
 }
 
 /*
- * Blocked for good, and inherited so: a ^C at the terminal reaches all, and
- * only the server may say what becomes of the connections.
+ * Blocked for good, and inherited so, whatever we inherited ourselves: a ^C at
+ * the terminal reaches all, and only the server may say what becomes of the
+ * connections.
  */
 static int
 open_signals(void)
@@ -381,7 +382,7 @@ open_signals(void)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) == -1)
+	if (sigprocmask(SIG_SETMASK, &set, NULL) == -1)
 		return -1;
 	server.signals = signalfd(-1, &set, SFD_CLOEXEC);
 	return server.signals == -1 ? -1 : 0;

@@ -41,8 +41,9 @@ struct mapper {
 	struct total *total; /* this mapper's own */
 	struct slot *slot;
 	pid_t *pid;
-	struct tally *tally; /* shared with the connections */
-	uint32_t slots, free, live;
+	struct tally *tally;  /* shared with the connections */
+	uint32_t slots, used; /* slots from used on were never taken */
+	uint32_t free, live;
 	int signals, all, quiet; /* epoll: with and without the listeners */
 	deadline rest;           /* until then the listeners are not watched */
 	bool full;               /* nor until a connection ends */
@@ -89,7 +90,7 @@ count_source(const struct mapper *m, const struct sockaddr_in6 *peer)
 {
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < m->slots; i++)
+	for (uint32_t i = 0; i < m->used; i++)
 		if (m->pid[i] && same_source(&m->slot[i].peer, peer))
 			n++;
 	return n;
@@ -178,7 +179,10 @@ take_slot(struct mapper *m)
 {
 	uint32_t i = m->free;
 
-	m->free = m->slot[i].next;
+	if (i == NO_SLOT)
+		i = m->used++;
+	else
+		m->free = m->slot[i].next;
 	m->live++;
 	memset(&m->tally[i], 0, sizeof(m->tally[i]));
 	return i;
@@ -198,7 +202,7 @@ free_slot(struct mapper *m, uint32_t i)
 static void
 ended(struct mapper *m, pid_t pid, int status)
 {
-	for (uint32_t i = 0; i < m->slots; i++) {
+	for (uint32_t i = 0; i < m->used; i++) {
 		if (m->pid[i] != pid)
 			continue;
 		log_connection(m, i, status);
@@ -343,7 +347,7 @@ reserve(struct mapper *m)
 	if (m->live < m->slots && (!max || live_everywhere(m) <= max))
 		return true;
 	atomic_fetch_sub(&m->total->live, 1);
-	m->full = m->live == m->slots || m->live == live_everywhere(m);
+	m->full = m->live == m->slots || m->live == max;
 	m->rest = now() + REST_MS;
 	log_limited("'%s': %u connections, the limit: new clients wait",
 	    m->map->word, m->live);
@@ -363,7 +367,7 @@ drain(struct mapper *m)
 static void
 kill_all(const struct mapper *m)
 {
-	for (uint32_t i = 0; i < m->slots; i++)
+	for (uint32_t i = 0; i < m->used; i++)
 		if (m->pid[i])
 			kill(m->pid[i], SIGKILL);
 }
@@ -444,8 +448,7 @@ equip(struct mapper *m, const struct post *post)
 	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (!m->slot || !m->pid || m->tally == MAP_FAILED)
 		die("tables");
-	for (uint32_t i = 0; i < m->slots; i++)
-		m->slot[i].next = i + 1 < m->slots ? i + 1 : NO_SLOT;
+	m->free = NO_SLOT;
 }
 
 /*
