@@ -93,6 +93,25 @@ options_of_man() {
 	[ "$count" -ge 8 ]
 }
 
+# Of each format, the longest piece between two conversions.
+@test "the man page has every message" {
+	python3 - "$man" "$top"/*.c <<-'END'
+	import re, sys
+	man = open(sys.argv[1]).read()
+	call = re.compile(r'log_(?:error|info|debug|limited)\)?\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
+	count, missing = 0, []
+	for name in sys.argv[2:]:
+	    for match in call.finditer(open(name).read()):
+	        text = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', match[1]))
+	        piece = max(re.split(r"%[.*0-9]*(?:ll|z)?[a-z]", text), key=len)
+	        count += 1
+	        if piece.strip(" :('") not in man:
+	            missing.append(f"{name}: {text}")
+	print("\n".join(missing))
+	sys.exit(bool(missing) or count < 20)
+	END
+}
+
 @test "the version is that of the Makefile" {
 	run -0 "$NSFWD" --version
 	[[ $output == *" $(sed -n 's/^VERSION = //p' "$top/Makefile")"* ]]

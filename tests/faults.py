@@ -13,6 +13,7 @@ try COUNT WANT MIN-MAX WHERE [FROM]
                            clients in turn; each sends a line and sees WANT: the
                            answer, eof, reset, refused, timeout or an errno. The
                            median of the times lies in MIN-MAX milliseconds
+ask WHERE=WANT...          one client for each, in turn, with 2 s
 crowd COUNT WHERE [FROM]   clients at once; prints a line of counts whenever one
                            changes. After USR1 whoever is served makes room
 gone HOW COUNT WHERE       clients that leave after 0.2 s: HOW is fin or rst
@@ -238,10 +239,11 @@ def bulk(where, total, seconds):
 
 # Clients.
 
-def attempt(where, source=None):
+def attempt(where, source=None, span=SPAN):
     start = time.monotonic()
     try:
         sock, addr = client(where, source)
+        sock.settimeout(span)
         with sock:
             sock.connect(addr)
             sock.sendall(b"hello\n")
@@ -261,6 +263,17 @@ def try_(count, want, span, where, source=None):
         sys.exit(f"{where}: {len(wrong)} of {count} saw {wrong}, not {want}")
     if not low <= middle <= high:
         sys.exit(f"{where}: {middle:.0f} ms, not {span}")
+
+
+def ask(*pairs):
+    wrong = 0
+    for pair in pairs:
+        where, _, want = pair.rpartition("=")
+        saw, ms = attempt(where, span=2)
+        say(f"{where}: {saw}, {ms:.1f} ms")
+        wrong += saw != want
+    if wrong:
+        sys.exit(f"ask: {wrong} wrong, of {' '.join(pairs)}")
 
 
 def crowd(count, where, source=None):
@@ -395,6 +408,8 @@ def orphan(server, kills, count, want, where):
         mapper, end = 0, time.monotonic() + SPAN
         while not mapper and time.monotonic() < end:
             mapper = child_of(server)
+        if not mapper:
+            sys.exit("orphan: no mapper")
         os.kill(mapper, signal.SIGKILL)
         clients = [threading.Thread(target=lambda: seen.append(attempt(where)))
                    for _ in range(int(count))]
@@ -434,8 +449,8 @@ def redis(count, where):
 
 def main():
     commands = {"who": who, "hole": hole, "bulk": bulk, "try": try_,
-                "crowd": crowd, "gone": gone, "early": early, "swap": swap,
-                "term": term, "orphan": orphan, "redis": redis}
+                "ask": ask, "crowd": crowd, "gone": gone, "early": early,
+                "swap": swap, "term": term, "orphan": orphan, "redis": redis}
     commands[sys.argv[1]](*sys.argv[2:])
 
 

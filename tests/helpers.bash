@@ -419,7 +419,7 @@ oracle_live() {
 		[ "$count" = "${FDS[$pid]}" ] || {
 			bad=1
 			echo "oracle: pid $pid has $count descriptors, not ${FDS[$pid]}"
-			ls -l "/proc/$pid/fd"
+			find "/proc/$pid/fd/" -type l -printf "%f %l\n" | head -n 20
 		}
 	done
 	mapfile -t pids < <(tree)

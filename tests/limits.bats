@@ -99,8 +99,8 @@ waits_idly() {
 	start_nsfwd -v ns1@:8000=ns2@127.0.0.1:8080,max-source=10
 	peer_start ns1 crowd crowd 30 127.0.0.1/8000 127.0.0.2
 	wait_until 5 crowd_is crowd 'served=10 waiting=0 reset=20'
-	peer ns1 try 1 ns2 0-50 127.0.0.1/8000 127.0.0.3
-	peer ns1 try 1 ns2 0-50 ::1/8000
+	peer ns1 try 3 ns2 0-50 127.0.0.1/8000 127.0.0.3
+	peer ns1 try 3 ns2 0-50 ::1/8000
 	peer ns1 try 5 reset 0-50 127.0.0.1/8000 127.0.0.2
 	count_is 10
 	# One that ended makes room for one of the same address.

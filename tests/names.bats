@@ -6,15 +6,24 @@ bats_require_minimum_version 1.5.0
 load helpers
 export PEER=$BATS_TEST_DIRNAME/faults.py
 
-# asks NS WHERE NAME: a client there gets NAME's answer.
+# asks NS WHERE=NAME...: clients there get the answer of that server.
 asks() {
-	peer "$1" try 1 "$3" 0-2000 "$2"
+	local where=$1
+	shift
+	peer "$where" ask "$@"
 }
 
-# The way of a test: a server on port 8080 of each namespace.
-serve_all() {
+# The same in the namespace of a process.
+asks_at() {
+	local pid=$1
+	shift
+	nsenter --net="/proc/$pid/ns/net" python3 "$PEER" ask "$@"
+}
+
+# serve NS...: a server on port 8080 of each.
+serve() {
 	local where
-	for where in self ns1 ns2; do
+	for where; do
 		peer_server "$where" "at-$where" who "$where" \
 			127.0.0.1/8080 ::1/8080
 	done
@@ -38,7 +47,7 @@ refuses() {
 }
 
 @test "by name, path, process, descriptor, self" {
-	serve_all
+	serve self ns1 ns2
 	unshared other
 	nsenter --net="/proc/$UNSHARED/ns/net" true
 	mkdir -p /run/docker/netns
@@ -59,20 +68,12 @@ refuses() {
 		"ns1@8011=/proc/$UNSHARED/ns/net@8080" \
 		/run/link@8012=/run/link@8080 \
 		/proc/self/ns/net@8013=ns2@8080
-	asks ns1 127.0.0.1/8001 ns2
-	asks ns1 127.0.0.1/8002 ns2
-	nsenter --net=/run/docker/netns/8f2 python3 "$PEER" \
-		try 1 ns2 0-2000 127.0.0.1/8003
-	asks ns1 127.0.0.1/8004 other
-	asks ns1 127.0.0.1/8005 ns2
-	asks self 127.0.0.1/8006 ns2
-	asks ns1 127.0.0.1/8007 self
-	asks self 127.0.0.1/8008 self
-	asks ns1 127.0.0.1/8009 ns1
-	asks ns1 127.0.0.1/8010 other
-	asks ns1 127.0.0.1/8011 other
-	asks ns2 127.0.0.1/8012 ns2
-	asks self 127.0.0.1/8013 ns2
+	asks ns1 127.0.0.1/8001=ns2 127.0.0.1/8002=ns2 127.0.0.1/8004=other \
+		127.0.0.1/8005=ns2 127.0.0.1/8007=self 127.0.0.1/8009=ns1 \
+		127.0.0.1/8010=other 127.0.0.1/8011=other
+	asks ns2 127.0.0.1/8012=ns2
+	asks_at "$UNSHARED" 127.0.0.1/8003=ns2
+	asks self 127.0.0.1/8006=ns2 127.0.0.1/8008=self 127.0.0.1/8013=ns2
 	stop_nsfwd
 	umount /run/docker/netns/8f2
 }
@@ -81,31 +82,28 @@ refuses() {
 	# A process 1 of ours, in a namespace of its own; nsfwd starts in ns1.
 	local -a new=(unshare -npf --kill-child --mount-proc)
 	# shellcheck disable=SC2016 # for the inner shell
-	local world='ip link set lo up
+	local init world='ip link set lo up
 		python3 "$1" who init 127.0.0.1/8080 &
 		nsenter --net=/run/netns/ns1 "$2" 8000=init@8080 \
 			ns2@8001=init@8080 init@8002=ns2@8080; :'
 	"${new[@]}" true || skip "no process namespace to be had"
-	peer_server ns2 at-ns2 who ns2 127.0.0.1/8080
+	serve ns2
 	spawn self world "${new[@]}" sh -c "$world" sh "$PEER" "$NSFWD"
-	wait_until 5 asks ns1 127.0.0.1/8000 init
-	asks ns2 127.0.0.1/8001 init
-	nsenter --net="/proc/$(processes | awk -v p="$(pid_of world)" '$2 == p { print $1 }')/ns/net" \
-		python3 "$PEER" try 1 ns2 0-2000 127.0.0.1/8002
+	wait_until 5 asks ns1 127.0.0.1/8000=init
+	asks ns2 127.0.0.1/8001=init
+	init=$(processes | awk -v p="$(pid_of world)" '$2 == p { print $1 }')
+	asks_at "$init" 127.0.0.1/8002=ns2
 }
 
 @test "--from and --to, and words that say otherwise" {
-	serve_all
+	serve self ns2
 	start_nsfwd --from ns1 --to ns2 8001=8080 self@8002=8080 8003=self@8080 \
 		127.0.0.1:8004=localhost:8080
-	asks ns1 127.0.0.1/8001 ns2
-	asks self 127.0.0.1/8002 ns2
-	asks ns1 127.0.0.1/8003 self
-	asks ns1 127.0.0.1/8004 ns2
+	asks ns1 127.0.0.1/8001=ns2 127.0.0.1/8003=self 127.0.0.1/8004=ns2
+	asks self 127.0.0.1/8002=ns2
 }
 
 @test "the table of examples" {
-	local port
 	# Of the table: vpn, web, ns2 and the rest stand for two namespaces.
 	ip netns add vpn
 	ip netns add web
@@ -130,31 +128,23 @@ refuses() {
 		8000-8010=web@8000-8010 \
 		ns1@8100-8110=web@8005 \
 		:80=web@10.0.0.2:80,10.0.0.3:80,balance=first
-	asks self 127.0.0.1/9091 vpn
-	asks self ::1/9091 vpn
-	asks self 127.0.0.1/9092 vpn
-	asks self ::1/9092 vpn
-	asks vpn 127.0.0.1/3128 self
-	asks vpn ::1/3128 self
-	asks ns1 10.0.0.1/8000 ns2
-	peer ns1 try 1 refused 0-2000 127.0.0.1/8000
-	nsenter --net="/proc/$UNSHARED/ns/net" python3 "$PEER" \
-		try 1 ns2 0-2000 127.0.0.1/80
-	for port in 8000 8001 8005 8009 8010; do
-		asks self "127.0.0.1/$port" "web$port"
-		asks ns1 "127.0.0.1/$((port + 100))" web8005
-	done
-	peer self try 1 refused 0-2000 127.0.0.1/8011
-	peer ns1 try 1 refused 0-2000 127.0.0.1/8111
+	asks self 127.0.0.1/9091=vpn ::1/9091=vpn 127.0.0.1/9092=vpn \
+		::1/9092=vpn 127.0.0.1/80=second \
+		127.0.0.1/8000=web8000 ::1/8001=web8001 127.0.0.1/8009=web8009 \
+		::1/8010=web8010 127.0.0.1/8011=refused
+	asks vpn 127.0.0.1/3128=self ::1/3128=self
+	asks ns1 10.0.0.1/8000=ns2 127.0.0.1/8000=refused \
+		127.0.0.1/8100=web8005 ::1/8107=web8005 127.0.0.1/8110=web8005 \
+		127.0.0.1/8099=refused 127.0.0.1/8111=refused
+	asks_at "$UNSHARED" 127.0.0.1/80=ns2
 	[ "$(ss -Hltn '( sport >= 8000 and sport <= 8010 )' | wc -l)" = 22 ]
-	asks self 127.0.0.1/80 second
 	peer_server web at-first who first 10.0.0.2/80
-	asks self 127.0.0.1/80 first
+	asks self 127.0.0.1/80=first
 }
 
 @test "a config file, two words, comments" {
 	local conf=$BATS_TEST_TMPDIR/conf
-	serve_all
+	serve ns2
 	cat >"$conf" <<-'END'
 		# The first line is a comment.
 
@@ -164,26 +154,23 @@ refuses() {
 		ns1@@a#b=ns2@8080
 	END
 	start_nsfwd --config "$conf"
-	asks ns1 127.0.0.1/8001 ns2
-	asks ns1 127.0.0.1/8002 ns2
-	asks ns1 127.0.0.1/8003 ns2
-	asks ns1 '@a#b' ns2
+	asks ns1 127.0.0.1/8001=ns2 ::1/8002=ns2 127.0.0.1/8003=ns2 '@a#b=ns2'
 	stop_nsfwd
 	start_nsfwd -c "$conf" 8004=ns2@8080
-	asks self 127.0.0.1/8004 ns2
-	asks ns1 127.0.0.1/8001 ns2
+	asks self 127.0.0.1/8004=ns2
+	asks ns1 127.0.0.1/8001=ns2
 	stop_nsfwd
 	start_nsfwd ns1@8005 ns2@8080
-	asks ns1 127.0.0.1/8005 ns2
+	asks ns1 127.0.0.1/8005=ns2
 }
 
 @test "a host name as the target" {
-	serve_all
+	serve ns2
 	grep -q '^127\.0\.0\.1.*localhost' /etc/hosts ||
 		skip "/etc/hosts has no localhost"
 	start_nsfwd ns1@8001=ns2@localhost:8080 \
 		ns1@8002=ns2@no-such-host.invalid:8080,connect-timeout=1
-	asks ns1 127.0.0.1/8001 ns2
+	asks ns1 127.0.0.1/8001=ns2
 	peer ns1 try 1 reset 0-1300 127.0.0.1/8002
 	wait_until 1 logged 'map=ns1@8002=.* target=no-such-host.invalid:8080 .* end=dial'
 }
@@ -192,19 +179,14 @@ refuses() {
 	local dir=$BATS_TEST_TMPDIR
 	peer_server ns2 at-path who path "$dir/target" @target
 	peer_server ns1 at-ns1 who ns1 @target
-	peer_server ns2 at-ns2 who ns2 127.0.0.1/8080
+	serve ns2
 	start_nsfwd "$dir/in=ns2@8080" ns2@@in=ns2@8080 @in=ns2@8080 \
 		"ns1@8001=$dir/target" ns1@8002=ns2@@target \
 		ns1@8003=ns1@@target "self@$dir/a@b=ns1@$dir/target"
-	asks self "$dir/in" ns2
-	asks ns1 "$dir/in" ns2
-	asks ns2 @in ns2
-	asks self @in ns2
-	peer ns1 try 1 refused 0-2000 @in
-	asks ns1 127.0.0.1/8001 path
-	asks ns1 127.0.0.1/8002 path
-	asks ns1 127.0.0.1/8003 ns1
-	asks self "$dir/a@b" path
+	asks self "$dir/in=ns2" @in=ns2 "$dir/a@b=path"
+	asks ns1 "$dir/in=ns2" @in=refused 127.0.0.1/8001=path \
+		127.0.0.1/8002=path 127.0.0.1/8003=ns1
+	asks ns2 @in=ns2
 	# Bytes in bulk, and the ends, through UNIX sockets on both sides.
 	peer_server self bulk bulk "$dir/bulk" 3000000 0
 	[ -S "$dir/in" ]
@@ -218,7 +200,7 @@ refuses() {
 
 @test "a UNIX socket that is in the way" {
 	local dir=$BATS_TEST_TMPDIR
-	peer_server ns2 at-ns2 who ns2 127.0.0.1/8080
+	serve ns2
 	peer_server ns1 busy who busy "$dir/busy"
 	peer_server ns1 stale who stale "$dir/stale"
 	kill -KILL "$(pid_of stale)"
@@ -226,11 +208,11 @@ refuses() {
 	touch "$dir/file"
 	[ -S "$dir/stale" ]
 	start_nsfwd "$dir/stale=ns2@8080"
-	asks self "$dir/stale" ns2
+	asks self "$dir/stale=ns2"
 	refuses 1 "$dir/busy.*EADDRINUSE" "$dir/busy=ns2@8080"
-	asks self "$dir/busy" busy
+	asks self "$dir/busy=busy"
 	refuses 1 "$dir/stale.*EADDRINUSE" "$dir/stale=ns2@8080"
-	asks self "$dir/stale" ns2
+	asks self "$dir/stale=ns2"
 	refuses 1 "$dir/file" "$dir/file=ns2@8080"
 	[ -f "$dir/file" ]
 	refuses 1 "$dir/nowhere/x" "$dir/nowhere/x=ns2@8080"
