@@ -235,105 +235,110 @@ attempt(const struct sockaddr_storage *addr, socklen_t length, int client,
 	return -1;
 }
 
-/* Without an address: IPv4 first, and its error is the one that counts. */
-static int
-dial_loopback(const struct side *target, unsigned index, int client,
-    deadline until)
-{
-	struct sockaddr_storage addr;
-	socklen_t length;
-	int fd, saved;
-
-	length = dial_address(&addr, target, index, AF_INET);
-	fd = attempt(&addr, length, client, share(until, 2));
-	if (fd != -1 || errno == ECONNABORTED)
-		return fd;
-	saved = errno;
-	length = dial_address(&addr, target, index, AF_INET6);
-	fd = attempt(&addr, length, client, until);
-	if (errno != ECONNABORTED)
-		errno = saved;
-	return fd;
-}
-
 /*
  * getaddrinfo(3) knows no deadline. A timer that nobody handles ends the
  * process in its stead, which resets the client, as a failed dial does; the
  * phase in the tally tells the mapper what it was.
  */
-static int
-resolve(const struct side *target, unsigned index, deadline until,
-    struct addrinfo **list)
+static void
+set_timer(deadline until)
 {
-	const struct addrinfo hints = {
-	    .ai_socktype = SOCK_STREAM,
-	    .ai_flags = AI_NUMERICSERV,
-	};
 	struct itimerval timer = {0};
-	char port[8];
-	int span = span_left(until), error;
+	int span = span_left(until);
 
-	if (span != -1) {
-		span = span ? span : 1;
-		timer.it_value.tv_sec = span / 1000;
-		timer.it_value.tv_usec = span % 1000 * 1000L;
-		setitimer(ITIMER_REAL, &timer, NULL);
-	}
-	snprintf(port, sizeof(port), "%u", target->lo + index);
-	error = getaddrinfo(target->text, port, &hints, list);
-	memset(&timer, 0, sizeof(timer));
+	if (span == -1)
+		return;
+	span = span ? span : 1;
+	timer.it_value.tv_sec = span / 1000;
+	timer.it_value.tv_usec = span % 1000 * 1000L;
 	setitimer(ITIMER_REAL, &timer, NULL);
-	if (error == 0)
-		return 0;
-	if (error != EAI_SYSTEM)
-		errno = error;
-	return -1;
 }
 
-static int
-dial_host(const struct side *target, unsigned index, int client, deadline until,
-    struct tally *tally)
+static size_t
+resolve(const struct side *target, unsigned index, int type,
+    struct candidate *out, size_t max)
 {
+	const struct addrinfo hints = {.ai_socktype = type};
 	struct addrinfo *list, *ai;
-	struct sockaddr_storage addr;
-	size_t left = 0;
-	int fd = -1, first = 0;
+	char port[8];
+	size_t n = 0;
+	int error;
 
-	tally->phase = PHASE_RESOLVE;
-	if (resolve(target, index, until, &list) == -1)
-		return -1;
-	tally->phase = PHASE_DIAL;
-	for (ai = list; ai && left < ADDRESSES_MAX; ai = ai->ai_next)
-		left++;
-	for (ai = list; left && fd == -1; ai = ai->ai_next, left--) {
-		memset(&addr, 0, sizeof(addr));
-		memcpy(&addr, ai->ai_addr, ai->ai_addrlen);
-		fd = attempt(&addr, ai->ai_addrlen, client, share(until, left));
-		if (fd == -1 && (!first || errno == ECONNABORTED))
-			first = errno;
-		if (first == ECONNABORTED)
-			break;
+	snprintf(port, sizeof(port), "%u", target->lo + index);
+	error = getaddrinfo(target->text, port, &hints, &list);
+	if (error) {
+		errno = error == EAI_SYSTEM ? errno : error;
+		return 0;
+	}
+	for (ai = list; ai && n < max && n < ADDRESSES_MAX; ai = ai->ai_next) {
+		memset(&out[n].addr, 0, sizeof(out[n].addr));
+		memcpy(&out[n].addr, ai->ai_addr, ai->ai_addrlen);
+		out[n++].length = ai->ai_addrlen;
 	}
 	freeaddrinfo(list);
-	errno = first;
-	return fd;
+	return n;
 }
 
+/* Without an address it is 127.0.0.1, then ::1. 0 with errno, as resolve(). */
+static size_t
+addresses(const struct side *target, unsigned index, int type,
+    struct candidate *out, size_t max)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+	size_t n = 0, wanted = target->kind == SIDE_LOOPBACK ? 2 : 1;
+
+	if (target->kind == SIDE_HOST)
+		return resolve(target, index, type, out, max);
+	for (; n < wanted && n < max; n++) {
+		out[n].length =
+		    dial_address(&out[n].addr, target, index, families[n]);
+		if (!out[n].length)
+			break;
+	}
+	return n;
+}
+
+size_t
+dial_candidates(const struct map *map, struct candidate *out, size_t max)
+{
+	size_t n = 0, more;
+
+	for (size_t i = 0; i < map->targets; i++) {
+		more =
+		    addresses(&map->target[i], 0, SOCK_DGRAM, out + n, max - n);
+		while (more--)
+			out[n++].target = (uint32_t)i;
+	}
+	return n;
+}
+
+/* The error of its first address is the one that counts. */
 static int
 dial_target(const struct side *target, unsigned index, int client,
     deadline until, struct tally *tally)
 {
-	struct sockaddr_storage addr;
-	socklen_t length;
+	struct candidate list[ADDRESSES_MAX];
+	int fd = -1, error = 0;
+	size_t n;
 
-	if (target->kind == SIDE_LOOPBACK)
-		return dial_loopback(target, index, client, until);
+	if (target->kind == SIDE_HOST) {
+		tally->phase = PHASE_RESOLVE;
+		set_timer(until);
+	}
+	n = addresses(target, index, SOCK_STREAM, list, ADDRESSES_MAX);
 	if (target->kind == SIDE_HOST)
-		return dial_host(target, index, client, until, tally);
-	length = dial_address(&addr, target, index, AF_UNSPEC);
-	if (length == 0)
+		setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+	tally->phase = PHASE_DIAL;
+	if (n == 0)
 		return -1;
-	return attempt(&addr, length, client, until);
+	for (size_t i = 0; i < n && fd == -1 && error != ECONNABORTED; i++) {
+		fd = attempt(&list[i].addr, list[i].length, client,
+		    share(until, n - i));
+		if (i == 0 || errno == ECONNABORTED)
+			error = errno;
+	}
+	errno = error;
+	return fd;
 }
 
 int

@@ -19,9 +19,11 @@ is_unix(const struct side *side)
 	return side->kind == SIDE_PATH || side->kind == SIDE_ABSTRACT;
 }
 
-/* What one helper opens: all the listeners of a map. */
+/* What one helper opens: all the listeners of a map for one protocol. */
 struct opening {
 	const struct side *side;
+	enum proto proto;
+	bool offload;
 	struct listener *listener;
 	size_t listeners;
 	struct sockaddr_storage addr; /* the one that failed */
@@ -65,6 +67,25 @@ bind_address(int fd, const struct sockaddr_storage *addr, socklen_t length)
 	return -1;
 }
 
+/* Addresses of a UDP port are not shared: SO_REUSEADDR would let others in. */
+static void
+set_options(const struct opening *o, int fd, int family)
+{
+	const int on = 1,
+		  v6only = o->side->kind != SIDE_ANY || o->proto == PROTO_UDP;
+
+	if (family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only,
+		    sizeof(v6only));
+	if (o->proto == PROTO_UDP) {
+		datagram_prepare(fd, family, true, o->offload);
+		return;
+	}
+	relay_prepare(fd);
+	if (family != AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+}
+
 static bool
 is_loopback(const struct side *side)
 {
@@ -87,23 +108,17 @@ lo_is_down(int fd)
 static int
 open_socket(struct opening *o, unsigned index, int family)
 {
-	const int on = 1, v6only = o->side->kind != SIDE_ANY;
+	int type = o->proto == PROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
 	socklen_t length;
 	int fd, saved;
 
 	length = dial_address(&o->addr, o->side, index, family);
 	if (length == 0)
 		return -1;
-	fd = socket(o->addr.ss_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(o->addr.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return -1;
-	relay_prepare(fd);
-	if (o->addr.ss_family != AF_UNIX)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (o->addr.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only,
-		    sizeof(v6only));
+	set_options(o, fd, o->addr.ss_family);
 	if (is_loopback(o->side) && lo_is_down(fd))
 		errno = ENETDOWN;
 	else if (bind_address(fd, &o->addr, length) == 0)
@@ -121,30 +136,37 @@ add_listener(struct opening *o, unsigned index, int family)
 
 	if (fd == -1)
 		return -1;
-	o->listener[o->listeners++] = (struct listener){fd, (uint16_t)index};
+	o->listener[o->listeners++] = (struct listener){
+	    .fd = fd,
+	    .index = (uint16_t)index,
+	    .family = o->addr.ss_family,
+	};
 	return 0;
 }
 
-/* IPv6 may be switched off: then ::1 is left out, and ":PORT" is IPv4 only. */
+/*
+ * IPv6 may be switched off: then a bare port is left without ::1, and ":PORT"
+ * is IPv4 only. ":PORT" of TCP is one socket for both; of UDP it is two, since
+ * only so each knows which address a datagram was sent to.
+ */
 static int
 open_port(struct opening *o, unsigned index)
 {
-	switch (o->side->kind) {
-	case SIDE_LOOPBACK:
-		if (add_listener(o, index, AF_INET) == -1)
-			return -1;
+	bool any = o->side->kind == SIDE_ANY;
+
+	if (any && o->proto == PROTO_TCP) {
 		if (add_listener(o, index, AF_INET6) == 0)
 			return 0;
-		return errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL ? 0 : -1;
-	case SIDE_ANY:
-		if (add_listener(o, index, AF_INET6) == 0)
-			return 0;
-		if (errno != EAFNOSUPPORT)
-			return -1;
-		return add_listener(o, index, AF_INET);
-	default:
-		return add_listener(o, index, AF_UNSPEC);
+		return errno == EAFNOSUPPORT ? add_listener(o, index, AF_INET)
+					     : -1;
 	}
+	if (!any && o->side->kind != SIDE_LOOPBACK)
+		return add_listener(o, index, AF_UNSPEC);
+	if (add_listener(o, index, AF_INET) == -1)
+		return -1;
+	if (add_listener(o, index, AF_INET6) == 0)
+		return 0;
+	return errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL ? 0 : -1;
 }
 
 /* In the helper: allocates nothing, touches only the opening. */
@@ -166,7 +188,7 @@ bind_hint(const struct side *side, int err)
 	case EADDRINUSE:
 		return is_unix(side)
 		    ? "somebody listens there"
-		    : "the port is taken (ss -ltnp there shows by whom)";
+		    : "the port is taken (ss -ltunp there shows by whom)";
 	case EACCES:
 	case EPERM:
 		return is_unix(side)
@@ -188,26 +210,10 @@ bind_hint(const struct side *side, int err)
 	}
 }
 
-/* As `ip netns add` leaves it. */
-static void
-explain_loopback(const struct map *map, const char *where)
-{
-	char name[300];
-
-	ns_print(&map->from, name, sizeof(name));
-	if (map->from.kind == NS_NAME)
-		log_error("'%s': cannot listen on %s: lo is down (ip -n %s "
-			  "link set lo up)",
-		    map->word, where, name);
-	else
-		log_error("'%s': cannot listen on %s: lo is down in '%s' (ip "
-			  "link set lo up there)",
-		    map->word, where, name);
-}
-
 static void
 explain(const struct opening *o, const struct map *map, int err)
 {
+	bool named = map->from.kind == NS_NAME;
 	const void *addr = &o->addr;
 	const char *hint = bind_hint(o->side, err), *where;
 	char text[LOG_ADDR];
@@ -215,18 +221,26 @@ explain(const struct opening *o, const struct map *map, int err)
 	where = is_unix(o->side) ? o->side->text : log_addr(addr, text);
 	if (err == ENODEV && o->side->zone)
 		where = o->side->zone;
-	if (err == ENETDOWN)
-		explain_loopback(map, where);
+	if (err == ENETDOWN) /* as `ip netns add` leaves it */
+		log_error("'%s': cannot listen on %s: lo is down (ip %s%s%s"
+			  "link set lo up%s)",
+		    map->word, where, named ? "-n " : "",
+		    named ? map->from.text : "", named ? " " : "",
+		    named ? "" : " there");
 	else
-		log_error("'%s': cannot listen on %s: %s%s%s", map->word, where,
-		    hint ? hint : strerror(err), hint ? ": " : "",
-		    hint ? log_errno(err) : "");
+		log_error("'%s': cannot listen on %s: %s: %s", map->word, where,
+		    hint ? hint : "bind", log_errno(err));
 }
 
 int
-listen_open(struct listeners *set, const struct map *map, int *entered)
+listen_open(struct listeners *set, const struct map *map, enum proto proto,
+    int *entered)
 {
-	struct opening o = {.side = &map->listen};
+	struct opening o = {
+	    .side = &map->listen,
+	    .proto = proto,
+	    .offload = !map->plain,
+	};
 	size_t ports = (size_t)(map->listen.hi - map->listen.lo) + 1;
 	int result, saved;
 

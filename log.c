@@ -76,33 +76,11 @@ put(const char *fmt, va_list ap, unsigned skipped)
 }
 
 void
-log_error(const char *fmt, ...)
+log_line(enum log_level least, const char *fmt, ...)
 {
 	va_list ap;
 
-	va_start(ap, fmt);
-	put(fmt, ap, 0);
-	va_end(ap);
-}
-
-void
-log_info(const char *fmt, ...)
-{
-	va_list ap;
-
-	if (level < LOG_NORMAL)
-		return;
-	va_start(ap, fmt);
-	put(fmt, ap, 0);
-	va_end(ap);
-}
-
-void
-log_debug(const char *fmt, ...)
-{
-	va_list ap;
-
-	if (level < LOG_VERBOSE)
+	if (level < least)
 		return;
 	va_start(ap, fmt);
 	put(fmt, ap, 0);
@@ -132,55 +110,25 @@ log_limited(const char *fmt, ...)
 const char *
 log_errno(int err)
 {
-#define NAME(e)       \
-	{             \
-		e, #e \
-	}
+	/* clang-format off */
+#define NAME(e) {e, #e}
 	static const struct {
 		int err;
 		const char *name;
 	} names[] = {
-	    NAME(EACCES),
-	    NAME(EADDRINUSE),
-	    NAME(EADDRNOTAVAIL),
-	    NAME(EAFNOSUPPORT),
-	    NAME(EAGAIN),
-	    NAME(EBADF),
-	    NAME(ECONNABORTED),
-	    NAME(ECONNREFUSED),
-	    NAME(ECONNRESET),
-	    NAME(EHOSTDOWN),
-	    NAME(EHOSTUNREACH),
-	    NAME(EINTR),
-	    NAME(EINVAL),
-	    NAME(EIO),
-	    NAME(EMFILE),
-	    NAME(EMSGSIZE),
-	    NAME(ENETDOWN),
-	    NAME(ENETUNREACH),
-	    NAME(ENFILE),
-	    NAME(ENOBUFS),
-	    NAME(ENODEV),
-	    NAME(ENOENT),
-	    NAME(ENOMEM),
-	    NAME(ENOPROTOOPT),
-	    NAME(ENOSPC),
-	    NAME(ENOTCONN),
-	    NAME(ENOTSOCK),
-	    NAME(EOPNOTSUPP),
-	    NAME(EPERM),
-	    NAME(EPIPE),
-	    NAME(EPROTO),
-	    NAME(EPROTOTYPE),
-	    NAME(ESRCH),
-	    NAME(ETIMEDOUT),
-	    NAME(EAI_AGAIN),
-	    NAME(EAI_FAIL),
-	    NAME(EAI_FAMILY),
-	    NAME(EAI_MEMORY),
-	    NAME(EAI_NONAME),
+	    NAME(EACCES), NAME(EADDRINUSE), NAME(EADDRNOTAVAIL), NAME(EAGAIN),
+	    NAME(EAFNOSUPPORT), NAME(EBADF), NAME(ECONNABORTED), NAME(EINVAL),
+	    NAME(ECONNREFUSED), NAME(ECONNRESET), NAME(EHOSTDOWN), NAME(EINTR),
+	    NAME(EHOSTUNREACH), NAME(EIO), NAME(EMFILE), NAME(EMSGSIZE),
+	    NAME(ENETDOWN), NAME(ENETUNREACH), NAME(ENFILE), NAME(ENOBUFS),
+	    NAME(ENODEV), NAME(ENOENT), NAME(ENOMEM), NAME(ENOPROTOOPT),
+	    NAME(ENOSPC), NAME(ENOTCONN), NAME(ENOTSOCK), NAME(EOPNOTSUPP),
+	    NAME(EPERM), NAME(EPIPE), NAME(EPROTO), NAME(EPROTOTYPE),
+	    NAME(ESRCH), NAME(ETIMEDOUT), NAME(EAI_AGAIN), NAME(EAI_FAIL),
+	    NAME(EAI_FAMILY), NAME(EAI_MEMORY), NAME(EAI_NONAME),
 	};
 #undef NAME
+	/* clang-format on */
 	static char other[16];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

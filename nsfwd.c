@@ -3,9 +3,9 @@
  * to serve().
  */
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,63 +13,62 @@
 
 #include "nsfwd.h"
 
-#define LINE_SIZE  65536
-#define CONNS_MAX  1000000
-#define SHOWN_MAX  160 /* bytes of a wrong word in a message */
 #define WHITE      " \t\r\v\f"
 #define EXIT_USAGE 2
 
-static const struct defaults base = {
-    .times = {.connect = 10000, .idle = 0, .half_close = 3600000},
+static const struct map base = {
+    .times = {.connect = 10000,
+	.half_close = 3600000,
+	.one_way = 30000,
+	.answered = 120000},
+    .max = {.flows = 4096},
 };
 
 struct cli {
 	struct conf conf;
-	struct defaults defaults;
+	struct map usual; /* where the word of a map is silent */
 	const char *config;
-	enum log_level level;
-	bool check, help, version;
-};
-
-/* Where a map was read: file is NULL for the command line. */
-struct source {
-	const char *file;
-	size_t line;
+	int level, check, help, version;
 };
 
 enum option_kind {
 	SET_FLAG,
-	SET_QUIET,
-	SET_VERBOSE,
 	SET_FILE, /* this and what follows takes a value */
 	SET_NS,
 	SET_TIME,
-	SET_CONNS,
+	SET_COUNT,
 	SET_FD
 };
 
+#define AT(member) offsetof(struct cli, member)
+
 static const struct option {
-	char letter; /* 0: none */
 	const char *name;
 	enum option_kind kind;
 	size_t offset; /* into struct cli */
+	int value;     /* of a flag */
 } options[] = {
-    {'c', "config", SET_FILE, offsetof(struct cli, config)},
-    {0, "check", SET_FLAG, offsetof(struct cli, check)},
-    {0, "from", SET_NS, offsetof(struct cli, defaults.from)},
-    {0, "to", SET_NS, offsetof(struct cli, defaults.to)},
-    {0, "ready-fd", SET_FD, offsetof(struct cli, conf.ready_fd)},
-    {'v', "verbose", SET_VERBOSE, offsetof(struct cli, level)},
-    {'q', "quiet", SET_QUIET, offsetof(struct cli, level)},
-    {0, "max-conns", SET_CONNS, offsetof(struct cli, conf.max_conns)},
-    {0, "connect-timeout", SET_TIME,
-	offsetof(struct cli, defaults.times.connect)},
-    {0, "idle-timeout", SET_TIME, offsetof(struct cli, defaults.times.idle)},
-    {0, "half-close-timeout", SET_TIME,
-	offsetof(struct cli, defaults.times.half_close)},
-    {0, "drain", SET_TIME, offsetof(struct cli, conf.drain)},
-    {'h', "help", SET_FLAG, offsetof(struct cli, help)},
-    {'V', "version", SET_FLAG, offsetof(struct cli, version)},
+    {"-c", SET_FILE, AT(config), 0},
+    {"--config", SET_FILE, AT(config), 0},
+    {"--check", SET_FLAG, AT(check), 1},
+    {"--from", SET_NS, AT(usual.from), 0},
+    {"--to", SET_NS, AT(usual.to), 0},
+    {"--ready-fd", SET_FD, AT(conf.ready_fd), 0},
+    {"--max-conns", SET_COUNT, AT(conf.max_conns), 0},
+    {"--connect-timeout", SET_TIME, AT(usual.times.connect), 0},
+    {"--idle-timeout", SET_TIME, AT(usual.times.idle), 0},
+    {"--half-close-timeout", SET_TIME, AT(usual.times.half_close), 0},
+    {"--udp-timeout", SET_TIME, AT(usual.times.answered), 0},
+    {"--udp-one-way-timeout", SET_TIME, AT(usual.times.one_way), 0},
+    {"--drain", SET_TIME, AT(conf.drain), 0},
+    {"-v", SET_FLAG, AT(level), LOG_VERBOSE},
+    {"--verbose", SET_FLAG, AT(level), LOG_VERBOSE},
+    {"-q", SET_FLAG, AT(level), LOG_QUIET},
+    {"--quiet", SET_FLAG, AT(level), LOG_QUIET},
+    {"-h", SET_FLAG, AT(help), 1},
+    {"--help", SET_FLAG, AT(help), 1},
+    {"-V", SET_FLAG, AT(version), 1},
+    {"--version", SET_FLAG, AT(version), 1},
 };
 
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -78,13 +77,13 @@ static const char help[] =
     "Usage: nsfwd [OPTION]... MAP...\n"
     "Map ports across network namespaces.\n"
     "  MAP      [PROTO:]LISTEN=TARGET[,TARGET]...[,KEY=VALUE]...\n"
-    "  PROTO    tcp (udp and tcp+udp are read, but not served yet)\n"
+    "  PROTO    tcp (the default), udp or tcp+udp\n"
     "  LISTEN   [NS@] and PORTS (on loopback), :PORTS (on every address),\n"
     "           ADDR:PORTS, ADDR/PORTS (IPv6), /path or @abstract\n"
     "  TARGET   the same without :PORTS, also HOST:PORTS; PORTS is N or N-M\n"
     "  NS       a name of ip-netns(8), a path, pid:N, fd:N, self or init\n"
     "  KEY      max, max-source (connections in all, of one client), balance=first,\n"
-    "           connect-timeout, idle-timeout, half-close-timeout\n"
+    "           flows (of udp, 4096), offload=off, and the five timeouts below\n"
     "  -c, --config FILE         maps, one a line; '#' begins a comment\n"
     "      --check               print the maps as understood, and exit\n"
     "      --from NS, --to NS    of a LISTEN, of a TARGET without NS@ (self)\n"
@@ -92,6 +91,7 @@ static const char help[] =
     "      --max-conns N         connections over all maps (1024)\n"
     "      --connect-timeout T, --idle-timeout T, --half-close-timeout T\n"
     "                            (10s, 0: none, 1h) T is 500ms, 10s, 5m, 2h, 1d\n"
+    "      --udp-timeout T, --udp-one-way-timeout T   of idle flows (2m, 30s)\n"
     "      --drain T             left to open connections after TERM (30s)\n"
     "  -v, --verbose; -q, --quiet; -h, --help; -V, --version\n"
     "\n"
@@ -99,192 +99,112 @@ static const char help[] =
     "  nsfwd vpn@3128=127.0.0.1:3128 a service of this host, for vpn\n"
     "  nsfwd :80=web@10.0.0.2:80,10.0.0.3:80,max-source=20\n";
 
-/* What a message shows of a text of the length: this many bytes, and these. */
-static int
-shown(size_t length)
+/* It must be possible to write the namespace in a map, as --check does. */
+static const char *
+set_ns(struct ns *ns, const char *value)
 {
-	return (int)(length < SHOWN_MAX ? length : SHOWN_MAX);
+	for (const char *s = value; *s; s++)
+		if (iscntrl((unsigned char)*s) || strchr(" =,@", *s))
+			return "no '=', ',', '@', white space or control byte";
+	ns_free(ns);
+	return ns_parse(ns, value, strlen(value));
 }
 
 static const char *
-dots(size_t length)
+set_ready(int *ready, const char *value)
 {
-	return length <= SHOWN_MAX ? "" : "...";
-}
-
-/* A wrong option: its word, as the user wrote it, and why. */
-static int
-refuse(const char *word, const char *value, const char *why)
-{
-	size_t length = strlen(value);
-
-	log_error("option '%s': '%.*s%s': %s", word, shown(length), value,
-	    dots(length), why);
-	return -1;
-}
-
-/* It must be possible to write the namespace in a map, as --check does. */
-static int
-set_ns(struct ns *ns, const char *word, const char *value)
-{
-	const char *why;
-
-	for (const char *s = value; *s; s++)
-		if ((unsigned char)*s <= ' ' || *s == 0x7f || strchr("=,@", *s))
-			return refuse(word, value,
-			    "no '=', ',', '@', white space or control byte");
-	ns_free(ns);
-	why = ns_parse(ns, value, strlen(value));
-	return why ? refuse(word, value, why) : 0;
-}
-
-static int
-set_ready(int *ready, const char *word, const char *value)
-{
-	const char *why;
 	uint32_t fd;
+	const char *why = spec_count(value, 0, &fd);
 	int flags;
 
-	if (spec_count(value, strlen(value), 0, INT_MAX, &fd, &why) < 0)
-		return refuse(word, value, why);
+	if (why)
+		return why;
 	flags = fcntl((int)fd, F_GETFL);
-	if (flags == -1)
-		return refuse(word, value, "no open descriptor");
-	if ((flags & O_ACCMODE) == O_RDONLY)
-		return refuse(word, value, "not open for writing");
+	if (flags == -1 || (flags & O_ACCMODE) == O_RDONLY)
+		return "no descriptor that is open for writing";
 	*ready = (int)fd;
-	return 0;
+	return NULL;
 }
 
-static void
-set_flag(struct cli *cli, const struct option *option)
+static const char *
+set(const struct option *option, void *field, const char *value)
 {
-	void *field = (char *)cli + option->offset;
-
-	if (option->kind == SET_FLAG)
-		*(bool *)field = true;
-	else
-		*(enum log_level *)field =
-		    option->kind == SET_QUIET ? LOG_QUIET : LOG_VERBOSE;
-}
-
-static int
-set_value(struct cli *cli, const struct option *option, const char *word,
-    const char *value)
-{
-	void *field = (char *)cli + option->offset;
-	size_t length = strlen(value);
-	const char **file = field, *why = "a second file";
-	int result = -1;
+	const char **file = field;
 
 	switch (option->kind) {
-	case SET_NS:
-		return set_ns(field, word, value);
-	case SET_FD:
-		return set_ready(field, word, value);
-	case SET_TIME:
-		result = spec_time(value, length, field, &why);
-		break;
-	case SET_CONNS:
-		result = spec_count(value, length, 1, CONNS_MAX, field, &why);
-		break;
-	default:
+	case SET_FLAG:
+		*(int *)field = option->value;
+		return value ? "no value is taken" : NULL;
+	case SET_FILE:
 		if (*file)
-			break;
+			return "a second file";
 		*file = value;
-		return 0;
+		return *value ? NULL : "a file is missing";
+	case SET_NS:
+		return set_ns(field, value);
+	case SET_TIME:
+		return spec_time(value, field);
+	case SET_COUNT:
+		return spec_count(value, 1, field);
+	case SET_FD:
+		break;
 	}
-	return result == 0 ? 0 : refuse(word, value, why);
+	return set_ready(field, value);
 }
 
 /* Abbreviations are not taken: they change their meaning with a new option. */
 static const struct option *
-find_long(const char *name, size_t length)
+find_option(const char *name, size_t length)
 {
-	for (size_t i = 0; i < OPTIONS; i++)
-		if (strlen(options[i].name) == length &&
-		    memcmp(options[i].name, name, length) == 0)
-			return &options[i];
+	for (const struct option *o = options; o < options + OPTIONS; o++)
+		if (strlen(o->name) == length &&
+		    memcmp(o->name, name, length) == 0)
+			return o;
 	return NULL;
 }
 
-static const struct option *
-find_short(char letter)
-{
-	for (size_t i = 0; i < OPTIONS; i++)
-		if (options[i].letter == letter)
-			return &options[i];
-	return NULL;
-}
-
+/* Sets an option; where value is NULL, it may need the next word. */
 static int
-unknown_option(const char *word, size_t length)
+take_option(struct cli *cli, const struct option *option, const char *value,
+    char ***next)
 {
-	log_error("unknown option '%.*s%s' (nsfwd --help lists them)",
-	    shown(length), word, dots(length));
+	const char *why;
+
+	if (option->kind != SET_FLAG && !value)
+		value = **next ? *(*next)++ : "";
+	why = set(option, (char *)cli + option->offset, value);
+	if (!why)
+		return 0;
+	log_error("option '%s': '%.160s': %s", option->name, value, why);
 	return -1;
 }
 
-static bool
-takes_value(const struct option *option)
-{
-	return option->kind >= SET_FILE;
-}
-
-/* Sets an option; a value that is NULL may be the next word. */
+/* "--name", "--name=value", "-abc", "-cvalue" */
 static int
-take_option(struct cli *cli, const struct option *option, const char *word,
-    const char *value, char ***next)
+take_word(struct cli *cli, char *word, char ***next)
 {
-	if (!takes_value(option) && value) {
-		log_error("option '%s' takes no value", word);
-		return -1;
-	}
-	if (!takes_value(option)) {
-		set_flag(cli, option);
-		return 0;
-	}
-	if (!value && **next)
-		value = *(*next)++;
-	if (!value || !*value) {
-		log_error("option '%s' needs a value", word);
-		return -1;
-	}
-	return set_value(cli, option, word, value);
-}
+	bool letters = word[1] != '-';
+	size_t length = strcspn(word, letters ? "" : "=");
+	const char *value = word[length] ? word + length + 1 : NULL;
+	const char *s = word;
+	const struct option *option;
 
-static int
-take_long(struct cli *cli, const char *word, char ***next)
-{
-	size_t length = strcspn(word, "=");
-	const struct option *option = find_long(word + 2, length - 2);
-	char name[32];
-
-	if (!option)
-		return unknown_option(word, length);
-	snprintf(name, sizeof(name), "--%s", option->name);
-	return take_option(cli, option, name,
-	    word[length] ? word + length + 1 : NULL, next);
-}
-
-/* One or several letters; the rest of the word may be the value of the last. */
-static int
-take_short(struct cli *cli, const char *word, char ***next)
-{
-	for (const char *s = word + 1; *s; s++) {
-		const struct option *option = find_short(*s);
-		const char name[] = {'-', *s, '\0'};
-		const char *value = NULL;
-
-		if (!option)
-			return unknown_option(word, strlen(word));
-		if (takes_value(option) && s[1])
-			value = s + 1;
-		if (take_option(cli, option, name, value, next) < 0)
+	do {
+		s++;
+		option = letters ? find_option((char[]){'-', *s}, 2)
+				 : find_option(word, length);
+		if (!option) {
+			word[length] = '\0';
+			log_error("unknown option '%.160s' (nsfwd --help "
+				  "lists them)",
+			    word);
 			return -1;
-		if (takes_value(option))
-			break;
-	}
+		}
+		if (letters && option->kind != SET_FLAG && s[1])
+			value = s + 1;
+		if (take_option(cli, option, value, next) < 0)
+			return -1;
+	} while (letters && option->kind == SET_FLAG && s[1]);
 	return 0;
 }
 
@@ -298,93 +218,75 @@ take_options(struct cli *cli, char **words)
 
 	while (*next) {
 		char *word = *next++;
-		int result = 0;
 
 		if (plain || word[0] != '-' || !word[1])
 			words[operands++] = word;
 		else if (strcmp(word, "--") == 0)
 			plain = true;
-		else if (word[1] == '-')
-			result = take_long(cli, word, &next);
-		else
-			result = take_short(cli, word, &next);
-		if (result < 0)
+		else if (take_word(cli, word, &next) < 0)
 			return -1;
 	}
 	return operands;
 }
 
+/* Where it was found is "", "FILE: " or "FILE:LINE: ". */
 static int
-complain(const struct source *source, const char *word,
-    const struct spec_error *error)
+fail(const char *where, const char *why)
 {
-	const char *part = word + error->column - 1;
-	size_t all = strlen(word), length = error->length;
-	char line[32] = "";
-
-	if (source->file)
-		snprintf(line, sizeof(line), ":%zu: ", source->line);
-	log_error("%s%s'%.*s%s': column %zu: '%.*s%s': %s",
-	    source->file ? source->file : "", line, shown(all), word, dots(all),
-	    error->column, shown(length), part, dots(length), error->reason);
+	log_error("%s%s", where, why);
 	return -1;
 }
 
 static int
-add_map(struct cli *cli, const char *word, const struct source *source)
+add_map(struct cli *cli, const char *where, const char *word)
 {
 	struct conf *conf = &cli->conf;
-	struct spec_error error;
+	const char *part, *why;
 	struct map *map;
+	int length;
 
 	map = realloc(conf->map, (conf->maps + 1) * sizeof(*map));
-	if (!map) {
-		log_error("out of memory");
-		return -1;
-	}
+	if (!map)
+		return fail(where, "out of memory");
 	conf->map = map;
-	if (spec_parse(&map[conf->maps], word, &cli->defaults, &error) < 0)
-		return complain(source, word, &error);
-	conf->maps++;
-	return 0;
+	why = spec_parse(&map[conf->maps], word, &cli->usual, &part, &length);
+	if (!why) {
+		conf->maps++;
+		return 0;
+	}
+	/* Not more of a word than leaves room for the reason. */
+	log_error("%s'%.160s': column %td: '%.*s': %s", where, word,
+	    part - word + 1, length, part, why);
+	return -1;
 }
 
-static bool
-two_words(char *const *word, int words)
-{
-	return words == 2 && !strchr(word[0], '=') && !strchr(word[1], '=');
-}
-
+/* LISTEN and TARGET may be two words; else a line of a file has but one. */
 static int
-add_two_words(struct cli *cli, char *const *word, const struct source *source)
+add_words(struct cli *cli, const char *where, char *const *word, int words)
 {
 	char *joined;
-	int result;
+	int result = 0;
 
-	if (asprintf(&joined, "%s=%s", word[0], word[1]) == -1) {
-		log_error("out of memory");
+	if (words == 2 && !strchr(word[0], '=') && !strchr(word[1], '=')) {
+		if (asprintf(&joined, "%s=%s", word[0], word[1]) == -1)
+			return fail(where, "out of memory");
+		result = add_map(cli, where, joined);
+		free(joined);
+		return result;
+	}
+	if (*where && words > 1) {
+		log_error("%s'%.160s': one map a line, as LISTEN=TARGET... or "
+			  "LISTEN TARGET",
+		    where, word[1]);
 		return -1;
 	}
-	result = add_map(cli, joined, source);
-	free(joined);
+	for (int i = 0; i < words && result == 0; i++)
+		result = add_map(cli, where, word[i]);
 	return result;
 }
 
 static int
-add_operands(struct cli *cli, char *const *word, int words)
-{
-	const struct source source = {NULL, 0};
-
-	if (two_words(word, words))
-		return add_two_words(cli, word, &source);
-	for (int i = 0; i < words; i++)
-		if (add_map(cli, word[i], &source) < 0)
-			return -1;
-	return 0;
-}
-
-static int
-add_line(struct cli *cli, char *line, const struct source *source)
+add_line(struct cli *cli, const char *where, char *line)
 {
 	char *word[3], *rest, *next = strtok_r(line, WHITE, &rest);
 	int words = 0;
@@ -393,166 +295,57 @@ add_line(struct cli *cli, char *line, const struct source *source)
 		word[words] = next;
 		next = strtok_r(NULL, WHITE, &rest);
 	}
-	if (words == 0)
-		return 0;
-	if (words == 1)
-		return add_map(cli, word[0], source);
-	if (two_words(word, words))
-		return add_two_words(cli, word, source);
-	log_error("%s:%zu: '%.*s%s': one map a line, as LISTEN=TARGET... or "
-		  "LISTEN TARGET",
-	    source->file, source->line, shown(strlen(word[1])), word[1],
-	    dots(strlen(word[1])));
-	return -1;
-}
-
-static int
-bad_line(const struct source *source, const char *why)
-{
-	log_error("%s:%zu: %s", source->file, source->line, why);
-	return -1;
-}
-
-/* 1 and a line, 0 at the end of the file, -1 with the reason logged. */
-static int
-read_line(FILE *f, char *line, const struct source *source)
-{
-	size_t length = 0;
-	int c;
-
-	while ((c = getc(f)) != EOF && c != '\n') {
-		if (c == '\0')
-			return bad_line(source, "a NUL byte: this is no text");
-		if (length == LINE_SIZE)
-			return bad_line(source, "longer than 65536 bytes");
-		line[length++] = (char)c;
-	}
-	if (ferror(f))
-		return bad_line(source, strerror(errno));
-	line[length] = '\0';
-	return c != EOF || length > 0;
+	return add_words(cli, where, word, words);
 }
 
 static int
 add_file(struct cli *cli, const char *file)
 {
-	struct source source = {file, 1};
-	char line[LINE_SIZE + 1];
-	FILE *f = fopen(file, "re");
-	int result;
+	char *text = NULL, *line, *rest = NULL, where[512];
+	size_t size = 0, n = 1;
+	ssize_t length;
+	int result = 0;
+	FILE *f;
 
-	if (!f) {
-		log_error("%s: %s", file, strerror(errno));
-		return -1;
+	snprintf(where, sizeof(where), "%.480s: ", file);
+	f = fopen(file, "re");
+	if (!f)
+		return fail(where, strerror(errno));
+	/* All of it, or up to a NUL. */
+	length = getdelim(&text, &size, '\0', f);
+	if (ferror(f) || (length == -1 && !feof(f)))
+		result = fail(where, strerror(errno));
+	else if (length > 0)
+		rest = text;
+	while (result == 0 && (line = strsep(&rest, "\n"))) {
+		snprintf(where, sizeof(where), "%.480s:%zu: ", file, n++);
+		if (!rest && line + strlen(line) != text + length)
+			result = fail(where, "a NUL byte: this is no text");
+		else
+			result = add_line(cli, where, line);
 	}
-	while ((result = read_line(f, line, &source)) > 0) {
-		result = add_line(cli, line, &source);
-		if (result < 0)
-			break;
-		source.line++;
-	}
+	free(text);
 	fclose(f);
 	return result;
 }
 
+/* What the options ask for instead of serving. The exit status. */
 static int
-add_maps(struct cli *cli, char *const *word, int words)
+say(const struct cli *cli)
 {
-	if (cli->config && add_file(cli, cli->config) < 0)
-		return -1;
-	if (add_operands(cli, word, words) < 0)
-		return -1;
-	if (cli->conf.maps > 0)
-		return 0;
-	if (cli->config)
-		log_error("%s: no map in it", cli->config);
+	if (cli->help)
+		fputs(help, stdout);
+	else if (cli->version)
+		puts("nsfwd " VERSION);
 	else
-		log_error("no map: nsfwd LISTEN=TARGET... "
-			  "(nsfwd --help says more)");
-	return -1;
-}
-
-/* Writes a text and a new line to standard output. The exit status. */
-static int
-say(const char *text, const char *end)
-{
-	if (fputs(text, stdout) != EOF && fputs(end, stdout) != EOF &&
-	    fflush(stdout) == 0)
+		for (size_t i = 0; i < cli->conf.maps; i++) {
+			spec_print(stdout, &cli->conf.map[i], &base);
+			putchar('\n');
+		}
+	if (fflush(stdout) == 0 && !ferror(stdout))
 		return EXIT_SUCCESS;
 	log_error("standard output: %s", strerror(errno));
 	return EXIT_FAILURE;
-}
-
-static int
-say_map(const struct map *map)
-{
-	int length = spec_print(map, &base, NULL, 0), status;
-	char *text = malloc((size_t)length + 1);
-
-	if (!text) {
-		log_error("out of memory");
-		return EXIT_FAILURE;
-	}
-	spec_print(map, &base, text, (size_t)length + 1);
-	status = say(text, "\n");
-	free(text);
-	return status;
-}
-
-static int
-say_maps(const struct conf *conf)
-{
-	int status = EXIT_SUCCESS;
-
-	for (size_t i = 0; i < conf->maps && status == EXIT_SUCCESS; i++)
-		status = say_map(&conf->map[i]);
-	return status;
-}
-
-/*
- * serve() closes the descriptor. 0 to 2 must stay taken, and who reads standard
- * output for the line must then see its end; standard error stays the log.
- */
-static int
-move_ready(int *ready)
-{
-	int old = *ready, null;
-
-	if (old == -1 || old > STDERR_FILENO)
-		return 0;
-	*ready = fcntl(old, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-	if (*ready == -1)
-		return -1;
-	if (old == STDERR_FILENO)
-		return 0;
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null == -1 || dup2(null, old) == -1)
-		return -1;
-	close(null);
-	return 0;
-}
-
-static int
-run(struct cli *cli, char **words)
-{
-	int operands = take_options(cli, words);
-
-	if (operands < 0)
-		return EXIT_USAGE;
-	if (cli->help)
-		return say(help, "");
-	if (cli->version)
-		return say("nsfwd " VERSION, "\n");
-	if (add_maps(cli, words, operands) < 0)
-		return EXIT_USAGE;
-	if (cli->check)
-		return say_maps(&cli->conf);
-	log_level(cli->level);
-	if (move_ready(&cli->conf.ready_fd) < 0) {
-		log_error("--ready-fd: %s", strerror(errno));
-		return EXIT_FAILURE;
-	}
-	return serve(&cli->conf);
 }
 
 /*
@@ -569,12 +362,60 @@ fill_standard_descriptors(void)
 	return 0;
 }
 
+/*
+ * serve() closes the descriptor. 0 to 2 must stay taken, and who reads standard
+ * output for the line must then see its end; standard error stays the log.
+ */
+static int
+move_ready(int *ready)
+{
+	int old = *ready;
+
+	if (old == -1 || old > STDERR_FILENO)
+		return 0;
+	*ready = fcntl(old, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (*ready == -1)
+		return -1;
+	if (old != STDERR_FILENO)
+		close(old);
+	return fill_standard_descriptors();
+}
+
+static int
+run(struct cli *cli, char **words)
+{
+	int operands = take_options(cli, words);
+
+	if (operands < 0)
+		return EXIT_USAGE;
+	if (cli->help || cli->version)
+		return say(cli);
+	if (cli->config && add_file(cli, cli->config) < 0)
+		return EXIT_USAGE;
+	if (add_words(cli, "", words, operands) < 0)
+		return EXIT_USAGE;
+	if (cli->conf.maps == 0) {
+		log_error("no map in %s: write LISTEN=TARGET "
+			  "(nsfwd --help says more)",
+		    cli->config ? cli->config : "the command line");
+		return EXIT_USAGE;
+	}
+	if (cli->check)
+		return say(cli);
+	log_level((enum log_level)cli->level);
+	if (move_ready(&cli->conf.ready_fd) < 0) {
+		log_error("--ready-fd: %s", strerror(errno));
+		return EXIT_FAILURE;
+	}
+	return serve(&cli->conf);
+}
+
 int
 main(int argc, char **argv)
 {
 	struct cli cli = {
 	    .conf = {.max_conns = 1024, .drain = 30000, .ready_fd = -1},
-	    .defaults = base,
+	    .usual = base,
 	    .level = LOG_NORMAL,
 	};
 	int status;
@@ -586,7 +427,6 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < cli.conf.maps; i++)
 		spec_free(&cli.conf.map[i]);
 	free(cli.conf.map);
-	ns_free(&cli.defaults.from);
-	ns_free(&cli.defaults.to);
+	spec_free(&cli.usual);
 	return status;
 }

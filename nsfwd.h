@@ -52,12 +52,15 @@ struct times {
 	deadline connect;
 	deadline idle;
 	deadline half_close;
+	deadline one_way;  /* a UDP flow that was not answered */
+	deadline answered; /* one that was */
 };
 
 /* Numbers of open connections; 0 is no limit of its own. */
 struct limits {
 	uint32_t conns;
 	uint32_t source;
+	uint32_t flows; /* of UDP; never 0 */
 };
 
 struct map {
@@ -69,6 +72,7 @@ struct map {
 	size_t targets;
 	struct times times;
 	struct limits max;
+	bool plain; /* UDP without segmentation offload */
 };
 
 /* The whole configuration. */
@@ -82,42 +86,29 @@ struct conf {
 
 /* spec.c */
 
-/* What a map takes where its word is silent. */
-struct defaults {
-	struct ns from, to;
-	struct times times;
-	struct limits max;
-};
-
-/* Why a word was refused, where in it (column counts from 1), how long. */
-struct spec_error {
-	size_t column, length;
-	char reason[160];
-};
-
 /*
- * Parses one map. 0 and *map, which spec_free releases; or -1, *error filled
- * and nothing to release.
+ * Parses one map; the namespaces, times and limits that its word does not
+ * give are those of *usual. NULL, and *map, which spec_free releases; or why
+ * the word is wrong, a string constant, what is wrong in it and how much of
+ * that a message should show.
  */
-int spec_parse(struct map *, const char *word, const struct defaults *,
-    struct spec_error *);
+const char *spec_parse(struct map *, const char *word, const struct map *usual,
+    const char **part, int *length);
 void spec_free(struct map *);
 
 /*
- * Writes the canonical form, which spec_parse reads as the same map under the
- * built-in defaults (struct defaults base), into buf as snprintf(3) does.
+ * Writes the canonical form, which spec_parse reads as the same map where
+ * base, the built-in defaults, is usual.
  */
-int spec_print(const struct map *, const struct defaults *base, char *buf,
-    size_t size);
+void spec_print(FILE *, const struct map *, const struct map *base);
 
 /*
- * A span of time: a number with at most three decimals and a unit (ms, s, m, h, d; s
- * where there is none), or a count from lo to hi. The whole word must be used.
- * 0, or -1 with the reason, a string constant, in *why.
+ * A whole number from least, 0 or 1, to a million; a span of time: a number
+ * with at most three decimals and a unit (ms, s, m, h, d; s where there is
+ * none). NULL, or why the word is none, a string constant.
  */
-int spec_time(const char *word, size_t length, deadline *, const char **why);
-int spec_count(const char *word, size_t length, uint32_t lo, uint32_t hi,
-    uint32_t *, const char **why);
+const char *spec_count(const char *word, uint32_t least, uint32_t *);
+const char *spec_time(const char *word, deadline *);
 
 /* listen.c */
 
@@ -125,6 +116,7 @@ int spec_count(const char *word, size_t length, uint32_t lo, uint32_t hi,
 struct listener {
 	int fd;
 	uint16_t index; /* of its port in the map's range */
+	sa_family_t family;
 };
 
 /* All of one map. */
@@ -139,9 +131,10 @@ struct listeners {
  * *entered 0 if it is the namespace that cannot be entered, see ns_call().
  * What was opened is in *set in any case, for listen_close().
  */
-int listen_open(struct listeners *set, const struct map *, int *entered);
+int listen_open(struct listeners *set, const struct map *, enum proto,
+    int *entered);
 
-/* Lets clients connect. 0, or -1 with the reason logged. */
+/* Lets TCP clients connect. 0, or -1 with the reason logged. */
 int listen_begin(const struct listeners *set, const struct map *);
 
 /* Closes them all, and removes the file of a UNIX socket. */
@@ -150,26 +143,26 @@ void listen_close(struct listeners *set, const struct map *);
 /* side.c */
 
 /*
- * Reads one end of a map, its namespace cut off; a target may be a host name.
- * 0 and *side, which side_free releases; or -1, *error filled as if the text
- * were the word, and nothing to release.
+ * Reads one end of a map, its namespace cut off, from a text that it may take
+ * to pieces: a target of a map on which so many ports listen, or, for 0, what
+ * listens. NULL; or why it is wrong, a string constant, and *part points to
+ * what is. side_free releases *side in any case.
  */
-int side_parse(struct side *, const char *text, size_t length, bool listens,
-    struct spec_error *);
+const char *side_parse(struct side *, char *text, unsigned ports,
+    const char **part);
 void side_free(struct side *);
 
-/* How many ports: a UNIX socket counts as one. */
-unsigned side_ports(const struct side *);
+/* Writes the canonical form. */
+void side_print(FILE *, const struct side *);
 
-/* Writes the canonical form into buf as snprintf(3) does. */
-int side_print(const struct side *, char *buf, size_t size);
+/* Reads a whole number from least to most: false when the text is none. */
+bool side_number(const char *text, uint32_t least, uint32_t most, uint32_t *);
 
 /* serve.c */
 
 /* Of one mapper, in memory that it shares with the server. */
 struct total {
 	_Atomic uint32_t live; /* open connections */
-	_Atomic uint64_t conns, failed, up, down;
 };
 
 /* What a mapper is born with. */
@@ -199,6 +192,127 @@ int serve(struct conf *);
 
 /* The life of a mapper of TCP connections, in its destination namespace. */
 _Noreturn void tcp_main(const struct post *);
+
+/* udp.c */
+
+/* The life of a mapper of UDP flows, in its destination namespace. */
+_Noreturn void udp_main(const struct post *);
+
+/* flow.c */
+
+/* A client's address; what its family does not use is zero. */
+union peer {
+	struct sockaddr any;
+	struct sockaddr_in four;
+	struct sockaddr_in6 six;
+};
+
+/* What makes a client's datagrams one flow. No padding: it is compared whole. */
+struct flow_key {
+	union peer peer;
+	struct in6_addr local; /* it writes to that; IPv4: the first 4 bytes */
+	uint32_t listener;     /* its index */
+};
+
+enum flow_list {
+	FLOW_ONE_WAY, /* the target has not answered yet */
+	FLOW_ANSWERED
+};
+
+struct flow {
+	struct flow_key key;
+	union peer target;
+	struct flow *older, *newer; /* in its list, by last use */
+	struct flow *chain;         /* in its bucket, or of the free ones */
+	deadline born, seen;
+	unsigned long long up, down, sent, received; /* bytes; datagrams */
+	struct datagram *first, *last; /* its share of the batch at hand */
+	int fd;                        /* to the target; -1: a free flow */
+	enum flow_list list;
+	uint32_t candidate; /* which of them the target is */
+};
+
+/* A table of at most cap flows; nothing is allocated after flow_table(). */
+struct flows {
+	struct flow *flow, *free, **bucket;
+	struct flow *oldest[2], *newest[2]; /* of each list */
+	uint32_t cap, buckets;
+	uint64_t seed;
+};
+
+/* -1 with errno. */
+int flow_table(struct flows *, uint32_t cap);
+struct flow *flow_find(const struct flows *, const struct flow_key *);
+
+/* How many flows have the address of that client, whatever their port. */
+uint32_t flow_count_source(const struct flows *, const union peer *);
+
+/* Enters flows->free, its key and fd filled in, as the newest one-way flow. */
+void flow_add(struct flows *, struct flow *);
+
+/* It was used at that time, and is the newest of that list. */
+void flow_touch(struct flows *, struct flow *, enum flow_list, deadline at);
+
+/* Makes it a free one; its descriptor is the caller's to close before. */
+void flow_remove(struct flows *, struct flow *);
+
+/* datagram.c */
+
+#define BATCH            64                    /* messages in one system call */
+#define DATAGRAMS        ((size_t)BATCH * 128) /* which the kernel joins */
+#define DATAGRAM_SIZE    65536
+#define DATAGRAM_CONTROL 128
+
+struct datagram {
+	unsigned char *data;
+	size_t length;
+	struct flow_key *key;  /* who sent it to which address of ours */
+	struct datagram *next; /* of a list to send */
+};
+
+/* What one call receives: 4 MiB, of which only what is used is touched. */
+struct batch {
+	struct datagram datagram[DATAGRAMS];
+	size_t count;
+	/* private */
+	size_t used; /* of what follows, in the last call */
+	struct mmsghdr msg[BATCH];
+	struct iovec iov[BATCH];
+	struct flow_key key[BATCH];
+	_Alignas(8) unsigned char control[BATCH][DATAGRAM_CONTROL];
+	unsigned char data[BATCH][DATAGRAM_SIZE];
+};
+
+struct outcome {
+	unsigned long long datagrams, bytes; /* sent */
+	unsigned long long lost;             /* datagrams that were not */
+	int error;                           /* why the last of them */
+	bool refused;                        /* an earlier one was */
+};
+
+/*
+ * Sets on a new UDP socket what every socket of a map has: room, fragments
+ * instead of EMSGSIZE, and what datagram_receive() wants to be told.
+ */
+void datagram_prepare(int fd, int family, bool listens, bool offload);
+
+/*
+ * Receives what is there: 0, or -1 with errno of recvmmsg(2). What the kernel
+ * has joined is taken apart. Of each key, all but the listener is filled in.
+ */
+int datagram_receive(int fd, struct batch *);
+
+/*
+ * Sends a list in order and without waiting: to where the key came from and
+ * from where that wrote to, or, without a key, on a connected socket. Those of
+ * one size up to *limit, which is adjusted, go out joined. Adds what became of
+ * them to *outcome; what meets ECONNREFUSED is sent once more.
+ */
+void datagram_send(int fd, const struct flow_key *, size_t *limit,
+    struct datagram *list, struct outcome *);
+
+/* How many have come to the socket and found no room. */
+uint32_t datagram_overflow(int fd);
 
 /* dial.c */
 
@@ -248,6 +362,21 @@ socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
  */
 int dial(const struct map *, unsigned index, int client, struct tally *);
 
+/* One of the places a map's datagrams may go to. */
+struct candidate {
+	struct sockaddr_storage addr; /* with the first port of the range */
+	socklen_t length;
+	uint32_t target; /* its index in the map */
+};
+
+/*
+ * Resolves all targets of a UDP map into at most max candidates, in the order
+ * they are tried, and returns how many; 0 with errno, or an error of
+ * getaddrinfo(3), of the last target. Waits for a name as long as
+ * getaddrinfo(3) does.
+ */
+size_t dial_candidates(const struct map *, struct candidate *, size_t max);
+
 /* relay.c */
 
 /*
@@ -287,9 +416,11 @@ enum log_level {
  * bytes are shown as "\xNN". errno is preserved. Nothing is allocated.
  */
 void log_level(enum log_level);
-void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_line(enum log_level least, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+#define log_error(...) log_line(LOG_QUIET, __VA_ARGS__)
+#define log_info(...)  log_line(LOG_NORMAL, __VA_ARGS__)
+#define log_debug(...) log_line(LOG_VERBOSE, __VA_ARGS__)
 
 /* At most one line a second; says how many were left out. */
 void log_limited(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -34,6 +34,7 @@
 
 struct mapper {
 	const struct map *map;
+	enum proto proto;
 	struct listeners set;
 	pid_t pid;   /* 0: there is none */
 	int channel; /* -1: there is none */
@@ -100,24 +101,19 @@ check(const struct map *map)
 {
 	int status;
 
-	if (map->proto != PROTO_TCP) {
-		log_error("'%s': UDP is not built yet", map->word);
-		return 2;
-	}
 	status = check_ns(map, &map->from);
 	return status ? status : check_ns(map, &map->to);
 }
 
 static int
-open_listeners(struct mapper *mapper, const struct map *map)
+open_listeners(struct mapper *mapper)
 {
 	int entered;
 
-	mapper->map = map;
-	mapper->channel = -1;
-	if (listen_open(&mapper->set, map, &entered) == 0)
+	if (listen_open(&mapper->set, mapper->map, mapper->proto, &entered) ==
+	    0)
 		return 0;
-	return entered ? 1 : explain_ns(map, &map->from, errno);
+	return entered ? 1 : explain_ns(mapper->map, &mapper->map->from, errno);
 }
 
 /* In the newborn mapper. What else the server holds ends here. */
@@ -150,6 +146,8 @@ live(const struct mapper *mapper, int channel)
 	}
 	if (send(channel, &error, sizeof(error), MSG_NOSIGNAL) == -1 || error)
 		_exit(1);
+	if (mapper->proto == PROTO_UDP)
+		udp_main(&post);
 	tcp_main(&post);
 }
 
@@ -226,7 +224,8 @@ live_connections(void)
 	uint32_t sum = 0;
 
 	for (size_t i = 0; i < server.mappers; i++)
-		sum += atomic_load(&server.total[i].live);
+		if (server.mapper[i].proto == PROTO_TCP)
+			sum += atomic_load(&server.total[i].live);
 	return sum;
 }
 
@@ -388,6 +387,23 @@ open_signals(void)
 	return server.signals == -1 ? -1 : 0;
 }
 
+/* A map has a mapper for each of its protocols. */
+static void
+assign(const struct conf *conf)
+{
+	static const enum proto protos[] = {PROTO_TCP, PROTO_UDP};
+
+	for (size_t i = 0; i < conf->maps; i++)
+		for (size_t k = 0; k < 2; k++)
+			if (conf->map[i].proto & protos[k])
+				server.mapper[server.mappers++] =
+				    (struct mapper){
+					.map = &conf->map[i],
+					.proto = protos[k],
+					.channel = -1,
+				    };
+}
+
 /*
  * What was left open by whoever started us is not ours to hold: a pipe's
  * reader would wait for its end. Named descriptors stay.
@@ -416,9 +432,10 @@ static int
 prepare(struct conf *conf)
 {
 	server.conf = conf;
-	server.mappers = conf->maps;
-	server.mapper = calloc(conf->maps, sizeof(*server.mapper));
-	server.total = mmap(NULL, conf->maps * sizeof(*server.total),
+	server.mapper = calloc(2 * conf->maps, sizeof(*server.mapper));
+	if (server.mapper)
+		assign(conf);
+	server.total = mmap(NULL, server.mappers * sizeof(*server.total),
 	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (!server.mapper || server.total == MAP_FAILED ||
 	    close_inherited(conf) == -1 || open_signals() == -1) {
@@ -436,10 +453,12 @@ start(const struct conf *conf)
 
 	for (size_t i = 0; i < conf->maps && !status; i++)
 		status = check(&conf->map[i]);
-	for (size_t i = 0; i < conf->maps && !status; i++)
-		status = open_listeners(&server.mapper[i], &conf->map[i]);
-	for (size_t i = 0; i < conf->maps && !status; i++)
-		status = -listen_begin(&server.mapper[i].set, &conf->map[i]);
+	for (size_t i = 0; i < server.mappers && !status; i++)
+		status = open_listeners(&server.mapper[i]);
+	for (size_t i = 0; i < server.mappers && !status; i++)
+		if (server.mapper[i].proto == PROTO_TCP)
+			status = -listen_begin(&server.mapper[i].set,
+			    server.mapper[i].map);
 	return status ? status : start_mappers();
 }
 
@@ -470,9 +489,7 @@ serve(struct conf *conf)
 		log_info("stopped");
 	}
 	for (size_t i = 0; i < server.mappers; i++)
-		if (server.mapper[i].map)
-			listen_close(&server.mapper[i].set,
-			    server.mapper[i].map);
+		listen_close(&server.mapper[i].set, server.mapper[i].map);
 	free(server.mapper);
 	return status;
 }

@@ -165,7 +165,7 @@ log_connection(const struct mapper *m, uint32_t i, int status)
 	char client[LOG_ADDR], target[LOG_ADDR], end[64];
 	const void *peer = &slot->peer;
 
-	(good ? log_debug : log_info)(
+	log_line(good ? LOG_VERBOSE : LOG_NORMAL,
 	    "connection map=%s client=%s target=%s up=%llu down=%llu ms=%lld "
 	    "end=%s",
 	    m->map->word, log_addr(peer, client),
@@ -206,10 +206,6 @@ ended(struct mapper *m, pid_t pid, int status)
 		if (m->pid[i] != pid)
 			continue;
 		log_connection(m, i, status);
-		m->total->conns++;
-		m->total->failed += m->tally[i].end != END_CLOSED;
-		m->total->up += m->tally[i].up;
-		m->total->down += m->tally[i].down;
 		free_slot(m, i);
 		return;
 	}
@@ -326,7 +322,6 @@ admit(struct mapper *m, const struct listener *listener)
 		log_limited(
 		    "'%s': refused %s: it has max-source=%u connections",
 		    m->map->word, log_addr(p, text), m->map->max.source);
-		m->total->failed++;
 		atomic_fetch_sub(&m->total->live, 1);
 		close(client);
 		return;

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Shows nsfwd at work: a web server in one network namespace, curl in another,
-# and no network between them. All of it happens in namespaces of its own with
-# a /run of its own: nothing on the machine changes, nothing is left behind.
+# Shows nsfwd at work: a web server and a UDP service in one network namespace,
+# their clients in another, and no network between them. All of it happens in
+# namespaces of its own with a /run of its own: nothing on the machine changes,
+# nothing is left behind.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -46,6 +47,23 @@ mkfifo /run/ready
 mkdir /run/www
 page="This page comes from the namespace 'web'."
 echo "$page" >/run/www/index.html
+cat >/run/service.py <<'END'
+import socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(("127.0.0.1", 53))
+print("ready", flush=True)
+while True:
+    data, peer = sock.recvfrom(65536)
+    sock.sendto(b"'web' has heard: " + data, peer)
+END
+cat >/run/ask.py <<'END'
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.settimeout(10)
+sock.connect(("127.0.0.1", 5300))
+sock.send(sys.argv[1].encode())
+print(sock.recv(65536).decode())
+END
 ip link set lo up
 
 run ip netns add web
@@ -58,16 +76,25 @@ echo "# A web server on 127.0.0.1:80 of 'web', and nowhere else."
 start nsenter --net=/run/netns/web \
 	python3 -u -m http.server --directory /run/www --bind 127.0.0.1 80
 echo
-echo "# Port 8080 of 'client' leads to port 80 of 'web'."
-start nsfwd --verbose --ready-fd 3 client@8080=web@80
+echo "# A UDP service on 127.0.0.1:53 of 'web'."
+start nsenter --net=/run/netns/web python3 /run/service.py
 echo
-echo "# A client in 'client', which has nothing but its own loopback."
-set -- nsenter --net=/run/netns/client \
-	curl --silent --show-error --max-time 10 http://127.0.0.1:8080/
-echo "\$ $*"
-got=$("$@") || fail "curl ended with status $?"
-echo "$got"
-[ "$got" = "$page" ] || fail "that is not the page"
+echo "# Ports of 'client' lead to those of 'web'."
+start nsfwd --verbose --ready-fd 3 client@8080=web@80 udp:client@5300=web@53
+echo
+echo "# Clients in 'client', which has nothing but its own loopback."
+# ask WANTED CMD...: runs CMD there
+ask() {
+	wanted=$1
+	shift
+	set -- nsenter --net=/run/netns/client "$@"
+	echo "\$ $*"
+	got=$("$@") || fail "it ended with status $?"
+	echo "$got"
+	[ "$got" = "$wanted" ] || fail "that is not the answer"
+}
+ask "$page" curl --silent --show-error --max-time 10 http://127.0.0.1:8080/
+ask "'web' has heard: hello" python3 /run/ask.py hello
 
 kill "${pids%% *}"
 wait "${pids%% *}" || fail "nsfwd ended with status $?"

@@ -21,6 +21,10 @@ python3 python3
 socat socat
 iperf3 iperf3
 redis-server redis-server
+redis-cli redis-tools
+dnsmasq dnsmasq-base
+dig bind9-dnsutils
+nft nftables
 strace strace
 '
 needed_lint='

@@ -49,6 +49,14 @@ options_of_man() {
 		run -0 "$NSFWD" --check "8000=web@80,$key=7"
 		[ "$output" != 8000=web@80 ]
 	done
+	for key in flows max-source udp-timeout udp-one-way-timeout; do
+		grep -q "^\.It Cm $key Ns =" "$man"
+		run -0 "$NSFWD" --check "udp:8000=web@80,$key=7"
+		[ "$output" != udp:8000=web@80 ]
+	done
+	grep -q '^\.It Cm offload Ns = Ns Cm off' "$man"
+	run -0 "$NSFWD" --check udp:8000=web@80,offload=off
+	[ "$output" = udp:8000=web@80,offload=off ]
 	grep -q '^\.It Cm balance Ns = Ns Cm first' "$man"
 	run -0 "$NSFWD" --check 8000=web@80,balance=first
 	run -2 "$NSFWD" --check 8000=web@80,no-such-key=7
@@ -61,6 +69,13 @@ options_of_man() {
 	grep -A9 '^\.It Fl -connect-timeout' "$man" | grep -q '^The default is 10s'
 	grep -A9 '^\.It Fl -half-close-timeout' "$man" | grep -q '^The default is 1h'
 	grep -A9 '^\.It Fl -idle-timeout' "$man" | grep -q '^The default is 0'
+	default=flows=4096,max-source=0,udp-timeout=2m,udp-one-way-timeout=30s
+	run -0 "$NSFWD" --check "udp:8000=web@80,$default,offload=on"
+	[ "$output" = udp:8000=web@80 ]
+	grep -A2 '^\.It Cm flows' "$man" | grep -q 'the default is 4096'
+	grep -A4 '^\.It Fl -udp-timeout' "$man" | grep -q '^The default is 2m'
+	grep -A4 '^\.It Fl -udp-one-way-timeout' "$man" |
+		grep -q '^The default is 30s'
 }
 
 @test "every command of the README is one that nsfwd understands" {
@@ -74,7 +89,7 @@ options_of_man() {
 		run -0 "$NSFWD" --check "${words[@]:1}"
 		count=$((count + 1))
 	done < <(awk -F'`' '/^\|.*nsfwd / { print $2 }' "$top/README")
-	[ "$count" -ge 9 ]
+	[ "$count" -ge 10 ]
 }
 
 # In the blocks of EXAMPLES; the file that is shown there is read too.
@@ -90,25 +105,33 @@ options_of_man() {
 		run -0 "$NSFWD" --check "${words[@]:1}"
 		count=$((count + 1))
 	done < <(grep -E '^(\$ )?nsfwd ' examples)
-	[ "$count" -ge 8 ]
+	[ "$count" -ge 11 ]
 }
 
-# Of each format, the longest piece between two conversions.
+# Of each format, the longest piece between two conversions; the reasons that
+# udp.c gives for a dropped datagram.
 @test "the man page has every message" {
 	python3 - "$man" "$top"/*.c <<-'END'
 	import re, sys
 	man = open(sys.argv[1]).read()
-	call = re.compile(r'log_(?:error|info|debug|limited)\)?\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
+	call = re.compile(r'log_(?:error|info|debug|limited|line)\((?:[^";]*,)?\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
+	dropped = re.compile(r'\bdrop\(&([^;]*);')
 	count, missing = 0, []
 	for name in sys.argv[2:]:
-	    for match in call.finditer(open(name).read()):
+	    source = open(name).read()
+	    for match in dropped.finditer(source):
+	        for text in re.findall(r'"([^"]*)"', match[1]):
+	            count += 1
+	            if f"dropped a datagram of ADDR: {text}" not in man:
+	                missing.append(f"{name}: {text}")
+	    for match in call.finditer(source):
 	        text = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', match[1]))
 	        piece = max(re.split(r"%[.*0-9]*(?:ll|z)?[a-z]", text), key=len)
 	        count += 1
 	        if piece.strip(" :('") not in man:
 	            missing.append(f"{name}: {text}")
 	print("\n".join(missing))
-	sys.exit(bool(missing) or count < 20)
+	sys.exit(bool(missing) or count < 35)
 	END
 }
 
@@ -119,7 +142,7 @@ options_of_man() {
 
 @test "the README names only files and targets that are there" {
 	local word
-	for word in man/nsfwd.1 nsfwd.h netns.h serve.c relay.c tests/laws.bats \
+	for word in man/nsfwd.1 nsfwd.h netns.h serve.c relay.c udp.c tests/laws.bats \
 		tests/deps.sh; do
 		grep -qF "$word" "$top/README"
 		[ -e "$top/$word" ]

@@ -100,21 +100,19 @@ undefined() {
 	no 'nsfwd\.h' "$top/netns.c" "$top/netns.h"
 }
 
-# What each file may call. In the picture of the files, nsfwd.c stands left of
-# serve.c, that of the mappers and those of dial.c; the leaves are below all.
+# What each file may call, no more than it does. In the picture of the files,
+# nsfwd.c stands left of serve.c, that of listen.c, then come the mappers, dial.c
+# and relay.c; the leaves are below all.
 allowed() {
 	case $1 in
-	nsfwd) echo serve spec gost netns log ;;
-	serve) echo listen tcp udp spec netns sandbox log ;;
-	listen) echo dial relay netns log ;;
-	tcp) echo proxy dial relay sandbox log ;;
-	udp) echo dial sandbox log ;;
-	proxy) echo dial hop log ;;
-	dial) echo hop relay log ;;
-	hop | relay | sandbox) echo log ;;
-	gost) echo spec netns ;;
+	nsfwd) echo serve spec netns log ;;
+	serve) echo listen tcp udp netns sandbox log ;;
+	listen) echo dial relay datagram netns log ;;
+	tcp) echo dial relay sandbox log ;;
+	udp) echo dial flow datagram log ;;
+	dial) echo relay log ;;
 	spec) echo side netns ;;
-	side | netns | log) ;;
+	relay | side | flow | datagram | netns | sandbox | log) ;;
 	*)
 		echo "$1.c is not in the table of this test" >&2
 		return 1
@@ -145,10 +143,11 @@ allowed() {
 }
 
 # What moves bytes must not wait for memory or for a file of the locale. Only
-# equip() of tcp.c makes the tables of a mapper, before it has a connection.
-@test "relay.c and tcp.c allocate nothing and format no locale text" {
+# equip() of tcp.c and flow_table() of flow.c make the tables of a mapper, before
+# it has a connection or a flow.
+@test "what moves bytes allocates nothing and formats no locale text" {
 	local name
-	for name in relay tcp; do
+	for name in relay tcp udp flow datagram; do
 		undefined "$name" >"$BATS_TEST_TMPDIR/$name"
 		no '^(malloc|realloc(array)?|aligned_alloc|strn?dup|v?asprintf|open_memstream)$' \
 			"$BATS_TEST_TMPDIR/$name"
@@ -157,10 +156,13 @@ allowed() {
 		no '^(v?f?printf|f?puts|f?putc|putchar|fwrite|std(out|err)|__printf_chk)$' \
 			"$BATS_TEST_TMPDIR/$name"
 	done
-	no '^calloc$' "$BATS_TEST_TMPDIR/relay"
-	awk '/^[a-z_]+\(/ { name = $1 } /[^a-z_]calloc *\(/ { print name }' \
-		"$code/tcp.c" >"$BATS_TEST_TMPDIR/callers"
-	run ! grep -v '^equip(' "$BATS_TEST_TMPDIR/callers"
+	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,udp,datagram}
+	awk '/^[a-z_]+\(/ { sub(/\(.*/, ""); name = $0 }
+		/[^a-z_]calloc *\(/ { print FILENAME ": " name }' \
+		"$code/tcp.c" "$code/flow.c" >"$BATS_TEST_TMPDIR/callers"
+	run ! grep -vE '/(tcp\.c: equip|flow\.c: flow_table)$' \
+		"$BATS_TEST_TMPDIR/callers"
+	[ -s "$BATS_TEST_TMPDIR/callers" ]
 }
 
 @test "the program needs the C library and nothing else" {
@@ -197,6 +199,6 @@ allowed() {
 }
 
 @test "nothing in the tree names a place on somebody's machine" {
-	no '/(work|farm|home|root)/[a-z]' -rI --exclude-dir=.git \
+	no '/(work|farm|home|root)/[a-z]' -rI --exclude-dir=.git --exclude=.git \
 		--exclude-dir=obj --exclude=nsfwd "$top"
 }

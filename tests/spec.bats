@@ -83,7 +83,7 @@ repeat() {
 		TCP:80=81                 | TCP                | neither tcp
 		udp+tcp:80=81             | udp+tcp            | neither tcp
 		udp:udp:80=81             | udp                | neither tcp
-		sctp::80=81               | sctp               | no protocol
+		sctp::80=81               | sctp               | neither tcp, udp, tcp+udp nor a numeric
 		localhost:80=81           | localhost          | numeric address
 		0=80                      | 0                  | not a port: 1 to 65535
 		80=0                      | 0                  | not a port
@@ -92,18 +92,18 @@ repeat() {
 		080=81                    | 080                | not a port
 		80a=81                    | 80a                | not a port
 		+80=81                    | +80                | no port
-		:=80                      |                    | a port is missing
-		80=web:                   |                    | a port is missing
+		:=80                      |                    | not a port: 1 to 65535
+		80=web:                   |                    | not a port: 1 to 65535
 		80=web:80a                | 80a                | not a port
-		80=10.0.0.1/              |                    | a port is missing
-		-80=80                    |                    | a port is missing
-		80-=80                    |                    | a port is missing
+		80=10.0.0.1/              |                    | not a port: 1 to 65535
+		-80=80                    |                    | not a port: 1 to 65535
+		80-=80                    |                    | not a port: 1 to 65535
 		80-90-99=80               | 90-99              | not a port
 		90-80=80                  | 90-80              | a range runs from low to high
-		80-90=web@80-89           | 80-89              | 10 ports for 11 that listen
-		80=81-82                  | 81-82              | 2 ports for 1 that listen
-		/run/x=81-82              | 81-82              | 2 ports for 1 that listen
-		80=81,82-83               | 82-83              | 2 ports for 1 that listen
+		80-90=web@80-89           | 80-89              | a target has one port, or as many as listen
+		80=81-82                  | 81-82              | a target has one port, or as many as listen
+		/run/x=81-82              | 81-82              | a target has one port, or as many as listen
+		80=81,82-83               | 82-83              | a target has one port, or as many as listen
 		web=80                    | web                | no port
 		80=web                    | web                | no port
 		80=vpn@proxy              | proxy              | no port
@@ -119,8 +119,8 @@ repeat() {
 		80=2130706433:81          | 2130706433         | not an IPv4 address
 		80=0x7f.1:81              | 0x7f.1             | not an IPv4 address
 		80=0X7F000001:81          | 0X7F000001         | not an IPv4 address
-		80=a..b:81                | a..b               | a label of the host name is empty
-		80=.a:81                  | .a                 | a label of the host name is empty
+		80=a..b:81                | a..b               | in labels with one '.' between
+		80=.a:81                  | .a                 | in labels with one '.' between
 		80=a*b:81                 | a*b                | a host name is letters
 		80=b\c:81                 | b\c                | a host name is letters
 		80=web/81                 | web                | not a numeric address, which ADDR/PORT takes
@@ -135,22 +135,22 @@ repeat() {
 		80=fd00::g/53             | fd00::g            | not an IPv6 address
 		80=fd00:::1/53            | fd00:::1           | not an IPv6 address
 		80=::ffff:10.0.0.1/53     | ::ffff:10.0.0.1    | write an IPv4 address as 10.0.0.1
-		80=fd00::2/               |                    | a port is missing
-		[::1=80                   | [::1               | ']' is missing
-		[::1]=80                  | ]                  | ':PORT' must follow
-		[::1]80=80                | ]80                | ':PORT' must follow
-		[::1]/80=80               | ]/80               | ':PORT' must follow
-		[::1]:=80                 |                    | a port is missing
+		80=fd00::2/               |                    | not a port: 1 to 65535
+		[::1=80                   | [::1               | write [ADDR]:PORT
+		[::1]=80                  | [::1]              | write [ADDR]:PORT
+		[::1]80=80                | [::1]80            | write [ADDR]:PORT
+		[::1]/80=80               | [::1]/80           | write [ADDR]:PORT
+		[::1]:=80                 |                    | not a port: 1 to 65535
 		[]:80=80                  |                    | brackets are for an IPv6 address
 		80=[10.0.0.1]:80          | 10.0.0.1           | brackets are for an IPv6 address
 		80=[web]:80               | web                | brackets are for an IPv6 address
-		fe80::1/80=80             | fe80::1            | a link-local address needs %INTERFACE
-		80=[fe80::1]:80           | fe80::1            | a link-local address needs %INTERFACE
+		fe80::1/80=80             | fe80::1            | a link-local address (fe80::) needs %INTERFACE
+		80=[fe80::1]:80           | fe80::1            | a link-local address (fe80::) needs %INTERFACE
 		fe80::1%/80=80            |                    | no interface
 		fe80::1%e$0/80=80         | e$0                | no interface
 		fe80::1%a%b/80=80         | a%b                | no interface
 		fe80::1%abcdefghijklmnop/80=80 | abcdefghijklmnop | no interface: 1 to 15 letters
-		::1%lo/80=80              | %lo                | only a link-local address
+		::1%lo/80=80              | ::1                | any other takes none
 		80=10.0.0.1%lo:80         | 10.0.0.1%lo        | a host name is letters
 		@=80                      |                    | an abstract socket needs a name
 		80=vpn@@                  |                    | an abstract socket needs a name
@@ -167,7 +167,7 @@ repeat() {
 		80=a@81,b@82              | b                  | all targets of a map share one namespace
 		80=81,b@82                | b                  | all targets of a map share one namespace
 		80=a@81,self@82           | self               | all targets of a map share one namespace
-		80=max=3                  | max=3              | no target in front of KEY=VALUE
+		80=max=3                  | max                | no target in front of KEY=VALUE
 		80=81,max=3,82            | 82                 | targets come first
 		80=81,foo=1               | foo                | no such key
 		80=81,MAX=1               | MAX                | no such key
@@ -178,9 +178,13 @@ repeat() {
 		80=81,max=                |                    | not a whole number
 		80=81,max=-1              | -1                 | not a whole number
 		80=81,max=1k              | 1k                 | not a whole number
-		80=81,max=01              | 01                 | a number does not begin with 0
-		80=81,max=1000001         | 1000001            | too large (0 to 1000000)
-		80=81,max=4294967296      | 4294967296         | too large
+		80=81,max=01              | 01                 | no leading 0
+		80=81,max=1000001         | 1000001            | not a whole number from 0 to 1000000
+		80=81,max=4294967296      | 4294967296         | not a whole number from 0 to 1000000
+		udp:80=81,flows=0         | 0                  | not a whole number from 1 to 1000000
+		80=81,flows=1             | flows              | a key of udp maps only
+		udp:80=81,max=1           | max                | a key of tcp maps only
+		udp:80=81,offload=no      | no                 | on or off
 		80=81,max=1,max=1         | max                | a key may stand only once
 		80=81,balance=first,balance=first | balance    | a key may stand only once
 		80=81,balance=            |                    | the only balance is first
@@ -194,7 +198,7 @@ repeat() {
 		80=81,idle-timeout=.5     | .5                 | not a time
 		80=81,idle-timeout=1.5.5  | 1.5.5              | not a time
 		80=81,idle-timeout=1.0001 | 1.0001             | not a time
-		80=81,idle-timeout=1.5ms  | 1.5ms              | finer than a millisecond
+		80=81,idle-timeout=1.5ms  | 1.5ms              | not a time in whole milliseconds
 		80=81,idle-timeout=25d    | 25d                | longer than 24d
 		80=81,idle-timeout=24.001d | 24.001d           | longer than 24d
 		80=81,idle-timeout=99999999999999999999 | 99999999999999999999 | longer than 24d
@@ -232,7 +236,7 @@ repeat() {
 	wrong_word "80=@${path}c" "${path}c" 'longer than the 107 bytes'
 	wrong "'${ns:0:9}" 'longer than the 255 bytes of a name' \
 		--check "${ns}d@80=81"
-	wrong "'80=" 'too long for an address' --check "80=$(repeat a 60000):81"
+	wrong "'80=" 'longer than the 253 bytes' --check "80=$(repeat a 60000):81"
 	[ "$bad" = 0 ]
 }
 
@@ -272,7 +276,9 @@ right_words() {
 		4242@80=81
 		./ns@80=../ns@81
 		/run/netns/a@80=/run/netns/b@81
-		a:b@80=81
+		a:b@80=81                           | tcp:a:b@80=81
+		80=a:b@81
+		/run/a:b@80=81                      | tcp:/run/a:b@80=81
 		tcp:tcp:x@80=81
 		tcp:udp:x@80=81
 		#x@80=81                            | tcp:#x@80=81
@@ -324,6 +330,9 @@ right_words() {
 		80=81,idle-timeout=24d
 		80=81,idle-timeout=5.000ms          | 80=81,idle-timeout=5ms
 		80=81,half-close-timeout=60m        | 80=81
+		udp:80=81,offload=on,udp-timeout=2m,udp-one-way-timeout=30,flows=4096 | udp:80=81
+		udp:80=81,flows=1,udp-timeout=0,udp-one-way-timeout=1s,offload=off
+		tcp+udp:80=81,offload=off,max=2     | tcp+udp:80=81,max=2,offload=off
 		80=81,balance=first,half-close-timeout=0,idle-timeout=1s,connect-timeout=2s,max-source=3,max=4 | 80=81,max=4,max-source=3,connect-timeout=2s,idle-timeout=1s,half-close-timeout=0
 	TABLE
 }
@@ -387,6 +396,8 @@ right_words() {
 	right 80=81 80=81,idle-timeout=0 --idle-timeout 5m
 	right 80=81,connect-timeout=1s,half-close-timeout=2s \
 		--connect-timeout=1 --half-close-timeout=2 80=81
+	right $'udp:80=81,udp-timeout=5s\n80=81,connect-timeout=1s' \
+		--udp-timeout 5 --connect-timeout 1 udp:80=81 80=81
 	right 80=81 --drain 5s --max-conns 10 -vq --verbose --quiet 80=81
 	right 80=81 --ready-fd 1 80=81
 	right 80=81 -- 80=81
@@ -404,27 +415,30 @@ right_words() {
 	wrong "unknown option '-z' (" '' -z 80=81
 	wrong "unknown option '-vz' (" '' -vz 80=81
 	wrong "unknown option '-é' (" '' -é 80=81
-	wrong "option '--check' takes no value" '' --check=1 80=81
-	wrong "option '--drain' needs a value" '' 80=81 --drain
-	wrong "option '--drain' needs a value" '' --drain= 80=81
-	wrong "option '-c' needs a value" '' 80=81 -c
-	wrong "option '--config' needs a value" '' --config '' 80=81
+	wrong "option '--check': '1': no value is taken" '' --check=1 80=81
+	wrong "option '--check': '': no value is taken" '' --check= 80=81
+	wrong "option '--drain': '': not a time" '' 80=81 --drain
+	wrong "option '--drain': '': not a time" '' --drain= 80=81
+	wrong "option '--max-conns': '': not a whole number" '' 80=81 --max-conns
+	wrong "option '--from': '': a namespace is missing" '' --from '' 80=81
+	wrong "option '-c': '': a file is missing" '' 80=81 -c
+	wrong "option '--config': '': a file is missing" '' --config '' 80=81
 	wrong "option '--drain': '5x': not a time" '' --drain 5x 80=81
 	wrong "option '--drain': '25d': longer than 24d" '' --drain=25d 80=81
 	wrong "option '--idle-timeout': '--check': not a time" '' \
 		--idle-timeout --check 80=81
 	wrong "option '--connect-timeout': '-1': not a time" '' \
 		--connect-timeout -1 80=81
-	wrong "option '--max-conns': '0': too small" '' --max-conns 0 80=81
-	wrong "option '--max-conns': '1000001': too large" '' \
+	wrong "option '--max-conns': '0': not a whole number from 1 to 1000000" '' --max-conns 0 80=81
+	wrong "option '--max-conns': '1000001': not a whole number from 1 to 1000000" '' \
 		--max-conns 1000001 80=81
 	wrong "option '--max-conns': 'x': not a whole number" '' \
 		--max-conns x 80=81
-	wrong "option '--ready-fd': '99': no open descriptor" '' \
+	wrong "option '--ready-fd': '99': no descriptor that is open for writing" '' \
 		--ready-fd 99 80=81
-	wrong "option '--ready-fd': '0': not open for writing" '' \
+	wrong "option '--ready-fd': '0': no descriptor that is open for writing" '' \
 		--ready-fd 0 80=81 </dev/null
-	wrong "option '--ready-fd': '4294967296': too large" '' \
+	wrong "option '--ready-fd': '4294967296': not a whole number" '' \
 		--ready-fd 4294967296 80=81
 	wrong "option '--ready-fd': 'x': not a whole number" '' \
 		--ready-fd x 80=81
@@ -480,9 +494,12 @@ right_words() {
 	wrong "maps:1: '82=83': one map a line" '' -c maps
 	printf '80=81\n82=83\0#\n' >maps
 	wrong 'maps:2: a NUL byte' '' -c maps
+	printf '80=81\n82=83 #\0' >maps
+	wrong 'maps:2: a NUL byte' '' -c maps
 	{ echo 80=81 && repeat a 65537; } >maps
-	wrong 'maps:2: longer than 65536 bytes' '' -c maps
-	{ repeat '#' 65536 && echo && echo 80=; } >maps
+	wrong "maps:2: 'aaaa" "': column 1: 'aaa" -c maps
+	[[ $stderr == *"aaa': no target: write LISTEN=TARGET" ]] || bad=1
+	{ repeat '#' 65537 && echo && echo 80=; } >maps
 	wrong "maps:2: '80='" '' -c maps
 	printf '80=81\n' >maps
 	wrong "'82=': column 4" '' -c maps 82=
@@ -494,9 +511,9 @@ right_words() {
 	: >empty
 	echo '# no map' >comments
 	wrong 'missing: No such file' '' -c missing 80=81
-	wrong 'directory:1: Is a directory' '' -c directory 80=81
-	wrong 'empty: no map in it' '' -c empty
-	wrong 'comments: no map in it' '' -c comments
+	wrong 'directory: Is a directory' '' -c directory 80=81
+	wrong 'no map in empty: write LISTEN=TARGET' '' -c empty
+	wrong 'no map in comments: write LISTEN=TARGET' '' -c comments
 	wrong '/dev/zero:1: a NUL byte' '' -c /dev/zero
 	right 80=81 -c empty 80=81
 	[ "$bad" = 0 ]

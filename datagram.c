@@ -1,0 +1,312 @@
+/* Receives and sends datagrams in batches, with every boundary kept. */
+
+#include <errno.h>
+#include <netinet/udp.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "nsfwd.h"
+
+/* Linux 4.18, 5.0 and 4.12; the C library may be older. */
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+#ifndef SO_MEMINFO
+#define SO_MEMINFO 55
+#endif
+
+#define RECEIVE_BUFFER (4 << 20)
+#define MEMINFO_DROPS  8     /* SK_MEMINFO_DROPS in linux/sock_diag.h */
+#define JOIN_MAX       64    /* in one send, UDP_MAX_SEGMENTS of Linux 4.18 */
+#define SEND_MAX       65000 /* bytes of one send of several */
+
+/* One message of sendmmsg(2): a run of datagrams of one size. */
+struct run {
+	struct datagram *end; /* the first behind it */
+	size_t count, bytes;
+};
+
+/* The messages of one sendmmsg(2), and the parts of all of them. */
+struct outbox {
+	struct mmsghdr msg[BATCH];
+	struct run run[BATCH];
+	struct iovec iov[BATCH];
+	unsigned count;
+	size_t parts;
+	_Alignas(struct cmsghdr) unsigned char control[BATCH][DATAGRAM_CONTROL];
+};
+
+static void
+set(int fd, int level, int name, int value)
+{
+	setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+void
+datagram_prepare(int fd, int family, bool listens, bool offload)
+{
+	/* The first has a sysctl's limit, the second takes CAP_NET_ADMIN. */
+	set(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
+	set(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
+	if (offload)
+		set(fd, SOL_UDP, UDP_GRO, 1);
+	if (family == AF_INET) {
+		set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+		set(fd, IPPROTO_IP, IP_PKTINFO, listens);
+	} else {
+		set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
+		set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, listens);
+	}
+}
+
+uint32_t
+datagram_overflow(int fd)
+{
+	uint32_t info[MEMINFO_DROPS + 1] = {0};
+	socklen_t length = sizeof(info);
+
+	getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length);
+	return info[MEMINFO_DROPS];
+}
+
+/* Returns the size of the datagrams that it is made of; 0: it is one. */
+static int
+read_control(struct flow_key *key, struct msghdr *msg)
+{
+	struct in6_pktinfo six;
+	struct in_pktinfo four;
+	struct cmsghdr *c;
+	int segment = 0;
+
+	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			memcpy(&four, CMSG_DATA(c), sizeof(four));
+			memcpy(&key->local, &four.ipi_spec_dst, 4);
+		} else if (c->cmsg_level == IPPROTO_IPV6 &&
+		    c->cmsg_type == IPV6_PKTINFO) {
+			memcpy(&six, CMSG_DATA(c), sizeof(six));
+			key->local = six.ipi6_addr;
+		} else if (c->cmsg_level == SOL_UDP &&
+		    c->cmsg_type == UDP_GRO) {
+			memcpy(&segment, CMSG_DATA(c), sizeof(segment));
+		}
+	}
+	return segment;
+}
+
+/* Only what the last call used has to be laid out anew. */
+static void
+lay_out(struct batch *batch)
+{
+	for (size_t i = 0; i < BATCH; i++) {
+		struct msghdr *msg = &batch->msg[i].msg_hdr;
+
+		if (msg->msg_iov && i >= batch->used)
+			break;
+		batch->iov[i] =
+		    (struct iovec){batch->data[i], sizeof(batch->data[i])};
+		batch->key[i] = (struct flow_key){0};
+		*msg = (struct msghdr){
+		    .msg_name = &batch->key[i].peer,
+		    .msg_namelen = sizeof(batch->key[i].peer),
+		    .msg_iov = &batch->iov[i],
+		    .msg_iovlen = 1,
+		    .msg_control = batch->control[i],
+		    .msg_controllen = sizeof(batch->control[i]),
+		};
+	}
+}
+
+static void
+take_apart(struct batch *batch, size_t i)
+{
+	size_t length = batch->msg[i].msg_len, at = 0, size;
+
+	size = (size_t)read_control(&batch->key[i], &batch->msg[i].msg_hdr);
+	if (!size || size > length)
+		size = length;
+	do {
+		struct datagram *d = &batch->datagram[batch->count++];
+
+		d->data = batch->data[i] + at;
+		d->length = size < length - at ? size : length - at;
+		d->key = &batch->key[i];
+		at += size;
+	} while (at < length && batch->count < DATAGRAMS);
+}
+
+int
+datagram_receive(int fd, struct batch *batch)
+{
+	int n;
+
+	lay_out(batch);
+	do
+		n = recvmmsg(fd, batch->msg, BATCH, MSG_DONTWAIT, NULL);
+	while (n == -1 && errno == EINTR);
+	batch->count = 0;
+	batch->used = n == -1 ? 0 : (size_t)n;
+	for (size_t i = 0; i < batch->used; i++)
+		take_apart(batch, i);
+	return n == -1 ? -1 : 0;
+}
+
+static void
+add_control(struct msghdr *msg, int level, int type, const void *data,
+    size_t size)
+{
+	unsigned char *at = msg->msg_control;
+	struct cmsghdr *c = (void *)(at + msg->msg_controllen);
+
+	memset(c, 0, CMSG_SPACE(size));
+	c->cmsg_level = level;
+	c->cmsg_type = type;
+	c->cmsg_len = (socklen_t)CMSG_LEN(size);
+	memcpy(CMSG_DATA(c), data, size);
+	msg->msg_controllen += (socklen_t)CMSG_SPACE(size);
+}
+
+/* The address that the client wrote to is the one that answers it. */
+static void
+address(struct msghdr *msg, const struct flow_key *to)
+{
+	struct in6_pktinfo six = {.ipi6_addr = to->local};
+	struct in_pktinfo four = {0};
+
+	msg->msg_name = (void *)(uintptr_t)&to->peer;
+	if (to->peer.any.sa_family == AF_INET) {
+		memcpy(&four.ipi_spec_dst, &to->local, 4);
+		add_control(msg, IPPROTO_IP, IP_PKTINFO, &four, sizeof(four));
+		msg->msg_namelen = sizeof(to->peer.four);
+	} else {
+		six.ipi6_ifindex = to->peer.six.sin6_scope_id;
+		add_control(msg, IPPROTO_IPV6, IPV6_PKTINFO, &six, sizeof(six));
+		msg->msg_namelen = sizeof(to->peer.six);
+	}
+}
+
+/* What was received joined lies side by side, and is one part again. */
+static bool
+add_part(struct outbox *box, struct msghdr *msg, const struct datagram *d)
+{
+	struct iovec *last = msg->msg_iov + msg->msg_iovlen;
+
+	if (msg->msg_iovlen &&
+	    d->data == (unsigned char *)last[-1].iov_base + last[-1].iov_len) {
+		last[-1].iov_len += d->length;
+		return true;
+	}
+	if (box->parts == BATCH)
+		return false;
+	*last = (struct iovec){d->data, d->length};
+	box->parts++;
+	msg->msg_iovlen++;
+	return true;
+}
+
+/* Datagrams of one size, of which the last may be shorter, are one run. */
+static struct run
+next_run(struct outbox *box, struct msghdr *msg, struct datagram *d,
+    size_t limit)
+{
+	size_t size = d->length, last;
+	struct run run = {0};
+
+	while (add_part(box, msg, d)) {
+		run.count++;
+		run.bytes += d->length;
+		last = d->length;
+		d = d->next;
+		if (!d || last < size || size > limit || d->length > size ||
+		    d->length == 0 || run.count == JOIN_MAX ||
+		    run.bytes + d->length > SEND_MAX)
+			break;
+	}
+	run.end = d;
+	return run;
+}
+
+static void
+pack(struct outbox *box, const struct flow_key *to, size_t limit,
+    struct datagram *list)
+{
+	box->count = 0;
+	box->parts = 0;
+	while (list && box->parts < BATCH) {
+		struct msghdr *msg = &box->msg[box->count].msg_hdr;
+		struct run *run = &box->run[box->count];
+		uint16_t size = (uint16_t)list->length;
+
+		*msg = (struct msghdr){.msg_iov = &box->iov[box->parts],
+		    .msg_control = box->control[box->count]};
+		*run = next_run(box, msg, list, limit);
+		if (to)
+			address(msg, to);
+		if (run->count > 1)
+			add_control(msg, SOL_UDP, UDP_SEGMENT, &size,
+			    sizeof(size));
+		list = run->end;
+		box->count++;
+	}
+}
+
+/* musl's sendmmsg(3) is a loop of sendmsg(2). */
+static int
+send_all(int fd, struct outbox *box)
+{
+	return (int)syscall(SYS_sendmmsg, fd, box->msg, box->count,
+	    MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* On this way, or of this size. */
+static bool
+refuses_joined(int err)
+{
+	return err == EINVAL || err == EMSGSIZE || err == EIO ||
+	    err == ENOPROTOOPT || err == EOPNOTSUPP;
+}
+
+/*
+ * A pending error of the socket, such as ECONNREFUSED, meets a datagram that
+ * has nothing to do with it and did not go out: so once more.
+ */
+void
+datagram_send(int fd, const struct flow_key *to, size_t *limit,
+    struct datagram *list, struct outcome *outcome)
+{
+	struct outbox box;
+	bool again = false;
+
+	while (list) {
+		const struct run *run = box.run;
+		int sent;
+
+		pack(&box, to, *limit, list);
+		sent = send_all(fd, &box);
+		for (; sent > 0; sent--, run++) {
+			outcome->datagrams += run->count;
+			outcome->bytes += run->bytes;
+			list = run->end;
+			again = false;
+		}
+		if (run != box.run || errno == EINTR)
+			continue;
+		if (errno == ECONNREFUSED && !again) {
+			outcome->refused = again = true;
+		} else if (run->count > 1 && refuses_joined(errno)) {
+			*limit = list->length - 1;
+		} else {
+			outcome->lost += run->count;
+			outcome->error = errno;
+			list = run->end;
+			again = false;
+		}
+	}
+}

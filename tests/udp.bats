@@ -1,0 +1,372 @@
+#!/usr/bin/env bats
+# UDP: every datagram arrives whole, once and in order, from the right address;
+# what does not is counted; flows end in time and leave nothing behind.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+UDP=$BATS_TEST_DIRNAME/udp.py
+DATAGRAMS=$BATS_FILE_TMPDIR/datagrams
+LISTEN=127.0.0.1/7000
+TARGET=127.0.0.1/8000
+MAP=udp:ns1@127.0.0.1:7000=ns2@127.0.0.1:8000
+
+setup_file() {
+	"${CC:-cc}" -std=c11 -D_GNU_SOURCE -O2 -o "$BATS_FILE_TMPDIR/datagrams" \
+		"$BATS_TEST_DIRNAME/datagrams.c"
+}
+
+setup() {
+	WANTED=()
+	ns ns1 ns2
+}
+
+# Flows have ended when the oracle counts descriptors.
+teardown() {
+	local bad=0 want
+	if [ -n "$NSFWD_PID" ]; then
+		wait_until 4 flows_ended || bad=1
+	fi
+	oracle || bad=1
+	for want in "${WANTED[@]}"; do
+		logged "$want" || {
+			bad=1
+			echo "not in the log: $want"
+			show_log
+		}
+	done
+	return "$bad"
+}
+
+# wanted ERE...: what the log has to say in the end.
+wanted() {
+	WANTED+=("$@")
+}
+
+# start ARG...: nsfwd, with flows that end soon.
+start() {
+	start_nsfwd --udp-timeout 1 --udp-one-way-timeout 1 "$@"
+}
+
+flows_ended() {
+	local pid count
+	for pid in $(mappers); do
+		count=$(fds "$pid")
+		[ "$count" = "${FDS[$pid]}" ] || return
+	done
+}
+
+scene() {
+	python3 "$UDP" "$@" 3>&-
+}
+
+needs() {
+	local program
+	for program; do
+		command -v "$program" >/dev/null || skip "no $program here"
+	done
+}
+
+# The tree uses next to nothing in half a second.
+idle() {
+	local before
+	local -a pids
+	mapfile -t pids < <(tree)
+	before=$(cpu_ticks "${pids[@]}")
+	sleep 0.5
+	[ $(($(cpu_ticks "${pids[@]}") - before)) -le 1 ]
+}
+
+# The resident memory of a process in KiB, counted.
+rss() {
+	awk '$1 == "Rss:" { print $2 }' "/proc/$1/smaps_rollup"
+}
+
+listens() {
+	in_ns "$1" ss -Hlun | grep -q ":$2 "
+}
+
+@test "T41 every size there and back, and what kernels join or cut (T48)" {
+	local key mtu
+	for key in '' ,offload=off; do
+		start "$MAP$key" "udp:ns1@::1/7000=ns2@::1/8000$key"
+		scene sizes $LISTEN $TARGET
+		scene sizes ::1/7000 ::1/8000
+		scene segments $LISTEN $TARGET
+		scene segments ::1/7000 ::1/8000
+		stop_nsfwd
+		start "$MAP$key"
+		# The second takes fragments, and what is joined does not fit.
+		for mtu in 65536 1500; do
+			ip -n ns1 link set lo mtu $mtu
+			ip -n ns2 link set lo mtu $mtu
+			scene mixed 500 $LISTEN $TARGET "$(mappers)"
+		done
+		ip -n ns1 link set lo mtu 65536
+		ip -n ns2 link set lo mtu 65536
+		stop_nsfwd
+	done
+	logged 'dropped: source=0 limit=0 up=0 down=0 overflow=0$' 6
+	start "$MAP"
+}
+
+# flood KEY N: N datagrams, half of them up, half of them down.
+flood() {
+	local lost
+	# The smallest table, in which flows meet.
+	start "$MAP,flows=64$1"
+	spawn_ready ns2 "echo$1" "$DATAGRAMS" echo 8000
+	spawn ns1 flows "$DATAGRAMS" flows 7000 64 $(($2 / 2))
+	reap -t 40 flows
+	lost=$(sed -n 's/^lost //p' "$BATS_TEST_TMPDIR/flows.out")
+	echo "lost $lost"
+	[ "$lost" -le $(($2 / 2000)) ]
+	wait_until 4 flows_ended
+	stop_nsfwd
+	kill "$(pid_of "echo$1")"
+	# What was lost, was counted.
+	tail -n 2 "$LOG" | awk -v lost="$lost" -F '[ =]' '
+		/ flows=64 / {
+			for (i = 1; i < NF; i++)
+				if ($i ~ /^(source|limit|up|down|overflow)$/)
+					sum += $(i + 1)
+			print sum " counted"
+			exit sum != lost
+		}'
+}
+
+@test "T42 a million datagrams on 64 flows" {
+	flood '' 1000000
+	flood ,offload=off 200000
+}
+
+@test "what comes while nobody reads is counted" {
+	local sent got pid
+	start "$MAP"
+	pid=$(mappers)
+	spawn_ready ns2 sink "$DATAGRAMS" sink 8000
+	kill -STOP "$pid"
+	sent=$(in_ns ns1 "$DATAGRAMS" flood 7000 64 0 150)
+	kill -CONT "$pid"
+	reap sink
+	got=$(cut -d' ' -f1 "$BATS_TEST_TMPDIR/sink.out")
+	echo "sent $sent, got $got"
+	[ "$got" -gt 200 ]
+	[ "$sent" -gt "$got" ]
+	wanted "flows=1 up-datagrams=$got .* overflow=$((sent - got))\$"
+}
+
+@test "T43 answers come from the address that was asked (gost 6)" {
+	ip -n ns1 addr add fd00::2/128 dev lo
+	start udp:ns1@:7000=ns2@127.0.0.1:8000
+	scene from_where 7000 $TARGET 127.0.0.2 127.0.0.3 ::1 fd00::2
+	wanted 'flows=8 up-datagrams=8 down-datagrams=8 '
+}
+
+@test "T44 flows=100 and 300 clients (gost 12)" {
+	local pid before after
+	start -v "$MAP,flows=100"
+	pid=$(mappers)
+	scene crowd 10 290 90 $LISTEN $TARGET
+	wait_until 4 flows_ended
+	before=$(rss "$pid")
+	scene crowd 10 290 90 $LISTEN $TARGET
+	wait_until 4 flows_ended
+	after=$(rss "$pid")
+	echo "resident: $before KiB, then $after KiB"
+	# A page for each datagram that was there at the same time, and no more.
+	[ $((after - before)) -le 320 ]
+	logged 'flow map=.* end=idle$' 200
+	wanted 'flows=200 .* source=0 limit=400 up=0 down=0 overflow=0$'
+}
+
+@test "10,000 made-up clients do not hurt one that is served" {
+	start "$MAP,flows=500"
+	scene flood 10000 $LISTEN $TARGET
+	wait_until 4 flows_ended
+	stop_nsfwd
+	awk -F '[ =:]+' '/^nsfwd: udp map=/ {
+		for (i = 1; i < NF; i++)
+			n[$i] = $(i + 1)
+		print n["flows"], n["limit"]
+		exit n["flows"] < 500 || n["limit"] < 1 || n["flows"] + n["limit"] + n["overflow"] != 10001
+	}' "$LOG"
+	wanted 'down-datagrams=21 '
+}
+
+@test "an unanswered flow makes room after a second, an answered one never" {
+	start_nsfwd -v --udp-timeout 2 --udp-one-way-timeout 2 "$MAP,flows=3"
+	scene room $LISTEN $TARGET
+	logged 'up-datagrams=1 down-datagrams=0 ms=1[0-9]+ end=evicted'
+	wanted 'flows=4 up-datagrams=6 .* limit=6 '
+}
+
+@test "T45 a target that is down, then up; a storm of refusals ends" {
+	local before
+	local -a pids
+	start "$MAP"
+	mapfile -t pids < <(tree)
+	before=$(cpu_ticks "${pids[@]}")
+	scene comes_back $LISTEN $TARGET
+	[ $(($(cpu_ticks "${pids[@]}") - before)) -le 2 ]
+	scene burst 3000 $LISTEN
+	idle
+	wanted 'flows=11 up-datagrams=3020 down-datagrams=10 .* up=0 down=0 '
+}
+
+@test "T46 flows end two seconds after their last datagram" {
+	start_nsfwd -v "$MAP,udp-timeout=2,udp-one-way-timeout=2"
+	scene expiry $LISTEN $TARGET "$LOG"
+	logged 'client=127.0.0.1:[0-9]+ target=127.0.0.1:8000 up=120 down=0 up-'
+}
+
+@test "T47 sources that nobody may be answered at" {
+	start "$MAP" "udp:ns1@::1/7000=ns2@127.0.0.1:8000"
+	scene forged $LISTEN ::1/7000 $TARGET 224.0.0.1/5353 \
+		239.255.255.250/1900 255.255.255.255/67 0.1.2.3/68 \
+		127.0.0.1/0 ::1/0
+	wanted 'map=udp:ns1@127.* flows=1 up-datagrams=1 .* source=5 ' \
+		'map=udp:ns1@::1.* flows=1 up-datagrams=1 .* source=1 '
+}
+
+# Lets the mapper's calls with these numbers fail: strace on the first of them.
+failing() {
+	spawn self strace strace -f -qq -o /dev/null -e "trace=sendmmsg,sendmsg" \
+		-e "inject=sendmmsg,sendmsg:error=$1:when=$2" -p "$(mappers)"
+	wait_until 5 grep -q '^TracerPid:	[1-9]' "/proc/$(mappers)/status"
+}
+
+@test "T30 what the kernel does not send is counted, and the next passes" {
+	local error
+	needs strace
+	start "$MAP"
+	for error in ENOBUFS EPERM; do
+		failing $error 3..5
+		scene blocked up $LISTEN $TARGET
+		kill "$(pid_of strace)"
+		wait_until 5 ended "$(pid_of strace)"
+		failing $error 3..5
+		scene blocked down $LISTEN $TARGET
+		kill "$(pid_of strace)"
+		wait_until 5 ended "$(pid_of strace)"
+	done
+	logged 'dropped a datagram of 127.0.0.1:.* not sent to the target: ENOBUFS'
+	wanted 'up-datagrams=8 down-datagrams=8 .* limit=0 up=6 down=6 over'
+}
+
+@test "T30 with the packet filter of the target's namespace" {
+	local verdict
+	needs nft
+	in_ns ns2 nft add table inet t 2>/dev/null || skip "no nftables here"
+	in_ns ns2 nft 'add chain inet t o { type filter hook output priority 0; }'
+	start "$MAP"
+	for verdict in drop reject; do
+		scene blocked up $LISTEN $TARGET "nsenter --net=/run/netns/ns2 \
+			nft add rule inet t o udp dport 8000 $verdict" \
+			"nsenter --net=/run/netns/ns2 nft flush chain inet t o"
+	done
+	logged 'not sent to the target: EPERM'
+	wanted 'flows=2 up-datagrams=4 .* up=6 down=0 '
+}
+
+@test "several targets, families, ranges, names, max-source, TCP beside UDP" {
+	start "udp:ns1@7000=ns2@127.0.0.1:8009,127.0.0.1:8000" \
+		"udp:ns1@7010-7013=ns2@8010-8013" \
+		"udp:ns1@7020-7023=ns2@8020" \
+		"udp:ns1@::1/7030=ns2@127.0.0.1:8030" \
+		"udp:ns1@7040=ns2@8040" \
+		"udp:ns1@127.0.0.1:7050=ns2@localhost:8050" \
+		"tcp+udp:ns1@7060=ns2@8060" \
+		"udp:ns1@:7070=ns2@127.0.0.1:8070,max-source=3"
+	scene refusing $LISTEN $TARGET 127.0.0.1/8009
+	local i
+	for i in 0 1 2 3; do
+		scene swaps 2 127.0.0.1/701$i 127.0.0.1/801$i
+		scene swaps 2 ::1/702$i 127.0.0.1/8020
+	done
+	scene swaps 3 ::1/7030 127.0.0.1/8030
+	# A target without an address is ::1 where nobody is at 127.0.0.1.
+	scene swaps 3 127.0.0.1/7040 ::1/8040
+	scene swaps 3 127.0.0.1/7050 127.0.0.1/8050
+	scene swaps 3 ::1/7060 127.0.0.1/8060
+	# max-source counts by address, not by port.
+	scene crowd 0 10 3 127.0.0.1/7070 127.0.0.1/8070
+	scene swaps 3 127.0.0.1/7070 127.0.0.1/8070 127.0.0.9/0
+	scene swaps 3 ::1/7070 127.0.0.1/8070
+	wanted 'max-source=3 flows=9 .* limit=7 '
+	peer_server ns2 tcp echo 8060
+	peer ns1 connect 7060 bulk=100000
+}
+
+@test "a client keeps its port at the target, whoever speaks first (gost 4)" {
+	start_nsfwd --udp-timeout 1500ms --udp-one-way-timeout 300ms "$MAP"
+	scene port_kept $LISTEN $TARGET
+	scene tunnel $LISTEN $TARGET 0.5
+	wanted 'flows=2 up-datagrams=26 down-datagrams=27 '
+}
+
+@test "1,000 flows are one process that sleeps, and then they are gone" {
+	local before pid
+	start_nsfwd -v "$MAP,udp-timeout=6500ms"
+	pid=$(mappers)
+	scene swaps 1000 $LISTEN $TARGET
+	[ "$(tree | wc -l)" = 2 ]
+	[ "$(fds "$pid")" = $((FDS[$pid] + 1000)) ]
+	before=$(switches "$pid")
+	sleep 5
+	[ "$(switches "$pid")" = "$before" ]
+	wait_until 5 flows_ended
+	logged 'end=idle$' 1000
+}
+
+@test "namespaces whose lo is down" {
+	ip netns add ns3
+	NAMESPACES+=(ns3)
+	run -1 timeout 5 "$NSFWD" udp:ns3@7000=ns2@8000
+	[[ $output == *'ip -n ns3 link set lo up'* ]]
+	start udp:ns1@127.0.0.1:7000=ns3@8000
+	scene burst 5 $LISTEN
+	idle
+	logged 'no way to the target: ENETUNREACH'
+	ip -n ns3 link set lo up
+	spawn_ready ns3 sink "$DATAGRAMS" sink 8000
+	in_ns ns1 "$DATAGRAMS" flood 7000 64 100 50 3>&-
+	reap sink
+	wanted 'flows=1 up-datagrams=[1-9].* up=5 down=0 '
+}
+
+@test "dnsmasq and dig: 1,000 queries, over UDP and TCP" {
+	needs dnsmasq dig
+	spawn ns2 dns "$(command -v dnsmasq)" --keep-in-foreground --no-resolv \
+		--no-hosts --no-daemon --pid-file= --conf-file=/dev/null \
+		--listen-address=127.0.0.1 --bind-interfaces --port=53 \
+		--address=/test/192.0.2.7 --cache-size=0
+	wait_until 5 listens ns2 53
+	start tcp+udp:ns1@53=ns2@53
+	seq 1 1000 | sed 's/.*/name&.test A/' >"$BATS_TEST_TMPDIR/names"
+	in_ns ns1 dig @127.0.0.1 +short +tries=1 +time=2 \
+		-f "$BATS_TEST_TMPDIR/names" >"$BATS_TEST_TMPDIR/answers" 3>&-
+	[ "$(grep -cx 192.0.2.7 "$BATS_TEST_TMPDIR/answers")" = 1000 ]
+	[ "$(in_ns ns1 dig @127.0.0.1 +tcp +short one.test 3>&-)" = 192.0.2.7 ]
+	[ "$(in_ns ns1 dig @::1 +short one.test 3>&-)" = 192.0.2.7 ]
+}
+
+@test "iperf3 -u through a tcp+udp map" {
+	needs iperf3
+	spawn ns2 iperf iperf3 --server --port 5201
+	wait_until 5 eval 'in_ns ns2 ss -Hltn | grep -q :5201'
+	start tcp+udp:ns1@127.0.0.1:5201=ns2@5201
+	for way in '' --reverse; do
+		# shellcheck disable=SC2086 # nothing or one word
+		in_ns ns1 iperf3 --client 127.0.0.1 --udp --bitrate 50M \
+			--length 1200 --window 1M --time 1 --json $way \
+			>"$BATS_TEST_TMPDIR/json" 3>&-
+		python3 - "$BATS_TEST_TMPDIR/json" <<-'END'
+			import json, sys
+			end = json.load(open(sys.argv[1]))["end"]["sum"]
+			print(end["packets"], "packets,", end["lost_packets"], "lost")
+			assert end["packets"] > 4000
+			assert end["lost_packets"] <= end["packets"] / 100
+		END
+	done
+}
