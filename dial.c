@@ -172,40 +172,37 @@ met_itself(int fd, const struct sockaddr_storage *peer, socklen_t length)
 	    size == length && memcmp(&own, peer, length) == 0;
 }
 
-/* A full backlog is EAGAIN on a UNIX socket, with no event to wait for. */
-static int
-start_connect(int fd, const struct sockaddr_storage *addr, socklen_t length,
-    int client, deadline until)
-{
-	struct pollfd watched = {.fd = client};
-	int span;
-
-	while (connect(fd, (const struct sockaddr *)addr, length) == -1) {
-		if (errno == EINPROGRESS || errno == EINTR)
-			return await(fd, client, until);
-		span = span_left(until);
-		if (errno != EAGAIN || addr->ss_family != AF_UNIX)
-			return -1;
-		if (span == 0) {
-			errno = ETIMEDOUT;
-			return -1;
-		}
-		poll(&watched, 1, RETRY_MS);
-		if (watched.revents & POLLERR) {
-			errno = ECONNABORTED;
-			return -1;
-		}
-	}
-	return 0;
-}
-
-/* A client that was reset in the backlog must not reach the target any more. */
+/* A client that was reset must not reach the target any more: ECONNABORTED. */
 static bool
 was_reset(int client)
 {
 	struct pollfd watched = {.fd = client};
 
-	return poll(&watched, 1, 0) == 1 && (watched.revents & POLLERR);
+	if (poll(&watched, 1, 0) != 1 || !(watched.revents & POLLERR))
+		return false;
+	errno = ECONNABORTED;
+	return true;
+}
+
+/* A full backlog is EAGAIN on a UNIX socket, with no event to wait for. */
+static int
+start_connect(int fd, const struct sockaddr_storage *addr, socklen_t length,
+    int client, deadline until)
+{
+	const void *to = addr;
+
+	while (connect(fd, to, length) == -1) {
+		if (errno == EINPROGRESS || errno == EINTR)
+			return await(fd, client, until);
+		if (errno != EAGAIN || addr->ss_family != AF_UNIX ||
+		    was_reset(client))
+			return -1;
+		errno = ETIMEDOUT;
+		if (span_left(until) == 0)
+			return -1;
+		poll(NULL, 0, RETRY_MS);
+	}
+	return 0;
 }
 
 /* What is given up is reset: the target must not see an empty, clean end. */
@@ -215,10 +212,8 @@ attempt(const struct sockaddr_storage *addr, socklen_t length, int client,
 {
 	int fd, saved;
 
-	if (was_reset(client)) {
-		errno = ECONNABORTED;
+	if (was_reset(client))
 		return -1;
-	}
 	fd = socket(addr->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
 	    0);
 	if (fd == -1)
@@ -238,7 +233,7 @@ attempt(const struct sockaddr_storage *addr, socklen_t length, int client,
 /*
  * getaddrinfo(3) knows no deadline. A timer that nobody handles ends the
  * process in its stead, which resets the client, as a failed dial does; the
- * phase in the tally tells the mapper what it was.
+ * tally tells the mapper what it was.
  */
 static void
 set_timer(deadline until)
@@ -322,16 +317,18 @@ dial_target(const struct side *target, unsigned index, int client,
 	size_t n;
 
 	if (target->kind == SIDE_HOST) {
-		tally->phase = PHASE_RESOLVE;
+		tally->resolving = 1;
 		set_timer(until);
 	}
 	n = addresses(target, index, SOCK_STREAM, list, ADDRESSES_MAX);
 	if (target->kind == SIDE_HOST)
 		setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
-	tally->phase = PHASE_DIAL;
+	tally->resolving = 0;
 	if (n == 0)
 		return -1;
 	for (size_t i = 0; i < n && fd == -1 && error != ECONNABORTED; i++) {
+		if (list[i].addr.ss_family != AF_UNIX)
+			memcpy(&tally->peer, &list[i].addr, list[i].length);
 		fd = attempt(&list[i].addr, list[i].length, client,
 		    share(until, n - i));
 		if (i == 0 || errno == ECONNABORTED)
@@ -353,6 +350,7 @@ dial(const struct map *map, unsigned index, int client, struct tally *tally)
 		const struct side *target = &map->target[i];
 
 		tally->target = (uint32_t)i;
+		tally->peer.any.sa_family = AF_UNSPEC;
 		fd = dial_target(target, target->lo == target->hi ? 0 : index,
 		    client, share(until, map->targets - i), tally);
 		if (fd == -1 && errno == ECONNABORTED)

@@ -121,7 +121,8 @@ open_socket(struct opening *o, unsigned index, int family)
 	set_options(o, fd, o->addr.ss_family);
 	if (is_loopback(o->side) && lo_is_down(fd))
 		errno = ENETDOWN;
-	else if (bind_address(fd, &o->addr, length) == 0)
+	else if (bind_address(fd, &o->addr, length) == 0 &&
+	    (o->side->kind != SIDE_PATH || listen(fd, BACKLOG) == 0))
 		return fd;
 	saved = errno;
 	close(fd);
@@ -184,30 +185,27 @@ open_ports(void *arg)
 static const char *
 bind_hint(const struct side *side, int err)
 {
-	switch (err) {
-	case EADDRINUSE:
-		return is_unix(side)
-		    ? "somebody listens there"
-		    : "the port is taken (ss -ltunp there shows by whom)";
-	case EACCES:
-	case EPERM:
-		return is_unix(side)
-		    ? "no permission to make it"
-		    : "a low port takes CAP_NET_BIND_SERVICE, or there: sysctl "
-		      "net.ipv4.ip_unprivileged_port_start";
-	case EADDRNOTAVAIL:
-		return "no such address there (ip addr shows them)";
-	case ENODEV:
-		return "no such interface there (ip link shows them)";
-	case EMFILE:
-	case ENFILE:
-		return "too many open files (ulimit -n)";
-	case ENOENT:
-	case ENOTDIR:
-		return "no such directory";
-	default:
-		return NULL;
-	}
+	static const struct {
+		int err;
+		const char *inet, *local;
+	} hints[] = {
+	    {EADDRINUSE, "the port is taken (ss -ltunp there shows by whom)",
+		"somebody listens there"},
+	    {EACCES,
+		"a low port takes CAP_NET_BIND_SERVICE, or there: sysctl "
+		"net.ipv4.ip_unprivileged_port_start",
+		"no permission to make it"},
+	    {EADDRNOTAVAIL, "no such address there (ip addr shows them)", ""},
+	    {ENODEV, "no such interface there (ip link shows them)", ""},
+	    {EMFILE, "too many open files (ulimit -n)",
+		"too many open files (ulimit -n)"},
+	    {ENOENT, "", "no such directory"},
+	};
+
+	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
+		if (hints[i].err == err)
+			return is_unix(side) ? hints[i].local : hints[i].inet;
+	return "bind";
 }
 
 static void
@@ -215,7 +213,7 @@ explain(const struct opening *o, const struct map *map, int err)
 {
 	bool named = map->from.kind == NS_NAME;
 	const void *addr = &o->addr;
-	const char *hint = bind_hint(o->side, err), *where;
+	const char *where;
 	char text[LOG_ADDR];
 
 	where = is_unix(o->side) ? o->side->text : log_addr(addr, text);
@@ -229,7 +227,15 @@ explain(const struct opening *o, const struct map *map, int err)
 		    named ? "" : " there");
 	else
 		log_error("'%s': cannot listen on %s: %s: %s", map->word, where,
-		    hint ? hint : "bind", log_errno(err));
+		    bind_hint(o->side, err), log_errno(err));
+}
+
+/* The file that a UNIX listener has made. */
+static bool
+own_file(const struct map *map, struct stat *file)
+{
+	return map->listen.kind == SIDE_PATH &&
+	    lstat(map->listen.text, file) == 0;
 }
 
 int
@@ -242,6 +248,7 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	    .offload = !map->plain,
 	};
 	size_t ports = (size_t)(map->listen.hi - map->listen.lo) + 1;
+	struct stat file;
 	int result, saved;
 
 	*entered = 1;
@@ -255,6 +262,10 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	saved = errno;
 	set->listener = o.listener;
 	set->count = o.listeners;
+	if (own_file(map, &file)) {
+		set->dev = file.st_dev;
+		set->ino = file.st_ino;
+	}
 	if (result == -1 && *entered)
 		explain(&o, map, saved);
 	errno = saved;
@@ -282,7 +293,10 @@ listen_begin(const struct listeners *set, const struct map *map)
 void
 listen_close(struct listeners *set, const struct map *map)
 {
-	if (map->listen.kind == SIDE_PATH && set->count)
+	struct stat file;
+
+	if (set->count && own_file(map, &file) && file.st_dev == set->dev &&
+	    file.st_ino == set->ino)
 		unlink(map->listen.text);
 	for (size_t i = 0; i < set->count; i++)
 		close(set->listener[i].fd);

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/un.h>
@@ -58,6 +59,8 @@ __attribute__((format(printf, 1, 0))) static void
 put(const char *fmt, va_list ap, unsigned skipped)
 {
 	static const char prefix[] = "nsfwd: ";
+	static unsigned lost;
+	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
 	char text[LINE_SIZE], line[LINE_SIZE];
 	size_t used = sizeof(prefix) - 1;
 	int saved = errno;
@@ -65,13 +68,20 @@ put(const char *fmt, va_list ap, unsigned skipped)
 	memcpy(line, prefix, used);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	used = escape(line, used, text);
+	skipped += lost;
 	if (skipped) {
 		snprintf(text, sizeof(text), " (%u left out)", skipped);
 		used = escape(line, used, text);
 	}
 	line[used++] = '\n';
+	if (poll(&out, 1, 0) == 0) {
+		lost++; /* nobody reads: that must not stop the service */
+		errno = saved;
+		return;
+	}
 	while (write(STDERR_FILENO, line, used) == -1 && errno == EINTR)
 		;
+	lost = 0;
 	errno = saved;
 }
 
@@ -138,43 +148,26 @@ log_errno(int err)
 	return other;
 }
 
-static const char *
-inet6_text(const struct sockaddr_in6 *in6, char *buf)
-{
-	char text[INET6_ADDRSTRLEN];
-	unsigned port = ntohs(in6->sin6_port);
-
-	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-		inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], text,
-		    sizeof(text));
-		snprintf(buf, LOG_ADDR, "%s:%u", text, port);
-		return buf;
-	}
-	inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
-	if (in6->sin6_scope_id)
-		snprintf(buf, LOG_ADDR, "%s%%%u/%u", text,
-		    (unsigned)in6->sin6_scope_id, port);
-	else
-		snprintf(buf, LOG_ADDR, "%s/%u", text, port);
-	return buf;
-}
-
 const char *
 log_addr(const struct sockaddr *addr, char *buf)
 {
 	const void *p = addr;
 	const struct sockaddr_in *in = p;
-	char text[INET_ADDRSTRLEN];
+	const struct sockaddr_in6 *in6 = p;
+	char text[INET6_ADDRSTRLEN], zone[16] = "";
 
-	switch (addr->sa_family) {
-	case AF_INET6:
-		return inet6_text(p, buf);
-	case AF_INET:
+	if (addr->sa_family == AF_INET) {
 		inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
 		snprintf(buf, LOG_ADDR, "%s:%u", text, ntohs(in->sin_port));
-		return buf;
-	default:
+	} else if (addr->sa_family == AF_INET6) {
+		inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
+		if (in6->sin6_scope_id)
+			snprintf(zone, sizeof(zone), "%%%u",
+			    (unsigned)in6->sin6_scope_id);
+		snprintf(buf, LOG_ADDR, "%s%s/%u", text, zone,
+		    ntohs(in6->sin6_port));
+	} else {
 		snprintf(buf, LOG_ADDR, "unix");
-		return buf;
 	}
+	return buf;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -25,67 +26,57 @@
 #define RETRIES      20
 #define RETRY_MS     50
 
-static bool
-is(const char *word, size_t length, const char *text)
-{
-	return length == strlen(text) && memcmp(word, text, length) == 0;
-}
-
-/* A number after a prefix such as "pid:"; -1 when it is none. */
+/* The decimal number behind a prefix; -1 if it is none. */
 static int
-number(const char *word, size_t length)
+number(const char *digits)
 {
-	int value = 0;
+	char *end;
+	unsigned long value = strtoul(digits, &end, 10);
 
-	if (length == 0 || length > 9)
+	if (*digits < '0' || *digits > '9' || *end || value > INT_MAX ||
+	    (*digits == '0' && digits[1]))
 		return -1;
-	for (size_t i = 0; i < length; i++) {
-		if (word[i] < '0' || word[i] > '9')
-			return -1;
-		value = value * 10 + (word[i] - '0');
-	}
-	return value;
+	return (int)value;
 }
 
 static const char *
-set_number(struct ns *ns, enum ns_kind kind, const char *word, size_t length)
+classify(struct ns *ns, const char *word)
 {
-	*ns = (struct ns){.kind = kind, .number = number(word, length)};
-	if (kind == NS_PID && ns->number < 1)
-		return "no process number (pid:4242)";
-	if (kind == NS_FD && ns->number < 0)
-		return "no descriptor number (fd:3)";
+	if (strcmp(word, "self") == 0 || strcmp(word, "init") == 0) {
+		ns->kind = *word == 's' ? NS_SELF : NS_INIT;
+	} else if (strncmp(word, "pid:", 4) == 0) {
+		ns->kind = NS_PID;
+		ns->number = number(word + 4);
+		return ns->number > 0 ? NULL : "no process number (pid:4242)";
+	} else if (strncmp(word, "fd:", 3) == 0) {
+		ns->kind = NS_FD;
+		ns->number = number(word + 3);
+		return ns->number >= 0 ? NULL : "no descriptor number (fd:3)";
+	} else if (strchr(word, '/')) {
+		ns->kind = NS_PATH;
+		return strlen(word) < PATH_MAX
+		    ? NULL
+		    : "longer than the 4095 bytes of a path";
+	} else {
+		ns->kind = NS_NAME;
+		if (!*word || strcmp(word, ".") == 0 || strcmp(word, "..") == 0)
+			return "no name of a namespace";
+		if (strlen(word) > NAME_MAX)
+			return "longer than the 255 bytes of a name";
+	}
 	return NULL;
 }
 
 const char *
-ns_parse(struct ns *ns, const char *word, size_t length)
+ns_parse(struct ns *ns, const char *word)
 {
-	enum ns_kind kind = NS_NAME;
+	const char *why;
 
 	*ns = (struct ns){.kind = NS_SELF};
-	if (length == 0)
-		return "a namespace is missing";
-	if (is(word, length, "self"))
-		return NULL;
-	if (is(word, length, "init")) {
-		ns->kind = NS_INIT;
-		return NULL;
-	}
-	if (length >= 4 && memcmp(word, "pid:", 4) == 0)
-		return set_number(ns, NS_PID, word + 4, length - 4);
-	if (length >= 3 && memcmp(word, "fd:", 3) == 0)
-		return set_number(ns, NS_FD, word + 3, length - 3);
-	if (memchr(word, '/', length))
-		kind = NS_PATH;
-	else if (is(word, length, ".") || is(word, length, ".."))
-		return "no name of a namespace";
-	else if (length > 255)
-		return "longer than the 255 bytes of a name";
-	if (length > 4095)
-		return "longer than the 4095 bytes of a path";
-	ns->kind = kind;
-	ns->text = strndup(word, length);
+	why = classify(ns, word);
+	if (why)
+		return why;
+	ns->text = strdup(word);
 	return ns->text ? NULL : "out of memory";
 }
 
@@ -106,31 +97,16 @@ ns_copy(struct ns *to, const struct ns *from)
 	return to->text ? 0 : -1;
 }
 
+const char *
+ns_word(const struct ns *ns)
+{
+	return ns->text ? ns->text : "self";
+}
+
 bool
 ns_same(const struct ns *a, const struct ns *b)
 {
-	if (a->kind != b->kind || a->number != b->number)
-		return false;
-	return !a->text || strcmp(a->text, b->text) == 0;
-}
-
-int
-ns_print(const struct ns *ns, char *buf, size_t size)
-{
-	switch (ns->kind) {
-	case NS_SELF:
-		return snprintf(buf, size, "self");
-	case NS_INIT:
-		return snprintf(buf, size, "init");
-	case NS_PID:
-		return snprintf(buf, size, "pid:%d", ns->number);
-	case NS_FD:
-		return snprintf(buf, size, "fd:%d", ns->number);
-	case NS_NAME:
-	case NS_PATH:
-		break;
-	}
-	return snprintf(buf, size, "%s", ns->text);
+	return a->kind == b->kind && strcmp(ns_word(a), ns_word(b)) == 0;
 }
 
 /*
@@ -348,30 +324,24 @@ ns_call(const struct ns *ns, int (*fn)(void *), void *arg, int *entered)
 	return result;
 }
 
-static const char *
-hint_missing(enum ns_kind kind)
-{
-	switch (kind) {
-	case NS_NAME:
-		return "ip netns list shows them";
-	case NS_PID:
-		return "no such process";
-	case NS_FD:
-		return "the descriptor is not open";
-	default:
-		return "no such file";
-	}
-}
-
 const char *
 ns_hint(const struct ns *ns, int err)
 {
+	static const char *const missing[] = {
+	    [NS_SELF] = "no such file",
+	    [NS_INIT] = "no such file",
+	    [NS_NAME] = "ip netns list shows them",
+	    [NS_PATH] = "no such file",
+	    [NS_PID] = "no such process",
+	    [NS_FD] = "the descriptor is not open",
+	};
+
 	switch (err) {
 	case ENOENT:
 	case ESRCH:
 	case EBADF:
 	case ENOTDIR:
-		return hint_missing(ns->kind);
+		return missing[ns->kind];
 	case EPERM:
 		return "entering it takes CAP_SYS_ADMIN: be root, or the owner "
 		       "of its user namespace";

@@ -16,32 +16,32 @@ enum ns_kind {
 	NS_FD    /* the open descriptor NUMBER */
 };
 
-/* A namespace as the user named it. Nothing is looked up until it is used. */
+/*
+ * A namespace as the user named it; all zero is NS_SELF. Nothing is looked up
+ * until it is used.
+ */
 struct ns {
 	enum ns_kind kind;
 	int number; /* NS_PID, NS_FD */
-	char *text; /* NS_NAME, NS_PATH: owned, else NULL */
+	char *text; /* the user's word, a name or path if it is that: owned */
 };
 
 /*
- * Reads a namespace word of the given length. Returns NULL and fills *ns,
- * which ns_free releases; or returns the reason why the word is wrong, a
- * string constant, and leaves nothing to release.
+ * Reads a namespace word. Returns NULL and fills *ns, which ns_free releases;
+ * or returns the reason why the word is wrong, a string constant, and leaves
+ * nothing to release.
  */
-const char *ns_parse(struct ns *, const char *word, size_t length);
+const char *ns_parse(struct ns *, const char *word);
 void ns_free(struct ns *);
 
 /* Copies *from into *to, which ns_free releases. -1 with ENOMEM. */
 int ns_copy(struct ns *to, const struct ns *from);
 
+/* The user's word for it, "self" where there was none. */
+const char *ns_word(const struct ns *);
+
 /* True if both name the same namespace in the same words. */
 bool ns_same(const struct ns *, const struct ns *);
-
-/*
- * Writes the word for *ns ("self" included) into buf as snprintf(3) does and
- * returns the length it needs.
- */
-int ns_print(const struct ns *, char *buf, size_t size);
 
 /*
  * Opens the namespace: a descriptor that the caller closes, or -1 with errno:

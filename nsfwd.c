@@ -107,7 +107,7 @@ set_ns(struct ns *ns, const char *value)
 		if (iscntrl((unsigned char)*s) || strchr(" =,@", *s))
 			return "no '=', ',', '@', white space or control byte";
 	ns_free(ns);
-	return ns_parse(ns, value, strlen(value));
+	return ns_parse(ns, value);
 }
 
 static const char *
@@ -423,6 +423,9 @@ main(int argc, char **argv)
 	if (argc < 1 || fill_standard_descriptors() < 0)
 		return EXIT_FAILURE;
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a log file may be full */
+	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */
+	signal(SIGALRM, SIG_DFL); /* it, and so does the resolver's deadline */
 	status = run(&cli, argv + 1);
 	for (size_t i = 0; i < cli.conf.maps; i++)
 		spec_free(&cli.conf.map[i]);

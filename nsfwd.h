@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include "netns.h"
 
@@ -28,6 +29,13 @@ enum proto {
 	PROTO_UDP = 2
 };
 
+/* Of a client or a target; what its family does not use is zero. */
+union peer {
+	struct sockaddr any;
+	struct sockaddr_in four;
+	struct sockaddr_in6 six;
+};
+
 enum side_kind {
 	SIDE_LOOPBACK, /* no address: 127.0.0.1 and ::1 */
 	SIDE_ANY,      /* ":PORT": every address of both families */
@@ -41,6 +49,7 @@ enum side_kind {
 /* One end of a map: where it listens, or one place it connects to. */
 struct side {
 	enum side_kind kind;
+	char *word;           /* as the user wrote it, without NS@; owned */
 	char *text;           /* HOST, PATH, ABSTRACT (without '@'): owned */
 	char *zone;           /* INET6: interface name or number; owned */
 	struct in6_addr addr; /* INET: the first four bytes */
@@ -123,11 +132,13 @@ struct listener {
 struct listeners {
 	struct listener *listener; /* owned, as are the descriptors */
 	size_t count;
+	dev_t dev; /* of the file that a UNIX socket made */
+	ino_t ino;
 };
 
 /*
  * Opens and binds the map's listeners in its source namespace; nobody can
- * connect to them yet. 0; or -1, with the reason logged, or with errno and
+ * connect to them yet, but to a UNIX socket. 0; or -1, with the reason logged, or with errno and
  * *entered 0 if it is the namespace that cannot be entered, see ns_call().
  * What was opened is in *set in any case, for listen_close().
  */
@@ -137,7 +148,7 @@ int listen_open(struct listeners *set, const struct map *, enum proto,
 /* Lets TCP clients connect. 0, or -1 with the reason logged. */
 int listen_begin(const struct listeners *set, const struct map *);
 
-/* Closes them all, and removes the file of a UNIX socket. */
+/* Closes them all, and removes the file of a UNIX socket if it is ours. */
 void listen_close(struct listeners *set, const struct map *);
 
 /* side.c */
@@ -160,20 +171,15 @@ bool side_number(const char *text, uint32_t least, uint32_t most, uint32_t *);
 
 /* serve.c */
 
-/* Of one mapper, in memory that it shares with the server. */
-struct total {
-	_Atomic uint32_t live; /* open connections */
-};
-
 /* What a mapper is born with. */
 struct post {
 	const struct map *map;
 	struct listener *listener;
 	size_t listeners;
-	int channel;         /* to the server: ends when the server does */
-	struct total *total; /* of all mappers */
-	size_t totals, own;  /* how many, and which is this one's */
-	uint32_t max_conns;  /* over all mappers */
+	int channel;            /* to the server: ends when the server does */
+	_Atomic uint32_t *live; /* connections of each mapper, for all to see */
+	size_t mappers, own;    /* how many, and which is this one's */
+	uint32_t max_conns;     /* over all mappers */
 };
 
 /* What the server may write into the channel. */
@@ -190,22 +196,20 @@ int serve(struct conf *);
 
 /* tcp.c */
 
-/* The life of a mapper of TCP connections, in its destination namespace. */
-_Noreturn void tcp_main(const struct post *);
+/*
+ * The life of a mapper of TCP connections, in its destination namespace: it
+ * makes its tables and opens its events, 0 or -1 with errno, and then serves.
+ */
+int tcp_equip(const struct post *);
+_Noreturn void tcp_serve(void);
 
 /* udp.c */
 
-/* The life of a mapper of UDP flows, in its destination namespace. */
-_Noreturn void udp_main(const struct post *);
+/* The same for UDP flows. */
+int udp_equip(const struct post *);
+_Noreturn void udp_serve(void);
 
 /* flow.c */
-
-/* A client's address; what its family does not use is zero. */
-union peer {
-	struct sockaddr any;
-	struct sockaddr_in four;
-	struct sockaddr_in6 six;
-};
 
 /* What makes a client's datagrams one flow. No padding: it is compared whole. */
 struct flow_key {
@@ -316,13 +320,6 @@ uint32_t datagram_overflow(int fd);
 
 /* dial.c */
 
-enum phase {
-	PHASE_DIAL,
-	PHASE_RESOLVE,
-	PHASE_RELAY,
-	PHASE_DONE
-};
-
 /* How a connection ended, as it says itself. */
 enum end {
 	END_NONE,   /* it did not say: killed or crashed */
@@ -340,8 +337,9 @@ enum end {
  */
 struct tally {
 	uint64_t up, down; /* bytes delivered to the target, to the client */
-	int32_t phase, end, error;
+	int32_t resolving, end, error;
 	uint32_t target; /* index of the one dialled last */
+	union peer peer; /* and its address, once known; not of UNIX */
 };
 
 /*
@@ -356,7 +354,8 @@ socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
 /*
  * Connects to the map's targets in order, each address of each, the port lo +
  * index, until map->times.connect has passed; what is left of it is shared
- * evenly among the targets still to try. Gives up when the client resets.
+ * evenly among the targets still to try. Gives up when the client resets. A
+ * name that is not resolved in its share of the time ends the process.
  * Returns a non-blocking socket that has seen relay_prepare(), or -1 with errno: ETIMEDOUT, ECONNABORTED
  * (the client went away), or that of the last target's first address.
  */
@@ -397,8 +396,8 @@ void relay_prepare(int fd);
 
 /* sandbox.c */
 
-/* Closes every descriptor from fd on. */
-void sandbox_close_from(int fd);
+/* Closes every descriptor from fd on; the caller knows none beyond last. */
+void sandbox_close_from(int fd, int last);
 
 /* Closes every descriptor above 2 but the n given ones, and sorts these. */
 void sandbox_close_others(int *keep, size_t n);
@@ -431,7 +430,7 @@ void log_limited(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  */
 const char *log_errno(int);
 
-/* "10.0.0.1:80", "fd00::1/80", "unix"; v4-mapped as v4. buf holds 80 bytes. */
+/* "10.0.0.1:80", "fd00::1/80", "unix". buf holds LOG_ADDR bytes. */
 #define LOG_ADDR 80
 const char *log_addr(const struct sockaddr *, char *buf);
 

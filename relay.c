@@ -16,10 +16,10 @@
  *
  * It begins by copying, which is cheapest for small messages. A read that
  * fills a threshold makes it splice from then on, through a pipe made at that
- * moment. When splice finds nothing a recv(2) follows, because splice stops
- * for ever in front of an urgent byte.
+ * moment. When splice finds nothing, or says 0, a recv(2) follows, because
+ * splice stops for ever in front of an urgent byte.
  *
- * End of stream is a read that returns 0 on a socket that is not broken, and
+ * End of stream is a recv(2) that returns 0 on a socket that is not broken, and
  * is passed on by shutdown(2) once nothing is held. An error is passed on as a
  * reset. Both sockets are armed for that all the time by SO_LINGER {1, 0}:
  * however this process ends, by its own decision, by a signal or by the lack
@@ -43,6 +43,7 @@
 #define SPLICE_SIZE 1048576 /* at most in one call */
 #define PIPE_SIZE   1048576
 #define PIPE_LEAST  65536 /* below this copying is cheaper */
+#define ROUNDS      8     /* before one looks whether the other side stirred */
 
 struct half {
 	int from, to;
@@ -64,6 +65,7 @@ enum {
 struct pair {
 	struct half half[2];
 	bool broken[2];
+	bool busy; /* it still moves */
 	int error; /* the first one, or 0 */
 	int blame; /* CLIENT or SERVER: whose error it was */
 };
@@ -159,12 +161,11 @@ copy_in(struct half *h)
 static int
 fill(struct half *h, bool broken)
 {
-	ssize_t n = -1;
+	ssize_t n = 0;
 
-	errno = EAGAIN;
 	if (h->pipe[0] != -1)
 		n = splice_in(h);
-	if (n == -1 && (errno == EAGAIN || errno == EINVAL))
+	if (n == 0 || (n == -1 && (errno == EAGAIN || errno == EINVAL)))
 		n = copy_in(h);
 	if (n == -1) {
 		if (errno != EAGAIN)
@@ -273,12 +274,13 @@ note(struct pair *pair, const struct epoll_event *ev)
 static int
 turn(struct pair *pair)
 {
-	bool up, down;
-
-	do {
-		up = pump(pair, CLIENT);
-		down = pump(pair, SERVER);
-	} while (up || down);
+	pair->busy = true;
+	for (int i = 0; i < ROUNDS && pair->busy; i++) {
+		pair->busy = pump(pair, CLIENT);
+		pair->busy |= pump(pair, SERVER);
+	}
+	if (pair->busy)
+		return 0;
 	for (int side = CLIENT; side <= SERVER && !pair->error; side++)
 		if (pair->broken[side]) {
 			errno = ECONNRESET;
@@ -306,6 +308,8 @@ patience(const struct pair *pair, const struct times *times)
 {
 	deadline span = times->idle;
 
+	if (pair->busy)
+		return 0;
 	if (pair->half[CLIENT].done || pair->half[SERVER].done)
 		if (times->half_close && (!span || times->half_close < span))
 			span = times->half_close;
@@ -331,7 +335,6 @@ wait_events(int epoll, struct pair *pair, const struct times *times)
 static int
 conclude(struct tally *tally, enum end end, int error)
 {
-	tally->phase = PHASE_DONE;
 	tally->end = (int32_t)end;
 	tally->error = error;
 	return end == END_CLOSED ? 0 : -1;
@@ -354,7 +357,6 @@ relay(int client, int server, const struct times *times, struct tally *tally)
 			    }};
 	int epoll, ended;
 
-	tally->phase = PHASE_RELAY;
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll == -1 || watch(epoll, client, CLIENT) == -1 ||
 	    watch(epoll, server, SERVER) == -1)
@@ -364,7 +366,7 @@ relay(int client, int server, const struct times *times, struct tally *tally)
 
 		if (n == -1)
 			return conclude(tally, END_LOCAL, errno);
-		if (n == 0)
+		if (n == 0 && !pair.busy)
 			return conclude(tally, END_IDLE, ETIMEDOUT);
 		ended = turn(&pair);
 	} while (ended == 0);

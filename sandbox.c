@@ -7,24 +7,25 @@
 
 #include "nsfwd.h"
 
-/* close_range(2) is younger than Linux 5.9 and the C library's word for it. */
+/* close_range(2) came with Linux 5.9; before that, one by one up to last. */
+void
+sandbox_close_from(int fd, int last)
+{
+	if (syscall(SYS_close_range, fd, ~0U, 0) == -1)
+		while (fd <= last)
+			close(fd++);
+}
+
 static void
 close_span(unsigned first, unsigned last)
 {
-	struct rlimit limit;
+	struct rlimit limit = {.rlim_cur = 0};
 
 	if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
 		return;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur <= last)
-		last = (unsigned)limit.rlim_cur;
-	for (unsigned fd = first; fd <= last; fd++)
-		close((int)fd);
-}
-
-void
-sandbox_close_from(int fd)
-{
-	close_span((unsigned)fd, ~0U);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	while (first <= last && first < limit.rlim_cur)
+		close((int)first++);
 }
 
 static int

@@ -28,9 +28,10 @@
 
 #include "nsfwd.h"
 
-#define BIRTH_MS   5000 /* for a mapper to reach its destination */
-#define RESPAWN_MS 1000 /* between two births of one mapper */
-#define KILL_MS    1000 /* for a mapper to reset its connections */
+#define BIRTH_MS   5000    /* for a mapper to reach its destination */
+#define RESPAWN_MS 1000    /* between two births of one mapper */
+#define NOFILE_MAX 1048576 /* the kernel's own limit, fs.nr_open */
+#define KILL_MS    1000    /* for a mapper to reset its connections */
 
 struct mapper {
 	const struct map *map;
@@ -45,7 +46,7 @@ static struct server {
 	const struct conf *conf;
 	struct mapper *mapper;
 	size_t mappers;
-	struct total *total; /* total[i] is shared with mapper[i] */
+	_Atomic uint32_t *live; /* connections of each mapper, shared */
 	int signals;
 	deadline until; /* of the drain; 0: it has not begun */
 	bool killing;
@@ -56,27 +57,26 @@ static int
 explain_ns(const struct map *map, const struct ns *ns, int err)
 {
 	const char *hint = ns_hint(ns, err);
-	char name[300];
 
-	ns_print(ns, name, sizeof(name));
 	switch (err) {
 	case ENOENT:
 	case ESRCH:
 	case EBADF:
 	case ENOTDIR:
-		log_error("'%s': no namespace '%s' (%s)", map->word, name,
-		    hint);
+		log_error("'%s': no namespace '%s' (%s)", map->word,
+		    ns_word(ns), hint);
 		return 2;
 	case EINVAL:
 	case EISDIR:
 	case ENXIO:
 	case ELOOP:
 		log_error("'%s': '%s' is not a network namespace", map->word,
-		    name);
+		    ns_word(ns));
 		return 2;
 	default:
-		log_error("'%s': cannot enter namespace '%s' (%s)", map->word,
-		    name, hint ? hint : strerror(err));
+		log_error("'%s': %s '%s' (%s)", map->word,
+		    hint ? "cannot enter namespace" : "no mapper in",
+		    ns_word(ns), hint ? hint : log_errno(err));
 		return 1;
 	}
 }
@@ -89,20 +89,14 @@ nothing(void *arg)
 }
 
 static int
-check_ns(const struct map *map, const struct ns *ns)
-{
-	if (ns_call(ns, nothing, NULL, NULL) == -1)
-		return explain_ns(map, ns, errno);
-	return 0;
-}
-
-static int
 check(const struct map *map)
 {
-	int status;
+	const struct ns *both[] = {&map->from, &map->to};
 
-	status = check_ns(map, &map->from);
-	return status ? status : check_ns(map, &map->to);
+	for (int i = 0; i < 2; i++)
+		if (ns_call(both[i], nothing, NULL, NULL) == -1)
+			return explain_ns(map, both[i], errno);
+	return 0;
 }
 
 static int
@@ -116,7 +110,32 @@ open_listeners(struct mapper *mapper)
 	return entered ? 1 : explain_ns(mapper->map, &mapper->map->from, errno);
 }
 
-/* In the newborn mapper. What else the server holds ends here. */
+/* What else the server holds ends here. */
+static int
+keep_own(const struct mapper *mapper, int channel)
+{
+	int *keep = calloc(mapper->set.count + 1, sizeof(*keep));
+
+	if (!keep)
+		return -1;
+	for (size_t i = 0; i < mapper->set.count; i++)
+		keep[i] = mapper->set.listener[i].fd;
+	keep[mapper->set.count] = channel;
+	sandbox_close_others(keep, mapper->set.count + 1);
+	free(keep);
+	return 0;
+}
+
+static int
+become(const struct mapper *mapper, const struct post *post)
+{
+	if (ns_enter(&mapper->map->to) == -1 ||
+	    keep_own(mapper, post->channel) == -1)
+		return -1;
+	return mapper->proto == PROTO_UDP ? udp_equip(post) : tcp_equip(post);
+}
+
+/* The whole life of a mapper: only when it can serve does it say so. */
 static _Noreturn void
 live(const struct mapper *mapper, int channel)
 {
@@ -125,30 +144,18 @@ live(const struct mapper *mapper, int channel)
 	    .listener = mapper->set.listener,
 	    .listeners = mapper->set.count,
 	    .channel = channel,
-	    .total = server.total,
-	    .totals = server.mappers,
+	    .live = server.live,
+	    .mappers = server.mappers,
 	    .own = (size_t)(mapper - server.mapper),
 	    .max_conns = server.conf->max_conns,
 	};
-	int error = 0, *keep;
+	int error = become(mapper, &post) == -1 ? errno : 0;
 
-	if (ns_enter(&mapper->map->to) == -1)
-		error = errno;
-	keep = calloc(mapper->set.count + 1, sizeof(*keep));
-	if (!keep) {
-		error = errno;
-	} else {
-		for (size_t i = 0; i < mapper->set.count; i++)
-			keep[i] = mapper->set.listener[i].fd;
-		keep[mapper->set.count] = channel;
-		sandbox_close_others(keep, mapper->set.count + 1);
-		free(keep);
-	}
 	if (send(channel, &error, sizeof(error), MSG_NOSIGNAL) == -1 || error)
 		_exit(1);
 	if (mapper->proto == PROTO_UDP)
-		udp_main(&post);
-	tcp_main(&post);
+		udp_serve();
+	tcp_serve();
 }
 
 /* Waits for the word of a newborn mapper; its errno is ours. */
@@ -225,7 +232,7 @@ live_connections(void)
 
 	for (size_t i = 0; i < server.mappers; i++)
 		if (server.mapper[i].proto == PROTO_TCP)
-			sum += atomic_load(&server.total[i].live);
+			sum += atomic_load(&server.live[i]);
 	return sum;
 }
 
@@ -254,7 +261,7 @@ bury(struct mapper *mapper, int status)
 	mapper->pid = 0;
 	close(mapper->channel);
 	mapper->channel = -1;
-	atomic_store(&server.total[mapper - server.mapper].live, 0);
+	atomic_store(&server.live[mapper - server.mapper], 0);
 	if (server.until)
 		return;
 	if (WIFSIGNALED(status))
@@ -286,6 +293,12 @@ childless(void)
 	return true;
 }
 
+static deadline
+sooner(deadline a, deadline b)
+{
+	return a && a < b ? a : b;
+}
+
 /* Replaces the mappers that died; returns when to look again, or 0. */
 static deadline
 replace(void)
@@ -298,14 +311,14 @@ replace(void)
 		if (mapper->pid)
 			continue;
 		if (now() - mapper->born < RESPAWN_MS) {
-			next = mapper->born + RESPAWN_MS;
+			next = sooner(next, mapper->born + RESPAWN_MS);
 			continue;
 		}
 		if (give_birth(mapper) == -1 || hear(mapper) == -1)
 			log_error("'%s': no new mapper: %s", mapper->map->word,
 			    log_errno(errno));
 		if (!mapper->pid)
-			next = now() + RESPAWN_MS;
+			next = sooner(next, now() + RESPAWN_MS);
 	}
 	return next;
 }
@@ -331,6 +344,15 @@ kill_mappers(void)
 			kill(server.mapper[i].pid, SIGKILL);
 }
 
+/* For poll(2): never -1, which is for ever, because time has passed. */
+static int
+span_until(deadline next)
+{
+	deadline left = next - now();
+
+	return !next ? -1 : left < 0 ? 0 : (int)left;
+}
+
 static int
 loop(void)
 {
@@ -349,7 +371,7 @@ loop(void)
 			stop();
 			continue;
 		}
-		if (poll(&watched, 1, next ? (int)(next - now()) + 1 : -1) == 1)
+		if (poll(&watched, 1, span_until(next)) == 1)
 			take_signal();
 	}
 }
@@ -362,25 +384,28 @@ raise_limits(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
 		return;
-	limit.rlim_cur = limit.rlim_max;
+	limit.rlim_cur =
+	    limit.rlim_max < NOFILE_MAX ? limit.rlim_max : NOFILE_MAX;
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /*
  * Blocked for good, and inherited so, whatever we inherited ourselves: a ^C at
  * the terminal reaches all, and only the server may say what becomes of the
- * connections.
+ * connections. What nohup(1) or a shell's "&" has us ignore stays ignored.
  */
 static int
 open_signals(void)
 {
+	static const int wanted[] = {SIGTERM, SIGCHLD, SIGINT, SIGHUP};
+	struct sigaction old;
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGCHLD);
+	for (int i = 0; i < 4; i++)
+		if (sigaction(wanted[i], NULL, &old) == 0 &&
+		    (old.sa_handler != SIG_IGN || i < 2))
+			sigaddset(&set, wanted[i]);
 	if (sigprocmask(SIG_SETMASK, &set, NULL) == -1)
 		return -1;
 	server.signals = signalfd(-1, &set, SFD_CLOEXEC);
@@ -435,9 +460,9 @@ prepare(struct conf *conf)
 	server.mapper = calloc(2 * conf->maps, sizeof(*server.mapper));
 	if (server.mapper)
 		assign(conf);
-	server.total = mmap(NULL, server.mappers * sizeof(*server.total),
+	server.live = mmap(NULL, server.mappers * sizeof(*server.live),
 	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (!server.mapper || server.total == MAP_FAILED ||
+	if (!server.mapper || server.live == MAP_FAILED ||
 	    close_inherited(conf) == -1 || open_signals() == -1) {
 		log_error("%s", strerror(errno));
 		return 1;

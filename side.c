@@ -216,8 +216,10 @@ side_parse(struct side *side, char *text, unsigned ports, const char **part)
 	struct reader r = {side, ports, part};
 	char *slash = strrchr(text, '/'), *colon = strchr(text, ':');
 
-	*side = (struct side){.kind = SIDE_LOOPBACK};
+	*side = (struct side){.kind = SIDE_LOOPBACK, .word = strdup(text)};
 	*part = text;
+	if (!side->word)
+		return "out of memory";
 	if (!*text)
 		return "an address or a port is missing";
 	if (*text == '/' || *text == '@')
@@ -234,6 +236,7 @@ side_parse(struct side *side, char *text, unsigned ports, const char **part)
 void
 side_free(struct side *side)
 {
+	free(side->word);
 	free(side->text);
 	free(side->zone);
 }

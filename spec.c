@@ -9,7 +9,6 @@
 #define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 
 #define TARGETS_MAX 64
-#define NS_SIZE     4096
 #define SHOWN_MAX   160
 
 /* poll(2) and epoll_wait(2) take a little more than 24 days. */
@@ -147,7 +146,7 @@ take_ns(struct parser *p, char **text, struct ns *ns, bool settled)
 		return "an abstract name with '@' in it: write NS@ in front";
 	*at = '\0';
 	*text = at + 1;
-	why = ns_parse(&given, word, (size_t)(at - word));
+	why = ns_parse(&given, word);
 	if (!why && settled && !ns_same(&given, ns))
 		why = "all targets of a map share one namespace";
 	ns_free(why ? &given : ns);
@@ -320,12 +319,8 @@ static void
 print_side(FILE *out, const struct side *side, const struct ns *ns,
     bool elsewhere)
 {
-	char text[NS_SIZE];
-
-	if (elsewhere || (side->text && strchr(side->text, '@'))) {
-		ns_print(ns, text, sizeof(text));
-		fprintf(out, "%s@", text);
-	}
+	if (elsewhere || (side->text && strchr(side->text, '@')))
+		fprintf(out, "%s@", ns_word(ns));
 	side_print(out, side);
 }
 
@@ -373,9 +368,9 @@ print_key(FILE *out, const struct key *key, deadline value)
 void
 spec_print(FILE *out, const struct map *map, const struct map *base)
 {
-	const char *name = map->from.text;
+	bool named = map->from.kind == NS_NAME || map->from.kind == NS_PATH;
 
-	if (map->proto != PROTO_TCP || (name && strpbrk(name, ":#")))
+	if (map->proto != PROTO_TCP || (named && strpbrk(map->from.text, ":#")))
 		fputs(protos[map->proto], out);
 	print_side(out, &map->listen, &map->from,
 	    !ns_same(&map->from, &base->from));

@@ -1,6 +1,5 @@
 /* The mapper of a TCP map: accepts, admits, forks, reaps, logs. */
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -25,9 +24,9 @@
 /* One connection. The mapper's own: no connection can write here. */
 struct slot {
 	deadline born;
-	struct sockaddr_in6 peer; /* or sockaddr_in, or the family alone */
-	uint16_t index;           /* of the port in the map's range */
-	uint32_t next;            /* the next free slot */
+	union peer peer; /* v4-mapped ones as v4 */
+	uint16_t index;  /* of the port in the map's range */
+	uint32_t next;   /* the next free slot */
 };
 
 /*
@@ -38,55 +37,42 @@ struct slot {
 struct mapper {
 	const struct post *post;
 	const struct map *map;
-	struct total *total; /* this mapper's own */
+	_Atomic uint32_t *count; /* its connections, as the others see them */
 	struct slot *slot;
 	pid_t *pid;
 	struct tally *tally;  /* shared with the connections */
 	uint32_t slots, used; /* slots from used on were never taken */
 	uint32_t free, live;
 	int signals, all, quiet; /* epoll: with and without the listeners */
-	deadline rest;           /* until then the listeners are not watched */
-	bool full;               /* nor until a connection ends */
+	int last; /* the highest descriptor of these, and of the listeners */
+	deadline rest; /* until then the listeners are not watched */
+	bool full;     /* nor until a connection ends */
 	bool draining;
 };
 
-static void
-die(const char *what)
-{
-	log_error("%s: %s", what, log_errno(errno));
-	_exit(1);
-}
+static struct mapper mapper;
 
 static uint32_t
 live_everywhere(const struct mapper *m)
 {
 	uint32_t sum = 0;
 
-	for (size_t i = 0; i < m->post->totals; i++)
-		sum += atomic_load(&m->post->total[i].live);
+	for (size_t i = 0; i < m->post->mappers; i++)
+		sum += atomic_load(&m->post->live[i]);
 	return sum;
 }
 
+/* As for all of a UNIX listener: they are one source. */
 static bool
-same_source(const struct sockaddr_in6 *a, const struct sockaddr_in6 *b)
+same_source(const union peer *a, const union peer *b)
 {
-	const void *pa = a, *pb = b;
-	const struct sockaddr_in *a4 = pa, *b4 = pb;
-
-	if (a->sin6_family != b->sin6_family)
-		return false;
-	switch (a->sin6_family) {
-	case AF_INET6:
-		return memcmp(&a->sin6_addr, &b->sin6_addr, 16) == 0;
-	case AF_INET:
-		return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
-	default:
-		return true;
-	}
+	return a->any.sa_family == b->any.sa_family &&
+	    a->four.sin_addr.s_addr == b->four.sin_addr.s_addr &&
+	    memcmp(&a->six.sin6_addr, &b->six.sin6_addr, 16) == 0;
 }
 
 static uint32_t
-count_source(const struct mapper *m, const struct sockaddr_in6 *peer)
+count_source(const struct mapper *m, const union peer *peer)
 {
 	uint32_t n = 0;
 
@@ -96,34 +82,17 @@ count_source(const struct mapper *m, const struct sockaddr_in6 *peer)
 	return n;
 }
 
-/* "web@10.0.0.2:80" of the target dialled last; an index is not trusted. */
+/* What the connection says of it, an untrusted address, or the user's word. */
 static const char *
-target_text(const struct mapper *m, const struct tally *t, unsigned index,
-    char *buf)
+target_text(const struct mapper *m, const struct tally *t, char *buf)
 {
-	struct sockaddr_storage addr;
-	char text[INET6_ADDRSTRLEN];
-	const struct side *side;
+	int family = t->peer.any.sa_family;
 
-	if (t->target >= m->map->targets)
-		return "unknown";
-	side = &m->map->target[t->target];
-	if (side->lo == side->hi)
-		index = 0;
-	if (side->kind == SIDE_PATH || side->kind == SIDE_ABSTRACT)
-		snprintf(buf, LOG_ADDR, "%s%s",
-		    side->kind == SIDE_ABSTRACT ? "@" : "", side->text);
-	else if (side->kind == SIDE_HOST)
-		snprintf(buf, LOG_ADDR, "%s:%u", side->text, side->lo + index);
-	else if (side->zone)
-		snprintf(buf, LOG_ADDR, "%s%%%s/%u",
-		    inet_ntop(AF_INET6, &side->addr, text, sizeof(text)),
-		    side->zone, side->lo + index);
-	else if (dial_address(&addr, side, index, AF_INET))
-		return log_addr((struct sockaddr *)&addr, buf);
-	else
-		return "unknown";
-	return buf;
+	if (family == AF_INET || family == AF_INET6)
+		return log_addr(&t->peer.any, buf);
+	if (t->target < m->map->targets)
+		return m->map->target[t->target].word;
+	return "unknown";
 }
 
 /* "end=refused error=..." for the line of a connection. */
@@ -143,8 +112,7 @@ end_text(const struct tally *t, int status, char *buf, size_t size)
 
 	if (t->end >= END_NONE && t->end <= END_LOCAL)
 		end = (enum end)t->end;
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM &&
-	    t->phase == PHASE_RESOLVE)
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM && t->resolving)
 		snprintf(buf, size, "dial error=%s", log_errno(ETIMEDOUT));
 	else if (WIFSIGNALED(status))
 		snprintf(buf, size, "killed signal=%d", WTERMSIG(status));
@@ -157,19 +125,17 @@ end_text(const struct tally *t, int status, char *buf, size_t size)
 }
 
 static void
-log_connection(const struct mapper *m, uint32_t i, int status)
+log_connection(const struct mapper *m, const struct slot *slot,
+    const struct tally *t, int status)
 {
-	const struct slot *slot = &m->slot[i];
-	const struct tally *t = &m->tally[i];
 	bool good = WIFEXITED(status) && t->end == END_CLOSED;
 	char client[LOG_ADDR], target[LOG_ADDR], end[64];
-	const void *peer = &slot->peer;
 
 	log_line(good ? LOG_VERBOSE : LOG_NORMAL,
 	    "connection map=%s client=%s target=%s up=%llu down=%llu ms=%lld "
 	    "end=%s",
-	    m->map->word, log_addr(peer, client),
-	    target_text(m, t, slot->index, target), (unsigned long long)t->up,
+	    m->map->word, log_addr(&slot->peer.any, client),
+	    target_text(m, t, target), (unsigned long long)t->up,
 	    (unsigned long long)t->down, (long long)(now() - slot->born),
 	    end_text(t, status, end, sizeof(end)));
 }
@@ -196,16 +162,21 @@ free_slot(struct mapper *m, uint32_t i)
 	m->free = i;
 	m->live--;
 	m->full = false;
-	atomic_fetch_sub(&m->total->live, 1);
+	atomic_fetch_sub(m->count, 1);
 }
 
+/* The tally is read once: other connections could write it while we do. */
 static void
 ended(struct mapper *m, pid_t pid, int status)
 {
+	struct tally tally;
+
 	for (uint32_t i = 0; i < m->used; i++) {
 		if (m->pid[i] != pid)
 			continue;
-		log_connection(m, i, status);
+		memcpy(&tally, &m->tally[i], sizeof(tally));
+		atomic_signal_fence(memory_order_seq_cst);
+		log_connection(m, &m->slot[i], &tally, status);
 		free_slot(m, i);
 		return;
 	}
@@ -233,7 +204,7 @@ live(const struct mapper *m, int client, uint32_t i)
 
 	if (client != CLIENT)
 		dup3(client, CLIENT, O_CLOEXEC);
-	sandbox_close_from(CLIENT + 1);
+	sandbox_close_from(CLIENT + 1, client > m->last ? client : m->last);
 	server = dial(m->map, m->slot[i].index, CLIENT, tally);
 	if (server == -1) {
 		tally->error = errno;
@@ -253,8 +224,7 @@ rest(struct mapper *m, const char *what)
 
 /* Closing a client here resets it: it inherited that from the listener. */
 static void
-start(struct mapper *m, int client, uint16_t index,
-    const struct sockaddr_in6 *peer)
+start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 {
 	uint32_t i = take_slot(m);
 
@@ -282,18 +252,21 @@ exhausted(int err)
 	    err == ENOMEM;
 }
 
-static void
-unmap_v4(struct sockaddr_in6 *peer)
+/* A listener for both families shows IPv4 clients as v4-mapped. */
+static union peer
+peer_of(const struct sockaddr_storage *addr)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET};
+	union peer peer, four;
 
-	if (peer->sin6_family != AF_INET6 ||
-	    !IN6_IS_ADDR_V4MAPPED(&peer->sin6_addr))
-		return;
-	in.sin_port = peer->sin6_port;
-	memcpy(&in.sin_addr, &peer->sin6_addr.s6_addr[12], 4);
-	memset(peer, 0, sizeof(*peer));
-	memcpy(peer, &in, sizeof(in));
+	memcpy(&peer, addr, sizeof(peer));
+	if (peer.any.sa_family != AF_INET6 ||
+	    !IN6_IS_ADDR_V4MAPPED(&peer.six.sin6_addr))
+		return peer;
+	memset(&four, 0, sizeof(four));
+	four.four.sin_family = AF_INET;
+	four.four.sin_port = peer.six.sin6_port;
+	memcpy(&four.four.sin_addr, &peer.six.sin6_addr.s6_addr[12], 4);
+	return four;
 }
 
 static void
@@ -301,7 +274,7 @@ admit(struct mapper *m, const struct listener *listener)
 {
 	struct sockaddr_storage addr = {0};
 	socklen_t length = sizeof(addr);
-	struct sockaddr_in6 peer;
+	union peer peer;
 	char text[LOG_ADDR];
 	int client;
 
@@ -310,19 +283,17 @@ admit(struct mapper *m, const struct listener *listener)
 	if (client == -1) {
 		if (exhausted(errno))
 			rest(m, "accept");
-		atomic_fetch_sub(&m->total->live, 1);
+		atomic_fetch_sub(m->count, 1);
 		return;
 	}
-	memcpy(&peer, &addr, sizeof(peer));
-	unmap_v4(&peer);
+	peer = peer_of(&addr);
 	if (m->map->max.source &&
 	    count_source(m, &peer) >= m->map->max.source) {
-		const void *p = &peer;
-
 		log_limited(
 		    "'%s': refused %s: it has max-source=%u connections",
-		    m->map->word, log_addr(p, text), m->map->max.source);
-		atomic_fetch_sub(&m->total->live, 1);
+		    m->map->word, log_addr(&peer.any, text),
+		    m->map->max.source);
+		atomic_fetch_sub(m->count, 1);
 		close(client);
 		return;
 	}
@@ -338,10 +309,10 @@ reserve(struct mapper *m)
 {
 	uint32_t max = m->post->max_conns;
 
-	atomic_fetch_add(&m->total->live, 1);
+	atomic_fetch_add(m->count, 1);
 	if (m->live < m->slots && (!max || live_everywhere(m) <= max))
 		return true;
-	atomic_fetch_sub(&m->total->live, 1);
+	atomic_fetch_sub(m->count, 1);
 	m->full = m->live == m->slots || m->live == max;
 	m->rest = now() + REST_MS;
 	log_limited("'%s': %u connections, the limit: new clients wait",
@@ -384,21 +355,22 @@ obey(struct mapper *m)
 		kill_all(m);
 }
 
-static void
+static int
 watch(int epoll, int fd, uint64_t data)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = data};
 
-	if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev) == -1)
-		die("epoll_ctl");
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev);
 }
 
 /* How long to wait, and whether the listeners are to be watched. */
 static int
-rest_left(const struct mapper *m, bool *resting)
+rest_left(struct mapper *m, bool *resting)
 {
 	deadline left = m->rest ? m->rest - now() : 0;
 
+	if (left <= 0)
+		m->rest = 0;
 	*resting = m->draining || m->full || left > 0;
 	return m->draining || m->full || left <= 0 ? -1 : (int)left;
 }
@@ -428,29 +400,24 @@ turn(struct mapper *m)
 }
 
 /* All tables at once and for good; untouched pages cost nothing. */
-static void
-equip(struct mapper *m, const struct post *post)
+static int
+make_tables(struct mapper *m, const struct post *post)
 {
 	uint32_t conns = post->map->max.conns, max = post->max_conns;
 
 	m->post = post;
 	m->map = post->map;
-	m->total = &post->total[post->own];
+	m->count = &post->live[post->own];
 	m->slots = !conns || (max && max < conns) ? max : conns;
 	m->slot = calloc(m->slots, sizeof(*m->slot));
 	m->pid = calloc(m->slots, sizeof(*m->pid));
 	m->tally = mmap(NULL, m->slots * sizeof(*m->tally),
 	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (!m->slot || !m->pid || m->tally == MAP_FAILED)
-		die("tables");
 	m->free = NO_SLOT;
+	return !m->slot || !m->pid || m->tally == MAP_FAILED ? -1 : 0;
 }
 
-/*
- * The totals are not for connections: what the limits rest on stays out of
- * their reach.
- */
-static void
+static int
 open_events(struct mapper *m, const struct post *post)
 {
 	sigset_t chld;
@@ -460,27 +427,40 @@ open_events(struct mapper *m, const struct post *post)
 	m->signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 	m->all = epoll_create1(EPOLL_CLOEXEC);
 	m->quiet = epoll_create1(EPOLL_CLOEXEC);
-	if (m->signals == -1 || m->all == -1 || m->quiet == -1)
-		die("epoll");
-	watch(m->all, m->signals, SIGNALS);
-	watch(m->quiet, m->signals, SIGNALS);
-	watch(m->all, post->channel, CHANNEL);
-	watch(m->quiet, post->channel, CHANNEL);
-	for (size_t i = 0; i < post->listeners; i++)
-		watch(m->all, post->listener[i].fd, i);
-	if (madvise(post->total, post->totals * sizeof(*post->total),
-		MADV_DONTFORK) == -1)
-		die("madvise");
+	if (m->signals == -1 || m->all == -1 || m->quiet == -1 ||
+	    watch(m->all, m->signals, SIGNALS) == -1 ||
+	    watch(m->quiet, m->signals, SIGNALS) == -1 ||
+	    watch(m->all, post->channel, CHANNEL) == -1 ||
+	    watch(m->quiet, post->channel, CHANNEL) == -1)
+		return -1;
+	m->last = m->quiet > post->channel ? m->quiet : post->channel;
+	for (size_t i = 0; i < post->listeners; i++) {
+		if (watch(m->all, post->listener[i].fd, i) == -1)
+			return -1;
+		if (post->listener[i].fd > m->last)
+			m->last = post->listener[i].fd;
+	}
+	return 0;
+}
+
+/*
+ * The counts are not for connections: what the limits rest on stays out of
+ * their reach.
+ */
+int
+tcp_equip(const struct post *post)
+{
+	if (make_tables(&mapper, post) == -1 ||
+	    open_events(&mapper, post) == -1)
+		return -1;
+	return madvise(post->live, post->mappers * sizeof(*post->live),
+	    MADV_DONTFORK);
 }
 
 _Noreturn void
-tcp_main(const struct post *post)
+tcp_serve(void)
 {
-	struct mapper m = {0};
-
-	equip(&m, post);
-	open_events(&m, post);
-	while (!m.draining || m.live)
-		turn(&m);
+	while (!mapper.draining || mapper.live)
+		turn(&mapper);
 	_exit(0);
 }

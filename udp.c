@@ -65,13 +65,6 @@ static struct udp {
 static struct batch batch;
 
 static void
-die(const char *what)
-{
-	log_error("%s: %s", what, log_errno(errno));
-	_exit(1);
-}
-
-static void
 close_target(struct flow *f)
 {
 	udp.drops.overflow += datagram_overflow(f->fd);
@@ -436,36 +429,34 @@ turn(void)
 	}
 }
 
-static void
+static int
 watch(int fd, uint64_t data)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = data};
 
-	if (epoll_ctl(udp.epoll, EPOLL_CTL_ADD, fd, &ev) == -1)
-		die("epoll_ctl");
+	return epoll_ctl(udp.epoll, EPOLL_CTL_ADD, fd, &ev);
 }
 
-static void
-equip(const struct post *post)
+int
+udp_equip(const struct post *post)
 {
 	udp.post = post;
 	udp.map = post->map;
 	udp.limit = udp.map->plain ? 0 : DATAGRAM_SIZE;
-	if (flow_table(&udp.flows, post->map->max.flows) == -1)
-		die("tables");
 	udp.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (udp.epoll == -1)
-		die("epoll");
-	resolve();
+	if (flow_table(&udp.flows, post->map->max.flows) == -1 ||
+	    udp.epoll == -1 || watch(post->channel, CHANNEL) == -1)
+		return -1;
+	for (size_t i = 0; i < post->listeners; i++)
+		if (watch(post->listener[i].fd, LISTENER + i) == -1)
+			return -1;
+	return 0;
 }
 
 _Noreturn void
-udp_main(const struct post *post)
+udp_serve(void)
 {
-	equip(post);
-	watch(post->channel, CHANNEL);
-	for (size_t i = 0; i < post->listeners; i++)
-		watch(post->listener[i].fd, LISTENER + i);
+	resolve();
 	for (;;)
 		turn();
 }

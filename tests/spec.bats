@@ -272,7 +272,6 @@ right_words() {
 		self@80=self@81                     | 80=81
 		init@80=init@81
 		fd:3@80=fd:4@81
-		pid:007@80=81                       | pid:7@80=81
 		4242@80=81
 		./ns@80=../ns@81
 		/run/netns/a@80=/run/netns/b@81
@@ -420,7 +419,7 @@ right_words() {
 	wrong "option '--drain': '': not a time" '' 80=81 --drain
 	wrong "option '--drain': '': not a time" '' --drain= 80=81
 	wrong "option '--max-conns': '': not a whole number" '' 80=81 --max-conns
-	wrong "option '--from': '': a namespace is missing" '' --from '' 80=81
+	wrong "option '--from': '': no name of a namespace" '' --from '' 80=81
 	wrong "option '-c': '': a file is missing" '' 80=81 -c
 	wrong "option '--config': '': a file is missing" '' --config '' 80=81
 	wrong "option '--drain': '5x': not a time" '' --drain 5x 80=81

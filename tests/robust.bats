@@ -1,0 +1,112 @@
+#!/usr/bin/env bats
+# What was once broken and is not covered by the numbered tests.
+
+bats_require_minimum_version 1.5.0
+load helpers
+ROBUST=$BATS_TEST_DIRNAME/robust.py
+
+# refuses STATUS PATTERN ARG...: the start fails with it.
+refuses() {
+	local want=$1 say=$2 status=0 said=$BATS_TEST_TMPDIR/said
+	shift 2
+	timeout -k 1 10 "${WRAP[@]}" "$NSFWD" "$@" \
+		</dev/null >"$said" 2>&1 3>&- || status=$?
+	cat "$said"
+	[ "$status" = "$want" ] || fail "status $status, not $want" || return
+	grep -Eq -- "$say" "$said" || fail "no line has $say"
+}
+
+@test "an urgent byte and an end behind spliced data: nothing is lost" {
+	start_nsfwd 127.0.0.1:8000=127.0.0.1:8001
+	python3 "$ROBUST" urgent 8000 8001 3>&-
+}
+
+@test "a busy direction does not starve the other" {
+	# Twice, for the noise: the better one counts.
+	ASAN_OPTIONS=detect_leaks=0 python3 "$ROBUST" starve "$NSFWD" 3>&-
+}
+
+@test "a log that nobody reads stops nothing" {
+	python3 "$ROBUST" unread "$NSFWD" 3>&-
+}
+
+@test "two mappers die while a namespace is half gone: both are replaced" {
+	ns late
+	start_nsfwd 127.0.0.1:8000=127.0.0.1:1 127.0.0.1:8001=late@1
+	python3 "$ROBUST" replace "$NSFWD_PID" late 3>&-
+	local pid
+	for pid in "${!FDS[@]}"; do
+		[ "$pid" = "$NSFWD_PID" ] || unset "FDS[$pid]"
+	done
+}
+
+@test "a mapper that cannot be equipped is a failed start" {
+	WRAP=(env ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null
+		-e trace=epoll_create1 -e inject=epoll_create1:error=EMFILE)
+	refuses 1 "^nsfwd: '8000=ns2@80': no mapper in 'ns2' \(EMFILE\)" \
+		8000=ns2@80
+	refuses 1 "^nsfwd: 'udp:8000=ns2@80': no mapper in 'ns2' \(EMFILE\)" \
+		udp:8000=ns2@80
+}
+
+@test "started with CHLD and ALRM ignored and blocked" {
+	WRAP=(python3 -c 'import os, signal, sys
+for s in (signal.SIGCHLD, signal.SIGALRM):
+    signal.signal(s, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [s])
+os.execvp(sys.argv[1], sys.argv[1:])')
+	start_nsfwd -v ns1@127.0.0.1:8000=ns2@127.0.0.1:1
+	run in_ns ns1 curl -s -m 5 http://127.0.0.1:8000/
+	[ "$status" = 56 ]
+	wait_until 2 logged 'end=dial error=ECONNREFUSED'
+	# Neither is ignored, and ALRM is not blocked.
+	local ignored blocked
+	ignored=0x$(awk '/^SigIgn:/ { print $2 }' "/proc/$(mappers)/status")
+	blocked=0x$(awk '/^SigBlk:/ { print $2 }' "/proc/$(mappers)/status")
+	[ $((ignored & (1 << 16 | 1 << 13))) = 0 ]
+	[ $((blocked & 1 << 13)) = 0 ]
+}
+
+@test "nohup: a hang-up that is ignored ends nothing" {
+	WRAP=(env -u TERM nohup)
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:1
+	kill -HUP "$NSFWD_PID"
+	run in_ns ns1 curl -s -m 5 http://127.0.0.1:8000/
+	[ "$status" = 56 ]
+	kill -0 "$NSFWD_PID"
+	run ! logged stopp
+}
+
+@test "a hang-up that is not ignored drains" {
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:1
+	kill -HUP "$NSFWD_PID"
+	wait_nsfwd 5
+	[ "$NSFWD_STATUS" = 0 ]
+}
+
+@test "two maps on one UNIX path: the second is refused" {
+	local path=$BATS_TEST_TMPDIR/u
+	refuses 1 "cannot listen on $path: somebody listens there" \
+		"$path=ns2@1" "$path=ns2@2"
+	[ ! -e "$path" ]
+}
+
+@test "a UNIX socket that somebody put in place of ours stays" {
+	local path=$BATS_TEST_TMPDIR/u
+	start_nsfwd "$path=ns2@1"
+	rm "$path"
+	python3 -c 'import socket, sys
+socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$path"
+	stop_nsfwd
+	[ -S "$path" ]
+}
+
+@test "a log file that may not grow does not end the server" {
+	WRAP=(prlimit --fsize=64)
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:1
+	for _ in 1 2 3; do
+		run in_ns ns1 curl -s -m 5 http://127.0.0.1:8000/
+		[ "$status" = 56 ]
+	done
+	kill -0 "$NSFWD_PID"
+}

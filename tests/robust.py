@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Cases of robust.bats that hold both ends in one process.
+
+robust.py urgent PORT TARGET         an urgent byte and an end behind spliced data
+robust.py unread NSFWD               nobody reads the log
+robust.py replace SERVER NS          two mappers die while NS is half gone
+robust.py starve NSFWD               replies beside an upload
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+F_SETPIPE_SZ = 1031
+
+
+def listener(port, **options):
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for name, value in options.items():
+        server.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
+    server.bind(("127.0.0.1", port))
+    server.listen()
+    server.settimeout(10)
+    return server
+
+
+def urgent(port, target):
+    server = listener(int(target), SO_RCVBUF=16384)
+    client = socket.create_connection(("127.0.0.1", int(port)))
+    peer, _ = server.accept()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    peer.settimeout(20)
+    client.settimeout(0.5)
+    sent = 0
+    try:
+        while sent < 1 << 26:
+            sent += client.send(b"x" * 65536)
+    except socket.timeout:
+        pass
+    client.settimeout(20)
+
+    def finish():
+        client.send(b"U", socket.MSG_OOB)
+        client.sendall(b"T" * 1000)
+        client.shutdown(socket.SHUT_WR)
+
+    thread = threading.Thread(target=finish)
+    thread.start()
+    got = 0
+    # Slowly, so that urgent byte, tail and end lie in the relay together.
+    while True:
+        if got < 1 << 22:
+            time.sleep(0.001)
+        data = peer.recv(65536)
+        if not data:
+            break
+        got += len(data)
+    thread.join()
+    print(f"sent {sent + 1001}, got {got} and a clean end")
+    return got != sent + 1001
+
+
+def start(command, args, **files):
+    ready, said = os.pipe()
+    server = subprocess.Popen([*command, f"--ready-fd={said}", *args],
+                              pass_fds=[said], **files)
+    os.close(said)
+    os.read(ready, 6)
+    os.close(ready)
+    return server
+
+
+def unread(program):
+    readable, writable = os.pipe()
+    fcntl.fcntl(writable, F_SETPIPE_SZ, 4096)
+    server = start([program], ["127.0.0.1:8000=127.0.0.1:1"], stderr=writable)
+    answered = 0
+    try:
+        for _ in range(100):
+            with socket.socket() as client:
+                client.settimeout(2)
+                try:
+                    client.connect(("127.0.0.1", 8000))
+                    client.recv(1)
+                except ConnectionResetError:
+                    answered += 1
+        server.send_signal(signal.SIGTERM)
+        status = server.wait(3)
+    finally:
+        server.kill()
+    print(f"{answered} of 100 answered, status {status}")
+    return answered != 100 or status != 0
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def until(seconds, true):
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def replace(server, name):
+    server, path = int(server), f"/run/netns/{name}"
+    first, second = children(server)
+    os.kill(first, signal.SIGKILL)
+    until(3, lambda: children(server) not in ([second], [first, second]))
+    new = [pid for pid in children(server) if pid != second][0]
+    # So that its next birth is due while the other's is waited for.
+    time.sleep(0.35)
+    # An ordinary file, as `ip netns add` shows it, is waited for.
+    subprocess.check_call(["umount", path])
+    os.kill(server, signal.SIGSTOP)
+    os.kill(new, signal.SIGKILL)
+    os.kill(second, signal.SIGKILL)
+    time.sleep(0.05)
+    os.kill(server, signal.SIGCONT)
+    time.sleep(0.7)
+    subprocess.check_call(["unshare", "-n", "sh", "-c",
+                           f"ip link set lo up; mount --bind /proc/self/ns/net {path}"])
+    both = until(6, lambda: len(children(server)) == 2)
+    print(f"mappers: {children(server)}")
+    return not both
+
+
+def starve(program):
+    # Copying shows it best: no pipe is to be had.
+    nsfwd = start(["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null",
+                   "-e", "trace=pipe2", "-e", "inject=pipe2:error=EMFILE",
+                   program], ["127.0.0.1:8000=127.0.0.1:8001"])
+    try:
+        worst = min(worst_reply(), worst_reply())
+    finally:
+        for pid in children(nsfwd.pid):
+            os.kill(pid, signal.SIGTERM)
+        nsfwd.wait(5)
+    print(f"worst reply {worst * 1000:.0f} ms")
+    return worst > 0.06
+
+
+def worst_reply():
+    server = listener(8001)
+    client = socket.create_connection(("127.0.0.1", 8000))
+    peer, _ = server.accept()
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stop = time.monotonic() + 3
+
+    def upload():
+        block = b"x" * (1 << 20)
+        while time.monotonic() < stop:
+            client.sendall(block)
+        client.shutdown(socket.SHUT_WR)
+
+    def take():
+        while peer.recv(1 << 20):
+            pass
+
+    threads = [threading.Thread(target=t) for t in (upload, take)]
+    for thread in threads:
+        thread.start()
+    worst = 0.0
+    while time.monotonic() < stop - 0.3:
+        began = time.monotonic()
+        peer.sendall(b"12345678")
+        client.recv(8, socket.MSG_WAITALL)
+        worst = max(worst, time.monotonic() - began)
+    for thread in threads:
+        thread.join()
+    for sock in (client, peer, server):
+        sock.close()
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(globals()[sys.argv[1]](*sys.argv[2:]))
