@@ -78,6 +78,7 @@ demo: nsfwd
 	sh tests/demo.sh
 bench: nsfwd
 	bench/run
+	bench/udp
 
 format:
 	clang-format -i $(wildcard *.[ch] tests/*.[ch])

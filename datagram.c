@@ -76,6 +76,19 @@ datagram_overflow(int fd)
 	return info[MEMINFO_DROPS];
 }
 
+/*
+ * A group answers nobody: the kernel is left to choose. A link-local address
+ * of ours answers on its own link, also a client that is not link-local.
+ */
+static void
+read_local(struct flow_key *key, const struct in6_pktinfo *six)
+{
+	if (!IN6_IS_ADDR_MULTICAST(&six->ipi6_addr))
+		key->local = six->ipi6_addr;
+	if (IN6_IS_ADDR_LINKLOCAL(&six->ipi6_addr))
+		key->peer.six.sin6_scope_id = six->ipi6_ifindex;
+}
+
 /* Returns the size of the datagrams that it is made of; 0: it is one. */
 static int
 read_control(struct flow_key *key, struct msghdr *msg)
@@ -92,7 +105,7 @@ read_control(struct flow_key *key, struct msghdr *msg)
 		} else if (c->cmsg_level == IPPROTO_IPV6 &&
 		    c->cmsg_type == IPV6_PKTINFO) {
 			memcpy(&six, CMSG_DATA(c), sizeof(six));
-			key->local = six.ipi6_addr;
+			read_local(key, &six);
 		} else if (c->cmsg_level == SOL_UDP &&
 		    c->cmsg_type == UDP_GRO) {
 			memcpy(&segment, CMSG_DATA(c), sizeof(segment));
@@ -153,7 +166,7 @@ datagram_receive(int fd, struct batch *batch)
 	while (n == -1 && errno == EINTR);
 	batch->count = 0;
 	batch->used = n == -1 ? 0 : (size_t)n;
-	for (size_t i = 0; i < batch->used; i++)
+	for (size_t i = 0; i < batch->used && batch->count < DATAGRAMS; i++)
 		take_apart(batch, i);
 	return n == -1 ? -1 : 0;
 }
@@ -273,9 +286,17 @@ refuses_joined(int err)
 	    err == ENOPROTOOPT || err == EOPNOTSUPP;
 }
 
+bool
+datagram_refused(int err)
+{
+	return err == ECONNREFUSED || err == EHOSTUNREACH ||
+	    err == ENETUNREACH || err == EACCES || err == ENOPROTOOPT;
+}
+
 /*
  * A pending error of the socket, such as ECONNREFUSED, meets a datagram that
- * has nothing to do with it and did not go out: so once more.
+ * has nothing to do with it and did not go out: so once more. Datagrams that
+ * are refused joined and also alone say nothing of the size that works.
  */
 void
 datagram_send(int fd, const struct flow_key *to, size_t *limit,
@@ -283,6 +304,7 @@ datagram_send(int fd, const struct flow_key *to, size_t *limit,
 {
 	struct outbox box;
 	bool again = false;
+	size_t before = 0; /* the limit, until one has gone out below it */
 
 	while (list) {
 		const struct run *run = box.run;
@@ -295,14 +317,18 @@ datagram_send(int fd, const struct flow_key *to, size_t *limit,
 			outcome->bytes += run->bytes;
 			list = run->end;
 			again = false;
+			before = 0;
 		}
 		if (run != box.run || errno == EINTR)
 			continue;
-		if (errno == ECONNREFUSED && !again) {
+		if (datagram_refused(errno) && !again) {
 			outcome->refused = again = true;
 		} else if (run->count > 1 && refuses_joined(errno)) {
+			before = *limit;
 			*limit = list->length - 1;
 		} else {
+			*limit = before ? before : *limit;
+			before = 0;
 			outcome->lost += run->count;
 			outcome->error = errno;
 			list = run->end;

@@ -159,17 +159,16 @@ await(int fd, int client, deadline until)
  * With nobody listening on a port of the ephemeral range, connect(2) may pick
  * that port as its own and meet itself.
  */
-static bool
-met_itself(int fd, const struct sockaddr_storage *peer, socklen_t length)
+bool
+dial_met_itself(int fd, const void *peer, socklen_t length)
 {
 	struct sockaddr_storage own;
 	socklen_t size = sizeof(own);
+	void *p = &own;
 
-	if (peer->ss_family == AF_UNIX)
-		return false;
 	memset(&own, 0, sizeof(own));
-	return getsockname(fd, (struct sockaddr *)&own, &size) == 0 &&
-	    size == length && memcmp(&own, peer, length) == 0;
+	return getsockname(fd, p, &size) == 0 && size == length &&
+	    own.ss_family != AF_UNIX && memcmp(&own, peer, length) == 0;
 }
 
 /* A client that was reset must not reach the target any more: ECONNABORTED. */
@@ -220,7 +219,7 @@ attempt(const struct sockaddr_storage *addr, socklen_t length, int client,
 		return -1;
 	relay_prepare(fd);
 	if (start_connect(fd, addr, length, client, until) == 0) {
-		if (!met_itself(fd, addr, length))
+		if (!dial_met_itself(fd, addr, length))
 			return fd;
 		errno = ECONNREFUSED;
 	}
@@ -307,7 +306,7 @@ dial_candidates(const struct map *map, struct candidate *out, size_t max)
 	return n;
 }
 
-/* The error of its first address is the one that counts. */
+/* The error of its first address is the one that counts, and is named. */
 static int
 dial_target(const struct side *target, unsigned index, int client,
     deadline until, struct tally *tally)
@@ -327,12 +326,12 @@ dial_target(const struct side *target, unsigned index, int client,
 	if (n == 0)
 		return -1;
 	for (size_t i = 0; i < n && fd == -1 && error != ECONNABORTED; i++) {
-		if (list[i].addr.ss_family != AF_UNIX)
-			memcpy(&tally->peer, &list[i].addr, list[i].length);
 		fd = attempt(&list[i].addr, list[i].length, client,
 		    share(until, n - i));
 		if (i == 0 || errno == ECONNABORTED)
 			error = errno;
+		if ((i == 0 || fd != -1) && list[i].addr.ss_family != AF_UNIX)
+			memcpy(&tally->peer, &list[i].addr, list[i].length);
 	}
 	errno = error;
 	return fd;

@@ -310,10 +310,13 @@ int datagram_receive(int fd, struct batch *);
  * Sends a list in order and without waiting: to where the key came from and
  * from where that wrote to, or, without a key, on a connected socket. Those of
  * one size up to *limit, which is adjusted, go out joined. Adds what became of
- * them to *outcome; what meets ECONNREFUSED is sent once more.
+ * them to *outcome; what meets a refusal is sent once more.
  */
 void datagram_send(int fd, const struct flow_key *, size_t *limit,
     struct datagram *list, struct outcome *);
+
+/* True for an error by which an ICMP message says that nobody is there. */
+bool datagram_refused(int err);
 
 /* How many have come to the socket and found no room. */
 uint32_t datagram_overflow(int fd);
@@ -360,6 +363,9 @@ socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
  * (the client went away), or that of the last target's first address.
  */
 int dial(const struct map *, unsigned index, int client, struct tally *);
+
+/* True if a socket was connected to its own address, by a port of chance. */
+bool dial_met_itself(int fd, const void *peer, socklen_t length);
 
 /* One of the places a map's datagrams may go to. */
 struct candidate {

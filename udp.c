@@ -98,10 +98,11 @@ drop(unsigned long long *reason, unsigned long long n, const char *text,
 }
 
 static bool
-has_names(void)
+may_move(void)
 {
 	for (size_t i = 0; i < udp.map->targets; i++)
-		if (udp.map->target[i].kind == SIDE_HOST)
+		if (udp.map->target[i].kind == SIDE_HOST ||
+		    udp.map->target[i].zone)
 			return true;
 	return false;
 }
@@ -116,7 +117,7 @@ resolve(void)
 	struct candidate fresh[CANDIDATES_MAX];
 	size_t n;
 
-	if (udp.now < udp.resolve || (udp.candidates && !has_names()))
+	if (udp.now < udp.resolve || (udp.candidates && !may_move()))
 		return;
 	n = dial_candidates(udp.map, fresh, CANDIDATES_MAX);
 	if (n) {
@@ -156,7 +157,9 @@ open_target(struct flow *f)
 	if (connect(fd, &f->target.any, c->length) == 0) {
 		for (int i = 0; i < BATCH && recv(fd, &byte, 1, 0) != -1; i++)
 			;
-		return fd;
+		if (!dial_met_itself(fd, &f->target, c->length))
+			return fd;
+		errno = ECONNREFUSED;
 	}
 	saved = errno;
 	close(fd);
@@ -283,7 +286,15 @@ refused_at_once(int fd)
 	int error = 0;
 
 	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
-	return error == ECONNREFUSED;
+	return datagram_refused(error);
+}
+
+/* The socket may have an address of ours that is gone: a new one may do. */
+static bool
+lost_way(int err)
+{
+	return err == ENETUNREACH || err == EHOSTUNREACH || err == EINVAL ||
+	    err == EADDRNOTAVAIL || err == ENODEV;
 }
 
 static void
@@ -297,6 +308,11 @@ send_up(struct flow *f)
 		refused(f);
 	while (f->sent == 0 && tries-- > 1 && refused_at_once(f->fd)) {
 		refused(f);
+		out = (struct outcome){0};
+		datagram_send(f->fd, NULL, &udp.limit, f->first, &out);
+	}
+	if (!out.datagrams && lost_way(out.error) && udp.candidates &&
+	    connect_flow(f, f->candidate % (uint32_t)udp.candidates) == 0) {
 		out = (struct outcome){0};
 		datagram_send(f->fd, NULL, &udp.limit, f->first, &out);
 	}
@@ -366,7 +382,7 @@ on_flow(struct flow *f)
 		return;
 	if (datagram_receive(f->fd, &batch) == 0)
 		send_down(f);
-	else if (errno == ECONNREFUSED)
+	else if (datagram_refused(errno))
 		refused(f);
 }
 

@@ -113,3 +113,61 @@ socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$path"
 	done
 	kill -0 "$NSFWD_PID"
 }
+
+# The mapper has as many descriptors as when it started.
+no_flow() {
+	local pid
+	for pid in $(mappers); do
+		[ "$(fds "$pid")" = "${FDS[$pid]}" ] || return
+	done
+}
+
+# udp_asks PORT TRIES: true if one of the datagrams that ns1 sends is answered.
+udp_asks() {
+	in_ns ns1 python3 -c 'import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.bind(("127.0.0.1", 7777))
+    s.connect(("127.0.0.1", int(sys.argv[1])))
+    s.settimeout(0.3)
+    for _ in range(int(sys.argv[2])):
+        try:
+            s.send(b"hello")
+            s.recv(9)
+            sys.exit(0)
+        except (socket.timeout, ConnectionRefusedError):
+            pass
+sys.exit(1)' "$@" 3>&-
+}
+
+@test "a UDP flow lives on when its namespace gets another address" {
+	ns ns3
+	ip -n ns2 link add v2 type veth peer name v3 netns ns3
+	ip -n ns2 addr add 10.1.0.2/24 dev v2
+	ip -n ns3 addr add 10.1.0.1/24 dev v3
+	ip -n ns2 link set v2 up
+	ip -n ns3 link set v3 up
+	spawn_ready ns3 echo python3 -c 'import os, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("10.1.0.1", 9001))
+os.write(int(os.environ["READY_FD"]), b"ready\n")
+os.close(int(os.environ["READY_FD"]))
+while True:
+    data, peer = s.recvfrom(9)
+    s.sendto(data, peer)'
+	start_nsfwd udp:ns1@127.0.0.1:9000=ns2@10.1.0.1:9001,udp-timeout=2s
+	udp_asks 9000 3
+	ip -n ns2 addr del 10.1.0.2/24 dev v2
+	ip -n ns2 addr add 10.1.0.3/24 dev v2
+	udp_asks 9000 3
+	wait_until 4 no_flow
+}
+
+@test "a UDP flow never answers itself" {
+	in_ns ns2 sysctl -qw net.ipv4.ip_local_port_range='40000 40001'
+	start_nsfwd udp:ns1@127.0.0.1:9000=ns2@127.0.0.1:40000,udp-one-way-timeout=200ms
+	local _
+	for _ in 1 2 3 4 5 6; do
+		run ! udp_asks 9000 1
+		wait_until 2 no_flow
+	done
+}

@@ -86,7 +86,7 @@ listens() {
 	in_ns "$1" ss -Hlun | grep -q ":$2 "
 }
 
-@test "T41 every size there and back, and what kernels join or cut (T48)" {
+@test "T41 every size there and back, and what kernels join or cut (T48, gost 5)" {
 	local key mtu
 	for key in '' ,offload=off; do
 		start "$MAP$key" "udp:ns1@::1/7000=ns2@::1/8000$key"
