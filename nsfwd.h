@@ -41,9 +41,11 @@ enum side_kind {
 	SIDE_ANY,      /* ":PORT": every address of both families */
 	SIDE_INET,
 	SIDE_INET6,
-	SIDE_HOST,    /* a name, resolved at each connection; targets only */
-	SIDE_PATH,    /* UNIX socket in the file system */
-	SIDE_ABSTRACT /* UNIX socket in the abstract name space */
+	SIDE_HOST,     /* a name, resolved at each connection; targets only */
+	SIDE_PATH,     /* UNIX socket in the file system */
+	SIDE_ABSTRACT, /* UNIX socket in the abstract name space */
+	SIDE_PROXY, /* where the client asks for, as of a proxy; targets only */
+	SIDE_STDIO  /* "-": one connection on standard input and output */
 };
 
 /* One end of a map: where it listens, or one place it connects to. */
@@ -72,6 +74,35 @@ struct limits {
 	uint32_t flows; /* of UDP; never 0 */
 };
 
+/* IPv4 as v4-mapped, its bits counted from 96. */
+struct cidr {
+	struct in6_addr addr;
+	uint8_t bits;
+};
+
+struct cidrs {
+	struct cidr *cidr; /* owned */
+	size_t count;
+};
+
+enum balance {
+	BALANCE_FIRST, /* in order, the first that answers */
+	BALANCE_ROUND,
+	BALANCE_HASH /* by the client's address */
+};
+
+enum hop_kind {
+	HOP_HTTP,
+	HOP_SOCKS5
+};
+
+/* A proxy on the way to the target. */
+struct hop {
+	enum hop_kind kind;
+	struct side side;
+	char *user, *password; /* owned; NULL: none */
+};
+
 struct map {
 	char *word;     /* the user's own text, which messages name; owned */
 	unsigned proto; /* PROTO_TCP | PROTO_UDP */
@@ -79,6 +110,18 @@ struct map {
 	struct side listen;
 	struct side *target; /* owned, in the order they are tried */
 	size_t targets;
+	struct hop *hop; /* owned, the nearest first; its namespace is to */
+	size_t hops;
+	enum balance balance;
+	unsigned header;           /* PROXY protocol said to the target: 1, 2 */
+	struct cidrs accept_proxy; /* whose clients say it to us */
+	struct cidrs reach;        /* what a proxy may reach besides the rest */
+	struct cidrs allow, deny;  /* of clients */
+	char *user, *password;     /* of a proxy's clients; owned; NULL: none */
+	char *dev;        /* of sockets to the target, owned, or NULL */
+	struct side src;  /* their address, INET or INET6; SIDE_ANY: none */
+	uint32_t mark;    /* their mark; 0: none */
+	uint32_t workers; /* event loops; 0: a process a connection */
 	struct times times;
 	struct limits max;
 	bool plain; /* UDP without segmentation offload */

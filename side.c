@@ -271,6 +271,12 @@ side_print(FILE *out, const struct side *side)
 	case SIDE_ABSTRACT:
 		fprintf(out, "@%s", side->text);
 		return;
+	case SIDE_PROXY:
+		fputs("proxy", out);
+		return;
+	case SIDE_STDIO:
+		fputs("-", out);
+		return;
 	}
 	fprintf(out, "%u", lo);
 	if (hi != lo)

