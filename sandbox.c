@@ -198,8 +198,9 @@ sandbox_keep(void)
 	 * sockets and paths of others; low ports; room for datagrams; the
 	 * mappers' drop, and to end them. */
 	const uint64_t wanted = CAP(SYS_ADMIN) | CAP(SYS_PTRACE) |
-	    CAP(DAC_OVERRIDE) | CAP(NET_BIND_SERVICE) | CAP(NET_ADMIN) |
-	    CAP(SETUID) | CAP(SETGID) | CAP(SETPCAP) | CAP(KILL);
+	    CAP(DAC_OVERRIDE) | CAP(CHOWN) | CAP(NET_BIND_SERVICE) |
+	    CAP(NET_ADMIN) | CAP(SETUID) | CAP(SETGID) | CAP(SETPCAP) |
+	    CAP(KILL);
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3,
 	    0};
 	struct __user_cap_data_struct has[2] = {{0}};
