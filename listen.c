@@ -1,7 +1,10 @@
 /* Opens the listeners of a map in its source namespace. */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
 #include <net/if.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -27,43 +30,70 @@ struct opening {
 	struct listener *listener;
 	size_t listeners;
 	struct sockaddr_storage addr; /* the one that failed */
+	mode_t mode;                  /* of a UNIX socket; 0: by the umask */
+	bool owned;                   /* by these, of which -1 is our own */
+	uid_t uid;
+	gid_t gid;
 };
 
-/* 1 if the path was a socket that nobody listens on, and is gone now. */
+/* Removes a socket that nobody listens on, and nothing else. */
 static int
 remove_stale(const struct sockaddr_storage *addr, socklen_t length)
 {
 	const void *p = addr;
 	const struct sockaddr_un *un = p;
 	struct stat st;
-	int fd, result;
+	int fd, error = EADDRINUSE;
 
-	if (lstat(un->sun_path, &st) == -1 || !S_ISSOCK(st.st_mode))
-		return 0;
+	if (lstat(un->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+		errno = EEXIST;
+		return -1;
+	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
-		return 0;
-	result = connect(fd, p, length);
+		return -1;
+	if (connect(fd, p, length) == -1 && errno == ECONNREFUSED)
+		error = unlink(un->sun_path) == 0 ? 0 : errno;
 	close(fd);
-	if (result == 0 || errno != ECONNREFUSED)
-		return 0;
-	return unlink(un->sun_path) == 0;
+	errno = error;
+	return error ? -1 : 0;
 }
 
+/* By descriptor: whoever may rename files there has us change no other one. */
 static int
-bind_address(int fd, const struct sockaddr_storage *addr, socklen_t length)
+give_away(const struct opening *o, const char *path)
 {
-	const void *p = addr;
-	const struct sockaddr_un *un = p;
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), result = -1;
+	struct stat st;
 
-	if (bind(fd, p, length) == 0)
-		return 0;
-	if (errno != EADDRINUSE || addr->ss_family != AF_UNIX ||
-	    un->sun_path[0] == '\0')
+	if (fd == -1)
 		return -1;
-	if (remove_stale(addr, length))
-		return bind(fd, p, length);
-	errno = EADDRINUSE;
+	if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+		result = fchownat(fd, "", o->uid, o->gid, AT_EMPTY_PATH);
+	close(fd);
+	return result;
+}
+
+/* It is made with its permissions, and no one can connect before listen(2). */
+static int
+bind_path(const struct opening *o, int fd, socklen_t length)
+{
+	const void *p = &o->addr;
+	const struct sockaddr_un *un = p;
+	int saved;
+
+	if (o->mode && (fchmod(fd, o->mode) == -1 || umask(0) == (mode_t)-1))
+		return -1;
+	if (bind(fd, p, length) == -1 &&
+	    (errno != EADDRINUSE || remove_stale(p, length) == -1 ||
+		bind(fd, p, length) == -1))
+		return -1;
+	if ((!o->owned || give_away(o, un->sun_path) == 0) &&
+	    listen(fd, BACKLOG) == 0)
+		return 0;
+	saved = errno;
+	unlink(un->sun_path);
+	errno = saved;
 	return -1;
 }
 
@@ -109,6 +139,7 @@ static int
 open_socket(struct opening *o, unsigned index, int family)
 {
 	int type = o->proto == PROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
+	const void *addr = &o->addr;
 	socklen_t length;
 	int fd, saved;
 
@@ -121,8 +152,10 @@ open_socket(struct opening *o, unsigned index, int family)
 	set_options(o, fd, o->addr.ss_family);
 	if (is_loopback(o->side) && lo_is_down(fd))
 		errno = ENETDOWN;
-	else if (bind_address(fd, &o->addr, length) == 0 &&
-	    (o->side->kind != SIDE_PATH || listen(fd, BACKLOG) == 0))
+	else if (o->side->kind == SIDE_PATH) {
+		if (bind_path(o, fd, length) == 0)
+			return fd;
+	} else if (bind(fd, addr, length) == 0)
 		return fd;
 	saved = errno;
 	close(fd);
@@ -191,6 +224,8 @@ bind_hint(const struct side *side, int err)
 	} hints[] = {
 	    {EADDRINUSE, "the port is taken (ss -ltunp there shows by whom)",
 		"somebody listens there"},
+	    {EEXIST, "", "a file is there that is no socket"},
+	    {EPERM, "", "no permission to give it to its owner="},
 	    {EACCES,
 		"a low port takes CAP_NET_BIND_SERVICE, or there: sysctl "
 		"net.ipv4.ip_unprivileged_port_start",
@@ -230,6 +265,61 @@ explain(const struct opening *o, const struct map *map, int err)
 		    bind_hint(o->side, err), log_errno(err));
 }
 
+static bool
+find_user(const char *name, uid_t *uid, gid_t *gid)
+{
+	const struct passwd *user;
+	uint32_t number;
+
+	if (side_number(name, 0, INT32_MAX, &number)) {
+		*uid = number;
+		return true;
+	}
+	user = getpwnam(name);
+	if (user) {
+		*uid = user->pw_uid;
+		*gid = user->pw_gid;
+	}
+	return user;
+}
+
+static bool
+find_group(const char *name, gid_t *gid)
+{
+	const struct group *group;
+	uint32_t number;
+
+	if (side_number(name, 0, INT32_MAX, &number)) {
+		*gid = number;
+		return true;
+	}
+	group = getgrnam(name);
+	if (group)
+		*gid = group->gr_gid;
+	return group;
+}
+
+/* USER, whose group is his own, or USER:GROUP. */
+static int
+find_owner(struct opening *o, const struct map *map)
+{
+	char user[256], *group;
+
+	o->owned = map->owner;
+	if (!o->owned)
+		return 0;
+	snprintf(user, sizeof(user), "%s", map->owner);
+	group = strchr(user, ':');
+	if (group)
+		*group++ = '\0';
+	o->uid = o->gid = (uid_t)-1;
+	if (find_user(user, &o->uid, &o->gid) &&
+	    (!group || find_group(group, &o->gid)))
+		return 0;
+	log_error("'%s': no such user or group: '%s'", map->word, map->owner);
+	return -1;
+}
+
 /* The file that a UNIX listener has made. */
 static bool
 own_file(const struct map *map, struct stat *file)
@@ -246,6 +336,7 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	    .side = &map->listen,
 	    .proto = proto,
 	    .offload = !map->plain,
+	    .mode = map->mode,
 	};
 	size_t ports = (size_t)(map->listen.hi - map->listen.lo) + 1;
 	struct stat file;
@@ -253,6 +344,8 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 
 	*entered = 1;
 	*set = (struct listeners){0};
+	if (find_owner(&o, map) == -1)
+		return -1;
 	o.listener = calloc(2 * ports, sizeof(*o.listener));
 	if (!o.listener) {
 		log_error("%s", strerror(errno));

@@ -28,12 +28,17 @@ struct cli {
 	struct conf conf;
 	struct map usual; /* where the word of a map is silent */
 	const char *config;
+	struct words {
+		const char **word; /* as many as there may be */
+		size_t count;
+	} listen, forward; /* of GOST */
 	int level, check, help, version;
 };
 
 enum option_kind {
 	SET_FLAG,
 	SET_FILE, /* this and what follows takes a value */
+	SET_WORD,
 	SET_NS,
 	SET_TIME,
 	SET_COUNT,
@@ -50,6 +55,8 @@ static const struct option {
 } options[] = {
     {"-c", SET_FILE, AT(config), 0},
     {"--config", SET_FILE, AT(config), 0},
+    {"-L", SET_WORD, AT(listen), 0},
+    {"-F", SET_WORD, AT(forward), 0},
     {"--check", SET_FLAG, AT(check), 1},
     {"--from", SET_NS, AT(usual.from), 0},
     {"--to", SET_NS, AT(usual.to), 0},
@@ -84,6 +91,7 @@ static const char help[] =
     "  NS       a name of ip-netns(8), a path, pid:N, fd:N, self or init\n"
     "  KEY      max, max-source (connections in all, of one client), balance=first,\n"
     "           flows (of udp, 4096), offload=off, and the five timeouts below\n"
+    "  -L WORD, -F WORD          maps in the spelling of GOST\n"
     "  -c, --config FILE         maps, one a line; '#' begins a comment\n"
     "      --check               print the maps as understood, and exit\n"
     "      --from NS, --to NS    of a LISTEN, of a TARGET without NS@ (self)\n"
@@ -130,6 +138,7 @@ static const char *
 set(const struct option *option, void *field, const char *value)
 {
 	const char **file = field;
+	struct words *words = field;
 
 	switch (option->kind) {
 	case SET_FLAG:
@@ -140,6 +149,9 @@ set(const struct option *option, void *field, const char *value)
 			return "a second file";
 		*file = value;
 		return *value ? NULL : "a file is missing";
+	case SET_WORD:
+		words->word[words->count++] = value;
+		return *value ? NULL : "a word of GOST is missing";
 	case SET_NS:
 		return set_ns(field, value);
 	case SET_TIME:
@@ -238,6 +250,43 @@ fail(const char *where, const char *why)
 	return -1;
 }
 
+/* USER:PASSWORD, the first line of a file that a map names. */
+static int
+read_secret(const char *where, const char *file, char **user, char **password)
+{
+	char line[600] = "";
+	const char *why = NULL;
+	FILE *f;
+
+	if (!file)
+		return 0;
+	f = fopen(file, "re");
+	if (!f || (!fgets(line, sizeof(line), f) && ferror(f)))
+		why = strerror(errno);
+	if (f)
+		fclose(f);
+	line[strcspn(line, "\r\n")] = '\0';
+	if (!why)
+		why = spec_auth(line, user, password);
+	explicit_bzero(line, sizeof(line));
+	if (!why)
+		return 0;
+	log_error("%s'%.160s': %s", where, file, why);
+	return -1;
+}
+
+static int
+read_secrets(const char *where, struct map *map)
+{
+	int result =
+	    read_secret(where, map->secret, &map->user, &map->password);
+
+	for (size_t i = 0; i < map->hops && result == 0; i++)
+		result = read_secret(where, map->hop[i].secret,
+		    &map->hop[i].user, &map->hop[i].password);
+	return result;
+}
+
 static int
 add_map(struct cli *cli, const char *where, const char *word)
 {
@@ -251,10 +300,8 @@ add_map(struct cli *cli, const char *where, const char *word)
 		return fail(where, "out of memory");
 	conf->map = map;
 	why = spec_parse(&map[conf->maps], word, &cli->usual, &part, &length);
-	if (!why) {
-		conf->maps++;
-		return 0;
-	}
+	if (!why)
+		return read_secrets(where, &map[conf->maps++]);
 	/* Not more of a word than leaves room for the reason. */
 	log_error("%s'%.160s': column %td: '%.*s': %s", where, word,
 	    part - word + 1, length, part, why);
@@ -330,6 +377,26 @@ add_file(struct cli *cli, const char *file)
 	return result;
 }
 
+static int
+add_gost(struct cli *cli, const char *word)
+{
+	struct gost_error error;
+	char *map =
+		 gost_map(word, cli->forward.word, cli->forward.count, &error),
+	     where[200];
+	int result;
+
+	if (!map) {
+		log_error("'%.160s': '%.*s': %s", error.word, error.length,
+		    error.part, error.why);
+		return -1;
+	}
+	snprintf(where, sizeof(where), "'%.160s': ", word);
+	result = add_map(cli, where, map);
+	free(map);
+	return result;
+}
+
 /* What the options ask for instead of serving. The exit status. */
 static int
 say(const struct cli *cli)
@@ -395,6 +462,13 @@ run(struct cli *cli, char **words)
 		return EXIT_USAGE;
 	if (add_words(cli, "", words, operands) < 0)
 		return EXIT_USAGE;
+	for (size_t i = 0; i < cli->listen.count; i++)
+		if (add_gost(cli, cli->listen.word[i]) < 0)
+			return EXIT_USAGE;
+	if (cli->forward.count && !cli->listen.count) {
+		log_error("-F is for -L; a map has via=");
+		return EXIT_USAGE;
+	}
 	if (cli->conf.maps == 0) {
 		log_error("no map in %s: write LISTEN=TARGET "
 			  "(nsfwd --help says more)",
@@ -427,7 +501,13 @@ main(int argc, char **argv)
 	signal(SIGXFSZ, SIG_IGN); /* a log file may be full */
 	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */
 	signal(SIGALRM, SIG_DFL); /* it, and so does the resolver's deadline */
+	cli.listen.word = calloc((size_t)argc, sizeof(*cli.listen.word));
+	cli.forward.word = calloc((size_t)argc, sizeof(*cli.forward.word));
+	if (!cli.listen.word || !cli.forward.word)
+		return EXIT_FAILURE;
 	status = run(&cli, argv + 1);
+	free(cli.listen.word);
+	free(cli.forward.word);
 	for (size_t i = 0; i < cli.conf.maps; i++)
 		spec_free(&cli.conf.map[i]);
 	free(cli.conf.map);

@@ -190,6 +190,21 @@ const char *key_check(const struct map *, const struct side *near);
 /* Writes the keys that differ from those of base, each after a ','. */
 void key_print(FILE *, const struct map *, const struct map *base);
 
+/* gost.c */
+
+struct gost_error {
+	const char *word, *part; /* the caller's word, what is wrong in it */
+	int length;              /* and how much of that to show */
+	const char *why;         /* a string constant */
+};
+
+/*
+ * Translates a -L word of GOST and the -F words, which belong to each, into
+ * the word of a map, for the caller to free; NULL, and *error.
+ */
+char *gost_map(const char *listen, const char *const *forward, size_t forwards,
+    struct gost_error *error);
+
 /* listen.c */
 
 /* A bound socket of a map: the server opens it, the mapper accepts on it. */

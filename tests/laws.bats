@@ -107,9 +107,9 @@ undefined() {
 allowed() {
 	case $1 in
 	nsfwd) echo serve gost spec key netns log ;;
-	gost) echo spec side ;;
+	gost) ;;
 	serve) echo listen tcp udp netns sandbox log ;;
-	listen) echo dial relay datagram netns log ;;
+	listen) echo dial relay datagram netns side log ;;
 	tcp) echo proxy hop dial relay sandbox side log ;;
 	udp) echo dial flow datagram side log ;;
 	proxy) echo dial relay sandbox side log ;;
