@@ -2,9 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <net/if.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -31,9 +29,7 @@ struct opening {
 	size_t listeners;
 	struct sockaddr_storage addr; /* the one that failed */
 	mode_t mode;                  /* of a UNIX socket; 0: by the umask */
-	bool owned;                   /* by these, of which -1 is our own */
-	uid_t uid;
-	gid_t gid;
+	struct cred owner;            /* where that is given */
 };
 
 /* Removes a socket that nobody listens on, and nothing else. */
@@ -69,7 +65,8 @@ give_away(const struct opening *o, const char *path)
 	if (fd == -1)
 		return -1;
 	if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
-		result = fchownat(fd, "", o->uid, o->gid, AT_EMPTY_PATH);
+		result =
+		    fchownat(fd, "", o->owner.uid, o->owner.gid, AT_EMPTY_PATH);
 	close(fd);
 	return result;
 }
@@ -88,7 +85,7 @@ bind_path(const struct opening *o, int fd, socklen_t length)
 	    (errno != EADDRINUSE || remove_stale(p, length) == -1 ||
 		bind(fd, p, length) == -1))
 		return -1;
-	if ((!o->owned || give_away(o, un->sun_path) == 0) &&
+	if ((!o->owner.given || give_away(o, un->sun_path) == 0) &&
 	    listen(fd, BACKLOG) == 0)
 		return 0;
 	saved = errno;
@@ -265,61 +262,6 @@ explain(const struct opening *o, const struct map *map, int err)
 		    bind_hint(o->side, err), log_errno(err));
 }
 
-static bool
-find_user(const char *name, uid_t *uid, gid_t *gid)
-{
-	const struct passwd *user;
-	uint32_t number;
-
-	if (side_number(name, 0, INT32_MAX, &number)) {
-		*uid = number;
-		return true;
-	}
-	user = getpwnam(name);
-	if (user) {
-		*uid = user->pw_uid;
-		*gid = user->pw_gid;
-	}
-	return user;
-}
-
-static bool
-find_group(const char *name, gid_t *gid)
-{
-	const struct group *group;
-	uint32_t number;
-
-	if (side_number(name, 0, INT32_MAX, &number)) {
-		*gid = number;
-		return true;
-	}
-	group = getgrnam(name);
-	if (group)
-		*gid = group->gr_gid;
-	return group;
-}
-
-/* USER, whose group is his own, or USER:GROUP. */
-static int
-find_owner(struct opening *o, const struct map *map)
-{
-	char user[256], *group;
-
-	o->owned = map->owner;
-	if (!o->owned)
-		return 0;
-	snprintf(user, sizeof(user), "%s", map->owner);
-	group = strchr(user, ':');
-	if (group)
-		*group++ = '\0';
-	o->uid = o->gid = (uid_t)-1;
-	if (find_user(user, &o->uid, &o->gid) &&
-	    (!group || find_group(group, &o->gid)))
-		return 0;
-	log_error("'%s': no such user or group: '%s'", map->word, map->owner);
-	return -1;
-}
-
 /* The file that a UNIX listener has made. */
 static bool
 own_file(const struct map *map, struct stat *file)
@@ -337,6 +279,7 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	    .proto = proto,
 	    .offload = !map->plain,
 	    .mode = map->mode,
+	    .owner = map->cred,
 	};
 	size_t ports = (size_t)(map->listen.hi - map->listen.lo) + 1;
 	struct stat file;
@@ -344,8 +287,6 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 
 	*entered = 1;
 	*set = (struct listeners){0};
-	if (find_owner(&o, map) == -1)
-		return -1;
 	o.listener = calloc(2 * ports, sizeof(*o.listener));
 	if (!o.listener) {
 		log_error("%s", strerror(errno));
