@@ -7,7 +7,6 @@
 #include "nsfwd.h"
 
 #define PAIRS_MAX 32
-#define SHOWN_MAX 160
 #define SIZE(a)   (sizeof(a) / sizeof((a)[0]))
 
 /*
@@ -313,33 +312,23 @@ put_map(FILE *out, struct url *u, char *word)
 	return why;
 }
 
-char *
-gost_map(const char *listen, const char *const *forward, size_t forwards,
-    struct gost_error *error)
+const char *
+gost_translate(const char *word, bool forward, char **text)
 {
-	char *map = NULL, *copy;
+	char *copy = strdup(word);
+	const char *why = "out of memory";
 	size_t size = 0;
-	FILE *out = open_memstream(&map, &size);
-	struct url u;
+	struct url u = {.part = ""};
+	FILE *out = open_memstream(text, &size);
 
-	*error = (struct gost_error){.why = out ? NULL : "out of memory"};
-	for (size_t i = 0; i <= forwards && !error->why; i++) {
-		error->word = i ? forward[i - 1] : listen;
-		error->part = error->word;
-		copy = strdup(error->word);
-		error->why = !copy ? "out of memory"
-		    : i            ? put_hop(out, &u, copy)
-				   : put_map(out, &u, copy);
-		if (copy && error->why) {
-			error->part += u.part - copy;
-			error->length = (int)strnlen(u.part, SHOWN_MAX);
-		}
-		free(copy);
+	if (strchr(word, '\n'))
+		why = "a line break";
+	else if (out && copy)
+		why = forward ? put_hop(out, &u, copy) : put_map(out, &u, copy);
+	if (out && fclose(out) == 0 && why) {
+		free(*text);
+		*text = strdup(u.part);
 	}
-	if (out && fclose(out) != 0 && !error->why)
-		error->why = "out of memory";
-	if (!error->why)
-		return map;
-	free(map);
-	return NULL;
+	free(copy);
+	return why;
 }

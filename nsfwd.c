@@ -31,17 +31,15 @@ struct cli {
 	struct conf conf;
 	struct map usual; /* where the word of a map is silent */
 	const char *config;
-	struct words {
-		const char **word; /* as many as there may be */
-		size_t count;
-	} listen, forward; /* of GOST */
+	char *listen;  /* a line for each -L, a map so far without... */
+	char *forward; /* ...the hops that all of -F add to each */
 	int level, check, help, version;
 };
 
 enum option_kind {
 	SET_FLAG,
 	SET_FILE, /* this and what follows takes a value */
-	SET_WORD,
+	SET_GOST,
 	SET_NS,
 	SET_TIME,
 	SET_COUNT,
@@ -59,8 +57,8 @@ static const struct option {
 } options[] = {
     {"-c", SET_FILE, AT(config), 0},
     {"--config", SET_FILE, AT(config), 0},
-    {"-L", SET_WORD, AT(listen), 0},
-    {"-F", SET_WORD, AT(forward), 0},
+    {"-L", SET_GOST, AT(listen), 0},
+    {"-F", SET_GOST, AT(forward), 0},
     {"--check", SET_FLAG, AT(check), 1},
     {"--from", SET_NS, AT(usual.from), 0},
     {"--to", SET_NS, AT(usual.to), 0},
@@ -177,7 +175,6 @@ static const char *
 set(const struct option *option, void *field, const char *value)
 {
 	const char **file = field;
-	struct words *words = field;
 
 	switch (option->kind) {
 	case SET_FLAG:
@@ -188,9 +185,8 @@ set(const struct option *option, void *field, const char *value)
 			return "a second file";
 		*file = value;
 		return *value ? NULL : "a file is missing";
-	case SET_WORD:
-		words->word[words->count++] = value;
-		return *value ? NULL : "a word of GOST is missing";
+	case SET_GOST:
+		break; /* see take_gost() */
 	case SET_NS:
 		return set_ns(field, value);
 	case SET_TIME:
@@ -216,6 +212,26 @@ find_option(const char *name, size_t length)
 	return NULL;
 }
 
+static int
+take_gost(const char *name, char **all, const char *value)
+{
+	bool forward = name[1] == 'F';
+	char *text = NULL, *before = *all;
+	const char *why = gost_translate(value, forward, &text);
+
+	if (!why &&
+	    asprintf(all, "%s%s%s", before ? before : "", text,
+		forward ? "" : "\n") == -1)
+		why = "out of memory";
+	else if (!why)
+		free(before);
+	if (why)
+		log_error("option '%s': '%.160s': '%.160s': %s", name, value,
+		    text ? text : "", why);
+	free(text);
+	return why ? -1 : 0;
+}
+
 /* Sets an option; where value is NULL, it may need the next word. */
 static int
 take_option(struct cli *cli, const struct option *option, const char *value,
@@ -225,6 +241,9 @@ take_option(struct cli *cli, const struct option *option, const char *value,
 
 	if (option->kind != SET_FLAG && !value)
 		value = **next ? *(*next)++ : "";
+	if (option->kind == SET_GOST)
+		return take_gost(option->name,
+		    (void *)((char *)cli + option->offset), value);
 	why = set(option, (char *)cli + option->offset, value);
 	if (!why)
 		return 0;
@@ -425,22 +444,20 @@ add_file(struct cli *cli, const char *file)
 }
 
 static int
-add_gost(struct cli *cli, const char *word)
+add_gost(struct cli *cli)
 {
-	struct gost_error error;
-	char *map =
-		 gost_map(word, cli->forward.word, cli->forward.count, &error),
-	     where[200];
-	int result;
+	char *rest = cli->listen, *line, *word;
+	int result = 0;
 
-	if (!map) {
-		log_error("'%.160s': '%.*s': %s", error.word, error.length,
-		    error.part, error.why);
-		return -1;
+	if (cli->forward && !rest)
+		return fail("", "-F is for -L (a map has via=)");
+	while (result == 0 && (line = strsep(&rest, "\n")) && *line) {
+		if (asprintf(&word, "%s%s", line,
+			cli->forward ? cli->forward : "") == -1)
+			return fail("", "out of memory");
+		result = add_map(cli, "", word);
+		free(word);
 	}
-	snprintf(where, sizeof(where), "'%.160s': ", word);
-	result = add_map(cli, where, map);
-	free(map);
 	return result;
 }
 
@@ -517,19 +534,21 @@ run(struct cli *cli, char **words)
 		return EXIT_USAGE;
 	if (add_words(cli, "", words, operands) < 0)
 		return EXIT_USAGE;
-	for (size_t i = 0; i < cli->listen.count; i++)
-		if (add_gost(cli, cli->listen.word[i]) < 0)
-			return EXIT_USAGE;
-	if (cli->forward.count && !cli->listen.count) {
-		log_error("-F is for -L; a map has via=");
+	if (add_gost(cli) < 0)
 		return EXIT_USAGE;
-	}
 	if (cli->conf.maps == 0) {
 		log_error("no map in %s: write LISTEN=TARGET "
 			  "(nsfwd --help says more)",
 		    cli->config ? cli->config : "the command line");
 		return EXIT_USAGE;
 	}
+	for (size_t i = 0; i < cli->conf.maps; i++)
+		if (cli->conf.map[i].listen.kind == SIDE_STDIO &&
+		    cli->conf.maps > 1) {
+			log_error("'%s': it must be the only map",
+			    cli->conf.map[i].word);
+			return EXIT_USAGE;
+		}
 	if (cli->check)
 		return say(cli);
 	log_level((enum log_level)cli->level);
@@ -539,6 +558,8 @@ run(struct cli *cli, char **words)
 	}
 	if (!cli->conf.cred.given)
 		choose_nobody(&cli->conf.cred);
+	if (cli->conf.map->listen.kind == SIDE_STDIO)
+		return stdio_serve(&cli->conf);
 	return serve(&cli->conf);
 }
 
@@ -558,13 +579,9 @@ main(int argc, char **argv)
 	signal(SIGXFSZ, SIG_IGN); /* a log file may be full */
 	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */
 	signal(SIGALRM, SIG_DFL); /* it, and so does the resolver's deadline */
-	cli.listen.word = calloc((size_t)argc, sizeof(*cli.listen.word));
-	cli.forward.word = calloc((size_t)argc, sizeof(*cli.forward.word));
-	if (!cli.listen.word || !cli.forward.word)
-		return EXIT_FAILURE;
 	status = run(&cli, argv + 1);
-	free(cli.listen.word);
-	free(cli.forward.word);
+	free(cli.listen);
+	free(cli.forward);
 	for (size_t i = 0; i < cli.conf.maps; i++)
 		spec_free(&cli.conf.map[i]);
 	free(cli.conf.map);

@@ -203,18 +203,12 @@ void key_print(FILE *, const struct map *, const struct map *base);
 
 /* gost.c */
 
-struct gost_error {
-	const char *word, *part; /* the caller's word, what is wrong in it */
-	int length;              /* and how much of that to show */
-	const char *why;         /* a string constant */
-};
-
 /*
- * Translates a -L word of GOST and the -F words, which belong to each, into
- * the word of a map, for the caller to free; NULL, and *error.
+ * Translates a word of GOST: of -L into the word of a map, of -F into keys for
+ * the end of that. NULL, or why it is wrong, a string constant, and *text is
+ * what is. *text is the caller's to free.
  */
-char *gost_map(const char *listen, const char *const *forward, size_t forwards,
-    struct gost_error *error);
+const char *gost_translate(const char *word, bool forward, char **text);
 
 /* listen.c */
 
@@ -306,6 +300,11 @@ enum order {
  * signal ends it. Returns the exit status; what went wrong has been logged.
  */
 int serve(struct conf *);
+
+/* stdio.c */
+
+/* Serves the one map, of which LISTEN is "-", in the place of serve(). */
+int stdio_serve(const struct conf *);
 
 /* tcp.c */
 
@@ -541,6 +540,9 @@ int sandbox_keep(void);
  */
 int sandbox_drop(const struct cred *, bool network);
 
+/* From now on this process dies with its parent. -1: that is gone. */
+int sandbox_follow(pid_t parent);
+
 /* What a process does; SANDBOX_RELAY alone, or others joined. */
 enum role {
 	SANDBOX_RELAY = 0,   /* relay() between two sockets, and exit */
@@ -549,7 +551,8 @@ enum role {
 	SANDBOX_NAMES = 4,   /* resolve names; UDP associations of a proxy */
 	SANDBOX_UNIX = 8,    /* UNIX sockets, and the names of interfaces */
 	SANDBOX_PARSES = 16, /* take the role SANDBOX_RELAY later */
-	SANDBOX_BIND = 32    /* bind(2) before connect(2) */
+	SANDBOX_BIND = 32,   /* bind(2) before connect(2) */
+	SANDBOX_STDIO = 64   /* alone: relay what is no socket */
 };
 
 /*
