@@ -10,9 +10,9 @@ BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 FUZZ_TIME = 60
 
-SRC = nsfwd.c gost.c spec.c key.c side.c serve.c stdio.c listen.c tcp.c udp.c flow.c datagram.c \
+SRC = nsfwd.c conf.c gost.c spec.c key.c side.c serve.c stdio.c listen.c tcp.c udp.c flow.c datagram.c \
 	dial.c relay.c netns.c sandbox.c log.c
-HDR = nsfwd.h netns.h
+HDR = nsfwd.h netns.h udp.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)

@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "udp.h"
 
 #define BACKLOG 4096
 
