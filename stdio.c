@@ -220,9 +220,13 @@ int
 stdio_serve(const struct conf *conf)
 {
 	const struct map *map = conf->map;
-	pid_t parent = getpid(), pid = fork();
+	pid_t parent = getpid(), pid;
 	int status = 0;
 
+	sandbox_hide();
+	if (sandbox_keep() == -1)
+		return fail(map, "cannot drop privileges");
+	pid = fork();
 	if (pid == 0)
 		_exit(live(conf, map, parent));
 	if (pid == -1)
