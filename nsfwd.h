@@ -23,6 +23,7 @@
 
 /* Milliseconds: a point of CLOCK_MONOTONIC, or a span where the name says. */
 typedef int64_t deadline;
+#define NEVER INT64_MAX
 
 enum proto {
 	PROTO_TCP = 1,
@@ -103,6 +104,8 @@ struct hop {
 	char *user, *password; /* owned; NULL: none */
 };
 
+#define TARGETS_MAX 64
+
 struct map {
 	char *word;     /* the user's own text, which messages name; owned */
 	unsigned proto; /* PROTO_TCP | PROTO_UDP */
@@ -175,7 +178,8 @@ struct listener {
 struct listeners {
 	struct listener *listener; /* owned, as are the descriptors */
 	size_t count;
-	dev_t dev; /* of the file that a UNIX socket made */
+	size_t spares; /* behind these, UDP sockets for a proxy's clients */
+	dev_t dev;     /* of the file that a UNIX socket made */
 	ino_t ino;
 };
 
@@ -219,6 +223,7 @@ struct post {
 	const struct map *map;
 	struct listener *listener;
 	size_t listeners;
+	size_t spares;          /* UDP sockets behind them, for a proxy */
 	int channel;            /* to the server: ends when the server does */
 	_Atomic uint32_t *live; /* connections of each mapper, for all to see */
 	size_t mappers, own;    /* how many, and which is this one's */
@@ -364,17 +369,102 @@ bool datagram_refused(int err);
 /* How many have come to the socket and found no room. */
 uint32_t datagram_overflow(int fd);
 
+/* hop.c */
+
+#define HOP_HEAD  8192 /* bytes of an HTTP head, with its end */
+#define HOP_BASIC 688  /* of a user and a password, 255 bytes each */
+
+/* How SOCKS5 names a kind of address. */
+enum {
+	HOP_INET = 1,
+	HOP_NAME = 3,
+	HOP_INET6 = 4
+};
+
+/* A non-blocking socket, and how long one waits for it. */
+struct line {
+	int fd;
+	int client; /* waiting ends when it resets: ECONNABORTED; -1: none */
+	deadline until;
+};
+
+/*
+ * Looks at the first bytes of what comes, one or more: how many of them are
+ * the message; 0 if it takes more than these; -1 with errno if it is none.
+ * However the bytes come in, the answer is the same.
+ */
+typedef ssize_t hop_parser(const unsigned char *data, size_t length, void *arg);
+
+/* What is left, for poll(2). */
+int hop_span(deadline until);
+
+/* Waits for one of the events of poll(2): 0, or -1 with errno. */
+int hop_wait(const struct line *, short events);
+
+/* Sends all of it: 0, or -1 with errno. */
+int hop_write(const struct line *, const void *data, size_t length);
+
+/*
+ * Receives one message and no byte behind it: its length; or -1 with errno:
+ * ETIMEDOUT, EMSGSIZE not in so many bytes, ECONNRESET it broke off, or the
+ * parser's.
+ */
+ssize_t hop_read(const struct line *, unsigned char *data, size_t size,
+    hop_parser *, void *arg);
+
+/* As a parser: an HTTP head, whose lines end in CRLF, and the last is empty. */
+ssize_t hop_head(const unsigned char *data, size_t length);
+
+/*
+ * How long an address of SOCKS5 is, from its kind to its port, of which there
+ * may be less; 0 if that cannot be told yet; -1 with EAFNOSUPPORT.
+ */
+ssize_t hop_socks_length(const unsigned char *data, size_t length);
+
+/* Writes the credentials of HTTP's Basic scheme, HOP_BASIC bytes at most. */
+void hop_basic(char *out, const char *user, const char *password);
+
+/*
+ * Has the proxy on the line connect to the side's port lo + index. -1 with
+ * errno: EACCES it does not allow it or us, EPROTO it speaks something else,
+ * or what it says of the target; *code is its own word for that, or 0.
+ */
+int hop_through(const struct line *, const struct hop *, const struct side *to,
+    unsigned index, int *code);
+
+/* header.c */
+
+#define HEADER_SIZE 320
+
+/*
+ * Writes the header of the PROXY protocol's version: the client, what it
+ * connected to, and, in version 2, the namespace where it did, unless NULL.
+ * Peers that are not both IPv4 or both IPv6 are unknown. Returns its length.
+ */
+size_t header_make(unsigned char *out, unsigned version, const union peer *from,
+    const union peer *to, const char *ns);
+
+/*
+ * Reads a header of either version, and nothing behind it, into the client
+ * and what it connected to; one that names neither leaves them. 0; or -1 with
+ * errno, as hop_read().
+ */
+int header_read(const struct line *, union peer *from, union peer *to);
+
 /* dial.c */
+
+#define DIAL_NAME 264 /* HOST:PORT and a NUL */
 
 /* How a connection ended, as it says itself. */
 enum end {
-	END_NONE,   /* it did not say: killed or crashed */
-	END_CLOSED, /* both sides ended, every byte delivered */
-	END_DIAL,   /* no target could be reached */
-	END_CLIENT, /* the client reset it or could not be written to */
-	END_TARGET, /* the target did */
-	END_IDLE,   /* a time limit passed */
-	END_LOCAL   /* something this machine ran out of */
+	END_NONE,     /* it did not say: killed or crashed */
+	END_CLOSED,   /* both sides ended, every byte delivered */
+	END_DIAL,     /* no target could be reached */
+	END_CLIENT,   /* the client reset it or could not be written to */
+	END_TARGET,   /* the target did */
+	END_IDLE,     /* a time limit passed */
+	END_LOCAL,    /* something this machine ran out of */
+	END_HANDSHAKE /* the client did not say, or show, what it had to */
 };
 
 /*
@@ -384,8 +474,25 @@ enum end {
 struct tally {
 	uint64_t up, down; /* bytes delivered to the target, to the client */
 	int32_t resolving, end, error;
-	uint32_t target; /* index of the one dialled last */
-	union peer peer; /* and its address, once known; not of UNIX */
+	uint32_t target;       /* index of the one dialled last */
+	union peer peer;       /* and its address, once known; not of UNIX */
+	union peer client;     /* as a PROXY header has it; else zero */
+	int32_t code;          /* what a hop said; 0: nothing bad */
+	char asked[DIAL_NAME]; /* of a proxy, HOST:PORT */
+};
+
+/* What dial() has to know of a connection. */
+struct call {
+	const struct map *map;
+	int client;
+	int udp;             /* for a proxy: bound where client is; or -1 */
+	unsigned index;      /* of the port in the map's range */
+	union peer from, to; /* the client, and what it connected to */
+	uint32_t turn;       /* how many connections there were before */
+	_Atomic deadline *failed; /* when each target last did, or NULL */
+	const struct side *asked; /* by a proxy's client, for the target */
+	deadline until;
+	struct tally *tally;
 };
 
 /*
@@ -398,14 +505,30 @@ socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
     unsigned index, int family);
 
 /*
- * Connects to the map's targets in order, each address of each, the port lo +
- * index, until map->times.connect has passed; what is left of it is shared
- * evenly among the targets still to try. Gives up when the client resets. A
- * name that is not resolved in its share of the time ends the process.
- * Returns a non-blocking socket that has seen relay_prepare(), or -1 with errno: ETIMEDOUT, ECONNABORTED
- * (the client went away), or that of the last target's first address.
+ * Connects to what was asked for or else to the map's targets, each address
+ * of each, the port lo + index, and says what hops and targets are to hear
+ * first, until call->until; what is left of it is shared evenly among the
+ * targets still to try. balance= says where it begins; a target that failed
+ * within the last 10 s comes after the others. Gives up when the client resets.
+ * A name that is not resolved in its share of the time ends the process.
+ * Returns a non-blocking socket that has seen relay_prepare(), or -1 with
+ * errno: ETIMEDOUT, ECONNABORTED (the client went away), EACCES (a proxy may
+ * not reach it), or that of the last target's first address.
  */
-int dial(const struct map *, unsigned index, int client, struct tally *);
+int dial(const struct call *);
+
+/* Sets src=, dev= and mark= of the map on a new socket. -1 with errno. */
+int dial_prepare(int fd, const struct map *, int family);
+
+/*
+ * The first of n targets that balance= has for a client; turn counts them.
+ * 0 for balance=first.
+ */
+size_t dial_first(const struct map *, const union peer *from, uint32_t turn,
+    size_t n);
+
+/* True if a client of a proxy may reach the address, see reach=. */
+bool dial_permits(const struct map *, const void *addr);
 
 /* True if a socket was connected to its own address, by a port of chance. */
 bool dial_met_itself(int fd, const void *peer, socklen_t length);
@@ -442,6 +565,14 @@ int relay(int client, int server, const struct times *, struct tally *);
  * seen both ends. A listener hands all of it down to what it accepts.
  */
 void relay_prepare(int fd);
+
+/* proxy.c */
+
+/*
+ * Hears what the client of a proxy asks for, dials it and answers. What
+ * dial() returns; or -1 with errno, the answer given, and tally->end set.
+ */
+int proxy(struct call *);
 
 /* sandbox.c */
 

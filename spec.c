@@ -8,8 +8,7 @@
 
 #define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 
-#define TARGETS_MAX 64
-#define SHOWN_MAX   160
+#define SHOWN_MAX 160
 
 /* poll(2) and epoll_wait(2) take a little more than 24 days. */
 #define SPAN_MAX (24 * (deadline)86400000)

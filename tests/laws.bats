@@ -110,12 +110,14 @@ allowed() {
 	gost) echo spec side ;;
 	serve) echo listen tcp udp netns sandbox log ;;
 	listen) echo dial relay datagram netns log ;;
-	tcp) echo proxy hop dial relay sandbox side log ;;
+	tcp) echo proxy header dial relay sandbox side log ;;
 	udp) echo dial flow datagram side log ;;
-	proxy) echo dial relay sandbox side log ;;
-	dial) echo hop relay log ;;
+	proxy) echo dial hop datagram side log ;;
+	dial) echo header hop relay side netns log ;;
+	header) echo hop side ;;
+	hop) echo log ;;
 	spec) echo side netns ;;
-	hop | relay | side | flow | datagram | netns | sandbox | log) ;;
+	relay | side | flow | datagram | netns | sandbox | log) ;;
 	*)
 		echo "$1.c is not in the table of this test" >&2
 		return 1
