@@ -10,7 +10,7 @@ BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 FUZZ_TIME = 60
 
-SRC = nsfwd.c spec.c side.c serve.c listen.c tcp.c udp.c flow.c datagram.c \
+SRC = nsfwd.c spec.c key.c side.c serve.c listen.c tcp.c udp.c flow.c datagram.c \
 	proxy.c dial.c hop.c header.c relay.c netns.c sandbox.c log.c
 HDR = nsfwd.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)
@@ -70,7 +70,7 @@ lint:
 fuzz:
 	mkdir -p obj/corpus
 	clang $(STD) -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-o obj/fuzz tests/fuzz_spec.c spec.c side.c netns.c
+		-o obj/fuzz tests/fuzz_spec.c spec.c key.c side.c netns.c
 	obj/fuzz -max_total_time=$(FUZZ_TIME) -max_len=512 -verbosity=0 -print_final_stats=1 \
 		-artifact_prefix=obj/ obj/corpus tests/corpus/spec
 

@@ -219,7 +219,8 @@ take_options(struct cli *cli, char **words)
 	while (*next) {
 		char *word = *next++;
 
-		if (plain || word[0] != '-' || !word[1])
+		/* "-" and "-=TARGET" are maps */
+		if (plain || word[0] != '-' || !word[1] || word[1] == '=')
 			words[operands++] = word;
 		else if (strcmp(word, "--") == 0)
 			plain = true;

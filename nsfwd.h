@@ -102,6 +102,7 @@ struct hop {
 	enum hop_kind kind;
 	struct side side;
 	char *user, *password; /* owned; NULL: none */
+	char *secret;          /* the file that they are in; owned, or NULL */
 };
 
 #define TARGETS_MAX 64
@@ -121,6 +122,9 @@ struct map {
 	struct cidrs reach;        /* what a proxy may reach besides the rest */
 	struct cidrs allow, deny;  /* of clients */
 	char *user, *password;     /* of a proxy's clients; owned; NULL: none */
+	char *secret;     /* the file that they are in; owned, or NULL */
+	char *owner;      /* USER[:GROUP] of a UNIX listener, or NULL; owned */
+	uint32_t mode;    /* its permissions; 0: those of the umask */
 	char *dev;        /* of sockets to the target, owned, or NULL */
 	struct side src;  /* their address, INET or INET6; SIDE_ANY: none */
 	uint32_t mark;    /* their mark; 0: none */
@@ -158,12 +162,36 @@ void spec_free(struct map *);
 void spec_print(FILE *, const struct map *, const struct map *base);
 
 /*
+ * Reads "USER:PASSWORD" into two strings that are the caller's. NULL, or why
+ * the text is none, a string constant.
+ */
+const char *spec_auth(const char *text, char **user, char **password);
+
+/*
  * A whole number from least, 0 or 1, to a million; a span of time: a number
  * with at most three decimals and a unit (ms, s, m, h, d; s where there is
  * none). NULL, or why the word is none, a string constant.
  */
 const char *spec_count(const char *word, uint32_t least, uint32_t *);
 const char *spec_time(const char *word, deadline *);
+
+/* key.c */
+
+/*
+ * Reads the value of a key, which it may take to pieces, into the map. *seen
+ * is 0 before the first one. Errors as of side_parse().
+ */
+const char *key_parse(struct map *, uint32_t *seen, const char *name,
+    char *value, const char **part);
+
+/*
+ * Why keys do not go together with the first place that is connected to on the
+ * way to a target; NULL if they do.
+ */
+const char *key_check(const struct map *, const struct side *near);
+
+/* Writes the keys that differ from those of base, each after a ','. */
+void key_print(FILE *, const struct map *, const struct map *base);
 
 /* listen.c */
 
@@ -212,6 +240,21 @@ void side_free(struct side *);
 
 /* Writes the canonical form. */
 void side_print(FILE *, const struct side *);
+
+/* Reads the address of a map's sockets; the rest as side_parse(). */
+const char *side_address(struct side *, char *text, const char **part);
+/* Reads the name of an interface into a string of the caller's. */
+const char *side_device(char **device, const char *text);
+
+/*
+ * ADDR or ADDR/BITS. NULL, or why the text, which it may take to pieces, is
+ * none of these, a string constant.
+ */
+const char *side_cidr(struct cidr *, char *text);
+void side_print_cidr(FILE *, const struct cidr *);
+
+/* True if an item holds the address: an IPv4 one also when it is v4-mapped. */
+bool side_match(const struct cidrs *, const union peer *);
 
 /* Reads a whole number from least to most: false when the text is none. */
 bool side_number(const char *text, uint32_t least, uint32_t most, uint32_t *);

@@ -106,7 +106,7 @@ undefined() {
 # and relay.c; the leaves are below all.
 allowed() {
 	case $1 in
-	nsfwd) echo serve gost spec netns log ;;
+	nsfwd) echo serve gost spec key netns log ;;
 	gost) echo spec side ;;
 	serve) echo listen tcp udp netns sandbox log ;;
 	listen) echo dial relay datagram netns log ;;
@@ -116,7 +116,8 @@ allowed() {
 	dial) echo header hop relay side netns log ;;
 	header) echo hop side ;;
 	hop) echo log ;;
-	spec) echo side netns ;;
+	spec) echo key side netns ;;
+	key) echo side ;;
 	relay | side | flow | datagram | netns | sandbox | log) ;;
 	*)
 		echo "$1.c is not in the table of this test" >&2
