@@ -27,7 +27,8 @@ export WARN = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
 HARDEN = -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 
 ifdef SAN
-KIND = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+# The sanitizers' own system calls are not those that the filters allow.
+KIND = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DUNCONFINED
 else ifneq ($(findstring musl,$(CC)),)
 # musl-gcc does not look where the kernel's headers are.
 KIND = -Os $(HARDEN) -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine)

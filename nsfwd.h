@@ -134,6 +134,13 @@ struct map {
 	bool plain; /* UDP without segmentation offload */
 };
 
+/* A user and a group. */
+struct cred {
+	uid_t uid;
+	gid_t gid;
+	bool given; /* by the user: it is an error if that cannot be */
+};
+
 /* The whole configuration. */
 struct conf {
 	struct map *map;
@@ -141,6 +148,9 @@ struct conf {
 	uint32_t max_conns; /* over all maps */
 	deadline drain;     /* span given to connections after TERM */
 	int ready_fd;       /* gets a line when all maps serve; -1 none */
+	struct cred cred;   /* of the mappers */
+	int unconfined;     /* without filters of system calls */
+	int pin; /* the server gives up all privileges once it serves */
 };
 
 /* spec.c */
@@ -271,6 +281,7 @@ struct post {
 	_Atomic uint32_t *live; /* connections of each mapper, for all to see */
 	size_t mappers, own;    /* how many, and which is this one's */
 	uint32_t max_conns;     /* over all mappers */
+	unsigned role;          /* of sandbox_confine(); 0: without filters */
 };
 
 /* What the server may write into the channel. */
@@ -624,6 +635,46 @@ void sandbox_close_from(int fd, int last);
 
 /* Closes every descriptor above 2 but the n given ones, and sorts these. */
 void sandbox_close_others(int *keep, size_t n);
+
+/*
+ * Nobody but root may look into this process, or take hold of it, whatever
+ * user namespace it or a helper that shares its memory joins.
+ */
+void sandbox_hide(void);
+
+/*
+ * Leaves the server the capabilities that it needs to make mappers and
+ * listeners anew, if it has them. -1 with errno.
+ */
+int sandbox_keep(void);
+
+/*
+ * Becomes that user, without groups, capabilities, a way to get any, or core
+ * files. Where cred was not given and the system does not let it, or does not
+ * know it in this user namespace, the user stays. With network, CAP_NET_ADMIN
+ * stays too. -1 with errno.
+ */
+int sandbox_drop(const struct cred *, bool network);
+
+/* What a process does; SANDBOX_RELAY alone, or others joined. */
+enum role {
+	SANDBOX_RELAY = 0,   /* relay() between two sockets, and exit */
+	SANDBOX_TCP = 1,     /* accept and fork; connections dial and relay */
+	SANDBOX_UDP = 2,     /* relay datagrams */
+	SANDBOX_NAMES = 4,   /* resolve names; UDP associations of a proxy */
+	SANDBOX_UNIX = 8,    /* UNIX sockets, and the names of interfaces */
+	SANDBOX_PARSES = 16, /* take the role SANDBOX_RELAY later */
+	SANDBOX_BIND = 32    /* bind(2) before connect(2) */
+};
+
+/*
+ * Whatever else this process and its children ask of the kernel from now on
+ * kills them. -1 with errno: there is no such filter.
+ */
+int sandbox_confine(unsigned role);
+
+/* For a connection with both its sockets: no process, no further descriptor. */
+void sandbox_shrink(void);
 
 /* log.c */
 

@@ -293,6 +293,15 @@ learn(struct call *call)
 	return 0;
 }
 
+/* Who has read words of strangers does nothing more but relay. */
+static int
+confine(const struct mapper *m)
+{
+	sandbox_shrink();
+	return m->post->role & SANDBOX_PARSES ? sandbox_confine(SANDBOX_RELAY)
+					      : 0;
+}
+
 static _Noreturn void
 live(const struct mapper *m, int client, uint32_t i)
 {
@@ -316,10 +325,12 @@ live(const struct mapper *m, int client, uint32_t i)
 	if (learn(&call) == 0)
 		server = m->map->target->kind == SIDE_PROXY ? proxy(&call)
 							    : dial(&call);
-	if (server != -1)
+	if (server != -1 && confine(m) == 0)
 		_exit(relay(CLIENT, server, &m->map->times, tally) != 0);
 	tally->error = errno;
-	if (tally->error == ECONNABORTED)
+	if (server != -1)
+		tally->end = END_LOCAL;
+	else if (tally->error == ECONNABORTED)
 		tally->end = END_CLIENT;
 	else if (!tally->end)
 		tally->end = END_DIAL;
