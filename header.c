@@ -200,11 +200,14 @@ parse_header(const unsigned char *data, size_t length, void *arg)
 }
 
 int
-header_read(const struct line *line, union peer peer[2])
+header_read(const struct line *line, union peer *from, union peer *to)
 {
 	unsigned char data[V2_FIXED + V2_MAX];
+	union peer peer[2] = {*from, *to};
 
 	if (hop_read(line, data, sizeof(data), parse_header, peer) == -1)
 		return -1;
+	*from = peer[0];
+	*to = peer[1];
 	return 0;
 }

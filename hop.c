@@ -1,6 +1,7 @@
 /* What is said to a proxy on the way, and how anything is said or heard. */
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -159,7 +160,7 @@ parse_http(const unsigned char *data, size_t length, void *arg)
 	int *code = arg;
 
 	for (size_t i = 0; i < length && form[i]; i++)
-		if (form[i] == 'd' ? data[i] - '0' > 9U : data[i] != form[i])
+		if (form[i] == 'd' ? !isdigit(data[i]) : data[i] != form[i])
 			return refuse(EPROTO);
 	if (length > 12 && data[12] != ' ' && data[12] != '\r')
 		return refuse(EPROTO);
@@ -273,7 +274,7 @@ say_http(const struct line *line, const struct hop *hop, const struct side *to,
 		if (hop_read(line, head, sizeof(head), parse_http, code) == -1)
 			return -1;
 		if (*code / 100 == 2)
-			return 0;
+			return *code = 0;
 		if (*code / 100 != 1)
 			return refuse(http_error(*code));
 	}
@@ -366,4 +367,47 @@ hop_through(const struct line *line, const struct hop *hop,
 	*code = 0;
 	return hop->kind == HOP_HTTP ? say_http(line, hop, to, port, code)
 				     : say_socks(line, hop, to, port, code);
+}
+
+int
+hop_socks_text(char *text, const unsigned char *at)
+{
+	char host[WORD_MAX + 1];
+	size_t length = at[0] == HOP_INET ? 4 : 16;
+	const unsigned char *port = at + 1 + length;
+
+	if (at[0] == HOP_NAME) {
+		length = at[1];
+		port = at + 2 + length;
+		memcpy(host, at + 2, length);
+		host[length] = '\0';
+		if (strlen(host) != length)
+			return refuse(EINVAL);
+	} else {
+		inet_ntop(length == 4 ? AF_INET : AF_INET6, at + 1, host,
+		    sizeof(host));
+	}
+	snprintf(text, HOP_NAME_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u",
+	    host, port[0] << 8 | port[1]);
+	return 0;
+}
+
+int
+hop_asked(struct side *side, const char *text)
+{
+	static const char usual[] = "abcdefghijklmnopqrstuvwxyz0123456789"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ-._:[]";
+	char word[HOP_NAME_MAX];
+	const char *part;
+
+	side_free(side);
+	*side = (struct side){0};
+	if (strlen(text) >= sizeof(word) || text[strspn(text, usual)])
+		return refuse(EINVAL);
+	memcpy(word, text, strlen(text) + 1);
+	if (side_parse(side, word, 1, &part) ||
+	    (side->kind != SIDE_INET && side->kind != SIDE_INET6 &&
+		side->kind != SIDE_HOST))
+		return refuse(EINVAL);
+	return 0;
 }

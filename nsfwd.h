@@ -425,8 +425,9 @@ uint32_t datagram_overflow(int fd);
 
 /* hop.c */
 
-#define HOP_HEAD  8192 /* bytes of an HTTP head, with its end */
-#define HOP_BASIC 688  /* of a user and a password, 255 bytes each */
+#define HOP_HEAD     8192 /* bytes of an HTTP head, with its end */
+#define HOP_BASIC    688  /* of a user and a password, 255 bytes each */
+#define HOP_NAME_MAX 264  /* HOST:PORT, with its NUL */
 
 /* How SOCKS5 names a kind of address. */
 enum {
@@ -475,6 +476,19 @@ ssize_t hop_head(const unsigned char *data, size_t length);
  */
 ssize_t hop_socks_length(const unsigned char *data, size_t length);
 
+/*
+ * Writes such an address, all of which is there, as HOST:PORT, HOP_NAME_MAX
+ * bytes at most. -1 with EINVAL for a host that holds a NUL.
+ */
+int hop_socks_text(char *text, const unsigned char *data);
+
+/*
+ * Takes HOST:PORT as a stranger says it, replacing *side: what a map's target
+ * would be, but no other kind; no path, and no number that only a resolver
+ * knows for an address. -1 with EINVAL.
+ */
+int hop_asked(struct side *side, const char *text);
+
 /* Writes the credentials of HTTP's Basic scheme, HOP_BASIC bytes at most. */
 void hop_basic(char *out, const char *user, const char *password);
 
@@ -507,8 +521,6 @@ int header_read(const struct line *, union peer *from, union peer *to);
 
 /* dial.c */
 
-#define DIAL_NAME 264 /* HOST:PORT and a NUL */
-
 /* How a connection ended, as it says itself. */
 enum end {
 	END_NONE,     /* it did not say: killed or crashed */
@@ -528,11 +540,11 @@ enum end {
 struct tally {
 	uint64_t up, down; /* bytes delivered to the target, to the client */
 	int32_t resolving, end, error;
-	uint32_t target;       /* index of the one dialled last */
-	union peer peer;       /* and its address, once known; not of UNIX */
-	union peer client;     /* as a PROXY header has it; else zero */
-	int32_t code;          /* what a hop said; 0: nothing bad */
-	char asked[DIAL_NAME]; /* of a proxy, HOST:PORT */
+	uint32_t target;          /* index of the one dialled last */
+	union peer peer;          /* and its address, once known; not of UNIX */
+	union peer client;        /* as a PROXY header has it; else zero */
+	int32_t code;             /* what a hop said; 0: nothing bad */
+	char asked[HOP_NAME_MAX]; /* of a proxy, HOST:PORT */
 };
 
 /* What dial() has to know of a connection. */
@@ -627,6 +639,14 @@ void relay_prepare(int fd);
  * dial() returns; or -1 with errno, the answer given, and tally->end set.
  */
 int proxy(struct call *);
+
+/* associate.c */
+
+/*
+ * Serves the client of a proxy that asked for UDP until it ends its connection:
+ * relays datagrams between call->udp and wherever they are to go. How it ended.
+ */
+enum end associate(const struct call *);
 
 /* sandbox.c */
 

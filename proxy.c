@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <netdb.h>
 #include <poll.h>
 #include <string.h>
 #include <strings.h>
@@ -11,16 +10,9 @@
 
 #include "nsfwd.h"
 
-#define WORD_MAX     255
-#define FAREWELL_MS  1000 /* for a client to read why it is refused */
-#define DATAGRAM_MAX 65535
-#define UDP_FIXED    3 /* in front of the address of a UDP datagram */
-#define UDP_HEAD     (UDP_FIXED + 1 + 16 + 2)
-#define UDP_NAME     (1 + 1 + WORD_MAX + 2)
-#define CANDIDATES   8
-#define STALE_MAX    4096
-#define FRESH_MS     60000 /* how long the address of a name is good */
-#define LETTERS      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define WORD_MAX    255
+#define FAREWELL_MS 1000 /* for a client to read why it is refused */
+#define LETTERS     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 static const char CONNECTED[] = "HTTP/1.1 200 Connection established\r\n\r\n";
 
@@ -50,52 +42,11 @@ refuse(int err)
 	return -1;
 }
 
-/*
- * Takes "HOST:PORT" as a map's target would have it, but no other kind: not a
- * file, not a number that only a resolver knows for an address.
- */
 static int
 ask(struct session *s, const char *text)
 {
-	struct tally *tally = s->call->tally;
-	char word[DIAL_NAME];
-	const char *part;
-
-	if (strlen(text) >= sizeof(word) ||
-	    text[strspn(text, LETTERS "0123456789-._:[]")])
-		return refuse(EINVAL);
-	memcpy(word, text, strlen(text) + 1);
-	memcpy(tally->asked, text, strlen(text) + 1);
-	side_free(&s->asked);
-	if (side_parse(&s->asked, word, 1, &part) ||
-	    (s->asked.kind != SIDE_INET && s->asked.kind != SIDE_INET6 &&
-		s->asked.kind != SIDE_HOST))
-		return refuse(EINVAL);
-	return 0;
-}
-
-/* The same from a kind of address, an address and a port of SOCKS5. */
-static int
-ask_socks(struct session *s, const unsigned char *at)
-{
-	char host[WORD_MAX + 1], text[WORD_MAX + 16];
-	size_t length = at[0] == HOP_NAME ? 1 + (size_t)at[1]
-	    : at[0] == HOP_INET           ? 4
-					  : 16;
-	const unsigned char *port = at + 1 + length;
-
-	if (at[0] == HOP_NAME) {
-		memcpy(host, at + 2, length - 1);
-		host[length - 1] = '\0';
-		if (strlen(host) != length - 1)
-			return refuse(EINVAL);
-	} else {
-		inet_ntop(length == 4 ? AF_INET : AF_INET6, at + 1, host,
-		    sizeof(host));
-	}
-	snprintf(text, sizeof(text), strchr(host, ':') ? "[%s]:%u" : "%s:%u",
-	    host, port[0] << 8 | port[1]);
-	return ask(s, text);
+	snprintf(s->call->tally->asked, HOP_NAME_MAX, "%s", text);
+	return hop_asked(&s->asked, text);
 }
 
 /* Takes as long for a wrong word as for a right one of its length. */
@@ -241,6 +192,7 @@ hear_socks5(struct session *s)
 {
 	unsigned char method = s->call->map->user ? 2 : 0;
 	unsigned char answer[] = {5, method};
+	char text[HOP_NAME_MAX];
 
 	if (!memchr(s->data + 2, method, s->data[1]))
 		answer[1] = 255;
@@ -256,7 +208,9 @@ hear_socks5(struct session *s)
 	s->udp = s->data[1] == 3;
 	if (s->udp)
 		return s->call->udp == -1 ? refuse(EOPNOTSUPP) : 0;
-	return ask_socks(s, s->data + 3);
+	if (hop_socks_text(text, s->data + 3) == -1)
+		return -1;
+	return ask(s, text);
 }
 
 /* The value of the header that a line is, if it has that name. */
@@ -330,7 +284,7 @@ rewrite(struct session *s, const char *method, const char *url,
     const char *version, const char *first)
 {
 	size_t length, used, room = sizeof(s->head);
-	char text[DIAL_NAME];
+	char text[HOP_NAME_MAX];
 	const char *colon;
 
 	if (strncasecmp(url, "http://", 7) != 0)
@@ -418,7 +372,6 @@ static const struct answer {
     {EMSGSIZE, 1, "431 Request Header Fields Too Large"},
     {ENETUNREACH, 3, "502 Bad Gateway"},
     {EHOSTUNREACH, 4, "502 Bad Gateway"},
-    {EAI_NONAME, 4, "502 Bad Gateway"},
     {ECONNREFUSED, 5, "502 Bad Gateway"},
     {ETIMEDOUT, 4, "504 Gateway Timeout"},
     {EOPNOTSUPP, 7, "501 Not Implemented"},
@@ -446,6 +399,8 @@ answer(struct session *s, int err)
 	unsigned char four[8] = {0, err ? 91 : 90}, five[10] = {5, 0, 0, 1};
 	const struct answer *a = answers;
 
+	if (err < 0) /* of getaddrinfo(3) */
+		err = EHOSTUNREACH;
 	while (a->err && a->err != err)
 		a++;
 	switch (s->tongue) {
@@ -482,209 +437,9 @@ take_leave(struct session *s, int err)
 		;
 }
 
-/* An association of SOCKS5: datagrams of one client, to and from anywhere. */
-struct association {
-	struct session *s;
-	int client, target[2]; /* IPv4, IPv6; -1 until there is need */
-	struct flow_key key;   /* the client, once it has sent something */
-	unsigned char name[UDP_NAME]; /* as the last datagram had it */
-	size_t length;                /* of that */
-	struct candidate to;          /* what it is, */
-	deadline fresh;               /* until then */
-	unsigned char data[UDP_HEAD + DATAGRAM_MAX];
-};
-
-static unsigned char *
-put_peer(unsigned char *at, const union peer *peer, uint16_t port)
-{
-	bool six = peer->any.sa_family == AF_INET6;
-
-	*at++ = six ? HOP_INET6 : HOP_INET;
-	if (six)
-		memcpy(at, &peer->six.sin6_addr, 16);
-	else
-		memcpy(at, &peer->four.sin_addr, 4);
-	at += six ? 16 : 4;
-	memcpy(at, &port, 2);
-	return at + 2;
-}
-
-/* A name is asked for again after a minute, or when another was in between. */
-static int
-resolve(struct association *a, const unsigned char *name, size_t length)
-{
-	struct map map = *a->s->call->map;
-	struct candidate list[CANDIDATES];
-	size_t n;
-
-	if (length == a->length && memcmp(name, a->name, length) == 0 &&
-	    now() < a->fresh)
-		return 0;
-	a->length = 0;
-	if (ask_socks(a->s, name) == -1)
-		return -1;
-	map.target = &a->s->asked;
-	map.targets = 1;
-	n = dial_candidates(&map, list, CANDIDATES);
-	for (size_t i = 0; i < n && !a->length; i++)
-		if (dial_permits(&map, &list[i].addr)) {
-			a->to = list[i];
-			a->length = length;
-		}
-	memcpy(a->name, name, length);
-	a->fresh = now() + FRESH_MS;
-	return a->length ? 0 : -1;
-}
-
-static int
-target_of(struct association *a, int family)
-{
-	int *fd = &a->target[family == AF_INET6];
-
-	if (*fd != -1)
-		return *fd;
-	*fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (*fd == -1)
-		return -1;
-	datagram_prepare(*fd, family, false, false);
-	if (dial_prepare(*fd, a->s->call->map, family) == 0)
-		return *fd;
-	close(*fd);
-	return *fd = -1;
-}
-
-/* Only the client's address counts, and of it the first port that is used. */
-static bool
-is_client(struct association *a, const union peer *peer)
-{
-	const union peer *client = &a->s->call->from;
-	bool same_address = peer->any.sa_family == AF_INET
-	    ? peer->four.sin_addr.s_addr == client->four.sin_addr.s_addr
-	    : IN6_ARE_ADDR_EQUAL(&peer->six.sin6_addr, &client->six.sin6_addr);
-
-	if (!same_address || !peer->four.sin_port)
-		return false;
-	if (!a->key.peer.any.sa_family)
-		a->key.peer = *peer;
-	return peer->four.sin_port == a->key.peer.four.sin_port;
-}
-
-/* A fragment, or what is not allowed, is dropped, as on any way. */
-static void
-send_up(struct association *a)
-{
-	unsigned char *data = a->data, *payload;
-	union peer peer = {0};
-	socklen_t size = sizeof(peer);
-	const void *to = &a->to.addr;
-	ssize_t n, used;
-
-	n = recvfrom(a->client, data, sizeof(a->data), 0, &peer.any, &size);
-	if (n <= UDP_FIXED || data[0] || data[1] || data[2] ||
-	    !is_client(a, &peer))
-		return;
-	used = hop_socks_length(data + UDP_FIXED, (size_t)n - UDP_FIXED);
-	if (used <= 0 || UDP_FIXED + used > n ||
-	    resolve(a, data + UDP_FIXED, (size_t)used) == -1)
-		return;
-	payload = data + UDP_FIXED + used;
-	n = sendto(target_of(a, a->to.addr.ss_family), payload,
-	    (size_t)(data + n - payload), MSG_NOSIGNAL, to, a->to.length);
-	if (n > 0)
-		a->s->call->tally->up += (uint64_t)n;
-}
-
-static void
-send_down(struct association *a, int from)
-{
-	unsigned char *payload = a->data + UDP_HEAD, *head;
-	struct datagram one = {0};
-	struct outcome outcome = {0};
-	union peer peer = {0};
-	socklen_t size = sizeof(peer);
-	size_t limit = 0;
-	ssize_t n;
-
-	n = recvfrom(from, payload, DATAGRAM_MAX, 0, &peer.any, &size);
-	if (n == -1 || !a->key.peer.any.sa_family ||
-	    !dial_permits(a->s->call->map, &peer))
-		return;
-	head = peer.any.sa_family == AF_INET6 ? payload - UDP_HEAD
-					      : payload - UDP_HEAD + 12;
-	memset(head, 0, UDP_FIXED);
-	put_peer(head + UDP_FIXED, &peer, peer.four.sin_port);
-	one.data = head;
-	one.length = (size_t)(payload - head + n);
-	datagram_send(a->client, &a->key, &limit, &one, &outcome);
-	if (!outcome.lost)
-		a->s->call->tally->down += (uint64_t)n;
-}
-
-/* Until the client ends its connection, or is silent for too long. */
-static enum end
-exchange(struct association *a)
-{
-	const deadline idle = a->s->call->map->times.idle;
-	struct pollfd watched[4] = {
-	    {.fd = a->s->call->client, .events = POLLIN},
-	    {.fd = a->client, .events = POLLIN},
-	};
-	char ignored[256];
-	int n;
-
-	for (;;) {
-		for (int i = 0; i < 2; i++)
-			watched[2 + i] =
-			    (struct pollfd){a->target[i], POLLIN, 0};
-		n = poll(watched, 4, hop_span(idle ? now() + idle : NEVER));
-		if (n == 0)
-			return END_IDLE;
-		if (n == -1 && errno != EINTR)
-			return END_LOCAL;
-		if (watched[0].revents &&
-		    recv(watched[0].fd, ignored, sizeof(ignored), 0) <= 0)
-			return END_CLOSED;
-		if (watched[1].revents)
-			send_up(a);
-		for (int i = 2; i < 4; i++)
-			if (watched[i].revents)
-				send_down(a, watched[i].fd);
-	}
-}
-
-/* What came before this client had the socket was not for it. */
-static int
-associate(struct session *s)
-{
-	const struct call *call = s->call;
-	struct association a = {.s = s,
-	    .client = call->udp,
-	    .target = {-1, -1}};
-	unsigned char reply[UDP_HEAD] = {5}, *end;
-	union peer own = {0};
-	socklen_t size = sizeof(own);
-	int on = 1;
-
-	setsockopt(call->udp, SOL_SOCKET, SO_DETACH_FILTER, &on, sizeof(on));
-	for (int i = 0; i < STALE_MAX; i++)
-		if (recv(call->udp, &on, sizeof(on), MSG_DONTWAIT) == -1)
-			break;
-	if (call->from.any.sa_family == AF_INET6)
-		a.key.local = call->to.six.sin6_addr;
-	else
-		memcpy(&a.key.local, &call->to.four.sin_addr, 4);
-	if (getsockname(call->udp, &own.any, &size) == -1)
-		return -1;
-	end = put_peer(reply + 3, &call->to, own.four.sin_port);
-	if (say(s, reply, (size_t)(end - reply)) == -1)
-		return -1;
-	call->tally->end = (int32_t)exchange(&a);
-	return refuse(call->tally->end == END_CLOSED ? 0 : ETIMEDOUT);
-}
-
 /* Dials it, or does not, and says so. */
 static int
-serve(struct session *s)
+reach(struct session *s)
 {
 	struct call *call = s->call;
 	struct line server = {-1, call->client, call->until};
@@ -699,8 +454,10 @@ serve(struct session *s)
 	if (server.fd == -1)
 		return -1;
 	if ((s->tongue == HTTP ? hop_write(&server, s->head, strlen(s->head))
-			       : answer(s, 0)) == 0)
+			       : answer(s, 0)) == 0) {
+		call->tally->up += strlen(s->head);
 		return server.fd;
+	}
 	close(server.fd);
 	return -1;
 }
@@ -715,11 +472,14 @@ proxy(struct call *call)
 	bool heard = hear(&s) == 0;
 	int fd = -1, err;
 
-	if (heard && s.udp)
-		return associate(&s);
-	close(call->udp);
+	if (heard && s.udp) {
+		call->tally->end = (int32_t)associate(call);
+		return refuse(call->tally->end == END_CLOSED ? 0 : errno);
+	}
+	if (call->udp != -1)
+		close(call->udp);
 	if (heard)
-		fd = serve(&s);
+		fd = reach(&s);
 	err = errno;
 	side_free(&s.asked);
 	if (fd != -1)

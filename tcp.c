@@ -95,7 +95,7 @@ target_text(const struct mapper *m, struct tally *t, char *buf)
 {
 	int family = t->peer.any.sa_family;
 
-	t->asked[DIAL_NAME - 1] = '\0';
+	t->asked[HOP_NAME_MAX - 1] = '\0';
 	for (char *s = t->asked; *s; s++)
 		if (!isalnum((unsigned char)*s) && !strchr("-._:[]", *s))
 			*s = '?';
@@ -264,7 +264,7 @@ take_over(const struct mapper *m, int client, struct call *call)
 	int last = client > m->last ? client : m->last;
 
 	if (call->udp == CLIENT)
-		call->udp = dup(call->udp);
+		call->udp = dup3(CLIENT, ++last, O_CLOEXEC);
 	if (client != CLIENT)
 		dup3(client, CLIENT, O_CLOEXEC);
 	if (call->udp != -1 && call->udp != CLIENT + 1)
@@ -290,6 +290,7 @@ learn(struct call *call)
 		return -1;
 	}
 	call->tally->client = call->from;
+	call->udp = -1; /* what sends it datagrams is in front of the proxy */
 	return 0;
 }
 

@@ -115,10 +115,11 @@ allowed() {
 	listen) echo dial relay datagram netns log ;;
 	tcp) echo proxy header dial relay sandbox side log ;;
 	udp) echo dial flow datagram side log ;;
-	proxy) echo dial hop datagram side log ;;
+	proxy) echo associate dial hop side log ;;
+	associate) echo dial hop datagram side log ;;
 	dial) echo header hop relay side netns log ;;
 	header) echo hop side ;;
-	hop) echo log ;;
+	hop) echo side log ;;
 	spec) echo key side netns ;;
 	key) echo side ;;
 	relay | side | flow | datagram | netns | sandbox | log) ;;
