@@ -98,6 +98,12 @@ dial_address(struct sockaddr_storage *addr, const struct side *side,
 	return 0;
 }
 
+deadline
+dial_until(const struct map *map, deadline from)
+{
+	return map->times.connect ? from + map->times.connect : NEVER;
+}
+
 /* The time for the next of so many attempts, each with an even share. */
 static deadline
 share(deadline until, size_t left)
@@ -459,7 +465,11 @@ dial(const struct call *call)
 	const struct map *map = call->map;
 	uint32_t order[TARGETS_MAX] = {0};
 	size_t n = call->asked ? 1 : map->targets;
+	deadline until = call->until;
 	int fd = -1;
+
+	if (!until)
+		until = dial_until(map, now());
 
 	if (!call->asked)
 		arrange(call, order);
@@ -472,7 +482,7 @@ dial(const struct call *call)
 		call->tally->code = 0;
 		fd = dial_target(call, target,
 		    target->lo == target->hi ? 0 : call->index,
-		    share(call->until, n - i));
+		    share(until, n - i));
 		if (fd == -1 && errno == ECONNABORTED)
 			break;
 		if (fd == -1 && call->failed)

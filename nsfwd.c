@@ -31,12 +31,15 @@ struct cli {
 	struct conf conf;
 	struct map usual; /* where the word of a map is silent */
 	const char *config;
+	char *listen;  /* a line for each -L, a map so far without... */
+	char *forward; /* ...the hops that all of -F add to each */
 	int level, check, help, version;
 };
 
 enum option_kind {
 	SET_FLAG,
 	SET_FILE, /* this and what follows takes a value */
+	SET_GOST,
 	SET_NS,
 	SET_TIME,
 	SET_COUNT,
@@ -54,6 +57,8 @@ static const struct option {
 } options[] = {
     {"-c", SET_FILE, AT(config), 0},
     {"--config", SET_FILE, AT(config), 0},
+    {"-L", SET_GOST, AT(listen), 0},
+    {"-F", SET_GOST, AT(forward), 0},
     {"--check", SET_FLAG, AT(check), 1},
     {"--from", SET_NS, AT(usual.from), 0},
     {"--to", SET_NS, AT(usual.to), 0},
@@ -91,6 +96,7 @@ static const char help[] =
     "  NS       a name of ip-netns(8), a path, pid:N, fd:N, self or init\n"
     "  KEY      max, max-source (connections in all, of one client), balance=first,\n"
     "           flows (of udp, 4096), offload=off, and the five timeouts below\n"
+    "  -L WORD, -F WORD          maps in the spelling of GOST\n"
     "  -c, --config FILE         maps, one a line; '#' begins a comment\n"
     "      --check               print the maps as understood, and exit\n"
     "      --from NS, --to NS    of a LISTEN, of a TARGET without NS@ (self)\n"
@@ -179,6 +185,8 @@ set(const struct option *option, void *field, const char *value)
 			return "a second file";
 		*file = value;
 		return *value ? NULL : "a file is missing";
+	case SET_GOST:
+		break; /* see take_gost() */
 	case SET_NS:
 		return set_ns(field, value);
 	case SET_TIME:
@@ -204,6 +212,26 @@ find_option(const char *name, size_t length)
 	return NULL;
 }
 
+static int
+take_gost(const char *name, char **all, const char *value)
+{
+	bool forward = name[1] == 'F';
+	char *text = NULL, *before = *all;
+	const char *why = gost_translate(value, forward, &text);
+
+	if (!why &&
+	    asprintf(all, "%s%s%s", before ? before : "", text,
+		forward ? "" : "\n") == -1)
+		why = "out of memory";
+	else if (!why)
+		free(before);
+	if (why)
+		log_error("option '%s': '%.160s': '%.160s': %s", name, value,
+		    text ? text : "", why);
+	free(text);
+	return why ? -1 : 0;
+}
+
 /* Sets an option; where value is NULL, it may need the next word. */
 static int
 take_option(struct cli *cli, const struct option *option, const char *value,
@@ -213,6 +241,9 @@ take_option(struct cli *cli, const struct option *option, const char *value,
 
 	if (option->kind != SET_FLAG && !value)
 		value = **next ? *(*next)++ : "";
+	if (option->kind == SET_GOST)
+		return take_gost(option->name,
+		    (void *)((char *)cli + option->offset), value);
 	why = set(option, (char *)cli + option->offset, value);
 	if (!why)
 		return 0;
@@ -279,6 +310,49 @@ fail(const char *where, const char *why)
 	return -1;
 }
 
+/* USER:PASSWORD, the first line of a file that a map names. */
+static int
+read_secret(const char *where, const char *file, char **user, char **password)
+{
+	char line[600] = "";
+	const char *why = NULL;
+	FILE *f;
+
+	if (!file)
+		return 0;
+	f = fopen(file, "re");
+	if (!f || (!fgets(line, sizeof(line), f) && ferror(f)))
+		why = strerror(errno);
+	if (f)
+		fclose(f);
+	line[strcspn(line, "\r\n")] = '\0';
+	if (!why)
+		why = spec_auth(line, user, password);
+	explicit_bzero(line, sizeof(line));
+	if (!why)
+		return 0;
+	log_error("%s'%.160s': %s", where, file, why);
+	return -1;
+}
+
+/* What the word of a map names and the system knows. */
+static int
+look_up(const char *where, struct map *map)
+{
+	const char *why = map->owner ? set_user(&map->cred, map->owner) : NULL;
+	int result =
+	    read_secret(where, map->secret, &map->user, &map->password);
+
+	if (why) {
+		log_error("%s'%s': %s", where, map->owner, why);
+		return -1;
+	}
+	for (size_t i = 0; i < map->hops && result == 0; i++)
+		result = read_secret(where, map->hop[i].secret,
+		    &map->hop[i].user, &map->hop[i].password);
+	return result;
+}
+
 static int
 add_map(struct cli *cli, const char *where, const char *word)
 {
@@ -292,10 +366,8 @@ add_map(struct cli *cli, const char *where, const char *word)
 		return fail(where, "out of memory");
 	conf->map = map;
 	why = spec_parse(&map[conf->maps], word, &cli->usual, &part, &length);
-	if (!why) {
-		conf->maps++;
-		return 0;
-	}
+	if (!why)
+		return look_up(where, &map[conf->maps++]);
 	/* Not more of a word than leaves room for the reason. */
 	log_error("%s'%.160s': column %td: '%.*s': %s", where, word,
 	    part - word + 1, length, part, why);
@@ -368,6 +440,24 @@ add_file(struct cli *cli, const char *file)
 	}
 	free(text);
 	fclose(f);
+	return result;
+}
+
+static int
+add_gost(struct cli *cli)
+{
+	char *rest = cli->listen, *line, *word;
+	int result = 0;
+
+	if (cli->forward && !rest)
+		return fail("", "-F is for -L (a map has via=)");
+	while (result == 0 && (line = strsep(&rest, "\n")) && *line) {
+		if (asprintf(&word, "%s%s", line,
+			cli->forward ? cli->forward : "") == -1)
+			return fail("", "out of memory");
+		result = add_map(cli, "", word);
+		free(word);
+	}
 	return result;
 }
 
@@ -444,12 +534,21 @@ run(struct cli *cli, char **words)
 		return EXIT_USAGE;
 	if (add_words(cli, "", words, operands) < 0)
 		return EXIT_USAGE;
+	if (add_gost(cli) < 0)
+		return EXIT_USAGE;
 	if (cli->conf.maps == 0) {
 		log_error("no map in %s: write LISTEN=TARGET "
 			  "(nsfwd --help says more)",
 		    cli->config ? cli->config : "the command line");
 		return EXIT_USAGE;
 	}
+	for (size_t i = 0; i < cli->conf.maps; i++)
+		if (cli->conf.map[i].listen.kind == SIDE_STDIO &&
+		    cli->conf.maps > 1) {
+			log_error("'%s': it must be the only map",
+			    cli->conf.map[i].word);
+			return EXIT_USAGE;
+		}
 	if (cli->check)
 		return say(cli);
 	log_level((enum log_level)cli->level);
@@ -459,6 +558,8 @@ run(struct cli *cli, char **words)
 	}
 	if (!cli->conf.cred.given)
 		choose_nobody(&cli->conf.cred);
+	if (cli->conf.map->listen.kind == SIDE_STDIO)
+		return stdio_serve(&cli->conf);
 	return serve(&cli->conf);
 }
 
@@ -479,6 +580,8 @@ main(int argc, char **argv)
 	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */
 	signal(SIGALRM, SIG_DFL); /* it, and so does the resolver's deadline */
 	status = run(&cli, argv + 1);
+	free(cli.listen);
+	free(cli.forward);
 	for (size_t i = 0; i < cli.conf.maps; i++)
 		spec_free(&cli.conf.map[i]);
 	free(cli.conf.map);

@@ -107,6 +107,13 @@ struct hop {
 
 #define TARGETS_MAX 64
 
+/* A user and a group. */
+struct cred {
+	uid_t uid;
+	gid_t gid;
+	bool given; /* by the user: it is an error if that cannot be */
+};
+
 struct map {
 	char *word;     /* the user's own text, which messages name; owned */
 	unsigned proto; /* PROTO_TCP | PROTO_UDP */
@@ -124,6 +131,7 @@ struct map {
 	char *user, *password;     /* of a proxy's clients; owned; NULL: none */
 	char *secret;     /* the file that they are in; owned, or NULL */
 	char *owner;      /* USER[:GROUP] of a UNIX listener, or NULL; owned */
+	struct cred cred; /* the same, once somebody has looked it up */
 	uint32_t mode;    /* its permissions; 0: those of the umask */
 	char *dev;        /* of sockets to the target, owned, or NULL */
 	struct side src;  /* their address, INET or INET6; SIDE_ANY: none */
@@ -132,13 +140,6 @@ struct map {
 	struct times times;
 	struct limits max;
 	bool plain; /* UDP without segmentation offload */
-};
-
-/* A user and a group. */
-struct cred {
-	uid_t uid;
-	gid_t gid;
-	bool given; /* by the user: it is an error if that cannot be */
 };
 
 /* The whole configuration. */
@@ -202,6 +203,15 @@ const char *key_check(const struct map *, const struct side *near);
 
 /* Writes the keys that differ from those of base, each after a ','. */
 void key_print(FILE *, const struct map *, const struct map *base);
+
+/* gost.c */
+
+/*
+ * Translates a word of GOST: of -L into the word of a map, of -F into keys for
+ * the end of that. NULL, or why it is wrong, a string constant, and *text is
+ * what is. *text is the caller's to free.
+ */
+const char *gost_translate(const char *word, bool forward, char **text);
 
 /* listen.c */
 
@@ -295,6 +305,11 @@ enum order {
  * signal ends it. Returns the exit status; what went wrong has been logged.
  */
 int serve(struct conf *);
+
+/* stdio.c */
+
+/* Serves the one map, of which LISTEN is "-", in the place of serve(). */
+int stdio_serve(const struct conf *);
 
 /* tcp.c */
 
@@ -557,7 +572,7 @@ struct call {
 	uint32_t turn;       /* how many connections there were before */
 	_Atomic deadline *failed; /* when each target last did, or NULL */
 	const struct side *asked; /* by a proxy's client, for the target */
-	deadline until;
+	deadline until;           /* 0: dial_until() of now */
 	struct tally *tally;
 };
 
@@ -582,6 +597,9 @@ socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
  * not reach it), or that of the last target's first address.
  */
 int dial(const struct call *);
+
+/* The deadline of a connection that began then, by connect-timeout. */
+deadline dial_until(const struct map *, deadline born);
 
 /* Sets src=, dev= and mark= of the map on a new socket. -1 with errno. */
 int dial_prepare(int fd, const struct map *, int family);
@@ -676,6 +694,9 @@ int sandbox_keep(void);
  */
 int sandbox_drop(const struct cred *, bool network);
 
+/* From now on this process dies with its parent. -1: that is gone. */
+int sandbox_follow(pid_t parent);
+
 /* What a process does; SANDBOX_RELAY alone, or others joined. */
 enum role {
 	SANDBOX_RELAY = 0,   /* relay() between two sockets, and exit */
@@ -684,7 +705,8 @@ enum role {
 	SANDBOX_NAMES = 4,   /* resolve names; UDP associations of a proxy */
 	SANDBOX_UNIX = 8,    /* UNIX sockets, and the names of interfaces */
 	SANDBOX_PARSES = 16, /* take the role SANDBOX_RELAY later */
-	SANDBOX_BIND = 32    /* bind(2) before connect(2) */
+	SANDBOX_BIND = 32,   /* bind(2) before connect(2) */
+	SANDBOX_STDIO = 64   /* alone: relay what is no socket */
 };
 
 /*

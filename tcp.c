@@ -317,14 +317,12 @@ live(const struct mapper *m, int client, uint32_t i)
 	    .from = m->slot[i].peer,
 	    .turn = m->turn,
 	    .failed = m->failed,
-	    .until = NEVER,
+	    .until = dial_until(m->map, m->slot[i].born),
 	    .tally = tally,
 	};
 	int server = -1;
 
 	take_over(m, client, &call);
-	if (m->map->times.connect)
-		call.until = m->slot[i].born + m->map->times.connect;
 	if (learn(&call) == 0)
 		server = m->map->target->kind == SIDE_PROXY ? proxy(&call)
 							    : dial(&call);

@@ -109,9 +109,10 @@ undefined() {
 # and relay.c; the leaves are below all.
 allowed() {
 	case $1 in
-	nsfwd) echo serve gost spec key side netns log ;;
-	gost) echo spec side ;;
+	nsfwd) echo serve stdio gost spec key side netns log ;;
+	gost) ;;
 	serve) echo listen tcp udp netns sandbox log ;;
+	stdio) echo dial netns sandbox log ;;
 	listen) echo dial relay datagram netns log ;;
 	tcp) echo proxy header dial relay sandbox side log ;;
 	udp) echo dial flow datagram side log ;;
