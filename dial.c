@@ -421,17 +421,18 @@ dial_target(const struct call *call, const struct side *target, unsigned index,
 	return fd;
 }
 
-size_t
-dial_first(const struct map *map, const union peer *from, uint32_t turn,
-    size_t n)
+/* The first of n targets that balance= has for a client. */
+static size_t
+first_of(const struct call *call, size_t n)
 {
+	const union peer *from = &call->from;
 	const unsigned char *addr = (const void *)&from->six.sin6_addr;
 	uint64_t hash = 14695981039346656037U; /* FNV-1a */
 	size_t length = 16;
 
-	if (map->balance == BALANCE_ROUND)
-		return turn % n;
-	if (map->balance == BALANCE_FIRST)
+	if (call->map->balance == BALANCE_ROUND)
+		return call->turn % n;
+	if (call->map->balance == BALANCE_FIRST)
 		return 0;
 	if (from->any.sa_family == AF_INET) {
 		addr = (const void *)&from->four.sin_addr;
@@ -447,7 +448,7 @@ static void
 arrange(const struct call *call, uint32_t *order)
 {
 	size_t n = call->map->targets, count = 0, at;
-	size_t first = dial_first(call->map, &call->from, call->turn, n);
+	size_t first = first_of(call, n);
 	deadline after = now() - REST_MS;
 
 	for (int resting = 0; resting < 2; resting++)

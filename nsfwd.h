@@ -604,13 +604,6 @@ deadline dial_until(const struct map *, deadline born);
 /* Sets src=, dev= and mark= of the map on a new socket. -1 with errno. */
 int dial_prepare(int fd, const struct map *, int family);
 
-/*
- * The first of n targets that balance= has for a client; turn counts them.
- * 0 for balance=first.
- */
-size_t dial_first(const struct map *, const union peer *from, uint32_t turn,
-    size_t n);
-
 /* True if a client of a proxy may reach the address, see reach=. */
 bool dial_permits(const struct map *, const void *addr);
 

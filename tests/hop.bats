@@ -56,7 +56,7 @@ web() {
 	client through 26 127.0.0.1:7000 127.0.0.1:7100 127.0.0.1:7200 \
 		127.0.0.1:7300
 	run ! logged 'error='
-	wait_until 2 logged 'target=no.such.name:1000-1025 .* up=5 down=16 .*end=closed' 52
+	wait_until 2 logged 'target=no.such.name:1000-1025 up=5 down=16 .*end=closed' 52
 }
 
 @test "T56 a proxy that misbehaves: the client is reset in time" {
@@ -297,4 +297,70 @@ while True:
 	kill -KILL "$(pid_of b)" "$(pid_of c)"
 	reap b c 2>/dev/null || :
 	[ "$(served_by 8000 127.0.0.{1..3})" = aaa ]
+}
+
+# What the sockets to the target have, over TCP and UDP.
+@test "src=, dev= and mark= hold for TCP and UDP" {
+	ip -n ns2 link add veth0 type veth peer veth1
+	ip -n ns2 link set veth0 up
+	# Nothing comes before the table of local addresses but at its price.
+	ip -n ns2 rule add pref 9 table local
+	ip -n ns2 rule del pref 0
+	ip -n ns2 rule add pref 8 fwmark 7 prohibit
+	spawn_ready ns2 peers python3 -c '
+import os, socket, threading
+tcp = socket.create_server(("127.0.0.1", 9000))
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("127.0.0.1", 9000))
+def answer():
+    while True:
+        peer = udp.recvfrom(100)[1]
+        udp.sendto(peer[0].encode(), peer)
+threading.Thread(target=answer, daemon=True).start()
+os.write(int(os.environ["READY_FD"]), b"ready\n")
+os.close(int(os.environ["READY_FD"]))
+while True:
+    s, peer = tcp.accept()
+    s.sendall(peer[0].encode())
+    s.close()'
+	start_nsfwd --udp-timeout 0.3 --udp-one-way-timeout 0.3 \
+		tcp+udp:ns1@8000=ns2@127.0.0.1:9000,src=127.0.0.9 \
+		tcp+udp:ns1@8001=ns2@9000,src=::1 \
+		tcp+udp:ns1@8002=ns2@127.0.0.1:9000,dev=lo \
+		tcp+udp:ns1@8003=ns2@127.0.0.1:9000,dev=veth0,connect-timeout=0.3 \
+		tcp+udp:ns1@8004=ns2@127.0.0.1:9000,dev=eth7 \
+		tcp+udp:ns1@8005=ns2@127.0.0.1:9000,mark=7 \
+		tcp+udp:ns1@8006=ns2@127.0.0.1:9000,mark=8 \
+		tcp+udp:ns1@8007=ns2@127.0.0.1:9000,src=10.1.1.1
+	in_ns ns1 python3 - >"$BATS_TEST_TMPDIR/got" 3>&- <<-'END'
+		import socket
+		for port in range(8000, 8008):
+		    try:
+		        s = socket.create_connection(("127.0.0.1", port), 2)
+		        print(port, s.recv(100).decode(), end=" ")
+		    except ConnectionResetError:
+		        print(port, "reset", end=" ")
+		    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		    s.connect(("127.0.0.1", port))
+		    s.settimeout(2 if port in (8000, 8002, 8006) else 0.2)
+		    s.send(b"x")
+		    try:
+		        print(s.recv(100).decode())
+		    except OSError:
+		        print("none")
+	END
+	diff "$BATS_TEST_TMPDIR/got" - <<-END
+		8000 127.0.0.9 127.0.0.9
+		8001 reset none
+		8002 127.0.0.1 127.0.0.1
+		8003 reset none
+		8004 reset none
+		8005 reset none
+		8006 127.0.0.1 127.0.0.1
+		8007 reset none
+	END
+	wait_until 2 logged 'map=tcp.udp:ns1@8001=.* error=EAFNOSUPPORT'
+	logged 'map=tcp.udp:ns1@8004=.* error=ENODEV'
+	logged 'map=tcp.udp:ns1@8005=.* error=EACCES'
+	logged 'map=tcp.udp:ns1@8007=.* error=EADDRNOTAVAIL'
 }
