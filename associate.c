@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hop.h"
 #include "nsfwd.h"
 
 #define DATAGRAM_MAX 65535

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "hop.h"
 #include "nsfwd.h"
 
 #define RETRY_MS      10    /* while a UNIX listener's backlog is full */

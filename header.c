@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "hop.h"
 #include "nsfwd.h"
 
 #define V1_MAX   107 /* with CRLF */

@@ -114,10 +114,11 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static char user[] = "user", secret[] = "secret";
-	static const struct map open_map, closed = {
-	    .user = user,
-	    .password = secret,
-	};
+	static const struct map open_map,
+	    closed = {
+		.user = user,
+		.password = secret,
+	    };
 	char text[HOP_NAME_MAX];
 	struct side side = {0};
 	const struct target *t;
