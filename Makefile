@@ -10,10 +10,10 @@ BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 FUZZ_TIME = 60
 
-SRC = nsfwd.c gost.c spec.c key.c side.c serve.c stdio.c listen.c tcp.c udp.c \
-	flow.c datagram.c proxy.c associate.c dial.c hop.c header.c relay.c \
+SRC = nsfwd.c conf.c gost.c spec.c key.c side.c serve.c stdio.c listen.c tcp.c \
+	udp.c flow.c datagram.c proxy.c associate.c dial.c hop.c header.c relay.c \
 	netns.c sandbox.c log.c
-HDR = nsfwd.h hop.h netns.h
+HDR = nsfwd.h hop.h udp.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)

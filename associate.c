@@ -7,6 +7,7 @@
 
 #include "hop.h"
 #include "nsfwd.h"
+#include "udp.h"
 
 #define DATAGRAM_MAX 65535
 #define FIXED        3 /* bytes in front of an address */

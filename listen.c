@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "udp.h"
 
 #define BACKLOG 4096
 #define SPARES  64 /* UDP sockets of a proxy, of each family */

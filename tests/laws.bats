@@ -54,15 +54,15 @@ undefined() {
 	only 'setns|clone|clone3|unshare' netns.c
 }
 
-@test "fork only in serve.c and tcp.c" {
+@test "fork only in serve.c, tcp.c and, for the one connection, stdio.c" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
-		serve.c tcp.c
+		serve.c tcp.c stdio.c
 }
 
 # netns.c is here because it reaps the helper that it cloned, in the same call:
 # nobody else knows of that process.
-@test "wait only in serve.c, tcp.c and, for its own helper, netns.c" {
-	only 'wait|wait[34]|waitpid|waitid' serve.c tcp.c netns.c
+@test "wait only in serve.c, tcp.c, stdio.c and, for its own helper, netns.c" {
+	only 'wait|wait[34]|waitpid|waitid' serve.c tcp.c stdio.c netns.c
 }
 
 @test "credentials, prctl and seccomp only in sandbox.c" {
@@ -109,7 +109,8 @@ undefined() {
 # and relay.c; the leaves are below all.
 allowed() {
 	case $1 in
-	nsfwd) echo serve stdio gost spec key side netns log ;;
+	nsfwd) echo conf serve stdio gost spec key side netns log ;;
+	conf) echo spec key side log ;;
 	gost) ;;
 	serve) echo listen tcp udp netns sandbox log ;;
 	stdio) echo dial netns sandbox log ;;
