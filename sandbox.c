@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -65,6 +66,14 @@ static const int tcp_calls[] = {
 	SYS_gettid, SYS_getpid,
 #ifdef SYS_fork
 	SYS_fork,
+#endif
+};
+
+/* What is no socket is read and written, and waited for by poll(2). */
+static const int stdio_calls[] = {
+	SYS_read, SYS_write, SYS_ppoll,
+#ifdef SYS_poll
+	SYS_poll,
 #endif
 };
 
@@ -211,6 +220,15 @@ sandbox_keep(void)
 	    wanted & (has[0].permitted | (uint64_t)has[1].permitted << 32));
 }
 
+int
+sandbox_follow(pid_t parent)
+{
+	errno = ESRCH;
+	return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent
+	    ? 0
+	    : -1;
+}
+
 void
 sandbox_shrink(void)
 {
@@ -331,6 +349,10 @@ build_mapper(struct program *p, unsigned role)
 		allow(p, names_calls, COUNT(names_calls));
 	if (role & SANDBOX_PARSES)
 		ALLOW(p, SYS_seccomp);
+	if (role & SANDBOX_STDIO) {
+		allow(p, stdio_calls, COUNT(stdio_calls));
+		ALLOW_WITH(p, SYS_prlimit64, 0, 0);
+	}
 	if (role & SANDBOX_BIND)
 		ALLOW(p, SYS_bind);
 	allow_socket(p, role);
@@ -347,9 +369,11 @@ build(struct program *p, unsigned role)
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, nr));
 	allow(p, relay_calls, COUNT(relay_calls));
-	if (role == SANDBOX_RELAY) {
+	if (role == SANDBOX_RELAY || role == SANDBOX_STDIO) {
 		ALLOW_WITH(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
 		ALLOW_WITH(p, SYS_setsockopt, 2, SO_LINGER);
+		if (role)
+			allow(p, stdio_calls, COUNT(stdio_calls));
 	} else {
 		build_mapper(p, role);
 	}
@@ -391,7 +415,7 @@ sandbox_confine(unsigned role)
 #ifdef UNCONFINED
 	return 0;
 #endif
-	if (role != SANDBOX_RELAY)
+	if (role & ~SANDBOX_STDIO)
 		lock_land(role);
 	build(&p, role);
 	program.len = p.length;

@@ -116,14 +116,15 @@ open_listeners(struct mapper *mapper)
 static int
 keep_own(const struct mapper *mapper, int channel)
 {
-	int *keep = calloc(mapper->set.count + 1, sizeof(*keep));
+	size_t count = mapper->set.count + mapper->set.spares;
+	int *keep = calloc(count + 1, sizeof(*keep));
 
 	if (!keep)
 		return -1;
-	for (size_t i = 0; i < mapper->set.count; i++)
+	for (size_t i = 0; i < count; i++)
 		keep[i] = mapper->set.listener[i].fd;
-	keep[mapper->set.count] = channel;
-	sandbox_close_others(keep, mapper->set.count + 1);
+	keep[count] = channel;
+	sandbox_close_others(keep, count + 1);
 	free(keep);
 	return 0;
 }
@@ -192,6 +193,7 @@ live(const struct mapper *mapper, int channel)
 	    .map = mapper->map,
 	    .listener = mapper->set.listener,
 	    .listeners = mapper->set.count,
+	    .spares = mapper->set.spares,
 	    .channel = channel,
 	    .live = server.live,
 	    .mappers = server.mappers,

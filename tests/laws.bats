@@ -54,15 +54,15 @@ undefined() {
 	only 'setns|clone|clone3|unshare' netns.c
 }
 
-@test "fork only in serve.c and tcp.c" {
+@test "fork only in serve.c, tcp.c and, for the one connection, stdio.c" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
-		serve.c tcp.c
+		serve.c tcp.c stdio.c
 }
 
 # netns.c is here because it reaps the helper that it cloned, in the same call:
 # nobody else knows of that process.
-@test "wait only in serve.c, tcp.c and, for its own helper, netns.c" {
-	only 'wait|wait[34]|waitpid|waitid' serve.c tcp.c netns.c
+@test "wait only in serve.c, tcp.c, stdio.c and, for its own helper, netns.c" {
+	only 'wait|wait[34]|waitpid|waitid' serve.c tcp.c stdio.c netns.c
 }
 
 @test "credentials, prctl and seccomp only in sandbox.c" {
@@ -109,16 +109,22 @@ undefined() {
 # and relay.c; the leaves are below all.
 allowed() {
 	case $1 in
-	nsfwd) echo serve gost spec side netns log ;;
-	gost) echo spec side ;;
+	nsfwd) echo conf serve stdio gost spec key side netns log ;;
+	conf) echo spec key side log ;;
+	gost) ;;
 	serve) echo listen tcp udp netns sandbox log ;;
+	stdio) echo dial netns sandbox log ;;
 	listen) echo dial relay datagram netns log ;;
-	tcp) echo proxy hop dial relay sandbox side log ;;
+	tcp) echo proxy header dial relay sandbox side log ;;
 	udp) echo dial flow datagram side log ;;
-	proxy) echo dial relay sandbox side log ;;
-	dial) echo hop relay log ;;
-	spec) echo side netns ;;
-	hop | relay | side | flow | datagram | netns | sandbox | log) ;;
+	proxy) echo associate dial hop side log ;;
+	associate) echo dial hop datagram side log ;;
+	dial) echo header hop relay side netns log ;;
+	header) echo hop side ;;
+	hop) echo side log ;;
+	spec) echo key side netns ;;
+	key) echo side ;;
+	relay | side | flow | datagram | netns | sandbox | log) ;;
 	*)
 		echo "$1.c is not in the table of this test" >&2
 		return 1
