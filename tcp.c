@@ -356,10 +356,10 @@ start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 	m->slot[i].peer = *peer;
 	m->slot[i].index = index;
 	m->slot[i].born = now();
-	m->turn++;
 	m->pid[i] = fork();
 	if (m->pid[i] == 0)
 		live(m, client, i);
+	m->turn++;
 	if (m->pid[i] == -1) {
 		rest(m, "fork");
 		free_slot(m, i);
