@@ -53,6 +53,19 @@ same() {
 	same name
 }
 
+@test "-: through proxies, with a PROXY header" {
+	peer_server ns2 echo echo 127.0.0.1:8000
+	start_nsfwd ns2@1080=ns2@proxy,auth=u:p,reach=127.0.0.0/8
+	stdio -=127.0.0.1:8000,via=socks5:ns2@1080,via-auth=u:p <data >socks
+	same socks
+	stdio -=ns2@8000,via=http:localhost:1080,via-auth=u:p,via=socks5:1080,via-auth=u:p \
+		<data >two
+	same two
+	run -1 stdio -=8000,via=http:ns2@1080,via-auth=u:wrong <data
+	[[ $output == *'cannot reach the target: E'* ]]
+	[ "$(echo data | stdio -=ns2@8000,proxy=1)" = $'PROXY UNKNOWN\r\ndata' ]
+}
+
 # says N: the first N bytes that the connecting end of peer.py sends.
 says() {
 	PYTHONPATH=$BATS_TEST_DIRNAME python3 -c 'import peer, sys
