@@ -45,7 +45,7 @@ remove_stale(const struct sockaddr_storage *addr, socklen_t length)
 	int fd, error = EADDRINUSE;
 
 	if (lstat(un->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
-		errno = EEXIST;
+		errno = ENOTSOCK;
 		return -1;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -252,7 +252,7 @@ bind_hint(const struct side *side, int err)
 	} hints[] = {
 	    {EADDRINUSE, "the port is taken (ss -ltunp there shows by whom)",
 		"somebody listens there"},
-	    {EEXIST, "", "a file is there that is no socket"},
+	    {ENOTSOCK, "", "a file is there that is no socket"},
 	    {EPERM, "", "no permission to give it to its owner="},
 	    {EACCES,
 		"a low port takes CAP_NET_BIND_SERVICE, or there: sysctl "

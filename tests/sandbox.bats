@@ -110,10 +110,10 @@ all_bare() {
 	start_nsfwd ns1@8000=ns2@8080
 	kept=$(field "$NSFWD_PID" CapPrm)
 	echo "$kept"
-	# sys_admin, sys_ptrace, dac_override, net_bind_service, net_admin,
-	# setuid, setgid, setpcap, kill
-	[ $((0x$kept & ~(1 << 21 | 1 << 19 | 1 << 1 | 1 << 10 | 1 << 12 | \
-		1 << 7 | 1 << 6 | 1 << 8 | 1 << 5))) = 0 ]
+	# sys_admin, sys_ptrace, dac_override, chown, net_bind_service,
+	# net_admin, setuid, setgid, setpcap, kill
+	[ $((0x$kept & ~(1 << 21 | 1 << 19 | 1 << 1 | 1 << 0 | 1 << 10 | \
+		1 << 12 | 1 << 7 | 1 << 6 | 1 << 8 | 1 << 5))) = 0 ]
 	[ $((0x$kept & 1 << 21)) != 0 ]
 	kill -KILL "$(mappers)"
 	wait_until 5 logged 'its mapper was killed by signal 9'
