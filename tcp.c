@@ -143,18 +143,18 @@ end_text(const struct tally *t, int status, char *buf, size_t size)
 }
 
 /* Who it is by a PROXY header, and who said so; both, as the line has them. */
+#define CLIENT_TEXT (2 * LOG_ADDR + 5)
+
 static const char *
 client_text(const struct slot *slot, const struct tally *t, char *buf)
 {
-	size_t used;
+	char client[LOG_ADDR], via[LOG_ADDR];
 
 	if (t->client.any.sa_family != AF_INET &&
 	    t->client.any.sa_family != AF_INET6)
 		return log_addr(&slot->peer.any, buf);
-	log_addr(&t->client.any, buf);
-	used = strlen(buf);
-	memcpy(buf + used, " via=", 5);
-	log_addr(&slot->peer.any, buf + used + 5);
+	snprintf(buf, CLIENT_TEXT, "%s via=%s",
+	    log_addr(&t->client.any, client), log_addr(&slot->peer.any, via));
 	return buf;
 }
 
@@ -163,7 +163,7 @@ log_connection(const struct mapper *m, const struct slot *slot, struct tally *t,
     int status)
 {
 	bool good = WIFEXITED(status) && t->end == END_CLOSED;
-	char client[2 * LOG_ADDR + 5], target[LOG_ADDR], end[64];
+	char client[CLIENT_TEXT], target[LOG_ADDR], end[64];
 
 	log_line(good ? LOG_VERBOSE : LOG_NORMAL,
 	    "connection map=%s client=%s target=%s up=%llu down=%llu ms=%lld "
@@ -279,7 +279,7 @@ static int
 learn(struct call *call)
 {
 	const struct line line = {CLIENT, -1, call->until};
-	const union peer before = call->from;
+	union peer from = {0};
 	struct sockaddr_storage addr = {0};
 	socklen_t length = sizeof(addr);
 
@@ -287,12 +287,12 @@ learn(struct call *call)
 		call->to = peer_of(&addr);
 	if (!side_match(&call->map->accept_proxy, &call->from))
 		return 0;
-	if (header_read(&line, &call->from, &call->to) == -1) {
+	if (header_read(&line, &from, &call->to) == -1) {
 		call->tally->end = END_HANDSHAKE;
 		return -1;
 	}
-	if (memcmp(&call->from, &before, sizeof(before)) != 0)
-		call->tally->client = call->from;
+	if (from.any.sa_family)
+		call->from = call->tally->client = from;
 	call->udp = -1; /* what sends it datagrams is in front of the proxy */
 	return 0;
 }
@@ -356,10 +356,10 @@ start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 	m->slot[i].peer = *peer;
 	m->slot[i].index = index;
 	m->slot[i].born = now();
-	m->turn++;
 	m->pid[i] = fork();
 	if (m->pid[i] == 0)
 		live(m, client, i);
+	m->turn++;
 	if (m->pid[i] == -1) {
 		rest(m, "fork");
 		free_slot(m, i);
