@@ -343,7 +343,7 @@ in_other_ns() {
 
 @test "GOST: udp://, with keepAlive and ttl" {
 	topology
-	start_nsfwd -v -L "udp://10.0.0.1:5353/10.0.1.1:5353?netns=ns1&netns.out=ns2&keepAlive=true&ttl=2s"
+	start_nsfwd -v -L "udp://10.0.0.1:5353/10.0.1.1:5353?netns=ns1&netns.out=ns2&keepAlive=true&ttl=1s"
 	python3 "$BATS_TEST_DIRNAME/udp.py" swaps 3 10.0.0.1/5353 \
 		10.0.1.1/5353 3>&-
 	wait_until 5 logged 'flow .*end=idle'
