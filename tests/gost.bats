@@ -12,6 +12,13 @@ setup() {
 	bad=0
 }
 
+# A namespace that is deleted gives its link up only a while later.
+teardown() {
+	ip link del to-ns1 2>/dev/null || :
+	ip link del to-ns2 2>/dev/null || :
+	oracle
+}
+
 # link NS ADDR HOST_ADDR
 link() {
 	ip link add "to-$1" type veth peer name eth0 netns "$1"
