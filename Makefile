@@ -10,9 +10,10 @@ BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 FUZZ_TIME = 60
 
-SRC = nsfwd.c spec.c key.c side.c serve.c listen.c tcp.c udp.c flow.c datagram.c \
-	dial.c relay.c netns.c sandbox.c log.c
-HDR = nsfwd.h netns.h
+SRC = nsfwd.c spec.c key.c side.c serve.c change.c service.c mapper.c status.c \
+	life.c listen.c tcp.c udp.c flow.c datagram.c dial.c relay.c netns.c \
+	sandbox.c title.c log.c
+HDR = nsfwd.h server.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)

@@ -28,6 +28,8 @@ struct cli {
 	struct conf conf;
 	struct map usual; /* where the word of a map is silent */
 	const char *config;
+	char **words; /* the operands */
+	int operands;
 	int level, check, help, version;
 };
 
@@ -53,6 +55,13 @@ static const struct option {
     {"--check", SET_FLAG, AT(check), 1},
     {"--from", SET_NS, AT(usual.from), 0},
     {"--to", SET_NS, AT(usual.to), 0},
+    {"--wait", SET_FLAG, AT(conf.wait), 1},
+    {"-d", SET_FLAG, AT(conf.background), 1},
+    {"--daemon", SET_FLAG, AT(conf.background), 1},
+    {"-P", SET_FILE, AT(conf.pidfile), 0},
+    {"--pidfile", SET_FILE, AT(conf.pidfile), 0},
+    {"--stats", SET_FILE, AT(conf.stats), 0},
+    {"--syslog", SET_FLAG, AT(conf.syslog), 1},
     {"--ready-fd", SET_FD, AT(conf.ready_fd), 0},
     {"--max-conns", SET_COUNT, AT(conf.max_conns), 0},
     {"--connect-timeout", SET_TIME, AT(usual.times.connect), 0},
@@ -87,6 +96,11 @@ static const char help[] =
     "  -c, --config FILE         maps, one a line; '#' begins a comment\n"
     "      --check               print the maps as understood, and exit\n"
     "      --from NS, --to NS    of a LISTEN, of a TARGET without NS@ (self)\n"
+    "      --wait                for a namespace that is not there yet\n"
+    "  -d, --daemon              go to the background once all serve\n"
+    "  -P, --pidfile FILE        holds the process number, and a lock\n"
+    "      --stats PATH          a socket that answers with Prometheus metrics\n"
+    "      --syslog              log to it, not to standard error\n"
     "      --ready-fd N          write a line to descriptor N once all serve\n"
     "      --max-conns N         connections over all maps (1024)\n"
     "      --connect-timeout T, --idle-timeout T, --half-close-timeout T\n"
@@ -330,6 +344,45 @@ add_file(struct cli *cli, const char *file)
 	return result;
 }
 
+/* The file and the words. */
+static int
+read_maps(struct cli *cli)
+{
+	if (cli->config && add_file(cli, cli->config) < 0)
+		return -1;
+	if (add_words(cli, "", cli->words, cli->operands) < 0)
+		return -1;
+	if (cli->conf.maps > 0)
+		return 0;
+	log_error("no map in %s: write LISTEN=TARGET (nsfwd --help says more)",
+	    cli->config ? cli->config : "the command line");
+	return -1;
+}
+
+static void
+free_maps(struct conf *conf)
+{
+	for (size_t i = 0; i < conf->maps; i++)
+		spec_free(&conf->map[i]);
+	free(conf->map);
+}
+
+/* serve() calls it with the conf that it was given. */
+static int
+read_again(const struct conf *conf, struct conf *fresh)
+{
+	struct cli cli = *(const struct cli *)(const void *)conf;
+
+	cli.conf.map = NULL;
+	cli.conf.maps = 0;
+	if (read_maps(&cli) < 0) {
+		free_maps(&cli.conf);
+		return -1;
+	}
+	*fresh = cli.conf;
+	return 0;
+}
+
 /* What the options ask for instead of serving. The exit status. */
 static int
 say(const struct cli *cli)
@@ -385,22 +438,14 @@ move_ready(int *ready)
 static int
 run(struct cli *cli, char **words)
 {
-	int operands = take_options(cli, words);
-
-	if (operands < 0)
+	cli->words = words;
+	cli->operands = take_options(cli, words);
+	if (cli->operands < 0)
 		return EXIT_USAGE;
 	if (cli->help || cli->version)
 		return say(cli);
-	if (cli->config && add_file(cli, cli->config) < 0)
+	if (read_maps(cli) < 0)
 		return EXIT_USAGE;
-	if (add_words(cli, "", words, operands) < 0)
-		return EXIT_USAGE;
-	if (cli->conf.maps == 0) {
-		log_error("no map in %s: write LISTEN=TARGET "
-			  "(nsfwd --help says more)",
-		    cli->config ? cli->config : "the command line");
-		return EXIT_USAGE;
-	}
 	if (cli->check)
 		return say(cli);
 	log_level((enum log_level)cli->level);
@@ -411,11 +456,26 @@ run(struct cli *cli, char **words)
 	return serve(&cli->conf);
 }
 
+/* $LISTEN_FDS may have been meant for who started us, sd_listen_fds(3). */
+static void
+refuse_handed(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	char own[16];
+
+	snprintf(own, sizeof(own), "%d", (int)getpid());
+	if (!pid || strcmp(pid, own) != 0)
+		unsetenv("LISTEN_FDS");
+}
+
 int
 main(int argc, char **argv)
 {
 	struct cli cli = {
-	    .conf = {.max_conns = 1024, .drain = 30000, .ready_fd = -1},
+	    .conf = {.max_conns = 1024,
+		.drain = 30000,
+		.ready_fd = -1,
+		.read = read_again},
 	    .usual = base,
 	    .level = LOG_NORMAL,
 	};
@@ -423,14 +483,14 @@ main(int argc, char **argv)
 
 	if (argc < 1 || fill_standard_descriptors() < 0)
 		return EXIT_FAILURE;
+	title_open(argc, argv);
+	refuse_handed();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a log file may be full */
 	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */
 	signal(SIGALRM, SIG_DFL); /* it, and so does the resolver's deadline */
 	status = run(&cli, argv + 1);
-	for (size_t i = 0; i < cli.conf.maps; i++)
-		spec_free(&cli.conf.map[i]);
-	free(cli.conf.map);
+	free_maps(&cli.conf);
 	spec_free(&cli.usual);
 	return status;
 }

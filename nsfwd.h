@@ -44,6 +44,7 @@ enum side_kind {
 	SIDE_HOST,     /* a name, resolved at each connection; targets only */
 	SIDE_PATH,     /* UNIX socket in the file system */
 	SIDE_ABSTRACT, /* UNIX socket in the abstract name space */
+	SIDE_SYSTEMD,  /* sockets handed to us by that name; listens only */
 	SIDE_PROXY, /* where the client asks for, as of a proxy; targets only */
 	SIDE_STDIO  /* "-": one connection on standard input and output */
 };
@@ -52,7 +53,7 @@ enum side_kind {
 struct side {
 	enum side_kind kind;
 	char *word;           /* as the user wrote it, without NS@; owned */
-	char *text;           /* HOST, PATH, ABSTRACT (without '@'): owned */
+	char *text;           /* HOST, PATH, a NAME (without '@'); owned */
 	char *zone;           /* INET6: interface name or number; owned */
 	struct in6_addr addr; /* INET: the first four bytes */
 	uint16_t lo, hi;      /* ports, both ends included; 0 for UNIX */
@@ -136,8 +137,15 @@ struct conf {
 	struct map *map;
 	size_t maps;
 	uint32_t max_conns; /* over all maps */
-	deadline drain;     /* span given to connections after TERM */
+	deadline drain;     /* span given to what is to end */
 	int ready_fd;       /* gets a line when all maps serve; -1 none */
+	int wait;           /* for namespaces that are not there yet */
+	int background;     /* as a daemon */
+	int syslog;         /* instead of standard error */
+	const char *pidfile, *stats; /* paths, or NULL */
+
+	/* Reads the maps again, into fresh: 0, or -1 with the reason logged. */
+	int (*read)(const struct conf *, struct conf *fresh);
 };
 
 /* spec.c */
@@ -209,12 +217,19 @@ struct listeners {
 
 /*
  * Opens and binds the map's listeners in its source namespace; nobody can
- * connect to them yet, but to a UNIX socket. 0; or -1, with the reason logged, or with errno and
- * *entered 0 if it is the namespace that cannot be entered, see ns_call().
+ * connect to them yet, but to a UNIX socket. 0; or -1 with errno, and *entered
+ * 0 if it is the namespace that cannot be entered, see ns_call(). The reason
+ * is logged if it is the other and no errno that the caller knows already.
  * What was opened is in *set in any case, for listen_close().
  */
 int listen_open(struct listeners *set, const struct map *, enum proto,
-    int *entered);
+    int *entered, int known);
+
+/* True if the listeners of one map will do for the other. */
+bool listen_same(const struct map *, const struct map *);
+
+/* How many descriptors, from 3 on, were handed to us by $LISTEN_FDS. */
+int listen_inherited(void);
 
 /* Lets TCP clients connect. 0, or -1 with the reason logged. */
 int listen_begin(const struct listeners *set, const struct map *);
@@ -257,28 +272,61 @@ bool side_number(const char *text, uint32_t least, uint32_t most, uint32_t *);
 
 /* serve.c */
 
-/* What a mapper is born with. */
-struct post {
-	const struct map *map;
-	struct listener *listener;
-	size_t listeners;
-	int channel;            /* to the server: ends when the server does */
-	_Atomic uint32_t *live; /* connections of each mapper, for all to see */
-	size_t mappers, own;    /* how many, and which is this one's */
-	uint32_t max_conns;     /* over all mappers */
-};
-
-/* What the server may write into the channel. */
-enum order {
-	ORDER_DRAIN = 'd', /* close the listeners, finish, exit */
-	ORDER_KILL = 'k'   /* reset every connection, exit */
-};
-
 /*
  * Opens every listener, starts every mapper, says ready, and serves until a
  * signal ends it. Returns the exit status; what went wrong has been logged.
  */
 int serve(struct conf *);
+
+/* What a mapper counts from its birth on. */
+enum count {
+	COUNT_BEGUN,   /* connections, or flows */
+	COUNT_FAILED,  /* connections that reached no target */
+	COUNT_REFUSED, /* clients that may not have a connection */
+	COUNT_UP,      /* bytes; those of a connection when it has ended */
+	COUNT_DOWN,
+	COUNT_SENT,     /* datagrams, to targets */
+	COUNT_RECEIVED, /* to clients */
+	COUNT_DROPPED,  /* datagrams that did not go on */
+	COUNT_OPEN,     /* connections or flows, now */
+	COUNTS
+};
+
+#define MAPPERS_MAX 16384
+
+/* Shared by the server and all mappers, and with no connection. */
+struct board {
+	_Atomic uint32_t used; /* slots from this on were never taken */
+	_Atomic uint32_t live[MAPPERS_MAX]; /* connections of each mapper */
+	_Atomic uint64_t count[MAPPERS_MAX][COUNTS];
+};
+
+/* What a mapper is born with. */
+struct post {
+	const struct map *map;
+	struct listener *listener;
+	size_t listeners;
+	int channel; /* to the server: ends when the server does */
+	struct board *board;
+	size_t own;              /* which slot of the board is this one's */
+	_Atomic uint64_t *count; /* and that of its counts */
+	uint32_t max_conns;      /* over all mappers */
+};
+
+/* What the server may write into the channel, a byte. */
+enum order {
+	ORDER_DRAIN = 'd', /* close the listeners, finish, exit */
+	ORDER_KILL = 'k',  /* reset every connection, exit */
+	ORDER_TABLE = 't'  /* log what is open, then answer with an int, 0 */
+};
+
+/* title.c */
+
+/* Remembers where ps(1) reads from; moves the environment out of the way. */
+void title_open(int argc, char **argv);
+
+/* What ps(1) shows of this process, after "nsfwd: ". */
+void title_set(const char *what, const char *more);
 
 /* tcp.c */
 
@@ -507,6 +555,15 @@ enum log_level {
  * bytes are shown as "\xNN". errno is preserved. Nothing is allocated.
  */
 void log_level(enum log_level);
+
+/*
+ * Lines get a priority where standard error leads to the journal. With syslog
+ * descriptor 2 becomes a socket to it, and until log_leave() lines also go to
+ * what it was. -1 with errno.
+ */
+int log_open(bool syslog);
+void log_leave(void);
+
 void log_line(enum log_level least, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 #define log_error(...) log_line(LOG_QUIET, __VA_ARGS__)

@@ -228,6 +228,11 @@ side_parse(struct side *side, char *text, unsigned ports, const char **part)
 		return "out of memory";
 	if (!*text)
 		return "an address or a port is missing";
+	if (!ports && strncmp(text, "systemd:", 8) == 0) {
+		side->kind = SIDE_SYSTEMD;
+		return text[8] ? keep(&side->text, text + 8)
+			       : "a name of sockets is missing";
+	}
 	if (strcmp(text, ports ? "proxy" : "-") == 0) {
 		side->kind = ports ? SIDE_PROXY : SIDE_STDIO;
 		return NULL;
@@ -372,6 +377,9 @@ side_print(FILE *out, const struct side *side)
 		return;
 	case SIDE_ABSTRACT:
 		fprintf(out, "@%s", side->text);
+		return;
+	case SIDE_SYSTEMD:
+		fprintf(out, "systemd:%s", side->text);
 		return;
 	case SIDE_PROXY:
 		fputs("proxy", out);

@@ -113,7 +113,8 @@ parse_side(struct parser *p, char *text, struct side *side, unsigned ports)
 	if (why)
 		return why;
 	p->part = text;
-	if (side->lo == 0 && map->proto & PROTO_UDP)
+	if (side->lo == 0 && side->kind != SIDE_SYSTEMD &&
+	    map->proto & PROTO_UDP)
 		return side->text ? "a UNIX socket takes tcp only"
 				  : "'-' and a proxy take tcp only";
 	return NULL;
@@ -125,10 +126,12 @@ parse_listen(struct parser *p, char *text)
 	struct map *map = p->map;
 	const char *why = parse_side(p, text, &map->listen, 0);
 
-	if (why || map->listen.kind != SIDE_STDIO)
+	if (why ||
+	    (map->listen.kind != SIDE_STDIO &&
+		map->listen.kind != SIDE_SYSTEMD))
 		return why;
 	if (p->part != text)
-		return "standard input is in no namespace: write '-' alone";
+		return "what is open already takes no NS@";
 	ns_free(&map->from);
 	map->from = (struct ns){0};
 	return NULL;

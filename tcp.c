@@ -43,6 +43,7 @@ struct mapper {
 	struct tally *tally;  /* shared with the connections */
 	uint32_t slots, used; /* slots from used on were never taken */
 	uint32_t free, live;
+	char title[64];          /* of its connections, behind the client */
 	int signals, all, quiet; /* epoll: with and without the listeners */
 	int last; /* the highest descriptor of these, and of the listeners */
 	deadline rest; /* until then the listeners are not watched */
@@ -57,8 +58,8 @@ live_everywhere(const struct mapper *m)
 {
 	uint32_t sum = 0;
 
-	for (size_t i = 0; i < m->post->mappers; i++)
-		sum += atomic_load(&m->post->live[i]);
+	for (uint32_t i = 0; i < m->post->board->used; i++)
+		sum += atomic_load(&m->post->board->live[i]);
 	return sum;
 }
 
@@ -132,11 +133,12 @@ log_connection(const struct mapper *m, const struct slot *slot,
 	char client[LOG_ADDR], target[LOG_ADDR], end[64];
 
 	log_line(good ? LOG_VERBOSE : LOG_NORMAL,
-	    "connection map=%s client=%s target=%s up=%llu down=%llu ms=%lld "
-	    "end=%s",
-	    m->map->word, log_addr(&slot->peer.any, client),
-	    target_text(m, t, target), (unsigned long long)t->up,
-	    (unsigned long long)t->down, (long long)(now() - slot->born),
+	    "connection map=%s from=%s to=%s client=%s target=%s up=%llu "
+	    "down=%llu ms=%lld end=%s",
+	    m->map->word, ns_word(&m->map->from), ns_word(&m->map->to),
+	    log_addr(&slot->peer.any, client), target_text(m, t, target),
+	    (unsigned long long)t->up, (unsigned long long)t->down,
+	    (long long)(now() - slot->born),
 	    end_text(t, status, end, sizeof(end)));
 }
 
@@ -150,6 +152,7 @@ take_slot(struct mapper *m)
 	else
 		m->free = m->slot[i].next;
 	m->live++;
+	atomic_fetch_add(&m->post->count[COUNT_BEGUN], 1);
 	memset(&m->tally[i], 0, sizeof(m->tally[i]));
 	return i;
 }
@@ -177,6 +180,10 @@ ended(struct mapper *m, pid_t pid, int status)
 		memcpy(&tally, &m->tally[i], sizeof(tally));
 		atomic_signal_fence(memory_order_seq_cst);
 		log_connection(m, &m->slot[i], &tally, status);
+		atomic_fetch_add(&m->post->count[COUNT_UP], tally.up);
+		atomic_fetch_add(&m->post->count[COUNT_DOWN], tally.down);
+		if (tally.end == END_DIAL)
+			atomic_fetch_add(&m->post->count[COUNT_FAILED], 1);
 		free_slot(m, i);
 		return;
 	}
@@ -227,13 +234,16 @@ static void
 start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 {
 	uint32_t i = take_slot(m);
+	char text[LOG_ADDR];
 
 	m->slot[i].peer = *peer;
 	m->slot[i].index = index;
 	m->slot[i].born = now();
 	m->pid[i] = fork();
-	if (m->pid[i] == 0)
+	if (m->pid[i] == 0) {
+		title_set(log_addr(&peer->any, text), m->title);
 		live(m, client, i);
+	}
 	if (m->pid[i] == -1) {
 		rest(m, "fork");
 		free_slot(m, i);
@@ -269,13 +279,31 @@ peer_of(const struct sockaddr_storage *addr)
 	return four;
 }
 
+static bool
+may_come(const struct mapper *m, const union peer *peer)
+{
+	uint32_t max = m->map->max.source;
+	char text[LOG_ADDR];
+
+	if (side_match(&m->map->deny, peer) ||
+	    (m->map->allow.count && !side_match(&m->map->allow, peer))) {
+		log_limited("'%s': refused %s: it is not allowed", m->map->word,
+		    log_addr(&peer->any, text));
+		return false;
+	}
+	if (!max || count_source(m, peer) < max)
+		return true;
+	log_limited("'%s': refused %s: it has max-source=%u connections",
+	    m->map->word, log_addr(&peer->any, text), max);
+	return false;
+}
+
 static void
 admit(struct mapper *m, const struct listener *listener)
 {
 	struct sockaddr_storage addr = {0};
 	socklen_t length = sizeof(addr);
 	union peer peer;
-	char text[LOG_ADDR];
 	int client;
 
 	client = accept4(listener->fd, (struct sockaddr *)&addr, &length,
@@ -287,17 +315,13 @@ admit(struct mapper *m, const struct listener *listener)
 		return;
 	}
 	peer = peer_of(&addr);
-	if (m->map->max.source &&
-	    count_source(m, &peer) >= m->map->max.source) {
-		log_limited(
-		    "'%s': refused %s: it has max-source=%u connections",
-		    m->map->word, log_addr(&peer.any, text),
-		    m->map->max.source);
-		atomic_fetch_sub(m->count, 1);
-		close(client);
+	if (may_come(m, &peer)) {
+		start(m, client, listener->index, &peer);
 		return;
 	}
-	start(m, client, listener->index, &peer);
+	atomic_fetch_add(&m->post->count[COUNT_REFUSED], 1);
+	atomic_fetch_sub(m->count, 1);
+	close(client);
 }
 
 /*
@@ -338,6 +362,25 @@ kill_all(const struct mapper *m)
 			kill(m->pid[i], SIGKILL);
 }
 
+/* Told of each that is open: what it says of itself is untrusted. */
+static void
+log_table(const struct mapper *m)
+{
+	const int done = 0;
+	char client[LOG_ADDR], target[LOG_ADDR];
+
+	for (uint32_t i = 0; i < m->used; i++)
+		if (m->pid[i])
+			log_error("table:   %s > %s up=%llu down=%llu ms=%lld",
+			    log_addr(&m->slot[i].peer.any, client),
+			    target_text(m, &m->tally[i], target),
+			    (unsigned long long)m->tally[i].up,
+			    (unsigned long long)m->tally[i].down,
+			    (long long)(now() - m->slot[i].born));
+	send(m->post->channel, &done, sizeof(done),
+	    MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* The server's word; the end of the channel is the end of the server. */
 static void
 obey(struct mapper *m)
@@ -349,7 +392,9 @@ obey(struct mapper *m)
 		return;
 	if (n == 0)
 		epoll_ctl(m->quiet, EPOLL_CTL_DEL, m->post->channel, NULL);
-	if (!m->draining)
+	if (order == ORDER_TABLE)
+		log_table(m);
+	else if (!m->draining)
 		drain(m);
 	if (order == ORDER_KILL)
 		kill_all(m);
@@ -407,7 +452,8 @@ make_tables(struct mapper *m, const struct post *post)
 
 	m->post = post;
 	m->map = post->map;
-	m->count = &post->live[post->own];
+	snprintf(m->title, sizeof(m->title), " > %s", m->map->word);
+	m->count = &post->board->live[post->own];
 	m->slots = !conns || (max && max < conns) ? max : conns;
 	m->slot = calloc(m->slots, sizeof(*m->slot));
 	m->pid = calloc(m->slots, sizeof(*m->pid));
@@ -453,8 +499,7 @@ tcp_equip(const struct post *post)
 	if (make_tables(&mapper, post) == -1 ||
 	    open_events(&mapper, post) == -1)
 		return -1;
-	return madvise(post->live, post->mappers * sizeof(*post->live),
-	    MADV_DONTFORK);
+	return madvise(post->board, sizeof(*post->board), MADV_DONTFORK);
 }
 
 _Noreturn void

@@ -1,0 +1,185 @@
+/* A mapper as the server knows it, and how it is born. */
+
+/*
+ * Theory of operation
+ *
+ * A mapper is forked from the server, inherits the listeners of its map,
+ * enters the destination namespace for good, and never changes: whatever has
+ * to change is a new mapper, and the old one drains. The channel between the
+ * two says "it stands" once, upwards, then carries orders downwards; its end
+ * tells a mapper that the server is gone.
+ *
+ * Each mapper has a slot of the board, where it counts. Limits over all
+ * mappers are sums over the board: a mapper that dies takes its share with it.
+ */
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "server.h"
+
+static struct child *first;
+static struct board *board;
+static bool taken[MAPPERS_MAX]; /* slots of the board */
+
+int
+mapper_open(void)
+{
+	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return board == MAP_FAILED ? -1 : 0;
+}
+
+struct child *
+mapper_first(void)
+{
+	return first;
+}
+
+/* What else the server holds ends here. */
+static int
+keep_own(const struct listeners *set, int channel)
+{
+	int *keep = calloc(set->count + 1, sizeof(*keep));
+
+	if (!keep)
+		return -1;
+	for (size_t i = 0; i < set->count; i++)
+		keep[i] = set->listener[i].fd;
+	keep[set->count] = channel;
+	sandbox_close_others(keep, set->count + 1);
+	free(keep);
+	return 0;
+}
+
+static int
+become(const struct service *s, const struct post *post)
+{
+	title_set("map ", s->map->word);
+	if (ns_enter(&s->map->to) == -1 ||
+	    keep_own(&s->set, post->channel) == -1)
+		return -1;
+	return s->proto == PROTO_UDP ? udp_equip(post) : tcp_equip(post);
+}
+
+/* The whole life of a mapper: only when it can serve does it say so. */
+static _Noreturn void
+live(const struct service *s, size_t slot, int channel, uint32_t max_conns)
+{
+	const struct post post = {
+	    .map = s->map,
+	    .listener = s->set.listener,
+	    .listeners = s->set.count,
+	    .channel = channel,
+	    .board = board,
+	    .own = slot,
+	    .count = board->count[slot],
+	    .max_conns = max_conns,
+	};
+	int error = become(s, &post) == -1 ? errno : 0;
+
+	if (send(channel, &error, sizeof(error), MSG_NOSIGNAL) == -1 || error)
+		_exit(1);
+	if (s->proto == PROTO_UDP)
+		udp_serve();
+	tcp_serve();
+}
+
+/* The lowest that is free, so that the sums stay short. */
+static size_t
+free_slot(void)
+{
+	size_t slot = 0;
+
+	while (slot < MAPPERS_MAX && taken[slot])
+		slot++;
+	return slot;
+}
+
+struct child *
+mapper_birth(struct service *s, uint32_t max_conns)
+{
+	struct child *m = calloc(1, sizeof(*m));
+	int pair[2] = {-1, -1};
+
+	if (!m)
+		return NULL;
+	m->service = s;
+	m->from = s->opened;
+	m->to = s->to;
+	m->slot = free_slot();
+	errno = EAGAIN;
+	if (m->slot == MAPPERS_MAX ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
+		goto failed;
+	if (m->slot >= board->used)
+		board->used = (uint32_t)m->slot + 1;
+	m->pid = fork();
+	if (m->pid == 0)
+		live(s, m->slot, pair[1], max_conns);
+	close(pair[1]);
+	m->channel = pair[0];
+	if (m->pid > 0) {
+		taken[m->slot] = true;
+		m->next = first;
+		first = m;
+		return m;
+	}
+	close(pair[0]);
+failed:
+	free(m);
+	return NULL;
+}
+
+int
+mapper_hear(const struct child *m, deadline span)
+{
+	struct pollfd watched = {.fd = m->channel, .events = POLLIN};
+	int error = ETIMEDOUT, n;
+
+	do
+		n = poll(&watched, 1, (int)span);
+	while (n == -1 && errno == EINTR);
+	if (n == 1 &&
+	    recv(m->channel, &error, sizeof(error), 0) != sizeof(error))
+		error = ECONNRESET;
+	errno = error;
+	return error ? -1 : 0;
+}
+
+void
+mapper_order(const struct child *m, enum order what)
+{
+	const char byte = (char)what;
+
+	send(m->channel, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+uint64_t
+mapper_count(const struct child *m, enum count what)
+{
+	return board->count[m->slot][what] +
+	    (what == COUNT_OPEN ? board->live[m->slot] : 0);
+}
+
+void
+mapper_bury(struct child *m)
+{
+	struct child **at = &first;
+
+	while (*at != m)
+		at = &(*at)->next;
+	*at = m->next;
+	close(m->channel);
+	for (int i = 0; i < COUNTS; i++) {
+		if (m->service && i != COUNT_OPEN)
+			m->service->past[i] += mapper_count(m, (enum count)i);
+		board->count[m->slot][i] = 0;
+	}
+	board->live[m->slot] = 0;
+	taken[m->slot] = false;
+	free(m);
+}
