@@ -18,8 +18,7 @@
 
 #include "server.h"
 
-#define TAKEN_MS    10 /* between two attempts at an address of ours */
-#define TAKEN_TRIES 100
+#define RELEASE_MS 1000 /* for a mapper to close its listeners */
 
 static struct service *
 ancestor(const struct services *list, const struct service *s,
@@ -79,57 +78,65 @@ plan(struct services *fresh, const struct services *old,
 	return list ? 0 : -1;
 }
 
-static int
+/* The first that cannot be opened, or NULL. */
+static struct service *
 open_sets(const struct services *fresh, int known)
 {
-	int status = 0;
-
-	for (size_t i = 0; i < fresh->count && !status; i++) {
+	for (size_t i = 0; i < fresh->count; i++) {
 		struct service *s = &fresh->service[i];
 
-		if (!s->opened && s->from && s->descent == DESCENT_NONE)
-			status = service_open(s, known);
+		if (!s->opened && s->from && s->descent == DESCENT_NONE &&
+		    service_open(s, known) == -1)
+			return s;
 	}
-	return status;
+	return NULL;
 }
 
-/* What has no heir is about to go: its addresses may be wanted otherwise. */
+/* What has no heir and is in the way lets go of its addresses. */
 static bool
-release(const struct services *old, const struct conf *conf)
+release(const struct services *old, const struct service *wanted)
 {
 	bool any = false;
 
 	for (size_t i = 0; i < old->count; i++) {
 		struct service *s = &old->service[i];
 
-		if (s->heir || !s->opened)
+		if (s->heir || s->opened != wanted->from ||
+		    s->proto != wanted->proto || s->map->listen.lo == 0 ||
+		    s->map->listen.lo > wanted->map->listen.hi ||
+		    s->map->listen.hi < wanted->map->listen.lo)
 			continue;
 		any = true;
 		service_close(s);
 		if (s->mapper)
-			service_retire(s->mapper, conf->drain);
+			service_retire(s->mapper, -1);
 	}
 	return any;
 }
 
-/* A mapper takes a moment to let go of what was released. */
+/*
+ * The address of one may be that of another that is about to go: that is asked
+ * to let go of it first, and its mapper takes a moment. Should the plan fail
+ * all the same, it is mended.
+ */
 static int
-open_patiently(const struct services *fresh, const struct services *old,
-    const struct conf *conf)
+open_patiently(const struct services *fresh, const struct services *old)
 {
-	int status = open_sets(fresh, old->count ? EADDRINUSE : 0);
+	int known = old->count ? EADDRINUSE : 0;
+	deadline until = 0;
+	struct service *s;
 
-	if (!status || errno != EADDRINUSE || !old->count)
-		return status;
-	for (int i = release(old, conf) ? 0 : TAKEN_TRIES; i < TAKEN_TRIES;
-	     i++) {
-		if (open_sets(fresh, EADDRINUSE) == 0)
-			return 0;
-		if (errno != EADDRINUSE)
-			return 1;
-		poll(NULL, 0, TAKEN_MS);
+	while ((s = open_sets(fresh, known))) {
+		if (errno != EADDRINUSE || !known)
+			return -1;
+		if (release(old, s))
+			until = now() + RELEASE_MS;
+		if (now() >= until)
+			known = 0;
+		else
+			poll(NULL, 0, RELEASE_MS / 100);
 	}
-	return open_sets(fresh, 0);
+	return 0;
 }
 
 static int
@@ -162,7 +169,7 @@ bring_up(const struct services *fresh, const struct services *old,
 		if (fresh->service[i].descent != DESCENT_ALL)
 			status = service_check(&fresh->service[i], conf->wait);
 	if (!status)
-		status = open_patiently(fresh, old, conf);
+		status = -open_patiently(fresh, old);
 	return status ? status : bear_all(fresh, conf);
 }
 

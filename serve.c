@@ -100,11 +100,12 @@ expire(void)
 }
 
 static void
-say_status(const char *state)
+say_ready(void)
 {
 	size_t n = server.conf->maps;
 
-	life_notify("%sSTATUS=%zu %s\n", state, n, n == 1 ? "map" : "maps");
+	life_notify("READY=1\nMAINPID=%d\nSTATUS=%zu %s\n", (int)getpid(), n,
+	    n == 1 ? "map" : "maps");
 }
 
 static void
@@ -135,7 +136,7 @@ reload(void)
 		log_info("reloaded: %zu %s", fresh.maps,
 		    fresh.maps == 1 ? "map" : "maps");
 	}
-	say_status("READY=1\n");
+	say_ready();
 }
 
 /* The end. */
@@ -366,7 +367,6 @@ prepare(struct conf *conf)
 	}
 	raise_limits();
 	server.mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-	life_notify(NULL);
 	if (conf->pidfile && life_pidfile(conf->pidfile) == -1)
 		return 1;
 	return open_stats(conf->stats) == -1;
@@ -383,7 +383,7 @@ serve(struct conf *conf)
 		log_info("ready: %zu %s", conf->maps,
 		    conf->maps == 1 ? "map" : "maps");
 		life_ready(conf->ready_fd);
-		say_status("READY=1\n");
+		say_ready();
 		log_leave();
 		loop();
 		log_info("stopped");

@@ -66,8 +66,8 @@ int service_check(struct service *, bool patient);
 int service_explain(const struct map *, const struct ns *, int err);
 
 /*
- * Opens its listeners: 0, or the exit status with errno, and with the reason
- * logged but for an errno that is known.
+ * Opens its listeners: 0, or -1 with errno, and with the reason logged unless
+ * the errno is known.
  */
 int service_open(struct service *, int known);
 void service_close(struct service *);

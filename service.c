@@ -75,10 +75,10 @@ service_open(struct service *s, int known)
 	}
 	saved = errno;
 	service_close(s);
+	if (!entered && saved != known)
+		service_explain(s->map, &s->map->from, saved);
 	errno = saved;
-	if (entered || saved == known)
-		return 1;
-	return service_explain(s->map, &s->map->from, saved);
+	return -1;
 }
 
 int
@@ -104,21 +104,34 @@ service_hear(struct service *s)
 	return -1;
 }
 
-/* What cannot be looked at is as it was. */
 static void
-identify(const struct ns *ns, uint64_t *id)
+wait_for(const struct service *s, const struct ns *ns)
+{
+	log_error("'%s': waits for namespace '%s' (%s)", s->map->word,
+	    ns_word(ns), ns_hint(ns, ENOENT));
+}
+
+/* What cannot be looked at is as it was; what is new is tried at once. */
+static void
+identify(struct service *s, const struct ns *ns, uint64_t *id)
 {
 	uint64_t seen = ns_identity(ns);
 
-	if (seen || is_missing(errno) || is_other(errno))
-		*id = seen;
+	if (!seen && !is_missing(errno) && !is_other(errno))
+		return;
+	if (seen == *id)
+		return;
+	*id = seen;
+	s->tried = 0;
+	if (!seen)
+		wait_for(s, ns);
 }
 
 void
 service_follow(struct service *s, const struct conf *conf)
 {
-	identify(&s->map->from, &s->from);
-	identify(&s->map->to, &s->to);
+	identify(s, &s->map->from, &s->from);
+	identify(s, &s->map->to, &s->to);
 	s->silent = ns_silent(&s->map->from) || ns_silent(&s->map->to);
 	if (s->opened && s->opened != s->from)
 		service_close(s);
@@ -127,35 +140,18 @@ service_follow(struct service *s, const struct conf *conf)
 			service_retire(m, conf->drain);
 }
 
-/* Why a service has to wait, once. */
-static void
-wait_for(struct service *s, const struct ns *ns, int err)
-{
-	if (s->told != err)
-		log_error("'%s': waits for namespace '%s' (%s)", s->map->word,
-		    ns_word(ns),
-		    ns_hint(ns, err) ? ns_hint(ns, err) : log_errno(err));
-	s->told = err;
-}
-
 void
 service_mend(struct service *s, const struct conf *conf)
 {
-	if (!s->from) {
-		wait_for(s, &s->map->from, ENOENT);
+	if (!s->from)
+		return;
+	s->tried = now();
+	if (!s->opened && service_open(s, s->told) == -1) {
+		s->told = errno;
 		return;
 	}
-	if (!s->opened) {
-		s->tried = now();
-		if (service_open(s, s->told)) {
-			s->told = errno;
-			return;
-		}
-	}
-	if (!s->to) {
-		wait_for(s, &s->map->to, ENOENT);
+	if (!s->to)
 		return;
-	}
 	if (service_bear(s, conf) == -1 || service_hear(s) == -1) {
 		if (s->told != errno)
 			log_error("'%s': no new mapper: %s", s->map->word,
@@ -180,7 +176,7 @@ service_check(struct service *s, bool patient)
 		if (!is_missing(errno) || !patient)
 			return service_explain(s->map, both[i], errno);
 		*id[i] = 0;
-		wait_for(s, both[i], errno);
+		wait_for(s, both[i]);
 	}
 	return 0;
 }
