@@ -55,19 +55,65 @@ keep_own(const struct listeners *set, int channel)
 	return 0;
 }
 
-static int
-become(const struct service *s, const struct post *post)
+static unsigned
+role_of(const struct service *s)
 {
-	title_set("map ", s->map->word);
-	if (ns_enter(&s->map->to) == -1 ||
-	    keep_own(&s->set, post->channel) == -1)
+	const struct map *map = s->map;
+	unsigned role = s->proto == PROTO_UDP ? SANDBOX_UDP : SANDBOX_TCP;
+
+	for (size_t i = 0; i < map->targets + map->hops; i++) {
+		const struct side *side = i < map->targets
+		    ? &map->target[i]
+		    : &map->hop[i - map->targets].side;
+
+		if (side->kind == SIDE_HOST || side->kind == SIDE_PROXY)
+			role |= SANDBOX_NAMES | SANDBOX_PARSES;
+		if (side->kind == SIDE_PATH || side->kind == SIDE_ABSTRACT ||
+		    side->zone)
+			role |= SANDBOX_UNIX;
+	}
+	if (map->hops || map->accept_proxy.count)
+		role |= SANDBOX_PARSES;
+	if (map->src.kind == SIDE_INET || map->src.kind == SIDE_INET6)
+		role |= SANDBOX_BIND;
+	return role;
+}
+
+/* Its own words for what is no fault of the namespace: ECANCELED. */
+static int
+deny(const struct service *s, const char *what, const char *advice)
+{
+	log_error("'%s': cannot %s: %s%s", s->map->word, what, log_errno(errno),
+	    advice);
+	errno = ECANCELED;
+	return -1;
+}
+
+/* With the fewest rights that let it be a mapper; they are gone before. */
+static int
+become(const struct service *s, const struct conf *conf,
+    const struct post *post)
+{
+	const struct map *map = s->map;
+
+	title_set("map ", map->word);
+	if (ns_enter(&map->to) == -1 || keep_own(&s->set, post->channel) == -1)
 		return -1;
-	return s->proto == PROTO_UDP ? udp_equip(post) : tcp_equip(post);
+	if (role_of(s) & SANDBOX_NAMES && ns_etc(&map->to) == -1)
+		return deny(s, "use the files of /etc/netns", "");
+	if (sandbox_drop(&conf->cred, map->mark) == -1)
+		return deny(s, "drop privileges", " (see --user)");
+	if ((s->proto == PROTO_UDP ? udp_equip(post) : tcp_equip(post)) == -1)
+		return -1;
+	if (post->role && sandbox_confine(post->role) == -1)
+		return deny(s, "filter system calls",
+		    " (--no-sandbox does without)");
+	return 0;
 }
 
 /* The whole life of a mapper: only when it can serve does it say so. */
 static _Noreturn void
-live(const struct service *s, size_t slot, int channel, uint32_t max_conns)
+live(const struct service *s, const struct conf *conf, size_t slot, int channel)
 {
 	const struct post post = {
 	    .map = s->map,
@@ -77,9 +123,10 @@ live(const struct service *s, size_t slot, int channel, uint32_t max_conns)
 	    .board = board,
 	    .own = slot,
 	    .count = board->count[slot],
-	    .max_conns = max_conns,
+	    .max_conns = conf->max_conns,
+	    .role = conf->unconfined ? 0 : role_of(s),
 	};
-	int error = become(s, &post) == -1 ? errno : 0;
+	int error = become(s, conf, &post) == -1 ? errno : 0;
 
 	if (send(channel, &error, sizeof(error), MSG_NOSIGNAL) == -1 || error)
 		_exit(1);
@@ -100,7 +147,7 @@ free_slot(void)
 }
 
 struct child *
-mapper_birth(struct service *s, uint32_t max_conns)
+mapper_birth(struct service *s, const struct conf *conf)
 {
 	struct child *m = calloc(1, sizeof(*m));
 	int pair[2] = {-1, -1};
@@ -119,7 +166,7 @@ mapper_birth(struct service *s, uint32_t max_conns)
 		board->used = (uint32_t)m->slot + 1;
 	m->pid = fork();
 	if (m->pid == 0)
-		live(s, m->slot, pair[1], max_conns);
+		live(s, conf, m->slot, pair[1]);
 	close(pair[1]);
 	m->channel = pair[0];
 	if (m->pid > 0) {

@@ -105,6 +105,13 @@ struct hop {
 	char *secret;          /* the file that they are in; owned, or NULL */
 };
 
+/* A user and a group. */
+struct cred {
+	uid_t uid;
+	gid_t gid;
+	bool given; /* by the user: it is an error if that cannot be */
+};
+
 struct map {
 	char *word;     /* the user's own text, which messages name; owned */
 	unsigned proto; /* PROTO_TCP | PROTO_UDP */
@@ -122,6 +129,7 @@ struct map {
 	char *user, *password;     /* of a proxy's clients; owned; NULL: none */
 	char *secret;     /* the file that they are in; owned, or NULL */
 	char *owner;      /* USER[:GROUP] of a UNIX listener, or NULL; owned */
+	struct cred cred; /* the same, once somebody has looked it up */
 	uint32_t mode;    /* its permissions; 0: those of the umask */
 	char *dev;        /* of sockets to the target, owned, or NULL */
 	struct side src;  /* their address, INET or INET6; SIDE_ANY: none */
@@ -139,9 +147,12 @@ struct conf {
 	uint32_t max_conns; /* over all maps */
 	deadline drain;     /* span given to what is to end */
 	int ready_fd;       /* gets a line when all maps serve; -1 none */
-	int wait;           /* for namespaces that are not there yet */
-	int background;     /* as a daemon */
-	int syslog;         /* instead of standard error */
+	struct cred cred;   /* of the mappers */
+	int unconfined;     /* without filters of system calls */
+	int pin;        /* the server gives up all privileges once it serves */
+	int wait;       /* for namespaces that are not there yet */
+	int background; /* as a daemon */
+	int syslog;     /* instead of standard error */
 	const char *pidfile, *stats; /* paths, or NULL */
 
 	/* Reads the maps again, into fresh: 0, or -1 with the reason logged. */
@@ -197,6 +208,31 @@ const char *key_check(const struct map *, const struct side *near);
 
 /* Writes the keys that differ from those of base, each after a ','. */
 void key_print(FILE *, const struct map *, const struct map *base);
+
+/* conf.c */
+
+/*
+ * Adds maps: those of a file; of words, found at where, which is "" or ends in
+ * ": "; of lines that gost_translate() made, each with forward behind it. 0,
+ * or -1 and the reason is logged.
+ */
+int conf_file(struct conf *, const struct map *usual, const char *file);
+int conf_words(struct conf *, const struct map *usual, const char *where,
+    char *const *word, int words);
+int conf_gost(struct conf *, const struct map *usual, const char *listen,
+    const char *forward);
+
+/* Looks up USER or USER:GROUP. NULL, or why it cannot, a string constant. */
+const char *conf_user(struct cred *, const char *value);
+
+/* gost.c */
+
+/*
+ * Translates a word of GOST: of -L into the word of a map, of -F into keys for
+ * the end of that. NULL, or why it is wrong, a string constant, and *text is
+ * what is. *text is the caller's to free.
+ */
+const char *gost_translate(const char *word, bool forward, char **text);
 
 /* listen.c */
 
@@ -311,6 +347,7 @@ struct post {
 	size_t own;              /* which slot of the board is this one's */
 	_Atomic uint64_t *count; /* and that of its counts */
 	uint32_t max_conns;      /* over all mappers */
+	unsigned role;           /* of sandbox_confine(); 0: without filters */
 };
 
 /* What the server may write into the channel, a byte. */
@@ -328,6 +365,11 @@ void title_open(int argc, char **argv);
 /* What ps(1) shows of this process, after "nsfwd: ". */
 void title_set(const char *what, const char *more);
 
+/* stdio.c */
+
+/* Serves the one map, of which LISTEN is "-", in the place of serve(). */
+int stdio_serve(const struct conf *);
+
 /* tcp.c */
 
 /*
@@ -342,118 +384,6 @@ _Noreturn void tcp_serve(void);
 /* The same for UDP flows. */
 int udp_equip(const struct post *);
 _Noreturn void udp_serve(void);
-
-/* flow.c */
-
-/* What makes a client's datagrams one flow. No padding: it is compared whole. */
-struct flow_key {
-	union peer peer;
-	struct in6_addr local; /* it writes to that; IPv4: the first 4 bytes */
-	uint32_t listener;     /* its index */
-};
-
-enum flow_list {
-	FLOW_ONE_WAY, /* the target has not answered yet */
-	FLOW_ANSWERED
-};
-
-struct flow {
-	struct flow_key key;
-	union peer target;
-	struct flow *older, *newer; /* in its list, by last use */
-	struct flow *chain;         /* in its bucket, or of the free ones */
-	deadline born, seen;
-	unsigned long long up, down, sent, received; /* bytes; datagrams */
-	struct datagram *first, *last; /* its share of the batch at hand */
-	int fd;                        /* to the target; -1: a free flow */
-	enum flow_list list;
-	uint32_t candidate; /* which of them the target is */
-};
-
-/* A table of at most cap flows; nothing is allocated after flow_table(). */
-struct flows {
-	struct flow *flow, *free, **bucket;
-	struct flow *oldest[2], *newest[2]; /* of each list */
-	uint32_t cap, buckets;
-	uint64_t seed;
-};
-
-/* -1 with errno. */
-int flow_table(struct flows *, uint32_t cap);
-struct flow *flow_find(const struct flows *, const struct flow_key *);
-
-/* How many flows have the address of that client, whatever their port. */
-uint32_t flow_count_source(const struct flows *, const union peer *);
-
-/* Enters flows->free, its key and fd filled in, as the newest one-way flow. */
-void flow_add(struct flows *, struct flow *);
-
-/* It was used at that time, and is the newest of that list. */
-void flow_touch(struct flows *, struct flow *, enum flow_list, deadline at);
-
-/* Makes it a free one; its descriptor is the caller's to close before. */
-void flow_remove(struct flows *, struct flow *);
-
-/* datagram.c */
-
-#define BATCH            64                    /* messages in one system call */
-#define DATAGRAMS        ((size_t)BATCH * 128) /* which the kernel joins */
-#define DATAGRAM_SIZE    65536
-#define DATAGRAM_CONTROL 128
-
-struct datagram {
-	unsigned char *data;
-	size_t length;
-	struct flow_key *key;  /* who sent it to which address of ours */
-	struct datagram *next; /* of a list to send */
-};
-
-/* What one call receives: 4 MiB, of which only what is used is touched. */
-struct batch {
-	struct datagram datagram[DATAGRAMS];
-	size_t count;
-	/* private */
-	size_t used; /* of what follows, in the last call */
-	struct mmsghdr msg[BATCH];
-	struct iovec iov[BATCH];
-	struct flow_key key[BATCH];
-	_Alignas(8) unsigned char control[BATCH][DATAGRAM_CONTROL];
-	unsigned char data[BATCH][DATAGRAM_SIZE];
-};
-
-struct outcome {
-	unsigned long long datagrams, bytes; /* sent */
-	unsigned long long lost;             /* datagrams that were not */
-	int error;                           /* why the last of them */
-	bool refused;                        /* an earlier one was */
-};
-
-/*
- * Sets on a new UDP socket what every socket of a map has: room, fragments
- * instead of EMSGSIZE, and what datagram_receive() wants to be told.
- */
-void datagram_prepare(int fd, int family, bool listens, bool offload);
-
-/*
- * Receives what is there: 0, or -1 with errno of recvmmsg(2). What the kernel
- * has joined is taken apart. Of each key, all but the listener is filled in.
- */
-int datagram_receive(int fd, struct batch *);
-
-/*
- * Sends a list in order and without waiting: to where the key came from and
- * from where that wrote to, or, without a key, on a connected socket. Those of
- * one size up to *limit, which is adjusted, go out joined. Adds what became of
- * them to *outcome; what meets a refusal is sent once more.
- */
-void datagram_send(int fd, const struct flow_key *, size_t *limit,
-    struct datagram *list, struct outcome *);
-
-/* True for an error by which an ICMP message says that nobody is there. */
-bool datagram_refused(int err);
-
-/* How many have come to the socket and found no room. */
-uint32_t datagram_overflow(int fd);
 
 /* dial.c */
 
@@ -541,6 +471,50 @@ void sandbox_close_from(int fd, int last);
 
 /* Closes every descriptor above 2 but the n given ones, and sorts these. */
 void sandbox_close_others(int *keep, size_t n);
+
+/*
+ * Nobody but root may look into this process, or take hold of it, whatever
+ * user namespace it or a helper that shares its memory joins.
+ */
+void sandbox_hide(void);
+
+/*
+ * Leaves the server the capabilities that it needs to make mappers and
+ * listeners anew, if it has them. -1 with errno.
+ */
+int sandbox_keep(void);
+
+/*
+ * Becomes that user, without groups, capabilities, a way to get any, or core
+ * files. Where cred was not given and the system does not let it, or does not
+ * know it in this user namespace, the user stays. With network, CAP_NET_ADMIN
+ * stays too. -1 with errno.
+ */
+int sandbox_drop(const struct cred *, bool network);
+
+/* From now on this process dies with its parent. -1: that is gone. */
+int sandbox_follow(pid_t parent);
+
+/* What a process does; SANDBOX_RELAY alone, or others joined. */
+enum role {
+	SANDBOX_RELAY = 0,   /* relay() between two sockets, and exit */
+	SANDBOX_TCP = 1,     /* accept and fork; connections dial and relay */
+	SANDBOX_UDP = 2,     /* relay datagrams */
+	SANDBOX_NAMES = 4,   /* resolve names; UDP associations of a proxy */
+	SANDBOX_UNIX = 8,    /* UNIX sockets, and the names of interfaces */
+	SANDBOX_PARSES = 16, /* take the role SANDBOX_RELAY later */
+	SANDBOX_BIND = 32,   /* bind(2) before connect(2) */
+	SANDBOX_STDIO = 64   /* alone: relay what is no socket */
+};
+
+/*
+ * Whatever else this process and its children ask of the kernel from now on
+ * kills them. -1 with errno: there is no such filter.
+ */
+int sandbox_confine(unsigned role);
+
+/* For a connection with both its sockets: no process, no further descriptor. */
+void sandbox_shrink(void);
 
 /* log.c */
 

@@ -74,7 +74,7 @@ mend_all(void)
 		again = s->tried + RETRY_MS;
 		if (!s->mapper && again > at)
 			next = sooner(next, again);
-		else if (!s->mapper || s->silent || server.mounts == -1)
+		else if (!s->mapper || s->silent)
 			next = sooner(next, server.looked + RETRY_MS);
 	}
 	return next;
@@ -130,7 +130,7 @@ reload(void)
 		free_maps(&fresh);
 	} else {
 		free_maps(server.conf);
-		server.look = true;
+		server.look = !server.conf->pin;
 		server.conf->map = fresh.map;
 		server.conf->maps = fresh.maps;
 		log_info("reloaded: %zu %s", fresh.maps,
@@ -246,7 +246,7 @@ turn(deadline next)
 	if (server.stats.count && server.readers < READERS_MAX)
 		watched[2].fd = server.stats.listener->fd;
 	if (poll(watched, 3, span_until(next)) == 0)
-		server.look = true;
+		server.look = !server.conf->pin;
 	if (watched[0].revents)
 		take_signal();
 	if (watched[1].revents)
@@ -260,6 +260,7 @@ loop(void)
 {
 	deadline next;
 
+	server.look = !server.conf->pin;
 	for (;;) {
 		next = server.stopping ? 0 : mend_all();
 		next = sooner(next, expire());
@@ -357,19 +358,40 @@ open_stats(const char *path)
 static int
 prepare(struct conf *conf)
 {
+	sandbox_hide();
 	server.conf = conf;
 	if (close_inherited(conf) == -1 ||
 	    (conf->background && life_daemon() == -1) ||
 	    log_open(conf->syslog || conf->background) == -1 ||
-	    open_signals() == -1 || mapper_open() == -1) {
+	    open_signals() == -1 || mapper_open() == -1 ||
+	    sandbox_keep() == -1) {
 		log_error("%s", strerror(errno));
 		return 1;
 	}
 	raise_limits();
-	server.mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	server.mounts =
+	    conf->pin ? -1 : open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	if (conf->pidfile && life_pidfile(conf->pidfile) == -1)
 		return 1;
 	return open_stats(conf->stats) == -1;
+}
+
+/* What is in force, where it is not what the user expects. */
+static int
+settle(const struct conf *conf)
+{
+#ifdef UNCONFINED
+	log_info("built for tests: no filters of system calls");
+#endif
+	if (conf->unconfined)
+		log_info("--no-sandbox: no filters of system calls");
+	if (!conf->pin)
+		return 0;
+	log_info("--pin: no mapper or namespace that goes can be followed");
+	if (sandbox_drop(&conf->cred, false) == 0)
+		return 0;
+	log_error("--pin: cannot drop privileges: %s", log_errno(errno));
+	return 1;
 }
 
 int
@@ -379,6 +401,8 @@ serve(struct conf *conf)
 
 	if (!status)
 		status = change(&server.list, conf);
+	if (!status)
+		status = settle(conf);
 	if (!status) {
 		log_info("ready: %zu %s", conf->maps,
 		    conf->maps == 1 ? "map" : "maps");

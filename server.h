@@ -100,7 +100,7 @@ struct child *mapper_first(void);
  * Forks a mapper on the listeners of the service: NULL with errno. It serves
  * from its birth on or ends, but has to be heard.
  */
-struct child *mapper_birth(struct service *, uint32_t max_conns);
+struct child *mapper_birth(struct service *, const struct conf *);
 
 /* Waits so long for the next word of a mapper: 0, or -1 with its errno. */
 int mapper_hear(const struct child *, deadline span);

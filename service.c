@@ -30,7 +30,7 @@ service_explain(const struct map *map, const struct ns *ns, int err)
 	else if (is_other(err))
 		log_error("'%s': '%s' is not a network namespace", map->word,
 		    ns_word(ns));
-	else
+	else if (err != ECANCELED) /* else the mapper has said it */
 		log_error("'%s': %s '%s' (%s)", map->word,
 		    hint ? "cannot enter namespace" : "no mapper in",
 		    ns_word(ns), hint ? hint : log_errno(err));
@@ -86,7 +86,7 @@ service_bear(struct service *s, const struct conf *conf)
 {
 	s->tried = now();
 	s->births++;
-	s->mapper = mapper_birth(s, conf->max_conns);
+	s->mapper = mapper_birth(s, conf);
 	return s->mapper ? 0 : -1;
 }
 

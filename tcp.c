@@ -218,6 +218,13 @@ live(const struct mapper *m, int client, uint32_t i)
 		tally->end = errno == ECONNABORTED ? END_CLIENT : END_DIAL;
 		_exit(1);
 	}
+	sandbox_shrink();
+	if (m->post->role & SANDBOX_PARSES &&
+	    sandbox_confine(SANDBOX_RELAY) == -1) {
+		tally->error = errno;
+		tally->end = END_LOCAL;
+		_exit(1);
+	}
 	_exit(relay(CLIENT, server, &m->map->times, tally) == 0 ? 0 : 1);
 }
 
