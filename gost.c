@@ -1,8 +1,8 @@
 /* Translates GOST's -L and -F words into the word of a map. */
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "nsfwd.h"
 
@@ -101,7 +101,7 @@ static char *
 value_of(const struct url *u, const char *key)
 {
 	for (size_t i = 0; i < u->pairs; i++)
-		if (strcmp(u->pair[i].key, key) == 0)
+		if (strcasecmp(u->pair[i].key, key) == 0)
 			return u->pair[i].value;
 	return NULL;
 }
@@ -116,8 +116,6 @@ split_query(struct url *u, char *query)
 		value = cut(key, "=");
 		if (!value || !*value || u->pairs == PAIRS_MAX)
 			return "not KEY=VALUE";
-		for (char *s = key; *s; s++)
-			*s = (char)tolower((unsigned char)*s);
 		if (value_of(u, key))
 			return "a key may stand only once";
 		u->pair[u->pairs++] = (struct pair){key, value};
@@ -239,7 +237,7 @@ put_key(FILE *out, struct url *u, const struct pair *pair)
 	size_t i = 0;
 
 	u->part = pair->key;
-	while (i < SIZE(keys) && strcmp(keys[i].name, pair->key) != 0)
+	while (i < SIZE(keys) && strcasecmp(keys[i].name, pair->key) != 0)
 		i++;
 	if (i == SIZE(keys))
 		return "no key that is taken over (nsfwd(1), FROM GOST)";
@@ -271,7 +269,7 @@ put_hop(FILE *out, struct url *u, char *word)
 		why = "a hop has no path";
 	for (size_t i = 0; i < u->pairs && !why; i++) {
 		u->part = u->pair[i].key;
-		if (strcmp(u->part, "netns") != 0)
+		if (strcasecmp(u->part, "netns") != 0)
 			why = "the only key of a hop is netns";
 	}
 	fprintf(out, ",via=%s:", u->scheme[0] == 's' ? "socks5" : "http");
@@ -290,10 +288,15 @@ put_map(FILE *out, struct url *u, char *word)
 {
 	const char *why = split(u, word);
 	bool proxy = !*u->path;
+	const char *ns;
 
 	if (!why)
 		why = check_scheme(u, proxy ? PROXY : TARGET);
-	fputs(strcmp(u->scheme, "udp") == 0 ? "udp:" : "tcp:", out);
+	ns = value_of(u, "netns");
+	if (strcmp(u->scheme, "udp") == 0)
+		fputs("udp:", out);
+	else if (ns && strpbrk(ns, ":#"))
+		fputs("tcp:", out);
 	if (!why)
 		why = put_ns(out, u, "netns");
 	if (!why)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "udp.h"
 
 #define BACKLOG    4096
+#define SPARES     64   /* UDP sockets of a proxy, of each family */
 #define HANDED_MAX 1024 /* descriptors that systemd(1) opened for us */
 
 static bool
@@ -26,8 +28,9 @@ struct opening {
 	const struct side *side;
 	enum proto proto;
 	bool offload;
+	bool proxy; /* whose clients get UDP sockets too */
 	struct listener *listener;
-	size_t listeners;
+	size_t listeners, spares;
 	struct sockaddr_storage addr; /* the one that failed */
 	mode_t mode;                  /* of a UNIX socket; 0: by the umask */
 	struct cred owner;            /* where that is given */
@@ -43,7 +46,7 @@ remove_stale(const struct sockaddr_storage *addr, socklen_t length)
 	int fd, error = EADDRINUSE;
 
 	if (lstat(un->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
-		errno = EEXIST;
+		errno = ENOTSOCK;
 		return -1;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -201,6 +204,34 @@ open_port(struct opening *o, unsigned index)
 	return errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL ? 0 : -1;
 }
 
+/*
+ * Opens the sockets that a proxy's clients may send UDP to, at the address
+ * where it listens: no connection can open one there. They are deaf until
+ * one is given to a client.
+ */
+static int
+open_spares(struct opening *o)
+{
+	struct sock_filter drop = {.code = BPF_RET | BPF_K};
+	const struct sock_fprog deaf = {.len = 1, .filter = &drop};
+	struct side side = *o->side;
+	struct opening udp = *o;
+	int result = 0;
+
+	side.lo = side.hi = 0;
+	udp.side = &side;
+	udp.proto = PROTO_UDP;
+	udp.offload = false;
+	for (int i = 0; i < SPARES && result == 0; i++)
+		result = open_port(&udp, 0);
+	for (size_t i = o->listeners; i < udp.listeners && result == 0; i++)
+		result = setsockopt(udp.listener[i].fd, SOL_SOCKET,
+		    SO_ATTACH_FILTER, &deaf, sizeof(deaf));
+	o->spares = udp.listeners - o->listeners;
+	o->addr = udp.addr;
+	return result;
+}
+
 /* In the helper: allocates nothing, touches only the opening. */
 static int
 open_ports(void *arg)
@@ -210,7 +241,7 @@ open_ports(void *arg)
 	for (unsigned i = 0; i <= (unsigned)(o->side->hi - o->side->lo); i++)
 		if (open_port(o, i) == -1)
 			return -1;
-	return 0;
+	return o->proxy ? open_spares(o) : 0;
 }
 
 static const char *
@@ -222,7 +253,7 @@ bind_hint(const struct side *side, int err)
 	} hints[] = {
 	    {EADDRINUSE, "the port is taken (ss -ltunp there shows by whom)",
 		"somebody listens there"},
-	    {EEXIST, "", "a file is there that is no socket"},
+	    {ENOTSOCK, "", "a file is there that is no socket"},
 	    {EPERM, "", "no permission to give it to its owner="},
 	    {EACCES,
 		"a low port takes CAP_NET_BIND_SERVICE, or there: sysctl "
@@ -328,11 +359,36 @@ take_handed(struct opening *o, const struct side *side)
 	return o->listeners ? 0 : -1;
 }
 
+static int
+renew(void *arg)
+{
+	return open_spares(arg);
+}
+
+void
+listen_renew(struct listeners *set, const struct map *map)
+{
+	struct opening o = {.side = &map->listen,
+	    .listener = set->listener,
+	    .listeners = set->count};
+
+	while (set->spares)
+		close(set->listener[set->count + --set->spares].fd);
+	if (ns_call(&map->from, renew, &o, NULL) == 0)
+		set->spares = o.spares;
+	while (o.spares > set->spares)
+		close(set->listener[set->count + --o.spares].fd);
+}
+
 bool
 listen_same(const struct map *a, const struct map *b)
 {
 	return ns_same(&a->from, &b->from) && a->plain == b->plain &&
-	    strcmp(a->listen.word, b->listen.word) == 0;
+	    a->mode == b->mode && a->cred.uid == b->cred.uid &&
+	    a->cred.gid == b->cred.gid &&
+	    (a->target->kind == SIDE_PROXY) ==
+	    (b->target->kind == SIDE_PROXY) &&
+	    !a->hops == !b->hops && strcmp(a->listen.word, b->listen.word) == 0;
 }
 
 int
@@ -343,6 +399,8 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	    .side = &map->listen,
 	    .proto = proto,
 	    .offload = !map->plain,
+	    .proxy = map->targets && map->target->kind == SIDE_PROXY &&
+		!map->hops && !is_unix(&map->listen),
 	    .mode = map->mode,
 	    .owner = map->cred,
 	};
@@ -354,7 +412,7 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	*set = (struct listeners){0};
 	if (map->listen.kind == SIDE_SYSTEMD)
 		ports = listen_inherited() + 1;
-	o.listener = calloc(2 * ports, sizeof(*o.listener));
+	o.listener = calloc(2 * (ports + SPARES), sizeof(*o.listener));
 	if (!o.listener) {
 		log_error("%s", strerror(errno));
 		return -1;
@@ -366,6 +424,7 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	saved = errno;
 	set->listener = o.listener;
 	set->count = o.listeners;
+	set->spares = o.spares;
 	if (own_file(map, &file)) {
 		set->dev = file.st_dev;
 		set->ino = file.st_ino;
@@ -402,7 +461,7 @@ listen_close(struct listeners *set, const struct map *map)
 	if (set->count && own_file(map, &file) && file.st_dev == set->dev &&
 	    file.st_ino == set->ino)
 		unlink(map->listen.text);
-	for (size_t i = 0; i < set->count; i++)
+	for (size_t i = 0; i < set->count + set->spares; i++)
 		close(set->listener[i].fd);
 	free(set->listener);
 	*set = (struct listeners){0};

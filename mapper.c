@@ -43,14 +43,15 @@ mapper_first(void)
 static int
 keep_own(const struct listeners *set, int channel)
 {
-	int *keep = calloc(set->count + 1, sizeof(*keep));
+	size_t count = set->count + set->spares;
+	int *keep = calloc(count + 1, sizeof(*keep));
 
 	if (!keep)
 		return -1;
-	for (size_t i = 0; i < set->count; i++)
+	for (size_t i = 0; i < count; i++)
 		keep[i] = set->listener[i].fd;
-	keep[set->count] = channel;
-	sandbox_close_others(keep, set->count + 1);
+	keep[count] = channel;
+	sandbox_close_others(keep, count + 1);
 	free(keep);
 	return 0;
 }
@@ -119,6 +120,7 @@ live(const struct service *s, const struct conf *conf, size_t slot, int channel)
 	    .map = s->map,
 	    .listener = s->set.listener,
 	    .listeners = s->set.count,
+	    .spares = s->set.spares,
 	    .channel = channel,
 	    .board = board,
 	    .own = slot,

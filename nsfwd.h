@@ -23,6 +23,7 @@
 
 /* Milliseconds: a point of CLOCK_MONOTONIC, or a span where the name says. */
 typedef int64_t deadline;
+#define NEVER INT64_MAX
 
 enum proto {
 	PROTO_TCP = 1,
@@ -104,6 +105,8 @@ struct hop {
 	char *user, *password; /* owned; NULL: none */
 	char *secret;          /* the file that they are in; owned, or NULL */
 };
+
+#define TARGETS_MAX 64
 
 /* A user and a group. */
 struct cred {
@@ -247,7 +250,8 @@ struct listener {
 struct listeners {
 	struct listener *listener; /* owned, as are the descriptors */
 	size_t count;
-	dev_t dev; /* of the file that a UNIX socket made */
+	size_t spares; /* behind these, UDP sockets for a proxy's clients */
+	dev_t dev;     /* of the file that a UNIX socket made */
 	ino_t ino;
 };
 
@@ -260,6 +264,12 @@ struct listeners {
  */
 int listen_open(struct listeners *set, const struct map *, enum proto,
     int *entered, int known);
+
+/*
+ * Opens the spares anew: of the old ones, a mapper that drains may have given
+ * some to its clients.
+ */
+void listen_renew(struct listeners *, const struct map *);
 
 /* True if the listeners of one map will do for the other. */
 bool listen_same(const struct map *, const struct map *);
@@ -342,7 +352,8 @@ struct post {
 	const struct map *map;
 	struct listener *listener;
 	size_t listeners;
-	int channel; /* to the server: ends when the server does */
+	size_t spares; /* UDP sockets behind them, for a proxy */
+	int channel;   /* to the server: ends when the server does */
 	struct board *board;
 	size_t own;              /* which slot of the board is this one's */
 	_Atomic uint64_t *count; /* and that of its counts */
@@ -387,15 +398,18 @@ _Noreturn void udp_serve(void);
 
 /* dial.c */
 
+#define HOP_NAME_MAX 264 /* HOST:PORT, with its NUL */
+
 /* How a connection ended, as it says itself. */
 enum end {
-	END_NONE,   /* it did not say: killed or crashed */
-	END_CLOSED, /* both sides ended, every byte delivered */
-	END_DIAL,   /* no target could be reached */
-	END_CLIENT, /* the client reset it or could not be written to */
-	END_TARGET, /* the target did */
-	END_IDLE,   /* a time limit passed */
-	END_LOCAL   /* something this machine ran out of */
+	END_NONE,     /* it did not say: killed or crashed */
+	END_CLOSED,   /* both sides ended, every byte delivered */
+	END_DIAL,     /* no target could be reached */
+	END_CLIENT,   /* the client reset it or could not be written to */
+	END_TARGET,   /* the target did */
+	END_IDLE,     /* a time limit passed */
+	END_LOCAL,    /* something this machine ran out of */
+	END_HANDSHAKE /* the client did not say, or show, what it had to */
 };
 
 /*
@@ -405,8 +419,25 @@ enum end {
 struct tally {
 	uint64_t up, down; /* bytes delivered to the target, to the client */
 	int32_t resolving, end, error;
-	uint32_t target; /* index of the one dialled last */
-	union peer peer; /* and its address, once known; not of UNIX */
+	uint32_t target;          /* index of the one dialled last */
+	union peer peer;          /* and its address, once known; not of UNIX */
+	union peer client;        /* as a PROXY header has it; else zero */
+	int32_t code;             /* what a hop said; 0: nothing bad */
+	char asked[HOP_NAME_MAX]; /* of a proxy, HOST:PORT */
+};
+
+/* What dial() has to know of a connection. */
+struct call {
+	const struct map *map;
+	int client;
+	int udp;             /* for a proxy: bound where client is; or -1 */
+	unsigned index;      /* of the port in the map's range */
+	union peer from, to; /* the client, and what it connected to */
+	uint32_t turn;       /* how many connections there were before */
+	_Atomic deadline *failed; /* when each target last did, or NULL */
+	const struct side *asked; /* by a proxy's client, for the target */
+	deadline until;           /* 0: dial_until() of now */
+	struct tally *tally;
 };
 
 /*
@@ -419,14 +450,26 @@ socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
     unsigned index, int family);
 
 /*
- * Connects to the map's targets in order, each address of each, the port lo +
- * index, until map->times.connect has passed; what is left of it is shared
- * evenly among the targets still to try. Gives up when the client resets. A
- * name that is not resolved in its share of the time ends the process.
- * Returns a non-blocking socket that has seen relay_prepare(), or -1 with errno: ETIMEDOUT, ECONNABORTED
- * (the client went away), or that of the last target's first address.
+ * Connects to what was asked for or else to the map's targets, each address
+ * of each, the port lo + index, and says what hops and targets are to hear
+ * first, until call->until; what is left of it is shared evenly among the
+ * targets still to try. balance= says where it begins; a target that failed
+ * within the last 10 s comes after the others. Gives up when the client resets.
+ * A name that is not resolved in its share of the time ends the process.
+ * Returns a non-blocking socket that has seen relay_prepare(), or -1 with
+ * errno: ETIMEDOUT, ECONNABORTED (the client went away), EACCES (a proxy may
+ * not reach it), or that of the last target's first address.
  */
-int dial(const struct map *, unsigned index, int client, struct tally *);
+int dial(const struct call *);
+
+/* The deadline of a connection that began then, by connect-timeout. */
+deadline dial_until(const struct map *, deadline born);
+
+/* Sets src=, dev= and mark= of the map on a new socket. -1 with errno. */
+int dial_prepare(int fd, const struct map *, int family);
+
+/* True if a client of a proxy may reach the address, see reach=. */
+bool dial_permits(const struct map *, const void *addr);
 
 /* True if a socket was connected to its own address, by a port of chance. */
 bool dial_met_itself(int fd, const void *peer, socklen_t length);
@@ -463,6 +506,22 @@ int relay(int client, int server, const struct times *, struct tally *);
  * seen both ends. A listener hands all of it down to what it accepts.
  */
 void relay_prepare(int fd);
+
+/* proxy.c */
+
+/*
+ * Hears what the client of a proxy asks for, dials it and answers. What
+ * dial() returns; or -1 with errno, the answer given, and tally->end set.
+ */
+int proxy(struct call *);
+
+/* associate.c */
+
+/*
+ * Serves the client of a proxy that asked for UDP until it ends its connection:
+ * relays datagrams between call->udp and wherever they are to go. How it ended.
+ */
+enum end associate(const struct call *);
 
 /* sandbox.c */
 

@@ -415,7 +415,7 @@ sandbox_confine(unsigned role)
 #ifdef UNCONFINED
 	return 0;
 #endif
-	if (role != SANDBOX_RELAY)
+	if (role & ~SANDBOX_STDIO)
 		lock_land(role);
 	build(&p, role);
 	program.len = p.length;

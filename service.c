@@ -85,6 +85,8 @@ int
 service_bear(struct service *s, const struct conf *conf)
 {
 	s->tried = now();
+	if (s->set.spares)
+		listen_renew(&s->set, s->map);
 	s->births++;
 	s->mapper = mapper_birth(s, conf);
 	return s->mapper ? 0 : -1;

@@ -6,10 +6,9 @@
 
 #include "nsfwd.h"
 
-#define TARGETS_MAX 64
-#define HOPS_MAX    8
-#define AUTH_MAX    255 /* of RFC 1929 */
-#define SHOWN_MAX   160
+#define HOPS_MAX  8
+#define AUTH_MAX  255 /* of RFC 1929 */
+#define SHOWN_MAX 160
 
 #define BIT(kind) (1U << (kind))
 #define UNIX      (BIT(SIDE_PATH) | BIT(SIDE_ABSTRACT))

@@ -195,6 +195,12 @@ live(const struct conf *conf, const struct map *map, pid_t parent)
 {
 	const char *hint;
 	struct tally tally = {0};
+	struct call call = {
+	    .map = map,
+	    .client = -1,
+	    .udp = -1,
+	    .tally = &tally,
+	};
 	int server;
 
 	if (ns_enter(&map->to) == -1) {
@@ -205,7 +211,7 @@ live(const struct conf *conf, const struct map *map, pid_t parent)
 	}
 	if (confine(conf, map, parent) == -1)
 		return fail(map, "cannot drop privileges");
-	server = dial(map, 0, -1, &tally);
+	server = dial(&call);
 	if (server == -1)
 		return fail(map, "cannot reach the target");
 	sandbox_shrink();
@@ -220,9 +226,13 @@ int
 stdio_serve(const struct conf *conf)
 {
 	const struct map *map = conf->map;
-	pid_t parent = getpid(), pid = fork();
+	pid_t parent = getpid(), pid;
 	int status = 0;
 
+	sandbox_hide();
+	if (sandbox_keep() == -1)
+		return fail(map, "cannot drop privileges");
+	pid = fork();
 	if (pid == 0)
 		_exit(live(conf, map, parent));
 	if (pid == -1)

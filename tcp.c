@@ -1,5 +1,6 @@
 /* The mapper of a TCP map: accepts, admits, forks, reaps, logs. */
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "hop.h"
 #include "nsfwd.h"
 
 #define REST_MS 100 /* after the machine ran out of something */
@@ -40,8 +42,10 @@ struct mapper {
 	_Atomic uint32_t *count; /* its connections, as the others see them */
 	struct slot *slot;
 	pid_t *pid;
-	struct tally *tally;  /* shared with the connections */
-	uint32_t slots, used; /* slots from used on were never taken */
+	struct tally *tally; /* shared with the connections, as is failed */
+	_Atomic deadline *failed; /* when each target last did; orders them */
+	uint32_t turn;            /* connections so far */
+	uint32_t slots, used;     /* slots from used on were never taken */
 	uint32_t free, live;
 	char title[64];          /* of its connections, behind the client */
 	int signals, all, quiet; /* epoll: with and without the listeners */
@@ -83,12 +87,22 @@ count_source(const struct mapper *m, const union peer *peer)
 	return n;
 }
 
-/* What the connection says of it, an untrusted address, or the user's word. */
+/*
+ * What the connection says of it: an untrusted address, or what a proxy's
+ * client asked for, of which nothing may pass for another word of the line;
+ * or the user's word.
+ */
 static const char *
-target_text(const struct mapper *m, const struct tally *t, char *buf)
+target_text(const struct mapper *m, struct tally *t, char *buf)
 {
 	int family = t->peer.any.sa_family;
 
+	t->asked[HOP_NAME_MAX - 1] = '\0';
+	for (char *s = t->asked; *s; s++)
+		if (!isalnum((unsigned char)*s) && !strchr("-._:[]", *s))
+			*s = '?';
+	if (t->asked[0])
+		return t->asked;
 	if (family == AF_INET || family == AF_INET6)
 		return log_addr(&t->peer.any, buf);
 	if (t->target < m->map->targets)
@@ -108,15 +122,19 @@ end_text(const struct tally *t, int status, char *buf, size_t size)
 	    [END_TARGET] = "target-reset",
 	    [END_IDLE] = "idle",
 	    [END_LOCAL] = "local",
+	    [END_HANDSHAKE] = "handshake",
 	};
 	enum end end = END_NONE;
 
-	if (t->end >= END_NONE && t->end <= END_LOCAL)
+	if (t->end >= END_NONE && t->end <= END_HANDSHAKE)
 		end = (enum end)t->end;
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM && t->resolving)
 		snprintf(buf, size, "dial error=%s", log_errno(ETIMEDOUT));
 	else if (WIFSIGNALED(status))
 		snprintf(buf, size, "killed signal=%d", WTERMSIG(status));
+	else if (t->code)
+		snprintf(buf, size, "%s error=%s hop=%d", names[end],
+		    log_errno(t->error), t->code);
 	else if (t->error)
 		snprintf(buf, size, "%s error=%s", names[end],
 		    log_errno(t->error));
@@ -125,18 +143,34 @@ end_text(const struct tally *t, int status, char *buf, size_t size)
 	return buf;
 }
 
+/* Who it is by a PROXY header, and who said so; both, as the line has them. */
+static const char *
+client_text(const struct slot *slot, const struct tally *t, char *buf)
+{
+	size_t used;
+
+	if (t->client.any.sa_family != AF_INET &&
+	    t->client.any.sa_family != AF_INET6)
+		return log_addr(&slot->peer.any, buf);
+	log_addr(&t->client.any, buf);
+	used = strlen(buf);
+	memcpy(buf + used, " via=", 5);
+	log_addr(&slot->peer.any, buf + used + 5);
+	return buf;
+}
+
 static void
-log_connection(const struct mapper *m, const struct slot *slot,
-    const struct tally *t, int status)
+log_connection(const struct mapper *m, const struct slot *slot, struct tally *t,
+    int status)
 {
 	bool good = WIFEXITED(status) && t->end == END_CLOSED;
-	char client[LOG_ADDR], target[LOG_ADDR], end[64];
+	char client[2 * LOG_ADDR + 5], target[LOG_ADDR], end[64];
 
 	log_line(good ? LOG_VERBOSE : LOG_NORMAL,
 	    "connection map=%s from=%s to=%s client=%s target=%s up=%llu "
 	    "down=%llu ms=%lld end=%s",
 	    m->map->word, ns_word(&m->map->from), ns_word(&m->map->to),
-	    log_addr(&slot->peer.any, client), target_text(m, t, target),
+	    client_text(slot, t, client), target_text(m, t, target),
 	    (unsigned long long)t->up, (unsigned long long)t->down,
 	    (long long)(now() - slot->born),
 	    end_text(t, status, end, sizeof(end)));
@@ -202,30 +236,114 @@ reap(struct mapper *m)
 		ended(m, pid, status);
 }
 
-/* Nothing but the client stays open: it moves to CLIENT, the rest goes. */
+/* A listener for both families shows IPv4 clients as v4-mapped. */
+static union peer
+peer_of(const struct sockaddr_storage *addr)
+{
+	union peer peer, four;
+
+	memcpy(&peer, addr, sizeof(peer));
+	if (peer.any.sa_family != AF_INET6 ||
+	    !IN6_IS_ADDR_V4MAPPED(&peer.six.sin6_addr))
+		return peer;
+	memset(&four, 0, sizeof(four));
+	four.four.sin_family = AF_INET;
+	four.four.sin_port = peer.six.sin6_port;
+	memcpy(&four.four.sin_addr, &peer.six.sin6_addr.s6_addr[12], 4);
+	return four;
+}
+
+/* A proxy has UDP sockets where its clients are, for the first slots. */
+static int
+udp_of(const struct mapper *m, uint32_t i)
+{
+	const struct listener *l = m->post->listener + m->post->listeners;
+
+	for (size_t k = 0; k < m->post->spares; k++)
+		if (l[k].family == m->slot[i].peer.any.sa_family && i-- == 0)
+			return l[k].fd;
+	return -1;
+}
+
+/* Nothing but the client, and that socket, stays open: behind one another. */
+static void
+take_over(const struct mapper *m, int client, struct call *call)
+{
+	int last = client > m->last ? client : m->last;
+
+	if (call->udp == CLIENT)
+		call->udp = dup3(CLIENT, ++last, O_CLOEXEC);
+	if (client != CLIENT)
+		dup3(client, CLIENT, O_CLOEXEC);
+	if (call->udp != -1 && call->udp != CLIENT + 1)
+		dup3(call->udp, CLIENT + 1, O_CLOEXEC);
+	call->udp = call->udp == -1 ? -1 : CLIENT + 1;
+	sandbox_close_from(CLIENT + 1 + (call->udp != -1), last);
+}
+
+/* A proxy in front, if it is one of ours, says first who the client is. */
+static int
+learn(struct call *call)
+{
+	const struct line line = {CLIENT, -1, call->until};
+	const union peer before = call->from;
+	struct sockaddr_storage addr = {0};
+	socklen_t length = sizeof(addr);
+
+	if (getsockname(CLIENT, (struct sockaddr *)&addr, &length) == 0)
+		call->to = peer_of(&addr);
+	if (!side_match(&call->map->accept_proxy, &call->from))
+		return 0;
+	if (header_read(&line, &call->from, &call->to) == -1) {
+		call->tally->end = END_HANDSHAKE;
+		return -1;
+	}
+	if (memcmp(&call->from, &before, sizeof(before)) != 0)
+		call->tally->client = call->from;
+	call->udp = -1; /* what sends it datagrams is in front of the proxy */
+	return 0;
+}
+
+/* Who has read words of strangers does nothing more but relay. */
+static int
+confine(const struct mapper *m)
+{
+	sandbox_shrink();
+	return m->post->role & SANDBOX_PARSES ? sandbox_confine(SANDBOX_RELAY)
+					      : 0;
+}
+
 static _Noreturn void
 live(const struct mapper *m, int client, uint32_t i)
 {
 	struct tally *tally = &m->tally[i];
-	int server;
+	struct call call = {
+	    .map = m->map,
+	    .client = CLIENT,
+	    .udp = udp_of(m, i),
+	    .index = m->slot[i].index,
+	    .from = m->slot[i].peer,
+	    .turn = m->turn,
+	    .failed = m->failed,
+	    .until = dial_until(m->map, m->slot[i].born),
+	    .tally = tally,
+	};
+	int server = -1;
 
-	if (client != CLIENT)
-		dup3(client, CLIENT, O_CLOEXEC);
-	sandbox_close_from(CLIENT + 1, client > m->last ? client : m->last);
-	server = dial(m->map, m->slot[i].index, CLIENT, tally);
-	if (server == -1) {
-		tally->error = errno;
-		tally->end = errno == ECONNABORTED ? END_CLIENT : END_DIAL;
-		_exit(1);
-	}
-	sandbox_shrink();
-	if (m->post->role & SANDBOX_PARSES &&
-	    sandbox_confine(SANDBOX_RELAY) == -1) {
-		tally->error = errno;
+	take_over(m, client, &call);
+	if (learn(&call) == 0)
+		server = m->map->target->kind == SIDE_PROXY ? proxy(&call)
+							    : dial(&call);
+	if (server != -1 && confine(m) == 0)
+		_exit(relay(CLIENT, server, &m->map->times, tally) != 0);
+	tally->error = errno;
+	if (server != -1)
 		tally->end = END_LOCAL;
-		_exit(1);
-	}
-	_exit(relay(CLIENT, server, &m->map->times, tally) == 0 ? 0 : 1);
+	else if (tally->error == ECONNABORTED)
+		tally->end = END_CLIENT;
+	else if (!tally->end)
+		tally->end = END_DIAL;
+	_exit(tally->end != END_CLOSED);
 }
 
 static void
@@ -246,6 +364,7 @@ start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 	m->slot[i].peer = *peer;
 	m->slot[i].index = index;
 	m->slot[i].born = now();
+	m->turn++;
 	m->pid[i] = fork();
 	if (m->pid[i] == 0) {
 		title_set(log_addr(&peer->any, text), m->title);
@@ -267,23 +386,6 @@ exhausted(int err)
 {
 	return err == EMFILE || err == ENFILE || err == ENOBUFS ||
 	    err == ENOMEM;
-}
-
-/* A listener for both families shows IPv4 clients as v4-mapped. */
-static union peer
-peer_of(const struct sockaddr_storage *addr)
-{
-	union peer peer, four;
-
-	memcpy(&peer, addr, sizeof(peer));
-	if (peer.any.sa_family != AF_INET6 ||
-	    !IN6_IS_ADDR_V4MAPPED(&peer.six.sin6_addr))
-		return peer;
-	memset(&four, 0, sizeof(four));
-	four.four.sin_family = AF_INET;
-	four.four.sin_port = peer.six.sin6_port;
-	memcpy(&four.four.sin_addr, &peer.six.sin6_addr.s6_addr[12], 4);
-	return four;
 }
 
 static bool
@@ -466,8 +568,13 @@ make_tables(struct mapper *m, const struct post *post)
 	m->pid = calloc(m->slots, sizeof(*m->pid));
 	m->tally = mmap(NULL, m->slots * sizeof(*m->tally),
 	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	m->failed = mmap(NULL, m->map->targets * sizeof(*m->failed),
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	m->free = NO_SLOT;
-	return !m->slot || !m->pid || m->tally == MAP_FAILED ? -1 : 0;
+	return !m->slot || !m->pid || m->tally == MAP_FAILED ||
+		m->failed == MAP_FAILED
+	    ? -1
+	    : 0;
 }
 
 static int
@@ -487,8 +594,9 @@ open_events(struct mapper *m, const struct post *post)
 	    watch(m->quiet, post->channel, CHANNEL) == -1)
 		return -1;
 	m->last = m->quiet > post->channel ? m->quiet : post->channel;
-	for (size_t i = 0; i < post->listeners; i++) {
-		if (watch(m->all, post->listener[i].fd, i) == -1)
+	for (size_t i = 0; i < post->listeners + post->spares; i++) {
+		if (i < post->listeners &&
+		    watch(m->all, post->listener[i].fd, i) == -1)
 			return -1;
 		if (post->listener[i].fd > m->last)
 			m->last = post->listener[i].fd;

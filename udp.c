@@ -164,7 +164,8 @@ open_target(struct flow *f)
 	if (fd == -1)
 		return -1;
 	datagram_prepare(fd, c->addr.ss_family, false, !udp.map->plain);
-	if (connect(fd, &f->target.any, c->length) == 0) {
+	if (dial_prepare(fd, udp.map, c->addr.ss_family) == 0 &&
+	    connect(fd, &f->target.any, c->length) == 0) {
 		for (int i = 0; i < BATCH && recv(fd, &byte, 1, 0) != -1; i++)
 			;
 		if (!dial_met_itself(fd, &f->target, c->length))

@@ -122,13 +122,16 @@ allowed() {
 	life) echo log ;;
 	stdio) echo dial netns sandbox log ;;
 	listen) echo dial relay datagram side netns log ;;
-	tcp) echo proxy hop dial relay sandbox netns title side log ;;
+	tcp) echo proxy header dial relay sandbox netns title side log ;;
 	udp) echo dial flow datagram netns side log ;;
-	proxy) echo dial relay sandbox side log ;;
-	dial) echo hop relay log ;;
+	proxy) echo associate dial hop side log ;;
+	associate) echo dial hop datagram side log ;;
+	dial) echo header hop relay side netns log ;;
+	header) echo hop side ;;
+	hop) echo side log ;;
 	spec) echo key side netns ;;
 	key) echo side ;;
-	hop | relay | side | flow | datagram | netns | sandbox | title | log) ;;
+	relay | side | flow | datagram | netns | sandbox | title | log) ;;
 	*)
 		echo "$1.c is not in the table of this test" >&2
 		return 1
