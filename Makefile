@@ -75,7 +75,7 @@ FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize
 FUZZ_RUN = -max_total_time=$(FUZZ_TIME) -verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop
-	$(FUZZ) -o obj/fuzz tests/fuzz_spec.c spec.c key.c side.c netns.c
+	$(FUZZ) -o obj/fuzz tests/fuzz_spec.c gost.c spec.c key.c side.c netns.c
 	$(FUZZ) -o obj/fuzz_hop tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c
 	obj/fuzz -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec
 	obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop

@@ -339,7 +339,7 @@ spec_free(struct map *map)
 	for (size_t i = 0; i < map->targets; i++)
 		side_free(&map->target[i]);
 	free(map->target);
-	for (size_t i = 0; i < map->hops; i++) {
+	for (size_t i = 0; map->hop && i < map->hops; i++) {
 		side_free(&map->hop[i].side);
 		free(map->hop[i].user);
 		free(map->hop[i].password);
