@@ -10,10 +10,11 @@ BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 FUZZ_TIME = 60
 
-SRC = nsfwd.c conf.c gost.c spec.c key.c side.c serve.c stdio.c listen.c tcp.c \
-	udp.c flow.c datagram.c proxy.c associate.c dial.c hop.c header.c relay.c \
-	netns.c sandbox.c log.c
-HDR = nsfwd.h hop.h udp.h netns.h
+SRC = nsfwd.c conf.c gost.c spec.c key.c side.c serve.c change.c service.c \
+	mapper.c status.c life.c stdio.c listen.c tcp.c udp.c flow.c datagram.c \
+	proxy.c associate.c dial.c hop.c header.c relay.c netns.c sandbox.c \
+	title.c log.c
+HDR = nsfwd.h mapper.h server.h hop.h udp.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "hop.h"
-#include "nsfwd.h"
+#include "mapper.h"
 
 #define REST_MS 100 /* after the machine ran out of something */
 #define EVENTS  64
@@ -61,8 +61,8 @@ live_everywhere(const struct mapper *m)
 {
 	uint32_t sum = 0;
 
-	for (size_t i = 0; i < m->post->mappers; i++)
-		sum += atomic_load(&m->post->live[i]);
+	for (uint32_t i = 0; i < m->post->board->used; i++)
+		sum += atomic_load(&m->post->board->live[i]);
 	return sum;
 }
 
@@ -166,11 +166,12 @@ log_connection(const struct mapper *m, const struct slot *slot, struct tally *t,
 	char client[CLIENT_TEXT], target[LOG_ADDR], end[64];
 
 	log_line(good ? LOG_VERBOSE : LOG_NORMAL,
-	    "connection map=%s client=%s target=%s up=%llu down=%llu ms=%lld "
-	    "end=%s",
-	    m->map->word, client_text(slot, t, client),
-	    target_text(m, t, target), (unsigned long long)t->up,
-	    (unsigned long long)t->down, (long long)(now() - slot->born),
+	    "connection from=%s to=%s map=%s client=%s target=%s up=%llu "
+	    "down=%llu ms=%lld end=%s",
+	    ns_word(&m->map->from), ns_word(&m->map->to), m->map->word,
+	    client_text(slot, t, client), target_text(m, t, target),
+	    (unsigned long long)t->up, (unsigned long long)t->down,
+	    (long long)(now() - slot->born),
 	    end_text(t, status, end, sizeof(end)));
 }
 
@@ -184,6 +185,7 @@ take_slot(struct mapper *m)
 	else
 		m->free = m->slot[i].next;
 	m->live++;
+	atomic_fetch_add(&m->post->count[COUNT_BEGUN], 1);
 	memset(&m->tally[i], 0, sizeof(m->tally[i]));
 	return i;
 }
@@ -211,6 +213,10 @@ ended(struct mapper *m, pid_t pid, int status)
 		memcpy(&tally, &m->tally[i], sizeof(tally));
 		atomic_signal_fence(memory_order_seq_cst);
 		log_connection(m, &m->slot[i], &tally, status);
+		atomic_fetch_add(&m->post->count[COUNT_UP], tally.up);
+		atomic_fetch_add(&m->post->count[COUNT_DOWN], tally.down);
+		if (tally.end == END_DIAL)
+			atomic_fetch_add(&m->post->count[COUNT_FAILED], 1);
 		free_slot(m, i);
 		return;
 	}
@@ -227,23 +233,6 @@ reap(struct mapper *m)
 		return;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		ended(m, pid, status);
-}
-
-/* A listener for both families shows IPv4 clients as v4-mapped. */
-static union peer
-peer_of(const struct sockaddr_storage *addr)
-{
-	union peer peer, four;
-
-	memcpy(&peer, addr, sizeof(peer));
-	if (peer.any.sa_family != AF_INET6 ||
-	    !IN6_IS_ADDR_V4MAPPED(&peer.six.sin6_addr))
-		return peer;
-	memset(&four, 0, sizeof(four));
-	four.four.sin_family = AF_INET;
-	four.four.sin_port = peer.six.sin6_port;
-	memcpy(&four.four.sin_addr, &peer.six.sin6_addr.s6_addr[12], 4);
-	return four;
 }
 
 /* A proxy has UDP sockets where its clients are, for the first slots. */
@@ -284,7 +273,7 @@ learn(struct call *call)
 	socklen_t length = sizeof(addr);
 
 	if (getsockname(CLIENT, (struct sockaddr *)&addr, &length) == 0)
-		call->to = peer_of(&addr);
+		call->to = side_peer(&addr);
 	if (!side_match(&call->map->accept_proxy, &call->from))
 		return 0;
 	if (header_read(&line, &from, &call->to) == -1) {
@@ -352,13 +341,16 @@ static void
 start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 {
 	uint32_t i = take_slot(m);
+	char text[LOG_ADDR];
 
 	m->slot[i].peer = *peer;
 	m->slot[i].index = index;
 	m->slot[i].born = now();
 	m->pid[i] = fork();
-	if (m->pid[i] == 0)
+	if (m->pid[i] == 0) {
+		title_set(log_addr(&peer->any, text), " > ", m->map->word);
 		live(m, client, i);
+	}
 	m->turn++;
 	if (m->pid[i] == -1) {
 		rest(m, "fork");
@@ -378,13 +370,27 @@ exhausted(int err)
 	    err == ENOMEM;
 }
 
+static bool
+may_come(const struct mapper *m, const union peer *peer)
+{
+	uint32_t max = m->map->max.source;
+	bool allowed = side_admits(m->map, peer);
+	char text[LOG_ADDR];
+
+	if (allowed && (!max || count_source(m, peer) < max))
+		return true;
+	log_limited("'%s': refused %s: it %s", m->map->word,
+	    log_addr(&peer->any, text),
+	    allowed ? "has max-source= connections" : "is not allowed");
+	return false;
+}
+
 static void
 admit(struct mapper *m, const struct listener *listener)
 {
 	struct sockaddr_storage addr = {0};
 	socklen_t length = sizeof(addr);
 	union peer peer;
-	char text[LOG_ADDR];
 	int client;
 
 	client = accept4(listener->fd, (struct sockaddr *)&addr, &length,
@@ -395,18 +401,14 @@ admit(struct mapper *m, const struct listener *listener)
 		atomic_fetch_sub(m->count, 1);
 		return;
 	}
-	peer = peer_of(&addr);
-	if (m->map->max.source &&
-	    count_source(m, &peer) >= m->map->max.source) {
-		log_limited(
-		    "'%s': refused %s: it has max-source=%u connections",
-		    m->map->word, log_addr(&peer.any, text),
-		    m->map->max.source);
-		atomic_fetch_sub(m->count, 1);
-		close(client);
+	peer = side_peer(&addr);
+	if (may_come(m, &peer)) {
+		start(m, client, listener->index, &peer);
 		return;
 	}
-	start(m, client, listener->index, &peer);
+	atomic_fetch_add(&m->post->count[COUNT_REFUSED], 1);
+	atomic_fetch_sub(m->count, 1);
+	close(client);
 }
 
 /*
@@ -447,6 +449,19 @@ kill_all(const struct mapper *m)
 			kill(m->pid[i], SIGKILL);
 }
 
+static void
+log_table(const struct mapper *m)
+{
+	char client[LOG_ADDR], target[LOG_ADDR];
+
+	for (uint32_t i = 0; i < m->used; i++)
+		if (m->pid[i])
+			log_row(log_addr(&m->slot[i].peer.any, client),
+			    target_text(m, &m->tally[i], target),
+			    m->tally[i].up, m->tally[i].down, m->slot[i].born);
+	send(m->post->channel, &(int){0}, sizeof(int), MSG_NOSIGNAL);
+}
+
 /* The server's word; the end of the channel is the end of the server. */
 static void
 obey(struct mapper *m)
@@ -458,7 +473,9 @@ obey(struct mapper *m)
 		return;
 	if (n == 0)
 		epoll_ctl(m->quiet, EPOLL_CTL_DEL, m->post->channel, NULL);
-	if (!m->draining)
+	if (order == ORDER_TABLE)
+		log_table(m);
+	else if (!m->draining)
 		drain(m);
 	if (order == ORDER_KILL)
 		kill_all(m);
@@ -516,7 +533,7 @@ make_tables(struct mapper *m, const struct post *post)
 
 	m->post = post;
 	m->map = post->map;
-	m->count = &post->live[post->own];
+	m->count = &post->board->live[post->own];
 	m->slots = !conns || (max && max < conns) ? max : conns;
 	m->slot = calloc(m->slots, sizeof(*m->slot));
 	m->pid = calloc(m->slots, sizeof(*m->pid));
@@ -568,8 +585,7 @@ tcp_equip(const struct post *post)
 	if (make_tables(&mapper, post) == -1 ||
 	    open_events(&mapper, post) == -1)
 		return -1;
-	return madvise(post->live, post->mappers * sizeof(*post->live),
-	    MADV_DONTFORK);
+	return madvise(post->board, sizeof(*post->board), MADV_DONTFORK);
 }
 
 _Noreturn void
