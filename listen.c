@@ -318,7 +318,7 @@ listen_inherited(void)
 static bool
 is_listener(int fd, enum proto proto, sa_family_t *family)
 {
-	struct sockaddr_storage addr;
+	struct sockaddr_storage addr = {0};
 	socklen_t length = sizeof(addr), size = sizeof(int);
 	void *p = &addr;
 	int type = 0;

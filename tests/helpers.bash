@@ -460,7 +460,7 @@ oracle_live() {
 # Runs CMD in a /dev of its own, where /dev/log can be.
 own_dev() {
 	unshare -m --propagation private bash -c '
-	mkdir -p /run/dev && mount --rbind /dev /run/dev && mount -t tmpfs dev /dev
+	mkdir -p /run/dev && mount --rbind /dev /run/dev && mount -t tmpfs -o mode=755 dev /dev
 	for name in null zero full random urandom; do
 		touch "/dev/$name" && mount --bind "/run/dev/$name" "/dev/$name"
 	done

@@ -172,7 +172,7 @@ said() {
 	echo "$MAP" >"$CONF"
 	who ns2 here 8080
 	start_nsfwd -c "$CONF" 127.0.0.1:8001=ns2@127.0.0.1:8080
-	service self load 300 1000 127.0.0.1/8000 "$NSFWD_PID" 10
+	service self load 400 1000 127.0.0.1/8000 "$NSFWD_PID" 10
 	logged 'reloaded: 2 maps' 10
 }
 
@@ -182,7 +182,7 @@ said() {
 	start_nsfwd -c "$CONF"
 	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
 	wait_until 2 said one here
-	spawn self load python3 "$SERVICE" load 150 300 127.0.0.1/8000 0 0
+	spawn self load python3 "$SERVICE" load 250 300 127.0.0.1/8000 0 0
 	local inode i
 	inode=$(ss -Hltne 'sport = 8000' | grep -o 'ino:[0-9]*')
 	for i in 1 2 3 4 5; do
@@ -393,7 +393,7 @@ assert len({f.name for f in parse(sys.stdin.read())}) == 10' <"$BATS_TEST_TMPDIR
 	local before
 	start_nsfwd "$MAP" udp:127.0.0.1:8000=ns2@8000 ns1@8000=/run/netns/ns2@1
 	before=$(switches "$NSFWD_PID")
-	sleep 2
+	sleep 1.5
 	[ "$(switches "$NSFWD_PID")" = "$before" ]
 }
 

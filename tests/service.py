@@ -7,7 +7,7 @@ load RATE COUNT WHERE PID HUPS  COUNT connections, RATE a second, each asks a
                                 line; PID gets a HUP so many times meanwhile
 follow SECONDS WANT WHERE...    until each WHERE answers WANT; says how long it
                                 took; fails when it is longer
-restarts COUNT WHERE            COUNT times: its server, here, goes for 0.2 s
+restarts COUNT WHERE            COUNT times: its server, here, goes
                                 under 50 connections a second; says how many of
                                 those failed that came when it was there, and
                                 how soon it was reached again
@@ -147,12 +147,12 @@ def restarts(count, where, server):
             time.sleep(0.005)
         slow.append(time.monotonic() - start)
         up.set()
-        time.sleep(0.1)
+        time.sleep(0.06)
         up.clear()
-        time.sleep(0.03)
+        time.sleep(0.02)
         sock.shutdown(socket.SHUT_RDWR)
         sock.close()
-        time.sleep(0.05)
+        time.sleep(0.03)
     stop.set()
     crowd.join()
     say(f"{len(failed)} failed, worst recovery {max(slow) * 1000:.0f} ms")
