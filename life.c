@@ -103,7 +103,6 @@ life_end(void)
 		log_error("--pidfile '%s': %s", life.pidfile, strerror(errno));
 }
 
-/* Nobody else is to take our place: the variable goes. */
 static int
 open_notify(void)
 {
@@ -117,7 +116,6 @@ open_notify(void)
 	memcpy(un.sun_path, path, length);
 	if (*path == '@')
 		un.sun_path[0] = '\0';
-	unsetenv("NOTIFY_SOCKET");
 	life.notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	return connect(life.notify, addr,
 	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));

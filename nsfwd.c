@@ -453,8 +453,8 @@ main(int argc, char **argv)
 
 	if (argc < 1 || fill_standard_descriptors() < 0)
 		return EXIT_FAILURE;
-	title_open(argc, argv);
 	refuse_handed();
+	title_open(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a log file may be full */
 	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */

@@ -176,7 +176,7 @@ flood() {
 	echo "resident: $before KiB, then $after KiB"
 	# A page for each datagram that was there at the same time, and no more.
 	[ $((after - before)) -le 320 ]
-	logged 'flow map=.* end=idle$' 200
+	logged '^nsfwd: flow .* end=idle$' 200
 	wanted 'flows=200 .* source=0 limit=400 up=0 down=0 overflow=0$'
 }
 
