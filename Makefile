@@ -78,10 +78,9 @@ demo: nsfwd
 	sh tests/demo.sh
 bench: nsfwd
 	bench/run
-	bench/udp
 
 format:
-	clang-format -i $(wildcard *.[ch] tests/*.[ch])
+	clang-format -i $(wildcard *.[ch] tests/*.[ch] bench/*.c)
 
 install: nsfwd
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
