@@ -10,7 +10,7 @@ BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 FUZZ_TIME = 60
 
-SRC = nsfwd.c spec.c side.c serve.c listen.c tcp.c udp.c flow.c datagram.c \
+SRC = nsfwd.c spec.c side.c serve.c listen.c tcp.c worker.c udp.c flow.c datagram.c \
 	dial.c relay.c netns.c sandbox.c log.c
 HDR = nsfwd.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)

@@ -173,9 +173,8 @@ dial_met_itself(int fd, const void *peer, socklen_t length)
 	    own.ss_family != AF_UNIX && memcmp(&own, peer, length) == 0;
 }
 
-/* A client that was reset must not reach the target any more: ECONNABORTED. */
-static bool
-was_reset(int client)
+bool
+dial_reset(int client)
 {
 	struct pollfd watched = {.fd = client};
 
@@ -196,7 +195,7 @@ start_connect(int fd, const struct sockaddr_storage *addr, socklen_t length,
 		if (errno == EINPROGRESS || errno == EINTR)
 			return await(fd, client, until);
 		if (errno != EAGAIN || addr->ss_family != AF_UNIX ||
-		    was_reset(client))
+		    dial_reset(client))
 			return -1;
 		errno = ETIMEDOUT;
 		if (span_left(until) == 0)
@@ -213,7 +212,7 @@ attempt(const struct sockaddr_storage *addr, socklen_t length, int client,
 {
 	int fd, saved;
 
-	if (was_reset(client))
+	if (dial_reset(client))
 		return -1;
 	fd = socket(addr->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
 	    0);

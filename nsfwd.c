@@ -55,6 +55,7 @@ static const struct option {
     {"--to", SET_NS, AT(usual.to), 0},
     {"--ready-fd", SET_FD, AT(conf.ready_fd), 0},
     {"--max-conns", SET_COUNT, AT(conf.max_conns), 0},
+    {"--workers", SET_COUNT, AT(usual.workers), 0},
     {"--connect-timeout", SET_TIME, AT(usual.times.connect), 0},
     {"--idle-timeout", SET_TIME, AT(usual.times.idle), 0},
     {"--half-close-timeout", SET_TIME, AT(usual.times.half_close), 0},

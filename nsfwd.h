@@ -407,6 +407,9 @@ socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
  */
 int dial(const struct map *, unsigned index, int client, struct tally *);
 
+/* A client that was reset must not reach the target any more: ECONNABORTED. */
+bool dial_reset(int client);
+
 /* True if a socket was connected to its own address, by a port of chance. */
 bool dial_met_itself(int fd, const void *peer, socklen_t length);
 
@@ -504,6 +507,30 @@ int relay_end(struct pair *, int ended, struct tally *);
  * seen both ends. A listener hands all of it down to what it accepts.
  */
 void relay_prepare(int fd);
+
+/* worker.c */
+
+/*
+ * Makes room for so many connections to the map's targets, to be inherited by
+ * its workers. -1 with errno.
+ */
+int worker_equip(const struct map *, uint32_t room);
+
+/*
+ * One of them begins: it watches in that epoll, with data from base on, reports
+ * in tally[i], and calls ended(i) when i is done and its sockets are closed.
+ */
+void worker_open(int epoll, uint64_t base, struct tally *,
+    void (*ended)(uint32_t i));
+
+/* Takes over a client, who wants the port index of the map. */
+void worker_begin(uint32_t i, int client, uint16_t index);
+
+/* What an event says whose data was so much more than base. */
+void worker_event(uint64_t data, uint32_t events);
+
+/* Does what is due; returns for how long there is nothing to do, or -1. */
+int worker_run(void);
 
 /* sandbox.c */
 

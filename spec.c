@@ -283,6 +283,7 @@ spec_parse(struct map *map, const char *word, const struct map *usual,
 	    .target = calloc(TARGETS_MAX, sizeof(*map->target)),
 	    .times = usual->times,
 	    .max = usual->max,
+	    .workers = usual->workers,
 	};
 	*part = word;
 	*length = 0;

@@ -2,8 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -14,12 +14,14 @@
 
 #include "nsfwd.h"
 
-#define REST_MS 100 /* after the machine ran out of something */
-#define EVENTS  64
-#define CLIENT  3 /* the client's descriptor in a connection */
-#define NO_SLOT UINT32_MAX
-#define SIGNALS UINT64_MAX /* in epoll's data; a listener's is its index */
-#define CHANNEL (UINT64_MAX - 1)
+#define REST_MS  100 /* after the machine ran out of something */
+#define EVENTS   64
+#define CLIENT   3 /* the client's descriptor in a connection */
+#define NO_SLOT  UINT32_MAX
+#define BEGUN_MS 1000       /* between two births of one worker */
+#define SIGNALS  UINT64_MAX /* in epoll's data; a listener's is its index */
+#define CHANNEL  (UINT64_MAX - 1)
+#define WORK     ((uint64_t)1 << 32) /* and more is the worker's */
 
 /* One connection. The mapper's own: no connection can write here. */
 struct slot {
@@ -34,19 +36,34 @@ struct slot {
  * statistics and error report in one. A pid of 0 is a free slot. The pids lie
  * apart since a dead one is searched for among all.
  */
+struct table {
+	struct slot *slot;
+	pid_t *pid;
+	struct tally *tally; /* shared with the connections */
+	uint32_t used;       /* slots from used on were never taken */
+	pid_t worker;        /* whose it is; 0: it has died */
+	deadline begun;      /* when it was born last */
+};
+
+/*
+ * A map with workers has as many tables, which all of them share, and the
+ * mapper proper accepts nothing: it replaces a worker that died and says what
+ * became of its connections. Else there is one table, and it is its own.
+ */
 struct mapper {
 	const struct post *post;
 	const struct map *map;
 	_Atomic uint32_t *count; /* its connections, as the others see them */
-	struct slot *slot;
-	pid_t *pid;
-	struct tally *tally;  /* shared with the connections */
-	uint32_t slots, used; /* slots from used on were never taken */
-	uint32_t free, live;
-	int signals, all, quiet; /* epoll: with and without the listeners */
+	struct table *table, *own;
+	uint32_t tables, slots, room; /* of the map; at most in one table */
+	uint32_t free, live;          /* of the mapper proper: workers alive */
+	int channel, leash[2];        /* its end is the worker's channel's */
+	int signals, epoll;
 	int last; /* the highest descriptor of these, and of the listeners */
-	deadline rest; /* until then the listeners are not watched */
-	bool full;     /* nor until a connection ends */
+	deadline rest;   /* until then the listeners are not watched */
+	bool full;       /* nor until a connection ends */
+	bool minds;      /* they are watched */
+	bool supervises; /* it has workers */
 	bool draining;
 };
 
@@ -76,9 +93,10 @@ count_source(const struct mapper *m, const union peer *peer)
 {
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < m->used; i++)
-		if (m->pid[i] && same_source(&m->slot[i].peer, peer))
-			n++;
+	for (const struct table *t = m->table; t < m->table + m->tables; t++)
+		for (uint32_t i = 0; i < t->used; i++)
+			if (t->pid[i] && same_source(&t->slot[i].peer, peer))
+				n++;
 	return n;
 }
 
@@ -146,19 +164,19 @@ take_slot(struct mapper *m)
 	uint32_t i = m->free;
 
 	if (i == NO_SLOT)
-		i = m->used++;
+		i = m->own->used++;
 	else
-		m->free = m->slot[i].next;
+		m->free = m->own->slot[i].next;
 	m->live++;
-	memset(&m->tally[i], 0, sizeof(m->tally[i]));
+	memset(&m->own->tally[i], 0, sizeof(*m->own->tally));
 	return i;
 }
 
 static void
 free_slot(struct mapper *m, uint32_t i)
 {
-	m->pid[i] = 0;
-	m->slot[i].next = m->free;
+	m->own->pid[i] = 0;
+	m->own->slot[i].next = m->free;
 	m->free = i;
 	m->live--;
 	m->full = false;
@@ -167,19 +185,59 @@ free_slot(struct mapper *m, uint32_t i)
 
 /* The tally is read once: other connections could write it while we do. */
 static void
-ended(struct mapper *m, pid_t pid, int status)
+report(const struct mapper *m, const struct table *table, uint32_t i,
+    int status)
 {
 	struct tally tally;
 
-	for (uint32_t i = 0; i < m->used; i++) {
-		if (m->pid[i] != pid)
+	memcpy(&tally, &table->tally[i], sizeof(tally));
+	atomic_signal_fence(memory_order_seq_cst);
+	log_connection(m, &table->slot[i], &tally, status);
+}
+
+static void
+ended(struct mapper *m, pid_t pid, int status)
+{
+	for (uint32_t i = 0; i < m->own->used; i++)
+		if (m->own->pid[i] == pid) {
+			report(m, m->own, i, status);
+			free_slot(m, i);
+			return;
+		}
+}
+
+/* A worker is done with one of its connections. */
+static void
+release(uint32_t i)
+{
+	report(&mapper, mapper.own, i, 0);
+	free_slot(&mapper, i);
+}
+
+/* Its connections went with it, and were reset. */
+static void
+lost(struct mapper *m, pid_t pid, int status)
+{
+	struct table *t = m->table;
+
+	while (t->worker != pid)
+		if (++t == m->table + m->tables)
+			return;
+	t->worker = 0;
+	m->live--;
+	for (uint32_t i = 0; i < t->used; i++) {
+		if (!t->pid[i])
 			continue;
-		memcpy(&tally, &m->tally[i], sizeof(tally));
-		atomic_signal_fence(memory_order_seq_cst);
-		log_connection(m, &m->slot[i], &tally, status);
-		free_slot(m, i);
-		return;
+		report(m, t, i, status);
+		t->pid[i] = 0;
+		atomic_fetch_sub(m->count, 1);
 	}
+	if (WIFSIGNALED(status))
+		log_error("'%s': a worker was killed by signal %d",
+		    m->map->word, WTERMSIG(status));
+	else if (!m->draining)
+		log_error("'%s': a worker ended with status %d", m->map->word,
+		    WEXITSTATUS(status));
 }
 
 static void
@@ -192,20 +250,23 @@ reap(struct mapper *m)
 	if (read(m->signals, &info, sizeof(info)) == -1)
 		return;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		ended(m, pid, status);
+		if (m->supervises)
+			lost(m, pid, status);
+		else
+			ended(m, pid, status);
 }
 
 /* Nothing but the client stays open: it moves to CLIENT, the rest goes. */
 static _Noreturn void
 live(const struct mapper *m, int client, uint32_t i)
 {
-	struct tally *tally = &m->tally[i];
+	struct tally *tally = &m->own->tally[i];
 	int server;
 
 	if (client != CLIENT)
 		dup3(client, CLIENT, O_CLOEXEC);
 	sandbox_close_from(CLIENT + 1, client > m->last ? client : m->last);
-	server = dial(m->map, m->slot[i].index, CLIENT, tally);
+	server = dial(m->map, m->own->slot[i].index, CLIENT, tally);
 	if (server == -1) {
 		tally->error = errno;
 		tally->end = errno == ECONNABORTED ? END_CLIENT : END_DIAL;
@@ -226,15 +287,21 @@ rest(struct mapper *m, const char *what)
 static void
 start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 {
+	struct table *own = m->own;
 	uint32_t i = take_slot(m);
 
-	m->slot[i].peer = *peer;
-	m->slot[i].index = index;
-	m->slot[i].born = now();
-	m->pid[i] = fork();
-	if (m->pid[i] == 0)
+	own->slot[i].peer = *peer;
+	own->slot[i].index = index;
+	own->slot[i].born = now();
+	if (own->worker) {
+		own->pid[i] = own->worker;
+		worker_begin(i, client, index);
+		return;
+	}
+	own->pid[i] = fork();
+	if (own->pid[i] == 0)
 		live(m, client, i);
-	if (m->pid[i] == -1) {
+	if (own->pid[i] == -1) {
 		rest(m, "fork");
 		free_slot(m, i);
 	}
@@ -310,32 +377,62 @@ reserve(struct mapper *m)
 	uint32_t max = m->post->max_conns;
 
 	atomic_fetch_add(m->count, 1);
-	if (m->live < m->slots && (!max || live_everywhere(m) <= max))
+	if (m->live < m->room && atomic_load(m->count) <= m->slots &&
+	    (!max || live_everywhere(m) <= max))
 		return true;
 	atomic_fetch_sub(m->count, 1);
-	m->full = m->live == m->slots || m->live == max;
+	m->full = m->live == m->room || m->live == max;
 	m->rest = now() + REST_MS;
 	log_limited("'%s': %u connections, the limit: new clients wait",
 	    m->map->word, m->live);
 	return false;
 }
 
+/*
+ * Each worker watches for itself; a client wakes one of those that sleep. A
+ * closed listener would stay in the epoll as long as anybody has it.
+ */
+static int
+mind(struct mapper *m, bool on)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	if (m->minds == on)
+		return 0;
+	m->minds = on;
+	if (m->own->worker)
+		ev.events |= EPOLLEXCLUSIVE;
+	for (size_t i = 0; i < m->post->listeners; i++) {
+		ev.data.u64 = i;
+		if (epoll_ctl(m->epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL,
+			m->post->listener[i].fd, &ev) == -1)
+			return -1;
+	}
+	return 0;
+}
+
 /* Connections only: the listeners are the server's to keep or to close. */
 static void
 drain(struct mapper *m)
 {
+	if (!m->supervises)
+		mind(m, false);
 	for (size_t i = 0; i < m->post->listeners; i++)
 		close(m->post->listener[i].fd);
-	close(m->all);
+	if (m->supervises)
+		close(m->leash[1]);
 	m->draining = true;
 }
 
 static void
 kill_all(const struct mapper *m)
 {
-	for (uint32_t i = 0; i < m->used; i++)
-		if (m->pid[i])
-			kill(m->pid[i], SIGKILL);
+	for (const struct table *t = m->table; t < m->table + m->tables; t++)
+		if (t->worker)
+			kill(t->worker, SIGKILL);
+	for (uint32_t i = 0; !m->supervises && i < m->own->used; i++)
+		if (m->own->pid[i])
+			kill(m->own->pid[i], SIGKILL);
 }
 
 /* The server's word; the end of the channel is the end of the server. */
@@ -343,12 +440,12 @@ static void
 obey(struct mapper *m)
 {
 	char order = ORDER_DRAIN;
-	ssize_t n = recv(m->post->channel, &order, 1, MSG_DONTWAIT);
+	ssize_t n = recv(m->channel, &order, 1, MSG_DONTWAIT);
 
 	if (n == -1)
 		return;
 	if (n == 0)
-		epoll_ctl(m->quiet, EPOLL_CTL_DEL, m->post->channel, NULL);
+		epoll_ctl(m->epoll, EPOLL_CTL_DEL, m->channel, NULL);
 	if (!m->draining)
 		drain(m);
 	if (order == ORDER_KILL)
@@ -356,23 +453,72 @@ obey(struct mapper *m)
 }
 
 static int
-watch(int epoll, int fd, uint64_t data)
+watch(const struct mapper *m, int fd, uint64_t data)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = data};
 
-	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev);
+	return epoll_ctl(m->epoll, EPOLL_CTL_ADD, fd, &ev);
 }
 
-/* How long to wait, and whether the listeners are to be watched. */
+/* A span for epoll_wait(2), where 0 is none; no longer than another one. */
 static int
-rest_left(struct mapper *m, bool *resting)
+sooner(deadline span, int other)
+{
+	if (!span)
+		return other;
+	if (span > INT_MAX)
+		span = INT_MAX;
+	return other == -1 || span < other ? (int)span : other;
+}
+
+static void work(struct mapper *m, struct table *own);
+
+/* Replaces the workers that died: how long until there is one more to be. */
+static int
+hire(struct mapper *m)
+{
+	int span = -1;
+
+	for (struct table *t = m->table; t < m->table + m->tables; t++) {
+		deadline left = t->begun + BEGUN_MS - now();
+
+		if (t->worker || m->draining)
+			continue;
+		if (t->begun && left > 0) {
+			span = sooner(left, span);
+			continue;
+		}
+		t->begun = now();
+		t->used = 0;
+		t->worker = fork();
+		if (t->worker == 0)
+			work(m, t);
+		if (t->worker > 0) {
+			m->live++;
+			continue;
+		}
+		t->worker = 0;
+		span = sooner(BEGUN_MS, span);
+		log_limited("'%s': no worker: fork: %s", m->map->word,
+		    log_errno(errno));
+	}
+	return span;
+}
+
+/* How long to wait; the listeners are watched, or are not, from now on. */
+static int
+prepare(struct mapper *m)
 {
 	deadline left = m->rest ? m->rest - now() : 0;
 
+	if (m->supervises)
+		return hire(m);
 	if (left <= 0)
-		m->rest = 0;
-	*resting = m->draining || m->full || left > 0;
-	return m->draining || m->full || left <= 0 ? -1 : (int)left;
+		left = m->rest = 0;
+	if (m->draining || m->full)
+		left = 0;
+	mind(m, !m->draining && !m->full && !left);
+	return sooner(left, m->own->worker ? worker_run() : -1);
 }
 
 /* Signals and orders first: they may close what the other events are about. */
@@ -380,9 +526,7 @@ static void
 turn(struct mapper *m)
 {
 	struct epoll_event ev[EVENTS];
-	bool resting;
-	int span = rest_left(m, &resting);
-	int n = epoll_wait(resting ? m->quiet : m->all, ev, EVENTS, span);
+	int n = epoll_wait(m->epoll, ev, EVENTS, prepare(m));
 
 	for (int i = 0; i < n; i++) {
 		if (ev[i].data.u64 == SIGNALS)
@@ -390,8 +534,11 @@ turn(struct mapper *m)
 		else if (ev[i].data.u64 == CHANNEL)
 			obey(m);
 	}
+	for (int i = 0; i < n; i++)
+		if (ev[i].data.u64 >= WORK && ev[i].data.u64 < CHANNEL)
+			worker_event(ev[i].data.u64 - WORK, ev[i].events);
 	for (int i = 0; i < n && !m->draining; i++) {
-		if (ev[i].data.u64 >= CHANNEL)
+		if (ev[i].data.u64 >= WORK)
 			continue;
 		if (m->full || !reserve(m))
 			break;
@@ -400,47 +547,82 @@ turn(struct mapper *m)
 }
 
 /* All tables at once and for good; untouched pages cost nothing. */
+static void *
+allocate(size_t n, size_t size, int shared)
+{
+	void *p = mmap(NULL, n * size, PROT_READ | PROT_WRITE,
+	    shared | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
 static int
 make_tables(struct mapper *m, const struct post *post)
 {
 	uint32_t conns = post->map->max.conns, max = post->max_conns;
+	int kind = m->supervises ? MAP_SHARED : MAP_PRIVATE;
 
-	m->post = post;
-	m->map = post->map;
-	m->count = &post->live[post->own];
-	m->slots = !conns || (max && max < conns) ? max : conns;
-	m->slot = calloc(m->slots, sizeof(*m->slot));
-	m->pid = calloc(m->slots, sizeof(*m->pid));
-	m->tally = mmap(NULL, m->slots * sizeof(*m->tally),
-	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	m->slots = m->room = !conns || (max && max < conns) ? max : conns;
 	m->free = NO_SLOT;
-	return !m->slot || !m->pid || m->tally == MAP_FAILED ? -1 : 0;
+	m->table = m->own = allocate(m->tables, sizeof(*m->table), kind);
+	for (uint32_t i = 0; m->table && i < m->tables; i++) {
+		struct table *t = &m->table[i];
+
+		t->slot = allocate(m->room, sizeof(*t->slot), kind);
+		t->pid = allocate(m->room, sizeof(*t->pid), kind);
+		t->tally = allocate(m->room, sizeof(*t->tally), MAP_SHARED);
+		if (!t->slot || !t->pid || !t->tally)
+			return -1;
+	}
+	return m->table ? 0 : -1;
 }
 
 static int
-open_events(struct mapper *m, const struct post *post)
+open_events(struct mapper *m)
+{
+	m->epoll = epoll_create1(EPOLL_CLOEXEC);
+	return m->epoll == -1 ? -1 : watch(m, m->channel, CHANNEL);
+}
+
+/* The life of a worker: of the mapper it keeps only the listeners. */
+static _Noreturn void
+work(struct mapper *m, struct table *own)
+{
+	close(m->signals);
+	close(m->channel);
+	close(m->epoll);
+	close(m->leash[1]);
+	m->supervises = false;
+	m->live = 0;
+	m->own = own;
+	own->worker = getpid();
+	m->channel = m->leash[0];
+	if (open_events(m) == -1 || mind(m, true) == -1)
+		_exit(1);
+	worker_open(m->epoll, WORK, own->tally, release);
+	while (!m->draining || m->live)
+		turn(m);
+	_exit(0);
+}
+
+static int
+open_signals(struct mapper *m)
 {
 	sigset_t chld;
 
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
 	m->signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-	m->all = epoll_create1(EPOLL_CLOEXEC);
-	m->quiet = epoll_create1(EPOLL_CLOEXEC);
-	if (m->signals == -1 || m->all == -1 || m->quiet == -1 ||
-	    watch(m->all, m->signals, SIGNALS) == -1 ||
-	    watch(m->quiet, m->signals, SIGNALS) == -1 ||
-	    watch(m->all, post->channel, CHANNEL) == -1 ||
-	    watch(m->quiet, post->channel, CHANNEL) == -1)
+	if (m->signals == -1 || watch(m, m->signals, SIGNALS) == -1)
 		return -1;
-	m->last = m->quiet > post->channel ? m->quiet : post->channel;
-	for (size_t i = 0; i < post->listeners; i++) {
-		if (watch(m->all, post->listener[i].fd, i) == -1)
-			return -1;
-		if (post->listener[i].fd > m->last)
-			m->last = post->listener[i].fd;
-	}
-	return 0;
+	m->last = m->signals > m->channel ? m->signals : m->channel;
+	for (size_t i = 0; i < m->post->listeners; i++)
+		if (m->post->listener[i].fd > m->last)
+			m->last = m->post->listener[i].fd;
+	if (m->supervises)
+		return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
+		    m->leash);
+	return mind(m, true);
 }
 
 /*
@@ -450,9 +632,19 @@ open_events(struct mapper *m, const struct post *post)
 int
 tcp_equip(const struct post *post)
 {
-	if (make_tables(&mapper, post) == -1 ||
-	    open_events(&mapper, post) == -1)
+	struct mapper *m = &mapper;
+
+	m->post = post;
+	m->map = post->map;
+	m->count = &post->live[post->own];
+	m->channel = post->channel;
+	m->supervises = m->map->workers > 0;
+	m->tables = m->supervises ? m->map->workers : 1;
+	if (make_tables(m, post) == -1 || open_events(m) == -1 ||
+	    open_signals(m) == -1)
 		return -1;
+	if (m->supervises)
+		return worker_equip(m->map, m->room);
 	return madvise(post->live, post->mappers * sizeof(*post->live),
 	    MADV_DONTFORK);
 }
