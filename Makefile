@@ -10,8 +10,9 @@ BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 FUZZ_TIME = 60
 
-SRC = nsfwd.c spec.c side.c serve.c listen.c tcp.c worker.c udp.c flow.c datagram.c \
-	dial.c relay.c netns.c sandbox.c log.c
+SRC = nsfwd.c spec.c key.c side.c serve.c listen.c tcp.c conn.c worker.c udp.c \
+	flow.c datagram.c proxy.c associate.c dial.c hop.c header.c relay.c netns.c \
+	sandbox.c log.c
 HDR = nsfwd.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)
 
@@ -27,7 +28,8 @@ export WARN = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
 HARDEN = -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 
 ifdef SAN
-KIND = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+# The sanitizers' own system calls are not those that the filters allow.
+KIND = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DUNCONFINED
 else ifneq ($(findstring musl,$(CC)),)
 # musl-gcc does not look where the kernel's headers are.
 KIND = -Os $(HARDEN) -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine)
@@ -70,7 +72,7 @@ lint:
 fuzz:
 	mkdir -p obj/corpus
 	clang $(STD) -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-o obj/fuzz tests/fuzz_spec.c spec.c side.c netns.c
+		-o obj/fuzz tests/fuzz_spec.c spec.c key.c side.c netns.c
 	obj/fuzz -max_total_time=$(FUZZ_TIME) -max_len=512 -verbosity=0 -print_final_stats=1 \
 		-artifact_prefix=obj/ obj/corpus tests/corpus/spec
 

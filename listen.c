@@ -1,6 +1,7 @@
 /* Opens the listeners of a map in its source namespace. */
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "nsfwd.h"
 
 #define BACKLOG 4096
+#define SPARES  64 /* UDP sockets of a proxy, of each family */
 
 static bool
 is_unix(const struct side *side)
@@ -24,8 +26,9 @@ struct opening {
 	const struct side *side;
 	enum proto proto;
 	bool offload;
+	bool proxy; /* whose clients get UDP sockets too */
 	struct listener *listener;
-	size_t listeners;
+	size_t listeners, spares;
 	struct sockaddr_storage addr; /* the one that failed */
 };
 
@@ -170,6 +173,34 @@ open_port(struct opening *o, unsigned index)
 	return errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL ? 0 : -1;
 }
 
+/*
+ * Opens the sockets that a proxy's clients may send UDP to, at the address
+ * where it listens: no connection can open one there. They are deaf until
+ * one is given to a client.
+ */
+static int
+open_spares(struct opening *o)
+{
+	struct sock_filter drop = {.code = BPF_RET | BPF_K};
+	const struct sock_fprog deaf = {.len = 1, .filter = &drop};
+	struct side side = *o->side;
+	struct opening udp = *o;
+	int result = 0;
+
+	side.lo = side.hi = 0;
+	udp.side = &side;
+	udp.proto = PROTO_UDP;
+	udp.offload = false;
+	for (int i = 0; i < SPARES && result == 0; i++)
+		result = open_port(&udp, 0);
+	for (size_t i = o->listeners; i < udp.listeners && result == 0; i++)
+		result = setsockopt(udp.listener[i].fd, SOL_SOCKET,
+		    SO_ATTACH_FILTER, &deaf, sizeof(deaf));
+	o->spares = udp.listeners - o->listeners;
+	o->addr = udp.addr;
+	return result;
+}
+
 /* In the helper: allocates nothing, touches only the opening. */
 static int
 open_ports(void *arg)
@@ -179,7 +210,7 @@ open_ports(void *arg)
 	for (unsigned i = 0; i <= (unsigned)(o->side->hi - o->side->lo); i++)
 		if (open_port(o, i) == -1)
 			return -1;
-	return 0;
+	return o->proxy ? open_spares(o) : 0;
 }
 
 static const char *
@@ -246,6 +277,8 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	    .side = &map->listen,
 	    .proto = proto,
 	    .offload = !map->plain,
+	    .proxy = map->target->kind == SIDE_PROXY && !map->hops &&
+		!is_unix(&map->listen),
 	};
 	size_t ports = (size_t)(map->listen.hi - map->listen.lo) + 1;
 	struct stat file;
@@ -253,7 +286,7 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 
 	*entered = 1;
 	*set = (struct listeners){0};
-	o.listener = calloc(2 * ports, sizeof(*o.listener));
+	o.listener = calloc(2 * (ports + SPARES), sizeof(*o.listener));
 	if (!o.listener) {
 		log_error("%s", strerror(errno));
 		return -1;
@@ -262,6 +295,7 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	saved = errno;
 	set->listener = o.listener;
 	set->count = o.listeners;
+	set->spares = o.spares;
 	if (own_file(map, &file)) {
 		set->dev = file.st_dev;
 		set->ino = file.st_ino;
@@ -298,7 +332,7 @@ listen_close(struct listeners *set, const struct map *map)
 	if (set->count && own_file(map, &file) && file.st_dev == set->dev &&
 	    file.st_ino == set->ino)
 		unlink(map->listen.text);
-	for (size_t i = 0; i < set->count; i++)
+	for (size_t i = 0; i < set->count + set->spares; i++)
 		close(set->listener[i].fd);
 	free(set->listener);
 	*set = (struct listeners){0};

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -260,6 +261,35 @@ ns_enter(const struct ns *ns)
 	close(fd);
 	errno = saved;
 	return result;
+}
+
+/*
+ * What is mounted here must not be seen outside, but what is unmounted there,
+ * such as a namespace's name, must go here too: a slave.
+ */
+int
+ns_etc(const struct ns *ns)
+{
+	static const char *const files[] = {"resolv.conf", "hosts",
+	    "nsswitch.conf"};
+	char from[sizeof("/etc/netns//nsswitch.conf") + NAME_MAX], to[32];
+	bool apart = false;
+
+	for (int i = 0; i < 3 && ns->kind == NS_NAME; i++) {
+		snprintf(from, sizeof(from), "/etc/netns/%s/%s", ns->text,
+		    files[i]);
+		if (access(from, F_OK) == -1)
+			continue;
+		if (!apart &&
+		    (unshare(CLONE_NEWNS) == -1 ||
+			mount("", "/", NULL, MS_SLAVE | MS_REC, NULL) == -1))
+			return -1;
+		apart = true;
+		snprintf(to, sizeof(to), "/etc/%s", files[i]);
+		if (mount(from, to, NULL, MS_BIND, NULL) == -1)
+			return -1;
+	}
+	return 0;
 }
 
 struct errand {

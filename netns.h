@@ -60,6 +60,13 @@ int ns_open(const struct ns *);
 int ns_enter(const struct ns *);
 
 /*
+ * For who has entered it: what lies in /etc/netns/NAME as resolv.conf, hosts
+ * and nsswitch.conf is seen in /etc from now on, by this process alone. 0 also
+ * where there is none; -1 with errno.
+ */
+int ns_etc(const struct ns *);
+
+/*
  * Runs fn(arg) in the namespace and returns what it returned, errno included.
  * fn runs in a short-lived process that shares memory and descriptors with
  * the caller, which waits: a socket it opens is the caller's. It must not

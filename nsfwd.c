@@ -6,6 +6,8 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@
 
 #define WHITE      " \t\r\v\f"
 #define EXIT_USAGE 2
+#define NOBODY     65534 /* where none is known by that name */
 
 static const struct map base = {
     .times = {.connect = 10000,
@@ -37,6 +40,7 @@ enum option_kind {
 	SET_NS,
 	SET_TIME,
 	SET_COUNT,
+	SET_USER,
 	SET_FD
 };
 
@@ -62,6 +66,9 @@ static const struct option {
     {"--udp-timeout", SET_TIME, AT(usual.times.answered), 0},
     {"--udp-one-way-timeout", SET_TIME, AT(usual.times.one_way), 0},
     {"--drain", SET_TIME, AT(conf.drain), 0},
+    {"--user", SET_USER, AT(conf.cred), 0},
+    {"--no-sandbox", SET_FLAG, AT(conf.unconfined), 1},
+    {"--pin", SET_FLAG, AT(conf.pin), 1},
     {"-v", SET_FLAG, AT(level), LOG_VERBOSE},
     {"--verbose", SET_FLAG, AT(level), LOG_VERBOSE},
     {"-q", SET_FLAG, AT(level), LOG_QUIET},
@@ -94,6 +101,9 @@ static const char help[] =
     "                            (10s, 0: none, 1h) T is 500ms, 10s, 5m, 2h, 1d\n"
     "      --udp-timeout T, --udp-one-way-timeout T   of idle flows (2m, 30s)\n"
     "      --drain T             left to open connections after TERM (30s)\n"
+    "      --user NAME[:GROUP]   who mappers and connections run as (nobody)\n"
+    "      --no-sandbox          without filters of their system calls\n"
+    "      --pin                 the server too gives up all privileges\n"
     "  -v, --verbose; -q, --quiet; -h, --help; -V, --version\n"
     "\n"
     "  nsfwd 9091=vpn@9091           port 9091 of vpn, on this loopback\n"
@@ -127,6 +137,35 @@ set_ready(int *ready, const char *value)
 	return NULL;
 }
 
+/* A name, or a number that need not have one. */
+static const char *
+set_user(struct cred *cred, const char *value)
+{
+	char name[256];
+	size_t length = strcspn(value, ":");
+	const char *group = value[length] ? value + length + 1 : NULL;
+	const struct passwd *user;
+	const struct group *entry = NULL;
+	bool number;
+
+	if (!length || length >= sizeof(name))
+		return "no user";
+	memcpy(name, value, length);
+	name[length] = '\0';
+	number = side_number(name, 0, INT32_MAX, &cred->uid);
+	user = number ? getpwuid(cred->uid) : getpwnam(name);
+	if (!user && !number)
+		return "no such user";
+	cred->uid = user ? user->pw_uid : cred->uid;
+	cred->gid = user ? user->pw_gid : cred->uid;
+	cred->given = true;
+	if (!group || side_number(group, 0, INT32_MAX, &cred->gid))
+		return NULL;
+	entry = getgrnam(group);
+	cred->gid = entry ? entry->gr_gid : cred->gid;
+	return entry ? NULL : "no such group";
+}
+
 static const char *
 set(const struct option *option, void *field, const char *value)
 {
@@ -147,6 +186,8 @@ set(const struct option *option, void *field, const char *value)
 		return spec_time(value, field);
 	case SET_COUNT:
 		return spec_count(value, 1, field);
+	case SET_USER:
+		return set_user(field, value);
 	case SET_FD:
 		break;
 	}
@@ -220,7 +261,8 @@ take_options(struct cli *cli, char **words)
 	while (*next) {
 		char *word = *next++;
 
-		if (plain || word[0] != '-' || !word[1])
+		/* "-" and "-=TARGET" are maps */
+		if (plain || word[0] != '-' || !word[1] || word[1] == '=')
 			words[operands++] = word;
 		else if (strcmp(word, "--") == 0)
 			plain = true;
@@ -382,6 +424,14 @@ move_ready(int *ready)
 	return fill_standard_descriptors();
 }
 
+static void
+choose_nobody(struct cred *cred)
+{
+	if (set_user(cred, "nobody"))
+		cred->uid = cred->gid = NOBODY;
+	cred->given = false;
+}
+
 static int
 run(struct cli *cli, char **words)
 {
@@ -408,6 +458,8 @@ run(struct cli *cli, char **words)
 		log_error("--ready-fd: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
+	if (!cli->conf.cred.given)
+		choose_nobody(&cli->conf.cred);
 	return serve(&cli->conf);
 }
 

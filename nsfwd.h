@@ -23,6 +23,7 @@
 
 /* Milliseconds: a point of CLOCK_MONOTONIC, or a span where the name says. */
 typedef int64_t deadline;
+#define NEVER INT64_MAX
 
 enum proto {
 	PROTO_TCP = 1,
@@ -101,7 +102,10 @@ struct hop {
 	enum hop_kind kind;
 	struct side side;
 	char *user, *password; /* owned; NULL: none */
+	char *secret;          /* the file that they are in; owned, or NULL */
 };
+
+#define TARGETS_MAX 64
 
 struct map {
 	char *word;     /* the user's own text, which messages name; owned */
@@ -118,6 +122,9 @@ struct map {
 	struct cidrs reach;        /* what a proxy may reach besides the rest */
 	struct cidrs allow, deny;  /* of clients */
 	char *user, *password;     /* of a proxy's clients; owned; NULL: none */
+	char *secret;     /* the file that they are in; owned, or NULL */
+	char *owner;      /* USER[:GROUP] of a UNIX listener, or NULL; owned */
+	uint32_t mode;    /* its permissions; 0: those of the umask */
 	char *dev;        /* of sockets to the target, owned, or NULL */
 	struct side src;  /* their address, INET or INET6; SIDE_ANY: none */
 	uint32_t mark;    /* their mark; 0: none */
@@ -127,6 +134,13 @@ struct map {
 	bool plain; /* UDP without segmentation offload */
 };
 
+/* A user and a group. */
+struct cred {
+	uid_t uid;
+	gid_t gid;
+	bool given; /* by the user: it is an error if that cannot be */
+};
+
 /* The whole configuration. */
 struct conf {
 	struct map *map;
@@ -134,6 +148,9 @@ struct conf {
 	uint32_t max_conns; /* over all maps */
 	deadline drain;     /* span given to connections after TERM */
 	int ready_fd;       /* gets a line when all maps serve; -1 none */
+	struct cred cred;   /* of the mappers */
+	int unconfined;     /* without filters of system calls */
+	int pin; /* the server gives up all privileges once it serves */
 };
 
 /* spec.c */
@@ -155,12 +172,36 @@ void spec_free(struct map *);
 void spec_print(FILE *, const struct map *, const struct map *base);
 
 /*
+ * Reads "USER:PASSWORD" into two strings that are the caller's. NULL, or why
+ * the text is none, a string constant.
+ */
+const char *spec_auth(const char *text, char **user, char **password);
+
+/*
  * A whole number from least, 0 or 1, to a million; a span of time: a number
  * with at most three decimals and a unit (ms, s, m, h, d; s where there is
  * none). NULL, or why the word is none, a string constant.
  */
 const char *spec_count(const char *word, uint32_t least, uint32_t *);
 const char *spec_time(const char *word, deadline *);
+
+/* key.c */
+
+/*
+ * Reads the value of a key, which it may take to pieces, into the map. *seen
+ * is 0 before the first one. Errors as of side_parse().
+ */
+const char *key_parse(struct map *, uint32_t *seen, const char *name,
+    char *value, const char **part);
+
+/*
+ * Why keys do not go together with the first place that is connected to on the
+ * way to a target; NULL if they do.
+ */
+const char *key_check(const struct map *, const struct side *near);
+
+/* Writes the keys that differ from those of base, each after a ','. */
+void key_print(FILE *, const struct map *, const struct map *base);
 
 /* listen.c */
 
@@ -175,7 +216,8 @@ struct listener {
 struct listeners {
 	struct listener *listener; /* owned, as are the descriptors */
 	size_t count;
-	dev_t dev; /* of the file that a UNIX socket made */
+	size_t spares; /* behind these, UDP sockets for a proxy's clients */
+	dev_t dev;     /* of the file that a UNIX socket made */
 	ino_t ino;
 };
 
@@ -209,6 +251,21 @@ void side_free(struct side *);
 /* Writes the canonical form. */
 void side_print(FILE *, const struct side *);
 
+/* Reads the address of a map's sockets; the rest as side_parse(). */
+const char *side_address(struct side *, char *text, const char **part);
+/* Reads the name of an interface into a string of the caller's. */
+const char *side_device(char **device, const char *text);
+
+/*
+ * ADDR or ADDR/BITS. NULL, or why the text, which it may take to pieces, is
+ * none of these, a string constant.
+ */
+const char *side_cidr(struct cidr *, char *text);
+void side_print_cidr(FILE *, const struct cidr *);
+
+/* True if an item holds the address: an IPv4 one also when it is v4-mapped. */
+bool side_match(const struct cidrs *, const union peer *);
+
 /* Reads a whole number from least to most: false when the text is none. */
 bool side_number(const char *text, uint32_t least, uint32_t most, uint32_t *);
 
@@ -219,10 +276,12 @@ struct post {
 	const struct map *map;
 	struct listener *listener;
 	size_t listeners;
+	size_t spares;          /* UDP sockets behind them, for a proxy */
 	int channel;            /* to the server: ends when the server does */
 	_Atomic uint32_t *live; /* connections of each mapper, for all to see */
 	size_t mappers, own;    /* how many, and which is this one's */
 	uint32_t max_conns;     /* over all mappers */
+	unsigned role;          /* of sandbox_confine(); 0: without filters */
 };
 
 /* What the server may write into the channel. */
@@ -364,17 +423,114 @@ bool datagram_refused(int err);
 /* How many have come to the socket and found no room. */
 uint32_t datagram_overflow(int fd);
 
+/* hop.c */
+
+#define HOP_HEAD     8192 /* bytes of an HTTP head, with its end */
+#define HOP_BASIC    688  /* of a user and a password, 255 bytes each */
+#define HOP_NAME_MAX 264  /* HOST:PORT, with its NUL */
+
+/* How SOCKS5 names a kind of address. */
+enum {
+	HOP_INET = 1,
+	HOP_NAME = 3,
+	HOP_INET6 = 4
+};
+
+/* A non-blocking socket, and how long one waits for it. */
+struct line {
+	int fd;
+	int client; /* waiting ends when it resets: ECONNABORTED; -1: none */
+	deadline until;
+};
+
+/*
+ * Looks at the first bytes of what comes, one or more: how many of them are
+ * the message; 0 if it takes more than these; -1 with errno if it is none.
+ * However the bytes come in, the answer is the same.
+ */
+typedef ssize_t hop_parser(const unsigned char *data, size_t length, void *arg);
+
+/* What is left, for poll(2). */
+int hop_span(deadline until);
+
+/* Waits for one of the events of poll(2): 0, or -1 with errno. */
+int hop_wait(const struct line *, short events);
+
+/* Sends all of it: 0, or -1 with errno. */
+int hop_write(const struct line *, const void *data, size_t length);
+
+/*
+ * Receives one message and no byte behind it: its length; or -1 with errno:
+ * ETIMEDOUT, EMSGSIZE not in so many bytes, ECONNRESET it broke off, or the
+ * parser's.
+ */
+ssize_t hop_read(const struct line *, unsigned char *data, size_t size,
+    hop_parser *, void *arg);
+
+/* As a parser: an HTTP head, whose lines end in CRLF, and the last is empty. */
+ssize_t hop_head(const unsigned char *data, size_t length);
+
+/*
+ * How long an address of SOCKS5 is, from its kind to its port, of which there
+ * may be less; 0 if that cannot be told yet; -1 with EAFNOSUPPORT.
+ */
+ssize_t hop_socks_length(const unsigned char *data, size_t length);
+
+/*
+ * Writes such an address, all of which is there, as HOST:PORT, HOP_NAME_MAX
+ * bytes at most. -1 with EINVAL for a host that holds a NUL.
+ */
+int hop_socks_text(char *text, const unsigned char *data);
+
+/*
+ * Takes HOST:PORT as a stranger says it, replacing *side: what a map's target
+ * would be, but no other kind; no path, and no number that only a resolver
+ * knows for an address. -1 with EINVAL.
+ */
+int hop_asked(struct side *side, const char *text);
+
+/* Writes the credentials of HTTP's Basic scheme, HOP_BASIC bytes at most. */
+void hop_basic(char *out, const char *user, const char *password);
+
+/*
+ * Has the proxy on the line connect to the side's port lo + index. -1 with
+ * errno: EACCES it does not allow it or us, EPROTO it speaks something else,
+ * or what it says of the target; *code is its own word for that, or 0.
+ */
+int hop_through(const struct line *, const struct hop *, const struct side *to,
+    unsigned index, int *code);
+
+/* header.c */
+
+#define HEADER_SIZE 320
+
+/*
+ * Writes the header of the PROXY protocol's version: the client, what it
+ * connected to, and, in version 2, the namespace where it did, unless NULL.
+ * Peers that are not both IPv4 or both IPv6 are unknown. Returns its length.
+ */
+size_t header_make(unsigned char *out, unsigned version, const union peer *from,
+    const union peer *to, const char *ns);
+
+/*
+ * Reads a header of either version, and nothing behind it, into the client
+ * and what it connected to; one that names neither leaves them. 0; or -1 with
+ * errno, as hop_read().
+ */
+int header_read(const struct line *, union peer *from, union peer *to);
+
 /* dial.c */
 
 /* How a connection ended, as it says itself. */
 enum end {
-	END_NONE,   /* it did not say: killed or crashed */
-	END_CLOSED, /* both sides ended, every byte delivered */
-	END_DIAL,   /* no target could be reached */
-	END_CLIENT, /* the client reset it or could not be written to */
-	END_TARGET, /* the target did */
-	END_IDLE,   /* a time limit passed */
-	END_LOCAL   /* something this machine ran out of */
+	END_NONE,     /* it did not say: killed or crashed */
+	END_CLOSED,   /* both sides ended, every byte delivered */
+	END_DIAL,     /* no target could be reached */
+	END_CLIENT,   /* the client reset it or could not be written to */
+	END_TARGET,   /* the target did */
+	END_IDLE,     /* a time limit passed */
+	END_LOCAL,    /* something this machine ran out of */
+	END_HANDSHAKE /* the client did not say, or show, what it had to */
 };
 
 /*
@@ -384,8 +540,27 @@ enum end {
 struct tally {
 	uint64_t up, down; /* bytes delivered to the target, to the client */
 	int32_t resolving, end, error;
-	uint32_t target; /* index of the one dialled last */
-	union peer peer; /* and its address, once known; not of UNIX */
+	uint32_t target;          /* index of the one dialled last */
+	union peer peer;          /* and its address, once known; not of UNIX */
+	union peer client;        /* as a PROXY header has it; else zero */
+	int32_t code;             /* what a hop said; 0: nothing bad */
+	char asked[HOP_NAME_MAX]; /* of a proxy, HOST:PORT */
+};
+
+#define DIAL_REST_MS 10000 /* of a target that failed */
+
+/* What dial() has to know of a connection. */
+struct call {
+	const struct map *map;
+	int client;
+	int udp;             /* for a proxy: bound where client is; or -1 */
+	unsigned index;      /* of the port in the map's range */
+	union peer from, to; /* the client, and what it connected to */
+	uint32_t turn;       /* how many connections there were before */
+	_Atomic deadline *failed; /* when each target last did, or NULL */
+	const struct side *asked; /* by a proxy's client, for the target */
+	deadline until;
+	struct tally *tally;
 };
 
 /*
@@ -398,14 +573,30 @@ socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
     unsigned index, int family);
 
 /*
- * Connects to the map's targets in order, each address of each, the port lo +
- * index, until map->times.connect has passed; what is left of it is shared
- * evenly among the targets still to try. Gives up when the client resets. A
- * name that is not resolved in its share of the time ends the process.
- * Returns a non-blocking socket that has seen relay_prepare(), or -1 with errno: ETIMEDOUT, ECONNABORTED
- * (the client went away), or that of the last target's first address.
+ * Connects to what was asked for or else to the map's targets, each address
+ * of each, the port lo + index, and says what hops and targets are to hear
+ * first, until call->until; what is left of it is shared evenly among the
+ * targets still to try. balance= says where it begins; a target that failed
+ * within the last 10 s comes after the others. Gives up when the client resets.
+ * A name that is not resolved in its share of the time ends the process.
+ * Returns a non-blocking socket that has seen relay_prepare(), or -1 with
+ * errno: ETIMEDOUT, ECONNABORTED (the client went away), EACCES (a proxy may
+ * not reach it), or that of the last target's first address.
  */
-int dial(const struct map *, unsigned index, int client, struct tally *);
+int dial(const struct call *);
+
+/* Sets src=, dev= and mark= of the map on a new socket. -1 with errno. */
+int dial_prepare(int fd, const struct map *, int family);
+
+/*
+ * The first of n targets that balance= has for a client; turn counts them.
+ * 0 for balance=first.
+ */
+size_t dial_first(const struct map *, const union peer *from, uint32_t turn,
+    size_t n);
+
+/* True if a client of a proxy may reach the address, see reach=. */
+bool dial_permits(const struct map *, const void *addr);
 
 /* A client that was reset must not reach the target any more: ECONNABORTED. */
 bool dial_reset(int client);
@@ -508,6 +699,37 @@ int relay_end(struct pair *, int ended, struct tally *);
  */
 void relay_prepare(int fd);
 
+/* conn.c */
+
+/* Of the client: a listener for both families shows IPv4 as v4-mapped. */
+union peer conn_peer(const struct sockaddr_storage *);
+
+/*
+ * The life of a connection's process, which a mapper with these descriptors up
+ * to last, and in this role of sandbox_confine(), has forked.
+ */
+_Noreturn void conn_live(struct call *, int last, unsigned role);
+
+/* Logs what became of a connection, by its tally and the status of its end. */
+void conn_log(const struct map *, const union peer *, deadline born,
+    struct tally *, int status);
+
+/* proxy.c */
+
+/*
+ * Hears what the client of a proxy asks for, dials it and answers. What
+ * dial() returns; or -1 with errno, the answer given, and tally->end set.
+ */
+int proxy(struct call *);
+
+/* associate.c */
+
+/*
+ * Serves the client of a proxy that asked for UDP until it ends its connection:
+ * relays datagrams between call->udp and wherever they are to go. How it ended.
+ */
+enum end associate(const struct call *);
+
 /* worker.c */
 
 /*
@@ -523,8 +745,8 @@ int worker_equip(const struct map *, uint32_t room);
 void worker_open(int epoll, uint64_t base, struct tally *,
     void (*ended)(uint32_t i));
 
-/* Takes over a client, who wants the port index of the map. */
-void worker_begin(uint32_t i, int client, uint16_t index);
+/* Takes over the client of a call. */
+void worker_begin(uint32_t i, const struct call *);
 
 /* What an event says whose data was so much more than base. */
 void worker_event(uint64_t data, uint32_t events);
@@ -539,6 +761,46 @@ void sandbox_close_from(int fd, int last);
 
 /* Closes every descriptor above 2 but the n given ones, and sorts these. */
 void sandbox_close_others(int *keep, size_t n);
+
+/*
+ * Nobody but root may look into this process, or take hold of it, whatever
+ * user namespace it or a helper that shares its memory joins.
+ */
+void sandbox_hide(void);
+
+/*
+ * Leaves the server the capabilities that it needs to make mappers and
+ * listeners anew, if it has them. -1 with errno.
+ */
+int sandbox_keep(void);
+
+/*
+ * Becomes that user, without groups, capabilities, a way to get any, or core
+ * files. Where cred was not given and the system does not let it, or does not
+ * know it in this user namespace, the user stays. With network, CAP_NET_ADMIN
+ * stays too. -1 with errno.
+ */
+int sandbox_drop(const struct cred *, bool network);
+
+/* What a process does; SANDBOX_RELAY alone, or others joined. */
+enum role {
+	SANDBOX_RELAY = 0,   /* relay() between two sockets, and exit */
+	SANDBOX_TCP = 1,     /* accept and fork; connections dial and relay */
+	SANDBOX_UDP = 2,     /* relay datagrams */
+	SANDBOX_NAMES = 4,   /* resolve names; UDP associations of a proxy */
+	SANDBOX_UNIX = 8,    /* UNIX sockets, and the names of interfaces */
+	SANDBOX_PARSES = 16, /* take the role SANDBOX_RELAY later */
+	SANDBOX_BIND = 32    /* bind(2) before connect(2) */
+};
+
+/*
+ * Whatever else this process and its children ask of the kernel from now on
+ * kills them. -1 with errno: there is no such filter.
+ */
+int sandbox_confine(unsigned role);
+
+/* For a connection with both its sockets: no process, no further descriptor. */
+void sandbox_shrink(void);
 
 /* log.c */
 

@@ -1,11 +1,99 @@
-/* Takes away: for now, the descriptors that a process has no business with. */
+/* Takes away: uid, groups, capabilities, new privileges, limits, system calls. */
 
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "nsfwd.h"
+
+#if defined(__x86_64__)
+#define ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define ARCH AUDIT_ARCH_AARCH64
+#elif defined(__riscv) && __riscv_xlen == 64
+#define ARCH AUDIT_ARCH_RISCV64
+#else
+#error "sandbox.c: give the AUDIT_ARCH of this machine; it is little-endian?"
+#endif
+
+/* Linux 5.13, the same number on every machine. */
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#define SYS_landlock_restrict_self  446
+#endif
+
+/* Standard ones, client, server, epoll, two pipes: all that a relay holds. */
+#define RELAY_NOFILE 10
+#define PROGRAM_MAX  256
+#define COUNT(a)     (sizeof(a) / sizeof((a)[0]))
+#define CAP(c)       ((uint64_t)1 << CAP_##c)
+
+/* What is longer than this ends without a verdict, which the kernel refuses. */
+struct program {
+	struct sock_filter code[PROGRAM_MAX];
+	unsigned short length;
+};
+
+/* clang-format off */
+
+/* What moves the bytes of a connection, and ends it: see relay.c. */
+static const int relay_calls[] = {
+	SYS_recvfrom, SYS_sendto, SYS_splice, SYS_pipe2, SYS_shutdown,
+	SYS_close, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait,
+	SYS_clock_gettime, SYS_exit_group,
+#ifdef SYS_epoll_wait
+	SYS_epoll_wait,
+#endif
+};
+
+/* A mapper also logs, connects, and sets what a socket has. */
+static const int mapper_calls[] = {
+	SYS_write, SYS_ppoll, SYS_connect, SYS_setsockopt, SYS_getsockopt,
+	SYS_getsockname, SYS_getpeername, SYS_restart_syscall,
+#ifdef SYS_poll
+	SYS_poll,
+#endif
+};
+
+/* Accepts, forks, reaps; its connections close what is not theirs. */
+static const int tcp_calls[] = {
+	SYS_accept4, SYS_wait4, SYS_read, SYS_kill, SYS_dup3, SYS_close_range,
+	SYS_rt_sigprocmask, SYS_set_robust_list, SYS_set_tid_address,
+	SYS_gettid, SYS_getpid,
+#ifdef SYS_fork
+	SYS_fork,
+#endif
+};
+
+static const int udp_calls[] = {SYS_recvmmsg, SYS_sendmmsg};
+
+/* getaddrinfo(3) of glibc, with its modules, and of musl. */
+static const int names_calls[] = {
+	SYS_openat, SYS_read, SYS_readv, SYS_pread64, SYS_lseek, SYS_fstat,
+	SYS_newfstatat, SYS_statx, SYS_faccessat, SYS_readlinkat,
+	SYS_getdents64, SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap,
+	SYS_madvise, SYS_brk, SYS_futex, SYS_getrandom, SYS_uname,
+	SYS_sysinfo, SYS_bind, SYS_sendmmsg, SYS_sendmsg, SYS_recvmsg,
+	SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getpid,
+	SYS_gettid, SYS_setitimer, SYS_rt_sigaction, SYS_rt_sigprocmask,
+	SYS_gettimeofday, SYS_clock_nanosleep,
+#ifdef SYS_open
+	SYS_open, SYS_stat, SYS_lstat, SYS_access, SYS_readlink, SYS_time,
+#endif
+};
+/* clang-format on */
 
 /* close_range(2) came with Linux 5.9; before that, one by one up to last. */
 void
@@ -47,4 +135,307 @@ sandbox_close_others(int *keep, size_t n)
 		}
 	}
 	close_span(next, ~0U);
+}
+
+static void
+set_limit(int what, rlim_t value)
+{
+	const struct rlimit to = {value, value};
+
+	setrlimit(what, &to);
+}
+
+/* Of all five sets, for good: the bounding one where one may. */
+static int
+set_capabilities(uint64_t keep)
+{
+	struct __user_cap_header_struct header = {
+	    .version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2] = {{0}};
+
+	for (int i = 0; i < 2; i++)
+		data[i].permitted = data[i].effective =
+		    (uint32_t)(keep >> 32 * i);
+	for (int cap = 0; prctl(PR_CAPBSET_DROP, cap) == 0; cap++)
+		;
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (syscall(SYS_capset, &header, data) == -1)
+		return -1;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+/* True for what the kernel may refuse who is not told to insist on it. */
+static bool
+tolerable(const struct cred *cred)
+{
+	return !cred->given && (errno == EPERM || errno == EINVAL);
+}
+
+/*
+ * Whoever is no root, or in a user namespace that does not map the user, stays
+ * who it is: everything else goes all the same. Groups only root can leave.
+ */
+static int
+set_user(const struct cred *cred)
+{
+	if (setgroups(0, NULL) == -1 && errno != EPERM)
+		return -1;
+	if (setresgid(cred->gid, cred->gid, cred->gid) == -1 &&
+	    !tolerable(cred))
+		return -1;
+	if (setresuid(cred->uid, cred->uid, cred->uid) == -1 &&
+	    !tolerable(cred))
+		return -1;
+	return 0;
+}
+
+int
+sandbox_drop(const struct cred *cred, bool network)
+{
+	prctl(PR_SET_KEEPCAPS, network);
+	if (set_user(cred) == -1 ||
+	    set_capabilities(network ? CAP(NET_ADMIN) : 0) == -1)
+		return -1;
+	set_limit(RLIMIT_CORE, 0);
+	set_limit(RLIMIT_MEMLOCK, 0);
+	sandbox_hide();
+	return 0;
+}
+
+void
+sandbox_hide(void)
+{
+	prctl(PR_SET_DUMPABLE, 0);
+}
+
+int
+sandbox_keep(void)
+{
+	const uint64_t wanted = CAP(SYS_ADMIN) |       /* enter namespaces */
+	    CAP(SYS_PTRACE) |                          /* those of processes */
+	    CAP(DAC_OVERRIDE) |                        /* UNIX sockets, paths */
+	    CAP(NET_BIND_SERVICE) |                    /* low ports */
+	    CAP(NET_ADMIN) |                           /* room for datagrams */
+	    CAP(SETUID) | CAP(SETGID) | CAP(SETPCAP) | /* the mappers' drop */
+	    CAP(KILL); /* mappers, of another uid */
+	struct __user_cap_header_struct header = {
+	    .version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2] = {{0}};
+
+	if (syscall(SYS_capget, &header, data) == -1)
+		return -1;
+	return set_capabilities(
+	    wanted & (data[0].permitted | (uint64_t)data[1].permitted << 32));
+}
+
+void
+sandbox_shrink(void)
+{
+#ifndef UNCONFINED
+	set_limit(RLIMIT_NOFILE, RELAY_NOFILE);
+	set_limit(RLIMIT_NPROC, 0);
+#endif
+}
+
+static void
+emit(struct program *p, unsigned code, uint32_t k, unsigned yes, unsigned no)
+{
+	if (p->length < PROGRAM_MAX)
+		p->code[p->length++] = (struct sock_filter){
+		    .code = (unsigned short)code,
+		    .jt = (unsigned char)yes,
+		    .jf = (unsigned char)no,
+		    .k = k,
+		};
+}
+
+static void
+load(struct program *p, size_t offset)
+{
+	emit(p, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0);
+}
+
+static void
+verdict(struct program *p, uint32_t action)
+{
+	emit(p, BPF_RET | BPF_K, action, 0, 0);
+}
+
+/* What was loaded last is let through if it is that. */
+static void
+allow(struct program *p, int value)
+{
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)value, 0, 1);
+	verdict(p, SECCOMP_RET_ALLOW);
+}
+
+static void
+allow_all(struct program *p, const int *calls, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		allow(p, calls[i]);
+}
+
+/*
+ * Between begin() and end() stands what decides on one call, by the lower half
+ * of an argument: all that are looked at are of 32 bits, or the kernel itself
+ * reads no more of them (the flags of clone).
+ */
+static unsigned short
+begin(struct program *p, int call, int argument)
+{
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 0);
+	load(p, offsetof(struct seccomp_data, args[argument]));
+	return (unsigned short)(p->length - 2);
+}
+
+static void
+end(struct program *p, unsigned short at)
+{
+	verdict(p, SECCOMP_RET_KILL_PROCESS);
+	p->code[at].jf = (unsigned char)(p->length - at - 1);
+}
+
+static void
+allow_values(struct program *p, int call, int argument, const int *values,
+    size_t n)
+{
+	unsigned short at = begin(p, call, argument);
+
+	allow_all(p, values, n);
+	end(p, at);
+}
+
+/* fork(2), but no new namespace and no shared memory; see clone(2). */
+static void
+allow_fork(struct program *p)
+{
+	const uint32_t never = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
+	    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP |
+	    CLONE_VM | CLONE_PTRACE;
+	unsigned short at = begin(p, SYS_clone, 0);
+
+	emit(p, BPF_JMP | BPF_JSET | BPF_K, never, 1, 0);
+	verdict(p, SECCOMP_RET_ALLOW);
+	end(p, at);
+}
+
+/*
+ * A resolver may not ask a daemon of the file system, such as nscd, which would
+ * answer from another namespace: it hears that there is none. What looks up
+ * the number of an interface is a datagram socket.
+ */
+static void
+allow_socket(struct program *p, unsigned role)
+{
+	static const int families[] = {AF_INET, AF_INET6, AF_NETLINK};
+	unsigned short at = begin(p, SYS_socket, 0);
+
+	allow_all(p, families, role & SANDBOX_NAMES ? 3 : 2);
+	if (role & SANDBOX_UNIX) {
+		allow(p, AF_UNIX);
+	} else if (role & SANDBOX_NAMES) {
+		emit(p, BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 5);
+		load(p, offsetof(struct seccomp_data, args[1]));
+		emit(p, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
+		allow(p, SOCK_DGRAM);
+		verdict(p, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+	}
+	end(p, at);
+}
+
+static void
+build_mapper(struct program *p, unsigned role)
+{
+	static const int requests[] = {SIOCGIFINDEX, FIONREAD};
+	static const int self[] = {0}, forget[] = {MADV_DONTNEED};
+
+	allow_all(p, mapper_calls, COUNT(mapper_calls));
+	if (role & SANDBOX_TCP) {
+		allow_all(p, tcp_calls, COUNT(tcp_calls));
+		allow_values(p, SYS_prlimit64, 0, self, 1);
+		allow_values(p, SYS_madvise, 2, forget, 1);
+		allow_fork(p);
+	}
+	if (role & SANDBOX_UDP)
+		allow_all(p, udp_calls, COUNT(udp_calls));
+	if (role & SANDBOX_NAMES)
+		allow_all(p, names_calls, COUNT(names_calls));
+	if (role & SANDBOX_PARSES)
+		allow(p, SYS_seccomp);
+	if (role & SANDBOX_BIND)
+		allow(p, SYS_bind);
+	allow_socket(p, role);
+	allow_values(p, SYS_ioctl, 1, requests, 2);
+}
+
+/* Who only relays sets nothing on a socket but how it ends. */
+static void
+build(struct program *p, unsigned role)
+{
+	static const int commands[] = {F_GETPIPE_SZ, F_SETPIPE_SZ, F_GETFL,
+	    F_SETFL, F_GETFD, F_SETFD};
+	static const int linger[] = {SO_LINGER};
+
+	load(p, offsetof(struct seccomp_data, arch));
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
+	verdict(p, SECCOMP_RET_KILL_PROCESS);
+	load(p, offsetof(struct seccomp_data, nr));
+	allow_all(p, relay_calls, COUNT(relay_calls));
+	allow_values(p, SYS_fcntl, 1, commands,
+	    role == SANDBOX_RELAY ? 2 : COUNT(commands));
+	if (role == SANDBOX_RELAY)
+		allow_values(p, SYS_setsockopt, 2, linger, 1);
+	else
+		build_mapper(p, role);
+	verdict(p, SECCOMP_RET_KILL_PROCESS);
+}
+
+/* linux/landlock.h of today; the kernel takes what it knows of it. */
+struct ruleset {
+	uint64_t fs, net, scoped;
+};
+
+/*
+ * No file (who resolves names reads them), and no signal to, or abstract socket
+ * of, anybody outside: landlock(7), a second layer where the kernel has it.
+ */
+static void
+lock_land(unsigned role)
+{
+	static const unsigned rights[] = {0, 13, 14, 15, 15, 16};
+	const uint64_t reading = 1u << 2 | 1u << 3;
+	struct ruleset rules = {.scoped = role & SANDBOX_UNIX ? 2 : 3};
+	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
+	long fd;
+
+	if (version < 1)
+		return;
+	rules.fs = (1u << rights[version < 5 ? version : 5]) - 1;
+	if (role & SANDBOX_NAMES)
+		rules.fs &= ~reading;
+	fd = syscall(SYS_landlock_create_ruleset, &rules,
+	    version < 6 ? sizeof(rules.fs) : sizeof(rules), 0);
+	if (fd == -1)
+		return;
+	syscall(SYS_landlock_restrict_self, fd, 0);
+	close((int)fd);
+}
+
+int
+sandbox_confine(unsigned role)
+{
+	struct program p = {.length = 0};
+	struct sock_fprog program = {.filter = p.code};
+
+#ifdef UNCONFINED
+	return 0;
+#endif
+	if (role != SANDBOX_RELAY)
+		lock_land(role);
+	build(&p, role);
+	program.len = p.length;
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }

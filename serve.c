@@ -73,6 +73,8 @@ explain_ns(const struct map *map, const struct ns *ns, int err)
 		log_error("'%s': '%s' is not a network namespace", map->word,
 		    ns_word(ns));
 		return 2;
+	case ECANCELED: /* the mapper has said it */
+		return 1;
 	default:
 		log_error("'%s': %s '%s' (%s)", map->word,
 		    hint ? "cannot enter namespace" : "no mapper in",
@@ -114,25 +116,73 @@ open_listeners(struct mapper *mapper)
 static int
 keep_own(const struct mapper *mapper, int channel)
 {
-	int *keep = calloc(mapper->set.count + 1, sizeof(*keep));
+	size_t count = mapper->set.count + mapper->set.spares;
+	int *keep = calloc(count + 1, sizeof(*keep));
 
 	if (!keep)
 		return -1;
-	for (size_t i = 0; i < mapper->set.count; i++)
+	for (size_t i = 0; i < count; i++)
 		keep[i] = mapper->set.listener[i].fd;
-	keep[mapper->set.count] = channel;
-	sandbox_close_others(keep, mapper->set.count + 1);
+	keep[count] = channel;
+	sandbox_close_others(keep, count + 1);
 	free(keep);
 	return 0;
 }
 
+static unsigned
+role_of(const struct mapper *mapper)
+{
+	const struct map *map = mapper->map;
+	unsigned role = mapper->proto == PROTO_UDP ? SANDBOX_UDP : SANDBOX_TCP;
+
+	for (size_t i = 0; i < map->targets + map->hops; i++) {
+		const struct side *side = i < map->targets
+		    ? &map->target[i]
+		    : &map->hop[i - map->targets].side;
+
+		if (side->kind == SIDE_HOST || side->kind == SIDE_PROXY)
+			role |= SANDBOX_NAMES | SANDBOX_PARSES;
+		if (side->kind == SIDE_PATH || side->kind == SIDE_ABSTRACT ||
+		    side->zone)
+			role |= SANDBOX_UNIX;
+	}
+	if (map->hops || map->accept_proxy.count)
+		role |= SANDBOX_PARSES;
+	if (map->src.kind == SIDE_INET || map->src.kind == SIDE_INET6)
+		role |= SANDBOX_BIND;
+	return role;
+}
+
+/* Its own words for what is no fault of the namespace: ECANCELED. */
+static int
+deny(const struct mapper *mapper, const char *what, const char *advice)
+{
+	log_error("'%s': cannot %s: %s%s", mapper->map->word, what,
+	    log_errno(errno), advice);
+	errno = ECANCELED;
+	return -1;
+}
+
+/* With the fewest rights that let it be a mapper; they are gone before. */
 static int
 become(const struct mapper *mapper, const struct post *post)
 {
-	if (ns_enter(&mapper->map->to) == -1 ||
-	    keep_own(mapper, post->channel) == -1)
+	const struct conf *conf = server.conf;
+	const struct map *map = mapper->map;
+
+	if (ns_enter(&map->to) == -1 || keep_own(mapper, post->channel) == -1)
 		return -1;
-	return mapper->proto == PROTO_UDP ? udp_equip(post) : tcp_equip(post);
+	if (role_of(mapper) & SANDBOX_NAMES && ns_etc(&map->to) == -1)
+		return deny(mapper, "use the files of /etc/netns", "");
+	if (sandbox_drop(&conf->cred, map->mark) == -1)
+		return deny(mapper, "drop privileges", " (see --user)");
+	if ((mapper->proto == PROTO_UDP ? udp_equip(post) : tcp_equip(post)) ==
+	    -1)
+		return -1;
+	if (post->role && sandbox_confine(post->role) == -1)
+		return deny(mapper, "filter system calls",
+		    " (--no-sandbox does without)");
+	return 0;
 }
 
 /* The whole life of a mapper: only when it can serve does it say so. */
@@ -143,11 +193,13 @@ live(const struct mapper *mapper, int channel)
 	    .map = mapper->map,
 	    .listener = mapper->set.listener,
 	    .listeners = mapper->set.count,
+	    .spares = mapper->set.spares,
 	    .channel = channel,
 	    .live = server.live,
 	    .mappers = server.mappers,
 	    .own = (size_t)(mapper - server.mapper),
 	    .max_conns = server.conf->max_conns,
+	    .role = server.conf->unconfined ? 0 : role_of(mapper),
 	};
 	int error = become(mapper, &post) == -1 ? errno : 0;
 
@@ -456,6 +508,7 @@ close_inherited(const struct conf *conf)
 static int
 prepare(struct conf *conf)
 {
+	sandbox_hide();
 	server.conf = conf;
 	server.mapper = calloc(2 * conf->maps, sizeof(*server.mapper));
 	if (server.mapper)
@@ -463,7 +516,8 @@ prepare(struct conf *conf)
 	server.live = mmap(NULL, server.mappers * sizeof(*server.live),
 	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (!server.mapper || server.live == MAP_FAILED ||
-	    close_inherited(conf) == -1 || open_signals() == -1) {
+	    close_inherited(conf) == -1 || open_signals() == -1 ||
+	    sandbox_keep() == -1) {
 		log_error("%s", strerror(errno));
 		return 1;
 	}
@@ -501,6 +555,24 @@ say_ready(struct conf *conf)
 	conf->ready_fd = -1;
 }
 
+/* What is in force, where it is not what the user expects. */
+static int
+settle(const struct conf *conf)
+{
+#ifdef UNCONFINED
+	log_info("built for tests: no filters of system calls");
+#endif
+	if (conf->unconfined)
+		log_info("--no-sandbox: no filters of system calls");
+	if (!conf->pin)
+		return 0;
+	log_info("--pin: no mapper or namespace that goes can be followed");
+	if (sandbox_drop(&conf->cred, false) == 0)
+		return 0;
+	log_error("--pin: cannot drop privileges: %s", log_errno(errno));
+	return 1;
+}
+
 int
 serve(struct conf *conf)
 {
@@ -508,6 +580,8 @@ serve(struct conf *conf)
 
 	if (!status)
 		status = start(conf);
+	if (!status)
+		status = settle(conf);
 	if (!status) {
 		say_ready(conf);
 		status = loop();

@@ -1,14 +1,12 @@
 /* The mapper of a TCP map: accepts, admits, forks, reaps, logs. */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,7 +14,6 @@
 
 #define REST_MS  100 /* after the machine ran out of something */
 #define EVENTS   64
-#define CLIENT   3 /* the client's descriptor in a connection */
 #define NO_SLOT  UINT32_MAX
 #define BEGUN_MS 1000       /* between two births of one worker */
 #define SIGNALS  UINT64_MAX /* in epoll's data; a listener's is its index */
@@ -59,6 +56,8 @@ struct mapper {
 	uint32_t free, live;          /* of the mapper proper: workers alive */
 	int channel, leash[2];        /* its end is the worker's channel's */
 	int signals, epoll;
+	uint32_t turn;            /* connections so far */
+	_Atomic deadline *failed; /* when each target last did; shared */
 	int last; /* the highest descriptor of these, and of the listeners */
 	deadline rest;   /* until then the listeners are not watched */
 	bool full;       /* nor until a connection ends */
@@ -100,64 +99,6 @@ count_source(const struct mapper *m, const union peer *peer)
 	return n;
 }
 
-/* What the connection says of it, an untrusted address, or the user's word. */
-static const char *
-target_text(const struct mapper *m, const struct tally *t, char *buf)
-{
-	int family = t->peer.any.sa_family;
-
-	if (family == AF_INET || family == AF_INET6)
-		return log_addr(&t->peer.any, buf);
-	if (t->target < m->map->targets)
-		return m->map->target[t->target].word;
-	return "unknown";
-}
-
-/* "end=refused error=..." for the line of a connection. */
-static const char *
-end_text(const struct tally *t, int status, char *buf, size_t size)
-{
-	static const char *const names[] = {
-	    [END_NONE] = "killed",
-	    [END_CLOSED] = "closed",
-	    [END_DIAL] = "dial",
-	    [END_CLIENT] = "client-reset",
-	    [END_TARGET] = "target-reset",
-	    [END_IDLE] = "idle",
-	    [END_LOCAL] = "local",
-	};
-	enum end end = END_NONE;
-
-	if (t->end >= END_NONE && t->end <= END_LOCAL)
-		end = (enum end)t->end;
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM && t->resolving)
-		snprintf(buf, size, "dial error=%s", log_errno(ETIMEDOUT));
-	else if (WIFSIGNALED(status))
-		snprintf(buf, size, "killed signal=%d", WTERMSIG(status));
-	else if (t->error)
-		snprintf(buf, size, "%s error=%s", names[end],
-		    log_errno(t->error));
-	else
-		snprintf(buf, size, "%s", names[end]);
-	return buf;
-}
-
-static void
-log_connection(const struct mapper *m, const struct slot *slot,
-    const struct tally *t, int status)
-{
-	bool good = WIFEXITED(status) && t->end == END_CLOSED;
-	char client[LOG_ADDR], target[LOG_ADDR], end[64];
-
-	log_line(good ? LOG_VERBOSE : LOG_NORMAL,
-	    "connection map=%s client=%s target=%s up=%llu down=%llu ms=%lld "
-	    "end=%s",
-	    m->map->word, log_addr(&slot->peer.any, client),
-	    target_text(m, t, target), (unsigned long long)t->up,
-	    (unsigned long long)t->down, (long long)(now() - slot->born),
-	    end_text(t, status, end, sizeof(end)));
-}
-
 static uint32_t
 take_slot(struct mapper *m)
 {
@@ -192,7 +133,8 @@ report(const struct mapper *m, const struct table *table, uint32_t i,
 
 	memcpy(&tally, &table->tally[i], sizeof(tally));
 	atomic_signal_fence(memory_order_seq_cst);
-	log_connection(m, &table->slot[i], &tally, status);
+	conn_log(m->map, &table->slot[i].peer, table->slot[i].born, &tally,
+	    status);
 }
 
 static void
@@ -256,23 +198,36 @@ reap(struct mapper *m)
 			ended(m, pid, status);
 }
 
-/* Nothing but the client stays open: it moves to CLIENT, the rest goes. */
-static _Noreturn void
-live(const struct mapper *m, int client, uint32_t i)
+/* A proxy has UDP sockets where its clients are, for the first slots. */
+static int
+udp_of(const struct mapper *m, uint32_t i)
 {
-	struct tally *tally = &m->own->tally[i];
-	int server;
+	const struct listener *l = m->post->listener + m->post->listeners;
 
-	if (client != CLIENT)
-		dup3(client, CLIENT, O_CLOEXEC);
-	sandbox_close_from(CLIENT + 1, client > m->last ? client : m->last);
-	server = dial(m->map, m->own->slot[i].index, CLIENT, tally);
-	if (server == -1) {
-		tally->error = errno;
-		tally->end = errno == ECONNABORTED ? END_CLIENT : END_DIAL;
-		_exit(1);
-	}
-	_exit(relay(CLIENT, server, &m->map->times, tally) == 0 ? 0 : 1);
+	for (size_t k = 0; k < m->post->spares; k++)
+		if (l[k].family == m->own->slot[i].peer.any.sa_family &&
+		    i-- == 0)
+			return l[k].fd;
+	return -1;
+}
+
+static struct call
+call_of(const struct mapper *m, int client, uint32_t i)
+{
+	const struct slot *slot = &m->own->slot[i];
+	deadline span = m->map->times.connect;
+
+	return (struct call){
+	    .map = m->map,
+	    .client = client,
+	    .udp = udp_of(m, i),
+	    .index = slot->index,
+	    .from = slot->peer,
+	    .turn = m->turn,
+	    .failed = m->failed,
+	    .until = span ? slot->born + span : NEVER,
+	    .tally = &m->own->tally[i],
+	};
 }
 
 static void
@@ -289,18 +244,21 @@ start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 {
 	struct table *own = m->own;
 	uint32_t i = take_slot(m);
+	struct call call;
 
 	own->slot[i].peer = *peer;
 	own->slot[i].index = index;
 	own->slot[i].born = now();
+	m->turn++;
+	call = call_of(m, client, i);
 	if (own->worker) {
 		own->pid[i] = own->worker;
-		worker_begin(i, client, index);
+		worker_begin(i, &call);
 		return;
 	}
 	own->pid[i] = fork();
 	if (own->pid[i] == 0)
-		live(m, client, i);
+		conn_live(&call, m->last, m->post->role);
 	if (own->pid[i] == -1) {
 		rest(m, "fork");
 		free_slot(m, i);
@@ -317,23 +275,6 @@ exhausted(int err)
 {
 	return err == EMFILE || err == ENFILE || err == ENOBUFS ||
 	    err == ENOMEM;
-}
-
-/* A listener for both families shows IPv4 clients as v4-mapped. */
-static union peer
-peer_of(const struct sockaddr_storage *addr)
-{
-	union peer peer, four;
-
-	memcpy(&peer, addr, sizeof(peer));
-	if (peer.any.sa_family != AF_INET6 ||
-	    !IN6_IS_ADDR_V4MAPPED(&peer.six.sin6_addr))
-		return peer;
-	memset(&four, 0, sizeof(four));
-	four.four.sin_family = AF_INET;
-	four.four.sin_port = peer.six.sin6_port;
-	memcpy(&four.four.sin_addr, &peer.six.sin6_addr.s6_addr[12], 4);
-	return four;
 }
 
 static void
@@ -353,7 +294,7 @@ admit(struct mapper *m, const struct listener *listener)
 		atomic_fetch_sub(m->count, 1);
 		return;
 	}
-	peer = peer_of(&addr);
+	peer = conn_peer(&addr);
 	if (m->map->max.source &&
 	    count_source(m, &peer) >= m->map->max.source) {
 		log_limited(
@@ -574,7 +515,9 @@ make_tables(struct mapper *m, const struct post *post)
 		if (!t->slot || !t->pid || !t->tally)
 			return -1;
 	}
-	return m->table ? 0 : -1;
+	m->failed =
+	    allocate(post->map->targets, sizeof(*m->failed), MAP_SHARED);
+	return m->table && m->failed ? 0 : -1;
 }
 
 static int
@@ -616,7 +559,7 @@ open_signals(struct mapper *m)
 	if (m->signals == -1 || watch(m, m->signals, SIGNALS) == -1)
 		return -1;
 	m->last = m->signals > m->channel ? m->signals : m->channel;
-	for (size_t i = 0; i < m->post->listeners; i++)
+	for (size_t i = 0; i < m->post->listeners + m->post->spares; i++)
 		if (m->post->listener[i].fd > m->last)
 			m->last = m->post->listener[i].fd;
 	if (m->supervises)

@@ -154,7 +154,8 @@ open_target(struct flow *f)
 	if (fd == -1)
 		return -1;
 	datagram_prepare(fd, c->addr.ss_family, false, !udp.map->plain);
-	if (connect(fd, &f->target.any, c->length) == 0) {
+	if (dial_prepare(fd, udp.map, c->addr.ss_family) == 0 &&
+	    connect(fd, &f->target.any, c->length) == 0) {
 		for (int i = 0; i < BATCH && recv(fd, &byte, 1, 0) != -1; i++)
 			;
 		if (!dial_met_itself(fd, &f->target, c->length))
@@ -210,6 +211,7 @@ new_flow(const struct flow_key *key)
 {
 	uint32_t most = udp.map->max.source;
 	struct flow *f = udp.flows.free;
+	size_t first;
 
 	if (!f)
 		f = evictable();
@@ -224,7 +226,11 @@ new_flow(const struct flow_key *key)
 		end_flow(f, "evicted");
 	resolve();
 	f->key = *key;
-	if (connect_flow(f, udp.current) == -1) {
+	first = udp.map->balance == BALANCE_FIRST || !udp.candidates
+	    ? udp.current
+	    : dial_first(udp.map, &key->peer, (uint32_t)udp.born,
+		  udp.candidates);
+	if (connect_flow(f, (uint32_t)first) == -1) {
 		drop(&udp.drops.up, 1, "no way to the target", key, errno);
 		return NULL;
 	}

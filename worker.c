@@ -18,7 +18,6 @@
 
 #include "nsfwd.h"
 
-#define CANDIDATES_MAX 64
 #define RETRY_MS       10 /* while a UNIX listener's backlog is full */
 
 enum phase {
@@ -34,13 +33,15 @@ enum phase {
 struct conn {
 	struct pair pair;
 	uint32_t older, newer; /* in the list of its phase */
-	uint32_t place;        /* which it dials, as place() counts */
-	uint16_t index;
+	uint16_t index;        /* of the port in the map's range */
 	uint8_t phase;
-	socklen_t length; /* of the address of that place */
-	union peer to;    /* unless it is a UNIX socket */
+	bool second;      /* address of the target that it dials */
+	uint32_t first;   /* target for it */
+	uint64_t tried;   /* targets, a bit for each */
+	union peer to;    /* the address, unless it is a UNIX socket */
+	socklen_t length; /* of that */
 	deadline since;   /* it is in this phase, or was heard of last */
-	deadline begun;   /* with this place */
+	deadline begun;   /* with this address */
 	int error;        /* of the last target's first address */
 };
 
@@ -53,6 +54,7 @@ static struct worker {
 	int epoll;
 	uint64_t base;
 	struct tally *tally;
+	_Atomic deadline *failed; /* when each target last did */
 	void (*ended)(uint32_t);
 } worker;
 
@@ -147,32 +149,40 @@ move(uint32_t i)
 	}
 }
 
-/*
- * Finds the place that c->place counts: its target, and which of that one's
- * addresses, or -1 if there is no such place. A target without an address is
- * two of them.
- */
-static int
-place(uint32_t n, uint32_t *target)
+/* Goes on to the next address to dial: false if there is none left. */
+static bool
+advance(struct conn *c, uint32_t *target)
 {
-	const struct side *side = worker.map->target;
+	const struct map *map = worker.map;
+	uint32_t n = (uint32_t)map->targets, best = n, at;
+	deadline after = now() - DIAL_REST_MS;
 
-	for (*target = 0; *target < worker.map->targets; ++*target) {
-		uint32_t addresses =
-		    side[*target].kind == SIDE_LOOPBACK ? 2 : 1;
-
-		if (n < addresses)
-			return (int)n;
-		n -= addresses;
+	c->begun = now();
+	c->second = c->tried && !c->second &&
+	    map->target[*target].kind == SIDE_LOOPBACK;
+	if (c->second)
+		return true;
+	for (uint32_t i = 0; i < n; i++) {
+		at = (c->first + i) % n;
+		if (c->tried >> at & 1)
+			continue;
+		if (best == n || worker.failed[best] > after)
+			best =
+			    worker.failed[at] > after && best < n ? best : at;
 	}
-	return -1;
+	if (best == n)
+		return false;
+	*target = best;
+	c->tried |= UINT64_C(1) << best;
+	return true;
 }
 
 /* 0: it is connected already. The socket is in its place in any case. */
 static int
-attempt(uint32_t i, const struct side *side, int family)
+attempt(uint32_t i, const struct side *side)
 {
 	struct conn *c = &worker.conn[i];
+	int family = c->second ? AF_INET6 : AF_INET;
 	struct sockaddr_storage addr;
 	const void *to = &addr;
 	int fd;
@@ -188,23 +198,24 @@ attempt(uint32_t i, const struct side *side, int family)
 	if (fd == -1)
 		return -1;
 	relay_prepare(fd);
-	if (relay_watch(worker.epoll, fd, event_of(i, RELAY_SERVER)) == -1)
+	if (dial_prepare(fd, worker.map, addr.ss_family) == -1 ||
+	    relay_watch(worker.epoll, fd, event_of(i, RELAY_SERVER)) == -1)
 		return -1;
 	return connect(fd, to, c->length);
 }
 
-/* The next place is due; what this one said may be what the log will say. */
+/* What this address said may be what the log will say. */
 static void
 miss(uint32_t i)
 {
 	struct conn *c = &worker.conn[i];
-	uint32_t target;
 
-	if (place(c->place, &target) == 0)
+	if (!c->second) {
 		c->error = errno;
+		worker.tally[i].peer = c->to;
+	}
 	close_server(c);
-	c->place++;
-	c->begun = now();
+	atomic_store(&worker.failed[worker.tally[i].target], now());
 }
 
 /* A port of the ephemeral range that nobody listens on may meet itself. */
@@ -222,25 +233,20 @@ join(uint32_t i)
 	return true;
 }
 
-/* Tries one place after the other until one is connected, or under way. */
+/* Dials one address after the other until one is connected, or under way. */
 static void
 dial_on(uint32_t i)
 {
 	struct conn *c = &worker.conn[i];
-	struct tally *tally = &worker.tally[i];
-	const struct side *side;
-	int n;
+	uint32_t *target = &worker.tally[i].target;
 
-	for (; (n = place(c->place, &tally->target)) != -1; miss(i)) {
+	do {
 		if (dial_reset(c->pair.half[RELAY_CLIENT].from)) {
 			fail(i, END_CLIENT, errno);
 			return;
 		}
-		side = &worker.map->target[tally->target];
-		if (attempt(i, side, n ? AF_INET6 : AF_INET) == 0 && join(i))
+		if (attempt(i, &worker.map->target[*target]) == 0 && join(i))
 			return;
-		if (n == 0)
-			tally->peer = c->to;
 		if (errno == EINPROGRESS) {
 			enter(i, DIALLING);
 			return;
@@ -252,9 +258,19 @@ dial_on(uint32_t i)
 			enter(i, RETRYING);
 			return;
 		}
-	}
-	tally->target = (uint32_t)worker.map->targets - 1;
+		miss(i);
+	} while (advance(c, target));
 	fail(i, END_DIAL, c->error);
+}
+
+static void
+dial_next(uint32_t i)
+{
+	miss(i);
+	if (advance(&worker.conn[i], &worker.tally[i].target))
+		dial_on(i);
+	else
+		fail(i, END_DIAL, worker.conn[i].error);
 }
 
 /* What connect(2) came to. */
@@ -272,8 +288,7 @@ decided(uint32_t i, uint32_t events)
 		if (join(i))
 			return;
 	}
-	miss(i);
-	dial_on(i);
+	dial_next(i);
 }
 
 /* An event may be older than its connection's end, in the same turn. */
@@ -306,8 +321,7 @@ late(uint32_t i)
 	switch (c->phase) {
 	case DIALLING:
 		errno = ETIMEDOUT;
-		miss(i);
-		dial_on(i);
+		dial_next(i);
 		break;
 	case RETRYING:
 		dial_on(i);
@@ -344,11 +358,16 @@ worker_run(void)
 }
 
 void
-worker_begin(uint32_t i, int client, uint16_t index)
+worker_begin(uint32_t i, const struct call *call)
 {
 	struct conn *c = &worker.conn[i];
+	int client = call->client;
 
-	*c = (struct conn){.index = index, .begun = now()};
+	*c = (struct conn){.index = (uint16_t)call->index};
+	c->first = (uint32_t)dial_first(call->map, &call->from, call->turn,
+	    call->map->targets);
+	worker.failed = call->failed;
+	advance(c, &worker.tally[i].target);
 	relay_begin(&c->pair, client, -1,
 	    worker.own + (size_t)i * 2 * RELAY_COPY, &worker.tally[i]);
 	if (relay_watch(worker.epoll, client, event_of(i, RELAY_CLIENT)) == -1)
@@ -369,11 +388,11 @@ int
 worker_equip(const struct map *map, uint32_t room)
 {
 	struct pair half_closed = {.half[0].done = true};
-	uint32_t places = 0, target;
+	deadline places = 0;
 
+	for (size_t i = 0; i < map->targets; i++)
+		places += map->target[i].kind == SIDE_LOOPBACK ? 2 : 1;
 	worker.map = map;
-	while (place(places, &target) != -1)
-		places++;
 	worker.room = room;
 	worker.span[DIALLING] = map->times.connect / places;
 	worker.span[RETRYING] = RETRY_MS;
