@@ -10,7 +10,7 @@ BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 FUZZ_TIME = 60
 
-SRC = nsfwd.c spec.c key.c side.c serve.c listen.c tcp.c conn.c worker.c udp.c \
+SRC = nsfwd.c spec.c key.c side.c serve.c listen.c crew.c tcp.c conn.c worker.c udp.c \
 	flow.c datagram.c proxy.c associate.c dial.c hop.c header.c relay.c netns.c \
 	sandbox.c log.c
 HDR = nsfwd.h netns.h

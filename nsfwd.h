@@ -105,6 +105,7 @@ struct hop {
 	char *secret;          /* the file that they are in; owned, or NULL */
 };
 
+#define WORKERS_MAX 256
 #define TARGETS_MAX 64
 
 struct map {
@@ -296,6 +297,12 @@ enum order {
  */
 int serve(struct conf *);
 
+/* crew.c */
+
+/* The life of the mapper of a map with workers, as of tcp_equip(). */
+int crew_equip(const struct post *);
+_Noreturn void crew_serve(void);
+
 /* tcp.c */
 
 /*
@@ -304,6 +311,18 @@ int serve(struct conf *);
  */
 int tcp_equip(const struct post *);
 _Noreturn void tcp_serve(void);
+
+/*
+ * The same of a worker, of whom the number is one in a map with several, with
+ * the tables of tcp_equip() and a channel to its crew.
+ */
+_Noreturn void tcp_work(uint32_t number, int channel);
+
+/* Before the crew closes that channel, which a crew that dies does not say. */
+void tcp_recall(void);
+
+/* Logs what became of the connections of a worker that has died. */
+void tcp_lost(uint32_t number, int status);
 
 /* udp.c */
 

@@ -176,8 +176,9 @@ become(const struct mapper *mapper, const struct post *post)
 		return deny(mapper, "use the files of /etc/netns", "");
 	if (sandbox_drop(&conf->cred, map->mark) == -1)
 		return deny(mapper, "drop privileges", " (see --user)");
-	if ((mapper->proto == PROTO_UDP ? udp_equip(post) : tcp_equip(post)) ==
-	    -1)
+	if ((mapper->proto == PROTO_UDP ? udp_equip(post)
+		    : map->workers      ? crew_equip(post)
+					: tcp_equip(post)) == -1)
 		return -1;
 	if (post->role && sandbox_confine(post->role) == -1)
 		return deny(mapper, "filter system calls",
@@ -207,6 +208,8 @@ live(const struct mapper *mapper, int channel)
 		_exit(1);
 	if (mapper->proto == PROTO_UDP)
 		udp_serve();
+	if (mapper->map->workers)
+		crew_serve();
 	tcp_serve();
 }
 

@@ -12,13 +12,12 @@
 
 #include "nsfwd.h"
 
-#define REST_MS  100 /* after the machine ran out of something */
-#define EVENTS   64
-#define NO_SLOT  UINT32_MAX
-#define BEGUN_MS 1000       /* between two births of one worker */
-#define SIGNALS  UINT64_MAX /* in epoll's data; a listener's is its index */
-#define CHANNEL  (UINT64_MAX - 1)
-#define WORK     ((uint64_t)1 << 32) /* and more is the worker's */
+#define REST_MS 100 /* after the machine ran out of something */
+#define EVENTS  64
+#define NO_SLOT UINT32_MAX
+#define SIGNALS UINT64_MAX /* in epoll's data; a listener's is its index */
+#define CHANNEL (UINT64_MAX - 1)
+#define WORK    ((uint64_t)1 << 32) /* and more is the worker's */
 
 /* One connection. The mapper's own: no connection can write here. */
 struct slot {
@@ -38,14 +37,13 @@ struct table {
 	pid_t *pid;
 	struct tally *tally; /* shared with the connections */
 	uint32_t used;       /* slots from used on were never taken */
-	pid_t worker;        /* whose it is; 0: it has died */
-	deadline begun;      /* when it was born last */
+	bool recalled;       /* of the first: by its crew, which is not dead */
 };
 
 /*
- * A map with workers has as many tables, which all of them share, and the
- * mapper proper accepts nothing: it replaces a worker that died and says what
- * became of its connections. Else there is one table, and it is its own.
+ * Without workers there is one table. Of several each has its own, and sees
+ * those of the others: what a client address has is counted over all, and what
+ * became of the connections of one that died is said by its crew.
  */
 struct mapper {
 	const struct post *post;
@@ -53,16 +51,15 @@ struct mapper {
 	_Atomic uint32_t *count; /* its connections, as the others see them */
 	struct table *table, *own;
 	uint32_t tables, slots, room; /* of the map; at most in one table */
-	uint32_t free, live;          /* of the mapper proper: workers alive */
-	int channel, leash[2];        /* its end is the worker's channel's */
-	int signals, epoll;
+	uint32_t free, live;
+	pid_t worker; /* what it is; 0: a mapper without workers */
+	int channel, signals, epoll;
 	uint32_t turn;            /* connections so far */
 	_Atomic deadline *failed; /* when each target last did; shared */
 	int last; /* the highest descriptor of these, and of the listeners */
-	deadline rest;   /* until then the listeners are not watched */
-	bool full;       /* nor until a connection ends */
-	bool minds;      /* they are watched */
-	bool supervises; /* it has workers */
+	deadline rest; /* until then the listeners are not watched */
+	bool full;     /* nor until a connection ends */
+	bool minds;    /* they are watched */
 	bool draining;
 };
 
@@ -113,6 +110,16 @@ take_slot(struct mapper *m)
 	return i;
 }
 
+/* Never below none, which a successor of a dead crew began with. */
+static void
+uncount(_Atomic uint32_t *count)
+{
+	uint32_t n = atomic_load(count);
+
+	while (n && !atomic_compare_exchange_weak(count, &n, n - 1))
+		;
+}
+
 static void
 free_slot(struct mapper *m, uint32_t i)
 {
@@ -121,7 +128,7 @@ free_slot(struct mapper *m, uint32_t i)
 	m->free = i;
 	m->live--;
 	m->full = false;
-	atomic_fetch_sub(m->count, 1);
+	uncount(m->count);
 }
 
 /* The tally is read once: other connections could write it while we do. */
@@ -156,30 +163,24 @@ release(uint32_t i)
 	free_slot(&mapper, i);
 }
 
-/* Its connections went with it, and were reset. */
-static void
-lost(struct mapper *m, pid_t pid, int status)
+void
+tcp_recall(void)
 {
-	struct table *t = m->table;
+	mapper.table->recalled = true;
+}
 
-	while (t->worker != pid)
-		if (++t == m->table + m->tables)
-			return;
-	t->worker = 0;
-	m->live--;
-	for (uint32_t i = 0; i < t->used; i++) {
-		if (!t->pid[i])
-			continue;
-		report(m, t, i, status);
-		t->pid[i] = 0;
-		atomic_fetch_sub(m->count, 1);
-	}
-	if (WIFSIGNALED(status))
-		log_error("'%s': a worker was killed by signal %d",
-		    m->map->word, WTERMSIG(status));
-	else if (!m->draining)
-		log_error("'%s': a worker ended with status %d", m->map->word,
-		    WEXITSTATUS(status));
+void
+tcp_lost(uint32_t table, int status)
+{
+	struct table *t = &mapper.table[table];
+
+	for (uint32_t i = 0; i < t->used; i++)
+		if (t->pid[i]) {
+			report(&mapper, t, i, status);
+			uncount(mapper.count);
+			t->pid[i] = 0;
+		}
+	t->used = 0;
 }
 
 static void
@@ -192,10 +193,7 @@ reap(struct mapper *m)
 	if (read(m->signals, &info, sizeof(info)) == -1)
 		return;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (m->supervises)
-			lost(m, pid, status);
-		else
-			ended(m, pid, status);
+		ended(m, pid, status);
 }
 
 /* A proxy has UDP sockets where its clients are, for the first slots. */
@@ -251,8 +249,8 @@ start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 	own->slot[i].born = now();
 	m->turn++;
 	call = call_of(m, client, i);
-	if (own->worker) {
-		own->pid[i] = own->worker;
+	if (m->worker) {
+		own->pid[i] = m->worker;
 		worker_begin(i, &call);
 		return;
 	}
@@ -341,7 +339,7 @@ mind(struct mapper *m, bool on)
 	if (m->minds == on)
 		return 0;
 	m->minds = on;
-	if (m->own->worker)
+	if (m->worker)
 		ev.events |= EPOLLEXCLUSIVE;
 	for (size_t i = 0; i < m->post->listeners; i++) {
 		ev.data.u64 = i;
@@ -352,26 +350,29 @@ mind(struct mapper *m, bool on)
 	return 0;
 }
 
-/* Connections only: the listeners are the server's to keep or to close. */
+/*
+ * Connections only: the listeners are the server's to keep or to close. When
+ * the crew has died, the count is its successor's, who began with none.
+ */
 static void
 drain(struct mapper *m)
 {
-	if (!m->supervises)
-		mind(m, false);
+	static _Atomic uint32_t orphans;
+
+	if (m->worker && !m->table->recalled) {
+		atomic_store(&orphans, m->live);
+		m->count = &orphans;
+	}
+	mind(m, false);
 	for (size_t i = 0; i < m->post->listeners; i++)
 		close(m->post->listener[i].fd);
-	if (m->supervises)
-		close(m->leash[1]);
 	m->draining = true;
 }
 
 static void
 kill_all(const struct mapper *m)
 {
-	for (const struct table *t = m->table; t < m->table + m->tables; t++)
-		if (t->worker)
-			kill(t->worker, SIGKILL);
-	for (uint32_t i = 0; !m->supervises && i < m->own->used; i++)
+	for (uint32_t i = 0; i < m->own->used; i++)
 		if (m->own->pid[i])
 			kill(m->own->pid[i], SIGKILL);
 }
@@ -412,54 +413,18 @@ sooner(deadline span, int other)
 	return other == -1 || span < other ? (int)span : other;
 }
 
-static void work(struct mapper *m, struct table *own);
-
-/* Replaces the workers that died: how long until there is one more to be. */
-static int
-hire(struct mapper *m)
-{
-	int span = -1;
-
-	for (struct table *t = m->table; t < m->table + m->tables; t++) {
-		deadline left = t->begun + BEGUN_MS - now();
-
-		if (t->worker || m->draining)
-			continue;
-		if (t->begun && left > 0) {
-			span = sooner(left, span);
-			continue;
-		}
-		t->begun = now();
-		t->used = 0;
-		t->worker = fork();
-		if (t->worker == 0)
-			work(m, t);
-		if (t->worker > 0) {
-			m->live++;
-			continue;
-		}
-		t->worker = 0;
-		span = sooner(BEGUN_MS, span);
-		log_limited("'%s': no worker: fork: %s", m->map->word,
-		    log_errno(errno));
-	}
-	return span;
-}
-
 /* How long to wait; the listeners are watched, or are not, from now on. */
 static int
 prepare(struct mapper *m)
 {
 	deadline left = m->rest ? m->rest - now() : 0;
 
-	if (m->supervises)
-		return hire(m);
 	if (left <= 0)
 		left = m->rest = 0;
 	if (m->draining || m->full)
 		left = 0;
 	mind(m, !m->draining && !m->full && !left);
-	return sooner(left, m->own->worker ? worker_run() : -1);
+	return sooner(left, m->worker ? worker_run() : -1);
 }
 
 /* Signals and orders first: they may close what the other events are about. */
@@ -501,7 +466,7 @@ static int
 make_tables(struct mapper *m, const struct post *post)
 {
 	uint32_t conns = post->map->max.conns, max = post->max_conns;
-	int kind = m->supervises ? MAP_SHARED : MAP_PRIVATE;
+	int kind = m->map->workers ? MAP_SHARED : MAP_PRIVATE;
 
 	m->slots = m->room = !conns || (max && max < conns) ? max : conns;
 	m->free = NO_SLOT;
@@ -527,27 +492,6 @@ open_events(struct mapper *m)
 	return m->epoll == -1 ? -1 : watch(m, m->channel, CHANNEL);
 }
 
-/* The life of a worker: of the mapper it keeps only the listeners. */
-static _Noreturn void
-work(struct mapper *m, struct table *own)
-{
-	close(m->signals);
-	close(m->channel);
-	close(m->epoll);
-	close(m->leash[1]);
-	m->supervises = false;
-	m->live = 0;
-	m->own = own;
-	own->worker = getpid();
-	m->channel = m->leash[0];
-	if (open_events(m) == -1 || mind(m, true) == -1)
-		_exit(1);
-	worker_open(m->epoll, WORK, own->tally, release);
-	while (!m->draining || m->live)
-		turn(m);
-	_exit(0);
-}
-
 static int
 open_signals(struct mapper *m)
 {
@@ -562,9 +506,6 @@ open_signals(struct mapper *m)
 	for (size_t i = 0; i < m->post->listeners + m->post->spares; i++)
 		if (m->post->listener[i].fd > m->last)
 			m->last = m->post->listener[i].fd;
-	if (m->supervises)
-		return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
-		    m->leash);
 	return mind(m, true);
 }
 
@@ -581,13 +522,13 @@ tcp_equip(const struct post *post)
 	m->map = post->map;
 	m->count = &post->live[post->own];
 	m->channel = post->channel;
-	m->supervises = m->map->workers > 0;
-	m->tables = m->supervises ? m->map->workers : 1;
-	if (make_tables(m, post) == -1 || open_events(m) == -1 ||
-	    open_signals(m) == -1)
+	m->tables = m->map->workers ? m->map->workers : 1;
+	if (make_tables(m, post) == -1)
 		return -1;
-	if (m->supervises)
+	if (m->map->workers)
 		return worker_equip(m->map, m->room);
+	if (open_events(m) == -1 || open_signals(m) == -1)
+		return -1;
 	return madvise(post->live, post->mappers * sizeof(*post->live),
 	    MADV_DONTFORK);
 }
@@ -598,4 +539,18 @@ tcp_serve(void)
 	while (!mapper.draining || mapper.live)
 		turn(&mapper);
 	_exit(0);
+}
+
+_Noreturn void
+tcp_work(uint32_t table, int channel)
+{
+	struct mapper *m = &mapper;
+
+	m->worker = getpid();
+	m->own = &m->table[table];
+	m->channel = channel;
+	if (open_events(m) == -1 || mind(m, true) == -1)
+		_exit(1);
+	worker_open(m->epoll, WORK, m->own->tally, release);
+	tcp_serve();
 }

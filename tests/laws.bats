@@ -54,15 +54,15 @@ undefined() {
 	only 'setns|clone|clone3|unshare' netns.c
 }
 
-@test "fork only in serve.c and tcp.c" {
+@test "fork only in serve.c, crew.c and tcp.c" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
-		serve.c tcp.c
+		serve.c crew.c tcp.c
 }
 
 # netns.c is here because it reaps the helper that it cloned, in the same call:
 # nobody else knows of that process.
-@test "wait only in serve.c, tcp.c and, for its own helper, netns.c" {
-	only 'wait|wait[34]|waitpid|waitid' serve.c tcp.c netns.c
+@test "wait only in serve.c, crew.c, tcp.c and, for its own helper, netns.c" {
+	only 'wait|wait[34]|waitpid|waitid' serve.c crew.c tcp.c netns.c
 }
 
 @test "credentials, prctl and seccomp only in sandbox.c" {
@@ -87,7 +87,7 @@ undefined() {
 	local file
 	for file in "$obj"/*.o; do
 		case ${file##*/} in
-		serve.o | tcp.o | worker.o | udp.o | log.o) continue ;;
+		serve.o | crew.o | tcp.o | worker.o | udp.o | log.o) continue ;;
 		relay.o) set -- copies ;;
 		*) set -- ;;
 		esac
@@ -111,8 +111,9 @@ allowed() {
 	case $1 in
 	nsfwd) echo serve gost spec key side netns log ;;
 	gost) echo spec side ;;
-	serve) echo listen tcp udp netns sandbox log ;;
+	serve) echo listen crew tcp udp netns sandbox log ;;
 	listen) echo dial relay datagram netns log ;;
+	crew) echo tcp log ;;
 	tcp) echo conn worker log ;;
 	conn) echo proxy header dial relay sandbox side log ;;
 	worker) echo dial relay log ;;
