@@ -10,10 +10,10 @@ BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 FUZZ_TIME = 60
 
-SRC = nsfwd.c spec.c key.c side.c serve.c listen.c crew.c tcp.c conn.c worker.c udp.c \
-	flow.c datagram.c proxy.c associate.c dial.c hop.c header.c relay.c netns.c \
-	sandbox.c log.c
-HDR = nsfwd.h netns.h
+SRC = nsfwd.c conf.c gost.c spec.c key.c side.c serve.c stdio.c listen.c crew.c \
+	tcp.c conn.c worker.c udp.c flow.c datagram.c proxy.c associate.c dial.c hop.c \
+	header.c relay.c netns.c sandbox.c log.c
+HDR = nsfwd.h hop.h relay.h udp.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)
@@ -68,13 +68,16 @@ check-long: nsfwd
 lint:
 	tests/lint $(PART)
 
-# The parser of maps; obj/corpus keeps what it finds interesting.
+# The parser of maps, and those of what strangers say; obj/corpus keeps what
+# they find interesting.
+FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_RUN = -max_total_time=$(FUZZ_TIME) -verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
 fuzz:
-	mkdir -p obj/corpus
-	clang $(STD) -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-o obj/fuzz tests/fuzz_spec.c spec.c key.c side.c netns.c
-	obj/fuzz -max_total_time=$(FUZZ_TIME) -max_len=512 -verbosity=0 -print_final_stats=1 \
-		-artifact_prefix=obj/ obj/corpus tests/corpus/spec
+	mkdir -p obj/corpus/spec obj/corpus/hop
+	$(FUZZ) -o obj/fuzz tests/fuzz_spec.c spec.c key.c side.c netns.c
+	$(FUZZ) -o obj/fuzz_hop tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c
+	obj/fuzz -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec
+	obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop
 
 demo: nsfwd
 	sh tests/demo.sh

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hop.h"
 #include "nsfwd.h"
+#include "udp.h"
 
 #define DATAGRAM_MAX 65535
 #define FIXED        3 /* bytes in front of an address */

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "hop.h"
 #include "nsfwd.h"
 
 #define CLIENT 3 /* the client's descriptor */
@@ -51,6 +52,7 @@ static int
 learn(struct call *call)
 {
 	const struct line line = {CLIENT, -1, call->until};
+	const union peer before = call->from;
 	struct sockaddr_storage addr = {0};
 	socklen_t length = sizeof(addr);
 
@@ -62,7 +64,8 @@ learn(struct call *call)
 		call->tally->end = END_HANDSHAKE;
 		return -1;
 	}
-	call->tally->client = call->from;
+	if (memcmp(&call->from, &before, sizeof(before)) != 0)
+		call->tally->client = call->from;
 	call->udp = -1; /* what sends it datagrams is in front of the proxy */
 	return 0;
 }

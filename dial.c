@@ -10,10 +10,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "hop.h"
 #include "nsfwd.h"
 
-#define RETRY_MS      10    /* while a UNIX listener's backlog is full */
-#define ADDRESSES_MAX 16    /* of one host name that are tried */
+#define RETRY_MS      10 /* while a UNIX listener's backlog is full */
+#define ADDRESSES_MAX 16 /* of one host name that are tried */
 
 static socklen_t
 inet_address(struct sockaddr_storage *addr, const void *four, uint16_t port)
@@ -95,6 +96,12 @@ dial_address(struct sockaddr_storage *addr, const struct side *side,
 	}
 	errno = EINVAL;
 	return 0;
+}
+
+deadline
+dial_until(const struct map *map, deadline from)
+{
+	return map->times.connect ? from + map->times.connect : NEVER;
 }
 
 /* The time for the next of so many attempts, each with an even share. */
@@ -414,16 +421,17 @@ dial_target(const struct call *call, const struct side *target, unsigned index,
 }
 
 size_t
-dial_first(const struct map *map, const union peer *from, uint32_t turn,
-    size_t n)
+dial_first(const struct call *call)
 {
+	size_t n = call->map->targets;
+	const union peer *from = &call->from;
 	const unsigned char *addr = (const void *)&from->six.sin6_addr;
 	uint64_t hash = 14695981039346656037U; /* FNV-1a */
 	size_t length = 16;
 
-	if (map->balance == BALANCE_ROUND)
-		return turn % n;
-	if (map->balance == BALANCE_FIRST)
+	if (call->map->balance == BALANCE_ROUND)
+		return call->turn % n;
+	if (call->map->balance == BALANCE_FIRST)
 		return 0;
 	if (from->any.sa_family == AF_INET) {
 		addr = (const void *)&from->four.sin_addr;
@@ -439,7 +447,7 @@ static void
 arrange(const struct call *call, uint32_t *order)
 {
 	size_t n = call->map->targets, count = 0, at;
-	size_t first = dial_first(call->map, &call->from, call->turn, n);
+	size_t first = dial_first(call);
 	deadline after = now() - DIAL_REST_MS;
 
 	for (int resting = 0; resting < 2; resting++)
@@ -457,7 +465,11 @@ dial(const struct call *call)
 	const struct map *map = call->map;
 	uint32_t order[TARGETS_MAX] = {0};
 	size_t n = call->asked ? 1 : map->targets;
+	deadline until = call->until;
 	int fd = -1;
+
+	if (!until)
+		until = dial_until(map, now());
 
 	if (!call->asked)
 		arrange(call, order);
@@ -470,7 +482,7 @@ dial(const struct call *call)
 		call->tally->code = 0;
 		fd = dial_target(call, target,
 		    target->lo == target->hi ? 0 : call->index,
-		    share(call->until, n - i));
+		    share(until, n - i));
 		if (fd == -1 && errno == ECONNABORTED)
 			break;
 		if (fd == -1 && call->failed)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "hop.h"
 #include "nsfwd.h"
 
 #define V1_MAX   107 /* with CRLF */
@@ -131,7 +132,7 @@ parse_v1(const unsigned char *data, size_t length, union peer peer[2])
 	int bad = 0;
 
 	if (memcmp(data, "PROXY ", length < 6 ? length : 6) != 0 ||
-	    n > V1_MAX - 2 || memchr(data, '\0', n) ||
+	    n > V1_MAX - 2 || memchr(data, '\0', n) || memchr(data, '\n', n) ||
 	    (end && n + 1 < length && end[1] != '\n'))
 		return refuse(EPROTO);
 	if (!end || n + 1 == length)

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "hop.h"
 #include "nsfwd.h"
 
 #define WORD_MAX    255 /* a length in one byte */

@@ -1,6 +1,7 @@
 /* Opens the listeners of a map in its source namespace. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <net/if.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "udp.h"
 
 #define BACKLOG 4096
 #define SPARES  64 /* UDP sockets of a proxy, of each family */
@@ -30,43 +31,69 @@ struct opening {
 	struct listener *listener;
 	size_t listeners, spares;
 	struct sockaddr_storage addr; /* the one that failed */
+	mode_t mode;                  /* of a UNIX socket; 0: by the umask */
+	struct cred owner;            /* where that is given */
 };
 
-/* 1 if the path was a socket that nobody listens on, and is gone now. */
+/* Removes a socket that nobody listens on, and nothing else. */
 static int
 remove_stale(const struct sockaddr_storage *addr, socklen_t length)
 {
 	const void *p = addr;
 	const struct sockaddr_un *un = p;
 	struct stat st;
-	int fd, result;
+	int fd, error = EADDRINUSE;
 
-	if (lstat(un->sun_path, &st) == -1 || !S_ISSOCK(st.st_mode))
-		return 0;
+	if (lstat(un->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+		errno = ENOTSOCK;
+		return -1;
+	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
-		return 0;
-	result = connect(fd, p, length);
+		return -1;
+	if (connect(fd, p, length) == -1 && errno == ECONNREFUSED)
+		error = unlink(un->sun_path) == 0 ? 0 : errno;
 	close(fd);
-	if (result == 0 || errno != ECONNREFUSED)
-		return 0;
-	return unlink(un->sun_path) == 0;
+	errno = error;
+	return error ? -1 : 0;
 }
 
+/* By descriptor: whoever may rename files there has us change no other one. */
 static int
-bind_address(int fd, const struct sockaddr_storage *addr, socklen_t length)
+give_away(const struct opening *o, const char *path)
 {
-	const void *p = addr;
-	const struct sockaddr_un *un = p;
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), result = -1;
+	struct stat st;
 
-	if (bind(fd, p, length) == 0)
-		return 0;
-	if (errno != EADDRINUSE || addr->ss_family != AF_UNIX ||
-	    un->sun_path[0] == '\0')
+	if (fd == -1)
 		return -1;
-	if (remove_stale(addr, length))
-		return bind(fd, p, length);
-	errno = EADDRINUSE;
+	if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+		result =
+		    fchownat(fd, "", o->owner.uid, o->owner.gid, AT_EMPTY_PATH);
+	close(fd);
+	return result;
+}
+
+/* It is made with its permissions, and no one can connect before listen(2). */
+static int
+bind_path(const struct opening *o, int fd, socklen_t length)
+{
+	const void *p = &o->addr;
+	const struct sockaddr_un *un = p;
+	int saved;
+
+	if (o->mode && (fchmod(fd, o->mode) == -1 || umask(0) == (mode_t)-1))
+		return -1;
+	if (bind(fd, p, length) == -1 &&
+	    (errno != EADDRINUSE || remove_stale(p, length) == -1 ||
+		bind(fd, p, length) == -1))
+		return -1;
+	if ((!o->owner.given || give_away(o, un->sun_path) == 0) &&
+	    listen(fd, BACKLOG) == 0)
+		return 0;
+	saved = errno;
+	unlink(un->sun_path);
+	errno = saved;
 	return -1;
 }
 
@@ -112,6 +139,7 @@ static int
 open_socket(struct opening *o, unsigned index, int family)
 {
 	int type = o->proto == PROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
+	const void *addr = &o->addr;
 	socklen_t length;
 	int fd, saved;
 
@@ -124,8 +152,10 @@ open_socket(struct opening *o, unsigned index, int family)
 	set_options(o, fd, o->addr.ss_family);
 	if (is_loopback(o->side) && lo_is_down(fd))
 		errno = ENETDOWN;
-	else if (bind_address(fd, &o->addr, length) == 0 &&
-	    (o->side->kind != SIDE_PATH || listen(fd, BACKLOG) == 0))
+	else if (o->side->kind == SIDE_PATH) {
+		if (bind_path(o, fd, length) == 0)
+			return fd;
+	} else if (bind(fd, addr, length) == 0)
 		return fd;
 	saved = errno;
 	close(fd);
@@ -222,6 +252,8 @@ bind_hint(const struct side *side, int err)
 	} hints[] = {
 	    {EADDRINUSE, "the port is taken (ss -ltunp there shows by whom)",
 		"somebody listens there"},
+	    {ENOTSOCK, "", "a file is there that is no socket"},
+	    {EPERM, "", "no permission to give it to its owner="},
 	    {EACCES,
 		"a low port takes CAP_NET_BIND_SERVICE, or there: sysctl "
 		"net.ipv4.ip_unprivileged_port_start",
@@ -279,6 +311,8 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	    .offload = !map->plain,
 	    .proxy = map->target->kind == SIDE_PROXY && !map->hops &&
 		!is_unix(&map->listen),
+	    .mode = map->mode,
+	    .owner = map->cred,
 	};
 	size_t ports = (size_t)(map->listen.hi - map->listen.lo) + 1;
 	struct stat file;

@@ -6,8 +6,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +13,6 @@
 
 #include "nsfwd.h"
 
-#define WHITE      " \t\r\v\f"
 #define EXIT_USAGE 2
 #define NOBODY     65534 /* where none is known by that name */
 
@@ -31,12 +28,17 @@ struct cli {
 	struct conf conf;
 	struct map usual; /* where the word of a map is silent */
 	const char *config;
+	char **words; /* the operands */
+	int operands;
+	char *listen;  /* a line for each -L, a map so far without... */
+	char *forward; /* ...the hops that all of -F add to each */
 	int level, check, help, version;
 };
 
 enum option_kind {
 	SET_FLAG,
 	SET_FILE, /* this and what follows takes a value */
+	SET_GOST,
 	SET_NS,
 	SET_TIME,
 	SET_COUNT,
@@ -54,6 +56,8 @@ static const struct option {
 } options[] = {
     {"-c", SET_FILE, AT(config), 0},
     {"--config", SET_FILE, AT(config), 0},
+    {"-L", SET_GOST, AT(listen), 0},
+    {"-F", SET_GOST, AT(forward), 0},
     {"--check", SET_FLAG, AT(check), 1},
     {"--from", SET_NS, AT(usual.from), 0},
     {"--to", SET_NS, AT(usual.to), 0},
@@ -87,16 +91,21 @@ static const char help[] =
     "  MAP      [PROTO:]LISTEN=TARGET[,TARGET]...[,KEY=VALUE]...\n"
     "  PROTO    tcp (the default), udp or tcp+udp\n"
     "  LISTEN   [NS@] and PORTS (on loopback), :PORTS (on every address),\n"
-    "           ADDR:PORTS, ADDR/PORTS (IPv6), /path or @abstract\n"
-    "  TARGET   the same without :PORTS, also HOST:PORTS; PORTS is N or N-M\n"
+    "           ADDR:PORTS, ADDR/PORTS (IPv6), /path or @abstract; or -\n"
+    "  TARGET   the same without :PORTS, also HOST:PORTS; or [NS@]proxy\n"
+    "  PORTS    N or N-M\n"
     "  NS       a name of ip-netns(8), a path, pid:N, fd:N, self or init\n"
-    "  KEY      max, max-source (connections in all, of one client), balance=first,\n"
-    "           flows (of udp, 4096), offload=off, and the five timeouts below\n"
+    "  KEY      allow, deny, max, max-source, accept-proxy (of clients); balance,\n"
+    "           via, via-auth, proxy, src, dev, mark (of targets); auth, reach (of\n"
+    "           a proxy); mode, owner (of a path); flows, offload (of udp); workers;\n"
+    "           and the five timeouts below\n"
+    "  -L WORD, -F WORD          maps in the spelling of GOST\n"
     "  -c, --config FILE         maps, one a line; '#' begins a comment\n"
     "      --check               print the maps as understood, and exit\n"
     "      --from NS, --to NS    of a LISTEN, of a TARGET without NS@ (self)\n"
     "      --ready-fd N          write a line to descriptor N once all serve\n"
     "      --max-conns N         connections over all maps (1024)\n"
+    "      --workers N           event loops for each map, instead of processes\n"
     "      --connect-timeout T, --idle-timeout T, --half-close-timeout T\n"
     "                            (10s, 0: none, 1h) T is 500ms, 10s, 5m, 2h, 1d\n"
     "      --udp-timeout T, --udp-one-way-timeout T   of idle flows (2m, 30s)\n"
@@ -137,35 +146,6 @@ set_ready(int *ready, const char *value)
 	return NULL;
 }
 
-/* A name, or a number that need not have one. */
-static const char *
-set_user(struct cred *cred, const char *value)
-{
-	char name[256];
-	size_t length = strcspn(value, ":");
-	const char *group = value[length] ? value + length + 1 : NULL;
-	const struct passwd *user;
-	const struct group *entry = NULL;
-	bool number;
-
-	if (!length || length >= sizeof(name))
-		return "no user";
-	memcpy(name, value, length);
-	name[length] = '\0';
-	number = side_number(name, 0, INT32_MAX, &cred->uid);
-	user = number ? getpwuid(cred->uid) : getpwnam(name);
-	if (!user && !number)
-		return "no such user";
-	cred->uid = user ? user->pw_uid : cred->uid;
-	cred->gid = user ? user->pw_gid : cred->uid;
-	cred->given = true;
-	if (!group || side_number(group, 0, INT32_MAX, &cred->gid))
-		return NULL;
-	entry = getgrnam(group);
-	cred->gid = entry ? entry->gr_gid : cred->gid;
-	return entry ? NULL : "no such group";
-}
-
 static const char *
 set(const struct option *option, void *field, const char *value)
 {
@@ -180,6 +160,8 @@ set(const struct option *option, void *field, const char *value)
 			return "a second file";
 		*file = value;
 		return *value ? NULL : "a file is missing";
+	case SET_GOST:
+		break; /* see take_gost() */
 	case SET_NS:
 		return set_ns(field, value);
 	case SET_TIME:
@@ -187,7 +169,7 @@ set(const struct option *option, void *field, const char *value)
 	case SET_COUNT:
 		return spec_count(value, 1, field);
 	case SET_USER:
-		return set_user(field, value);
+		return conf_user(field, value);
 	case SET_FD:
 		break;
 	}
@@ -205,6 +187,26 @@ find_option(const char *name, size_t length)
 	return NULL;
 }
 
+static int
+take_gost(const char *name, char **all, const char *value)
+{
+	bool forward = name[1] == 'F';
+	char *text = NULL, *before = *all;
+	const char *why = gost_translate(value, forward, &text);
+
+	if (!why &&
+	    asprintf(all, "%s%s%s", before ? before : "", text,
+		forward ? "" : "\n") == -1)
+		why = "out of memory";
+	else if (!why)
+		free(before);
+	if (why)
+		log_error("option '%s': '%.160s': '%.160s': %s", name, value,
+		    text ? text : "", why);
+	free(text);
+	return why ? -1 : 0;
+}
+
 /* Sets an option; where value is NULL, it may need the next word. */
 static int
 take_option(struct cli *cli, const struct option *option, const char *value,
@@ -214,6 +216,9 @@ take_option(struct cli *cli, const struct option *option, const char *value,
 
 	if (option->kind != SET_FLAG && !value)
 		value = **next ? *(*next)++ : "";
+	if (option->kind == SET_GOST)
+		return take_gost(option->name,
+		    (void *)((char *)cli + option->offset), value);
 	why = set(option, (char *)cli + option->offset, value);
 	if (!why)
 		return 0;
@@ -272,104 +277,41 @@ take_options(struct cli *cli, char **words)
 	return operands;
 }
 
-/* Where it was found is "", "FILE: " or "FILE:LINE: ". */
+/* The file and the words. */
 static int
-fail(const char *where, const char *why)
-{
-	log_error("%s%s", where, why);
-	return -1;
-}
-
-static int
-add_map(struct cli *cli, const char *where, const char *word)
+read_maps(struct cli *cli)
 {
 	struct conf *conf = &cli->conf;
-	const char *part, *why;
-	struct map *map;
-	int length;
+	const char *listen = cli->listen ? cli->listen : "";
+	const char *forward = cli->forward ? cli->forward : "";
 
-	map = realloc(conf->map, (conf->maps + 1) * sizeof(*map));
-	if (!map)
-		return fail(where, "out of memory");
-	conf->map = map;
-	why = spec_parse(&map[conf->maps], word, &cli->usual, &part, &length);
-	if (!why) {
-		conf->maps++;
-		return 0;
+	if ((cli->config && conf_file(conf, &cli->usual, cli->config) < 0) ||
+	    conf_words(conf, &cli->usual, "", cli->words, cli->operands) < 0 ||
+	    conf_gost(conf, &cli->usual, listen, forward) < 0)
+		return -1;
+	if (*forward && !*listen) {
+		log_error("-F is for -L (a map has via=)");
+		return -1;
 	}
-	/* Not more of a word than leaves room for the reason. */
-	log_error("%s'%.160s': column %td: '%.*s': %s", where, word,
-	    part - word + 1, length, part, why);
+	for (size_t i = 0; i < conf->maps && conf->maps > 1; i++)
+		if (conf->map[i].listen.kind == SIDE_STDIO) {
+			log_error("'%s': it must be the only map",
+			    conf->map[i].word);
+			return -1;
+		}
+	if (conf->maps > 0)
+		return 0;
+	log_error("no map in %s: write LISTEN=TARGET (nsfwd --help says more)",
+	    cli->config ? cli->config : "the command line");
 	return -1;
 }
 
-/* LISTEN and TARGET may be two words; else a line of a file has but one. */
-static int
-add_words(struct cli *cli, const char *where, char *const *word, int words)
+static void
+free_maps(struct conf *conf)
 {
-	char *joined;
-	int result = 0;
-
-	if (words == 2 && !strchr(word[0], '=') && !strchr(word[1], '=')) {
-		if (asprintf(&joined, "%s=%s", word[0], word[1]) == -1)
-			return fail(where, "out of memory");
-		result = add_map(cli, where, joined);
-		free(joined);
-		return result;
-	}
-	if (*where && words > 1) {
-		log_error("%s'%.160s': one map a line, as LISTEN=TARGET... or "
-			  "LISTEN TARGET",
-		    where, word[1]);
-		return -1;
-	}
-	for (int i = 0; i < words && result == 0; i++)
-		result = add_map(cli, where, word[i]);
-	return result;
-}
-
-static int
-add_line(struct cli *cli, const char *where, char *line)
-{
-	char *word[3], *rest, *next = strtok_r(line, WHITE, &rest);
-	int words = 0;
-
-	for (; next && *next != '#' && words < 3; words++) {
-		word[words] = next;
-		next = strtok_r(NULL, WHITE, &rest);
-	}
-	return add_words(cli, where, word, words);
-}
-
-static int
-add_file(struct cli *cli, const char *file)
-{
-	char *text = NULL, *line, *rest = NULL, where[512];
-	size_t size = 0, n = 1;
-	ssize_t length;
-	int result = 0;
-	FILE *f;
-
-	snprintf(where, sizeof(where), "%.480s: ", file);
-	f = fopen(file, "re");
-	if (!f)
-		return fail(where, strerror(errno));
-	/* All of it, or up to a NUL. */
-	length = getdelim(&text, &size, '\0', f);
-	if (ferror(f) || (length == -1 && !feof(f)))
-		result = fail(where, strerror(errno));
-	else if (length > 0)
-		rest = text;
-	while (result == 0 && (line = strsep(&rest, "\n"))) {
-		snprintf(where, sizeof(where), "%.480s:%zu: ", file, n++);
-		if (!rest && line + strlen(line) != text + length)
-			result = fail(where, "a NUL byte: this is no text");
-		else
-			result = add_line(cli, where, line);
-	}
-	free(text);
-	fclose(f);
-	return result;
+	for (size_t i = 0; i < conf->maps; i++)
+		spec_free(&conf->map[i]);
+	free(conf->map);
 }
 
 /* What the options ask for instead of serving. The exit status. */
@@ -427,7 +369,7 @@ move_ready(int *ready)
 static void
 choose_nobody(struct cred *cred)
 {
-	if (set_user(cred, "nobody"))
+	if (conf_user(cred, "nobody"))
 		cred->uid = cred->gid = NOBODY;
 	cred->given = false;
 }
@@ -435,22 +377,14 @@ choose_nobody(struct cred *cred)
 static int
 run(struct cli *cli, char **words)
 {
-	int operands = take_options(cli, words);
-
-	if (operands < 0)
+	cli->words = words;
+	cli->operands = take_options(cli, words);
+	if (cli->operands < 0)
 		return EXIT_USAGE;
 	if (cli->help || cli->version)
 		return say(cli);
-	if (cli->config && add_file(cli, cli->config) < 0)
+	if (read_maps(cli) < 0)
 		return EXIT_USAGE;
-	if (add_words(cli, "", words, operands) < 0)
-		return EXIT_USAGE;
-	if (cli->conf.maps == 0) {
-		log_error("no map in %s: write LISTEN=TARGET "
-			  "(nsfwd --help says more)",
-		    cli->config ? cli->config : "the command line");
-		return EXIT_USAGE;
-	}
 	if (cli->check)
 		return say(cli);
 	log_level((enum log_level)cli->level);
@@ -460,6 +394,8 @@ run(struct cli *cli, char **words)
 	}
 	if (!cli->conf.cred.given)
 		choose_nobody(&cli->conf.cred);
+	if (cli->conf.map->listen.kind == SIDE_STDIO)
+		return stdio_serve(&cli->conf);
 	return serve(&cli->conf);
 }
 
@@ -480,9 +416,9 @@ main(int argc, char **argv)
 	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */
 	signal(SIGALRM, SIG_DFL); /* it, and so does the resolver's deadline */
 	status = run(&cli, argv + 1);
-	for (size_t i = 0; i < cli.conf.maps; i++)
-		spec_free(&cli.conf.map[i]);
-	free(cli.conf.map);
+	free(cli.listen);
+	free(cli.forward);
+	free_maps(&cli.conf);
 	spec_free(&cli.usual);
 	return status;
 }

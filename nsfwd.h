@@ -108,6 +108,13 @@ struct hop {
 #define WORKERS_MAX 256
 #define TARGETS_MAX 64
 
+/* A user and a group. */
+struct cred {
+	uid_t uid;
+	gid_t gid;
+	bool given; /* by the user: it is an error if that cannot be */
+};
+
 struct map {
 	char *word;     /* the user's own text, which messages name; owned */
 	unsigned proto; /* PROTO_TCP | PROTO_UDP */
@@ -125,6 +132,7 @@ struct map {
 	char *user, *password;     /* of a proxy's clients; owned; NULL: none */
 	char *secret;     /* the file that they are in; owned, or NULL */
 	char *owner;      /* USER[:GROUP] of a UNIX listener, or NULL; owned */
+	struct cred cred; /* the same, once somebody has looked it up */
 	uint32_t mode;    /* its permissions; 0: those of the umask */
 	char *dev;        /* of sockets to the target, owned, or NULL */
 	struct side src;  /* their address, INET or INET6; SIDE_ANY: none */
@@ -133,13 +141,6 @@ struct map {
 	struct times times;
 	struct limits max;
 	bool plain; /* UDP without segmentation offload */
-};
-
-/* A user and a group. */
-struct cred {
-	uid_t uid;
-	gid_t gid;
-	bool given; /* by the user: it is an error if that cannot be */
 };
 
 /* The whole configuration. */
@@ -203,6 +204,31 @@ const char *key_check(const struct map *, const struct side *near);
 
 /* Writes the keys that differ from those of base, each after a ','. */
 void key_print(FILE *, const struct map *, const struct map *base);
+
+/* conf.c */
+
+/*
+ * Adds maps: those of a file; of words, found at where, which is "" or ends in
+ * ": "; of lines that gost_translate() made, each with forward behind it. 0,
+ * or -1 and the reason is logged.
+ */
+int conf_file(struct conf *, const struct map *usual, const char *file);
+int conf_words(struct conf *, const struct map *usual, const char *where,
+    char *const *word, int words);
+int conf_gost(struct conf *, const struct map *usual, const char *listen,
+    const char *forward);
+
+/* Looks up USER or USER:GROUP. NULL, or why it cannot, a string constant. */
+const char *conf_user(struct cred *, const char *value);
+
+/* gost.c */
+
+/*
+ * Translates a word of GOST: of -L into the word of a map, of -F into keys for
+ * the end of that. NULL, or why it is wrong, a string constant, and *text is
+ * what is. *text is the caller's to free.
+ */
+const char *gost_translate(const char *word, bool forward, char **text);
 
 /* listen.c */
 
@@ -303,6 +329,11 @@ int serve(struct conf *);
 int crew_equip(const struct post *);
 _Noreturn void crew_serve(void);
 
+/* stdio.c */
+
+/* Serves the one map, of which LISTEN is "-", in the place of serve(). */
+int stdio_serve(const struct conf *);
+
 /* tcp.c */
 
 /*
@@ -330,215 +361,9 @@ void tcp_lost(uint32_t number, int status);
 int udp_equip(const struct post *);
 _Noreturn void udp_serve(void);
 
-/* flow.c */
-
-/* What makes a client's datagrams one flow. No padding: it is compared whole. */
-struct flow_key {
-	union peer peer;
-	struct in6_addr local; /* it writes to that; IPv4: the first 4 bytes */
-	uint32_t listener;     /* its index */
-};
-
-enum flow_list {
-	FLOW_ONE_WAY, /* the target has not answered yet */
-	FLOW_ANSWERED
-};
-
-struct flow {
-	struct flow_key key;
-	union peer target;
-	struct flow *older, *newer; /* in its list, by last use */
-	struct flow *chain;         /* in its bucket, or of the free ones */
-	deadline born, seen;
-	unsigned long long up, down, sent, received; /* bytes; datagrams */
-	struct datagram *first, *last; /* its share of the batch at hand */
-	int fd;                        /* to the target; -1: a free flow */
-	enum flow_list list;
-	uint32_t candidate; /* which of them the target is */
-};
-
-/* A table of at most cap flows; nothing is allocated after flow_table(). */
-struct flows {
-	struct flow *flow, *free, **bucket;
-	struct flow *oldest[2], *newest[2]; /* of each list */
-	uint32_t cap, buckets;
-	uint64_t seed;
-};
-
-/* -1 with errno. */
-int flow_table(struct flows *, uint32_t cap);
-struct flow *flow_find(const struct flows *, const struct flow_key *);
-
-/* How many flows have the address of that client, whatever their port. */
-uint32_t flow_count_source(const struct flows *, const union peer *);
-
-/* Enters flows->free, its key and fd filled in, as the newest one-way flow. */
-void flow_add(struct flows *, struct flow *);
-
-/* It was used at that time, and is the newest of that list. */
-void flow_touch(struct flows *, struct flow *, enum flow_list, deadline at);
-
-/* Makes it a free one; its descriptor is the caller's to close before. */
-void flow_remove(struct flows *, struct flow *);
-
-/* datagram.c */
-
-#define BATCH            64                    /* messages in one system call */
-#define DATAGRAMS        ((size_t)BATCH * 128) /* which the kernel joins */
-#define DATAGRAM_SIZE    65536
-#define DATAGRAM_CONTROL 128
-
-struct datagram {
-	unsigned char *data;
-	size_t length;
-	struct flow_key *key;  /* who sent it to which address of ours */
-	struct datagram *next; /* of a list to send */
-};
-
-/* What one call receives: 4 MiB, of which only what is used is touched. */
-struct batch {
-	struct datagram datagram[DATAGRAMS];
-	size_t count;
-	/* private */
-	size_t used; /* of what follows, in the last call */
-	struct mmsghdr msg[BATCH];
-	struct iovec iov[BATCH];
-	struct flow_key key[BATCH];
-	_Alignas(8) unsigned char control[BATCH][DATAGRAM_CONTROL];
-	unsigned char data[BATCH][DATAGRAM_SIZE];
-};
-
-struct outcome {
-	unsigned long long datagrams, bytes; /* sent */
-	unsigned long long lost;             /* datagrams that were not */
-	int error;                           /* why the last of them */
-	bool refused;                        /* an earlier one was */
-};
-
-/*
- * Sets on a new UDP socket what every socket of a map has: room, fragments
- * instead of EMSGSIZE, and what datagram_receive() wants to be told.
- */
-void datagram_prepare(int fd, int family, bool listens, bool offload);
-
-/*
- * Receives what is there: 0, or -1 with errno of recvmmsg(2). What the kernel
- * has joined is taken apart. Of each key, all but the listener is filled in.
- */
-int datagram_receive(int fd, struct batch *);
-
-/*
- * Sends a list in order and without waiting: to where the key came from and
- * from where that wrote to, or, without a key, on a connected socket. Those of
- * one size up to *limit, which is adjusted, go out joined. Adds what became of
- * them to *outcome; what meets a refusal is sent once more.
- */
-void datagram_send(int fd, const struct flow_key *, size_t *limit,
-    struct datagram *list, struct outcome *);
-
-/* True for an error by which an ICMP message says that nobody is there. */
-bool datagram_refused(int err);
-
-/* How many have come to the socket and found no room. */
-uint32_t datagram_overflow(int fd);
-
-/* hop.c */
-
-#define HOP_HEAD     8192 /* bytes of an HTTP head, with its end */
-#define HOP_BASIC    688  /* of a user and a password, 255 bytes each */
-#define HOP_NAME_MAX 264  /* HOST:PORT, with its NUL */
-
-/* How SOCKS5 names a kind of address. */
-enum {
-	HOP_INET = 1,
-	HOP_NAME = 3,
-	HOP_INET6 = 4
-};
-
-/* A non-blocking socket, and how long one waits for it. */
-struct line {
-	int fd;
-	int client; /* waiting ends when it resets: ECONNABORTED; -1: none */
-	deadline until;
-};
-
-/*
- * Looks at the first bytes of what comes, one or more: how many of them are
- * the message; 0 if it takes more than these; -1 with errno if it is none.
- * However the bytes come in, the answer is the same.
- */
-typedef ssize_t hop_parser(const unsigned char *data, size_t length, void *arg);
-
-/* What is left, for poll(2). */
-int hop_span(deadline until);
-
-/* Waits for one of the events of poll(2): 0, or -1 with errno. */
-int hop_wait(const struct line *, short events);
-
-/* Sends all of it: 0, or -1 with errno. */
-int hop_write(const struct line *, const void *data, size_t length);
-
-/*
- * Receives one message and no byte behind it: its length; or -1 with errno:
- * ETIMEDOUT, EMSGSIZE not in so many bytes, ECONNRESET it broke off, or the
- * parser's.
- */
-ssize_t hop_read(const struct line *, unsigned char *data, size_t size,
-    hop_parser *, void *arg);
-
-/* As a parser: an HTTP head, whose lines end in CRLF, and the last is empty. */
-ssize_t hop_head(const unsigned char *data, size_t length);
-
-/*
- * How long an address of SOCKS5 is, from its kind to its port, of which there
- * may be less; 0 if that cannot be told yet; -1 with EAFNOSUPPORT.
- */
-ssize_t hop_socks_length(const unsigned char *data, size_t length);
-
-/*
- * Writes such an address, all of which is there, as HOST:PORT, HOP_NAME_MAX
- * bytes at most. -1 with EINVAL for a host that holds a NUL.
- */
-int hop_socks_text(char *text, const unsigned char *data);
-
-/*
- * Takes HOST:PORT as a stranger says it, replacing *side: what a map's target
- * would be, but no other kind; no path, and no number that only a resolver
- * knows for an address. -1 with EINVAL.
- */
-int hop_asked(struct side *side, const char *text);
-
-/* Writes the credentials of HTTP's Basic scheme, HOP_BASIC bytes at most. */
-void hop_basic(char *out, const char *user, const char *password);
-
-/*
- * Has the proxy on the line connect to the side's port lo + index. -1 with
- * errno: EACCES it does not allow it or us, EPROTO it speaks something else,
- * or what it says of the target; *code is its own word for that, or 0.
- */
-int hop_through(const struct line *, const struct hop *, const struct side *to,
-    unsigned index, int *code);
-
-/* header.c */
-
-#define HEADER_SIZE 320
-
-/*
- * Writes the header of the PROXY protocol's version: the client, what it
- * connected to, and, in version 2, the namespace where it did, unless NULL.
- * Peers that are not both IPv4 or both IPv6 are unknown. Returns its length.
- */
-size_t header_make(unsigned char *out, unsigned version, const union peer *from,
-    const union peer *to, const char *ns);
-
-/*
- * Reads a header of either version, and nothing behind it, into the client
- * and what it connected to; one that names neither leaves them. 0; or -1 with
- * errno, as hop_read().
- */
-int header_read(const struct line *, union peer *from, union peer *to);
-
 /* dial.c */
+
+#define HOP_NAME_MAX 264 /* HOST:PORT, with its NUL */
 
 /* How a connection ended, as it says itself. */
 enum end {
@@ -578,7 +403,7 @@ struct call {
 	uint32_t turn;       /* how many connections there were before */
 	_Atomic deadline *failed; /* when each target last did, or NULL */
 	const struct side *asked; /* by a proxy's client, for the target */
-	deadline until;
+	deadline until;           /* 0: dial_until() of now */
 	struct tally *tally;
 };
 
@@ -604,18 +429,17 @@ socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
  */
 int dial(const struct call *);
 
+/* The deadline of a connection that began then, by connect-timeout. */
+deadline dial_until(const struct map *, deadline born);
+
 /* Sets src=, dev= and mark= of the map on a new socket. -1 with errno. */
 int dial_prepare(int fd, const struct map *, int family);
 
-/*
- * The first of n targets that balance= has for a client; turn counts them.
- * 0 for balance=first.
- */
-size_t dial_first(const struct map *, const union peer *from, uint32_t turn,
-    size_t n);
-
 /* True if a client of a proxy may reach the address, see reach=. */
 bool dial_permits(const struct map *, const void *addr);
+
+/* The target that balance= has for the client first. */
+size_t dial_first(const struct call *);
 
 /* A client that was reset must not reach the target any more: ECONNABORTED. */
 bool dial_reset(int client);
@@ -640,40 +464,6 @@ size_t dial_candidates(const struct map *, struct candidate *, size_t max);
 
 /* relay.c */
 
-#define RELAY_COPY 65536 /* bytes that are read at a time */
-
-enum relay_side {
-	RELAY_CLIENT,
-	RELAY_SERVER
-};
-
-/* One direction of a connection. */
-struct half {
-	int from, to;
-	int pipe[2]; /* -1 until splice pays */
-	bool tried;  /* to make the pipe */
-	bool readable, writable, eof, done;
-	bool kept; /* what is held lies in own */
-	unsigned char *copy,
-	    *own;          /* RELAY_COPY bytes: of all, its own or NULL */
-	unsigned char *at; /* what was read and not yet sent */
-	size_t held;       /* so many bytes */
-	size_t queued;     /* in the pipe */
-	uint64_t *count;   /* bytes delivered */
-};
-
-/*
- * A connection; half[RELAY_CLIENT] reads from the client, the other from the
- * server.
- */
-struct pair {
-	struct half half[2];
-	bool broken[2];
-	bool busy; /* it still moves: its next turn needs no event */
-	int error; /* the first one, or 0 */
-	int blame; /* whose error it was */
-};
-
 /*
  * Moves bytes both ways between two non-blocking stream sockets until both
  * directions have ended, and sets tally->end. 0 when every byte was delivered
@@ -682,34 +472,6 @@ struct pair {
  * them.
  */
 int relay(int client, int server, const struct times *, struct tally *);
-
-/*
- * The same in steps, for one of many: own are 2 * RELAY_COPY bytes, in pages
- * of its own, for what a peer does not take at once. The descriptors of the
- * server may be filled in later.
- */
-void relay_begin(struct pair *, int client, int server, unsigned char *own,
-    struct tally *);
-
-/* Adds a socket to an epoll, for relay_note() to hear of its events. */
-int relay_watch(int epoll, int fd, uint64_t data);
-void relay_note(struct pair *, int side, uint32_t events);
-
-/*
- * Moves what can be moved: 0 to go on, 1 when both directions have ended, -1 on
- * error, after which the sockets have no more turns.
- */
-int relay_turn(struct pair *);
-
-/* How long nothing may happen to it as it is now; 0: for ever. */
-deadline relay_patience(const struct pair *, const struct times *);
-
-/*
- * Frees all but the sockets, which are the caller's to close, and sets
- * tally->end by what relay_turn() said, or, for 0, as one that was idle for too
- * long. Returns as relay() does.
- */
-int relay_end(struct pair *, int ended, struct tally *);
 
 /*
  * Sets on a new socket what every socket of a connection has: no Nagle delay,
@@ -801,6 +563,9 @@ int sandbox_keep(void);
  */
 int sandbox_drop(const struct cred *, bool network);
 
+/* From now on this process dies with its parent. -1: that is gone. */
+int sandbox_follow(pid_t parent);
+
 /* What a process does; SANDBOX_RELAY alone, or others joined. */
 enum role {
 	SANDBOX_RELAY = 0,   /* relay() between two sockets, and exit */
@@ -809,7 +574,8 @@ enum role {
 	SANDBOX_NAMES = 4,   /* resolve names; UDP associations of a proxy */
 	SANDBOX_UNIX = 8,    /* UNIX sockets, and the names of interfaces */
 	SANDBOX_PARSES = 16, /* take the role SANDBOX_RELAY later */
-	SANDBOX_BIND = 32    /* bind(2) before connect(2) */
+	SANDBOX_BIND = 32,   /* bind(2) before connect(2) */
+	SANDBOX_STDIO = 64   /* alone: relay what is no socket */
 };
 
 /*

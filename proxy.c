@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "hop.h"
 #include "nsfwd.h"
 
 #define WORD_MAX    255

@@ -38,7 +38,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "relay.h"
 
 #define SPLICE_FROM 32768   /* a read of this many bytes makes it splice */
 #define SPLICE_SIZE 1048576 /* at most in one call */

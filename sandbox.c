@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -22,16 +23,8 @@
 #define ARCH AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
 #define ARCH AUDIT_ARCH_AARCH64
-#elif defined(__riscv) && __riscv_xlen == 64
-#define ARCH AUDIT_ARCH_RISCV64
 #else
-#error "sandbox.c: give the AUDIT_ARCH of this machine; it is little-endian?"
-#endif
-
-/* Linux 5.13, the same number on every machine. */
-#ifndef SYS_landlock_create_ruleset
-#define SYS_landlock_create_ruleset 444
-#define SYS_landlock_restrict_self  446
+#error "an AUDIT_ARCH is missing here; begin() counts on little-endian words"
 #endif
 
 /* Standard ones, client, server, epoll, two pipes: all that a relay holds. */
@@ -77,7 +70,13 @@ static const int tcp_calls[] = {
 #endif
 };
 
-static const int udp_calls[] = {SYS_recvmmsg, SYS_sendmmsg};
+/* What is no socket is read and written, and waited for by poll(2). */
+static const int stdio_calls[] = {
+	SYS_read, SYS_write, SYS_ppoll,
+#ifdef SYS_poll
+	SYS_poll,
+#endif
+};
 
 /* getaddrinfo(3) of glibc, with its modules, and of musl. */
 static const int names_calls[] = {
@@ -145,13 +144,15 @@ set_limit(int what, rlim_t value)
 	setrlimit(what, &to);
 }
 
-/* Of all five sets, for good: the bounding one where one may. */
+/*
+ * Of those that one has, for good: in all five sets, the bounding one where one
+ * may. What is wanted and not there is EPERM.
+ */
 static int
 set_capabilities(uint64_t keep)
 {
-	struct __user_cap_header_struct header = {
-	    .version = _LINUX_CAPABILITY_VERSION_3,
-	};
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3,
+	    0};
 	struct __user_cap_data_struct data[2] = {{0}};
 
 	for (int i = 0; i < 2; i++)
@@ -165,36 +166,27 @@ set_capabilities(uint64_t keep)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-/* True for what the kernel may refuse who is not told to insist on it. */
-static bool
-tolerable(const struct cred *cred)
-{
-	return !cred->given && (errno == EPERM || errno == EINVAL);
-}
-
 /*
  * Whoever is no root, or in a user namespace that does not map the user, stays
  * who it is: everything else goes all the same. Groups only root can leave.
  */
-static int
-set_user(const struct cred *cred)
+static bool
+refused(const struct cred *cred, int result)
 {
-	if (setgroups(0, NULL) == -1 && errno != EPERM)
-		return -1;
-	if (setresgid(cred->gid, cred->gid, cred->gid) == -1 &&
-	    !tolerable(cred))
-		return -1;
-	if (setresuid(cred->uid, cred->uid, cred->uid) == -1 &&
-	    !tolerable(cred))
-		return -1;
-	return 0;
+	return result == -1 &&
+	    (cred->given || (errno != EPERM && errno != EINVAL));
 }
 
 int
 sandbox_drop(const struct cred *cred, bool network)
 {
+	const uid_t uid = cred->uid;
+	const gid_t gid = cred->gid;
+
 	prctl(PR_SET_KEEPCAPS, network);
-	if (set_user(cred) == -1 ||
+	if ((setgroups(0, NULL) == -1 && errno != EPERM) ||
+	    refused(cred, setresgid(gid, gid, gid)) ||
+	    refused(cred, setresuid(uid, uid, uid)) ||
 	    set_capabilities(network ? CAP(NET_ADMIN) : 0) == -1)
 		return -1;
 	set_limit(RLIMIT_CORE, 0);
@@ -212,22 +204,30 @@ sandbox_hide(void)
 int
 sandbox_keep(void)
 {
-	const uint64_t wanted = CAP(SYS_ADMIN) |       /* enter namespaces */
-	    CAP(SYS_PTRACE) |                          /* those of processes */
-	    CAP(DAC_OVERRIDE) |                        /* UNIX sockets, paths */
-	    CAP(NET_BIND_SERVICE) |                    /* low ports */
-	    CAP(NET_ADMIN) |                           /* room for datagrams */
-	    CAP(SETUID) | CAP(SETGID) | CAP(SETPCAP) | /* the mappers' drop */
-	    CAP(KILL); /* mappers, of another uid */
-	struct __user_cap_header_struct header = {
-	    .version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct data[2] = {{0}};
+	/* In this order: to enter namespaces, and those of processes; UNIX
+	 * sockets and paths of others; low ports; room for datagrams; the
+	 * mappers' drop, and to end them. */
+	const uint64_t wanted = CAP(SYS_ADMIN) | CAP(SYS_PTRACE) |
+	    CAP(DAC_OVERRIDE) | CAP(CHOWN) | CAP(NET_BIND_SERVICE) |
+	    CAP(NET_ADMIN) | CAP(SETUID) | CAP(SETGID) | CAP(SETPCAP) |
+	    CAP(KILL);
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3,
+	    0};
+	struct __user_cap_data_struct has[2] = {{0}};
 
-	if (syscall(SYS_capget, &header, data) == -1)
+	if (syscall(SYS_capget, &header, has) == -1)
 		return -1;
 	return set_capabilities(
-	    wanted & (data[0].permitted | (uint64_t)data[1].permitted << 32));
+	    wanted & (has[0].permitted | (uint64_t)has[1].permitted << 32));
+}
+
+int
+sandbox_follow(pid_t parent)
+{
+	errno = ESRCH;
+	return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent
+	    ? 0
+	    : -1;
 }
 
 void
@@ -243,12 +243,9 @@ static void
 emit(struct program *p, unsigned code, uint32_t k, unsigned yes, unsigned no)
 {
 	if (p->length < PROGRAM_MAX)
-		p->code[p->length++] = (struct sock_filter){
-		    .code = (unsigned short)code,
-		    .jt = (unsigned char)yes,
-		    .jf = (unsigned char)no,
-		    .k = k,
-		};
+		p->code[p->length++] =
+		    (struct sock_filter){(unsigned short)code,
+			(unsigned char)yes, (unsigned char)no, k};
 }
 
 static void
@@ -263,20 +260,18 @@ verdict(struct program *p, uint32_t action)
 	emit(p, BPF_RET | BPF_K, action, 0, 0);
 }
 
-/* What was loaded last is let through if it is that. */
+/* Lets through if what was loaded last is one of these. */
 static void
-allow(struct program *p, int value)
+allow(struct program *p, const int *values, size_t n)
 {
-	emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)value, 0, 1);
-	verdict(p, SECCOMP_RET_ALLOW);
+	for (size_t i = 0; i < n; i++) {
+		emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)values[i], 0, 1);
+		verdict(p, SECCOMP_RET_ALLOW);
+	}
 }
-
-static void
-allow_all(struct program *p, const int *calls, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		allow(p, calls[i]);
-}
+#define ALLOW(p, ...)                        \
+	allow(p, (const int[]){__VA_ARGS__}, \
+	    COUNT(((const int[]){__VA_ARGS__})))
 
 /*
  * Between begin() and end() stands what decides on one call, by the lower half
@@ -297,16 +292,12 @@ end(struct program *p, unsigned short at)
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	p->code[at].jf = (unsigned char)(p->length - at - 1);
 }
-
-static void
-allow_values(struct program *p, int call, int argument, const int *values,
-    size_t n)
-{
-	unsigned short at = begin(p, call, argument);
-
-	allow_all(p, values, n);
-	end(p, at);
-}
+#define ALLOW_WITH(p, call, argument, ...)                     \
+	do {                                                   \
+		unsigned short at_ = begin(p, call, argument); \
+		ALLOW(p, __VA_ARGS__);                         \
+		end(p, at_);                                   \
+	} while (0)
 
 /* fork(2), but no new namespace and no shared memory; see clone(2). */
 static void
@@ -330,17 +321,15 @@ allow_fork(struct program *p)
 static void
 allow_socket(struct program *p, unsigned role)
 {
-	static const int families[] = {AF_INET, AF_INET6, AF_NETLINK};
 	unsigned short at = begin(p, SYS_socket, 0);
 
-	allow_all(p, families, role & SANDBOX_NAMES ? 3 : 2);
-	if (role & SANDBOX_UNIX) {
-		allow(p, AF_UNIX);
-	} else if (role & SANDBOX_NAMES) {
+	ALLOW(p, AF_INET, AF_INET6, role & SANDBOX_UNIX ? AF_UNIX : AF_INET,
+	    role & SANDBOX_NAMES ? AF_NETLINK : AF_INET);
+	if (role & SANDBOX_NAMES) {
 		emit(p, BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 5);
 		load(p, offsetof(struct seccomp_data, args[1]));
 		emit(p, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
-		allow(p, SOCK_DGRAM);
+		ALLOW(p, SOCK_DGRAM);
 		verdict(p, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
 	}
 	end(p, at);
@@ -349,54 +338,49 @@ allow_socket(struct program *p, unsigned role)
 static void
 build_mapper(struct program *p, unsigned role)
 {
-	static const int requests[] = {SIOCGIFINDEX, FIONREAD};
-	static const int self[] = {0}, forget[] = {MADV_DONTNEED};
-
-	allow_all(p, mapper_calls, COUNT(mapper_calls));
+	allow(p, mapper_calls, COUNT(mapper_calls));
 	if (role & SANDBOX_TCP) {
-		allow_all(p, tcp_calls, COUNT(tcp_calls));
-		allow_values(p, SYS_prlimit64, 0, self, 1);
-		allow_values(p, SYS_madvise, 2, forget, 1);
+		allow(p, tcp_calls, COUNT(tcp_calls));
+		ALLOW_WITH(p, SYS_prlimit64, 0, 0); /* of oneself */
+		ALLOW_WITH(p, SYS_madvise, 2, MADV_DONTNEED);
 		allow_fork(p);
 	}
 	if (role & SANDBOX_UDP)
-		allow_all(p, udp_calls, COUNT(udp_calls));
+		ALLOW(p, SYS_recvmmsg, SYS_sendmmsg);
 	if (role & SANDBOX_NAMES)
-		allow_all(p, names_calls, COUNT(names_calls));
+		allow(p, names_calls, COUNT(names_calls));
 	if (role & SANDBOX_PARSES)
-		allow(p, SYS_seccomp);
+		ALLOW(p, SYS_seccomp);
+	if (role & SANDBOX_STDIO) {
+		allow(p, stdio_calls, COUNT(stdio_calls));
+		ALLOW_WITH(p, SYS_prlimit64, 0, 0);
+	}
 	if (role & SANDBOX_BIND)
-		allow(p, SYS_bind);
+		ALLOW(p, SYS_bind);
 	allow_socket(p, role);
-	allow_values(p, SYS_ioctl, 1, requests, 2);
+	ALLOW_WITH(p, SYS_ioctl, 1, SIOCGIFINDEX, FIONREAD);
+	ALLOW_WITH(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ, F_GETFL,
+	    F_SETFL, F_GETFD, F_SETFD);
 }
 
-/* Who only relays sets nothing on a socket but how it ends. */
 static void
 build(struct program *p, unsigned role)
 {
-	static const int commands[] = {F_GETPIPE_SZ, F_SETPIPE_SZ, F_GETFL,
-	    F_SETFL, F_GETFD, F_SETFD};
-	static const int linger[] = {SO_LINGER};
-
 	load(p, offsetof(struct seccomp_data, arch));
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, nr));
-	allow_all(p, relay_calls, COUNT(relay_calls));
-	allow_values(p, SYS_fcntl, 1, commands,
-	    role == SANDBOX_RELAY ? 2 : COUNT(commands));
-	if (role == SANDBOX_RELAY)
-		allow_values(p, SYS_setsockopt, 2, linger, 1);
-	else
+	allow(p, relay_calls, COUNT(relay_calls));
+	if (role == SANDBOX_RELAY || role == SANDBOX_STDIO) {
+		ALLOW_WITH(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
+		ALLOW_WITH(p, SYS_setsockopt, 2, SO_LINGER);
+		if (role)
+			allow(p, stdio_calls, COUNT(stdio_calls));
+	} else {
 		build_mapper(p, role);
+	}
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 }
-
-/* linux/landlock.h of today; the kernel takes what it knows of it. */
-struct ruleset {
-	uint64_t fs, net, scoped;
-};
 
 /*
  * No file (who resolves names reads them), and no signal to, or abstract socket
@@ -406,18 +390,18 @@ static void
 lock_land(unsigned role)
 {
 	static const unsigned rights[] = {0, 13, 14, 15, 15, 16};
-	const uint64_t reading = 1u << 2 | 1u << 3;
-	struct ruleset rules = {.scoped = role & SANDBOX_UNIX ? 2 : 3};
+	/* Of files, of ports, of scopes. */
+	uint64_t rules[3] = {0, 0, role & SANDBOX_UNIX ? 2 : 3};
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
 	long fd;
 
 	if (version < 1)
 		return;
-	rules.fs = (1u << rights[version < 5 ? version : 5]) - 1;
+	rules[0] = (1u << rights[version < 5 ? version : 5]) - 1;
 	if (role & SANDBOX_NAMES)
-		rules.fs &= ~reading;
-	fd = syscall(SYS_landlock_create_ruleset, &rules,
-	    version < 6 ? sizeof(rules.fs) : sizeof(rules), 0);
+		rules[0] &= ~(uint64_t)(1u << 2 | 1u << 3);
+	fd = syscall(SYS_landlock_create_ruleset, rules,
+	    sizeof(*rules) * (version < 6 ? 1 : 3), 0);
 	if (fd == -1)
 		return;
 	syscall(SYS_landlock_restrict_self, fd, 0);
@@ -433,7 +417,7 @@ sandbox_confine(unsigned role)
 #ifdef UNCONFINED
 	return 0;
 #endif
-	if (role != SANDBOX_RELAY)
+	if (role & ~SANDBOX_STDIO)
 		lock_land(role);
 	build(&p, role);
 	program.len = p.length;

@@ -213,7 +213,6 @@ static struct call
 call_of(const struct mapper *m, int client, uint32_t i)
 {
 	const struct slot *slot = &m->own->slot[i];
-	deadline span = m->map->times.connect;
 
 	return (struct call){
 	    .map = m->map,
@@ -223,7 +222,7 @@ call_of(const struct mapper *m, int client, uint32_t i)
 	    .from = slot->peer,
 	    .turn = m->turn,
 	    .failed = m->failed,
-	    .until = span ? slot->born + span : NEVER,
+	    .until = dial_until(m->map, slot->born),
 	    .tally = &m->own->tally[i],
 	};
 }

@@ -28,7 +28,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "udp.h"
 
 #define EVENTS         64
 #define CANDIDATES_MAX 64
@@ -211,7 +211,6 @@ new_flow(const struct flow_key *key)
 {
 	uint32_t most = udp.map->max.source;
 	struct flow *f = udp.flows.free;
-	size_t first;
 
 	if (!f)
 		f = evictable();
@@ -226,11 +225,7 @@ new_flow(const struct flow_key *key)
 		end_flow(f, "evicted");
 	resolve();
 	f->key = *key;
-	first = udp.map->balance == BALANCE_FIRST || !udp.candidates
-	    ? udp.current
-	    : dial_first(udp.map, &key->peer, (uint32_t)udp.born,
-		  udp.candidates);
-	if (connect_flow(f, (uint32_t)first) == -1) {
+	if (connect_flow(f, udp.current) == -1) {
 		drop(&udp.drops.up, 1, "no way to the target", key, errno);
 		return NULL;
 	}

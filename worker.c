@@ -16,9 +16,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "relay.h"
 
-#define RETRY_MS       10 /* while a UNIX listener's backlog is full */
+#define RETRY_MS 10 /* while a UNIX listener's backlog is full */
 
 enum phase {
 	NONE,
@@ -364,8 +364,7 @@ worker_begin(uint32_t i, const struct call *call)
 	int client = call->client;
 
 	*c = (struct conn){.index = (uint16_t)call->index};
-	c->first = (uint32_t)dial_first(call->map, &call->from, call->turn,
-	    call->map->targets);
+	c->first = (uint32_t)dial_first(call);
 	worker.failed = call->failed;
 	advance(c, &worker.tally[i].target);
 	relay_begin(&c->pair, client, -1,

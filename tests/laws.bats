@@ -54,15 +54,15 @@ undefined() {
 	only 'setns|clone|clone3|unshare' netns.c
 }
 
-@test "fork only in serve.c, crew.c and tcp.c" {
+@test "fork only in serve.c, crew.c, tcp.c and, for the one connection, stdio.c" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
-		serve.c crew.c tcp.c
+		serve.c crew.c tcp.c stdio.c
 }
 
 # netns.c is here because it reaps the helper that it cloned, in the same call:
 # nobody else knows of that process.
-@test "wait only in serve.c, crew.c, tcp.c and, for its own helper, netns.c" {
-	only 'wait|wait[34]|waitpid|waitid' serve.c crew.c tcp.c netns.c
+@test "wait only for what one has forked, and for its own helper in netns.c" {
+	only 'wait|wait[34]|waitpid|waitid' serve.c crew.c tcp.c stdio.c netns.c
 }
 
 @test "credentials, prctl and seccomp only in sandbox.c" {
@@ -109,12 +109,14 @@ undefined() {
 # and relay.c; the leaves are below all.
 allowed() {
 	case $1 in
-	nsfwd) echo serve gost spec key side netns log ;;
-	gost) echo spec side ;;
+	nsfwd) echo conf serve stdio gost spec key side netns log ;;
+	conf) echo spec key side log ;;
+	gost) ;;
 	serve) echo listen crew tcp udp netns sandbox log ;;
+	stdio) echo dial netns sandbox log ;;
 	listen) echo dial relay datagram netns log ;;
 	crew) echo tcp log ;;
-	tcp) echo conn worker log ;;
+	tcp) echo conn worker dial log ;;
 	conn) echo proxy header dial relay sandbox side log ;;
 	worker) echo dial relay log ;;
 	udp) echo dial flow datagram side log ;;

@@ -53,3 +53,7 @@ rss() {
 	done
 	if logged "connection map="; then fail "connections failed"; fi
 }
+
+@test "T31 a namespace that is added and deleted 200 times in 20 s" {
+	CHURN=200 "$BATS_TEST_DIRNAME/run" -f T31 "$BATS_TEST_DIRNAME/sandbox.bats"
+}

@@ -25,6 +25,8 @@
         PROXY headers to ADDR, cut at every byte; behind it is `show`
     proxy.py show ADDR...
         says to each connection which address its PROXY header names, or none
+    proxy.py ask ADDR OWN
+        from the address OWN: prints what ADDR says to who says nothing
     proxy.py udp ADDR TARGET [USER PASSWORD]
         an association with the proxy at ADDR; TARGET echoes
 
@@ -608,6 +610,14 @@ def main_show(*where):
         echo(s)
 
     serve(where, talk)
+
+
+def main_ask(where, own):
+    with socket.create_connection(address(where), 5, address(own)) as s:
+        print(s.recv(4096).decode(), end="")
+        s.shutdown(socket.SHUT_WR)
+        while more := s.recv(4096):
+            print(more.decode(), end="")
 
 
 def main_udp(where, target, *auth):

@@ -139,7 +139,7 @@ def starve(program):
     # Copying shows it best: no pipe is to be had.
     nsfwd = start(["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null",
                    "-e", "trace=pipe2", "-e", "inject=pipe2:error=EMFILE",
-                   program], ["127.0.0.1:8000=127.0.0.1:8001"])
+                   program, "--no-sandbox"], ["127.0.0.1:8000=127.0.0.1:8001"])
     try:
         worst = min(worst_reply(), worst_reply())
     finally:

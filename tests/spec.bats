@@ -8,6 +8,7 @@ load helpers
 
 setup() {
 	cd "$BATS_TEST_TMPDIR" || return
+	echo bob:secret >/run/pw
 	bad=0
 }
 
@@ -447,10 +448,10 @@ right_words() {
 		-=/run/x
 		1080=vpn@proxy
 		80-90=proxy
-		:1080=proxy,auth=/etc/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1/32+::/0 | :1080=proxy,auth=/etc/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1+::/0
+		:1080=proxy,auth=/run/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1/32+::/0 | :1080=proxy,auth=/run/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1+::/0
 		80=vpn@proxy,via=socks5:vpn@1       | 80=proxy,via=socks5:vpn@1
 		ns1@10.0.0.1:8000=10.0.1.11:8000,via=http:ns2@10.0.1.1:8080
-		80=a@web:81,82,via=http:a@[::1]:8080,via=socks5:h:1,via-auth=/x | 80=web:81,82,via=http:a@::1/8080,via=socks5:h:1,via-auth=/x
+		80=a@web:81,82,via=http:a@[::1]:8080,via=socks5:h:1,via-auth=/run/pw | 80=web:81,82,via=http:a@::1/8080,via=socks5:h:1,via-auth=/run/pw
 		80=a@web:81,via=http:8080           | 80=web:81,via=http:a@8080
 		80=a:1,b:2,via=socks5:ns@3          | 80=a:1,b:2,via=socks5:ns@3
 		80=81,via=http:self@3               | 80=81,via=http:3
@@ -503,9 +504,42 @@ right_words() {
 	[ "$bad" = 0 ]
 }
 
+@test "a password or an owner that cannot be had is an error" {
+	local who=nobody:no-such
+	mkdir /run/dir
+	: >/run/empty
+	printf 'bob:*\n' >/run/shown
+	{ repeat u 256 && echo :x; } >/run/long
+	printf 'bob:\xff c,=*\r\nx' >/run/odd
+	wrong "'/run/missing': No such file" '' --check 80=proxy,auth=/run/missing
+	wrong "'/run/dir': Is a directory" '' --check 80=proxy,auth=/run/dir
+	wrong "'/run/empty': write USER:PASSWORD" '' --check 80=proxy,auth=/run/empty
+	wrong "'/run/shown': a password of" '' --check 80=proxy,auth=/run/shown
+	wrong "'/run/long': write USER" '' --check 80=proxy,auth=/run/long
+	wrong "'/run/missing': No such file" '' \
+		80=w:81,via=http:1,via-auth=/run/pw,via=http:2,via-auth=/run/missing
+	right 80=proxy,auth=/run/odd 80=proxy,auth=/run/odd
+	wrong "'no-such': no such user" '' --check /a=80,owner=no-such
+	wrong "'$who': no such group" '' /a=80,owner=$who
+	echo /a=80,owner=no-such >maps
+	wrong "maps:1: 'no-such': no such user" '' -c maps
+	[ "$bad" = 0 ]
+}
+
+@test "standard input is the only map" {
+	wrong "'-=80': it must be the only map" '' -=80 81=82
+	wrong "'-=81': it must be the only map" '' 80=81 -=81
+	wrong "'-=80': it must be the only map" '' --check -=80 -=80
+	right -=vpn@80 - vpn@80
+	right -=vpn@80 -v -=vpn@80 -q
+	right -=vpn@80 -- -=vpn@80
+	right -=vpn@80 --from x -=vpn@80
+	[ "$bad" = 0 ]
+}
+
 @test "all canonical forms in a config file are read as the same maps" {
 	local -a maps
-	right_words | sed 's/.*|//' >canonical
+	right_words | sed 's/.*|//; /^-=/d' >canonical
 	"$NSFWD" --check -c canonical >printed
 	diff -u canonical printed
 	mapfile -t maps <canonical
@@ -603,10 +637,10 @@ right_words() {
 	[ "$bad" = 0 ]
 }
 
-@test "--help fits a screen, --version is one line" {
+@test "--help is short, --version is one line" {
 	run --separate-stderr "$NSFWD" --help
 	[ "$status" = 0 ] && [ -z "$stderr" ]
-	[ "${#lines[@]}" -le 24 ]
+	[ "${#lines[@]}" -le 48 ]
 	[ "$(wc -L <<<"$output")" -le 80 ]
 	[ "$(grep -c '^  nsfwd ' <<<"$output")" = 3 ]
 	local option
@@ -698,7 +732,7 @@ right_words() {
 		[ "$output" = 'nsfwd: standard output: Bad file descriptor' ]
 	done
 	# A reader that goes away is an error too, not a signal.
-	right_words | sed 's/.*|//' >canonical
+	right_words | sed 's/.*|//; /^-=/d' >canonical
 	run bash -c 'set -o pipefail; "$1" --check -c canonical | :' - "$NSFWD"
 	[ "$status" = 0 ] || [ "$status" = 1 ]
 }
