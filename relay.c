@@ -46,8 +46,11 @@
 #define PIPE_LEAST  65536 /* below this copying is cheaper */
 #define ROUNDS      8     /* before one looks whether the other side stirred */
 
-/* For what is read; nothing stays here while another connection has its turn. */
-static unsigned char copies[2][RELAY_COPY];
+/*
+ * For what is read: nothing stays in the first while another half has its turn.
+ * The others are for what does, of the one connection of relay().
+ */
+static _Alignas(4096) unsigned char copies[3][RELAY_COPY];
 
 static void
 set_linger(int fd, int on)
@@ -125,10 +128,10 @@ copy_in(struct half *h)
 	ssize_t n;
 
 	do
-		n = recv(h->from, h->copy, RELAY_COPY, 0);
+		n = recv(h->from, copies[0], RELAY_COPY, 0);
 	while (n == -1 && errno == EINTR);
 	if (n > 0) {
-		h->at = h->copy;
+		h->at = copies[0];
 		h->held = (size_t)n;
 	}
 	return n;
@@ -229,7 +232,7 @@ pump(struct pair *pair, int side)
 	return did == 1;
 }
 
-/* What could not be sent on moves out of the way of other connections. */
+/* What could not be sent on moves out of the way of other halves. */
 static void
 settle(struct half *h)
 {
@@ -242,6 +245,15 @@ settle(struct half *h)
 	}
 }
 
+static bool
+step(struct pair *pair, int side)
+{
+	bool moved = pump(pair, side);
+
+	settle(&pair->half[side]);
+	return moved;
+}
+
 void
 relay_begin(struct pair *pair, int client, int server, unsigned char *own,
     struct tally *tally)
@@ -250,14 +262,14 @@ relay_begin(struct pair *pair, int client, int server, unsigned char *own,
 				  {.from = client,
 				      .to = server,
 				      .pipe = {-1, -1},
-				      .copy = copies[RELAY_CLIENT],
+
 				      .own = own,
 				      .count = &tally->up},
 				  {.from = server,
 				      .to = client,
 				      .pipe = {-1, -1},
-				      .copy = copies[RELAY_SERVER],
-				      .own = own ? own + RELAY_COPY : NULL,
+
+				      .own = own + RELAY_COPY,
 				      .count = &tally->down},
 			      }};
 }
@@ -293,12 +305,9 @@ relay_turn(struct pair *pair)
 {
 	pair->busy = true;
 	for (int i = 0; i < ROUNDS && pair->busy; i++) {
-		pair->busy = pump(pair, RELAY_CLIENT);
-		pair->busy |= pump(pair, RELAY_SERVER);
+		pair->busy = step(pair, RELAY_CLIENT);
+		pair->busy |= step(pair, RELAY_SERVER);
 	}
-	for (int side = RELAY_CLIENT; side <= RELAY_SERVER; side++)
-		if (pair->half[side].own)
-			settle(&pair->half[side]);
 	if (pair->busy)
 		return 0;
 	for (int side = RELAY_CLIENT; side <= RELAY_SERVER && !pair->error;
@@ -372,7 +381,7 @@ relay(int client, int server, const struct times *times, struct tally *tally)
 	struct pair pair;
 	int epoll, n, ended = 0;
 
-	relay_begin(&pair, client, server, NULL, tally);
+	relay_begin(&pair, client, server, copies[1], tally);
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll == -1 || relay_watch(epoll, client, RELAY_CLIENT) == -1 ||
 	    relay_watch(epoll, server, RELAY_SERVER) == -1)

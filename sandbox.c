@@ -342,7 +342,6 @@ build_mapper(struct program *p, unsigned role)
 	if (role & SANDBOX_TCP) {
 		allow(p, tcp_calls, COUNT(tcp_calls));
 		ALLOW_WITH(p, SYS_prlimit64, 0, 0); /* of oneself */
-		ALLOW_WITH(p, SYS_madvise, 2, MADV_DONTNEED);
 		allow_fork(p);
 	}
 	if (role & SANDBOX_UDP)
@@ -371,6 +370,7 @@ build(struct program *p, unsigned role)
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, nr));
 	allow(p, relay_calls, COUNT(relay_calls));
+	ALLOW_WITH(p, SYS_madvise, 2, MADV_DONTNEED);
 	if (role == SANDBOX_RELAY || role == SANDBOX_STDIO) {
 		ALLOW_WITH(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
 		ALLOW_WITH(p, SYS_setsockopt, 2, SO_LINGER);

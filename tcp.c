@@ -14,6 +14,7 @@
 
 #define REST_MS 100 /* after the machine ran out of something */
 #define EVENTS  64
+#define FEW     64 /* children; later by a millisecond for each so many */
 #define NO_SLOT UINT32_MAX
 #define SIGNALS UINT64_MAX /* in epoll's data; a listener's is its index */
 #define CHANNEL (UINT64_MAX - 1)
@@ -55,11 +56,12 @@ struct mapper {
 	pid_t worker; /* what it is; 0: a mapper without workers */
 	int channel, signals, epoll;
 	uint32_t turn;            /* connections so far */
-	_Atomic deadline *failed; /* when each target last did; shared */
+	_Atomic deadline *failed; /* when each of several last did; shared */
 	int last; /* the highest descriptor of these, and of the listeners */
-	deadline rest; /* until then the listeners are not watched */
-	bool full;     /* nor until a connection ends */
-	bool minds;    /* they are watched */
+	deadline sweep; /* when to look for the dead of whom nobody told */
+	deadline rest;  /* until then the listeners are not watched */
+	bool full;      /* nor until a connection ends */
+	bool minds;     /* they are watched */
 	bool draining;
 };
 
@@ -183,17 +185,40 @@ tcp_lost(uint32_t table, int status)
 	t->used = 0;
 }
 
+/* There may be more than SIGCHLD told of. */
+static void
+sweep(struct mapper *m)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		ended(m, pid, status);
+	m->sweep = 0;
+}
+
+/*
+ * For any child waitpid(2) looks at all of them, which takes its time where
+ * there are thousands: then that is left for later.
+ */
 static void
 reap(struct mapper *m)
 {
 	struct signalfd_siginfo info;
-	int status;
 	pid_t pid;
+	int status;
 
 	if (read(m->signals, &info, sizeof(info)) == -1)
 		return;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	if (m->live < FEW) {
+		sweep(m);
+		return;
+	}
+	pid = (pid_t)info.ssi_pid;
+	if (waitpid(pid, &status, WNOHANG) == pid)
 		ended(m, pid, status);
+	if (!m->sweep)
+		m->sweep = now() + m->live / FEW;
 }
 
 /* A proxy has UDP sockets where its clients are, for the first slots. */
@@ -242,6 +267,7 @@ start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 	struct table *own = m->own;
 	uint32_t i = take_slot(m);
 	struct call call;
+	pid_t pid;
 
 	own->slot[i].peer = *peer;
 	own->slot[i].index = index;
@@ -253,10 +279,11 @@ start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 		worker_begin(i, &call);
 		return;
 	}
-	own->pid[i] = fork();
-	if (own->pid[i] == 0)
+	pid = fork();
+	if (pid == 0)
 		conn_live(&call, m->last, m->post->role);
-	if (own->pid[i] == -1) {
+	own->pid[i] = pid;
+	if (pid == -1) {
 		rest(m, "fork");
 		free_slot(m, i);
 	}
@@ -417,12 +444,17 @@ static int
 prepare(struct mapper *m)
 {
 	deadline left = m->rest ? m->rest - now() : 0;
+	deadline dead = m->sweep ? m->sweep - now() : 0;
 
+	if (m->sweep && dead <= 0)
+		sweep(m);
 	if (left <= 0)
 		left = m->rest = 0;
 	if (m->draining || m->full)
 		left = 0;
 	mind(m, !m->draining && !m->full && !left);
+	if (m->sweep)
+		return sooner(left, dead > INT_MAX ? INT_MAX : (int)dead);
 	return sooner(left, m->worker ? worker_run() : -1);
 }
 
@@ -430,7 +462,7 @@ prepare(struct mapper *m)
 static void
 turn(struct mapper *m)
 {
-	struct epoll_event ev[EVENTS];
+	static struct epoll_event ev[EVENTS]; /* a fork copies the stack */
 	int n = epoll_wait(m->epoll, ev, EVENTS, prepare(m));
 
 	for (int i = 0; i < n; i++) {
@@ -451,14 +483,20 @@ turn(struct mapper *m)
 	}
 }
 
-/* All tables at once and for good; untouched pages cost nothing. */
+/*
+ * All tables at once and for good; untouched pages cost nothing. What is not
+ * shared is not for connections, nor is its weight.
+ */
 static void *
-allocate(size_t n, size_t size, int shared)
+allocate(size_t n, size_t size, int kind)
 {
 	void *p = mmap(NULL, n * size, PROT_READ | PROT_WRITE,
-	    shared | MAP_ANONYMOUS, -1, 0);
+	    kind | MAP_ANONYMOUS, -1, 0);
 
-	return p == MAP_FAILED ? NULL : p;
+	if (p == MAP_FAILED ||
+	    (kind == MAP_PRIVATE && madvise(p, n * size, MADV_DONTFORK) == -1))
+		return NULL;
+	return p;
 }
 
 static int
@@ -479,8 +517,9 @@ make_tables(struct mapper *m, const struct post *post)
 		if (!t->slot || !t->pid || !t->tally)
 			return -1;
 	}
-	m->failed =
-	    allocate(post->map->targets, sizeof(*m->failed), MAP_SHARED);
+	if (m->map->targets == 1)
+		return m->table ? 0 : -1;
+	m->failed = allocate(m->map->targets, sizeof(*m->failed), MAP_SHARED);
 	return m->table && m->failed ? 0 : -1;
 }
 

@@ -149,13 +149,18 @@ move(uint32_t i)
 	}
 }
 
+static bool
+rests(uint32_t target)
+{
+	return worker.failed && worker.failed[target] > now() - DIAL_REST_MS;
+}
+
 /* Goes on to the next address to dial: false if there is none left. */
 static bool
 advance(struct conn *c, uint32_t *target)
 {
 	const struct map *map = worker.map;
 	uint32_t n = (uint32_t)map->targets, best = n, at;
-	deadline after = now() - DIAL_REST_MS;
 
 	c->begun = now();
 	c->second = c->tried && !c->second &&
@@ -166,9 +171,8 @@ advance(struct conn *c, uint32_t *target)
 		at = (c->first + i) % n;
 		if (c->tried >> at & 1)
 			continue;
-		if (best == n || worker.failed[best] > after)
-			best =
-			    worker.failed[at] > after && best < n ? best : at;
+		if (best == n || (rests(best) && !rests(at)))
+			best = at;
 	}
 	if (best == n)
 		return false;
@@ -215,7 +219,8 @@ miss(uint32_t i)
 		worker.tally[i].peer = c->to;
 	}
 	close_server(c);
-	atomic_store(&worker.failed[worker.tally[i].target], now());
+	if (worker.failed)
+		atomic_store(&worker.failed[worker.tally[i].target], now());
 }
 
 /* A port of the ephemeral range that nobody listens on may meet itself. */
