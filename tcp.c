@@ -147,22 +147,17 @@ report(const struct mapper *m, const struct table *table, uint32_t i,
 }
 
 static void
-ended(struct mapper *m, pid_t pid, int status)
+bury(struct mapper *m, uint32_t i, int status)
 {
-	for (uint32_t i = 0; i < m->own->used; i++)
-		if (m->own->pid[i] == pid) {
-			report(m, m->own, i, status);
-			free_slot(m, i);
-			return;
-		}
+	report(m, m->own, i, status);
+	free_slot(m, i);
 }
 
 /* A worker is done with one of its connections. */
 static void
 release(uint32_t i)
 {
-	report(&mapper, mapper.own, i, 0);
-	free_slot(&mapper, i);
+	bury(&mapper, i, 0);
 }
 
 void
@@ -185,40 +180,39 @@ tcp_lost(uint32_t table, int status)
 	t->used = 0;
 }
 
-/* There may be more than SIGCHLD told of. */
+/* There may be more dead than SIGCHLD told of. */
 static void
 sweep(struct mapper *m)
 {
 	int status;
-	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		ended(m, pid, status);
+	for (uint32_t i = 0; i < m->own->used; i++)
+		if (m->own->pid[i] &&
+		    waitpid(m->own->pid[i], &status, WNOHANG) > 0)
+			bury(m, i, status);
 	m->sweep = 0;
 }
 
 /*
- * For any child waitpid(2) looks at all of them, which takes its time where
- * there are thousands: then that is left for later.
+ * It costs less to ask for one child than for any, for whom waitpid(2) looks at
+ * all of them: where there are thousands that is left for later.
  */
 static void
 reap(struct mapper *m)
 {
 	struct signalfd_siginfo info;
-	pid_t pid;
 	int status;
 
 	if (read(m->signals, &info, sizeof(info)) == -1)
 		return;
-	if (m->live < FEW) {
-		sweep(m);
-		return;
-	}
-	pid = (pid_t)info.ssi_pid;
-	if (waitpid(pid, &status, WNOHANG) == pid)
-		ended(m, pid, status);
-	if (!m->sweep)
-		m->sweep = now() + m->live / FEW;
+	for (uint32_t i = 0; i < m->own->used; i++)
+		if (m->own->pid[i] == (pid_t)info.ssi_pid &&
+		    waitpid(m->own->pid[i], &status, WNOHANG) > 0) {
+			bury(m, i, status);
+			break;
+		}
+	if (!m->sweep && m->live)
+		m->sweep = now() + 1 + m->live / FEW;
 }
 
 /* A proxy has UDP sockets where its clients are, for the first slots. */
