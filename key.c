@@ -9,7 +9,6 @@
 #define LENGTH(a)  (sizeof(a) / sizeof((a)[0]))
 #define AT(member) offsetof(struct map, member)
 
-
 /* poll(2) and epoll_wait(2) take a little more than 24 days. */
 #define SPAN_MAX (24 * (deadline)86400000)
 

@@ -457,8 +457,11 @@ static void
 turn(struct mapper *m)
 {
 	static struct epoll_event ev[EVENTS]; /* a fork copies the stack */
-	int n = epoll_wait(m->epoll, ev, EVENTS, prepare(m));
+	int span = prepare(m), n;
 
+	if (m->draining && !m->live)
+		return;
+	n = epoll_wait(m->epoll, ev, EVENTS, span);
 	for (int i = 0; i < n; i++) {
 		if (ev[i].data.u64 == SIGNALS)
 			reap(m);

@@ -392,18 +392,18 @@ int
 worker_equip(const struct map *map, uint32_t room)
 {
 	struct pair half_closed = {.half[0].done = true};
-	deadline places = 0;
+	deadline places = (deadline)map->targets;
 
 	for (size_t i = 0; i < map->targets; i++)
-		places += map->target[i].kind == SIDE_LOOPBACK ? 2 : 1;
+		places += map->target[i].kind == SIDE_LOOPBACK;
 	worker.map = map;
 	worker.room = room;
-	worker.span[DIALLING] = map->times.connect / places;
+	worker.span[DIALLING] = places ? map->times.connect / places : 0;
 	worker.span[RETRYING] = RETRY_MS;
 	worker.span[OPEN] = map->times.idle;
 	worker.span[HALF_CLOSED] = relay_patience(&half_closed, &map->times);
 	worker.conn = allocate(room + PHASES, sizeof(*worker.conn));
-	worker.own = allocate(room, 2 * RELAY_COPY);
+	worker.own = allocate(room, (size_t)2 * RELAY_COPY);
 	return worker.conn == MAP_FAILED || worker.own == MAP_FAILED ? -1 : 0;
 }
 
