@@ -13,10 +13,11 @@ FUZZ_TIME = 60
 # In the order in which they are linked: what a connection runs comes last, next
 # to libc, and so do the variables behind the buffer of relay.c. That spares each
 # of its processes two page faults.
-SRC = nsfwd.c conf.c gost.c spec.c key.c side.c serve.c stdio.c listen.c crew.c \
-	worker.c udp.c flow.c datagram.c proxy.c associate.c hop.c header.c netns.c \
-	sandbox.c relay.c tcp.c conn.c dial.c log.c
-HDR = nsfwd.h hop.h relay.h udp.h netns.h
+SRC = nsfwd.c conf.c gost.c spec.c key.c serve.c change.c service.c mapper.c \
+	status.c life.c stdio.c listen.c crew.c worker.c udp.c flow.c datagram.c \
+	proxy.c associate.c hop.c header.c netns.c sandbox.c relay.c title.c side.c \
+	table.c tcp.c conn.c dial.c log.c
+HDR = nsfwd.h mapper.h server.h hop.h relay.h udp.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)
@@ -77,7 +78,7 @@ FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize
 FUZZ_RUN = -max_total_time=$(FUZZ_TIME) -verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop
-	$(FUZZ) -o obj/fuzz tests/fuzz_spec.c spec.c key.c side.c netns.c
+	$(FUZZ) -o obj/fuzz tests/fuzz_spec.c gost.c spec.c key.c side.c netns.c
 	$(FUZZ) -o obj/fuzz_hop tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c
 	obj/fuzz -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec
 	obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop
@@ -94,6 +95,7 @@ install: nsfwd
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
 	install -m 755 nsfwd $(DESTDIR)$(BINDIR)/nsfwd
 	install -m 644 man/nsfwd.1 $(DESTDIR)$(MANDIR)/man1/nsfwd.1
+	@echo 'units, init scripts, bash completion and an example are in contrib/'
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/nsfwd $(DESTDIR)$(MANDIR)/man1/nsfwd.1

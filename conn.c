@@ -9,25 +9,9 @@
 #include <unistd.h>
 
 #include "hop.h"
-#include "nsfwd.h"
+#include "mapper.h"
 
 #define CLIENT 3 /* the client's descriptor */
-
-union peer
-conn_peer(const struct sockaddr_storage *addr)
-{
-	union peer peer, four;
-
-	memcpy(&peer, addr, sizeof(peer));
-	if (peer.any.sa_family != AF_INET6 ||
-	    !IN6_IS_ADDR_V4MAPPED(&peer.six.sin6_addr))
-		return peer;
-	memset(&four, 0, sizeof(four));
-	four.four.sin_family = AF_INET;
-	four.four.sin_port = peer.six.sin6_port;
-	memcpy(&four.four.sin_addr, &peer.six.sin6_addr.s6_addr[12], 4);
-	return four;
-}
 
 /* Nothing but the client, and that socket, stays open: behind one another. */
 static void
@@ -52,20 +36,20 @@ static int
 learn(struct call *call)
 {
 	const struct line line = {CLIENT, -1, call->until};
-	const union peer before = call->from;
+	union peer from = {0};
 	struct sockaddr_storage addr = {0};
 	socklen_t length = sizeof(addr);
 
 	if (getsockname(CLIENT, (struct sockaddr *)&addr, &length) == 0)
-		call->to = conn_peer(&addr);
+		call->to = side_peer(&addr);
 	if (!side_match(&call->map->accept_proxy, &call->from))
 		return 0;
-	if (header_read(&line, &call->from, &call->to) == -1) {
+	if (header_read(&line, &from, &call->to) == -1) {
 		call->tally->end = END_HANDSHAKE;
 		return -1;
 	}
-	if (memcmp(&call->from, &before, sizeof(before)) != 0)
-		call->tally->client = call->from;
+	if (from.any.sa_family)
+		call->from = call->tally->client = from;
 	call->udp = -1; /* what sends it datagrams is in front of the proxy */
 	return 0;
 }
@@ -158,18 +142,18 @@ end_text(const struct tally *t, int status, char *buf, size_t size)
 }
 
 /* Who it is by a PROXY header, and who said so; both, as the line has them. */
+#define CLIENT_TEXT (2 * LOG_ADDR + 5)
+
 static const char *
 client_text(const union peer *peer, const struct tally *t, char *buf)
 {
-	size_t used;
+	char client[LOG_ADDR], via[LOG_ADDR];
 
 	if (t->client.any.sa_family != AF_INET &&
 	    t->client.any.sa_family != AF_INET6)
 		return log_addr(&peer->any, buf);
-	log_addr(&t->client.any, buf);
-	used = strlen(buf);
-	memcpy(buf + used, " via=", 5);
-	log_addr(&peer->any, buf + used + 5);
+	snprintf(buf, CLIENT_TEXT, "%s via=%s",
+	    log_addr(&t->client.any, client), log_addr(&peer->any, via));
 	return buf;
 }
 
@@ -178,13 +162,23 @@ conn_log(const struct map *map, const union peer *peer, deadline born,
     struct tally *t, int status)
 {
 	bool good = WIFEXITED(status) && t->end == END_CLOSED;
-	char client[2 * LOG_ADDR + 5], target[LOG_ADDR], end[64];
+	char client[CLIENT_TEXT], target[LOG_ADDR], end[64];
 
 	log_line(good ? LOG_VERBOSE : LOG_NORMAL,
-	    "connection map=%s client=%s target=%s up=%llu down=%llu ms=%lld "
-	    "end=%s",
-	    map->word, client_text(peer, t, client),
-	    target_text(map, t, target), (unsigned long long)t->up,
-	    (unsigned long long)t->down, (long long)(now() - born),
-	    end_text(t, status, end, sizeof(end)));
+	    "connection from=%s to=%s map=%s client=%s target=%s up=%llu "
+	    "down=%llu ms=%lld end=%s",
+	    ns_word(&map->from), ns_word(&map->to), map->word,
+	    client_text(peer, t, client), target_text(map, t, target),
+	    (unsigned long long)t->up, (unsigned long long)t->down,
+	    (long long)(now() - born), end_text(t, status, end, sizeof(end)));
+}
+
+void
+conn_show(const struct map *map, const union peer *peer, deadline born,
+    struct tally *t)
+{
+	char client[LOG_ADDR], target[LOG_ADDR];
+
+	log_row(log_addr(&peer->any, client), target_text(map, t, target),
+	    t->up, t->down, born);
 }

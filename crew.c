@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "mapper.h"
 
 #define BIRTH_MS 1000 /* between two births of one worker */
 
@@ -62,6 +62,7 @@ work(uint32_t i)
 	close(crew.watched[0].fd);
 	close(crew.watched[1].fd);
 	close(crew.leash[1]);
+	title_set("worker", " of ", crew.post->map->word);
 	tcp_work(i, crew.leash[0]);
 }
 
@@ -107,6 +108,10 @@ obey(void)
 		return;
 	if (n == 0)
 		crew.watched[1].fd = -1;
+	if (order == ORDER_TABLE) {
+		tcp_table(crew.watched[1].fd);
+		return;
+	}
 	if (!crew.draining) {
 		tcp_recall();
 		close(crew.leash[1]);

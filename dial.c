@@ -90,6 +90,7 @@ dial_address(struct sockaddr_storage *addr, const struct side *side,
 	case SIDE_ABSTRACT:
 		return unix_address(addr, side);
 	case SIDE_HOST:
+	case SIDE_SYSTEMD:
 	case SIDE_PROXY:
 	case SIDE_STDIO:
 		break;

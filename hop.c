@@ -157,7 +157,7 @@ hop_basic(char *out, const char *user, const char *password)
 static ssize_t
 parse_http(const unsigned char *data, size_t length, void *arg)
 {
-	static const char form[] = "HTTP/1.d ddd";
+	static const unsigned char form[] = "HTTP/1.d ddd";
 	int *code = arg;
 
 	for (size_t i = 0; i < length && form[i]; i++)
@@ -389,7 +389,7 @@ hop_socks_text(char *text, const unsigned char *at)
 		    sizeof(host));
 	}
 	snprintf(text, HOP_NAME_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u",
-	    host, port[0] << 8 | port[1]);
+	    host, (unsigned)(port[0] << 8 | port[1]));
 	return 0;
 }
 

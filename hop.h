@@ -48,8 +48,8 @@ int hop_write(const struct line *, const void *data, size_t length);
  * ETIMEDOUT, EMSGSIZE not in so many bytes, ECONNRESET it broke off, or the
  * parser's.
  */
-ssize_t hop_read(const struct line *, unsigned char *data, size_t size,
-    hop_parser *, void *arg);
+ssize_t hop_read(const struct line *line, unsigned char *data, size_t size,
+    hop_parser *parse, void *arg);
 
 /* As a parser: an HTTP head, whose lines end in CRLF, and the last is empty. */
 ssize_t hop_head(const unsigned char *data, size_t length);

@@ -13,8 +13,9 @@
 
 #include "udp.h"
 
-#define BACKLOG 4096
-#define SPARES  64 /* UDP sockets of a proxy, of each family */
+#define BACKLOG    4096
+#define SPARES     64   /* UDP sockets of a proxy, of each family */
+#define HANDED_MAX 1024 /* descriptors that systemd(1) opened for us */
 
 static bool
 is_unix(const struct side *side)
@@ -262,7 +263,8 @@ bind_hint(const struct side *side, int err)
 	    {ENODEV, "no such interface there (ip link shows them)", ""},
 	    {EMFILE, "too many open files (ulimit -n)",
 		"too many open files (ulimit -n)"},
-	    {ENOENT, "", "no such directory"},
+	    {ENOENT, "no socket of that name and kind was handed to us",
+		"no such directory"},
 	};
 
 	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
@@ -279,7 +281,9 @@ explain(const struct opening *o, const struct map *map, int err)
 	const char *where;
 	char text[LOG_ADDR];
 
-	where = is_unix(o->side) ? o->side->text : log_addr(addr, text);
+	where = is_unix(o->side) || o->side->kind == SIDE_SYSTEMD
+	    ? o->side->text
+	    : log_addr(addr, text);
 	if (err == ENODEV && o->side->zone)
 		where = o->side->zone;
 	if (err == ENETDOWN) /* as `ip netns add` leaves it */
@@ -302,15 +306,101 @@ own_file(const struct map *map, struct stat *file)
 }
 
 int
+listen_inherited(void)
+{
+	const char *fds = getenv("LISTEN_FDS");
+	uint32_t n = 0;
+
+	return fds && side_number(fds, 0, HANDED_MAX, &n) ? (int)n : 0;
+}
+
+/* True if a descriptor that was handed to us is of that kind. */
+static bool
+is_listener(int fd, enum proto proto, sa_family_t *family)
+{
+	struct sockaddr_storage addr;
+	socklen_t length = sizeof(addr), size = sizeof(int);
+	void *p = &addr;
+	int type = 0;
+
+	if (getsockname(fd, p, &length) == -1 ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == -1)
+		return false;
+	*family = addr.ss_family;
+	return proto == PROTO_UDP
+	    ? type == SOCK_DGRAM && addr.ss_family != AF_UNIX
+	    : type == SOCK_STREAM;
+}
+
+/* All that have the name, of the right kind. Ours is a copy, to be closed. */
+static int
+take_handed(struct opening *o, const struct side *side)
+{
+	const char *name = getenv("LISTEN_FDNAMES");
+	size_t length = strlen(side->text);
+
+	for (int fd = 3; name && fd < 3 + listen_inherited(); fd++) {
+		struct listener *l = &o->listener[o->listeners];
+
+		if (strcspn(name, ":") == length &&
+		    memcmp(name, side->text, length) == 0 &&
+		    is_listener(fd, o->proto, &l->family)) {
+			l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+			if (l->fd == -1)
+				return -1;
+			fcntl(l->fd, F_SETFL, O_NONBLOCK);
+			o->listeners++;
+			set_options(o, l->fd, l->family);
+		}
+		name = strchr(name, ':');
+		name += name ? 1 : 0;
+	}
+	errno = ENOENT;
+	return o->listeners ? 0 : -1;
+}
+
+static int
+renew(void *arg)
+{
+	return open_spares(arg);
+}
+
+void
+listen_renew(struct listeners *set, const struct map *map)
+{
+	struct opening o = {.side = &map->listen,
+	    .listener = set->listener,
+	    .listeners = set->count};
+
+	while (set->spares)
+		close(set->listener[set->count + --set->spares].fd);
+	if (ns_call(&map->from, renew, &o, NULL) == 0)
+		set->spares = o.spares;
+	while (o.spares > set->spares)
+		close(set->listener[set->count + --o.spares].fd);
+}
+
+bool
+listen_same(const struct map *a, const struct map *b)
+{
+	return ns_same(&a->from, &b->from) && a->plain == b->plain &&
+	    a->mode == b->mode && a->cred.uid == b->cred.uid &&
+	    a->cred.gid == b->cred.gid &&
+	    (a->target->kind == SIDE_PROXY) ==
+	    (b->target->kind == SIDE_PROXY) &&
+	    !a->hops == !b->hops && strcmp(a->listen.word, b->listen.word) == 0;
+}
+
+int
 listen_open(struct listeners *set, const struct map *map, enum proto proto,
-    int *entered)
+    int *entered, int known)
 {
 	struct opening o = {
 	    .side = &map->listen,
 	    .proto = proto,
 	    .offload = !map->plain,
-	    .proxy = map->target->kind == SIDE_PROXY && !map->hops &&
-		!is_unix(&map->listen),
+	    .proxy = map->targets && map->target->kind == SIDE_PROXY &&
+		!map->hops && !is_unix(&map->listen),
 	    .mode = map->mode,
 	    .owner = map->cred,
 	};
@@ -320,12 +410,17 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 
 	*entered = 1;
 	*set = (struct listeners){0};
+	if (map->listen.kind == SIDE_SYSTEMD)
+		ports = listen_inherited() + 1;
 	o.listener = calloc(2 * (ports + SPARES), sizeof(*o.listener));
 	if (!o.listener) {
 		log_error("%s", strerror(errno));
 		return -1;
 	}
-	result = ns_call(&map->from, open_ports, &o, entered);
+	if (map->listen.kind == SIDE_SYSTEMD)
+		result = take_handed(&o, &map->listen);
+	else
+		result = ns_call(&map->from, open_ports, &o, entered);
 	saved = errno;
 	set->listener = o.listener;
 	set->count = o.listeners;
@@ -334,7 +429,7 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 		set->dev = file.st_dev;
 		set->ino = file.st_ino;
 	}
-	if (result == -1 && *entered)
+	if (result == -1 && *entered && saved != known)
 		explain(&o, map, saved);
 	errno = saved;
 	return result;

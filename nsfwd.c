@@ -22,6 +22,7 @@ static const struct map base = {
 	.one_way = 30000,
 	.answered = 120000},
     .max = {.flows = 4096},
+    .src = {.kind = SIDE_ANY},
 };
 
 struct cli {
@@ -61,6 +62,13 @@ static const struct option {
     {"--check", SET_FLAG, AT(check), 1},
     {"--from", SET_NS, AT(usual.from), 0},
     {"--to", SET_NS, AT(usual.to), 0},
+    {"--wait", SET_FLAG, AT(conf.wait), 1},
+    {"-d", SET_FLAG, AT(conf.background), 1},
+    {"--daemon", SET_FLAG, AT(conf.background), 1},
+    {"-P", SET_FILE, AT(conf.pidfile), 0},
+    {"--pidfile", SET_FILE, AT(conf.pidfile), 0},
+    {"--stats", SET_FILE, AT(conf.stats), 0},
+    {"--syslog", SET_FLAG, AT(conf.syslog), 1},
     {"--ready-fd", SET_FD, AT(conf.ready_fd), 0},
     {"--max-conns", SET_COUNT, AT(conf.max_conns), 0},
     {"--workers", SET_COUNT, AT(usual.workers), 0},
@@ -103,6 +111,11 @@ static const char help[] =
     "  -c, --config FILE         maps, one a line; '#' begins a comment\n"
     "      --check               print the maps as understood, and exit\n"
     "      --from NS, --to NS    of a LISTEN, of a TARGET without NS@ (self)\n"
+    "      --wait                for a namespace that is not there yet\n"
+    "  -d, --daemon              go to the background once all serve\n"
+    "  -P, --pidfile FILE        holds the process number, and a lock\n"
+    "      --stats PATH          a socket that answers with Prometheus metrics\n"
+    "      --syslog              log to it, not to standard error\n"
     "      --ready-fd N          write a line to descriptor N once all serve\n"
     "      --max-conns N         connections over all maps (1024)\n"
     "      --workers N           event loops for each map, instead of processes\n"
@@ -314,6 +327,22 @@ free_maps(struct conf *conf)
 	free(conf->map);
 }
 
+/* serve() calls it with the conf that it was given. */
+static int
+read_again(const struct conf *conf, struct conf *fresh)
+{
+	struct cli cli = *(const struct cli *)(const void *)conf;
+
+	cli.conf.map = NULL;
+	cli.conf.maps = 0;
+	if (read_maps(&cli) < 0) {
+		free_maps(&cli.conf);
+		return -1;
+	}
+	*fresh = cli.conf;
+	return 0;
+}
+
 /* What the options ask for instead of serving. The exit status. */
 static int
 say(const struct cli *cli)
@@ -399,11 +428,26 @@ run(struct cli *cli, char **words)
 	return serve(&cli->conf);
 }
 
+/* $LISTEN_FDS may have been meant for who started us, sd_listen_fds(3). */
+static void
+refuse_handed(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	char own[16];
+
+	snprintf(own, sizeof(own), "%d", (int)getpid());
+	if (!pid || strcmp(pid, own) != 0)
+		unsetenv("LISTEN_FDS");
+}
+
 int
 main(int argc, char **argv)
 {
 	struct cli cli = {
-	    .conf = {.max_conns = 1024, .drain = 30000, .ready_fd = -1},
+	    .conf = {.max_conns = 1024,
+		.drain = 30000,
+		.ready_fd = -1,
+		.read = read_again},
 	    .usual = base,
 	    .level = LOG_NORMAL,
 	};
@@ -411,6 +455,8 @@ main(int argc, char **argv)
 
 	if (argc < 1 || fill_standard_descriptors() < 0)
 		return EXIT_FAILURE;
+	title_open(argc, argv);
+	refuse_handed();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a log file may be full */
 	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */

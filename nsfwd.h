@@ -45,6 +45,7 @@ enum side_kind {
 	SIDE_HOST,     /* a name, resolved at each connection; targets only */
 	SIDE_PATH,     /* UNIX socket in the file system */
 	SIDE_ABSTRACT, /* UNIX socket in the abstract name space */
+	SIDE_SYSTEMD,  /* sockets handed to us by that name; listens only */
 	SIDE_PROXY, /* where the client asks for, as of a proxy; targets only */
 	SIDE_STDIO  /* "-": one connection on standard input and output */
 };
@@ -53,7 +54,7 @@ enum side_kind {
 struct side {
 	enum side_kind kind;
 	char *word;           /* as the user wrote it, without NS@; owned */
-	char *text;           /* HOST, PATH, ABSTRACT (without '@'): owned */
+	char *text;           /* HOST, PATH, a NAME (without '@'); owned */
 	char *zone;           /* INET6: interface name or number; owned */
 	struct in6_addr addr; /* INET: the first four bytes */
 	uint16_t lo, hi;      /* ports, both ends included; 0 for UNIX */
@@ -148,11 +149,18 @@ struct conf {
 	struct map *map;
 	size_t maps;
 	uint32_t max_conns; /* over all maps */
-	deadline drain;     /* span given to connections after TERM */
+	deadline drain;     /* span given to what is to end */
 	int ready_fd;       /* gets a line when all maps serve; -1 none */
 	struct cred cred;   /* of the mappers */
 	int unconfined;     /* without filters of system calls */
-	int pin; /* the server gives up all privileges once it serves */
+	int pin;        /* the server gives up all privileges once it serves */
+	int wait;       /* for namespaces that are not there yet */
+	int background; /* as a daemon */
+	int syslog;     /* instead of standard error */
+	const char *pidfile, *stats; /* paths, or NULL */
+
+	/* Reads the maps again, into fresh: 0, or -1 with the reason logged. */
+	int (*read)(const struct conf *, struct conf *fresh);
 };
 
 /* spec.c */
@@ -166,6 +174,9 @@ struct conf {
 const char *spec_parse(struct map *, const char *word, const struct map *usual,
     const char **part, int *length);
 void spec_free(struct map *);
+
+/* True if two maps of one usual are the same, with all secrets. */
+bool spec_same(const struct map *, const struct map *);
 
 /*
  * Writes the canonical form, which spec_parse reads as the same map where
@@ -250,12 +261,25 @@ struct listeners {
 
 /*
  * Opens and binds the map's listeners in its source namespace; nobody can
- * connect to them yet, but to a UNIX socket. 0; or -1, with the reason logged, or with errno and
- * *entered 0 if it is the namespace that cannot be entered, see ns_call().
+ * connect to them yet, but to a UNIX socket. 0; or -1 with errno, and *entered
+ * 0 if it is the namespace that cannot be entered, see ns_call(). The reason
+ * is logged if it is the other and no errno that the caller knows already.
  * What was opened is in *set in any case, for listen_close().
  */
 int listen_open(struct listeners *set, const struct map *, enum proto,
-    int *entered);
+    int *entered, int known);
+
+/*
+ * Opens the spares anew: of the old ones, a mapper that drains may have given
+ * some to its clients.
+ */
+void listen_renew(struct listeners *, const struct map *);
+
+/* True if the listeners of one map will do for the other. */
+bool listen_same(const struct map *, const struct map *);
+
+/* How many descriptors, from 3 on, were handed to us by $LISTEN_FDS. */
+int listen_inherited(void);
 
 /* Lets TCP clients connect. 0, or -1 with the reason logged. */
 int listen_begin(const struct listeners *set, const struct map *);
@@ -293,29 +317,16 @@ void side_print_cidr(FILE *, const struct cidr *);
 /* True if an item holds the address: an IPv4 one also when it is v4-mapped. */
 bool side_match(const struct cidrs *, const union peer *);
 
+/* True if a client with that address may come: deny= wins. */
+bool side_admits(const struct map *, const union peer *);
+
+/* A listener for both families shows IPv4 clients as v4-mapped: as IPv4. */
+union peer side_peer(const struct sockaddr_storage *);
+
 /* Reads a whole number from least to most: false when the text is none. */
 bool side_number(const char *text, uint32_t least, uint32_t most, uint32_t *);
 
 /* serve.c */
-
-/* What a mapper is born with. */
-struct post {
-	const struct map *map;
-	struct listener *listener;
-	size_t listeners;
-	size_t spares;          /* UDP sockets behind them, for a proxy */
-	int channel;            /* to the server: ends when the server does */
-	_Atomic uint32_t *live; /* connections of each mapper, for all to see */
-	size_t mappers, own;    /* how many, and which is this one's */
-	uint32_t max_conns;     /* over all mappers */
-	unsigned role;          /* of sandbox_confine(); 0: without filters */
-};
-
-/* What the server may write into the channel. */
-enum order {
-	ORDER_DRAIN = 'd', /* close the listeners, finish, exit */
-	ORDER_KILL = 'k'   /* reset every connection, exit */
-};
 
 /*
  * Opens every listener, starts every mapper, says ready, and serves until a
@@ -323,43 +334,18 @@ enum order {
  */
 int serve(struct conf *);
 
-/* crew.c */
+/* title.c */
 
-/* The life of the mapper of a map with workers, as of tcp_equip(). */
-int crew_equip(const struct post *);
-_Noreturn void crew_serve(void);
+/* Remembers where ps(1) reads from; moves the environment out of the way. */
+void title_open(int argc, char **argv);
+
+/* What ps(1) shows of this process, after "nsfwd: ". */
+void title_set(const char *what, const char *of, const char *more);
 
 /* stdio.c */
 
 /* Serves the one map, of which LISTEN is "-", in the place of serve(). */
 int stdio_serve(const struct conf *);
-
-/* tcp.c */
-
-/*
- * The life of a mapper of TCP connections, in its destination namespace: it
- * makes its tables and opens its events, 0 or -1 with errno, and then serves.
- */
-int tcp_equip(const struct post *);
-_Noreturn void tcp_serve(void);
-
-/*
- * The same of a worker, of whom the number is one in a map with several, with
- * the tables of tcp_equip() and a channel to its crew.
- */
-_Noreturn void tcp_work(uint32_t number, int channel);
-
-/* Before the crew closes that channel, which a crew that dies does not say. */
-void tcp_recall(void);
-
-/* Logs what became of the connections of a worker that has died. */
-void tcp_lost(uint32_t number, int status);
-
-/* udp.c */
-
-/* The same for UDP flows. */
-int udp_equip(const struct post *);
-_Noreturn void udp_serve(void);
 
 /* dial.c */
 
@@ -480,21 +466,6 @@ int relay(int client, int server, const struct times *, struct tally *);
  */
 void relay_prepare(int fd);
 
-/* conn.c */
-
-/* Of the client: a listener for both families shows IPv4 as v4-mapped. */
-union peer conn_peer(const struct sockaddr_storage *);
-
-/*
- * The life of a connection's process, which a mapper with these descriptors up
- * to last, and in this role of sandbox_confine(), has forked.
- */
-_Noreturn void conn_live(struct call *, int last, unsigned role);
-
-/* Logs what became of a connection, by its tally and the status of its end. */
-void conn_log(const struct map *, const union peer *, deadline born,
-    struct tally *, int status);
-
 /* proxy.c */
 
 /*
@@ -510,30 +481,6 @@ int proxy(struct call *);
  * relays datagrams between call->udp and wherever they are to go. How it ended.
  */
 enum end associate(const struct call *);
-
-/* worker.c */
-
-/*
- * Makes room for so many connections to the map's targets, to be inherited by
- * its workers. -1 with errno.
- */
-int worker_equip(const struct map *, uint32_t room);
-
-/*
- * One of them begins: it watches in that epoll, with data from base on, reports
- * in tally[i], and calls ended(i) when i is done and its sockets are closed.
- */
-void worker_open(int epoll, uint64_t base, struct tally *,
-    void (*ended)(uint32_t i));
-
-/* Takes over the client of a call. */
-void worker_begin(uint32_t i, const struct call *);
-
-/* What an event says whose data was so much more than base. */
-void worker_event(uint64_t data, uint32_t events);
-
-/* Does what is due; returns for how long there is nothing to do, or -1. */
-int worker_run(void);
 
 /* sandbox.c */
 
@@ -600,11 +547,24 @@ enum log_level {
  * bytes are shown as "\xNN". errno is preserved. Nothing is allocated.
  */
 void log_level(enum log_level);
+
+/*
+ * Lines get a priority where standard error leads to the journal. With syslog
+ * descriptor 2 becomes a socket to it, and until log_leave() lines also go to
+ * what it was. -1 with errno.
+ */
+int log_open(bool syslog);
+void log_leave(void);
+
 void log_line(enum log_level least, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 #define log_error(...) log_line(LOG_QUIET, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_NORMAL, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_VERBOSE, __VA_ARGS__)
+
+/* What is open, of the table that USR1 asks for. */
+void log_row(const char *client, const char *target, unsigned long long up,
+    unsigned long long down, deadline born);
 
 /* At most one line a second; says how many were left out. */
 void log_limited(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -118,15 +118,15 @@ parse_first(const unsigned char *data, size_t length, void *arg)
 static ssize_t
 parse_password(const unsigned char *data, size_t length, void *arg)
 {
-	size_t user;
+	ssize_t n = (ssize_t)length, user;
 
 	(void)arg;
 	if (data[0] != 1)
 		return refuse(EPROTO);
-	if (length < 2 || length < 3 + (user = data[1]))
+	user = n > 1 ? data[1] : n;
+	if (n < 3 + user)
 		return 0;
-	return length < 3 + user + data[2 + user] ? 0
-						  : 3 + user + data[2 + user];
+	return n < 3 + user + data[2 + user] ? 0 : 3 + user + data[2 + user];
 }
 
 static ssize_t
@@ -163,7 +163,7 @@ hear_socks4(struct session *s)
 	host += strlen((const char *)host) + 1;
 	inet_ntop(AF_INET, data + 4, addr, sizeof(addr));
 	snprintf(text, sizeof(text), "%s:%u", name ? (const char *)host : addr,
-	    data[2] << 8 | data[3]);
+	    (unsigned)(data[2] << 8 | data[3]));
 	return ask(s, text);
 }
 
@@ -172,7 +172,7 @@ hear_password(struct session *s)
 {
 	const struct map *map = s->call->map;
 	const char *data = (const char *)s->data;
-	unsigned char answer[] = {1, 0};
+	unsigned char reply[] = {1, 0};
 	size_t user;
 	bool good;
 
@@ -182,8 +182,8 @@ hear_password(struct session *s)
 	good = same(data + 2, user, map->user);
 	good &= same(data + 3 + user, s->data[2 + user],
 	    map->password ? map->password : "");
-	answer[1] = !good;
-	if (say(s, answer, sizeof(answer)) == -1)
+	reply[1] = !good;
+	if (say(s, reply, sizeof(reply)) == -1)
 		return -1;
 	return good ? 0 : refuse(EPERM);
 }
@@ -192,14 +192,14 @@ static int
 hear_socks5(struct session *s)
 {
 	unsigned char method = s->call->map->user ? 2 : 0;
-	unsigned char answer[] = {5, method};
+	unsigned char reply[] = {5, method};
 	char text[HOP_NAME_MAX];
 
 	if (!memchr(s->data + 2, method, s->data[1]))
-		answer[1] = 255;
-	if (say(s, answer, sizeof(answer)) == -1)
+		reply[1] = 255;
+	if (say(s, reply, sizeof(reply)) == -1)
 		return -1;
-	if (answer[1] == 255)
+	if (reply[1] == 255)
 		return refuse(EPERM);
 	if (method && hear_password(s) == -1)
 		return -1;

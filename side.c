@@ -228,6 +228,11 @@ side_parse(struct side *side, char *text, unsigned ports, const char **part)
 		return "out of memory";
 	if (!*text)
 		return "an address or a port is missing";
+	if (!ports && strncmp(text, "systemd:", 8) == 0) {
+		side->kind = SIDE_SYSTEMD;
+		return text[8] ? keep(&side->text, text + 8)
+			       : "a name of sockets is missing";
+	}
 	if (strcmp(text, ports ? "proxy" : "-") == 0) {
 		side->kind = ports ? SIDE_PROXY : SIDE_STDIO;
 		return NULL;
@@ -335,6 +340,29 @@ side_match(const struct cidrs *list, const union peer *peer)
 	return false;
 }
 
+bool
+side_admits(const struct map *map, const union peer *peer)
+{
+	return !side_match(&map->deny, peer) &&
+	    (!map->allow.count || side_match(&map->allow, peer));
+}
+
+union peer
+side_peer(const struct sockaddr_storage *addr)
+{
+	union peer peer, four;
+
+	memcpy(&peer, addr, sizeof(peer));
+	if (peer.any.sa_family != AF_INET6 ||
+	    !IN6_IS_ADDR_V4MAPPED(&peer.six.sin6_addr))
+		return peer;
+	memset(&four, 0, sizeof(four));
+	four.four.sin_family = AF_INET;
+	four.four.sin_port = peer.six.sin6_port;
+	memcpy(&four.four.sin_addr, &peer.six.sin6_addr.s6_addr[12], 4);
+	return four;
+}
+
 void
 side_free(struct side *side)
 {
@@ -372,6 +400,9 @@ side_print(FILE *out, const struct side *side)
 		return;
 	case SIDE_ABSTRACT:
 		fprintf(out, "@%s", side->text);
+		return;
+	case SIDE_SYSTEMD:
+		fprintf(out, "systemd:%s", side->text);
 		return;
 	case SIDE_PROXY:
 		fputs("proxy", out);

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "mapper.h"
 
 #define REST_MS 100 /* after the machine ran out of something */
 #define EVENTS  64
@@ -19,27 +19,6 @@
 #define SIGNALS UINT64_MAX /* in epoll's data; a listener's is its index */
 #define CHANNEL (UINT64_MAX - 1)
 #define WORK    ((uint64_t)1 << 32) /* and more is the worker's */
-
-/* One connection. The mapper's own: no connection can write here. */
-struct slot {
-	deadline born;
-	union peer peer; /* v4-mapped ones as v4 */
-	uint16_t index;  /* of the port in the map's range */
-	uint32_t next;   /* the next free slot */
-};
-
-/*
- * slot[i], pid[i] and tally[i] are one connection: process table, limiter,
- * statistics and error report in one. A pid of 0 is a free slot. The pids lie
- * apart since a dead one is searched for among all.
- */
-struct table {
-	struct slot *slot;
-	pid_t *pid;
-	struct tally *tally; /* shared with the connections */
-	uint32_t used;       /* slots from used on were never taken */
-	bool recalled;       /* of the first: by its crew, which is not dead */
-};
 
 /*
  * Without workers there is one table. Of several each has its own, and sees
@@ -72,30 +51,9 @@ live_everywhere(const struct mapper *m)
 {
 	uint32_t sum = 0;
 
-	for (size_t i = 0; i < m->post->mappers; i++)
-		sum += atomic_load(&m->post->live[i]);
+	for (uint32_t i = 0; i < m->post->board->used; i++)
+		sum += atomic_load(&m->post->board->live[i]);
 	return sum;
-}
-
-/* As for all of a UNIX listener: they are one source. */
-static bool
-same_source(const union peer *a, const union peer *b)
-{
-	return a->any.sa_family == b->any.sa_family &&
-	    a->four.sin_addr.s_addr == b->four.sin_addr.s_addr &&
-	    memcmp(&a->six.sin6_addr, &b->six.sin6_addr, 16) == 0;
-}
-
-static uint32_t
-count_source(const struct mapper *m, const union peer *peer)
-{
-	uint32_t n = 0;
-
-	for (const struct table *t = m->table; t < m->table + m->tables; t++)
-		for (uint32_t i = 0; i < t->used; i++)
-			if (t->pid[i] && same_source(&t->slot[i].peer, peer))
-				n++;
-	return n;
 }
 
 static uint32_t
@@ -108,6 +66,7 @@ take_slot(struct mapper *m)
 	else
 		m->free = m->own->slot[i].next;
 	m->live++;
+	atomic_fetch_add(&m->post->count[COUNT_BEGUN], 1);
 	memset(&m->own->tally[i], 0, sizeof(*m->own->tally));
 	return i;
 }
@@ -144,6 +103,10 @@ report(const struct mapper *m, const struct table *table, uint32_t i,
 	atomic_signal_fence(memory_order_seq_cst);
 	conn_log(m->map, &table->slot[i].peer, table->slot[i].born, &tally,
 	    status);
+	atomic_fetch_add(&m->post->count[COUNT_UP], tally.up);
+	atomic_fetch_add(&m->post->count[COUNT_DOWN], tally.down);
+	if (tally.end == END_DIAL)
+		atomic_fetch_add(&m->post->count[COUNT_FAILED], 1);
 }
 
 static void
@@ -260,22 +223,25 @@ start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 {
 	struct table *own = m->own;
 	uint32_t i = take_slot(m);
+	char text[LOG_ADDR];
 	struct call call;
 	pid_t pid;
 
 	own->slot[i].peer = *peer;
 	own->slot[i].index = index;
 	own->slot[i].born = now();
-	m->turn++;
 	call = call_of(m, client, i);
+	m->turn++;
 	if (m->worker) {
 		own->pid[i] = m->worker;
 		worker_begin(i, &call);
 		return;
 	}
 	pid = fork();
-	if (pid == 0)
+	if (pid == 0) {
+		title_set(log_addr(&peer->any, text), " > ", m->map->word);
 		conn_live(&call, m->last, m->post->role);
+	}
 	own->pid[i] = pid;
 	if (pid == -1) {
 		rest(m, "fork");
@@ -295,13 +261,27 @@ exhausted(int err)
 	    err == ENOMEM;
 }
 
+static bool
+may_come(const struct mapper *m, const union peer *peer)
+{
+	uint32_t max = m->map->max.source;
+	bool allowed = side_admits(m->map, peer);
+	char text[LOG_ADDR];
+
+	if (allowed && (!max || table_source(m->table, m->tables, peer) < max))
+		return true;
+	log_limited("'%s': refused %s: it %s", m->map->word,
+	    log_addr(&peer->any, text),
+	    allowed ? "has max-source= connections" : "is not allowed");
+	return false;
+}
+
 static void
 admit(struct mapper *m, const struct listener *listener)
 {
 	struct sockaddr_storage addr = {0};
 	socklen_t length = sizeof(addr);
 	union peer peer;
-	char text[LOG_ADDR];
 	int client;
 
 	client = accept4(listener->fd, (struct sockaddr *)&addr, &length,
@@ -312,18 +292,14 @@ admit(struct mapper *m, const struct listener *listener)
 		atomic_fetch_sub(m->count, 1);
 		return;
 	}
-	peer = conn_peer(&addr);
-	if (m->map->max.source &&
-	    count_source(m, &peer) >= m->map->max.source) {
-		log_limited(
-		    "'%s': refused %s: it has max-source=%u connections",
-		    m->map->word, log_addr(&peer.any, text),
-		    m->map->max.source);
-		atomic_fetch_sub(m->count, 1);
-		close(client);
+	peer = side_peer(&addr);
+	if (may_come(m, &peer)) {
+		start(m, client, listener->index, &peer);
 		return;
 	}
-	start(m, client, listener->index, &peer);
+	atomic_fetch_add(&m->post->count[COUNT_REFUSED], 1);
+	atomic_fetch_sub(m->count, 1);
+	close(client);
 }
 
 /*
@@ -378,8 +354,13 @@ static void
 drain(struct mapper *m)
 {
 	static _Atomic uint32_t orphans;
+	static _Atomic uint64_t count[COUNTS];
+	static struct post post;
 
 	if (m->worker && !m->table->recalled) {
+		post = *m->post;
+		post.count = count;
+		m->post = &post;
 		atomic_store(&orphans, m->live);
 		m->count = &orphans;
 	}
@@ -397,6 +378,19 @@ kill_all(const struct mapper *m)
 			kill(m->own->pid[i], SIGKILL);
 }
 
+void
+tcp_table(int channel)
+{
+	const struct mapper *m = &mapper;
+
+	for (const struct table *t = m->table; t < m->table + m->tables; t++)
+		for (uint32_t i = 0; i < t->used; i++)
+			if (t->pid[i])
+				conn_show(m->map, &t->slot[i].peer,
+				    t->slot[i].born, &t->tally[i]);
+	send(channel, &(int){0}, sizeof(int), MSG_NOSIGNAL);
+}
+
 /* The server's word; the end of the channel is the end of the server. */
 static void
 obey(struct mapper *m)
@@ -408,7 +402,9 @@ obey(struct mapper *m)
 		return;
 	if (n == 0)
 		epoll_ctl(m->epoll, EPOLL_CTL_DEL, m->channel, NULL);
-	if (!m->draining)
+	if (order == ORDER_TABLE)
+		tcp_table(m->channel);
+	else if (!m->draining)
 		drain(m);
 	if (order == ORDER_KILL)
 		kill_all(m);
@@ -480,46 +476,6 @@ turn(struct mapper *m)
 	}
 }
 
-/*
- * All tables at once and for good; untouched pages cost nothing. What is not
- * shared is not for connections, nor is its weight.
- */
-static void *
-allocate(size_t n, size_t size, int kind)
-{
-	void *p = mmap(NULL, n * size, PROT_READ | PROT_WRITE,
-	    kind | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED ||
-	    (kind == MAP_PRIVATE && madvise(p, n * size, MADV_DONTFORK) == -1))
-		return NULL;
-	return p;
-}
-
-static int
-make_tables(struct mapper *m, const struct post *post)
-{
-	uint32_t conns = post->map->max.conns, max = post->max_conns;
-	int kind = m->map->workers ? MAP_SHARED : MAP_PRIVATE;
-
-	m->slots = m->room = !conns || (max && max < conns) ? max : conns;
-	m->free = NO_SLOT;
-	m->table = m->own = allocate(m->tables, sizeof(*m->table), kind);
-	for (uint32_t i = 0; m->table && i < m->tables; i++) {
-		struct table *t = &m->table[i];
-
-		t->slot = allocate(m->room, sizeof(*t->slot), kind);
-		t->pid = allocate(m->room, sizeof(*t->pid), kind);
-		t->tally = allocate(m->room, sizeof(*t->tally), MAP_SHARED);
-		if (!t->slot || !t->pid || !t->tally)
-			return -1;
-	}
-	if (m->map->targets == 1)
-		return m->table ? 0 : -1;
-	m->failed = allocate(m->map->targets, sizeof(*m->failed), MAP_SHARED);
-	return m->table && m->failed ? 0 : -1;
-}
-
 static int
 open_events(struct mapper *m)
 {
@@ -551,21 +507,26 @@ open_signals(struct mapper *m)
 int
 tcp_equip(const struct post *post)
 {
+	uint32_t conns = post->map->max.conns, max = post->max_conns;
 	struct mapper *m = &mapper;
 
 	m->post = post;
 	m->map = post->map;
-	m->count = &post->live[post->own];
+	m->count = &post->board->live[post->own];
 	m->channel = post->channel;
 	m->tables = m->map->workers ? m->map->workers : 1;
-	if (make_tables(m, post) == -1)
+	m->slots = !conns || (max && max < conns) ? max : conns;
+	m->room = m->slots;
+	m->free = NO_SLOT;
+	m->table = m->own = table_open(m->map, m->tables, m->room);
+	if (!m->table)
 		return -1;
+	m->failed = m->table->failed;
 	if (m->map->workers)
 		return worker_equip(m->map, m->room);
 	if (open_events(m) == -1 || open_signals(m) == -1)
 		return -1;
-	return madvise(post->live, post->mappers * sizeof(*post->live),
-	    MADV_DONTFORK);
+	return madvise(post->board, sizeof(*post->board), MADV_DONTFORK);
 }
 
 _Noreturn void

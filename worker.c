@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "mapper.h"
 #include "relay.h"
 
 #define RETRY_MS 10 /* while a UNIX listener's backlog is full */

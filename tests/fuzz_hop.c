@@ -19,8 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct verdict socks = {.version = 5}, password = {.version = 1};
 static union peer peers[2];
-static int code;
-static enum tongue tongue;
+static int status;
+static enum tongue spoken;
 
 /* What libFuzzer gives first chooses one of these. */
 static const struct target {
@@ -28,12 +28,12 @@ static const struct target {
 	void *arg;
 	size_t most; /* bytes that hop_read() has room for */
 } targets[] = {
-    {parse_http, &code, HOP_HEAD},
+    {parse_http, &status, HOP_HEAD},
     {parse_verdict, &socks, 4},
     {parse_verdict, &password, 4},
     {parse_socks, &socks, 262},
     {parse_header, peers, V2_FIXED + V2_MAX},
-    {parse_first, &tongue, HOP_HEAD},
+    {parse_first, &spoken, HOP_HEAD},
     {parse_password, NULL, HOP_HEAD},
     {parse_request, NULL, HOP_HEAD},
 };
@@ -82,10 +82,10 @@ hear_it(const uint8_t *data, size_t length, const struct map *map)
 	struct session s = {.call = &call};
 
 	memcpy(s.data, data, length);
-	s.tongue = tongue;
-	if (tongue == SOCKS4)
+	s.tongue = spoken;
+	if (spoken == SOCKS4)
 		hear_socks4(&s);
-	else if (tongue == HTTP)
+	else if (spoken == HTTP)
 		hear_http(&s, length);
 	if (memchr(s.head, '\0', sizeof(s.head)) == NULL ||
 	    memchr(tally.asked, '\0', sizeof(tally.asked)) == NULL)
@@ -130,13 +130,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	data++;
 	size = size - 1 < t->most ? size - 1 : t->most;
 	memset(peers, 0, sizeof(peers));
-	tongue = MUTE;
+	spoken = MUTE;
 	n = verdict_of(t, data, size);
 	if (n <= 0)
 		return 0;
 	if (t->parse == parse_header && peers[0].any.sa_family)
 		check_header();
-	if (t->parse == parse_first && tongue != MUTE) {
+	if (t->parse == parse_first && spoken != MUTE) {
 		hear_it(data, (size_t)n, &open_map);
 		hear_it(data, (size_t)n, &closed);
 	}

@@ -54,15 +54,17 @@ undefined() {
 	only 'setns|clone|clone3|unshare' netns.c
 }
 
-@test "fork only in serve.c, crew.c, tcp.c and, for the one connection, stdio.c" {
+# Each for one kind of process: mapper, worker, connection, daemon, a reader of metrics,
+# the one connection of "-".
+@test "fork only in mapper.c, crew.c, tcp.c, life.c, status.c, stdio.c" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
-		serve.c crew.c tcp.c stdio.c
+		mapper.c crew.c tcp.c life.c status.c stdio.c
 }
 
 # netns.c is here because it reaps the helper that it cloned, in the same call:
-# nobody else knows of that process.
-@test "wait only for what one has forked, and for its own helper in netns.c" {
-	only 'wait|wait[34]|waitpid|waitid' serve.c crew.c tcp.c stdio.c netns.c
+# nobody else knows of that process. The parent of a daemon has but one child.
+@test "wait only in serve.c, crew.c, tcp.c, stdio.c and, for their own child, netns.c and life.c" {
+	only 'wait|wait[34]|waitpid|waitid' serve.c crew.c tcp.c stdio.c netns.c life.c
 }
 
 @test "credentials, prctl and seccomp only in sandbox.c" {
@@ -83,11 +85,12 @@ undefined() {
 }
 
 # relay.c has the one buffer that it copies through, in two halves.
-@test "variables outlive a function only in mappers, serve.c and log.c" {
+@test "variables outlive a function only in those files that are about one thing" {
 	local file
 	for file in "$obj"/*.o; do
 		case ${file##*/} in
-		serve.o | crew.o | tcp.o | worker.o | udp.o | log.o) continue ;;
+		serve.o | mapper.o | life.o | title.o | crew.o | tcp.o | worker.o | \
+			udp.o | log.o) continue ;;
 		relay.o) set -- copies ;;
 		*) set -- ;;
 		esac
@@ -109,17 +112,22 @@ undefined() {
 # and relay.c; the leaves are below all.
 allowed() {
 	case $1 in
-	nsfwd) echo conf serve stdio gost spec key side netns log ;;
+	nsfwd) echo conf serve stdio gost spec key side netns title log ;;
 	conf) echo spec key side log ;;
 	gost) ;;
-	serve) echo listen crew tcp udp netns sandbox log ;;
+	serve) echo change service status mapper life listen spec netns sandbox log ;;
+	change) echo service mapper listen spec log ;;
+	service) echo mapper listen netns log ;;
+	status) echo mapper sandbox log ;;
+	mapper) echo crew tcp udp netns sandbox title log ;;
+	life) echo log ;;
 	stdio) echo dial netns sandbox log ;;
-	listen) echo dial relay datagram netns log ;;
-	crew) echo tcp log ;;
-	tcp) echo conn worker dial log ;;
-	conn) echo proxy header dial relay sandbox side log ;;
+	listen) echo dial relay datagram side netns log ;;
+	crew) echo tcp title log ;;
+	tcp) echo table conn worker dial title side log ;;
+	conn) echo proxy header dial relay sandbox netns side log ;;
 	worker) echo dial relay log ;;
-	udp) echo dial flow datagram side log ;;
+	udp) echo dial flow datagram netns side log ;;
 	proxy) echo associate dial hop side log ;;
 	associate) echo dial hop datagram side log ;;
 	dial) echo header hop relay side netns log ;;
@@ -127,7 +135,7 @@ allowed() {
 	hop) echo side log ;;
 	spec) echo key side netns ;;
 	key) echo side ;;
-	relay | side | flow | datagram | netns | sandbox | log) ;;
+	relay | table | side | flow | datagram | netns | sandbox | title | log) ;;
 	*)
 		echo "$1.c is not in the table of this test" >&2
 		return 1
@@ -201,10 +209,9 @@ allowed() {
 }
 
 # Lines of code: what is left without comments and empty lines.
-# nsfwd.h holds the contract of all of them.
-@test "no file over 600 lines, all .c together under 5600 of code" {
-	awk 'FNR == 601 { print FILENAME; found = 1 } END { exit found }' "$top"/*.c
-	[ "$(cat "$code"/*.c | wc -l)" -lt 5600 ]
+@test "no file over 600 lines, all .c together under 8600 of code" {
+	awk 'FNR == 601 { print FILENAME; found = 1 } END { exit found }' "$top"/*.[ch]
+	[ "$(cat "$code"/*.c | wc -l)" -lt 8600 ]
 }
 
 @test "README is under 120 lines" {

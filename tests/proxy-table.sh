@@ -43,6 +43,8 @@ cat >"$dir/haproxy.cfg" <<-'END'
 END
 cat >"$dir/nginx.conf" <<-END
 	daemon off;
+	master_process off;
+	user root;
 	error_log $dir/nginx.log;
 	pid $dir/nginx.pid;
 	events { }

@@ -402,7 +402,7 @@ stopped() {
 		"map=$MAP client=127.0.0.1:[0-9]+ target=127.0.0.1:8080 up=1234567 down=7654321 ms=[0-9]+ end=closed"
 	pair "fin eof" "fin eof"
 	wait_until 1 logged 'up=0 down=0 ms=[0-9]+ end=closed'
-	[ "$(grep -c 'connection map=' "$LOG")" = 2 ]
+	[ "$(grep -c 'connection from=' "$LOG")" = 2 ]
 }
 
 # bats test_tags=workers,both

@@ -110,10 +110,10 @@ all_bare() {
 	start_nsfwd ns1@8000=ns2@8080
 	kept=$(field "$NSFWD_PID" CapPrm)
 	echo "$kept"
-	# sys_admin, sys_ptrace, dac_override, net_bind_service, net_admin,
-	# setuid, setgid, setpcap, kill
-	[ $((0x$kept & ~(1 << 21 | 1 << 19 | 1 << 1 | 1 << 10 | 1 << 12 | \
-		1 << 7 | 1 << 6 | 1 << 8 | 1 << 5))) = 0 ]
+	# sys_admin, sys_ptrace, dac_override, chown, net_bind_service,
+	# net_admin, setuid, setgid, setpcap, kill
+	[ $((0x$kept & ~(1 << 21 | 1 << 19 | 1 << 1 | 1 << 0 | 1 << 10 | \
+		1 << 12 | 1 << 7 | 1 << 6 | 1 << 8 | 1 << 5))) = 0 ]
 	[ $((0x$kept & 1 << 21)) != 0 ]
 	kill -KILL "$(mappers)"
 	wait_until 5 logged 'its mapper was killed by signal 9'
@@ -276,12 +276,17 @@ while True:
 	grep -q 'query\[A.*\] only-here.test' "$dns"
 	# A namespace by path has no files there: its own 127.0.0.1 is asked.
 	in_ns ns1 python3 "$FAULTS" ask 127.0.0.1/8006=reset
-	cat "$leaks"
-	[ ! -s "$leaks" ]
 	# The files of others are as they were.
 	grep -q only-here /etc/hosts
-	timeout 1 getent hosts inside.test || true
-	[ -s "$leaks" ]
+	# What has been heard before these two is a leak. nscd, of the filter only.
+	python3 -c '
+import socket
+socket.socket(socket.AF_UNIX).connect("/run/nscd/socket")
+socket.socket(type=socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 53))'
+	wait_until 5 eval "grep -q nscd '$leaks' && grep -q 127.0.0.1 '$leaks'"
+	cat "$leaks"
+	[ "$(grep -c 127.0.0.1 "$leaks")" = 1 ]
+	sanitized || [ "$(wc -l <"$leaks")" = 2 ]
 }
 
 # An ordinary user.
