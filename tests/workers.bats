@@ -84,3 +84,13 @@ no_zombies() {
 	touch "$go"
 	reap fast slow
 }
+
+@test "USR1 shows what all workers have" {
+	faults peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	faults peer_start ns1 crowd crowd 30 127.0.0.1/8000
+	wait_until 5 crowd_is crowd 'served=30'
+	kill -USR1 "$NSFWD_PID"
+	wait_until 2 logged 'table:   127.0.0.1:[0-9]+ > 127.0.0.1:8080 up=6 down=4' 30
+	logged 'table: +30 +30 +0 +0 +0 +0 +ns1@'
+}
