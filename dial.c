@@ -13,9 +13,8 @@
 #include "hop.h"
 #include "nsfwd.h"
 
-#define RETRY_MS      10    /* while a UNIX listener's backlog is full */
-#define REST_MS       10000 /* of a target that failed */
-#define ADDRESSES_MAX 16    /* of one host name that are tried */
+#define RETRY_MS      10 /* while a UNIX listener's backlog is full */
+#define ADDRESSES_MAX 16 /* of one host name that are tried */
 
 static socklen_t
 inet_address(struct sockaddr_storage *addr, const void *four, uint16_t port)
@@ -150,9 +149,8 @@ dial_met_itself(int fd, const void *peer, socklen_t length)
 	    own.ss_family != AF_UNIX && memcmp(&own, peer, length) == 0;
 }
 
-/* A client that was reset must not reach the target any more: ECONNABORTED. */
-static bool
-was_reset(int client)
+bool
+dial_reset(int client)
 {
 	struct pollfd watched = {.fd = client};
 
@@ -172,7 +170,7 @@ start_connect(const struct line *line, const struct candidate *to)
 		if (errno == EINPROGRESS || errno == EINTR)
 			return await(line);
 		if (errno != EAGAIN || to->addr.ss_family != AF_UNIX ||
-		    was_reset(line->client))
+		    dial_reset(line->client))
 			return -1;
 		errno = ETIMEDOUT;
 		if (hop_span(line->until) == 0)
@@ -229,7 +227,7 @@ attempt(const struct call *call, const struct candidate *to, deadline until)
 	struct line line = {.client = call->client, .until = until};
 	int family = to->addr.ss_family;
 
-	if (was_reset(call->client))
+	if (dial_reset(call->client))
 		return -1;
 	line.fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (line.fd == -1)
@@ -423,10 +421,10 @@ dial_target(const struct call *call, const struct side *target, unsigned index,
 	return fd;
 }
 
-/* The first of n targets that balance= has for a client. */
-static size_t
-first_of(const struct call *call, size_t n)
+size_t
+dial_first(const struct call *call)
 {
+	size_t n = call->map->targets;
 	const union peer *from = &call->from;
 	const unsigned char *addr = (const void *)&from->six.sin6_addr;
 	uint64_t hash = 14695981039346656037U; /* FNV-1a */
@@ -450,8 +448,8 @@ static void
 arrange(const struct call *call, uint32_t *order)
 {
 	size_t n = call->map->targets, count = 0, at;
-	size_t first = first_of(call, n);
-	deadline after = now() - REST_MS;
+	size_t first = dial_first(call);
+	deadline after = now() - DIAL_REST_MS;
 
 	for (int resting = 0; resting < 2; resting++)
 		for (size_t i = 0; i < n; i++) {

@@ -10,8 +10,6 @@
 #define AT(member) \
 	offsetof(struct map, member), sizeof(((struct map *)0)->member)
 
-#define WORKERS_MAX 256
-
 /* poll(2) and epoll_wait(2) take a little more than 24 days. */
 #define SPAN_MAX (24 * (deadline)86400000)
 

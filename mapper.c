@@ -105,7 +105,9 @@ become(const struct service *s, const struct conf *conf,
 		return deny(s, "use the files of /etc/netns", "");
 	if (sandbox_drop(&conf->cred, map->mark) == -1)
 		return deny(s, "drop privileges", " (see --user)");
-	if ((s->proto == PROTO_UDP ? udp_equip(post) : tcp_equip(post)) == -1)
+	if ((s->proto == PROTO_UDP ? udp_equip(post)
+		    : map->workers ? crew_equip(post)
+				   : tcp_equip(post)) == -1)
 		return -1;
 	if (post->role && sandbox_confine(post->role) == -1)
 		return deny(s, "filter system calls",
@@ -135,6 +137,8 @@ live(const struct service *s, const struct conf *conf, size_t slot, int channel)
 		_exit(1);
 	if (s->proto == PROTO_UDP)
 		udp_serve();
+	if (s->map->workers)
+		crew_serve();
 	tcp_serve();
 }
 

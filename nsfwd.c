@@ -71,6 +71,7 @@ static const struct option {
     {"--syslog", SET_FLAG, AT(conf.syslog), 1},
     {"--ready-fd", SET_FD, AT(conf.ready_fd), 0},
     {"--max-conns", SET_COUNT, AT(conf.max_conns), 0},
+    {"--workers", SET_COUNT, AT(usual.workers), 0},
     {"--connect-timeout", SET_TIME, AT(usual.times.connect), 0},
     {"--idle-timeout", SET_TIME, AT(usual.times.idle), 0},
     {"--half-close-timeout", SET_TIME, AT(usual.times.half_close), 0},
@@ -117,6 +118,7 @@ static const char help[] =
     "      --syslog              log to it, not to standard error\n"
     "      --ready-fd N          write a line to descriptor N once all serve\n"
     "      --max-conns N         connections over all maps (1024)\n"
+    "      --workers N           event loops for each map, instead of processes\n"
     "      --connect-timeout T, --idle-timeout T, --half-close-timeout T\n"
     "                            (10s, 0: none, 1h) T is 500ms, 10s, 5m, 2h, 1d\n"
     "      --udp-timeout T, --udp-one-way-timeout T   of idle flows (2m, 30s)\n"

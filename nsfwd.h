@@ -106,6 +106,7 @@ struct hop {
 	char *secret;          /* the file that they are in; owned, or NULL */
 };
 
+#define WORKERS_MAX 256
 #define TARGETS_MAX 64
 
 /* A user and a group. */
@@ -376,6 +377,8 @@ struct tally {
 	char asked[HOP_NAME_MAX]; /* of a proxy, HOST:PORT */
 };
 
+#define DIAL_REST_MS 10000 /* of a target that failed */
+
 /* What dial() has to know of a connection. */
 struct call {
 	const struct map *map;
@@ -420,6 +423,12 @@ int dial_prepare(int fd, const struct map *, int family);
 
 /* True if a client of a proxy may reach the address, see reach=. */
 bool dial_permits(const struct map *, const void *addr);
+
+/* The target that balance= has for the client first. */
+size_t dial_first(const struct call *);
+
+/* A client that was reset must not reach the target any more: ECONNABORTED. */
+bool dial_reset(int client);
 
 /* True if a socket was connected to its own address, by a port of chance. */
 bool dial_met_itself(int fd, const void *peer, socklen_t length);

@@ -33,44 +33,24 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "relay.h"
 
-#define COPY_SIZE   65536
 #define SPLICE_FROM 32768   /* a read of this many bytes makes it splice */
 #define SPLICE_SIZE 1048576 /* at most in one call */
 #define PIPE_SIZE   1048576
 #define PIPE_LEAST  65536 /* below this copying is cheaper */
 #define ROUNDS      8     /* before one looks whether the other side stirred */
 
-struct half {
-	int from, to;
-	int pipe[2]; /* -1 until splice pays */
-	bool tried;  /* to make the pipe */
-	bool readable, writable, eof, done;
-	unsigned char *copy; /* COPY_SIZE bytes of its own */
-	size_t head, held;   /* in copy: what was read and not yet sent */
-	size_t queued;       /* in the pipe */
-	uint64_t *count;     /* bytes delivered */
-};
-
-enum {
-	CLIENT,
-	SERVER
-};
-
-/* half[CLIENT] reads from the client, half[SERVER] from the server. */
-struct pair {
-	struct half half[2];
-	bool broken[2];
-	bool busy; /* it still moves */
-	int error; /* the first one, or 0 */
-	int blame; /* CLIENT or SERVER: whose error it was */
-};
-
-static unsigned char copies[2][COPY_SIZE];
+/*
+ * For what is read: nothing stays in the first while another half has its turn.
+ * The others are for what does, of the one connection of relay().
+ */
+static _Alignas(4096) unsigned char copies[3][RELAY_COPY];
 
 static void
 set_linger(int fd, int on)
@@ -148,10 +128,10 @@ copy_in(struct half *h)
 	ssize_t n;
 
 	do
-		n = recv(h->from, h->copy, COPY_SIZE, 0);
+		n = recv(h->from, copies[0], RELAY_COPY, 0);
 	while (n == -1 && errno == EINTR);
 	if (n > 0) {
-		h->head = 0;
+		h->at = copies[0];
 		h->held = (size_t)n;
 	}
 	return n;
@@ -192,8 +172,7 @@ flush(struct half *h)
 
 	do {
 		if (h->held)
-			n = send(h->to, h->copy + h->head, h->held,
-			    MSG_NOSIGNAL);
+			n = send(h->to, h->at, h->held, MSG_NOSIGNAL);
 		else
 			n = splice(h->pipe[0], NULL, h->to, NULL, h->queued,
 			    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
@@ -205,7 +184,7 @@ flush(struct half *h)
 		return 0;
 	}
 	if (h->held) {
-		h->head += (size_t)n;
+		h->at += (size_t)n;
 		h->held -= (size_t)n;
 	} else {
 		h->queued -= (size_t)n;
@@ -253,127 +232,170 @@ pump(struct pair *pair, int side)
 	return did == 1;
 }
 
+/* What could not be sent on moves out of the way of other halves. */
 static void
-note(struct pair *pair, const struct epoll_event *ev)
+settle(struct half *h)
 {
-	int side = (int)ev->data.u32;
+	if (h->held && !h->kept) {
+		h->at = memcpy(h->own, h->at, h->held);
+		h->kept = true;
+	} else if (!h->held && h->kept) {
+		madvise(h->own, RELAY_COPY, MADV_DONTNEED);
+		h->kept = false;
+	}
+}
 
-	if (ev->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+static bool
+step(struct pair *pair, int side)
+{
+	bool moved = pump(pair, side);
+
+	settle(&pair->half[side]);
+	return moved;
+}
+
+void
+relay_begin(struct pair *pair, int client, int server, unsigned char *own,
+    struct tally *tally)
+{
+	*pair = (struct pair){.half = {
+				  {.from = client,
+				      .to = server,
+				      .pipe = {-1, -1},
+
+				      .own = own,
+				      .count = &tally->up},
+				  {.from = server,
+				      .to = client,
+				      .pipe = {-1, -1},
+
+				      .own = own + RELAY_COPY,
+				      .count = &tally->down},
+			      }};
+}
+
+int
+relay_watch(int epoll, int fd, uint64_t data)
+{
+	struct epoll_event ev = {
+	    .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+	    .data.u64 = data,
+	};
+
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev);
+}
+
+void
+relay_note(struct pair *pair, int side, uint32_t events)
+{
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		pair->half[side].readable = true;
-	if (ev->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		pair->half[!side].writable = true;
-	if (ev->events & EPOLLERR)
+	if (events & EPOLLERR)
 		pair->broken[side] = true;
 }
 
 /*
- * One wake-up: 0 to go on, 1 when both directions have ended, -1 on error.
  * A half that failed does not stop the other, which still drains what its
  * side sent before the error.
  */
-static int
-turn(struct pair *pair)
+int
+relay_turn(struct pair *pair)
 {
 	pair->busy = true;
 	for (int i = 0; i < ROUNDS && pair->busy; i++) {
-		pair->busy = pump(pair, CLIENT);
-		pair->busy |= pump(pair, SERVER);
+		pair->busy = step(pair, RELAY_CLIENT);
+		pair->busy |= step(pair, RELAY_SERVER);
 	}
 	if (pair->busy)
 		return 0;
-	for (int side = CLIENT; side <= SERVER && !pair->error; side++)
+	for (int side = RELAY_CLIENT; side <= RELAY_SERVER && !pair->error;
+	     side++)
 		if (pair->broken[side]) {
 			errno = ECONNRESET;
 			fail(pair, side);
 		}
 	if (pair->error)
 		return -1;
-	return pair->half[CLIENT].done && pair->half[SERVER].done;
+	return pair->half[RELAY_CLIENT].done && pair->half[RELAY_SERVER].done;
 }
 
-static int
-watch(int epoll, int fd, int side)
-{
-	struct epoll_event ev = {
-	    .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-	    .data.u32 = (uint32_t)side,
-	};
-
-	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev);
-}
-
-/* How long nothing may move, for epoll_wait(2). */
-static int
-patience(const struct pair *pair, const struct times *times)
+deadline
+relay_patience(const struct pair *pair, const struct times *times)
 {
 	deadline span = times->idle;
 
-	if (pair->busy)
-		return 0;
-	if (pair->half[CLIENT].done || pair->half[SERVER].done)
+	if (pair->half[RELAY_CLIENT].done || pair->half[RELAY_SERVER].done)
 		if (times->half_close && (!span || times->half_close < span))
 			span = times->half_close;
-	if (!span)
-		return -1;
-	return span > INT_MAX ? INT_MAX : (int)span;
+	return span;
+}
+
+int
+relay_end(struct pair *pair, int ended, struct tally *tally)
+{
+	enum end end = ended == 0 ? END_IDLE
+	    : ended == 1          ? END_CLOSED
+	    : pair->blame         ? END_TARGET
+				  : END_CLIENT;
+
+	for (int side = RELAY_CLIENT; side <= RELAY_SERVER; side++) {
+		struct half *h = &pair->half[side];
+
+		if (h->pipe[0] != -1)
+			close_pipe(h);
+		h->held = 0;
+		if (h->kept)
+			settle(h);
+		if (end == END_CLOSED)
+			set_linger(h->from, 0);
+	}
+	tally->end = (int32_t)end;
+	tally->error = end == END_IDLE ? ETIMEDOUT : pair->error;
+	return end == END_CLOSED ? 0 : -1;
 }
 
 static int
 wait_events(int epoll, struct pair *pair, const struct times *times)
 {
+	deadline span = relay_patience(pair, times);
+	int timeout = pair->busy ? 0
+	    : !span              ? -1
+	    : span > INT_MAX     ? INT_MAX
+				 : (int)span;
 	struct epoll_event ev[2];
 	int n;
 
 	do
-		n = epoll_wait(epoll, ev, 2, patience(pair, times));
+		n = epoll_wait(epoll, ev, 2, timeout);
 	while (n == -1 && errno == EINTR);
 	for (int i = 0; i < n; i++)
-		note(pair, &ev[i]);
+		relay_note(pair, (int)ev[i].data.u64, ev[i].events);
 	return n;
-}
-
-static int
-conclude(struct tally *tally, enum end end, int error)
-{
-	tally->end = (int32_t)end;
-	tally->error = error;
-	return end == END_CLOSED ? 0 : -1;
 }
 
 int
 relay(int client, int server, const struct times *times, struct tally *tally)
 {
-	struct pair pair = {.half = {
-				{.from = client,
-				    .to = server,
-				    .pipe = {-1, -1},
-				    .copy = copies[CLIENT],
-				    .count = &tally->up},
-				{.from = server,
-				    .to = client,
-				    .pipe = {-1, -1},
-				    .copy = copies[SERVER],
-				    .count = &tally->down},
-			    }};
-	int epoll, ended;
+	struct pair pair;
+	int epoll, n, ended = 0;
 
+	relay_begin(&pair, client, server, copies[1], tally);
 	epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (epoll == -1 || watch(epoll, client, CLIENT) == -1 ||
-	    watch(epoll, server, SERVER) == -1)
-		return conclude(tally, END_LOCAL, errno);
-	do {
-		int n = wait_events(epoll, &pair, times);
-
-		if (n == -1)
-			return conclude(tally, END_LOCAL, errno);
-		if (n == 0 && !pair.busy)
-			return conclude(tally, END_IDLE, ETIMEDOUT);
-		ended = turn(&pair);
-	} while (ended == 0);
-	if (ended == -1)
-		return conclude(tally,
-		    pair.blame == CLIENT ? END_CLIENT : END_TARGET, pair.error);
-	set_linger(client, 0);
-	set_linger(server, 0);
-	return conclude(tally, END_CLOSED, 0);
+	if (epoll == -1 || relay_watch(epoll, client, RELAY_CLIENT) == -1 ||
+	    relay_watch(epoll, server, RELAY_SERVER) == -1)
+		n = -1;
+	else
+		do {
+			n = wait_events(epoll, &pair, times);
+			if (n == -1 || (n == 0 && !pair.busy))
+				break;
+			ended = relay_turn(&pair);
+		} while (!ended);
+	if (n != -1)
+		return relay_end(&pair, ended, tally);
+	tally->end = END_LOCAL;
+	tally->error = errno;
+	return -1;
 }

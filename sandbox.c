@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -367,6 +368,7 @@ build(struct program *p, unsigned role)
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, nr));
 	allow(p, relay_calls, COUNT(relay_calls));
+	ALLOW_WITH(p, SYS_madvise, 2, MADV_DONTNEED);
 	if (role == SANDBOX_RELAY || role == SANDBOX_STDIO) {
 		ALLOW_WITH(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
 		ALLOW_WITH(p, SYS_setsockopt, 2, SO_LINGER);

@@ -316,6 +316,7 @@ spec_parse(struct map *map, const char *word, const struct map *usual,
 	    .src = {.kind = SIDE_ANY},
 	    .times = usual->times,
 	    .max = usual->max,
+	    .workers = usual->workers,
 	};
 	*part = word;
 	*length = 0;

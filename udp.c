@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "mapper.h"
@@ -62,7 +63,7 @@ static struct udp {
 } udp;
 
 /* One for all: what is in it has gone before the next is received. */
-static struct batch batch;
+static struct batch *batch;
 
 static void
 count(enum count what, unsigned long long n)
@@ -350,10 +351,10 @@ on_listener(uint32_t listener)
 	struct flow *touched[BATCH], *f;
 	size_t flows = 0;
 
-	if (datagram_receive(udp.post->listener[listener].fd, &batch) == -1)
+	if (datagram_receive(udp.post->listener[listener].fd, batch) == -1)
 		return;
-	for (size_t i = 0; i < batch.count; i++) {
-		struct datagram *d = &batch.datagram[i];
+	for (size_t i = 0; i < batch->count; i++) {
+		struct datagram *d = &batch->datagram[i];
 
 		d->next = NULL;
 		d->key->listener = listener;
@@ -378,10 +379,10 @@ send_down(struct flow *f)
 	int fd = udp.post->listener[f->key.listener].fd;
 	struct outcome out = {0};
 
-	for (size_t i = 0; i < batch.count; i++)
-		batch.datagram[i].next =
-		    i + 1 < batch.count ? &batch.datagram[i + 1] : NULL;
-	datagram_send(fd, &f->key, &udp.limit, batch.datagram, &out);
+	for (size_t i = 0; i < batch->count; i++)
+		batch->datagram[i].next =
+		    i + 1 < batch->count ? &batch->datagram[i + 1] : NULL;
+	datagram_send(fd, &f->key, &udp.limit, batch->datagram, &out);
 	f->received += out.datagrams;
 	f->down += out.bytes;
 	count(COUNT_RECEIVED, out.datagrams);
@@ -398,7 +399,7 @@ on_flow(struct flow *f)
 {
 	if (f->fd == -1)
 		return;
-	if (datagram_receive(f->fd, &batch) == 0)
+	if (datagram_receive(f->fd, batch) == 0)
 		send_down(f);
 	else if (datagram_refused(errno))
 		refused(f);
@@ -512,7 +513,10 @@ udp_equip(const struct post *post)
 	udp.map = post->map;
 	udp.limit = udp.map->plain ? 0 : DATAGRAM_SIZE;
 	udp.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (flow_table(&udp.flows, post->map->max.flows) == -1 ||
+	batch = mmap(NULL, sizeof(*batch), PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (batch == MAP_FAILED ||
+	    flow_table(&udp.flows, post->map->max.flows) == -1 ||
 	    udp.epoll == -1 || watch(post->channel, CHANNEL) == -1)
 		return -1;
 	for (size_t i = 0; i < post->listeners; i++)

@@ -91,6 +91,7 @@ without() {
 
 # Targets.
 
+# bats test_tags=workers
 @test "a refused connection is a reset and one line (T13)" {
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	try ns1 1 reset 0-1000 127.0.0.1/8000
@@ -100,6 +101,7 @@ without() {
 	try ns1 5 reset 0-100 127.0.0.1/8000
 }
 
+# bats test_tags=workers
 @test "each way of having no route is a reset and its name in the log (T14)" {
 	local port
 	ip -n ns2 route add unreachable 10.8.0.1
@@ -123,6 +125,7 @@ without() {
 	wait_until 1 logged ' end=dial error=ENETUNREACH$'
 }
 
+# bats test_tags=workers
 @test "a target that says nothing: reset at the connect timeout (T15)" {
 	veth ns2 v2 10.9.0.1/24 ns1 v1 10.9.0.3/24
 	ip -n ns2 neigh add 10.9.0.2 lladdr 02:00:00:00:00:09 dev v2
@@ -136,6 +139,7 @@ without() {
 	wait_until 1 logged 'map=ns1@8000=.* end=dial error=ETIMEDOUT$'
 }
 
+# bats test_tags=workers,both
 @test "50 connects that hang delay nobody (T16)" {
 	peer_server ns2 hole hole 127.0.0.1/8000
 	peer_server ns2 good who ns2 127.0.0.1/8001
@@ -147,6 +151,7 @@ without() {
 	count_is 50
 }
 
+# bats test_tags=workers,both
 @test "a client that leaves before the connect is done (T17)" {
 	peer_server ns2 hole hole 127.0.0.1/8080
 	start_nsfwd ns1@8000=ns2@127.0.0.1:8080 \
@@ -164,6 +169,7 @@ without() {
 	wait_until 1 logged 'map=ns1@8001=.* ms=1[01][0-9][0-9] end=dial error=ETIMEDOUT' 10
 }
 
+# bats test_tags=workers
 @test "a client that half-closes before the connect is done (T18)" {
 	peer_server ns2 hole hole 127.0.0.1/8080
 	start_nsfwd ns1@8000=ns2@127.0.0.1:8080
@@ -176,6 +182,7 @@ without() {
 	reap small large -t 5
 }
 
+# bats test_tags=workers
 @test "the first of two targets refuses: the first client is served" {
 	peer_server ns2 good who ns2 127.0.0.1/8080
 	start_nsfwd ns1@8000=ns2@127.0.0.1:1,127.0.0.1:8080

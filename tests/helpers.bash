@@ -20,7 +20,10 @@
 #                        time (5 s); clears NSFWD_PID
 #   wait_nsfwd SECONDS   waits for the server's end without a signal; sets
 #                        NSFWD_STATUS, clears NSFWD_PID; fails if it lives on
-#   mappers, connections print the pids of each kind, zombies included
+#                        With WORKERS=N in the environment it has N for each
+#                        map, and tests that are tagged so run like that, too
+#   mappers, connections print the pids of each kind, zombies included; a worker's
+#                        as often as it has connections
 #   tree                 prints every live pid of the last started nsfwd, also
 #                        those whose parent is gone
 #   logged PATTERN [N]   true if N lines or more (1) of the log match the ERE
@@ -63,6 +66,7 @@ NSFWD_PID=
 NSFWD_STATUS=
 NSFWD_SESSION=
 WRAP=()
+: "${WORKERS:=}"
 NAMESPACES=()
 declare -gA SPAWNED=() FDS=()
 
@@ -187,7 +191,19 @@ mappers() {
 	processes | awk -v server="$NSFWD_PID" '$2 == server { print $1 }'
 }
 
-connections() {
+# Beside what it had at the start, a worker has two sockets for each connection.
+worker_connections() {
+	local pid n
+	for pid in $(workers); do
+		n=$(fds "$pid") || continue
+		n=$(((n - ${FDS[$pid]:-$n} + 1) / 2))
+		while [ $((n--)) -gt 0 ]; do
+			echo "$pid"
+		done
+	done
+}
+
+workers() {
 	processes | awk -v server="$NSFWD_PID" '
 	{ parent[$1] = $2 }
 	END {
@@ -197,6 +213,13 @@ connections() {
 	}'
 }
 
+connections() {
+	[ -z "$WORKERS" ] || {
+		worker_connections
+		return
+	}
+	workers
+}
 no_connections() {
 	[ -z "$(connections)" ]
 }
@@ -233,7 +256,8 @@ start_nsfwd() {
 	rm -f "$fifo"
 	mkfifo "$fifo"
 	# A session of its own, by which tree() finds what is left of it.
-	alone setsid -- "${WRAP[@]}" "$NSFWD" --ready-fd 9 "$@" \
+	alone setsid -- "${WRAP[@]}" "$NSFWD" --ready-fd 9 \
+		${WORKERS:+--workers "$WORKERS"} "$@" \
 		</dev/null >>"$LOG" 2>&1 9>"$fifo" &
 	NSFWD_PID=$!
 	NSFWD_SESSION=$!
@@ -245,10 +269,23 @@ start_nsfwd() {
 	record_fds
 }
 
+# They are born after the ready line, and sleep once they serve.
+workers_stand() {
+	local pid line
+	local -a pids
+	mapfile -t pids < <(workers)
+	[ "${#pids[@]}" = $((WORKERS * $(mappers | wc -l))) ] || return
+	for pid in "${pids[@]}"; do
+		{ read -r line <"/proc/$pid/stat"; } 2>/dev/null || return
+		[[ $line == *") S "* ]] || return
+	done
+}
+
 record_fds() {
 	local pid
 	FDS=()
-	for pid in "$NSFWD_PID" $(mappers); do
+	[ -z "$WORKERS" ] || wait_until 5 workers_stand || return
+	for pid in "$NSFWD_PID" $(mappers) ${WORKERS:+$(workers)}; do
 		FDS[$pid]=$(fds "$pid")
 	done
 }

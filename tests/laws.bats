@@ -54,17 +54,17 @@ undefined() {
 	only 'setns|clone|clone3|unshare' netns.c
 }
 
-# Each for one kind of process: mapper, connection, daemon, a reader of metrics,
+# Each for one kind of process: mapper, worker, connection, daemon, a reader of metrics,
 # the one connection of "-".
-@test "fork only in mapper.c, tcp.c, life.c, status.c and stdio.c" {
+@test "fork only in mapper.c, crew.c, tcp.c, life.c, status.c, stdio.c" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
-		mapper.c tcp.c life.c status.c stdio.c
+		mapper.c crew.c tcp.c life.c status.c stdio.c
 }
 
 # netns.c is here because it reaps the helper that it cloned, in the same call:
 # nobody else knows of that process. The parent of a daemon has but one child.
-@test "wait only in serve.c, tcp.c, stdio.c and, for their own child, netns.c and life.c" {
-	only 'wait|wait[34]|waitpid|waitid' serve.c tcp.c stdio.c netns.c life.c
+@test "wait only in serve.c, crew.c, tcp.c, stdio.c and, for their own child, netns.c and life.c" {
+	only 'wait|wait[34]|waitpid|waitid' serve.c crew.c tcp.c stdio.c netns.c life.c
 }
 
 @test "credentials, prctl and seccomp only in sandbox.c" {
@@ -89,7 +89,8 @@ undefined() {
 	local file
 	for file in "$obj"/*.o; do
 		case ${file##*/} in
-		serve.o | mapper.o | life.o | title.o | tcp.o | udp.o | log.o) continue ;;
+		serve.o | mapper.o | life.o | title.o | crew.o | tcp.o | worker.o | \
+			udp.o | log.o) continue ;;
 		relay.o) set -- copies ;;
 		*) set -- ;;
 		esac
@@ -118,11 +119,14 @@ allowed() {
 	change) echo service mapper listen spec log ;;
 	service) echo mapper listen netns log ;;
 	status) echo mapper sandbox log ;;
-	mapper) echo tcp udp netns sandbox title log ;;
+	mapper) echo crew tcp udp netns sandbox title log ;;
 	life) echo log ;;
 	stdio) echo dial netns sandbox log ;;
 	listen) echo dial relay datagram side netns log ;;
-	tcp) echo proxy header dial relay sandbox netns title side log ;;
+	crew) echo tcp title log ;;
+	tcp) echo table conn worker dial title side log ;;
+	conn) echo proxy header dial relay sandbox netns side log ;;
+	worker) echo dial relay log ;;
 	udp) echo dial flow datagram netns side log ;;
 	proxy) echo associate dial hop side log ;;
 	associate) echo dial hop datagram side log ;;
@@ -131,7 +135,7 @@ allowed() {
 	hop) echo side log ;;
 	spec) echo key side netns ;;
 	key) echo side ;;
-	relay | side | flow | datagram | netns | sandbox | title | log) ;;
+	relay | table | side | flow | datagram | netns | sandbox | title | log) ;;
 	*)
 		echo "$1.c is not in the table of this test" >&2
 		return 1
@@ -162,11 +166,11 @@ allowed() {
 }
 
 # What moves bytes must not wait for memory or for a file of the locale. Only
-# make_tables() of tcp.c and flow_table() of flow.c make the tables of a mapper, before
-# it has a connection or a flow.
+# flow_table() of flow.c makes the tables of a mapper, before it has a flow; those
+# of connections are mapped.
 @test "what moves bytes allocates nothing and formats no locale text" {
 	local name
-	for name in relay tcp udp flow datagram; do
+	for name in relay tcp conn worker udp flow datagram; do
 		undefined "$name" >"$BATS_TEST_TMPDIR/$name"
 		no '^(malloc|realloc(array)?|aligned_alloc|strn?dup|v?asprintf|open_memstream)$' \
 			"$BATS_TEST_TMPDIR/$name"
@@ -175,11 +179,11 @@ allowed() {
 		no '^(v?f?printf|f?puts|f?putc|putchar|fwrite|std(out|err)|__printf_chk)$' \
 			"$BATS_TEST_TMPDIR/$name"
 	done
-	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,udp,datagram}
+	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,tcp,conn,worker,udp,datagram}
 	awk '/^[a-z_]+\(/ { sub(/\(.*/, ""); name = $0 }
 		/[^a-z_]calloc *\(/ { print FILENAME ": " name }' \
-		"$code/tcp.c" "$code/flow.c" >"$BATS_TEST_TMPDIR/callers"
-	run ! grep -vE '/(tcp\.c: make_tables|flow\.c: flow_table)$' \
+		"$code/flow.c" >"$BATS_TEST_TMPDIR/callers"
+	run ! grep -v '/flow\.c: flow_table$' \
 		"$BATS_TEST_TMPDIR/callers"
 	[ -s "$BATS_TEST_TMPDIR/callers" ]
 }

@@ -39,6 +39,7 @@ waits_idly() {
 	[ $(($(cpu_ticks "${pids[@]}") - before)) -le 2 ]
 }
 
+# bats test_tags=workers
 @test "--max-conns 20 and 60 clients (T23)" {
 	peer_server ns2 good who ns2 127.0.0.1/8080
 	start_nsfwd --max-conns 20 ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
@@ -66,6 +67,7 @@ waits_idly() {
 	wait_until 10 crowd_is crowd 'done=60'
 }
 
+# bats test_tags=workers
 @test "--max-conns 20 over two maps" {
 	peer_server ns2 good who ns2 127.0.0.1/8080
 	start_nsfwd --max-conns 20 ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 \
@@ -94,6 +96,7 @@ waits_idly() {
 	wait_until 1 crowd_is second 'served=5'
 }
 
+# bats test_tags=workers,both
 @test "max-source=10 (T24)" {
 	peer_server ns2 good who ns2 127.0.0.1/8080
 	start_nsfwd -v ns1@:8000=ns2@127.0.0.1:8080,max-source=10
@@ -156,6 +159,7 @@ waits_idly() {
 	done
 }
 
+# bats test_tags=workers
 @test "--drain 1 ends them after one second" {
 	local start span
 	peer_server ns2 good who ns2 127.0.0.1/8080

@@ -86,6 +86,7 @@ connection_count() {
 	pair "read=4501500 eof fin" "slices=1-3000 fin eof"
 }
 
+# bats test_tags=workers
 @test "T4 half-close in four orders, 10 MiB in the open direction" {
 	local n=10485760
 	start_nsfwd -v "$MAP"
@@ -107,6 +108,7 @@ connection_count() {
 	reap client1 client2 server1 server2
 }
 
+# bats test_tags=workers
 @test "T5 the same with small buffers" {
 	local n=8388608
 	small_buffers ns1
@@ -119,6 +121,7 @@ connection_count() {
 	reap client1 client2 server1 server2
 }
 
+# bats test_tags=workers
 @test "T6 a reset during connect: the client's ends the dial" {
 	start_nsfwd "$MAP"
 	peer_server ns2 void void 8080
@@ -129,12 +132,14 @@ connection_count() {
 	wait_until 1 no_connections
 }
 
+# bats test_tags=workers
 @test "T6 a reset during connect: the target's refusal resets the client" {
 	start_nsfwd "$MAP"
 	peer ns1 --limit 1 connect 8000 reset=0
 	wait_until 1 logged 'end=dial error=ECONNREFUSED'
 }
 
+# bats test_tags=workers
 @test "T6 a reset of an idle connection, both ways" {
 	start_nsfwd -v "$MAP"
 	pair "send=1 recv=1 sleep=0.2 rst" "recv=1 send=1 reset=0"
@@ -145,6 +150,7 @@ connection_count() {
 	wait_until 1 logged 'up=1 down=1 .*end=target-reset'
 }
 
+# bats test_tags=workers,both
 @test "T6 a reset amid bulk, both ways" {
 	start_nsfwd -v "$MAP"
 	pair "flood recv=3000000 rst" "flood reset"
@@ -155,6 +161,7 @@ connection_count() {
 	wait_until 1 logged 'end=target-reset'
 }
 
+# bats test_tags=workers
 @test "T6 a reset amid bulk that goes one way, from either side" {
 	start_nsfwd "$MAP"
 	pair "flood sleep=0.2 rst" reset
@@ -167,6 +174,7 @@ connection_count() {
 	took 0 1000 client rst server reset
 }
 
+# bats test_tags=workers
 @test "T6 a reset of a half-closed connection, both ways" {
 	start_nsfwd "$MAP"
 	pair "fin reset=0" "eof sleep=0.2 rst"
@@ -175,6 +183,7 @@ connection_count() {
 	took 0 1000 client rst server reset
 }
 
+# bats test_tags=workers
 @test "T6 a reset by the side that had closed its half" {
 	local go=$BATS_TEST_TMPDIR/go
 	start_nsfwd "$MAP"
@@ -184,6 +193,7 @@ connection_count() {
 	took 0 1000 server rst client broken
 }
 
+# bats test_tags=workers
 @test "T7 a reset behind queued bytes lets them through first" {
 	local go=$BATS_TEST_TMPDIR/go
 	start_nsfwd "$MAP"
@@ -207,6 +217,7 @@ stopped() {
 	wait_until 1 no_connections
 }
 
+# bats test_tags=workers,both
 @test "T7 a reset behind bytes that the relay has not read yet" {
 	local go=$BATS_TEST_TMPDIR/go
 	start_nsfwd "$MAP"
@@ -222,6 +233,7 @@ stopped() {
 	stopped server client
 }
 
+# bats test_tags=workers,both
 @test "T8 a reset while the other side does not read ends the connection" {
 	local go=$BATS_TEST_TMPDIR/go
 	start_nsfwd "$MAP"
@@ -240,6 +252,7 @@ stopped() {
 	reap client
 }
 
+# bats test_tags=workers
 @test "T9 urgent bytes stay in line and wake nobody for long" {
 	local go=$BATS_TEST_TMPDIR/go n
 	start_nsfwd "$MAP" ns1@8001=ns2@8081
@@ -277,6 +290,7 @@ stopped() {
 	reap client server
 }
 
+# bats test_tags=workers
 @test "T10 200,000 one-byte segments and a reader that stopped" {
 	local go=$BATS_TEST_TMPDIR/go
 	small_buffers ns2
@@ -332,6 +346,7 @@ stopped() {
 	wait_until 1 logged 'end=killed signal=9'
 }
 
+# bats test_tags=workers
 @test "a killed idle connection is reset on both sides" {
 	local go=$BATS_TEST_TMPDIR/go
 	start_nsfwd "$MAP"
@@ -359,6 +374,7 @@ stopped() {
 	[ "$(cpu_ticks "${pids[@]}")" = "$ticks" ]
 }
 
+# bats test_tags=workers
 @test "the half-close timeout resets both ends" {
 	start_nsfwd --half-close-timeout 1 "$MAP"
 	pair "send=1 fin reset=0" "recv=1 eof broken"
@@ -369,6 +385,7 @@ stopped() {
 	wait_until 1 logged 'end=idle' 2
 }
 
+# bats test_tags=workers,both
 @test "the idle timeout counts from the last byte and resets both ends" {
 	start_nsfwd "$MAP,idle-timeout=1"
 	pair "send=1 sleep=0.7 send=1 recv=1 sleep=0.7 send=1 note reset=0" \
@@ -377,6 +394,7 @@ stopped() {
 	wait_until 1 logged 'up=3 down=1 .*end=idle'
 }
 
+# bats test_tags=workers
 @test "the line of a connection counts every byte" {
 	start_nsfwd -v "$MAP"
 	pair "send=1234567 fin recv=7654321 eof" "recv=1234567 eof send=7654321 fin"
@@ -387,6 +405,7 @@ stopped() {
 	[ "$(grep -c '^nsfwd: connection ' "$LOG")" = 2 ]
 }
 
+# bats test_tags=workers,both
 @test "UNIX sockets on either side: every byte and both ends" {
 	local dir=$BATS_TEST_TMPDIR n=3000000 way
 	for_nobody

@@ -1,0 +1,640 @@
+/*
+ * The load of the benchmark, and its other end:
+ *
+ * load serve PORT                 the other end of all that follows, TCP and
+ *                                 UDP, until killed
+ * load bulk PORT WAY STREAMS MS   up, down or both at the same time; the last
+ *                                 byte is confirmed: BYTES NS
+ * load ping PORT MS               one byte there and back: TURNS NS P50 P99
+ * load crr PORT CLIENTS MS        connect, echo of 64 bytes, close:
+ *                                 COUNT NS P50 P99 MAX ERRORS
+ * load idle PORT COUNT            opens them and has each answer, "open N";
+ *                                 waits for a line; has each answer, "alive N"
+ * load flood PORT SIZE RATE MS    datagrams one way, RATE a second, 0: as fast
+ *                                 as it can: SENT NS DELIVERED NS ALTERED
+ * load turns PORT SIZE MS         datagrams there and back:
+ *                                 TURNS NS P50 P99 LOST
+ *
+ * It prints these figures on one line; percentiles are in nanoseconds. ADDRESS
+ * in the environment is where, 127.0.0.1 otherwise. One process, one thread.
+ */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	CHUNK = 128 * 1024, /* of bulk: its first byte says if it is the last */
+	ECHO = 64,
+	PATIENCE = 10000, /* ms */
+	SAMPLES = 1 << 22,
+	EVENTS = 64,
+	DATAGRAM = 65507
+};
+
+/* What a connection's first byte asks the server for. */
+enum {
+	ASK_ECHO = 'e',
+	ASK_UP = 1, /* flags: bulk, for a span of ms in the next 4 bytes */
+	ASK_DOWN = 2,
+	ASK_SIZE = 5
+};
+
+/* A connection: of bulk, at either end, or one that the server echoes. */
+struct stream {
+	int fd;
+	bool echo;
+	bool sending, receiving;   /* chunks are still to come */
+	bool confirming, awaiting; /* then the byte that confirms them is */
+	bool last;                 /* of the chunk being sent */
+	size_t sent, received;     /* of the chunks at hand */
+	unsigned char ask[ASK_SIZE];
+	size_t asked;
+	int64_t until;
+	uint64_t bytes;
+	uint32_t events; /* that epoll has */
+};
+
+/* What the server's UDP socket counts; the query for it sets it to zero. */
+struct count {
+	uint64_t delivered, first, last, altered;
+};
+
+static struct sockaddr_in address;
+static unsigned char data[CHUNK], more[CHUNK], end[CHUNK];
+static uint32_t sample[SAMPLES];
+static size_t samples;
+
+static _Noreturn void
+die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static int64_t
+ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static void
+take(int64_t from)
+{
+	int64_t span = ns() - from;
+
+	if (samples < SAMPLES)
+		sample[samples++] =
+		    (uint32_t)(span < UINT32_MAX ? span : UINT32_MAX);
+}
+
+static int
+ascending(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* In thousandths; the samples are in order. */
+static uint32_t
+quantile(size_t part)
+{
+	return samples ? sample[(samples - 1) * part / 1000] : 0;
+}
+
+static int
+open_socket(int type, bool connected)
+{
+	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0), on = 1;
+	int room = 4 << 20;
+	const void *to = &address;
+
+	if (fd == -1)
+		die("socket");
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if ((type & 0xf) == SOCK_STREAM) {
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	} else {
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+	}
+	if (!connected && bind(fd, to, sizeof(address)) == -1)
+		die("bind");
+	if (connected && connect(fd, to, sizeof(address)) == -1 &&
+	    errno != EINPROGRESS)
+		die("connect");
+	return fd;
+}
+
+static void
+watch(int epoll, struct stream *s)
+{
+	uint32_t out = s->sending || s->confirming ? EPOLLOUT : 0;
+	struct epoll_event ev = {.events = EPOLLIN | out, .data.ptr = s};
+
+	if (ev.events == s->events)
+		return;
+	if (epoll_ctl(epoll, s->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, s->fd,
+		&ev) == -1)
+		die("epoll_ctl");
+	s->events = ev.events;
+}
+
+/* True while there is room. The last chunk begins once the time is over. */
+static bool
+push(struct stream *s)
+{
+	ssize_t n;
+
+	if (s->sent == 0)
+		s->last = ns() >= s->until;
+	n = send(s->fd, (s->last ? end : more) + s->sent, CHUNK - s->sent,
+	    MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n == -1) {
+		if (errno != EAGAIN)
+			die("send");
+		return false;
+	}
+	s->bytes += (uint64_t)n;
+	s->sent = (s->sent + (size_t)n) % CHUNK;
+	if (s->sent == 0 && s->last)
+		s->sending = false;
+	return true;
+}
+
+/* True while there is something. Nothing but the last chunk has ones in it. */
+static bool
+pull(struct stream *s)
+{
+	ssize_t n = recv(s->fd, data, CHUNK - s->received, MSG_DONTWAIT);
+
+	if (n == 0 || (n == -1 && errno != EAGAIN))
+		die("recv");
+	if (n == -1)
+		return false;
+	s->bytes += (uint64_t)n;
+	s->received = (s->received + (size_t)n) % CHUNK;
+	if (s->received == 0 && data[n - 1])
+		s->receiving = false;
+	return true;
+}
+
+/* Goes on with bulk; true when all of it has been confirmed. */
+static bool
+advance(int epoll, struct stream *s)
+{
+	char byte = 'k';
+
+	while (s->receiving && pull(s))
+		;
+	for (int i = 0; i < 8 && s->sending && push(s); i++)
+		;
+	if (s->confirming && !s->sending && !s->receiving &&
+	    send(s->fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
+		s->confirming = false;
+	if (s->awaiting && !s->sending && !s->receiving &&
+	    recv(s->fd, &byte, 1, MSG_DONTWAIT) == 1)
+		s->awaiting = false;
+	watch(epoll, s);
+	return !s->sending && !s->receiving && !s->confirming && !s->awaiting;
+}
+
+/* The server's side. */
+
+static void
+forget(struct stream *s)
+{
+	close(s->fd);
+	free(s);
+}
+
+/* Reads what is asked for: 0 when that has not come whole, -1 never will. */
+static int
+hear(struct stream *s)
+{
+	uint32_t ms;
+	ssize_t n = recv(s->fd, s->ask + s->asked,
+	    s->asked ? ASK_SIZE - s->asked : 1, MSG_DONTWAIT | MSG_PEEK);
+
+	if (n <= 0)
+		return n == 0 || errno != EAGAIN ? -1 : 0;
+	s->echo = s->ask[0] == ASK_ECHO;
+	if (s->echo)
+		return 1;
+	recv(s->fd, s->ask + s->asked, (size_t)n, MSG_DONTWAIT);
+	s->asked += (size_t)n;
+	if (s->asked < ASK_SIZE)
+		return 0;
+	memcpy(&ms, s->ask + 1, sizeof(ms));
+	s->receiving = s->confirming = s->ask[0] & ASK_UP;
+	s->sending = s->ask[0] & ASK_DOWN;
+	s->until = ns() + ms * INT64_C(1000000);
+	return 1;
+}
+
+/* -1 when the connection is over. */
+static int
+echo(const struct stream *s)
+{
+	char buf[4096];
+	ssize_t n = recv(s->fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (n > 0)
+		n = send(s->fd, buf, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return n == 0 || (n == -1 && errno != EAGAIN) ? -1 : 0;
+}
+
+static void
+answer(int epoll, struct stream *s)
+{
+	int said = 1;
+
+	if (!s->echo && s->asked < ASK_SIZE)
+		said = hear(s);
+	if (said == 1 && s->echo)
+		said = echo(s);
+	else if (said == 1 && advance(epoll, s) &&
+	    recv(s->fd, data, 1, MSG_DONTWAIT) == 0)
+		said = -1;
+	if (said == -1)
+		forget(s);
+}
+
+static void
+greet(int epoll, int listener)
+{
+	struct stream *s;
+	int fd, on = 1;
+
+	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) != -1) {
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		s = calloc(1, sizeof(*s));
+		if (!s)
+			die("calloc");
+		s->fd = fd;
+		watch(epoll, s);
+	}
+}
+
+/*
+ * A datagram's first byte is 'e', to be sent back, 's', to be counted, its last
+ * byte being its length's, or 'q', to be told the count.
+ */
+static void
+datagrams(int fd, struct count *count)
+{
+	struct sockaddr_in from;
+	void *to = &from;
+	socklen_t length = sizeof(from);
+	ssize_t n;
+
+	for (int i = 0; i < EVENTS; i++) {
+		n = recvfrom(fd, data, DATAGRAM, MSG_DONTWAIT, to, &length);
+		if (n <= 0)
+			return;
+		if (data[0] == 'e') {
+			sendto(fd, data, (size_t)n, 0, to, length);
+		} else if (data[0] == 'q') {
+			sendto(fd, count, sizeof(*count), 0, to, length);
+			*count = (struct count){0};
+		} else {
+			count->last = (uint64_t)ns();
+			if (!count->delivered++)
+				count->first = count->last;
+			count->altered += data[n - 1] != (unsigned char)n;
+		}
+	}
+}
+
+static void
+serve(void)
+{
+	struct stream tcp = {0}, udp = {0};
+	struct epoll_event ev[EVENTS];
+	struct count count = {0};
+	int epoll = epoll_create1(EPOLL_CLOEXEC), n;
+
+	tcp.fd = open_socket(SOCK_STREAM | SOCK_NONBLOCK, false);
+	udp.fd = open_socket(SOCK_DGRAM, false);
+	if (listen(tcp.fd, 4096) == -1)
+		die("listen");
+	watch(epoll, &tcp);
+	watch(epoll, &udp);
+	for (;;) {
+		n = epoll_wait(epoll, ev, EVENTS, -1);
+		for (int i = 0; i < n; i++)
+			if (ev[i].data.ptr == &tcp)
+				greet(epoll, tcp.fd);
+			else if (ev[i].data.ptr == &udp)
+				datagrams(udp.fd, &count);
+			else
+				answer(epoll, ev[i].data.ptr);
+	}
+}
+
+/* The client's side. */
+
+static void
+expect(bool good, const char *what)
+{
+	if (good)
+		return;
+	if (!errno)
+		errno = ECONNRESET;
+	die(what);
+}
+
+static void
+bulk(const char *way, int streams, uint32_t ms)
+{
+	struct stream *all = calloc((size_t)streams, sizeof(*all));
+	struct epoll_event ev[EVENTS];
+	int epoll = epoll_create1(EPOLL_CLOEXEC), left = streams, n;
+	unsigned char ask[ASK_SIZE] = {0};
+	uint64_t bytes = 0;
+	int64_t from;
+
+	ask[0] = (strcmp(way, "down") != 0 ? ASK_UP : 0) |
+	    (strcmp(way, "up") != 0 ? ASK_DOWN : 0);
+	memcpy(ask + 1, &ms, sizeof(ms));
+	for (int i = 0; i < streams; i++)
+		all[i].fd = open_socket(SOCK_STREAM, true);
+	from = ns();
+	for (int i = 0; i < streams; i++) {
+		expect(send(all[i].fd, ask, ASK_SIZE, 0) == ASK_SIZE, "ask");
+		all[i].sending = all[i].awaiting = ask[0] & ASK_UP;
+		all[i].receiving = ask[0] & ASK_DOWN;
+		all[i].until = from + ms * INT64_C(1000000);
+		watch(epoll, &all[i]);
+	}
+	while (left) {
+		errno = ETIMEDOUT;
+		n = epoll_wait(epoll, ev, EVENTS, (int)ms + PATIENCE);
+		expect(n > 0, "bulk");
+		for (int i = 0; i < n; i++) {
+			struct stream *s = ev[i].data.ptr;
+
+			if (!advance(epoll, s))
+				continue;
+			bytes += s->bytes;
+			close(s->fd);
+			left--;
+		}
+	}
+	printf("%llu %lld\n", (unsigned long long)bytes,
+	    (long long)(ns() - from));
+}
+
+/* One message to an echo and back. */
+static bool
+turn(int fd, size_t size, int span)
+{
+	struct pollfd watched = {.fd = fd, .events = POLLIN};
+	size_t got = 0;
+	ssize_t n;
+
+	errno = 0;
+	if (send(fd, data, size, MSG_NOSIGNAL) != (ssize_t)size)
+		return false;
+	while (got < size) {
+		if (span && poll(&watched, 1, span) != 1)
+			return false;
+		n = recv(fd, data, size - got, 0);
+		if (n <= 0)
+			return false;
+		got += (size_t)n;
+	}
+	return true;
+}
+
+static void
+ping(int type, size_t size, uint32_t ms)
+{
+	int fd = open_socket(type, true);
+	int64_t from = ns(), at = from, until = from + ms * INT64_C(1000000);
+	size_t lost = 0;
+
+	while (at < until) {
+		data[0] = ASK_ECHO;
+		if (turn(fd, size, type == SOCK_DGRAM ? 200 : 0))
+			take(at);
+		else if (type == SOCK_DGRAM)
+			lost++;
+		else
+			expect(false, "ping");
+		at = ns();
+	}
+	qsort(sample, samples, sizeof(*sample), ascending);
+	printf("%zu %lld %u %u %zu\n", samples, (long long)(at - from),
+	    quantile(500), quantile(990), lost);
+}
+
+/* One of the clients that connect, echo and close. */
+struct client {
+	int fd;
+	size_t got;
+	bool asked;
+	int64_t from;
+};
+
+static void
+begin(int epoll, struct client *c)
+{
+	struct epoll_event ev = {.events = EPOLLOUT, .data.ptr = c};
+
+	*c = (struct client){.from = ns()};
+	c->fd = open_socket(SOCK_STREAM | SOCK_NONBLOCK, true);
+	if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &ev) == -1)
+		die("epoll_ctl");
+}
+
+/* 1 when it has its echo, -1 on error, else 0. */
+static int
+go_on(int epoll, struct client *c)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+	ssize_t n;
+
+	if (!c->asked) {
+		c->asked = true;
+		data[0] = ASK_ECHO;
+		if (send(c->fd, data, ECHO, MSG_NOSIGNAL) != ECHO)
+			return -1;
+		return epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &ev);
+	}
+	n = recv(c->fd, data, ECHO - c->got, 0);
+	if (n <= 0)
+		return n == -1 && errno == EAGAIN ? 0 : -1;
+	c->got += (size_t)n;
+	return c->got == ECHO;
+}
+
+static void
+crr(int clients, uint32_t ms)
+{
+	struct client *all = calloc((size_t)clients, sizeof(*all));
+	struct epoll_event ev[EVENTS];
+	int epoll = epoll_create1(EPOLL_CLOEXEC), n, result, left = clients;
+	int64_t from = ns(), until = from + ms * INT64_C(1000000), at = from;
+	size_t errors = 0, count = 0;
+
+	for (int i = 0; i < clients; i++)
+		begin(epoll, &all[i]);
+	while (left && (n = epoll_wait(epoll, ev, EVENTS, PATIENCE / 5)) > 0) {
+		for (int i = 0; i < n; i++) {
+			struct client *c = ev[i].data.ptr;
+
+			result = go_on(epoll, c);
+			if (result == 0)
+				continue;
+			close(c->fd);
+			errors += result == -1;
+			if (result == 1)
+				take(c->from);
+			if (ns() < until)
+				begin(epoll, c);
+			else
+				left--;
+		}
+		if (ns() < until) {
+			at = ns();
+			count = samples;
+		}
+	}
+	qsort(sample, samples, sizeof(*sample), ascending);
+	printf("%zu %lld %u %u %u %zu\n", count, (long long)(at - from),
+	    quantile(500), quantile(990), quantile(1000),
+	    errors + (size_t)left);
+}
+
+/* Speaks to "open N" and "alive N": how many have answered. */
+static void
+idle(int count)
+{
+	int *fd = calloc((size_t)count, sizeof(*fd)), good = 0;
+
+	for (int i = 0; i < count; i++) {
+		fd[i] = open_socket(SOCK_STREAM, true);
+		data[0] = ASK_ECHO;
+		good += turn(fd[i], ECHO, PATIENCE);
+	}
+	printf("open %d\n", good);
+	fflush(stdout);
+	getchar();
+	good = 0;
+	for (int i = 0; i < count; i++) {
+		data[0] = ASK_ECHO;
+		good += turn(fd[i], ECHO, PATIENCE);
+	}
+	printf("alive %d\n", good);
+}
+
+/* The count, asked for until it is told: queries get lost in a full queue. */
+static struct count
+query(int fd)
+{
+	struct pollfd watched = {.fd = fd, .events = POLLIN};
+	struct count count = {0};
+
+	for (int i = 0; i < PATIENCE / 100; i++) {
+		send(fd, "q", 1, 0);
+		if (poll(&watched, 1, 200) == 1 &&
+		    recv(fd, &count, sizeof(count), 0) == sizeof(count))
+			return count;
+	}
+	errno = ETIMEDOUT;
+	die("query");
+}
+
+/* Behind time it catches up, but not more than a few at once. */
+static void
+flood(size_t size, uint64_t rate, uint32_t ms)
+{
+	int fd = open_socket(SOCK_DGRAM, true);
+	int64_t from, at, until;
+	uint64_t sent = 0, due = UINT64_MAX;
+	struct count count;
+
+	query(fd);
+	memset(data, 's', size);
+	data[size - 1] = (unsigned char)size;
+	from = at = ns();
+	until = from + ms * INT64_C(1000000);
+	while (at < until) {
+		if (rate)
+			due = (uint64_t)(at - from) * rate / 1000000000 + 1;
+		for (int i = 0; i < 16 && sent < due; i++)
+			sent += send(fd, data, size, 0) == (ssize_t)size;
+		if (rate)
+			nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+		at = ns();
+	}
+	poll(NULL, 0, 200);
+	count = query(fd);
+	printf("%llu %lld %llu %llu %llu\n", (unsigned long long)sent,
+	    (long long)(at - from), (unsigned long long)count.delivered,
+	    (unsigned long long)(count.last - count.first),
+	    (unsigned long long)count.altered);
+}
+
+static void
+prepare(const char *port)
+{
+	struct rlimit limit;
+	const char *where = getenv("ADDRESS");
+
+	address.sin_family = AF_INET;
+	address.sin_port = htons((uint16_t)atoi(port));
+	inet_pton(AF_INET, where ? where : "127.0.0.1", &address.sin_addr);
+	signal(SIGPIPE, SIG_IGN);
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	memset(end, 1, sizeof(end));
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *what = argc > 2 ? argv[1] : "";
+	uint32_t ms = argc > 3 ? (uint32_t)atoi(argv[argc - 1]) : 0;
+
+	if (argc > 2)
+		prepare(argv[2]);
+	if (argc == 3 && strcmp(what, "serve") == 0)
+		serve();
+	else if (argc == 6 && strcmp(what, "bulk") == 0)
+		bulk(argv[3], atoi(argv[4]), ms);
+	else if (argc == 4 && strcmp(what, "ping") == 0)
+		ping(SOCK_STREAM, 1, ms);
+	else if (argc == 5 && strcmp(what, "turns") == 0)
+		ping(SOCK_DGRAM, (size_t)atoi(argv[3]), ms);
+	else if (argc == 5 && strcmp(what, "crr") == 0)
+		crr(atoi(argv[3]), ms);
+	else if (argc == 4 && strcmp(what, "idle") == 0)
+		idle((int)ms);
+	else if (argc == 6 && strcmp(what, "flood") == 0)
+		flood((size_t)atoi(argv[3]), (uint64_t)atoll(argv[4]), ms);
+	else {
+		fputs("usage: the head of bench/load.c\n", stderr);
+		return 2;
+	}
+	return 0;
+}

@@ -1,0 +1,70 @@
+/* The relay in steps, for who has many connections; nsfwd.h has the rest of it. */
+
+#ifndef RELAY_H
+#define RELAY_H
+
+#include "nsfwd.h"
+
+#define RELAY_COPY 65536 /* bytes that are read at a time */
+
+enum relay_side {
+	RELAY_CLIENT,
+	RELAY_SERVER
+};
+
+/* One direction of a connection. */
+struct half {
+	int from, to;
+	int pipe[2]; /* -1 until splice pays */
+	bool tried;  /* to make the pipe */
+	bool readable, writable, eof, done;
+	bool kept; /* what is held lies in own */
+	unsigned char *copy,
+	    *own;          /* RELAY_COPY bytes: of all, its own or NULL */
+	unsigned char *at; /* what was read and not yet sent */
+	size_t held;       /* so many bytes */
+	size_t queued;     /* in the pipe */
+	uint64_t *count;   /* bytes delivered */
+};
+
+/*
+ * A connection; half[RELAY_CLIENT] reads from the client, the other from the
+ * server.
+ */
+struct pair {
+	struct half half[2];
+	bool broken[2];
+	bool busy; /* it still moves: its next turn needs no event */
+	int error; /* the first one, or 0 */
+	int blame; /* whose error it was */
+};
+
+/*
+ * A connection begins: own are 2 * RELAY_COPY bytes, in pages
+ * of its own, for what a peer does not take at once. The descriptors of the
+ * server may be filled in later.
+ */
+void relay_begin(struct pair *, int client, int server, unsigned char *own,
+    struct tally *);
+
+/* Adds a socket to an epoll, for relay_note() to hear of its events. */
+int relay_watch(int epoll, int fd, uint64_t data);
+void relay_note(struct pair *, int side, uint32_t events);
+
+/*
+ * Moves what can be moved: 0 to go on, 1 when both directions have ended, -1 on
+ * error, after which the sockets have no more turns.
+ */
+int relay_turn(struct pair *);
+
+/* How long nothing may happen to it as it is now; 0: for ever. */
+deadline relay_patience(const struct pair *, const struct times *);
+
+/*
+ * Frees all but the sockets, which are the caller's to close, and sets
+ * tally->end by what relay_turn() said, or, for 0, as one that was idle for too
+ * long. Returns as relay() does.
+ */
+int relay_end(struct pair *, int ended, struct tally *);
+
+#endif

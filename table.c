@@ -1,0 +1,65 @@
+/* The tables of the connections of a map, and who is in them. */
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "mapper.h"
+
+/* As for all of a UNIX listener: they are one source. */
+static bool
+same_source(const union peer *a, const union peer *b)
+{
+	return a->any.sa_family == b->any.sa_family &&
+	    a->four.sin_addr.s_addr == b->four.sin_addr.s_addr &&
+	    memcmp(&a->six.sin6_addr, &b->six.sin6_addr, 16) == 0;
+}
+
+uint32_t
+table_source(const struct table *table, uint32_t tables, const union peer *peer)
+{
+	uint32_t n = 0;
+
+	for (const struct table *t = table; t < table + tables; t++)
+		for (uint32_t i = 0; i < t->used; i++)
+			if (t->pid[i] && same_source(&t->slot[i].peer, peer))
+				n++;
+	return n;
+}
+
+/*
+ * All tables at once and for good; untouched pages cost nothing. What is not
+ * shared is not for connections, nor is its weight.
+ */
+static void *
+allocate(size_t n, size_t size, int kind)
+{
+	void *p = mmap(NULL, n * size, PROT_READ | PROT_WRITE,
+	    kind | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED ||
+	    (kind == MAP_PRIVATE && madvise(p, n * size, MADV_DONTFORK) == -1))
+		return NULL;
+	return p;
+}
+
+struct table *
+table_open(const struct map *map, uint32_t tables, uint32_t room)
+{
+	int kind = map->workers ? MAP_SHARED : MAP_PRIVATE;
+	struct table *table = allocate(tables, sizeof(*table), kind);
+
+	for (uint32_t i = 0; table && i < tables; i++) {
+		struct table *t = &table[i];
+
+		t->slot = allocate(room, sizeof(*t->slot), kind);
+		t->pid = allocate(room, sizeof(*t->pid), kind);
+		t->tally = allocate(room, sizeof(*t->tally), MAP_SHARED);
+		if (!t->slot || !t->pid || !t->tally)
+			return NULL;
+	}
+	if (!table || map->targets == 1)
+		return table;
+	table->failed =
+	    allocate(map->targets, sizeof(*table->failed), MAP_SHARED);
+	return table->failed ? table : NULL;
+}

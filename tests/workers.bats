@@ -1,0 +1,96 @@
+#!/usr/bin/env bats
+# What only a map with workers can get wrong; `tests/run --workers` runs what
+# holds for every map.
+
+bats_require_minimum_version 1.5.0
+WORKERS=2
+load helpers
+
+# faults START NAME ARG...: peer_server or peer_start with tests/faults.py
+faults() {
+	PEER=$BATS_TEST_DIRNAME/faults.py "$@"
+}
+
+crowd_is() {
+	tail -n 1 "$BATS_TEST_TMPDIR/$1.out" | grep -Eq -- "$2"
+}
+
+no_zombies() {
+	! processes | grep -q " $NSFWD_SESSION Z$"
+}
+
+@test "a worker killed: its connections are reset, the other's go on" {
+	local victim of
+	faults peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	faults peer_start ns1 crowd crowd 100 127.0.0.1/8000
+	wait_until 5 crowd_is crowd 'served=100'
+	read -r of victim < <(connections | sort | uniq -c)
+	kill -KILL "$victim"
+	wait_until 2 crowd_is crowd "served=$((100 - of)) .*reset=$of eof=0"
+	wait_until 1 logged ' end=killed signal=9$' "$of"
+	logged "'ns1@127.0.0.1:8000=.*a worker was killed by signal 9"
+	unset "FDS[$victim]"
+	faults peer ns1 try 20 ns2 0-1500 127.0.0.1/8000
+	wait_until 2 workers_stand
+}
+
+@test "max= holds after a worker was killed" {
+	faults peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max=20
+	faults peer_start ns1 first crowd 20 127.0.0.1/8000
+	wait_until 5 crowd_is first 'served=20'
+	# shellcheck disable=SC2046 # one word each
+	kill -KILL $(workers)
+	wait_until 2 crowd_is first 'reset=20'
+	faults peer_start ns1 second crowd 30 127.0.0.1/8000
+	wait_until 5 crowd_is second 'served=20 waiting=10'
+	wait_until 2 workers_stand
+	crowd_is second 'served=20 waiting=10'
+}
+
+@test "the mapper of workers killed: connections finish, a new one serves" {
+	local old
+	faults peer_server ns2 bulk bulk 127.0.0.1/8080 4000000 1.5
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	faults peer_start ns1 swap swap 4000000 1.5 127.0.0.1/8000
+	old=$(mappers)
+	sleep 0.3
+	kill -KILL "$old"
+	faults peer ns1 swap 4000000 0 127.0.0.1/8000
+	reap swap
+	[ "$(mappers)" != "$old" ]
+	# The old workers are for process 1 to reap.
+	wait_until 5 no_zombies
+	FDS=()
+}
+
+@test "a reader that stopped holds up nobody, and misses nothing" {
+	local go=$BATS_TEST_TMPDIR/go
+	# shellcheck disable=SC2016 # for the inner shell
+	in_ns ns2 sh -c 'for way in rmem wmem; do
+		echo 4096 16384 65536 >/proc/sys/net/ipv4/tcp_$way
+	done'
+	WORKERS=1
+	start_nsfwd ns1@8000-8001=ns2@8080-8081
+	peer_server ns2 slow listen 8080 "await=$go" recv=200000 eof fin
+	peer_start ns1 fast connect 8000 ones=200000 fin eof
+	# Another processor's owner may have been late: once more before it counts.
+	for _ in 1 2; do
+		peer_server ns2 server listen 8081 pong=500
+		peer_start ns1 client connect 8001 ping=500
+		reap client server && break
+	done
+	touch "$go"
+	reap fast slow
+}
+
+@test "USR1 shows what all workers have" {
+	faults peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	faults peer_start ns1 crowd crowd 30 127.0.0.1/8000
+	wait_until 5 crowd_is crowd 'served=30'
+	kill -USR1 "$NSFWD_PID"
+	wait_until 2 logged 'table:   127.0.0.1:[0-9]+ > 127.0.0.1:8080 up=6 down=4' 30
+	logged 'table: +30 +30 +0 +0 +0 +0 +ns1@'
+}
