@@ -52,11 +52,7 @@ rss() {
 		echo "pid $pid: $before KiB, then $after KiB"
 		[ $((after - before)) -le 64 ]
 	done
-<<<<<<< HEAD
-	if logged "connection from="; then fail "connections failed"; fi
-=======
 	if logged "^nsfwd: connection "; then fail "connections failed"; fi
->>>>>>> service
 }
 
 @test "T31 a namespace that is added and deleted 200 times in 20 s" {
