@@ -13,7 +13,7 @@
 #include "mapper.h"
 
 #define REST_MS 100 /* after the machine ran out of something */
-#define EVENTS  64
+#define EVENTS  32
 #define FEW     64 /* children; later by a millisecond for each so many */
 #define NO_SLOT UINT32_MAX
 #define SIGNALS UINT64_MAX /* in epoll's data; a listener's is its index */
@@ -319,7 +319,7 @@ reserve(struct mapper *m)
 	m->full = m->live == m->room || m->live == max;
 	m->rest = now() + REST_MS;
 	log_limited("'%s': %u connections, the limit: new clients wait",
-	    m->map->word, m->live);
+	    m->map->word, atomic_load(m->count));
 	return false;
 }
 
