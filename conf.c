@@ -92,7 +92,7 @@ look_up(const char *where, struct map *map)
 
 static int
 add_map(struct conf *conf, const struct map *usual, const char *where,
-    const char *word)
+    char *word)
 {
 	const char *part, *why;
 	struct map *map;
@@ -105,6 +105,7 @@ add_map(struct conf *conf, const struct map *usual, const char *where,
 	why = spec_parse(&map[conf->maps], word, usual, &part, &length);
 	if (!why)
 		return look_up(where, &map[conf->maps++]);
+	spec_mask(word);
 	/* Not more of a word than leaves room for the reason. */
 	log_error("%s'%.160s': column %td: '%.*s': %s", where, word,
 	    part - word + 1, length, part, why);
@@ -127,6 +128,7 @@ conf_words(struct conf *conf, const struct map *usual, const char *where,
 		return result;
 	}
 	if (*where && words > 1) {
+		spec_mask(word[1]);
 		log_error("%s'%.160s': one map a line, as LISTEN=TARGET... or "
 			  "LISTEN TARGET",
 		    where, word[1]);

@@ -451,6 +451,7 @@ main(int argc, char **argv)
 	    .usual = base,
 	    .level = LOG_NORMAL,
 	};
+	sigset_t set;
 	int status;
 
 	if (argc < 1 || fill_standard_descriptors() < 0)
@@ -461,6 +462,9 @@ main(int argc, char **argv)
 	signal(SIGXFSZ, SIG_IGN); /* a log file may be full */
 	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */
 	signal(SIGALRM, SIG_DFL); /* it, and so does the resolver's deadline */
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
 	status = run(&cli, argv + 1);
 	free(cli.listen);
 	free(cli.forward);

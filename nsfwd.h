@@ -175,6 +175,9 @@ const char *spec_parse(struct map *, const char *word, const struct map *usual,
     const char **part, int *length);
 void spec_free(struct map *);
 
+/* Passwords are not for the log, which shows a word: each becomes '*'. */
+void spec_mask(char *word);
+
 /* True if two maps of one usual are the same, with all secrets. */
 bool spec_same(const struct map *, const struct map *);
 

@@ -438,6 +438,107 @@ take_leave(struct session *s, int err)
 		;
 }
 
+/* A status line; of an answer that is not the last one, the head to its end. */
+static ssize_t
+parse_answer(const unsigned char *data, size_t length, void *arg)
+{
+	const unsigned char *end = memchr(data, '\n', length);
+	bool *interim = arg;
+
+	if (memcmp(data, "HTTP/1.", length < 7 ? length : 7) != 0 ||
+	    (end && end < data + 12))
+		return refuse(EIO);
+	*interim = end && data[9] == '1';
+	return !end ? 0 : *interim ? hop_head(data, length) : end - data + 1;
+}
+
+/* 1: it was the last one, or the server is done; 0: not yet; -1 with errno. */
+static int
+pass_answer(struct session *s, int server)
+{
+	const struct line line = {server, s->line.fd,
+	    dial_until(s->call->map, now())};
+	static const char end[] = "Connection: close\r\n";
+	ssize_t n = recv(server, s->data, 1, MSG_PEEK);
+	bool interim = false;
+
+	if (n <= 0)
+		return n == 0 ? 1 : errno == EAGAIN ? 0 : -1;
+	n = hop_read(&line, s->data, HOP_HEAD, parse_answer, &interim);
+	if (n == -1)
+		return errno == EMSGSIZE ? refuse(EIO) : -1;
+	s->data[7] = '1'; /* keep-alive is said in another way in HTTP/1.0 */
+	s->call->tally->down += (uint64_t)n;
+	if (say(s, s->data, (size_t)n) == -1 ||
+	    (!interim && say(s, end, sizeof(end) - 1) == -1))
+		return refuse(ECONNABORTED);
+	return !interim;
+}
+
+/* 1: the client is done; 0: not yet, and *full if the server takes no more. */
+static int
+pass_body(struct session *s, int server, bool *full)
+{
+	ssize_t n = recv(s->line.fd, s->head, sizeof(s->head), MSG_PEEK);
+
+	*full = false;
+	if (n <= 0)
+		return n == 0 ? 1 : errno == EAGAIN ? 0 : refuse(ECONNABORTED);
+	n = send(server, s->head, (size_t)n, MSG_NOSIGNAL);
+	*full = n == -1 && errno == EAGAIN;
+	if (n == -1)
+		return *full ? 0 : -1;
+	s->call->tally->up += (uint64_t)n;
+	return recv(s->line.fd, s->head, (size_t)n, 0) == n ? 0 : -1;
+}
+
+/*
+ * A server that keeps the connection open, whatever it was told, would get, and
+ * could answer, what the client next asks another one for. So the answer says
+ * that nothing comes behind it; until it is there, the request goes on.
+ */
+static int
+exchange(struct session *s, int server)
+{
+	const deadline idle = s->call->map->times.idle;
+	struct pollfd client = {.fd = s->line.fd}, watched[2];
+	bool full = false;
+	int n = 0;
+
+	while (n == 0) {
+		client.events = full ? 0 : POLLIN;
+		watched[0] = client;
+		watched[1] = (struct pollfd){server,
+		    full ? POLLIN | POLLOUT : POLLIN, 0};
+		n = poll(watched, 2, hop_span(idle ? now() + idle : NEVER));
+		if (n == 0)
+			return refuse(ETIMEDOUT);
+		if (n == -1 && errno != EINTR)
+			return -1;
+		n = n > 0 && watched[1].revents & ~POLLOUT
+		    ? pass_answer(s, server)
+		    : 0;
+		if (n == 0 &&
+		    (watched[0].revents || watched[1].revents & POLLOUT))
+			n = pass_body(s, server, &full);
+	}
+	return n == 1 ? 0 : -1;
+}
+
+static int
+request(struct session *s, const struct line *server)
+{
+	struct tally *tally = s->call->tally;
+
+	if (hop_write(server, s->head, strlen(s->head)) == 0) {
+		tally->up += strlen(s->head);
+		if (exchange(s, server->fd) == 0)
+			return 0;
+	}
+	tally->end = errno == ETIMEDOUT ? END_IDLE : END_TARGET;
+	return -1;
+}
+
 /* Dials it, or does not, and says so. */
 static int
 reach(struct session *s)
@@ -454,11 +555,8 @@ reach(struct session *s)
 	call->asked = NULL;
 	if (server.fd == -1)
 		return -1;
-	if ((s->tongue == HTTP ? hop_write(&server, s->head, strlen(s->head))
-			       : answer(s, 0)) == 0) {
-		call->tally->up += strlen(s->head);
+	if ((s->tongue == HTTP ? request(s, &server) : answer(s, 0)) == 0)
 		return server.fd;
-	}
 	close(server.fd);
 	return -1;
 }
@@ -485,7 +583,8 @@ proxy(struct call *call)
 	side_free(&s.asked);
 	if (fd != -1)
 		return fd;
-	call->tally->end = heard ? END_DIAL : END_HANDSHAKE;
+	if (!call->tally->end)
+		call->tally->end = heard ? END_DIAL : END_HANDSHAKE;
 	if (err != ECONNABORTED && err != ECONNRESET &&
 	    (heard || err != ETIMEDOUT))
 		take_leave(&s, err);

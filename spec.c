@@ -262,9 +262,8 @@ check_bytes(struct parser *p)
 	return NULL;
 }
 
-/* Passwords are not for the log, which shows the word. */
-static void
-mask(char *word)
+void
+spec_mask(char *word)
 {
 	while ((word = strstr(word, "auth="))) {
 		word += strlen("auth=");
@@ -329,7 +328,7 @@ spec_parse(struct map *map, const char *word, const struct map *usual,
 		*part = word + (p.part - map->word);
 		*length = (int)strnlen(p.part, SHOWN_MAX);
 		memcpy(map->word, word, strlen(word));
-		mask(map->word);
+		spec_mask(map->word);
 	}
 	if (why)
 		spec_free(map);

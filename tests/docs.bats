@@ -16,7 +16,7 @@ options_of_help() {
 }
 
 options_of_man() {
-	sed -n '/^\.Sh OPTIONS/,/^\.Sh SIGNALS/p' "$man" | grep '^\.It Fl' |
+	sed -n '/^\.Sh OPTIONS/,/^\.Sh FROM GOST/p' "$man" | grep '^\.It Fl' |
 		grep -oE 'Fl [A-Za-z-]+' | sed 's/Fl /-/' | sort -u
 }
 

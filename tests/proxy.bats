@@ -206,9 +206,61 @@ fetch() {
 	fetch --proxy http://user:s3cret@127.0.0.1:1080 --header 'Expect:' \
 		--data-binary "@$BATS_TEST_TMPDIR/large" "http://$FAR:8080" |
 		tail -c 3000000 | cmp - "$BATS_TEST_TMPDIR/large"
+	# Who waits for an answer 100 (Continue) gets it.
+	fetch --proxy http://user:s3cret@127.0.0.1:1080 --header 'Expect: 100-continue' \
+		--expect100-timeout 15 \
+		--data-binary "@$BATS_TEST_TMPDIR/large" "http://$FAR:8080" |
+		tail -c 3000000 | cmp - "$BATS_TEST_TMPDIR/large"
 	# A path may be missing, a query not.
 	fetch --proxy http://user:s3cret@127.0.0.1:1080 --request-target \
 		"http://$FAR:8080?q" "http://$FAR:8080/" | grep -q '^GET /?q HTTP'
+}
+
+# Keeps every connection open; says its port and what it was asked.
+rude() {
+	spawn_ready ns2 "rude$1" python3 -c '
+import os, socket, sys, threading
+def serve(s):
+    while True:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = s.recv(1)
+            if not byte:
+                return s.close()
+            head += byte
+        way = head.split()[1]
+        text = sys.argv[2].encode() + b" " + head
+        if b"hints" in way:
+            s.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+        s.sendall({b"/old": b"HTTP/1.0 200 OK\r\nProxy-C", b"/none": b"ICY\r\nC",
+                   }.get(way, b"HTTP/1.1 200 OK\r\nC") +
+                  b"onnection: keep-alive\r\nContent-Length: %d\r\n\r\n" %
+                  len(text) + text)
+listener = socket.create_server((sys.argv[1], int(sys.argv[2])))
+os.write(int(os.environ["READY_FD"]), b"ready\n")
+os.close(int(os.environ["READY_FD"]))
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],)).start()
+    ' "$FAR" "$1"
+}
+
+@test "plain HTTP: one server never gets what the next one is asked" {
+	local way got
+	needs curl
+	rude 8001
+	rude 8002
+	start_nsfwd -v ns1@1080=ns2@proxy,auth=user:s3cret
+	for way in "" old hints; do
+		got=$(fetch --proxy http://user:s3cret@127.0.0.1:1080 \
+			"http://$FAR:8001/$way" "http://$FAR:8002/secret")
+		[[ $got == "8001 GET /$way HTTP/1.1"*"8002 GET /secret HTTP/1.1"* ]]
+		[[ $got != *roxy-* ]]
+	done
+	run -22 fetch --proxy http://user:s3cret@127.0.0.1:1080 "http://$FAR:8001/none"
+	[[ $output == *502* ]]
+	wait_until 2 no_connections
+	logged 'end=closed' 6
+	logged 'target=10.0.2.2:8001 .* end=target-reset error=EIO' 1
 }
 
 @test "UDP over SOCKS5: both families, sizes, names; strangers are not heard" {

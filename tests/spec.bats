@@ -32,10 +32,13 @@ wrong() {
 	note "wanted: 2, nsfwd: $start...$part" "got: $status, $output$stderr"
 }
 
-# wrong_word WORD PART REASON: WORD is refused; PART stands where it says.
+# wrong_word WORD PART REASON: WORD, shown without passwords, is refused; PART
+# stands where it says.
 wrong_word() {
-	local word=$1 part=$2 reason=$3 column
-	wrong "'$word': column " ": '$part': " --check -- "$word"
+	local given=$1 word=$1 part=$2 reason=$3 column
+	[[ $word != *auth=* ]] ||
+		word=$(sed -E 's/(auth=[^/:,]*:)[a-z]/\1*/g' <<<"$word")
+	wrong "'$word': column " ": '$part': " --check -- "$given"
 	[[ ${stderr##*": '$part': "} == *"$reason"* ]] ||
 		note "no '$reason' in: $stderr"
 	column=${stderr#*"': column "}
@@ -240,11 +243,11 @@ repeat() {
 		80=fe80::1%e/1,via=http:1 | fe80::1            | no hop can reach
 		udp:80=81,via=http:1      | via                | a key of tcp maps only
 		tcp+udp:80=81,via=http:1  | via                | a key of tcp maps only
-		80=81,via-auth=a:b        | a:b                | it stands behind its via=
-		80=81,via=http:1,via-auth=a:b,via-auth=a:c | a:c | one user is all
+		80=81,via-auth=a:b        | a:*                | it stands behind its via=
+		80=81,via=http:1,via-auth=a:b,via-auth=a:c | a:* | one user is all
 		80=81,via=http:1,via-auth=a | a                | write USER:PASSWORD, or the absolute path
 		80=81,via=http:1,via-auth= |                   | write USER:PASSWORD
-		80=81,via=http:1,via-auth=:b | :b              | write USER:PASSWORD
+		80=81,via=http:1,via-auth=:b | :*              | write USER:PASSWORD
 		80=81,via=http:1,via-auth=a: | a:              | a password of 1 to 255 bytes is missing
 		80=81,via=http:1,via-auth=a:* | a:*            | a password of 1 to 255 bytes is missing
 		80=81,auth=a:b            | 81                 | auth and reach are for the target proxy
@@ -501,6 +504,15 @@ right_words() {
 	[ "$status" = 2 ]
 	[[ $stderr == *"no namespace 'missing'"* && $stderr == *bob:* ]]
 	[[ $stderr != *cret* ]]
+	# Nor where a word is wrong elsewhere.
+	run -2 "$NSFWD" --check "$word,bogus=1"
+	[[ $output == *"'${word/se:cret/*******},bogus=1': column 56: 'bogus'"* ]]
+	for word in "$word,bogus=1" "80 proxy,auth=bob:secret" \
+		"80 proxy,auth=bob:secret 1"; do
+		echo "$word" >maps
+		run -2 "$NSFWD" --check -c maps
+		[[ $output == *maps:1:* && $output != *cret* ]]
+	done
 	[ "$bad" = 0 ]
 }
 

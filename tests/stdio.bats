@@ -181,7 +181,11 @@ os.close(9)
 time.sleep(30)'
 	run -1 unshare -m --propagation private bash -c '
 		mount --bind resolv /etc/resolv.conf
-		exec timeout 10 "$1" -=ns2@name.test:80,connect-timeout=700ms' \
+		exec timeout 10 python3 -c "
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+os.execvp(sys.argv[1], sys.argv[1:])" "$1" \
+			-=ns2@name.test:80,connect-timeout=700ms' \
 		- "$NSFWD" </dev/null 3>&-
 	[[ $output == *'cannot reach the target: ETIMEDOUT' ]]
 }
