@@ -9,6 +9,7 @@ PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 FUZZ_TIME = 60
+MODEL_RUNS = 2000
 
 SRC = nsfwd.c spec.c side.c serve.c listen.c tcp.c udp.c flow.c datagram.c \
 	dial.c relay.c netns.c sandbox.c log.c
@@ -63,6 +64,15 @@ check: nsfwd
 check-long: nsfwd
 	tests/run --long
 
+# The random schedules of the relay, more of them; MODEL_SEED= from a given one.
+model: nsfwd
+	MODEL_RUNS=$(MODEL_RUNS) tests/run --show-output-of-passing-tests \
+		tests/model.bats -f random
+
+# Other forwarders, as far as they are installed, in the same situations.
+rivals: nsfwd
+	tests/rivals
+
 lint:
 	tests/lint $(PART)
 
@@ -97,5 +107,5 @@ clean:
 dist:
 	git archive --prefix=nsfwd-$(VERSION)/ -o nsfwd-$(VERSION).tar.gz HEAD
 
-.PHONY: all static check check-long lint fuzz demo bench format install \
+.PHONY: all static check check-long model rivals lint fuzz demo bench format install \
 	uninstall clean dist FORCE
