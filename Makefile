@@ -69,6 +69,10 @@ model: nsfwd
 	MODEL_RUNS=$(MODEL_RUNS) tests/run --show-output-of-passing-tests \
 		tests/model.bats -f random
 
+# Fails system calls one at a time, minutes of them; TORTURE= for its arguments.
+torture: nsfwd
+	tests/torture $(TORTURE)
+
 # Other forwarders, as far as they are installed, in the same situations.
 rivals: nsfwd
 	tests/rivals
@@ -107,5 +111,5 @@ clean:
 dist:
 	git archive --prefix=nsfwd-$(VERSION)/ -o nsfwd-$(VERSION).tar.gz HEAD
 
-.PHONY: all static check check-long model rivals lint fuzz demo bench format install \
+.PHONY: all static check check-long model torture rivals lint fuzz demo bench format install \
 	uninstall clean dist FORCE

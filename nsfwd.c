@@ -420,8 +420,12 @@ main(int argc, char **argv)
 	};
 	int status;
 
-	if (argc < 1 || fill_standard_descriptors() < 0)
+	if (argc < 1)
 		return EXIT_FAILURE;
+	if (fill_standard_descriptors() < 0) {
+		log_error("/dev/null: %s", strerror(errno));
+		return EXIT_FAILURE;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a log file may be full */
 	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */

@@ -202,8 +202,8 @@ live(const struct mapper *m, int client, uint32_t i)
 	struct tally *tally = &m->tally[i];
 	int server;
 
-	if (client != CLIENT)
-		dup3(client, CLIENT, O_CLOEXEC);
+	if (client != CLIENT && dup3(client, CLIENT, O_CLOEXEC) == -1)
+		_exit(1);
 	sandbox_close_from(CLIENT + 1, client > m->last ? client : m->last);
 	server = dial(m->map, m->slot[i].index, CLIENT, tally);
 	if (server == -1) {

@@ -283,11 +283,12 @@ def within(namespace):
         os.close(there)
 
 
-def make_socket(text):
+def make_socket(text, kind=socket.SOCK_STREAM):
+    """A socket in its namespace, and the address."""
     namespace, address = place(text)
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with within(namespace):
-        sock = socket.socket(family)
+        sock = socket.socket(family, kind)
     return sock, address
 
 
