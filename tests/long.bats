@@ -53,3 +53,54 @@ rss() {
 	done
 	if logged "connection map="; then fail "connections failed"; fi
 }
+
+@test "T19 5000 idle connections answer after 30 s" {
+	local sum
+	start_nsfwd --max-conns 5000 "$MAP"
+	spawn_ready self echo python3 "$BATS_TEST_DIRNAME/load.py" echo \
+		ns2@127.0.0.1:8080
+	spawn self idle python3 "$BATS_TEST_DIRNAME/load.py" idle 5000 30 \
+		ns1@127.0.0.1:8000
+	asked() {
+		grep -q asked "$BATS_TEST_TMPDIR/idle.out"
+	}
+	wait_until 60 asked
+	[ "$(connections | wc -l)" = 5000 ]
+	# Its own share, and the page tables: KiB for each.
+	sum=$(cd /proc && for pid in $(connections); do
+		cat "$pid/smaps_rollup" "$pid/status"
+	done | awk '$1 == "Pss:" || $1 == "VmPTE:" { n += $2 }
+		END { print int(n / 5000) }')
+	echo "$sum KiB for each connection"
+	[ "$sum" -le 110 ]
+	reap -t 60 idle
+}
+
+# What the relays of one user have of pipes is 1024 whole ones.
+@test "T20 1500 bulk connections of an ordinary user: 70 % of what 100 do" {
+	local conns bytes start n try best=0
+	local -A rate=()
+	[ "$(id -u)" = 0 ] || skip 'needs another user'
+	cp "$NSFWD" "$BATS_FILE_TMPDIR/nsfwd"
+	chmod 755 "$BATS_FILE_TMPDIR" "$BATS_FILE_TMPDIR/nsfwd"
+	WRAP=(nsenter --net=/run/netns/ns2 -- setpriv --reuid 65534 --regid 65534
+		--clear-groups --)
+	NSFWD=$BATS_FILE_TMPDIR/nsfwd start_nsfwd --max-conns 2000 8000=8080
+	for try in 1 2; do
+		# 1.5 GiB each way in any case
+		for conns in 100 1500; do
+			bytes=$((1572864000 / conns))
+			spawn_ready ns2 server prlimit --nofile=8192 \
+				"$BATS_FILE_TMPDIR/stream" listen 8080 $conns $bytes
+			start=$(now_ms)
+			in_ns ns2 prlimit --nofile=8192 \
+				"$BATS_FILE_TMPDIR/stream" connect 8000 $conns $bytes 3>&-
+			reap -t 60 server
+			rate[$conns]=$((3145728 / ($(now_ms) - start)))
+			echo "$conns connections: ${rate[$conns]} MB/s"
+		done
+		n=$((100 * rate[1500] / rate[100]))
+		[ "$n" -le "$best" ] || best=$n
+	done
+	[ "$best" -ge 70 ]
+}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Every system call of every kind of process fails once: see tests/torture,
-# which makes worlds of its own. TORTURE=... are its arguments.
+# which makes worlds of its own.
 
 load helpers
 
@@ -9,8 +9,12 @@ setup() {
 }
 
 @test "T28 each system call of each kind of process fails once" {
+	# What a sanitizer does at its start cannot fail, nor its leak check work.
+	local kinds=
+	! grep -q libasan "$NSFWD" || kinds='server tcp udp connection'
 	# shellcheck disable=SC2086 # words
-	"$BATS_TEST_DIRNAME/torture" ${TORTURE:---quick} >&2 3>&-
+	ASAN_OPTIONS=detect_leaks=0 "$BATS_TEST_DIRNAME/torture" --quick $kinds \
+		>&2 3>&-
 }
 
 @test "a closed descriptor and no /dev/null: it says so" {
