@@ -10,6 +10,7 @@ BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 FUZZ_TIME = 60
 MODEL_RUNS = 2000
+SOAK_TIME = 60
 
 SRC = nsfwd.c spec.c side.c serve.c listen.c tcp.c udp.c flow.c datagram.c \
 	dial.c relay.c netns.c sandbox.c log.c
@@ -73,6 +74,10 @@ model: nsfwd
 torture: nsfwd
 	tests/torture $(TORTURE)
 
+# Ordinary load, with all that changes meanwhile; nothing may grow.
+soak: nsfwd
+	tests/soak $(SOAK_TIME)
+
 # Other forwarders, as far as they are installed, in the same situations.
 rivals: nsfwd
 	tests/rivals
@@ -111,5 +116,5 @@ clean:
 dist:
 	git archive --prefix=nsfwd-$(VERSION)/ -o nsfwd-$(VERSION).tar.gz HEAD
 
-.PHONY: all static check check-long model torture rivals lint fuzz demo bench format install \
+.PHONY: all static check check-long model torture soak rivals lint fuzz demo bench format install \
 	uninstall clean dist FORCE

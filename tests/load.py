@@ -25,7 +25,7 @@ import struct
 import sys
 import time
 
-from model import make_socket
+from model import make_socket, receive
 
 
 def ready():
@@ -82,7 +82,7 @@ def idle(count, seconds, where):
         for number, sock in enumerate(socks):
             sock.sendall(struct.pack("!I", number))
         for number, sock in enumerate(socks):
-            if sock.recv(4, socket.MSG_WAITALL) != struct.pack("!I", number):
+            if receive(sock, 4) != struct.pack("!I", number):
                 sys.exit(f"idle: connection {number} has another answer")
 
     socks = []

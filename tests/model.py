@@ -292,6 +292,14 @@ def make_socket(text, kind=socket.SOCK_STREAM):
     return sock, address
 
 
+def receive(sock, count):
+    """That many bytes, or fewer and the end: MSG_WAITALL for timeouts."""
+    got = b""
+    while len(got) < count and (more := sock.recv(count - len(got))):
+        got += more
+    return got
+
+
 class Pair:
     """Both ends at one forwarder, for schedules in turn."""
 
