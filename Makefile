@@ -12,9 +12,11 @@ FUZZ_TIME = 60
 MODEL_RUNS = 2000
 SOAK_TIME = 60
 
-SRC = nsfwd.c spec.c side.c serve.c listen.c tcp.c udp.c flow.c datagram.c \
-	dial.c relay.c netns.c sandbox.c log.c
-HDR = nsfwd.h netns.h
+SRC = nsfwd.c conf.c gost.c spec.c key.c side.c serve.c change.c service.c \
+	mapper.c status.c life.c stdio.c listen.c tcp.c udp.c flow.c datagram.c \
+	proxy.c associate.c dial.c hop.c header.c relay.c netns.c sandbox.c \
+	title.c log.c
+HDR = nsfwd.h server.h hop.h udp.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)
@@ -29,7 +31,8 @@ export WARN = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
 HARDEN = -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 
 ifdef SAN
-KIND = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+# The sanitizers' own system calls are not those that the filters allow.
+KIND = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DUNCONFINED
 else ifneq ($(findstring musl,$(CC)),)
 # musl-gcc does not look where the kernel's headers are.
 KIND = -Os $(HARDEN) -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine)
@@ -85,13 +88,16 @@ rivals: nsfwd
 lint:
 	tests/lint $(PART)
 
-# The parser of maps; obj/corpus keeps what it finds interesting.
+# The parser of maps, and those of what strangers say; obj/corpus keeps what
+# they find interesting.
+FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_RUN = -max_total_time=$(FUZZ_TIME) -verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
 fuzz:
-	mkdir -p obj/corpus
-	clang $(STD) -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-o obj/fuzz tests/fuzz_spec.c spec.c side.c netns.c
-	obj/fuzz -max_total_time=$(FUZZ_TIME) -max_len=512 -verbosity=0 -print_final_stats=1 \
-		-artifact_prefix=obj/ obj/corpus tests/corpus/spec
+	mkdir -p obj/corpus/spec obj/corpus/hop
+	$(FUZZ) -o obj/fuzz tests/fuzz_spec.c spec.c key.c side.c netns.c
+	$(FUZZ) -o obj/fuzz_hop tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c
+	obj/fuzz -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec
+	obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop
 
 demo: nsfwd
 	sh tests/demo.sh

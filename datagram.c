@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "udp.h"
 
 /* Linux 4.18, 5.0 and 4.12; the C library may be older. */
 #ifndef UDP_SEGMENT

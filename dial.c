@@ -10,11 +10,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "hop.h"
 #include "nsfwd.h"
 
-#define NEVER         INT64_MAX
-#define RETRY_MS      10 /* while a UNIX listener's backlog is full */
-#define ADDRESSES_MAX 16 /* of one host name that are tried */
+#define RETRY_MS      10    /* while a UNIX listener's backlog is full */
+#define REST_MS       10000 /* of a target that failed */
+#define ADDRESSES_MAX 16    /* of one host name that are tried */
 
 static socklen_t
 inet_address(struct sockaddr_storage *addr, const void *four, uint16_t port)
@@ -90,12 +91,19 @@ dial_address(struct sockaddr_storage *addr, const struct side *side,
 	case SIDE_ABSTRACT:
 		return unix_address(addr, side);
 	case SIDE_HOST:
+	case SIDE_SYSTEMD:
 	case SIDE_PROXY:
 	case SIDE_STDIO:
 		break;
 	}
 	errno = EINVAL;
 	return 0;
+}
+
+deadline
+dial_until(const struct map *map, deadline from)
+{
+	return map->times.connect ? from + map->times.connect : NEVER;
 }
 
 /* The time for the next of so many attempts, each with an even share. */
@@ -109,49 +117,18 @@ share(deadline until, size_t left)
 	return at >= until ? until : at + (until - at) / (deadline)left;
 }
 
-static int
-span_left(deadline until)
-{
-	deadline left;
-
-	if (until == NEVER)
-		return -1;
-	left = until - now();
-	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
-}
-
 /*
  * Waits until the connect is decided. The client is watched for a reset only:
  * its end of stream may lie behind a request that wants an answer.
  */
 static int
-await(int fd, int client, deadline until)
+await(const struct line *line)
 {
-	struct pollfd watched[2] = {
-	    {.fd = fd, .events = POLLOUT},
-	    {.fd = client},
-	};
 	socklen_t length = sizeof(errno);
-	int n, error;
+	int error;
 
-	for (;;) {
-		n = poll(watched, 2, span_left(until));
-		if (n == -1 && errno != EINTR)
-			return -1;
-		if (n == 0) {
-			errno = ETIMEDOUT;
-			return -1;
-		}
-		if (n > 0 && (watched[1].revents & POLLERR)) {
-			errno = ECONNABORTED;
-			return -1;
-		}
-		if (n > 0 && watched[1].revents)
-			watched[1].fd = -1;
-		if (n > 0 && watched[0].revents)
-			break;
-	}
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == -1)
+	if (hop_wait(line, POLLOUT) == -1 ||
+	    getsockopt(line->fd, SOL_SOCKET, SO_ERROR, &error, &length) == -1)
 		return -1;
 	errno = error;
 	return error ? -1 : 0;
@@ -187,48 +164,84 @@ was_reset(int client)
 
 /* A full backlog is EAGAIN on a UNIX socket, with no event to wait for. */
 static int
-start_connect(int fd, const struct sockaddr_storage *addr, socklen_t length,
-    int client, deadline until)
+start_connect(const struct line *line, const struct candidate *to)
 {
-	const void *to = addr;
+	const void *addr = &to->addr;
 
-	while (connect(fd, to, length) == -1) {
+	while (connect(line->fd, addr, to->length) == -1) {
 		if (errno == EINPROGRESS || errno == EINTR)
-			return await(fd, client, until);
-		if (errno != EAGAIN || addr->ss_family != AF_UNIX ||
-		    was_reset(client))
+			return await(line);
+		if (errno != EAGAIN || to->addr.ss_family != AF_UNIX ||
+		    was_reset(line->client))
 			return -1;
 		errno = ETIMEDOUT;
-		if (span_left(until) == 0)
+		if (hop_span(line->until) == 0)
 			return -1;
 		poll(NULL, 0, RETRY_MS);
 	}
 	return 0;
 }
 
-/* What is given up is reset: the target must not see an empty, clean end. */
 static int
-attempt(const struct sockaddr_storage *addr, socklen_t length, int client,
-    deadline until)
+give_up(int fd)
 {
-	int fd, saved;
+	int saved = errno;
 
-	if (was_reset(client))
-		return -1;
-	fd = socket(addr->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-	    0);
-	if (fd == -1)
-		return -1;
-	relay_prepare(fd);
-	if (start_connect(fd, addr, length, client, until) == 0) {
-		if (!dial_met_itself(fd, addr, length))
-			return fd;
-		errno = ECONNREFUSED;
-	}
-	saved = errno;
 	close(fd);
 	errno = saved;
 	return -1;
+}
+
+int
+dial_prepare(int fd, const struct map *map, int family)
+{
+	const int on = 1;
+	struct sockaddr_storage own;
+	void *addr = &own;
+	socklen_t length;
+
+	if (family == AF_UNIX)
+		return 0;
+	if (map->dev &&
+	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, map->dev,
+		(socklen_t)strlen(map->dev)) == -1)
+		return -1;
+	if (map->mark &&
+	    setsockopt(fd, SOL_SOCKET, SO_MARK, &map->mark,
+		sizeof(map->mark)) == -1)
+		return -1;
+	if (map->src.kind == SIDE_ANY)
+		return 0;
+	length = dial_address(&own, &map->src, 0, AF_UNSPEC);
+	if (length && own.ss_family != family)
+		errno = EAFNOSUPPORT;
+	if (!length || own.ss_family != family)
+		return -1;
+	/* The port is chosen by connect(2), which knows the other end. */
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	return bind(fd, addr, length);
+}
+
+/* What is given up is reset: the target must not see an empty, clean end. */
+static int
+attempt(const struct call *call, const struct candidate *to, deadline until)
+{
+	struct line line = {.client = call->client, .until = until};
+	int family = to->addr.ss_family;
+
+	if (was_reset(call->client))
+		return -1;
+	line.fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (line.fd == -1)
+		return -1;
+	relay_prepare(line.fd);
+	if (dial_prepare(line.fd, call->map, family) == -1 ||
+	    start_connect(&line, to) == -1)
+		return give_up(line.fd);
+	if (!dial_met_itself(line.fd, &to->addr, to->length))
+		return line.fd;
+	errno = ECONNREFUSED;
+	return give_up(line.fd);
 }
 
 /*
@@ -240,7 +253,7 @@ static void
 set_timer(deadline until)
 {
 	struct itimerval timer = {0};
-	int span = span_left(until);
+	int span = hop_span(until);
 
 	if (span == -1)
 		return;
@@ -308,54 +321,175 @@ dial_candidates(const struct map *map, struct candidate *out, size_t max)
 	return n;
 }
 
-/* The error of its first address is the one that counts, and is named. */
-static int
-dial_target(const struct side *target, unsigned index, int client,
-    deadline until, struct tally *tally)
+/*
+ * What would reach the namespace's own loopback, a neighbour's metadata or
+ * many at once is not for strangers. The address counts, not its name.
+ */
+bool
+dial_permits(const struct map *map, const void *addr)
 {
-	struct candidate list[ADDRESSES_MAX];
-	int fd = -1, error = 0;
+	static const struct in6_addr none;
+	union peer peer;
+	uint32_t four;
+
+	memcpy(&peer, addr, sizeof(peer));
+	if (side_match(&map->reach, &peer))
+		return true;
+	four = ntohl(peer.four.sin_addr.s_addr);
+	if (peer.any.sa_family == AF_INET)
+		return four >> 24 != 0 && four >> 24 != 127 &&
+		    four >> 16 != 0xa9fe && four >> 29 != 7;
+	return peer.any.sa_family == AF_INET6 &&
+	    memcmp(&peer.six.sin6_addr, &none, 10) != 0 &&
+	    !IN6_IS_ADDR_LINKLOCAL(&peer.six.sin6_addr) &&
+	    !IN6_IS_ADDR_MULTICAST(&peer.six.sin6_addr);
+}
+
+/* Through the other hops, then who the client is. */
+static int
+introduce(const struct call *call, int fd, const struct side *target,
+    unsigned index, deadline until)
+{
+	const struct map *map = call->map;
+	const struct line line = {fd, call->client, until};
+	const char *ns = map->from.kind == NS_SELF ? NULL : ns_word(&map->from);
+	unsigned char header[HEADER_SIZE];
+	size_t length;
+
+	for (size_t i = 0; i < map->hops; i++) {
+		bool last = i + 1 == map->hops;
+		const struct side *to = last ? target : &map->hop[i + 1].side;
+
+		if (hop_through(&line, &map->hop[i], to, last ? index : 0,
+			&call->tally->code) == -1)
+			return -1;
+	}
+	if (!map->header)
+		return 0;
+	length = header_make(header, map->header, &call->from, &call->to, ns);
+	return hop_write(&line, header, length);
+}
+
+static size_t
+look_up(const struct side *side, unsigned index, deadline until,
+    struct tally *tally, struct candidate *list)
+{
+	bool name = side->kind == SIDE_HOST;
 	size_t n;
 
-	if (target->kind == SIDE_HOST) {
+	if (name) {
 		tally->resolving = 1;
 		set_timer(until);
 	}
-	n = addresses(target, index, SOCK_STREAM, list, ADDRESSES_MAX);
-	if (target->kind == SIDE_HOST)
+	n = addresses(side, index, SOCK_STREAM, list, ADDRESSES_MAX);
+	if (name)
 		setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
 	tally->resolving = 0;
+	return n;
+}
+
+/*
+ * The error of its first address is the one that counts, and is named; that of
+ * a hop is not the target's.
+ */
+static int
+dial_target(const struct call *call, const struct side *target, unsigned index,
+    deadline until)
+{
+	const struct map *map = call->map;
+	struct candidate list[ADDRESSES_MAX];
+	int fd = -1, error = 0;
+	size_t n = map->hops
+	    ? look_up(&map->hop[0].side, 0, until, call->tally, list)
+	    : look_up(target, index, until, call->tally, list);
+
 	if (n == 0)
 		return -1;
 	for (size_t i = 0; i < n && fd == -1 && error != ECONNABORTED; i++) {
-		fd = attempt(&list[i].addr, list[i].length, client,
-		    share(until, n - i));
+		errno = EACCES;
+		if (map->hops || !call->asked ||
+		    dial_permits(map, &list[i].addr))
+			fd = attempt(call, &list[i], share(until, n - i));
 		if (i == 0 || errno == ECONNABORTED)
 			error = errno;
-		if ((i == 0 || fd != -1) && list[i].addr.ss_family != AF_UNIX)
-			memcpy(&tally->peer, &list[i].addr, list[i].length);
+		if ((i == 0 || fd != -1) && !map->hops &&
+		    list[i].addr.ss_family != AF_UNIX)
+			memcpy(&call->tally->peer, &list[i].addr,
+			    list[i].length);
 	}
 	errno = error;
+	if (fd != -1 && introduce(call, fd, target, index, until) == -1)
+		return give_up(fd);
 	return fd;
 }
 
-int
-dial(const struct map *map, unsigned index, int client, struct tally *tally)
+/* The first of n targets that balance= has for a client. */
+static size_t
+first_of(const struct call *call, size_t n)
 {
-	deadline until = NEVER;
+	const union peer *from = &call->from;
+	const unsigned char *addr = (const void *)&from->six.sin6_addr;
+	uint64_t hash = 14695981039346656037U; /* FNV-1a */
+	size_t length = 16;
+
+	if (call->map->balance == BALANCE_ROUND)
+		return call->turn % n;
+	if (call->map->balance == BALANCE_FIRST)
+		return 0;
+	if (from->any.sa_family == AF_INET) {
+		addr = (const void *)&from->four.sin_addr;
+		length = 4;
+	}
+	while (length--)
+		hash = (hash ^ *addr++) * 1099511628211U;
+	return (hash >> 32) % n;
+}
+
+/* All targets, from the first on; in the end those that rest. */
+static void
+arrange(const struct call *call, uint32_t *order)
+{
+	size_t n = call->map->targets, count = 0, at;
+	size_t first = first_of(call, n);
+	deadline after = now() - REST_MS;
+
+	for (int resting = 0; resting < 2; resting++)
+		for (size_t i = 0; i < n; i++) {
+			at = (first + i) % n;
+			if ((call->failed && call->failed[at] > after) ==
+			    (resting == 1))
+				order[count++] = (uint32_t)at;
+		}
+}
+
+int
+dial(const struct call *call)
+{
+	const struct map *map = call->map;
+	uint32_t order[TARGETS_MAX] = {0};
+	size_t n = call->asked ? 1 : map->targets;
+	deadline until = call->until;
 	int fd = -1;
 
-	if (map->times.connect)
-		until = now() + map->times.connect;
-	for (size_t i = 0; i < map->targets && fd == -1; i++) {
-		const struct side *target = &map->target[i];
+	if (!until)
+		until = dial_until(map, now());
 
-		tally->target = (uint32_t)i;
-		tally->peer.any.sa_family = AF_UNSPEC;
-		fd = dial_target(target, target->lo == target->hi ? 0 : index,
-		    client, share(until, map->targets - i), tally);
+	if (!call->asked)
+		arrange(call, order);
+	for (size_t i = 0; i < n && fd == -1; i++) {
+		const struct side *target =
+		    call->asked ? call->asked : &map->target[order[i]];
+
+		call->tally->target = order[i];
+		call->tally->peer.any.sa_family = AF_UNSPEC;
+		call->tally->code = 0;
+		fd = dial_target(call, target,
+		    target->lo == target->hi ? 0 : call->index,
+		    share(until, n - i));
 		if (fd == -1 && errno == ECONNABORTED)
 			break;
+		if (fd == -1 && call->failed)
+			atomic_store(&call->failed[order[i]], now());
 	}
 	return fd;
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "nsfwd.h"
+#include "udp.h"
 
 #define WORDS (sizeof(struct flow_key) / sizeof(uint64_t))
 

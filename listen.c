@@ -1,6 +1,8 @@
 /* Opens the listeners of a map in its source namespace. */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +11,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "udp.h"
 
-#define BACKLOG 4096
+#define BACKLOG    4096
+#define SPARES     64   /* UDP sockets of a proxy, of each family */
+#define HANDED_MAX 1024 /* descriptors that systemd(1) opened for us */
 
 static bool
 is_unix(const struct side *side)
@@ -24,46 +28,73 @@ struct opening {
 	const struct side *side;
 	enum proto proto;
 	bool offload;
+	bool proxy; /* whose clients get UDP sockets too */
 	struct listener *listener;
-	size_t listeners;
+	size_t listeners, spares;
 	struct sockaddr_storage addr; /* the one that failed */
+	mode_t mode;                  /* of a UNIX socket; 0: by the umask */
+	struct cred owner;            /* where that is given */
 };
 
-/* 1 if the path was a socket that nobody listens on, and is gone now. */
+/* Removes a socket that nobody listens on, and nothing else. */
 static int
 remove_stale(const struct sockaddr_storage *addr, socklen_t length)
 {
 	const void *p = addr;
 	const struct sockaddr_un *un = p;
 	struct stat st;
-	int fd, result;
+	int fd, error = EADDRINUSE;
 
-	if (lstat(un->sun_path, &st) == -1 || !S_ISSOCK(st.st_mode))
-		return 0;
+	if (lstat(un->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+		errno = ENOTSOCK;
+		return -1;
+	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
-		return 0;
-	result = connect(fd, p, length);
+		return -1;
+	if (connect(fd, p, length) == -1 && errno == ECONNREFUSED)
+		error = unlink(un->sun_path) == 0 ? 0 : errno;
 	close(fd);
-	if (result == 0 || errno != ECONNREFUSED)
-		return 0;
-	return unlink(un->sun_path) == 0;
+	errno = error;
+	return error ? -1 : 0;
 }
 
+/* By descriptor: whoever may rename files there has us change no other one. */
 static int
-bind_address(int fd, const struct sockaddr_storage *addr, socklen_t length)
+give_away(const struct opening *o, const char *path)
 {
-	const void *p = addr;
-	const struct sockaddr_un *un = p;
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), result = -1;
+	struct stat st;
 
-	if (bind(fd, p, length) == 0)
-		return 0;
-	if (errno != EADDRINUSE || addr->ss_family != AF_UNIX ||
-	    un->sun_path[0] == '\0')
+	if (fd == -1)
 		return -1;
-	if (remove_stale(addr, length))
-		return bind(fd, p, length);
-	errno = EADDRINUSE;
+	if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+		result =
+		    fchownat(fd, "", o->owner.uid, o->owner.gid, AT_EMPTY_PATH);
+	close(fd);
+	return result;
+}
+
+/* It is made with its permissions, and no one can connect before listen(2). */
+static int
+bind_path(const struct opening *o, int fd, socklen_t length)
+{
+	const void *p = &o->addr;
+	const struct sockaddr_un *un = p;
+	int saved;
+
+	if (o->mode && (fchmod(fd, o->mode) == -1 || umask(0) == (mode_t)-1))
+		return -1;
+	if (bind(fd, p, length) == -1 &&
+	    (errno != EADDRINUSE || remove_stale(p, length) == -1 ||
+		bind(fd, p, length) == -1))
+		return -1;
+	if ((!o->owner.given || give_away(o, un->sun_path) == 0) &&
+	    listen(fd, BACKLOG) == 0)
+		return 0;
+	saved = errno;
+	unlink(un->sun_path);
+	errno = saved;
 	return -1;
 }
 
@@ -109,6 +140,7 @@ static int
 open_socket(struct opening *o, unsigned index, int family)
 {
 	int type = o->proto == PROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
+	const void *addr = &o->addr;
 	socklen_t length;
 	int fd, saved;
 
@@ -121,8 +153,10 @@ open_socket(struct opening *o, unsigned index, int family)
 	set_options(o, fd, o->addr.ss_family);
 	if (is_loopback(o->side) && lo_is_down(fd))
 		errno = ENETDOWN;
-	else if (bind_address(fd, &o->addr, length) == 0 &&
-	    (o->side->kind != SIDE_PATH || listen(fd, BACKLOG) == 0))
+	else if (o->side->kind == SIDE_PATH) {
+		if (bind_path(o, fd, length) == 0)
+			return fd;
+	} else if (bind(fd, addr, length) == 0)
 		return fd;
 	saved = errno;
 	close(fd);
@@ -170,6 +204,34 @@ open_port(struct opening *o, unsigned index)
 	return errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL ? 0 : -1;
 }
 
+/*
+ * Opens the sockets that a proxy's clients may send UDP to, at the address
+ * where it listens: no connection can open one there. They are deaf until
+ * one is given to a client.
+ */
+static int
+open_spares(struct opening *o)
+{
+	struct sock_filter drop = {.code = BPF_RET | BPF_K};
+	const struct sock_fprog deaf = {.len = 1, .filter = &drop};
+	struct side side = *o->side;
+	struct opening udp = *o;
+	int result = 0;
+
+	side.lo = side.hi = 0;
+	udp.side = &side;
+	udp.proto = PROTO_UDP;
+	udp.offload = false;
+	for (int i = 0; i < SPARES && result == 0; i++)
+		result = open_port(&udp, 0);
+	for (size_t i = o->listeners; i < udp.listeners && result == 0; i++)
+		result = setsockopt(udp.listener[i].fd, SOL_SOCKET,
+		    SO_ATTACH_FILTER, &deaf, sizeof(deaf));
+	o->spares = udp.listeners - o->listeners;
+	o->addr = udp.addr;
+	return result;
+}
+
 /* In the helper: allocates nothing, touches only the opening. */
 static int
 open_ports(void *arg)
@@ -179,7 +241,7 @@ open_ports(void *arg)
 	for (unsigned i = 0; i <= (unsigned)(o->side->hi - o->side->lo); i++)
 		if (open_port(o, i) == -1)
 			return -1;
-	return 0;
+	return o->proxy ? open_spares(o) : 0;
 }
 
 static const char *
@@ -191,6 +253,8 @@ bind_hint(const struct side *side, int err)
 	} hints[] = {
 	    {EADDRINUSE, "the port is taken (ss -ltunp there shows by whom)",
 		"somebody listens there"},
+	    {ENOTSOCK, "", "a file is there that is no socket"},
+	    {EPERM, "", "no permission to give it to its owner="},
 	    {EACCES,
 		"a low port takes CAP_NET_BIND_SERVICE, or there: sysctl "
 		"net.ipv4.ip_unprivileged_port_start",
@@ -199,7 +263,8 @@ bind_hint(const struct side *side, int err)
 	    {ENODEV, "no such interface there (ip link shows them)", ""},
 	    {EMFILE, "too many open files (ulimit -n)",
 		"too many open files (ulimit -n)"},
-	    {ENOENT, "", "no such directory"},
+	    {ENOENT, "no socket of that name and kind was handed to us",
+		"no such directory"},
 	};
 
 	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
@@ -216,7 +281,9 @@ explain(const struct opening *o, const struct map *map, int err)
 	const char *where;
 	char text[LOG_ADDR];
 
-	where = is_unix(o->side) ? o->side->text : log_addr(addr, text);
+	where = is_unix(o->side) || o->side->kind == SIDE_SYSTEMD
+	    ? o->side->text
+	    : log_addr(addr, text);
 	if (err == ENODEV && o->side->zone)
 		where = o->side->zone;
 	if (err == ENETDOWN) /* as `ip netns add` leaves it */
@@ -239,13 +306,103 @@ own_file(const struct map *map, struct stat *file)
 }
 
 int
+listen_inherited(void)
+{
+	const char *fds = getenv("LISTEN_FDS");
+	uint32_t n = 0;
+
+	return fds && side_number(fds, 0, HANDED_MAX, &n) ? (int)n : 0;
+}
+
+/* True if a descriptor that was handed to us is of that kind. */
+static bool
+is_listener(int fd, enum proto proto, sa_family_t *family)
+{
+	struct sockaddr_storage addr;
+	socklen_t length = sizeof(addr), size = sizeof(int);
+	void *p = &addr;
+	int type = 0;
+
+	if (getsockname(fd, p, &length) == -1 ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == -1)
+		return false;
+	*family = addr.ss_family;
+	return proto == PROTO_UDP
+	    ? type == SOCK_DGRAM && addr.ss_family != AF_UNIX
+	    : type == SOCK_STREAM;
+}
+
+/* All that have the name, of the right kind. Ours is a copy, to be closed. */
+static int
+take_handed(struct opening *o, const struct side *side)
+{
+	const char *name = getenv("LISTEN_FDNAMES");
+	size_t length = strlen(side->text);
+
+	for (int fd = 3; name && fd < 3 + listen_inherited(); fd++) {
+		struct listener *l = &o->listener[o->listeners];
+
+		if (strcspn(name, ":") == length &&
+		    memcmp(name, side->text, length) == 0 &&
+		    is_listener(fd, o->proto, &l->family)) {
+			l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+			if (l->fd == -1)
+				return -1;
+			fcntl(l->fd, F_SETFL, O_NONBLOCK);
+			o->listeners++;
+			set_options(o, l->fd, l->family);
+		}
+		name = strchr(name, ':');
+		name += name ? 1 : 0;
+	}
+	errno = ENOENT;
+	return o->listeners ? 0 : -1;
+}
+
+static int
+renew(void *arg)
+{
+	return open_spares(arg);
+}
+
+void
+listen_renew(struct listeners *set, const struct map *map)
+{
+	struct opening o = {.side = &map->listen,
+	    .listener = set->listener,
+	    .listeners = set->count};
+
+	while (set->spares)
+		close(set->listener[set->count + --set->spares].fd);
+	if (ns_call(&map->from, renew, &o, NULL) == 0)
+		set->spares = o.spares;
+	while (o.spares > set->spares)
+		close(set->listener[set->count + --o.spares].fd);
+}
+
+bool
+listen_same(const struct map *a, const struct map *b)
+{
+	return ns_same(&a->from, &b->from) && a->plain == b->plain &&
+	    a->mode == b->mode && a->cred.uid == b->cred.uid &&
+	    a->cred.gid == b->cred.gid &&
+	    (a->target->kind == SIDE_PROXY) ==
+	    (b->target->kind == SIDE_PROXY) &&
+	    !a->hops == !b->hops && strcmp(a->listen.word, b->listen.word) == 0;
+}
+
+int
 listen_open(struct listeners *set, const struct map *map, enum proto proto,
-    int *entered)
+    int *entered, int known)
 {
 	struct opening o = {
 	    .side = &map->listen,
 	    .proto = proto,
 	    .offload = !map->plain,
+	    .proxy = map->targets && map->target->kind == SIDE_PROXY &&
+		!map->hops && !is_unix(&map->listen),
+	    .mode = map->mode,
+	    .owner = map->cred,
 	};
 	size_t ports = (size_t)(map->listen.hi - map->listen.lo) + 1;
 	struct stat file;
@@ -253,20 +410,26 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 
 	*entered = 1;
 	*set = (struct listeners){0};
-	o.listener = calloc(2 * ports, sizeof(*o.listener));
+	if (map->listen.kind == SIDE_SYSTEMD)
+		ports = listen_inherited() + 1;
+	o.listener = calloc(2 * (ports + SPARES), sizeof(*o.listener));
 	if (!o.listener) {
 		log_error("%s", strerror(errno));
 		return -1;
 	}
-	result = ns_call(&map->from, open_ports, &o, entered);
+	if (map->listen.kind == SIDE_SYSTEMD)
+		result = take_handed(&o, &map->listen);
+	else
+		result = ns_call(&map->from, open_ports, &o, entered);
 	saved = errno;
 	set->listener = o.listener;
 	set->count = o.listeners;
+	set->spares = o.spares;
 	if (own_file(map, &file)) {
 		set->dev = file.st_dev;
 		set->ino = file.st_ino;
 	}
-	if (result == -1 && *entered)
+	if (result == -1 && *entered && saved != known)
 		explain(&o, map, saved);
 	errno = saved;
 	return result;
@@ -298,7 +461,7 @@ listen_close(struct listeners *set, const struct map *map)
 	if (set->count && own_file(map, &file) && file.st_dev == set->dev &&
 	    file.st_ino == set->ino)
 		unlink(map->listen.text);
-	for (size_t i = 0; i < set->count; i++)
+	for (size_t i = 0; i < set->count + set->spares; i++)
 		close(set->listener[i].fd);
 	free(set->listener);
 	*set = (struct listeners){0};

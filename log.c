@@ -2,10 +2,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,7 +17,18 @@
 
 #define LINE_SIZE 1024
 
+#define FACILITY (3 << 3) /* LOG_DAEMON of syslog(3) */
+#define WARNING  4        /* priorities of syslog(3) */
+
 static enum log_level level = LOG_NORMAL;
+
+/* Where lines go: "stderr" is a descriptor, too. */
+static struct sink {
+	const char *prefix; /* with a priority in front, if it has a facility */
+	int facility;       /* -1: none */
+	bool syslog;
+	int left; /* where they go as well, or -1 */
+} sink = {"nsfwd: ", -1, false, -1};
 
 void
 log_level(enum log_level wanted)
@@ -55,17 +69,78 @@ escape(char *line, size_t used, const char *text)
 	return used;
 }
 
-__attribute__((format(printf, 1, 0))) static void
-put(const char *fmt, va_list ap, unsigned skipped)
+/* $JOURNAL_STREAM names the file that the journal has made of it. */
+static bool
+is_journal(void)
 {
-	static const char prefix[] = "nsfwd: ";
+	const char *stream = getenv("JOURNAL_STREAM");
+	char own[48];
+	struct stat st;
+
+	if (!stream || fstat(STDERR_FILENO, &st) == -1)
+		return false;
+	snprintf(own, sizeof(own), "%llu:%llu", (unsigned long long)st.st_dev,
+	    (unsigned long long)st.st_ino);
+	return strcmp(stream, own) == 0;
+}
+
+/* In the place of descriptor 2, it is what all processes keep. */
+int
+log_open(bool syslog)
+{
+	int fd;
+
+	if (!syslog && is_journal())
+		sink = (struct sink){"", 0, false, -1};
+	if (!syslog)
+		return 0;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	sink.left = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (fd == -1 || sink.left == -1 || dup2(fd, STDERR_FILENO) == -1)
+		return -1;
+	close(fd);
+	sink.syslog = true;
+	sink.facility = FACILITY;
+	return 0;
+}
+
+void
+log_leave(void)
+{
+	if (sink.left != -1)
+		close(sink.left);
+	sink.left = -1;
+}
+
+/* By name each time: a syslog daemon may have been started anew. */
+static ssize_t
+emit(const char *line, size_t length)
+{
+	static const struct sockaddr_un un = {.sun_family = AF_UNIX,
+	    .sun_path = "/dev/log"};
+	const void *to = &un;
+
+	if (!sink.syslog)
+		return write(STDERR_FILENO, line, length);
+	return sendto(STDERR_FILENO, line, length, MSG_DONTWAIT | MSG_NOSIGNAL,
+	    to, sizeof(un));
+}
+
+__attribute__((format(printf, 2, 0))) static void
+put(int priority, const char *fmt, va_list ap, unsigned skipped)
+{
 	static unsigned lost;
 	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
 	char text[LINE_SIZE], line[LINE_SIZE];
-	size_t used = sizeof(prefix) - 1;
+	size_t used = 0, head = 0;
 	int saved = errno;
 
-	memcpy(line, prefix, used);
+	if (sink.facility != -1)
+		head = (size_t)snprintf(line, sizeof(line), "<%d>",
+		    sink.facility + priority);
+	used = head +
+	    (size_t)snprintf(line + head, sizeof(line) - head, "%s",
+		sink.prefix);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	used = escape(line, used, text);
 	skipped += lost;
@@ -79,8 +154,10 @@ put(const char *fmt, va_list ap, unsigned skipped)
 		errno = saved;
 		return;
 	}
-	while (write(STDERR_FILENO, line, used) == -1 && errno == EINTR)
+	while (emit(line, used) == -1 && errno == EINTR)
 		;
+	if (sink.left != -1 && write(sink.left, line + head, used - head) == -1)
+		sink.left = -1;
 	lost = 0;
 	errno = saved;
 }
@@ -90,10 +167,12 @@ log_line(enum log_level least, const char *fmt, ...)
 {
 	va_list ap;
 
+	static const int priority[] = {[LOG_QUIET] = 3, 6, 6};
+
 	if (level < least)
 		return;
 	va_start(ap, fmt);
-	put(fmt, ap, 0);
+	put(priority[least], fmt, ap, 0);
 	va_end(ap);
 }
 
@@ -111,7 +190,7 @@ log_limited(const char *fmt, ...)
 	}
 	next = at + 1000;
 	va_start(ap, fmt);
-	put(fmt, ap, skipped);
+	put(WARNING, fmt, ap, skipped);
 	va_end(ap);
 	skipped = 0;
 }
@@ -129,7 +208,7 @@ log_errno(int err)
 	    NAME(EACCES), NAME(EADDRINUSE), NAME(EADDRNOTAVAIL), NAME(EAGAIN),
 	    NAME(EAFNOSUPPORT), NAME(EBADF), NAME(ECONNABORTED), NAME(EINVAL),
 	    NAME(ECONNREFUSED), NAME(ECONNRESET), NAME(EHOSTDOWN), NAME(EINTR),
-	    NAME(EHOSTUNREACH), NAME(EIO), NAME(EMFILE), NAME(EMSGSIZE),
+	    NAME(EHOSTUNREACH), NAME(EIO), NAME(EISDIR), NAME(EMFILE), NAME(EMSGSIZE),
 	    NAME(ENETDOWN), NAME(ENETUNREACH), NAME(ENFILE), NAME(ENOBUFS),
 	    NAME(ENODEV), NAME(ENOENT), NAME(ENOMEM), NAME(ENOPROTOOPT),
 	    NAME(ENOSPC), NAME(ENOTCONN), NAME(ENOTSOCK), NAME(EOPNOTSUPP),

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -135,7 +136,7 @@ open_nsfs(const char *path, bool *unfinished)
 }
 
 static int
-open_patiently(const char *path)
+open_patiently(const char *path, int retries)
 {
 	const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
 	bool unfinished;
@@ -143,14 +144,14 @@ open_patiently(const char *path)
 
 	for (int i = 0;; i++) {
 		fd = open_nsfs(path, &unfinished);
-		if (fd != -1 || !unfinished || i == RETRIES)
+		if (fd != -1 || !unfinished || i == retries)
 			return fd;
 		nanosleep(&pause, NULL);
 	}
 }
 
 static int
-open_name(const char *name)
+open_name(const char *name, int retries)
 {
 	static const char *const dirs[] = {"/run/netns", "/var/run/netns"};
 	char path[sizeof("/var/run/netns/") + 255];
@@ -158,7 +159,7 @@ open_name(const char *name)
 
 	for (int i = 0; i < 2 && fd == -1; i++) {
 		snprintf(path, sizeof(path), "%s/%s", dirs[i], name);
-		fd = open_patiently(path);
+		fd = open_patiently(path, retries);
 		if (fd == -1 && errno != ENOENT)
 			break;
 	}
@@ -192,29 +193,65 @@ open_pid(pid_t pid)
 	return fd;
 }
 
-int
-ns_open(const struct ns *ns)
+static int
+open_any(const struct ns *ns, int retries)
 {
 	char path[32];
 
 	switch (ns->kind) {
 	case NS_NAME:
-		return open_name(ns->text);
+		return open_name(ns->text, retries);
 	case NS_PATH:
-		return open_patiently(ns->text);
+		return open_patiently(ns->text, retries);
 	case NS_PID:
 		return open_pid(ns->number);
 	case NS_FD:
 		if (fcntl(ns->number, F_GETFD) == -1)
 			return -1;
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", ns->number);
-		return open_patiently(path);
+		return open_patiently(path, 0);
 	case NS_INIT:
-		return open_patiently("/proc/1/ns/net");
+		return open_patiently("/proc/1/ns/net", 0);
 	case NS_SELF:
 		break;
 	}
-	return open_patiently("/proc/self/ns/net");
+	return open_patiently("/proc/self/ns/net", 0);
+}
+
+int
+ns_open(const struct ns *ns)
+{
+	return open_any(ns, RETRIES);
+}
+
+uint64_t
+ns_identity(const struct ns *ns)
+{
+	int fd = open_any(ns, 0), result, saved;
+	struct stat st;
+
+	if (fd == -1)
+		return 0;
+	result = fstat(fd, &st);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return result == -1 ? 0 : st.st_ino;
+}
+
+/* The link below /proc says nothing when it changes, nor does any other. */
+bool
+ns_silent(const struct ns *ns)
+{
+	char path[sizeof("/run/netns/") + 255];
+	struct stat st;
+
+	if (ns->kind != NS_NAME)
+		return ns->kind == NS_PID ||
+		    (ns->kind == NS_PATH && lstat(ns->text, &st) == 0 &&
+			S_ISLNK(st.st_mode));
+	snprintf(path, sizeof(path), "/run/netns/%s", ns->text);
+	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
 /*
@@ -260,6 +297,35 @@ ns_enter(const struct ns *ns)
 	close(fd);
 	errno = saved;
 	return result;
+}
+
+/*
+ * What is mounted here must not be seen outside, but what is unmounted there,
+ * such as a namespace's name, must go here too: a slave.
+ */
+int
+ns_etc(const struct ns *ns)
+{
+	static const char *const files[] = {"resolv.conf", "hosts",
+	    "nsswitch.conf"};
+	char from[sizeof("/etc/netns//nsswitch.conf") + NAME_MAX], to[32];
+	bool apart = false;
+
+	for (int i = 0; i < 3 && ns->kind == NS_NAME; i++) {
+		snprintf(from, sizeof(from), "/etc/netns/%s/%s", ns->text,
+		    files[i]);
+		if (access(from, F_OK) == -1)
+			continue;
+		if (!apart &&
+		    (unshare(CLONE_NEWNS) == -1 ||
+			mount("", "/", NULL, MS_SLAVE | MS_REC, NULL) == -1))
+			return -1;
+		apart = true;
+		snprintf(to, sizeof(to), "/etc/%s", files[i]);
+		if (mount(from, to, NULL, MS_BIND, NULL) == -1)
+			return -1;
+	}
+	return 0;
 }
 
 struct errand {

@@ -52,12 +52,31 @@ bool ns_same(const struct ns *, const struct ns *);
 int ns_open(const struct ns *);
 
 /*
+ * A number that no other namespace has as long as this one lives, for which a
+ * socket in it, or a process, is enough; 0 with errno of ns_open(), at once.
+ */
+uint64_t ns_identity(const struct ns *);
+
+/*
+ * True if it may become another one without a mount or unmount, which is what
+ * poll(2) of /proc/self/mountinfo tells of.
+ */
+bool ns_silent(const struct ns *);
+
+/*
  * Moves the calling process into the namespace for good: setns(2), into the
  * user namespace that owns it first where that is what it takes. 0, or -1
  * with errno of ns_open() or setns(2). NS_SELF is where one is: no call.
  * The process must have one thread.
  */
 int ns_enter(const struct ns *);
+
+/*
+ * For who has entered it: what lies in /etc/netns/NAME as resolv.conf, hosts
+ * and nsswitch.conf is seen in /etc from now on, by this process alone. 0 also
+ * where there is none; -1 with errno.
+ */
+int ns_etc(const struct ns *);
 
 /*
  * Runs fn(arg) in the namespace and returns what it returned, errno included.

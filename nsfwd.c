@@ -13,8 +13,8 @@
 
 #include "nsfwd.h"
 
-#define WHITE      " \t\r\v\f"
 #define EXIT_USAGE 2
+#define NOBODY     65534 /* where none is known by that name */
 
 static const struct map base = {
     .times = {.connect = 10000,
@@ -28,15 +28,21 @@ struct cli {
 	struct conf conf;
 	struct map usual; /* where the word of a map is silent */
 	const char *config;
+	char **words; /* the operands */
+	int operands;
+	char *listen;  /* a line for each -L, a map so far without... */
+	char *forward; /* ...the hops that all of -F add to each */
 	int level, check, help, version;
 };
 
 enum option_kind {
 	SET_FLAG,
 	SET_FILE, /* this and what follows takes a value */
+	SET_GOST,
 	SET_NS,
 	SET_TIME,
 	SET_COUNT,
+	SET_USER,
 	SET_FD
 };
 
@@ -50,9 +56,18 @@ static const struct option {
 } options[] = {
     {"-c", SET_FILE, AT(config), 0},
     {"--config", SET_FILE, AT(config), 0},
+    {"-L", SET_GOST, AT(listen), 0},
+    {"-F", SET_GOST, AT(forward), 0},
     {"--check", SET_FLAG, AT(check), 1},
     {"--from", SET_NS, AT(usual.from), 0},
     {"--to", SET_NS, AT(usual.to), 0},
+    {"--wait", SET_FLAG, AT(conf.wait), 1},
+    {"-d", SET_FLAG, AT(conf.background), 1},
+    {"--daemon", SET_FLAG, AT(conf.background), 1},
+    {"-P", SET_FILE, AT(conf.pidfile), 0},
+    {"--pidfile", SET_FILE, AT(conf.pidfile), 0},
+    {"--stats", SET_FILE, AT(conf.stats), 0},
+    {"--syslog", SET_FLAG, AT(conf.syslog), 1},
     {"--ready-fd", SET_FD, AT(conf.ready_fd), 0},
     {"--max-conns", SET_COUNT, AT(conf.max_conns), 0},
     {"--connect-timeout", SET_TIME, AT(usual.times.connect), 0},
@@ -61,6 +76,9 @@ static const struct option {
     {"--udp-timeout", SET_TIME, AT(usual.times.answered), 0},
     {"--udp-one-way-timeout", SET_TIME, AT(usual.times.one_way), 0},
     {"--drain", SET_TIME, AT(conf.drain), 0},
+    {"--user", SET_USER, AT(conf.cred), 0},
+    {"--no-sandbox", SET_FLAG, AT(conf.unconfined), 1},
+    {"--pin", SET_FLAG, AT(conf.pin), 1},
     {"-v", SET_FLAG, AT(level), LOG_VERBOSE},
     {"--verbose", SET_FLAG, AT(level), LOG_VERBOSE},
     {"-q", SET_FLAG, AT(level), LOG_QUIET},
@@ -79,20 +97,32 @@ static const char help[] =
     "  MAP      [PROTO:]LISTEN=TARGET[,TARGET]...[,KEY=VALUE]...\n"
     "  PROTO    tcp (the default), udp or tcp+udp\n"
     "  LISTEN   [NS@] and PORTS (on loopback), :PORTS (on every address),\n"
-    "           ADDR:PORTS, ADDR/PORTS (IPv6), /path or @abstract\n"
-    "  TARGET   the same without :PORTS, also HOST:PORTS; PORTS is N or N-M\n"
+    "           ADDR:PORTS, ADDR/PORTS (IPv6), /path or @abstract; or -\n"
+    "  TARGET   the same without :PORTS, also HOST:PORTS; or [NS@]proxy\n"
+    "  PORTS    N or N-M\n"
     "  NS       a name of ip-netns(8), a path, pid:N, fd:N, self or init\n"
-    "  KEY      max, max-source (connections in all, of one client), balance=first,\n"
-    "           flows (of udp, 4096), offload=off, and the five timeouts below\n"
+    "  KEY      allow, deny, max, max-source, accept-proxy (of clients); balance,\n"
+    "           via, via-auth, proxy, src, dev, mark (of targets); auth, reach (of\n"
+    "           a proxy); mode, owner (of a path); flows, offload (of udp); workers;\n"
+    "           and the five timeouts below\n"
+    "  -L WORD, -F WORD          maps in the spelling of GOST\n"
     "  -c, --config FILE         maps, one a line; '#' begins a comment\n"
     "      --check               print the maps as understood, and exit\n"
     "      --from NS, --to NS    of a LISTEN, of a TARGET without NS@ (self)\n"
+    "      --wait                for a namespace that is not there yet\n"
+    "  -d, --daemon              go to the background once all serve\n"
+    "  -P, --pidfile FILE        holds the process number, and a lock\n"
+    "      --stats PATH          a socket that answers with Prometheus metrics\n"
+    "      --syslog              log to it, not to standard error\n"
     "      --ready-fd N          write a line to descriptor N once all serve\n"
     "      --max-conns N         connections over all maps (1024)\n"
     "      --connect-timeout T, --idle-timeout T, --half-close-timeout T\n"
     "                            (10s, 0: none, 1h) T is 500ms, 10s, 5m, 2h, 1d\n"
     "      --udp-timeout T, --udp-one-way-timeout T   of idle flows (2m, 30s)\n"
     "      --drain T             left to open connections after TERM (30s)\n"
+    "      --user NAME[:GROUP]   who mappers and connections run as (nobody)\n"
+    "      --no-sandbox          without filters of their system calls\n"
+    "      --pin                 the server too gives up all privileges\n"
     "  -v, --verbose; -q, --quiet; -h, --help; -V, --version\n"
     "\n"
     "  nsfwd 9091=vpn@9091           port 9091 of vpn, on this loopback\n"
@@ -140,12 +170,16 @@ set(const struct option *option, void *field, const char *value)
 			return "a second file";
 		*file = value;
 		return *value ? NULL : "a file is missing";
+	case SET_GOST:
+		break; /* see take_gost() */
 	case SET_NS:
 		return set_ns(field, value);
 	case SET_TIME:
 		return spec_time(value, field);
 	case SET_COUNT:
 		return spec_count(value, 1, field);
+	case SET_USER:
+		return conf_user(field, value);
 	case SET_FD:
 		break;
 	}
@@ -163,6 +197,26 @@ find_option(const char *name, size_t length)
 	return NULL;
 }
 
+static int
+take_gost(const char *name, char **all, const char *value)
+{
+	bool forward = name[1] == 'F';
+	char *text = NULL, *before = *all;
+	const char *why = gost_translate(value, forward, &text);
+
+	if (!why &&
+	    asprintf(all, "%s%s%s", before ? before : "", text,
+		forward ? "" : "\n") == -1)
+		why = "out of memory";
+	else if (!why)
+		free(before);
+	if (why)
+		log_error("option '%s': '%.160s': '%.160s': %s", name, value,
+		    text ? text : "", why);
+	free(text);
+	return why ? -1 : 0;
+}
+
 /* Sets an option; where value is NULL, it may need the next word. */
 static int
 take_option(struct cli *cli, const struct option *option, const char *value,
@@ -172,6 +226,9 @@ take_option(struct cli *cli, const struct option *option, const char *value,
 
 	if (option->kind != SET_FLAG && !value)
 		value = **next ? *(*next)++ : "";
+	if (option->kind == SET_GOST)
+		return take_gost(option->name,
+		    (void *)((char *)cli + option->offset), value);
 	why = set(option, (char *)cli + option->offset, value);
 	if (!why)
 		return 0;
@@ -219,7 +276,8 @@ take_options(struct cli *cli, char **words)
 	while (*next) {
 		char *word = *next++;
 
-		if (plain || word[0] != '-' || !word[1])
+		/* "-" and "-=TARGET" are maps */
+		if (plain || word[0] != '-' || !word[1] || word[1] == '=')
 			words[operands++] = word;
 		else if (strcmp(word, "--") == 0)
 			plain = true;
@@ -229,104 +287,57 @@ take_options(struct cli *cli, char **words)
 	return operands;
 }
 
-/* Where it was found is "", "FILE: " or "FILE:LINE: ". */
+/* The file and the words. */
 static int
-fail(const char *where, const char *why)
-{
-	log_error("%s%s", where, why);
-	return -1;
-}
-
-static int
-add_map(struct cli *cli, const char *where, const char *word)
+read_maps(struct cli *cli)
 {
 	struct conf *conf = &cli->conf;
-	const char *part, *why;
-	struct map *map;
-	int length;
+	const char *listen = cli->listen ? cli->listen : "";
+	const char *forward = cli->forward ? cli->forward : "";
 
-	map = realloc(conf->map, (conf->maps + 1) * sizeof(*map));
-	if (!map)
-		return fail(where, "out of memory");
-	conf->map = map;
-	why = spec_parse(&map[conf->maps], word, &cli->usual, &part, &length);
-	if (!why) {
-		conf->maps++;
-		return 0;
+	if ((cli->config && conf_file(conf, &cli->usual, cli->config) < 0) ||
+	    conf_words(conf, &cli->usual, "", cli->words, cli->operands) < 0 ||
+	    conf_gost(conf, &cli->usual, listen, forward) < 0)
+		return -1;
+	if (*forward && !*listen) {
+		log_error("-F is for -L (a map has via=)");
+		return -1;
 	}
-	/* Not more of a word than leaves room for the reason. */
-	log_error("%s'%.160s': column %td: '%.*s': %s", where, word,
-	    part - word + 1, length, part, why);
+	for (size_t i = 0; i < conf->maps && conf->maps > 1; i++)
+		if (conf->map[i].listen.kind == SIDE_STDIO) {
+			log_error("'%s': it must be the only map",
+			    conf->map[i].word);
+			return -1;
+		}
+	if (conf->maps > 0)
+		return 0;
+	log_error("no map in %s: write LISTEN=TARGET (nsfwd --help says more)",
+	    cli->config ? cli->config : "the command line");
 	return -1;
 }
 
-/* LISTEN and TARGET may be two words; else a line of a file has but one. */
-static int
-add_words(struct cli *cli, const char *where, char *const *word, int words)
+static void
+free_maps(struct conf *conf)
 {
-	char *joined;
-	int result = 0;
+	for (size_t i = 0; i < conf->maps; i++)
+		spec_free(&conf->map[i]);
+	free(conf->map);
+}
 
-	if (words == 2 && !strchr(word[0], '=') && !strchr(word[1], '=')) {
-		if (asprintf(&joined, "%s=%s", word[0], word[1]) == -1)
-			return fail(where, "out of memory");
-		result = add_map(cli, where, joined);
-		free(joined);
-		return result;
-	}
-	if (*where && words > 1) {
-		log_error("%s'%.160s': one map a line, as LISTEN=TARGET... or "
-			  "LISTEN TARGET",
-		    where, word[1]);
+/* serve() calls it with the conf that it was given. */
+static int
+read_again(const struct conf *conf, struct conf *fresh)
+{
+	struct cli cli = *(const struct cli *)(const void *)conf;
+
+	cli.conf.map = NULL;
+	cli.conf.maps = 0;
+	if (read_maps(&cli) < 0) {
+		free_maps(&cli.conf);
 		return -1;
 	}
-	for (int i = 0; i < words && result == 0; i++)
-		result = add_map(cli, where, word[i]);
-	return result;
-}
-
-static int
-add_line(struct cli *cli, const char *where, char *line)
-{
-	char *word[3], *rest, *next = strtok_r(line, WHITE, &rest);
-	int words = 0;
-
-	for (; next && *next != '#' && words < 3; words++) {
-		word[words] = next;
-		next = strtok_r(NULL, WHITE, &rest);
-	}
-	return add_words(cli, where, word, words);
-}
-
-static int
-add_file(struct cli *cli, const char *file)
-{
-	char *text = NULL, *line, *rest = NULL, where[512];
-	size_t size = 0, n = 1;
-	ssize_t length;
-	int result = 0;
-	FILE *f;
-
-	snprintf(where, sizeof(where), "%.480s: ", file);
-	f = fopen(file, "re");
-	if (!f)
-		return fail(where, strerror(errno));
-	/* All of it, or up to a NUL. */
-	length = getdelim(&text, &size, '\0', f);
-	if (ferror(f) || (length == -1 && !feof(f)))
-		result = fail(where, strerror(errno));
-	else if (length > 0)
-		rest = text;
-	while (result == 0 && (line = strsep(&rest, "\n"))) {
-		snprintf(where, sizeof(where), "%.480s:%zu: ", file, n++);
-		if (!rest && line + strlen(line) != text + length)
-			result = fail(where, "a NUL byte: this is no text");
-		else
-			result = add_line(cli, where, line);
-	}
-	free(text);
-	fclose(f);
-	return result;
+	*fresh = cli.conf;
+	return 0;
 }
 
 /* What the options ask for instead of serving. The exit status. */
@@ -381,25 +392,25 @@ move_ready(int *ready)
 	return fill_standard_descriptors();
 }
 
+static void
+choose_nobody(struct cred *cred)
+{
+	if (conf_user(cred, "nobody"))
+		cred->uid = cred->gid = NOBODY;
+	cred->given = false;
+}
+
 static int
 run(struct cli *cli, char **words)
 {
-	int operands = take_options(cli, words);
-
-	if (operands < 0)
+	cli->words = words;
+	cli->operands = take_options(cli, words);
+	if (cli->operands < 0)
 		return EXIT_USAGE;
 	if (cli->help || cli->version)
 		return say(cli);
-	if (cli->config && add_file(cli, cli->config) < 0)
+	if (read_maps(cli) < 0)
 		return EXIT_USAGE;
-	if (add_words(cli, "", words, operands) < 0)
-		return EXIT_USAGE;
-	if (cli->conf.maps == 0) {
-		log_error("no map in %s: write LISTEN=TARGET "
-			  "(nsfwd --help says more)",
-		    cli->config ? cli->config : "the command line");
-		return EXIT_USAGE;
-	}
 	if (cli->check)
 		return say(cli);
 	log_level((enum log_level)cli->level);
@@ -407,14 +418,33 @@ run(struct cli *cli, char **words)
 		log_error("--ready-fd: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
+	if (!cli->conf.cred.given)
+		choose_nobody(&cli->conf.cred);
+	if (cli->conf.map->listen.kind == SIDE_STDIO)
+		return stdio_serve(&cli->conf);
 	return serve(&cli->conf);
+}
+
+/* $LISTEN_FDS may have been meant for who started us, sd_listen_fds(3). */
+static void
+refuse_handed(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	char own[16];
+
+	snprintf(own, sizeof(own), "%d", (int)getpid());
+	if (!pid || strcmp(pid, own) != 0)
+		unsetenv("LISTEN_FDS");
 }
 
 int
 main(int argc, char **argv)
 {
 	struct cli cli = {
-	    .conf = {.max_conns = 1024, .drain = 30000, .ready_fd = -1},
+	    .conf = {.max_conns = 1024,
+		.drain = 30000,
+		.ready_fd = -1,
+		.read = read_again},
 	    .usual = base,
 	    .level = LOG_NORMAL,
 	};
@@ -426,14 +456,16 @@ main(int argc, char **argv)
 		log_error("/dev/null: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
+	title_open(argc, argv);
+	refuse_handed();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a log file may be full */
 	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */
 	signal(SIGALRM, SIG_DFL); /* it, and so does the resolver's deadline */
 	status = run(&cli, argv + 1);
-	for (size_t i = 0; i < cli.conf.maps; i++)
-		spec_free(&cli.conf.map[i]);
-	free(cli.conf.map);
+	free(cli.listen);
+	free(cli.forward);
+	free_maps(&cli.conf);
 	spec_free(&cli.usual);
 	return status;
 }

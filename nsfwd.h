@@ -23,6 +23,7 @@
 
 /* Milliseconds: a point of CLOCK_MONOTONIC, or a span where the name says. */
 typedef int64_t deadline;
+#define NEVER INT64_MAX
 
 enum proto {
 	PROTO_TCP = 1,
@@ -44,6 +45,7 @@ enum side_kind {
 	SIDE_HOST,     /* a name, resolved at each connection; targets only */
 	SIDE_PATH,     /* UNIX socket in the file system */
 	SIDE_ABSTRACT, /* UNIX socket in the abstract name space */
+	SIDE_SYSTEMD,  /* sockets handed to us by that name; listens only */
 	SIDE_PROXY, /* where the client asks for, as of a proxy; targets only */
 	SIDE_STDIO  /* "-": one connection on standard input and output */
 };
@@ -52,7 +54,7 @@ enum side_kind {
 struct side {
 	enum side_kind kind;
 	char *word;           /* as the user wrote it, without NS@; owned */
-	char *text;           /* HOST, PATH, ABSTRACT (without '@'): owned */
+	char *text;           /* HOST, PATH, a NAME (without '@'); owned */
 	char *zone;           /* INET6: interface name or number; owned */
 	struct in6_addr addr; /* INET: the first four bytes */
 	uint16_t lo, hi;      /* ports, both ends included; 0 for UNIX */
@@ -101,6 +103,16 @@ struct hop {
 	enum hop_kind kind;
 	struct side side;
 	char *user, *password; /* owned; NULL: none */
+	char *secret;          /* the file that they are in; owned, or NULL */
+};
+
+#define TARGETS_MAX 64
+
+/* A user and a group. */
+struct cred {
+	uid_t uid;
+	gid_t gid;
+	bool given; /* by the user: it is an error if that cannot be */
 };
 
 struct map {
@@ -118,6 +130,10 @@ struct map {
 	struct cidrs reach;        /* what a proxy may reach besides the rest */
 	struct cidrs allow, deny;  /* of clients */
 	char *user, *password;     /* of a proxy's clients; owned; NULL: none */
+	char *secret;     /* the file that they are in; owned, or NULL */
+	char *owner;      /* USER[:GROUP] of a UNIX listener, or NULL; owned */
+	struct cred cred; /* the same, once somebody has looked it up */
+	uint32_t mode;    /* its permissions; 0: those of the umask */
 	char *dev;        /* of sockets to the target, owned, or NULL */
 	struct side src;  /* their address, INET or INET6; SIDE_ANY: none */
 	uint32_t mark;    /* their mark; 0: none */
@@ -132,8 +148,18 @@ struct conf {
 	struct map *map;
 	size_t maps;
 	uint32_t max_conns; /* over all maps */
-	deadline drain;     /* span given to connections after TERM */
+	deadline drain;     /* span given to what is to end */
 	int ready_fd;       /* gets a line when all maps serve; -1 none */
+	struct cred cred;   /* of the mappers */
+	int unconfined;     /* without filters of system calls */
+	int pin;        /* the server gives up all privileges once it serves */
+	int wait;       /* for namespaces that are not there yet */
+	int background; /* as a daemon */
+	int syslog;     /* instead of standard error */
+	const char *pidfile, *stats; /* paths, or NULL */
+
+	/* Reads the maps again, into fresh: 0, or -1 with the reason logged. */
+	int (*read)(const struct conf *, struct conf *fresh);
 };
 
 /* spec.c */
@@ -155,12 +181,61 @@ void spec_free(struct map *);
 void spec_print(FILE *, const struct map *, const struct map *base);
 
 /*
+ * Reads "USER:PASSWORD" into two strings that are the caller's. NULL, or why
+ * the text is none, a string constant.
+ */
+const char *spec_auth(const char *text, char **user, char **password);
+
+/*
  * A whole number from least, 0 or 1, to a million; a span of time: a number
  * with at most three decimals and a unit (ms, s, m, h, d; s where there is
  * none). NULL, or why the word is none, a string constant.
  */
 const char *spec_count(const char *word, uint32_t least, uint32_t *);
 const char *spec_time(const char *word, deadline *);
+
+/* key.c */
+
+/*
+ * Reads the value of a key, which it may take to pieces, into the map. *seen
+ * is 0 before the first one. Errors as of side_parse().
+ */
+const char *key_parse(struct map *, uint32_t *seen, const char *name,
+    char *value, const char **part);
+
+/*
+ * Why keys do not go together with the first place that is connected to on the
+ * way to a target; NULL if they do.
+ */
+const char *key_check(const struct map *, const struct side *near);
+
+/* Writes the keys that differ from those of base, each after a ','. */
+void key_print(FILE *, const struct map *, const struct map *base);
+
+/* conf.c */
+
+/*
+ * Adds maps: those of a file; of words, found at where, which is "" or ends in
+ * ": "; of lines that gost_translate() made, each with forward behind it. 0,
+ * or -1 and the reason is logged.
+ */
+int conf_file(struct conf *, const struct map *usual, const char *file);
+int conf_words(struct conf *, const struct map *usual, const char *where,
+    char *const *word, int words);
+int conf_gost(struct conf *, const struct map *usual, const char *listen,
+    const char *forward);
+
+/* Looks up USER or USER:GROUP. NULL, or why it cannot, a string constant. */
+const char *conf_user(struct cred *, const char *value);
+
+/* gost.c */
+
+/*
+ * Translates a word of GOST: of -L into the word of a map, of -F into keys for
+ * the end of that. NULL, or why it is wrong, a string constant, and *text is
+ * what is. *text is the caller's to free.
+ */
+const char *gost_translate(const char *word, bool forward, char **text);
 
 /* listen.c */
 
@@ -175,18 +250,32 @@ struct listener {
 struct listeners {
 	struct listener *listener; /* owned, as are the descriptors */
 	size_t count;
-	dev_t dev; /* of the file that a UNIX socket made */
+	size_t spares; /* behind these, UDP sockets for a proxy's clients */
+	dev_t dev;     /* of the file that a UNIX socket made */
 	ino_t ino;
 };
 
 /*
  * Opens and binds the map's listeners in its source namespace; nobody can
- * connect to them yet, but to a UNIX socket. 0; or -1, with the reason logged, or with errno and
- * *entered 0 if it is the namespace that cannot be entered, see ns_call().
+ * connect to them yet, but to a UNIX socket. 0; or -1 with errno, and *entered
+ * 0 if it is the namespace that cannot be entered, see ns_call(). The reason
+ * is logged if it is the other and no errno that the caller knows already.
  * What was opened is in *set in any case, for listen_close().
  */
 int listen_open(struct listeners *set, const struct map *, enum proto,
-    int *entered);
+    int *entered, int known);
+
+/*
+ * Opens the spares anew: of the old ones, a mapper that drains may have given
+ * some to its clients.
+ */
+void listen_renew(struct listeners *, const struct map *);
+
+/* True if the listeners of one map will do for the other. */
+bool listen_same(const struct map *, const struct map *);
+
+/* How many descriptors, from 3 on, were handed to us by $LISTEN_FDS. */
+int listen_inherited(void);
 
 /* Lets TCP clients connect. 0, or -1 with the reason logged. */
 int listen_begin(const struct listeners *set, const struct map *);
@@ -209,33 +298,88 @@ void side_free(struct side *);
 /* Writes the canonical form. */
 void side_print(FILE *, const struct side *);
 
+/* Reads the address of a map's sockets; the rest as side_parse(). */
+const char *side_address(struct side *, char *text, const char **part);
+/* Reads the name of an interface into a string of the caller's. */
+const char *side_device(char **device, const char *text);
+
+/*
+ * ADDR or ADDR/BITS. NULL, or why the text, which it may take to pieces, is
+ * none of these, a string constant.
+ */
+const char *side_cidr(struct cidr *, char *text);
+void side_print_cidr(FILE *, const struct cidr *);
+
+/* True if an item holds the address: an IPv4 one also when it is v4-mapped. */
+bool side_match(const struct cidrs *, const union peer *);
+
 /* Reads a whole number from least to most: false when the text is none. */
 bool side_number(const char *text, uint32_t least, uint32_t most, uint32_t *);
 
 /* serve.c */
-
-/* What a mapper is born with. */
-struct post {
-	const struct map *map;
-	struct listener *listener;
-	size_t listeners;
-	int channel;            /* to the server: ends when the server does */
-	_Atomic uint32_t *live; /* connections of each mapper, for all to see */
-	size_t mappers, own;    /* how many, and which is this one's */
-	uint32_t max_conns;     /* over all mappers */
-};
-
-/* What the server may write into the channel. */
-enum order {
-	ORDER_DRAIN = 'd', /* close the listeners, finish, exit */
-	ORDER_KILL = 'k'   /* reset every connection, exit */
-};
 
 /*
  * Opens every listener, starts every mapper, says ready, and serves until a
  * signal ends it. Returns the exit status; what went wrong has been logged.
  */
 int serve(struct conf *);
+
+/* What a mapper counts from its birth on. */
+enum count {
+	COUNT_BEGUN,   /* connections, or flows */
+	COUNT_FAILED,  /* connections that reached no target */
+	COUNT_REFUSED, /* clients that may not have a connection */
+	COUNT_UP,      /* bytes; those of a connection when it has ended */
+	COUNT_DOWN,
+	COUNT_SENT,     /* datagrams, to targets */
+	COUNT_RECEIVED, /* to clients */
+	COUNT_DROPPED,  /* datagrams that did not go on */
+	COUNT_OPEN,     /* connections or flows, now */
+	COUNTS
+};
+
+#define MAPPERS_MAX 16384
+
+/* Shared by the server and all mappers, and with no connection. */
+struct board {
+	_Atomic uint32_t used; /* slots from this on were never taken */
+	_Atomic uint32_t live[MAPPERS_MAX]; /* connections of each mapper */
+	_Atomic uint64_t count[MAPPERS_MAX][COUNTS];
+};
+
+/* What a mapper is born with. */
+struct post {
+	const struct map *map;
+	struct listener *listener;
+	size_t listeners;
+	size_t spares; /* UDP sockets behind them, for a proxy */
+	int channel;   /* to the server: ends when the server does */
+	struct board *board;
+	size_t own;              /* which slot of the board is this one's */
+	_Atomic uint64_t *count; /* and that of its counts */
+	uint32_t max_conns;      /* over all mappers */
+	unsigned role;           /* of sandbox_confine(); 0: without filters */
+};
+
+/* What the server may write into the channel, a byte. */
+enum order {
+	ORDER_DRAIN = 'd', /* close the listeners, finish, exit */
+	ORDER_KILL = 'k',  /* reset every connection, exit */
+	ORDER_TABLE = 't'  /* log what is open, then answer with an int, 0 */
+};
+
+/* title.c */
+
+/* Remembers where ps(1) reads from; moves the environment out of the way. */
+void title_open(int argc, char **argv);
+
+/* What ps(1) shows of this process, after "nsfwd: ". */
+void title_set(const char *what, const char *more);
+
+/* stdio.c */
+
+/* Serves the one map, of which LISTEN is "-", in the place of serve(). */
+int stdio_serve(const struct conf *);
 
 /* tcp.c */
 
@@ -252,129 +396,20 @@ _Noreturn void tcp_serve(void);
 int udp_equip(const struct post *);
 _Noreturn void udp_serve(void);
 
-/* flow.c */
-
-/* What makes a client's datagrams one flow. No padding: it is compared whole. */
-struct flow_key {
-	union peer peer;
-	struct in6_addr local; /* it writes to that; IPv4: the first 4 bytes */
-	uint32_t listener;     /* its index */
-};
-
-enum flow_list {
-	FLOW_ONE_WAY, /* the target has not answered yet */
-	FLOW_ANSWERED
-};
-
-struct flow {
-	struct flow_key key;
-	union peer target;
-	struct flow *older, *newer; /* in its list, by last use */
-	struct flow *chain;         /* in its bucket, or of the free ones */
-	deadline born, seen;
-	unsigned long long up, down, sent, received; /* bytes; datagrams */
-	struct datagram *first, *last; /* its share of the batch at hand */
-	int fd;                        /* to the target; -1: a free flow */
-	enum flow_list list;
-	uint32_t candidate; /* which of them the target is */
-};
-
-/* A table of at most cap flows; nothing is allocated after flow_table(). */
-struct flows {
-	struct flow *flow, *free, **bucket;
-	struct flow *oldest[2], *newest[2]; /* of each list */
-	uint32_t cap, buckets;
-	uint64_t seed;
-};
-
-/* -1 with errno. */
-int flow_table(struct flows *, uint32_t cap);
-struct flow *flow_find(const struct flows *, const struct flow_key *);
-
-/* How many flows have the address of that client, whatever their port. */
-uint32_t flow_count_source(const struct flows *, const union peer *);
-
-/* Enters flows->free, its key and fd filled in, as the newest one-way flow. */
-void flow_add(struct flows *, struct flow *);
-
-/* It was used at that time, and is the newest of that list. */
-void flow_touch(struct flows *, struct flow *, enum flow_list, deadline at);
-
-/* Makes it a free one; its descriptor is the caller's to close before. */
-void flow_remove(struct flows *, struct flow *);
-
-/* datagram.c */
-
-#define BATCH            64                    /* messages in one system call */
-#define DATAGRAMS        ((size_t)BATCH * 128) /* which the kernel joins */
-#define DATAGRAM_SIZE    65536
-#define DATAGRAM_CONTROL 128
-
-struct datagram {
-	unsigned char *data;
-	size_t length;
-	struct flow_key *key;  /* who sent it to which address of ours */
-	struct datagram *next; /* of a list to send */
-};
-
-/* What one call receives: 4 MiB, of which only what is used is touched. */
-struct batch {
-	struct datagram datagram[DATAGRAMS];
-	size_t count;
-	/* private */
-	size_t used; /* of what follows, in the last call */
-	struct mmsghdr msg[BATCH];
-	struct iovec iov[BATCH];
-	struct flow_key key[BATCH];
-	_Alignas(8) unsigned char control[BATCH][DATAGRAM_CONTROL];
-	unsigned char data[BATCH][DATAGRAM_SIZE];
-};
-
-struct outcome {
-	unsigned long long datagrams, bytes; /* sent */
-	unsigned long long lost;             /* datagrams that were not */
-	int error;                           /* why the last of them */
-	bool refused;                        /* an earlier one was */
-};
-
-/*
- * Sets on a new UDP socket what every socket of a map has: room, fragments
- * instead of EMSGSIZE, and what datagram_receive() wants to be told.
- */
-void datagram_prepare(int fd, int family, bool listens, bool offload);
-
-/*
- * Receives what is there: 0, or -1 with errno of recvmmsg(2). What the kernel
- * has joined is taken apart. Of each key, all but the listener is filled in.
- */
-int datagram_receive(int fd, struct batch *);
-
-/*
- * Sends a list in order and without waiting: to where the key came from and
- * from where that wrote to, or, without a key, on a connected socket. Those of
- * one size up to *limit, which is adjusted, go out joined. Adds what became of
- * them to *outcome; what meets a refusal is sent once more.
- */
-void datagram_send(int fd, const struct flow_key *, size_t *limit,
-    struct datagram *list, struct outcome *);
-
-/* True for an error by which an ICMP message says that nobody is there. */
-bool datagram_refused(int err);
-
-/* How many have come to the socket and found no room. */
-uint32_t datagram_overflow(int fd);
-
 /* dial.c */
+
+#define HOP_NAME_MAX 264 /* HOST:PORT, with its NUL */
 
 /* How a connection ended, as it says itself. */
 enum end {
-	END_NONE,   /* it did not say: killed or crashed */
-	END_CLOSED, /* both sides ended, every byte delivered */
-	END_DIAL,   /* no target could be reached */
-	END_CLIENT, /* the client reset it or could not be written to */
-	END_TARGET, /* the target did */
-	END_IDLE,   /* a time limit passed */
-	END_LOCAL   /* something this machine ran out of */
+	END_NONE,     /* it did not say: killed or crashed */
+	END_CLOSED,   /* both sides ended, every byte delivered */
+	END_DIAL,     /* no target could be reached */
+	END_CLIENT,   /* the client reset it or could not be written to */
+	END_TARGET,   /* the target did */
+	END_IDLE,     /* a time limit passed */
+	END_LOCAL,    /* something this machine ran out of */
+	END_HANDSHAKE /* the client did not say, or show, what it had to */
 };
 
 /*
@@ -384,8 +419,25 @@ enum end {
 struct tally {
 	uint64_t up, down; /* bytes delivered to the target, to the client */
 	int32_t resolving, end, error;
-	uint32_t target; /* index of the one dialled last */
-	union peer peer; /* and its address, once known; not of UNIX */
+	uint32_t target;          /* index of the one dialled last */
+	union peer peer;          /* and its address, once known; not of UNIX */
+	union peer client;        /* as a PROXY header has it; else zero */
+	int32_t code;             /* what a hop said; 0: nothing bad */
+	char asked[HOP_NAME_MAX]; /* of a proxy, HOST:PORT */
+};
+
+/* What dial() has to know of a connection. */
+struct call {
+	const struct map *map;
+	int client;
+	int udp;             /* for a proxy: bound where client is; or -1 */
+	unsigned index;      /* of the port in the map's range */
+	union peer from, to; /* the client, and what it connected to */
+	uint32_t turn;       /* how many connections there were before */
+	_Atomic deadline *failed; /* when each target last did, or NULL */
+	const struct side *asked; /* by a proxy's client, for the target */
+	deadline until;           /* 0: dial_until() of now */
+	struct tally *tally;
 };
 
 /*
@@ -398,14 +450,26 @@ socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
     unsigned index, int family);
 
 /*
- * Connects to the map's targets in order, each address of each, the port lo +
- * index, until map->times.connect has passed; what is left of it is shared
- * evenly among the targets still to try. Gives up when the client resets. A
- * name that is not resolved in its share of the time ends the process.
- * Returns a non-blocking socket that has seen relay_prepare(), or -1 with errno: ETIMEDOUT, ECONNABORTED
- * (the client went away), or that of the last target's first address.
+ * Connects to what was asked for or else to the map's targets, each address
+ * of each, the port lo + index, and says what hops and targets are to hear
+ * first, until call->until; what is left of it is shared evenly among the
+ * targets still to try. balance= says where it begins; a target that failed
+ * within the last 10 s comes after the others. Gives up when the client resets.
+ * A name that is not resolved in its share of the time ends the process.
+ * Returns a non-blocking socket that has seen relay_prepare(), or -1 with
+ * errno: ETIMEDOUT, ECONNABORTED (the client went away), EACCES (a proxy may
+ * not reach it), or that of the last target's first address.
  */
-int dial(const struct map *, unsigned index, int client, struct tally *);
+int dial(const struct call *);
+
+/* The deadline of a connection that began then, by connect-timeout. */
+deadline dial_until(const struct map *, deadline born);
+
+/* Sets src=, dev= and mark= of the map on a new socket. -1 with errno. */
+int dial_prepare(int fd, const struct map *, int family);
+
+/* True if a client of a proxy may reach the address, see reach=. */
+bool dial_permits(const struct map *, const void *addr);
 
 /* True if a socket was connected to its own address, by a port of chance. */
 bool dial_met_itself(int fd, const void *peer, socklen_t length);
@@ -443,6 +507,22 @@ int relay(int client, int server, const struct times *, struct tally *);
  */
 void relay_prepare(int fd);
 
+/* proxy.c */
+
+/*
+ * Hears what the client of a proxy asks for, dials it and answers. What
+ * dial() returns; or -1 with errno, the answer given, and tally->end set.
+ */
+int proxy(struct call *);
+
+/* associate.c */
+
+/*
+ * Serves the client of a proxy that asked for UDP until it ends its connection:
+ * relays datagrams between call->udp and wherever they are to go. How it ended.
+ */
+enum end associate(const struct call *);
+
 /* sandbox.c */
 
 /* Closes every descriptor from fd on; the caller knows none beyond last. */
@@ -450,6 +530,50 @@ void sandbox_close_from(int fd, int last);
 
 /* Closes every descriptor above 2 but the n given ones, and sorts these. */
 void sandbox_close_others(int *keep, size_t n);
+
+/*
+ * Nobody but root may look into this process, or take hold of it, whatever
+ * user namespace it or a helper that shares its memory joins.
+ */
+void sandbox_hide(void);
+
+/*
+ * Leaves the server the capabilities that it needs to make mappers and
+ * listeners anew, if it has them. -1 with errno.
+ */
+int sandbox_keep(void);
+
+/*
+ * Becomes that user, without groups, capabilities, a way to get any, or core
+ * files. Where cred was not given and the system does not let it, or does not
+ * know it in this user namespace, the user stays. With network, CAP_NET_ADMIN
+ * stays too. -1 with errno.
+ */
+int sandbox_drop(const struct cred *, bool network);
+
+/* From now on this process dies with its parent. -1: that is gone. */
+int sandbox_follow(pid_t parent);
+
+/* What a process does; SANDBOX_RELAY alone, or others joined. */
+enum role {
+	SANDBOX_RELAY = 0,   /* relay() between two sockets, and exit */
+	SANDBOX_TCP = 1,     /* accept and fork; connections dial and relay */
+	SANDBOX_UDP = 2,     /* relay datagrams */
+	SANDBOX_NAMES = 4,   /* resolve names; UDP associations of a proxy */
+	SANDBOX_UNIX = 8,    /* UNIX sockets, and the names of interfaces */
+	SANDBOX_PARSES = 16, /* take the role SANDBOX_RELAY later */
+	SANDBOX_BIND = 32,   /* bind(2) before connect(2) */
+	SANDBOX_STDIO = 64   /* alone: relay what is no socket */
+};
+
+/*
+ * Whatever else this process and its children ask of the kernel from now on
+ * kills them. -1 with errno: there is no such filter.
+ */
+int sandbox_confine(unsigned role);
+
+/* For a connection with both its sockets: no process, no further descriptor. */
+void sandbox_shrink(void);
 
 /* log.c */
 
@@ -464,6 +588,15 @@ enum log_level {
  * bytes are shown as "\xNN". errno is preserved. Nothing is allocated.
  */
 void log_level(enum log_level);
+
+/*
+ * Lines get a priority where standard error leads to the journal. With syslog
+ * descriptor 2 becomes a socket to it, and until log_leave() lines also go to
+ * what it was. -1 with errno.
+ */
+int log_open(bool syslog);
+void log_leave(void);
+
 void log_line(enum log_level least, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 #define log_error(...) log_line(LOG_QUIET, __VA_ARGS__)

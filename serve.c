@@ -1,326 +1,211 @@
-/* The server: listeners and mappers, their birth, replacement and end. */
+/* The server: listeners and mappers, their replacement and end. */
 
 /*
  * Theory of operation
  *
- * Everything is checked before anything is bound, everything is bound before
- * anything listens, and everything listens before the first mapper is born.
- * Each listener is opened by a helper in its source namespace and stays the
- * server's: a mapper inherits it by fork and enters its destination namespace
- * for good, while the server never moves.
+ * A service is a map and one of its protocols. Its listeners are opened by a
+ * helper in the source namespace and stay the server's: a mapper inherits them
+ * by fork and enters the destination namespace for good, while the server
+ * never moves.
  *
- * A mapper never changes. One that died is replaced by a new one on the same
- * listeners, so that no client is refused; clients wait in the backlog. The
- * channel between the two says "it stands" once, upwards, then carries orders
- * downwards; its end tells a mapper that the server is gone.
+ * Whatever makes a mapper wrong (it died, a namespace is another one now) is
+ * mended by one move: retire it, open the listeners if they have to be others,
+ * give birth to a new one. Clients wait in the backlog meanwhile. What cannot
+ * be mended yet is tried again. A new configuration is the same move for more
+ * than one service at a time, see change.c.
+ *
+ * Namespaces with a name are mounts: the kernel says when one comes or goes.
+ * The others are looked at once a second.
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "server.h"
 
-#define BIRTH_MS   5000    /* for a mapper to reach its destination */
-#define RESPAWN_MS 1000    /* between two births of one mapper */
-#define NOFILE_MAX 1048576 /* the kernel's own limit, fs.nr_open */
-#define KILL_MS    1000    /* for a mapper to reset its connections */
-
-struct mapper {
-	const struct map *map;
-	enum proto proto;
-	struct listeners set;
-	pid_t pid;   /* 0: there is none */
-	int channel; /* -1: there is none */
-	deadline born;
-};
+#define RETRY_MS    1000    /* between two looks, or attempts for one service */
+#define KILL_MS     1000    /* for a mapper to reset its connections */
+#define READERS_MAX 8       /* of metrics, at a time */
+#define NOFILE_MAX  1048576 /* the kernel's own limit, fs.nr_open */
 
 static struct server {
-	const struct conf *conf;
-	struct mapper *mapper;
-	size_t mappers;
-	_Atomic uint32_t *live; /* connections of each mapper, shared */
-	int signals;
-	deadline until; /* of the drain; 0: it has not begun */
-	bool killing;
+	struct conf *conf;
+	struct services list;
+	struct map stats_map; /* the socket for metrics, as if it were one */
+	struct listeners stats;
+	unsigned readers;
+	int signals, mounts;
+	deadline looked; /* at the namespaces */
+	bool look, stopping;
 } server;
 
-/* The exit status that goes with it: a missing namespace is a wrong word. */
-static int
-explain_ns(const struct map *map, const struct ns *ns, int err)
+static deadline
+sooner(deadline a, deadline b)
 {
-	const char *hint = ns_hint(ns, err);
+	return !a || (b && b < a) ? b : a;
+}
 
-	switch (err) {
-	case ENOENT:
-	case ESRCH:
-	case EBADF:
-	case ENOTDIR:
-		log_error("'%s': no namespace '%s' (%s)", map->word,
-		    ns_word(ns), hint);
-		return 2;
-	case EINVAL:
-	case EISDIR:
-	case ENXIO:
-	case ELOOP:
-		log_error("'%s': '%s' is not a network namespace", map->word,
-		    ns_word(ns));
-		return 2;
-	default:
-		log_error("'%s': %s '%s' (%s)", map->word,
-		    hint ? "cannot enter namespace" : "no mapper in",
-		    ns_word(ns), hint ? hint : log_errno(err));
-		return 1;
+/* Returns when to look or to try again; 0: there is no need to. */
+static deadline
+mend_all(void)
+{
+	bool look = server.look;
+	deadline at = now(), next = 0, again;
+
+	if (look)
+		server.looked = at;
+	server.look = false;
+	for (size_t i = 0; i < server.list.count; i++) {
+		struct service *s = &server.list.service[i];
+
+		if (look)
+			service_follow(s, server.conf);
+		if (!s->mapper && at - s->tried >= RETRY_MS)
+			service_mend(s, server.conf);
+		again = s->tried + RETRY_MS;
+		if (!s->mapper && again > at)
+			next = sooner(next, again);
+		else if (!s->mapper || s->silent)
+			next = sooner(next, server.looked + RETRY_MS);
 	}
+	return next;
 }
 
-static int
-nothing(void *arg)
+/* Sees to it that what is retired ends; returns when to do so again, or 0. */
+static deadline
+expire(void)
 {
-	(void)arg;
-	return 0;
-}
+	deadline next = 0, at = now();
 
-static int
-check(const struct map *map)
-{
-	const struct ns *both[] = {&map->from, &map->to};
-
-	for (int i = 0; i < 2; i++)
-		if (ns_call(both[i], nothing, NULL, NULL) == -1)
-			return explain_ns(map, both[i], errno);
-	return 0;
-}
-
-static int
-open_listeners(struct mapper *mapper)
-{
-	int entered;
-
-	if (listen_open(&mapper->set, mapper->map, mapper->proto, &entered) ==
-	    0)
-		return 0;
-	return entered ? 1 : explain_ns(mapper->map, &mapper->map->from, errno);
-}
-
-/* What else the server holds ends here. */
-static int
-keep_own(const struct mapper *mapper, int channel)
-{
-	int *keep = calloc(mapper->set.count + 1, sizeof(*keep));
-
-	if (!keep)
-		return -1;
-	for (size_t i = 0; i < mapper->set.count; i++)
-		keep[i] = mapper->set.listener[i].fd;
-	keep[mapper->set.count] = channel;
-	sandbox_close_others(keep, mapper->set.count + 1);
-	free(keep);
-	return 0;
-}
-
-static int
-become(const struct mapper *mapper, const struct post *post)
-{
-	if (ns_enter(&mapper->map->to) == -1 ||
-	    keep_own(mapper, post->channel) == -1)
-		return -1;
-	return mapper->proto == PROTO_UDP ? udp_equip(post) : tcp_equip(post);
-}
-
-/* The whole life of a mapper: only when it can serve does it say so. */
-static _Noreturn void
-live(const struct mapper *mapper, int channel)
-{
-	const struct post post = {
-	    .map = mapper->map,
-	    .listener = mapper->set.listener,
-	    .listeners = mapper->set.count,
-	    .channel = channel,
-	    .live = server.live,
-	    .mappers = server.mappers,
-	    .own = (size_t)(mapper - server.mapper),
-	    .max_conns = server.conf->max_conns,
-	};
-	int error = become(mapper, &post) == -1 ? errno : 0;
-
-	if (send(channel, &error, sizeof(error), MSG_NOSIGNAL) == -1 || error)
-		_exit(1);
-	if (mapper->proto == PROTO_UDP)
-		udp_serve();
-	tcp_serve();
-}
-
-/* Waits for the word of a newborn mapper; its errno is ours. */
-static int
-hear(const struct mapper *mapper)
-{
-	struct pollfd watched = {.fd = mapper->channel, .events = POLLIN};
-	int error = ETIMEDOUT, n;
-
-	do
-		n = poll(&watched, 1, BIRTH_MS);
-	while (n == -1 && errno == EINTR);
-	if (n == 1 &&
-	    recv(mapper->channel, &error, sizeof(error), 0) != sizeof(error))
-		error = ECONNRESET;
-	errno = error;
-	return error ? -1 : 0;
-}
-
-static int
-give_birth(struct mapper *mapper)
-{
-	int pair[2];
-
-	mapper->born = now();
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
-		return -1;
-	mapper->pid = fork();
-	if (mapper->pid == 0)
-		live(mapper, pair[1]);
-	close(pair[1]);
-	mapper->channel = pair[0];
-	if (mapper->pid > 0)
-		return 0;
-	mapper->pid = 0;
-	close(pair[0]);
-	mapper->channel = -1;
-	return -1;
-}
-
-static int
-start_mappers(void)
-{
-	int status = 0;
-
-	for (size_t i = 0; i < server.mappers && !status; i++)
-		if (give_birth(&server.mapper[i]) == -1) {
-			log_error("'%s': fork: %s", server.mapper[i].map->word,
-			    strerror(errno));
-			status = 1;
+	for (struct child *m = mapper_first(); m; m = m->next) {
+		if (m->until && at >= m->until) {
+			if (m->killed)
+				kill(m->pid, SIGKILL);
+			mapper_order(m, ORDER_KILL);
+			m->killed = true;
+			m->until = at + KILL_MS;
 		}
-	for (size_t i = 0; i < server.mappers && !status; i++)
-		if (hear(&server.mapper[i]) == -1)
-			status = explain_ns(server.mapper[i].map,
-			    &server.mapper[i].map->to, errno);
-	return status;
+		next = sooner(next, m->until);
+	}
+	return next;
 }
 
 static void
-order(enum order what)
+say_ready(void)
 {
-	const char byte = (char)what;
+	size_t n = server.conf->maps;
 
-	for (size_t i = 0; i < server.mappers; i++)
-		if (server.mapper[i].channel != -1)
-			send(server.mapper[i].channel, &byte, 1,
-			    MSG_NOSIGNAL | MSG_DONTWAIT);
+	life_notify("READY=1\nMAINPID=%d\nSTATUS=%zu %s\n", (int)getpid(), n,
+	    n == 1 ? "map" : "maps");
 }
 
-static uint32_t
+static void
+free_maps(struct conf *conf)
+{
+	for (size_t i = 0; i < conf->maps; i++)
+		spec_free(&conf->map[i]);
+	free(conf->map);
+}
+
+static void
+reload(void)
+{
+	struct conf fresh;
+
+	life_notify("RELOADING=1\nMONOTONIC_USEC=%lld\n",
+	    (long long)now() * 1000);
+	if (server.conf->read(server.conf, &fresh) == -1) {
+		log_error("not reloaded: everything is as it was");
+	} else if (change(&server.list, &fresh)) {
+		log_error("not reloaded: everything is as it was");
+		free_maps(&fresh);
+	} else {
+		free_maps(server.conf);
+		server.look = !server.conf->pin;
+		server.conf->map = fresh.map;
+		server.conf->maps = fresh.maps;
+		log_info("reloaded: %zu %s", fresh.maps,
+		    fresh.maps == 1 ? "map" : "maps");
+	}
+	say_ready();
+}
+
+/* The end. */
+
+static uint64_t
 live_connections(void)
 {
-	uint32_t sum = 0;
+	uint64_t sum = 0;
 
-	for (size_t i = 0; i < server.mappers; i++)
-		if (server.mapper[i].proto == PROTO_TCP)
-			sum += atomic_load(&server.live[i]);
+	for (struct child *m = mapper_first(); m; m = m->next)
+		if (!m->service || m->service->proto == PROTO_TCP)
+			sum += mapper_count(m, COUNT_OPEN);
 	return sum;
 }
 
-/* The first time to drain, the second time, or when time is up, to end. */
+/* The first time to drain, the second time to end. */
 static void
 stop(void)
 {
-	if (server.until) {
-		server.killing = true;
-		server.until = now() + KILL_MS;
-		order(ORDER_KILL);
-		return;
+	for (struct child *m = mapper_first(); m; m = m->next) {
+		if (server.stopping)
+			m->until = now();
+		service_retire(m, server.conf->drain);
 	}
-	server.until = now() + server.conf->drain + 1;
-	for (size_t i = 0; i < server.mappers; i++)
-		listen_close(&server.mapper[i].set, server.mapper[i].map);
-	order(ORDER_DRAIN);
+	if (server.stopping)
+		return;
+	server.stopping = true;
+	life_notify("STOPPING=1\n");
+	for (size_t i = 0; i < server.list.count; i++)
+		service_close(&server.list.service[i]);
 	if (live_connections())
-		log_info("stopping: %u connections have %lld s to finish",
-		    live_connections(), (long long)server.conf->drain / 1000);
+		log_info("stopping: %llu connections have %lld s to finish",
+		    (unsigned long long)live_connections(),
+		    (long long)server.conf->drain / 1000);
 }
 
+/* Events. */
+
 static void
-bury(struct mapper *mapper, int status)
+bury(struct child *m, int status)
 {
-	mapper->pid = 0;
-	close(mapper->channel);
-	mapper->channel = -1;
-	atomic_store(&server.live[mapper - server.mapper], 0);
-	if (server.until)
-		return;
-	if (WIFSIGNALED(status))
+	if (m->retired)
+		;
+	else if (WIFSIGNALED(status))
 		log_error("'%s': its mapper was killed by signal %d",
-		    mapper->map->word, WTERMSIG(status));
+		    m->service->map->word, WTERMSIG(status));
 	else
 		log_error("'%s': its mapper ended with status %d",
-		    mapper->map->word, WEXITSTATUS(status));
+		    m->service->map->word, WEXITSTATUS(status));
+	if (m->service && m->service->mapper == m)
+		m->service->mapper = NULL;
+	mapper_bury(m);
 }
 
 static void
 reap(void)
 {
+	struct child *m;
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		for (size_t i = 0; i < server.mappers; i++)
-			if (server.mapper[i].pid == pid)
-				bury(&server.mapper[i], status);
-}
-
-static bool
-childless(void)
-{
-	for (size_t i = 0; i < server.mappers; i++)
-		if (server.mapper[i].pid)
-			return false;
-	return true;
-}
-
-static deadline
-sooner(deadline a, deadline b)
-{
-	return a && a < b ? a : b;
-}
-
-/* Replaces the mappers that died; returns when to look again, or 0. */
-static deadline
-replace(void)
-{
-	deadline next = 0;
-
-	for (size_t i = 0; i < server.mappers && !server.until; i++) {
-		struct mapper *mapper = &server.mapper[i];
-
-		if (mapper->pid)
-			continue;
-		if (now() - mapper->born < RESPAWN_MS) {
-			next = sooner(next, mapper->born + RESPAWN_MS);
-			continue;
-		}
-		if (give_birth(mapper) == -1 || hear(mapper) == -1)
-			log_error("'%s': no new mapper: %s", mapper->map->word,
-			    log_errno(errno));
-		if (!mapper->pid)
-			next = sooner(next, now() + RESPAWN_MS);
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		for (m = mapper_first(); m && m->pid != pid; m = m->next)
+			;
+		if (m)
+			bury(m, status);
+		else if (server.readers)
+			server.readers--;
 	}
-	return next;
 }
 
 static void
@@ -332,16 +217,12 @@ take_signal(void)
 		return;
 	if (info.ssi_signo == SIGCHLD)
 		reap();
-	else
+	else if (info.ssi_signo == SIGUSR1)
+		status_table(&server.list);
+	else if (info.ssi_signo != SIGHUP)
 		stop();
-}
-
-static void
-kill_mappers(void)
-{
-	for (size_t i = 0; i < server.mappers; i++)
-		if (server.mapper[i].pid)
-			kill(server.mapper[i].pid, SIGKILL);
+	else if (!server.stopping)
+		reload();
 }
 
 /* For poll(2): never -1, which is for ever, because time has passed. */
@@ -353,28 +234,43 @@ span_until(deadline next)
 	return !next ? -1 : left < 0 ? 0 : (int)left;
 }
 
-static int
+static void
+turn(deadline next)
+{
+	struct pollfd watched[] = {
+	    {.fd = server.signals, .events = POLLIN},
+	    {.fd = server.stopping ? -1 : server.mounts, .events = POLLPRI},
+	    {.fd = -1, .events = POLLIN},
+	};
+
+	if (server.stats.count && server.readers < READERS_MAX)
+		watched[2].fd = server.stats.listener->fd;
+	if (poll(watched, 3, span_until(next)) == 0)
+		server.look = !server.conf->pin;
+	if (watched[0].revents)
+		take_signal();
+	if (watched[1].revents)
+		server.look = true;
+	if (watched[2].revents && status_answer(watched[2].fd, &server.list))
+		server.readers++;
+}
+
+static void
 loop(void)
 {
-	struct pollfd watched = {.fd = server.signals, .events = POLLIN};
 	deadline next;
 
+	server.look = !server.conf->pin;
 	for (;;) {
-		next = replace();
-		if (server.until)
-			next = server.until;
-		if (server.until && childless())
-			return 0;
-		if (server.until && now() >= server.until) {
-			if (server.killing)
-				kill_mappers();
-			stop();
-			continue;
-		}
-		if (poll(&watched, 1, span_until(next)) == 1)
-			take_signal();
+		next = server.stopping ? 0 : mend_all();
+		next = sooner(next, expire());
+		if (server.stopping && !mapper_first())
+			return;
+		turn(next);
 	}
 }
+
+/* The start. */
 
 /* As many descriptors as we may have: clients wait for less. */
 static void
@@ -397,36 +293,19 @@ raise_limits(void)
 static int
 open_signals(void)
 {
-	static const int wanted[] = {SIGTERM, SIGCHLD, SIGINT, SIGHUP};
+	static const int wanted[] = {SIGTERM, SIGCHLD, SIGUSR1, SIGINT, SIGHUP};
 	struct sigaction old;
 	sigset_t set;
 
 	sigemptyset(&set);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		if (sigaction(wanted[i], NULL, &old) == 0 &&
-		    (old.sa_handler != SIG_IGN || i < 2))
+		    (old.sa_handler != SIG_IGN || i < 3))
 			sigaddset(&set, wanted[i]);
 	if (sigprocmask(SIG_SETMASK, &set, NULL) == -1)
 		return -1;
 	server.signals = signalfd(-1, &set, SFD_CLOEXEC);
 	return server.signals == -1 ? -1 : 0;
-}
-
-/* A map has a mapper for each of its protocols. */
-static void
-assign(const struct conf *conf)
-{
-	static const enum proto protos[] = {PROTO_TCP, PROTO_UDP};
-
-	for (size_t i = 0; i < conf->maps; i++)
-		for (size_t k = 0; k < 2; k++)
-			if (conf->map[i].proto & protos[k])
-				server.mapper[server.mappers++] =
-				    (struct mapper){
-					.map = &conf->map[i],
-					.proto = protos[k],
-					.channel = -1,
-				    };
 }
 
 /*
@@ -436,12 +315,15 @@ assign(const struct conf *conf)
 static int
 close_inherited(const struct conf *conf)
 {
-	int *keep = calloc(2 * conf->maps + 1, sizeof(*keep));
+	int handed = listen_inherited();
+	int *keep = calloc(2 * conf->maps + 1 + handed, sizeof(*keep));
 	size_t n = 0;
 
 	if (!keep)
 		return -1;
 	keep[n++] = conf->ready_fd;
+	while (handed)
+		keep[n++] = STDERR_FILENO + handed--;
 	for (size_t i = 0; i < conf->maps; i++) {
 		if (conf->map[i].from.kind == NS_FD)
 			keep[n++] = conf->map[i].from.number;
@@ -453,52 +335,63 @@ close_inherited(const struct conf *conf)
 	return 0;
 }
 
+/* It is the owner's alone: a umask of its own makes it so. */
+static int
+open_stats(const char *path)
+{
+	struct map *map = &server.stats_map;
+	mode_t old;
+	int entered, result;
+
+	if (!path)
+		return 0;
+	*map = (struct map){.word = strdup("--stats"),
+	    .listen = {.kind = SIDE_PATH, .text = strdup(path)}};
+	if (!map->word || !map->listen.text)
+		return -1;
+	old = umask(077);
+	result = listen_open(&server.stats, map, PROTO_TCP, &entered, 0);
+	umask(old);
+	return result;
+}
+
 static int
 prepare(struct conf *conf)
 {
+	sandbox_hide();
 	server.conf = conf;
-	server.mapper = calloc(2 * conf->maps, sizeof(*server.mapper));
-	if (server.mapper)
-		assign(conf);
-	server.live = mmap(NULL, server.mappers * sizeof(*server.live),
-	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (!server.mapper || server.live == MAP_FAILED ||
-	    close_inherited(conf) == -1 || open_signals() == -1) {
+	if (close_inherited(conf) == -1 ||
+	    (conf->background && life_daemon() == -1) ||
+	    log_open(conf->syslog || conf->background) == -1 ||
+	    open_signals() == -1 || mapper_open() == -1 ||
+	    sandbox_keep() == -1) {
 		log_error("%s", strerror(errno));
 		return 1;
 	}
 	raise_limits();
-	return 0;
+	server.mounts =
+	    conf->pin ? -1 : open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	if (conf->pidfile && life_pidfile(conf->pidfile) == -1)
+		return 1;
+	return open_stats(conf->stats) == -1;
 }
 
+/* What is in force, where it is not what the user expects. */
 static int
-start(const struct conf *conf)
+settle(const struct conf *conf)
 {
-	int status = 0;
-
-	for (size_t i = 0; i < conf->maps && !status; i++)
-		status = check(&conf->map[i]);
-	for (size_t i = 0; i < server.mappers && !status; i++)
-		status = open_listeners(&server.mapper[i]);
-	for (size_t i = 0; i < server.mappers && !status; i++)
-		if (server.mapper[i].proto == PROTO_TCP)
-			status = -listen_begin(&server.mapper[i].set,
-			    server.mapper[i].map);
-	return status ? status : start_mappers();
-}
-
-static void
-say_ready(struct conf *conf)
-{
-	static const char line[] = "ready\n";
-
-	log_info("ready: %zu %s", conf->maps, conf->maps == 1 ? "map" : "maps");
-	if (conf->ready_fd == -1)
-		return;
-	if (write(conf->ready_fd, line, sizeof(line) - 1) == -1)
-		log_error("--ready-fd %d: %s", conf->ready_fd, strerror(errno));
-	close(conf->ready_fd);
-	conf->ready_fd = -1;
+#ifdef UNCONFINED
+	log_info("built for tests: no filters of system calls");
+#endif
+	if (conf->unconfined)
+		log_info("--no-sandbox: no filters of system calls");
+	if (!conf->pin)
+		return 0;
+	log_info("--pin: no mapper or namespace that goes can be followed");
+	if (sandbox_drop(&conf->cred, false) == 0)
+		return 0;
+	log_error("--pin: cannot drop privileges: %s", log_errno(errno));
+	return 1;
 }
 
 int
@@ -507,14 +400,21 @@ serve(struct conf *conf)
 	int status = prepare(conf);
 
 	if (!status)
-		status = start(conf);
+		status = change(&server.list, conf);
+	if (!status)
+		status = settle(conf);
 	if (!status) {
-		say_ready(conf);
-		status = loop();
+		log_info("ready: %zu %s", conf->maps,
+		    conf->maps == 1 ? "map" : "maps");
+		life_ready(conf->ready_fd);
+		say_ready();
+		log_leave();
+		loop();
 		log_info("stopped");
 	}
-	for (size_t i = 0; i < server.mappers; i++)
-		listen_close(&server.mapper[i].set, server.mapper[i].map);
-	free(server.mapper);
+	listen_close(&server.stats, &server.stats_map);
+	spec_free(&server.stats_map);
+	free(server.list.service);
+	life_end();
 	return status;
 }

@@ -91,6 +91,16 @@ parse_unix(struct reader *r, const char *name)
 	return keep(&r->side->text, name);
 }
 
+const char *
+side_device(char **device, const char *text)
+{
+	if (!*text || strlen(text) > ZONE_MAX ||
+	    text[strspn(text, LETTERS DIGITS "._-+")])
+		return "no interface: 1 to 15 letters, digits, '.', '_', '-', "
+		       "'+'";
+	return keep(device, text);
+}
+
 static const char *
 parse_inet6(struct reader *r, char *part)
 {
@@ -110,11 +120,7 @@ parse_inet6(struct reader *r, char *part)
 	if (!zone)
 		return NULL;
 	*r->part = zone;
-	if (!*zone || strlen(zone) > ZONE_MAX ||
-	    zone[strspn(zone, LETTERS DIGITS "._-+")])
-		return "no interface: 1 to 15 letters, digits, '.', '_', '-', "
-		       "'+'";
-	return keep(&r->side->zone, zone);
+	return side_device(&r->side->zone, zone);
 }
 
 /*
@@ -222,6 +228,15 @@ side_parse(struct side *side, char *text, unsigned ports, const char **part)
 		return "out of memory";
 	if (!*text)
 		return "an address or a port is missing";
+	if (!ports && strncmp(text, "systemd:", 8) == 0) {
+		side->kind = SIDE_SYSTEMD;
+		return text[8] ? keep(&side->text, text + 8)
+			       : "a name of sockets is missing";
+	}
+	if (strcmp(text, ports ? "proxy" : "-") == 0) {
+		side->kind = ports ? SIDE_PROXY : SIDE_STDIO;
+		return NULL;
+	}
 	if (*text == '/' || *text == '@')
 		return parse_unix(&r, text);
 	if (*text == '[')
@@ -231,6 +246,98 @@ side_parse(struct side *side, char *text, unsigned ports, const char **part)
 	if (strchr(DIGITS "-", *text) && !strchr(text, '.'))
 		return parse_ports(&r, text);
 	return "no port: write ADDR:PORT, or PORT alone for loopback";
+}
+
+const char *
+side_address(struct side *side, char *text, const char **part)
+{
+	struct reader r = {side, 0, part};
+
+	return parse_address(&r, text, "not a numeric address");
+}
+
+static bool
+same_prefix(const struct in6_addr *a, const struct in6_addr *b, unsigned bits)
+{
+	unsigned whole = bits / 8, mask = 0xff00U >> bits % 8 & 0xff;
+
+	return memcmp(a, b, whole) == 0 &&
+	    (!mask || !((a->s6_addr[whole] ^ b->s6_addr[whole]) & mask));
+}
+
+static struct in6_addr
+mapped(const void *four)
+{
+	struct in6_addr addr = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+
+	memcpy(&addr.s6_addr[12], four, 4);
+	return addr;
+}
+
+const char *
+side_cidr(struct cidr *cidr, char *text)
+{
+	char *slash = strchr(text, '/');
+	struct in6_addr four;
+	uint32_t bits, most = 128;
+	bool good;
+
+	if (slash)
+		*slash++ = '\0';
+	if (strchr(text, ':'))
+		good = inet_pton(AF_INET6, text, &cidr->addr) == 1 &&
+		    !IN6_IS_ADDR_V4MAPPED(&cidr->addr);
+	else {
+		good = inet_pton(AF_INET, text, &four) == 1;
+		cidr->addr = mapped(&four);
+		most = 32;
+	}
+	bits = most;
+	if (!good || (slash && !side_number(slash, 0, most, &bits)))
+		return "not ADDR or ADDR/BITS (several with '+' between them)";
+	cidr->bits = (uint8_t)(128 - most + bits);
+	for (unsigned i = cidr->bits; i < 128; i++)
+		if (cidr->addr.s6_addr[i / 8] & 0x80U >> i % 8)
+			return "an address with bits set behind its /BITS";
+	return NULL;
+}
+
+static bool
+is_four(const struct cidr *cidr)
+{
+	return cidr->bits >= 96 && IN6_IS_ADDR_V4MAPPED(&cidr->addr);
+}
+
+void
+side_print_cidr(FILE *out, const struct cidr *cidr)
+{
+	char addr[INET6_ADDRSTRLEN] = "";
+	bool four = is_four(cidr);
+
+	inet_ntop(four ? AF_INET : AF_INET6, &cidr->addr.s6_addr[four ? 12 : 0],
+	    addr, sizeof(addr));
+	fputs(addr, out);
+	if (cidr->bits < 128)
+		fprintf(out, "/%u", four ? cidr->bits - 96U : cidr->bits);
+}
+
+/* "::/0" is every IPv6 address, and no IPv4 address. */
+bool
+side_match(const struct cidrs *list, const union peer *peer)
+{
+	struct in6_addr addr;
+
+	if (peer->any.sa_family == AF_INET)
+		addr = mapped(&peer->four.sin_addr);
+	else if (peer->any.sa_family == AF_INET6)
+		addr = peer->six.sin6_addr;
+	else
+		return false;
+	for (size_t i = 0; i < list->count; i++)
+		if (is_four(&list->cidr[i]) == IN6_IS_ADDR_V4MAPPED(&addr) &&
+		    same_prefix(&list->cidr[i].addr, &addr, list->cidr[i].bits))
+			return true;
+	return false;
 }
 
 void
@@ -255,12 +362,12 @@ side_print(FILE *out, const struct side *side)
 		break;
 	case SIDE_INET:
 		inet_ntop(AF_INET, &side->addr, addr, sizeof(addr));
-		fprintf(out, "%s:", addr);
+		fprintf(out, "%s%s", addr, lo ? ":" : "");
 		break;
 	case SIDE_INET6:
 		inet_ntop(AF_INET6, &side->addr, addr, sizeof(addr));
-		fprintf(out, "%s%s%s/", addr, side->zone ? "%" : "",
-		    side->zone ? side->zone : "");
+		fprintf(out, "%s%s%s%s", addr, side->zone ? "%" : "",
+		    side->zone ? side->zone : "", lo ? "/" : "");
 		break;
 	case SIDE_HOST:
 		fprintf(out, "%s:", side->text);
@@ -271,6 +378,9 @@ side_print(FILE *out, const struct side *side)
 	case SIDE_ABSTRACT:
 		fprintf(out, "@%s", side->text);
 		return;
+	case SIDE_SYSTEMD:
+		fprintf(out, "systemd:%s", side->text);
+		return;
 	case SIDE_PROXY:
 		fputs("proxy", out);
 		return;
@@ -278,7 +388,8 @@ side_print(FILE *out, const struct side *side)
 		fputs("-", out);
 		return;
 	}
-	fprintf(out, "%u", lo);
+	if (lo)
+		fprintf(out, "%u", lo);
 	if (hi != lo)
 		fprintf(out, "-%u", hi);
 }

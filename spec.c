@@ -6,13 +6,19 @@
 
 #include "nsfwd.h"
 
-#define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
+#define HOPS_MAX  8
+#define AUTH_MAX  255 /* of RFC 1929 */
+#define SHOWN_MAX 160
 
-#define TARGETS_MAX 64
-#define SHOWN_MAX   160
+#define BIT(kind) (1U << (kind))
+#define UNIX      (BIT(SIDE_PATH) | BIT(SIDE_ABSTRACT))
+#define BOTH      (PROTO_TCP | PROTO_UDP)
 
-/* poll(2) and epoll_wait(2) take a little more than 24 days. */
-#define SPAN_MAX (24 * (deadline)86400000)
+static const char *const protos[] = {
+    [PROTO_TCP] = "tcp:",
+    [PROTO_UDP] = "udp:",
+    [BOTH] = "tcp+udp:",
+};
 
 /*
  * The word is taken to pieces in place: a NUL ends a part. A parser returns
@@ -21,97 +27,11 @@
 struct parser {
 	struct map *map;
 	const char *part;
-	unsigned seen; /* the keys so far, a bit for each */
+	const char *target[TARGETS_MAX]; /* where each stands */
+	uint32_t seen;                   /* the keys of key.c */
+	bool keyed;                      /* a key was seen */
+	bool placed; /* the namespace of the targets was named */
 };
-
-#define BOTH       (PROTO_TCP | PROTO_UDP)
-#define AT(member) offsetof(struct map, member)
-
-static const char *const protos[] = {
-    [PROTO_TCP] = "tcp:",
-    [PROTO_UDP] = "udp:",
-    [BOTH] = "tcp+udp:",
-};
-
-enum key_kind {
-	KEY_COUNT,
-	KEY_TIME,
-	KEY_BALANCE,
-	KEY_OFFLOAD
-};
-
-/* In the order in which they are printed. */
-static const struct key {
-	const char *name;
-	enum key_kind kind;
-	unsigned proto; /* the maps that take it */
-	uint32_t least; /* of a count */
-	size_t offset;  /* into struct map */
-} keys[] = {
-    {"max", KEY_COUNT, PROTO_TCP, 0, AT(max.conns)},
-    {"flows", KEY_COUNT, PROTO_UDP, 1, AT(max.flows)},
-    {"max-source", KEY_COUNT, BOTH, 0, AT(max.source)},
-    {"connect-timeout", KEY_TIME, PROTO_TCP, 0, AT(times.connect)},
-    {"idle-timeout", KEY_TIME, PROTO_TCP, 0, AT(times.idle)},
-    {"half-close-timeout", KEY_TIME, PROTO_TCP, 0, AT(times.half_close)},
-    {"udp-timeout", KEY_TIME, PROTO_UDP, 0, AT(times.answered)},
-    {"udp-one-way-timeout", KEY_TIME, PROTO_UDP, 0, AT(times.one_way)},
-    {"offload", KEY_OFFLOAD, PROTO_UDP, 0, AT(plain)},
-    {"balance", KEY_BALANCE, BOTH, 0, 0},
-};
-
-/* The largest first: a span is printed in the first that divides it. */
-static const struct unit {
-	const char *name;
-	deadline span;
-} units[] = {
-    {"d", 86400000},
-    {"h", 3600000},
-    {"m", 60000},
-    {"s", 1000},
-    {"ms", 1},
-    {"", 1000},
-};
-
-const char *
-spec_count(const char *word, uint32_t least, uint32_t *count)
-{
-	if (side_number(word, least, 1000000, count))
-		return NULL;
-	return least ? "not a whole number from 1 to 1000000 (no leading 0)"
-		     : "not a whole number from 0 to 1000000 (no leading 0)";
-}
-
-const char *
-spec_time(const char *word, deadline *span)
-{
-	static const char wrong[] = "not a time in whole milliseconds, such as "
-				    "10, 1.5s, 500ms, 5m, 2h or 1d";
-	deadline value = 0, place = 1000; /* in thousandths of the unit */
-	const struct unit *unit = units;
-	const char *s = word;
-
-	/* Far above what is right it stops growing. */
-	for (; isdigit((unsigned char)*s); s++)
-		if (value <= SPAN_MAX * 1000)
-			value = value * 10 + (*s - '0') * place;
-	if (s > word && s[0] == '.' && isdigit((unsigned char)s[1]))
-		for (s++; isdigit((unsigned char)*s) && place > 1; s++) {
-			place /= 10;
-			value += (*s - '0') * place;
-		}
-	while (unit < units + LENGTH(units) && strcmp(s, unit->name) != 0)
-		unit++;
-	if (s == word || unit == units + LENGTH(units))
-		return wrong;
-	if (value / 1000 > SPAN_MAX / unit->span ||
-	    value * unit->span > SPAN_MAX * 1000)
-		return "longer than 24d (0 is for ever)";
-	if (value * unit->span % 1000)
-		return wrong;
-	*span = value * unit->span / 1000;
-	return NULL;
-}
 
 /* Moves a protocol from the front of the word into *proto. */
 static char *
@@ -126,6 +46,25 @@ skip_proto(char *word, unsigned *proto)
 		}
 	}
 	return word;
+}
+
+/* --check prints '*' for a password: that must not be taken for one. */
+const char *
+spec_auth(const char *text, char **user, char **password)
+{
+	const char *secret = strchr(text, ':');
+	size_t length = secret ? (size_t)(secret - text) : 0;
+
+	if (length < 1 || length > AUTH_MAX)
+		return "write USER:PASSWORD, or the absolute path of a file "
+		       "that holds it";
+	secret++;
+	if (!secret[strspn(secret, "*")] || strlen(secret) > AUTH_MAX)
+		return "a password of 1 to 255 bytes is missing (--check does "
+		       "not print it)";
+	*user = strndup(text, length);
+	*password = strdup(secret);
+	return *user && *password ? NULL : "out of memory";
 }
 
 /*
@@ -148,28 +87,52 @@ take_ns(struct parser *p, char **text, struct ns *ns, bool settled)
 	*text = at + 1;
 	why = ns_parse(&given, word);
 	if (!why && settled && !ns_same(&given, ns))
-		why = "all targets of a map share one namespace";
+		why = "all targets and hops of a map share one namespace";
+	p->placed |= ns == &p->map->to;
 	ns_free(why ? &given : ns);
 	if (!why)
 		*ns = given;
 	return why;
 }
 
-/* No ports: the side that listens. The first target settles its namespace. */
+/*
+ * No ports: the side that listens. The first target settles its namespace; if
+ * it names none, the first hop does.
+ */
 static const char *
 parse_side(struct parser *p, char *text, struct side *side, unsigned ports)
 {
 	struct map *map = p->map;
 	struct ns *ns = ports ? &map->to : &map->from;
-	const char *why = take_ns(p, &text, ns, map->targets > 1);
+	bool later = map->hops ? map->hops > 1 : map->targets > 1;
+	const char *why = take_ns(p, &text, ns, p->placed || later);
 
 	if (!why)
 		why = side_parse(side, text, ports, &p->part);
 	if (why)
 		return why;
 	p->part = text;
-	if (side->lo == 0 && map->proto & PROTO_UDP)
-		return "a UNIX socket takes tcp only";
+	if (side->lo == 0 && side->kind != SIDE_SYSTEMD &&
+	    map->proto & PROTO_UDP)
+		return side->text ? "a UNIX socket takes tcp only"
+				  : "'-' and a proxy take tcp only";
+	return NULL;
+}
+
+static const char *
+parse_listen(struct parser *p, char *text)
+{
+	struct map *map = p->map;
+	const char *why = parse_side(p, text, &map->listen, 0);
+
+	if (why ||
+	    (map->listen.kind != SIDE_STDIO &&
+		map->listen.kind != SIDE_SYSTEMD))
+		return why;
+	if (p->part != text)
+		return "what is open already takes no NS@";
+	ns_free(&map->from);
+	map->from = (struct ns){0};
 	return NULL;
 }
 
@@ -180,7 +143,8 @@ parse_target(struct parser *p, char *text)
 	unsigned ports = (unsigned)(map->listen.hi - map->listen.lo) + 1;
 
 	p->part = text;
-	if (p->seen)
+	p->target[map->targets % TARGETS_MAX] = text;
+	if (p->keyed)
 		return "not KEY=VALUE (targets come first)";
 	if (map->targets == TARGETS_MAX)
 		return "more than 64 targets";
@@ -188,47 +152,98 @@ parse_target(struct parser *p, char *text)
 }
 
 static const char *
-parse_value(const struct key *key, void *field, const char *value)
+parse_via(struct parser *p, char *value)
 {
-	switch (key->kind) {
-	case KEY_COUNT:
-		return spec_count(value, key->least, field);
-	case KEY_TIME:
-		return spec_time(value, field);
-	case KEY_OFFLOAD:
-		*(bool *)field = strcmp(value, "off") == 0;
-		if (*(bool *)field || strcmp(value, "on") == 0)
-			return NULL;
-		return "on or off";
-	case KEY_BALANCE:
-		break;
+	struct map *map = p->map;
+	struct hop *hop = &map->hop[map->hops];
+	char *text = strchr(value, ':');
+	const char *why;
+
+	if (map->hops == HOPS_MAX)
+		return "more than 8 hops";
+	hop->kind = strncmp(value, "http:", 5) == 0 ? HOP_HTTP : HOP_SOCKS5;
+	if (hop->kind == HOP_SOCKS5 && strncmp(value, "socks5:", 7) != 0)
+		return "write http:[NS@]HOST:PORT or socks5:[NS@]HOST:PORT";
+	p->part = ++text;
+	map->hops++;
+	why = parse_side(p, text, &hop->side, 1);
+	if (!why && (!hop->side.lo || (map->hops > 1 && hop->side.zone)))
+		why = "a hop is HOST:PORT (no %INTERFACE behind another hop)";
+	return why;
+}
+
+/* Of a proxy's clients, or of ourselves at the hop in front. */
+static const char *
+parse_auth(struct parser *p, char *value, bool via)
+{
+	struct map *map = p->map;
+	struct hop *hop = map->hops ? &map->hop[map->hops - 1] : NULL;
+	char **user = &map->user, **password = &map->password,
+	     **secret = &map->secret;
+
+	if (via && !hop)
+		return "it stands behind its via=";
+	if (via) {
+		user = &hop->user;
+		password = &hop->password;
+		secret = &hop->secret;
 	}
-	return strcmp(value, "first") == 0 ? NULL : "the only balance is first";
+	if (*user || *secret)
+		return "one user is all";
+	if (*value != '/')
+		return spec_auth(value, user, password);
+	*secret = strdup(value);
+	return *secret ? NULL : "out of memory";
 }
 
 static const char *
 parse_key(struct parser *p, const char *name, char *value)
 {
-	const struct key *key = keys;
-	unsigned bit;
+	bool via, via_auth;
 
 	*value++ = '\0';
+	via = strcmp(name, "via") == 0;
+	via_auth = strcmp(name, "via-auth") == 0;
 	p->part = name;
-	while (key < keys + LENGTH(keys) && strcmp(name, key->name) != 0)
-		key++;
-	if (key == keys + LENGTH(keys))
-		return "no such key (nsfwd --help lists them)";
-	bit = 1u << (key - keys);
+	p->keyed = true;
 	if (p->map->targets == 0)
 		return "no target in front of KEY=VALUE";
-	if (p->seen & bit)
-		return "a key may stand only once";
-	if (!(p->map->proto & key->proto))
-		return key->proto == PROTO_UDP ? "a key of udp maps only"
-					       : "a key of tcp maps only";
-	p->seen |= bit;
+	if (!via && !via_auth && strcmp(name, "auth") != 0)
+		return key_parse(p->map, &p->seen, name, value, &p->part);
+	if (p->map->proto != PROTO_TCP)
+		return "a key of tcp maps only";
 	p->part = value;
-	return parse_value(key, (char *)p->map + key->offset, value);
+	return via ? parse_via(p, value) : parse_auth(p, value, via_auth);
+}
+
+/* What does not fit together, once all of it was read. */
+static const char *
+check_map(struct parser *p)
+{
+	const struct map *map = p->map;
+	const char *why = NULL;
+
+	for (size_t i = 0; i < map->targets && !why; i++) {
+		const struct side *target = &map->target[i];
+
+		p->part = p->target[i];
+		if (target->kind == SIDE_PROXY && map->targets > 1)
+			why = "a proxy is the only target of its map";
+		else if (target->kind == SIDE_PROXY &&
+		    map->listen.kind == SIDE_STDIO)
+			why = "a proxy needs a port to listen on";
+		else if (target->kind != SIDE_PROXY &&
+		    (map->user || map->secret || map->reach.count))
+			why = "auth and reach are for the target proxy";
+		else if (map->hops &&
+		    (target->zone || BIT(target->kind) & UNIX))
+			why = "no hop can reach a UNIX socket, or an address "
+			      "with %INTERFACE";
+		else
+			why = key_check(map,
+			    map->hops ? &map->hop->side : target);
+	}
+	return why;
 }
 
 /* A space would end the word in a config file and in the log. */
@@ -245,6 +260,20 @@ check_bytes(struct parser *p)
 	return NULL;
 }
 
+/* Passwords are not for the log, which shows the word. */
+static void
+mask(char *word)
+{
+	while ((word = strstr(word, "auth="))) {
+		word += strlen("auth=");
+		if (*word == '/')
+			continue;
+		word += strcspn(word, ":,");
+		for (word += *word == ':'; *word && *word != ','; word++)
+			*word = '*';
+	}
+}
+
 /* The name of a key is no part of an address. */
 static const char *
 parse_word(struct parser *p)
@@ -259,7 +288,7 @@ parse_word(struct parser *p)
 	p->part = item;
 	if (!rest)
 		return "no target: write LISTEN=TARGET";
-	why = parse_side(p, item, &p->map->listen, 0);
+	why = parse_listen(p, item);
 	while (!why && (item = strsep(&rest, ","))) {
 		value = strpbrk(item, "=/@:");
 		if (value && *value == '=')
@@ -267,7 +296,7 @@ parse_word(struct parser *p)
 		else
 			why = parse_target(p, item);
 	}
-	return why;
+	return why ? why : check_map(p);
 }
 
 const char *
@@ -281,12 +310,14 @@ spec_parse(struct map *map, const char *word, const struct map *usual,
 	    .word = strdup(word),
 	    .proto = PROTO_TCP,
 	    .target = calloc(TARGETS_MAX, sizeof(*map->target)),
+	    .hop = calloc(HOPS_MAX, sizeof(*map->hop)),
+	    .src = {.kind = SIDE_ANY},
 	    .times = usual->times,
 	    .max = usual->max,
 	};
 	*part = word;
 	*length = 0;
-	if (map->word && map->target &&
+	if (map->word && map->target && map->hop &&
 	    ns_copy(&map->from, &usual->from) == 0 &&
 	    ns_copy(&map->to, &usual->to) == 0) {
 		/* The map keeps the word as it was. */
@@ -295,6 +326,7 @@ spec_parse(struct map *map, const char *word, const struct map *usual,
 		*part = word + (p.part - map->word);
 		*length = (int)strnlen(p.part, SHOWN_MAX);
 		memcpy(map->word, word, strlen(word));
+		mask(map->word);
 	}
 	if (why)
 		spec_free(map);
@@ -307,6 +339,23 @@ spec_free(struct map *map)
 	for (size_t i = 0; i < map->targets; i++)
 		side_free(&map->target[i]);
 	free(map->target);
+	for (size_t i = 0; i < map->hops; i++) {
+		side_free(&map->hop[i].side);
+		free(map->hop[i].user);
+		free(map->hop[i].password);
+		free(map->hop[i].secret);
+	}
+	free(map->hop);
+	free(map->accept_proxy.cidr);
+	free(map->reach.cidr);
+	free(map->allow.cidr);
+	free(map->deny.cidr);
+	free(map->user);
+	free(map->password);
+	free(map->secret);
+	free(map->owner);
+	free(map->dev);
+	side_free(&map->src);
 	side_free(&map->listen);
 	ns_free(&map->from);
 	ns_free(&map->to);
@@ -324,40 +373,26 @@ print_side(FILE *out, const struct side *side, const struct ns *ns,
 	side_print(out, side);
 }
 
-/* What a key is set to, as a number. */
-static deadline
-value_of(const struct key *key, const struct map *map)
+static void
+print_auth(FILE *out, const char *key, const char *user, const char *secret)
 {
-	const void *field = (const char *)map + key->offset;
-
-	switch (key->kind) {
-	case KEY_COUNT:
-		return *(const uint32_t *)field;
-	case KEY_TIME:
-		return *(const deadline *)field;
-	case KEY_OFFLOAD:
-		return *(const bool *)field;
-	case KEY_BALANCE:
-		break;
-	}
-	return 0;
+	if (secret)
+		fprintf(out, ",%s=%s", key, secret);
+	else if (user)
+		fprintf(out, ",%s=%s:*", key, user);
 }
 
 static void
-print_key(FILE *out, const struct key *key, deadline value)
+print_hops(FILE *out, const struct map *map, const struct map *base)
 {
-	const struct unit *unit = units;
+	for (size_t i = 0; i < map->hops; i++) {
+		const struct hop *hop = &map->hop[i];
 
-	fprintf(out, ",%s=", key->name);
-	if (key->kind == KEY_OFFLOAD)
-		fputs("off", out);
-	else if (key->kind == KEY_COUNT || value == 0)
-		fprintf(out, "%lld", (long long)value);
-	else {
-		while (value % unit->span)
-			unit++;
-		fprintf(out, "%lld%s", (long long)(value / unit->span),
-		    unit->name);
+		fprintf(out,
+		    ",via=%s:", hop->kind == HOP_HTTP ? "http" : "socks5");
+		print_side(out, &hop->side, &map->to,
+		    i == 0 && !ns_same(&map->to, &base->to));
+		print_auth(out, "via-auth", hop->user, hop->secret);
 	}
 }
 
@@ -369,18 +404,18 @@ void
 spec_print(FILE *out, const struct map *map, const struct map *base)
 {
 	bool named = map->from.kind == NS_NAME || map->from.kind == NS_PATH;
+	bool there = !map->hops && !ns_same(&map->to, &base->to);
 
 	if (map->proto != PROTO_TCP || (named && strpbrk(map->from.text, ":#")))
 		fputs(protos[map->proto], out);
 	print_side(out, &map->listen, &map->from,
-	    !ns_same(&map->from, &base->from));
+	    map->listen.kind != SIDE_STDIO &&
+		!ns_same(&map->from, &base->from));
 	for (size_t i = 0; i < map->targets; i++) {
 		fputs(i ? "," : "=", out);
-		print_side(out, &map->target[i], &map->to,
-		    i == 0 && !ns_same(&map->to, &base->to));
+		print_side(out, &map->target[i], &map->to, i == 0 && there);
 	}
-	for (const struct key *key = keys; key < keys + LENGTH(keys); key++)
-		if (map->proto & key->proto &&
-		    value_of(key, map) != value_of(key, base))
-			print_key(out, key, value_of(key, map));
+	print_hops(out, map, base);
+	print_auth(out, "auth", map->user, map->secret);
+	key_print(out, map, base);
 }

@@ -1,5 +1,6 @@
 /* The mapper of a TCP map: accepts, admits, forks, reaps, logs. */
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "hop.h"
 #include "nsfwd.h"
 
 #define REST_MS 100 /* after the machine ran out of something */
@@ -40,9 +42,12 @@ struct mapper {
 	_Atomic uint32_t *count; /* its connections, as the others see them */
 	struct slot *slot;
 	pid_t *pid;
-	struct tally *tally;  /* shared with the connections */
-	uint32_t slots, used; /* slots from used on were never taken */
+	struct tally *tally; /* shared with the connections, as is failed */
+	_Atomic deadline *failed; /* when each target last did; orders them */
+	uint32_t turn;            /* connections so far */
+	uint32_t slots, used;     /* slots from used on were never taken */
 	uint32_t free, live;
+	char title[64];          /* of its connections, behind the client */
 	int signals, all, quiet; /* epoll: with and without the listeners */
 	int last; /* the highest descriptor of these, and of the listeners */
 	deadline rest; /* until then the listeners are not watched */
@@ -57,8 +62,8 @@ live_everywhere(const struct mapper *m)
 {
 	uint32_t sum = 0;
 
-	for (size_t i = 0; i < m->post->mappers; i++)
-		sum += atomic_load(&m->post->live[i]);
+	for (uint32_t i = 0; i < m->post->board->used; i++)
+		sum += atomic_load(&m->post->board->live[i]);
 	return sum;
 }
 
@@ -82,12 +87,22 @@ count_source(const struct mapper *m, const union peer *peer)
 	return n;
 }
 
-/* What the connection says of it, an untrusted address, or the user's word. */
+/*
+ * What the connection says of it: an untrusted address, or what a proxy's
+ * client asked for, of which nothing may pass for another word of the line;
+ * or the user's word.
+ */
 static const char *
-target_text(const struct mapper *m, const struct tally *t, char *buf)
+target_text(const struct mapper *m, struct tally *t, char *buf)
 {
 	int family = t->peer.any.sa_family;
 
+	t->asked[HOP_NAME_MAX - 1] = '\0';
+	for (char *s = t->asked; *s; s++)
+		if (!isalnum((unsigned char)*s) && !strchr("-._:[]", *s))
+			*s = '?';
+	if (t->asked[0])
+		return t->asked;
 	if (family == AF_INET || family == AF_INET6)
 		return log_addr(&t->peer.any, buf);
 	if (t->target < m->map->targets)
@@ -107,15 +122,19 @@ end_text(const struct tally *t, int status, char *buf, size_t size)
 	    [END_TARGET] = "target-reset",
 	    [END_IDLE] = "idle",
 	    [END_LOCAL] = "local",
+	    [END_HANDSHAKE] = "handshake",
 	};
 	enum end end = END_NONE;
 
-	if (t->end >= END_NONE && t->end <= END_LOCAL)
+	if (t->end >= END_NONE && t->end <= END_HANDSHAKE)
 		end = (enum end)t->end;
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM && t->resolving)
 		snprintf(buf, size, "dial error=%s", log_errno(ETIMEDOUT));
 	else if (WIFSIGNALED(status))
 		snprintf(buf, size, "killed signal=%d", WTERMSIG(status));
+	else if (t->code)
+		snprintf(buf, size, "%s error=%s hop=%d", names[end],
+		    log_errno(t->error), t->code);
 	else if (t->error)
 		snprintf(buf, size, "%s error=%s", names[end],
 		    log_errno(t->error));
@@ -124,19 +143,36 @@ end_text(const struct tally *t, int status, char *buf, size_t size)
 	return buf;
 }
 
+/* Who it is by a PROXY header, and who said so; both, as the line has them. */
+static const char *
+client_text(const struct slot *slot, const struct tally *t, char *buf)
+{
+	size_t used;
+
+	if (t->client.any.sa_family != AF_INET &&
+	    t->client.any.sa_family != AF_INET6)
+		return log_addr(&slot->peer.any, buf);
+	log_addr(&t->client.any, buf);
+	used = strlen(buf);
+	memcpy(buf + used, " via=", 5);
+	log_addr(&slot->peer.any, buf + used + 5);
+	return buf;
+}
+
 static void
-log_connection(const struct mapper *m, const struct slot *slot,
-    const struct tally *t, int status)
+log_connection(const struct mapper *m, const struct slot *slot, struct tally *t,
+    int status)
 {
 	bool good = WIFEXITED(status) && t->end == END_CLOSED;
-	char client[LOG_ADDR], target[LOG_ADDR], end[64];
+	char client[2 * LOG_ADDR + 5], target[LOG_ADDR], end[64];
 
 	log_line(good ? LOG_VERBOSE : LOG_NORMAL,
-	    "connection map=%s client=%s target=%s up=%llu down=%llu ms=%lld "
-	    "end=%s",
-	    m->map->word, log_addr(&slot->peer.any, client),
-	    target_text(m, t, target), (unsigned long long)t->up,
-	    (unsigned long long)t->down, (long long)(now() - slot->born),
+	    "connection map=%s from=%s to=%s client=%s target=%s up=%llu "
+	    "down=%llu ms=%lld end=%s",
+	    m->map->word, ns_word(&m->map->from), ns_word(&m->map->to),
+	    client_text(slot, t, client), target_text(m, t, target),
+	    (unsigned long long)t->up, (unsigned long long)t->down,
+	    (long long)(now() - slot->born),
 	    end_text(t, status, end, sizeof(end)));
 }
 
@@ -150,6 +186,7 @@ take_slot(struct mapper *m)
 	else
 		m->free = m->slot[i].next;
 	m->live++;
+	atomic_fetch_add(&m->post->count[COUNT_BEGUN], 1);
 	memset(&m->tally[i], 0, sizeof(m->tally[i]));
 	return i;
 }
@@ -177,6 +214,10 @@ ended(struct mapper *m, pid_t pid, int status)
 		memcpy(&tally, &m->tally[i], sizeof(tally));
 		atomic_signal_fence(memory_order_seq_cst);
 		log_connection(m, &m->slot[i], &tally, status);
+		atomic_fetch_add(&m->post->count[COUNT_UP], tally.up);
+		atomic_fetch_add(&m->post->count[COUNT_DOWN], tally.down);
+		if (tally.end == END_DIAL)
+			atomic_fetch_add(&m->post->count[COUNT_FAILED], 1);
 		free_slot(m, i);
 		return;
 	}
@@ -193,63 +234,6 @@ reap(struct mapper *m)
 		return;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		ended(m, pid, status);
-}
-
-/* Nothing but the client stays open: it moves to CLIENT, the rest goes. */
-static _Noreturn void
-live(const struct mapper *m, int client, uint32_t i)
-{
-	struct tally *tally = &m->tally[i];
-	int server;
-
-	if (client != CLIENT && dup3(client, CLIENT, O_CLOEXEC) == -1)
-		_exit(1);
-	sandbox_close_from(CLIENT + 1, client > m->last ? client : m->last);
-	server = dial(m->map, m->slot[i].index, CLIENT, tally);
-	if (server == -1) {
-		tally->error = errno;
-		tally->end = errno == ECONNABORTED ? END_CLIENT : END_DIAL;
-		_exit(1);
-	}
-	_exit(relay(CLIENT, server, &m->map->times, tally) == 0 ? 0 : 1);
-}
-
-static void
-rest(struct mapper *m, const char *what)
-{
-	m->rest = now() + REST_MS;
-	log_limited("'%s': %s: %s: accepting rests", m->map->word, what,
-	    log_errno(errno));
-}
-
-/* Closing a client here resets it: it inherited that from the listener. */
-static void
-start(struct mapper *m, int client, uint16_t index, const union peer *peer)
-{
-	uint32_t i = take_slot(m);
-
-	m->slot[i].peer = *peer;
-	m->slot[i].index = index;
-	m->slot[i].born = now();
-	m->pid[i] = fork();
-	if (m->pid[i] == 0)
-		live(m, client, i);
-	if (m->pid[i] == -1) {
-		rest(m, "fork");
-		free_slot(m, i);
-	}
-	close(client);
-}
-
-/*
- * True if the machine ran out of something, accept(2): the rest are errors of
- * the one connection that was to be accepted, which is gone.
- */
-static bool
-exhausted(int err)
-{
-	return err == EMFILE || err == ENFILE || err == ENOBUFS ||
-	    err == ENOMEM;
 }
 
 /* A listener for both families shows IPv4 clients as v4-mapped. */
@@ -269,13 +253,175 @@ peer_of(const struct sockaddr_storage *addr)
 	return four;
 }
 
+/* A proxy has UDP sockets where its clients are, for the first slots. */
+static int
+udp_of(const struct mapper *m, uint32_t i)
+{
+	const struct listener *l = m->post->listener + m->post->listeners;
+
+	for (size_t k = 0; k < m->post->spares; k++)
+		if (l[k].family == m->slot[i].peer.any.sa_family && i-- == 0)
+			return l[k].fd;
+	return -1;
+}
+
+static void
+move(int from, int to)
+{
+	if (from != to && dup3(from, to, O_CLOEXEC) == -1)
+		_exit(1);
+}
+
+/* Nothing but the client, and that socket, stays open: behind one another. */
+static void
+take_over(const struct mapper *m, int client, struct call *call)
+{
+	int last = client > m->last ? client : m->last;
+
+	if (call->udp == CLIENT) {
+		move(CLIENT, ++last);
+		call->udp = last;
+	}
+	move(client, CLIENT);
+	if (call->udp != -1) {
+		move(call->udp, CLIENT + 1);
+		call->udp = CLIENT + 1;
+	}
+	sandbox_close_from(CLIENT + 1 + (call->udp != -1), last);
+}
+
+/* A proxy in front, if it is one of ours, says first who the client is. */
+static int
+learn(struct call *call)
+{
+	const struct line line = {CLIENT, -1, call->until};
+	const union peer before = call->from;
+	struct sockaddr_storage addr = {0};
+	socklen_t length = sizeof(addr);
+
+	if (getsockname(CLIENT, (struct sockaddr *)&addr, &length) == 0)
+		call->to = peer_of(&addr);
+	if (!side_match(&call->map->accept_proxy, &call->from))
+		return 0;
+	if (header_read(&line, &call->from, &call->to) == -1) {
+		call->tally->end = END_HANDSHAKE;
+		return -1;
+	}
+	if (memcmp(&call->from, &before, sizeof(before)) != 0)
+		call->tally->client = call->from;
+	call->udp = -1; /* what sends it datagrams is in front of the proxy */
+	return 0;
+}
+
+/* Who has read words of strangers does nothing more but relay. */
+static int
+confine(const struct mapper *m)
+{
+	sandbox_shrink();
+	return m->post->role & SANDBOX_PARSES ? sandbox_confine(SANDBOX_RELAY)
+					      : 0;
+}
+
+static _Noreturn void
+live(const struct mapper *m, int client, uint32_t i)
+{
+	struct tally *tally = &m->tally[i];
+	struct call call = {
+	    .map = m->map,
+	    .client = CLIENT,
+	    .udp = udp_of(m, i),
+	    .index = m->slot[i].index,
+	    .from = m->slot[i].peer,
+	    .turn = m->turn,
+	    .failed = m->failed,
+	    .until = dial_until(m->map, m->slot[i].born),
+	    .tally = tally,
+	};
+	int server = -1;
+
+	take_over(m, client, &call);
+	if (learn(&call) == 0)
+		server = m->map->target->kind == SIDE_PROXY ? proxy(&call)
+							    : dial(&call);
+	if (server != -1 && confine(m) == 0)
+		_exit(relay(CLIENT, server, &m->map->times, tally) != 0);
+	tally->error = errno;
+	if (server != -1)
+		tally->end = END_LOCAL;
+	else if (tally->error == ECONNABORTED)
+		tally->end = END_CLIENT;
+	else if (!tally->end)
+		tally->end = END_DIAL;
+	_exit(tally->end != END_CLOSED);
+}
+
+static void
+rest(struct mapper *m, const char *what)
+{
+	m->rest = now() + REST_MS;
+	log_limited("'%s': %s: %s: accepting rests", m->map->word, what,
+	    log_errno(errno));
+}
+
+/* Closing a client here resets it: it inherited that from the listener. */
+static void
+start(struct mapper *m, int client, uint16_t index, const union peer *peer)
+{
+	uint32_t i = take_slot(m);
+	char text[LOG_ADDR];
+
+	m->slot[i].peer = *peer;
+	m->slot[i].index = index;
+	m->slot[i].born = now();
+	m->turn++;
+	m->pid[i] = fork();
+	if (m->pid[i] == 0) {
+		title_set(log_addr(&peer->any, text), m->title);
+		live(m, client, i);
+	}
+	if (m->pid[i] == -1) {
+		rest(m, "fork");
+		free_slot(m, i);
+	}
+	close(client);
+}
+
+/*
+ * True if the machine ran out of something, accept(2): the rest are errors of
+ * the one connection that was to be accepted, which is gone.
+ */
+static bool
+exhausted(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOBUFS ||
+	    err == ENOMEM;
+}
+
+static bool
+may_come(const struct mapper *m, const union peer *peer)
+{
+	uint32_t max = m->map->max.source;
+	char text[LOG_ADDR];
+
+	if (side_match(&m->map->deny, peer) ||
+	    (m->map->allow.count && !side_match(&m->map->allow, peer))) {
+		log_limited("'%s': refused %s: it is not allowed", m->map->word,
+		    log_addr(&peer->any, text));
+		return false;
+	}
+	if (!max || count_source(m, peer) < max)
+		return true;
+	log_limited("'%s': refused %s: it has max-source=%u connections",
+	    m->map->word, log_addr(&peer->any, text), max);
+	return false;
+}
+
 static void
 admit(struct mapper *m, const struct listener *listener)
 {
 	struct sockaddr_storage addr = {0};
 	socklen_t length = sizeof(addr);
 	union peer peer;
-	char text[LOG_ADDR];
 	int client;
 
 	client = accept4(listener->fd, (struct sockaddr *)&addr, &length,
@@ -287,17 +433,13 @@ admit(struct mapper *m, const struct listener *listener)
 		return;
 	}
 	peer = peer_of(&addr);
-	if (m->map->max.source &&
-	    count_source(m, &peer) >= m->map->max.source) {
-		log_limited(
-		    "'%s': refused %s: it has max-source=%u connections",
-		    m->map->word, log_addr(&peer.any, text),
-		    m->map->max.source);
-		atomic_fetch_sub(m->count, 1);
-		close(client);
+	if (may_come(m, &peer)) {
+		start(m, client, listener->index, &peer);
 		return;
 	}
-	start(m, client, listener->index, &peer);
+	atomic_fetch_add(&m->post->count[COUNT_REFUSED], 1);
+	atomic_fetch_sub(m->count, 1);
+	close(client);
 }
 
 /*
@@ -338,6 +480,25 @@ kill_all(const struct mapper *m)
 			kill(m->pid[i], SIGKILL);
 }
 
+/* Told of each that is open: what it says of itself is untrusted. */
+static void
+log_table(const struct mapper *m)
+{
+	const int done = 0;
+	char client[LOG_ADDR], target[LOG_ADDR];
+
+	for (uint32_t i = 0; i < m->used; i++)
+		if (m->pid[i])
+			log_error("table:   %s > %s up=%llu down=%llu ms=%lld",
+			    log_addr(&m->slot[i].peer.any, client),
+			    target_text(m, &m->tally[i], target),
+			    (unsigned long long)m->tally[i].up,
+			    (unsigned long long)m->tally[i].down,
+			    (long long)(now() - m->slot[i].born));
+	send(m->post->channel, &done, sizeof(done),
+	    MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* The server's word; the end of the channel is the end of the server. */
 static void
 obey(struct mapper *m)
@@ -349,7 +510,9 @@ obey(struct mapper *m)
 		return;
 	if (n == 0)
 		epoll_ctl(m->quiet, EPOLL_CTL_DEL, m->post->channel, NULL);
-	if (!m->draining)
+	if (order == ORDER_TABLE)
+		log_table(m);
+	else if (!m->draining)
 		drain(m);
 	if (order == ORDER_KILL)
 		kill_all(m);
@@ -407,14 +570,20 @@ make_tables(struct mapper *m, const struct post *post)
 
 	m->post = post;
 	m->map = post->map;
-	m->count = &post->live[post->own];
+	snprintf(m->title, sizeof(m->title), " > %s", m->map->word);
+	m->count = &post->board->live[post->own];
 	m->slots = !conns || (max && max < conns) ? max : conns;
 	m->slot = calloc(m->slots, sizeof(*m->slot));
 	m->pid = calloc(m->slots, sizeof(*m->pid));
 	m->tally = mmap(NULL, m->slots * sizeof(*m->tally),
 	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	m->failed = mmap(NULL, m->map->targets * sizeof(*m->failed),
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	m->free = NO_SLOT;
-	return !m->slot || !m->pid || m->tally == MAP_FAILED ? -1 : 0;
+	return !m->slot || !m->pid || m->tally == MAP_FAILED ||
+		m->failed == MAP_FAILED
+	    ? -1
+	    : 0;
 }
 
 static int
@@ -434,8 +603,9 @@ open_events(struct mapper *m, const struct post *post)
 	    watch(m->quiet, post->channel, CHANNEL) == -1)
 		return -1;
 	m->last = m->quiet > post->channel ? m->quiet : post->channel;
-	for (size_t i = 0; i < post->listeners; i++) {
-		if (watch(m->all, post->listener[i].fd, i) == -1)
+	for (size_t i = 0; i < post->listeners + post->spares; i++) {
+		if (i < post->listeners &&
+		    watch(m->all, post->listener[i].fd, i) == -1)
 			return -1;
 		if (post->listener[i].fd > m->last)
 			m->last = post->listener[i].fd;
@@ -453,8 +623,7 @@ tcp_equip(const struct post *post)
 	if (make_tables(&mapper, post) == -1 ||
 	    open_events(&mapper, post) == -1)
 		return -1;
-	return madvise(post->live, post->mappers * sizeof(*post->live),
-	    MADV_DONTFORK);
+	return madvise(post->board, sizeof(*post->board), MADV_DONTFORK);
 }
 
 _Noreturn void

@@ -28,7 +28,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "udp.h"
 
 #define EVENTS         64
 #define CANDIDATES_MAX 64
@@ -41,6 +41,7 @@
 /* Datagrams that did not go on, by reason. */
 struct drops {
 	unsigned long long source;   /* a source that no answer could reach */
+	unsigned long long denied;   /* a source that is not allowed */
 	unsigned long long limit;    /* no room for one more flow */
 	unsigned long long up, down; /* refused by the kernel on the way out */
 	unsigned long long overflow; /* came faster than we read */
@@ -58,11 +59,16 @@ static struct udp {
 	size_t limit; /* the largest datagrams that go out joined */
 	int epoll;
 	struct drops drops;
-	unsigned long long born, sent, received; /* flows; datagrams */
 } udp;
 
 /* One for all: what is in it has gone before the next is received. */
 static struct batch batch;
+
+static void
+count(enum count what, unsigned long long n)
+{
+	atomic_fetch_add(&udp.post->count[what], n);
+}
 
 static void
 close_target(struct flow *f)
@@ -76,13 +82,16 @@ end_flow(struct flow *f, const char *end)
 {
 	char client[LOG_ADDR], target[LOG_ADDR];
 
-	log_debug("flow map=%s client=%s target=%s up=%llu down=%llu "
-		  "up-datagrams=%llu down-datagrams=%llu ms=%lld end=%s",
-	    udp.map->word, log_addr(&f->key.peer.any, client),
+	log_debug("flow map=%s from=%s to=%s client=%s target=%s up=%llu "
+		  "down=%llu up-datagrams=%llu down-datagrams=%llu ms=%lld "
+		  "end=%s",
+	    udp.map->word, ns_word(&udp.map->from), ns_word(&udp.map->to),
+	    log_addr(&f->key.peer.any, client),
 	    log_addr(&f->target.any, target), f->up, f->down, f->sent,
 	    f->received, (long long)(udp.now - f->born), end);
 	close_target(f);
 	flow_remove(&udp.flows, f);
+	atomic_fetch_sub(&udp.post->count[COUNT_OPEN], 1);
 }
 
 static void
@@ -92,6 +101,7 @@ drop(unsigned long long *reason, unsigned long long n, const char *text,
 	char client[LOG_ADDR];
 
 	*reason += n;
+	count(COUNT_DROPPED, n);
 	log_limited("'%s': dropped a datagram of %s: %s%s%s", udp.map->word,
 	    log_addr(&key->peer.any, client), text, error ? ": " : "",
 	    error ? log_errno(error) : "");
@@ -154,7 +164,8 @@ open_target(struct flow *f)
 	if (fd == -1)
 		return -1;
 	datagram_prepare(fd, c->addr.ss_family, false, !udp.map->plain);
-	if (connect(fd, &f->target.any, c->length) == 0) {
+	if (dial_prepare(fd, udp.map, c->addr.ss_family) == 0 &&
+	    connect(fd, &f->target.any, c->length) == 0) {
 		for (int i = 0; i < BATCH && recv(fd, &byte, 1, 0) != -1; i++)
 			;
 		if (!dial_met_itself(fd, &f->target, c->length))
@@ -232,7 +243,8 @@ new_flow(const struct flow_key *key)
 	f->up = f->down = f->sent = f->received = 0;
 	f->first = NULL;
 	flow_add(&udp.flows, f);
-	udp.born++;
+	count(COUNT_BEGUN, 1);
+	count(COUNT_OPEN, 1);
 	return f;
 }
 
@@ -257,9 +269,14 @@ find_flow(const struct flow_key *key)
 
 	if (f)
 		return f;
-	if (answerable(&key->peer))
+	if (!answerable(&key->peer))
+		drop(&udp.drops.source, 1, "no source that can be answered",
+		    key, 0);
+	else if (side_match(&udp.map->deny, &key->peer) ||
+	    (udp.map->allow.count && !side_match(&udp.map->allow, &key->peer)))
+		drop(&udp.drops.denied, 1, "it is not allowed", key, 0);
+	else
 		return new_flow(key);
-	drop(&udp.drops.source, 1, "no source that can be answered", key, 0);
 	return NULL;
 }
 
@@ -319,7 +336,8 @@ send_up(struct flow *f)
 	f->first = NULL;
 	f->sent += out.datagrams;
 	f->up += out.bytes;
-	udp.sent += out.datagrams;
+	count(COUNT_SENT, out.datagrams);
+	count(COUNT_UP, out.bytes);
 	if (out.lost)
 		drop(&udp.drops.up, out.lost, "not sent to the target", &f->key,
 		    out.error);
@@ -367,7 +385,8 @@ send_down(struct flow *f)
 	datagram_send(fd, &f->key, &udp.limit, batch.datagram, &out);
 	f->received += out.datagrams;
 	f->down += out.bytes;
-	udp.received += out.datagrams;
+	count(COUNT_RECEIVED, out.datagrams);
+	count(COUNT_DOWN, out.bytes);
 	if (out.lost)
 		drop(&udp.drops.down, out.lost, "not sent to the client",
 		    &f->key, out.error);
@@ -408,6 +427,29 @@ expire(void)
 	return left == INT32_MAX ? -1 : (int)left;
 }
 
+static unsigned long long
+counted(enum count what)
+{
+	return atomic_load(&udp.post->count[what]);
+}
+
+static void
+log_table(void)
+{
+	const int done = 0;
+	char client[LOG_ADDR], target[LOG_ADDR];
+	const struct flow *f;
+
+	for (int list = FLOW_ONE_WAY; list <= FLOW_ANSWERED; list++)
+		for (f = udp.flows.oldest[list]; f; f = f->newer)
+			log_error("table:   %s > %s up=%llu down=%llu ms=%lld",
+			    log_addr(&f->key.peer.any, client),
+			    log_addr(&f->target.any, target), f->up, f->down,
+			    (long long)(udp.now - f->born));
+	send(udp.post->channel, &done, sizeof(done),
+	    MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* Without its listener no flow can be answered: the drain of UDP is the end. */
 static _Noreturn void
 finish(void)
@@ -419,11 +461,25 @@ finish(void)
 		udp.drops.overflow +=
 		    datagram_overflow(udp.post->listener[i].fd);
 	log_info("udp map=%s flows=%llu up-datagrams=%llu down-datagrams=%llu "
-		 "dropped: source=%llu limit=%llu up=%llu down=%llu "
-		 "overflow=%llu",
-	    udp.map->word, udp.born, udp.sent, udp.received, udp.drops.source,
+		 "dropped: source=%llu denied=%llu limit=%llu up=%llu "
+		 "down=%llu overflow=%llu",
+	    udp.map->word, counted(COUNT_BEGUN), counted(COUNT_SENT),
+	    counted(COUNT_RECEIVED), udp.drops.source, udp.drops.denied,
 	    udp.drops.limit, udp.drops.up, udp.drops.down, udp.drops.overflow);
 	_exit(0);
+}
+
+/* Any order but one ends it, as does the end of the channel. */
+static void
+obey(void)
+{
+	char order = ORDER_DRAIN;
+
+	if (recv(udp.post->channel, &order, 1, MSG_DONTWAIT) == -1)
+		return;
+	if (order != ORDER_TABLE)
+		finish();
+	log_table();
 }
 
 static void
@@ -437,8 +493,8 @@ turn(void)
 		uint64_t data = ev[i].data.u64;
 
 		if (data == CHANNEL)
-			finish();
-		if (data >= LISTENER)
+			obey();
+		else if (data >= LISTENER)
 			on_listener((uint32_t)(data - LISTENER));
 		else
 			on_flow(&udp.flows.flow[data]);

@@ -26,6 +26,12 @@ dnsmasq dnsmasq-base
 dig bind9-dnsutils
 nft nftables
 strace strace
+haproxy haproxy
+nginx nginx-light
+/usr/lib/nginx/modules/ngx_stream_module.so libnginx-mod-stream
+tinyproxy tinyproxy-bin
+microsocks microsocks
+git git
 '
 needed_lint='
 clang clang
@@ -84,9 +90,11 @@ $as_root DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
 	--no-install-recommends $packages </dev/null >&2
 
 # A server is wanted here as a program for the tests, not as a service.
-case " $packages " in
-*' redis-server '*)
-	[ ! -d /run/systemd/system ] ||
-		$as_root systemctl --quiet disable --now redis-server
-	;;
-esac
+for server in redis-server haproxy nginx microsocks; do
+	case " $packages " in
+	*" $server"[\ -]*)
+		[ ! -d /run/systemd/system ] ||
+			$as_root systemctl --quiet disable --now "$server"
+		;;
+	esac
+done

@@ -49,7 +49,8 @@ untraced() {
 }
 
 # inject NAME PID WORD: from now on strace does what WORD says to PID and to
-# every process that it forks.
+# every process that it forks. It turns a call into one that a filter does not
+# know: that takes --no-sandbox.
 inject() {
 	spawn self "$1" strace -f -qq -o "$BATS_TEST_TMPDIR/$1.trace" \
 		-e "trace=${3%%:*}" -e "inject=$3" -p "$2"
@@ -285,7 +286,8 @@ lowest_free_fd() {
 @test "no descriptor left in the mapper: it rests and recovers (T25)" {
 	local mapper hard
 	peer_server ns2 good who ns2 127.0.0.1/8080
-	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	# prlimit(1) changes the limits of its own user.
+	start_nsfwd --user root ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	mapper=$(mappers)
 	hard=$(awk '/^Max open files/ { print $5 }' "/proc/$mapper/limits")
 	prlimit --pid "$mapper" "--nofile=$(lowest_free_fd "$mapper"):"
@@ -312,7 +314,7 @@ lowest_free_fd() {
 @test "no descriptor left in the connection (T26)" {
 	local mapper fault
 	peer_server ns2 bulk bulk 127.0.0.1/8080 3000000 0
-	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	start_nsfwd --no-sandbox ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	mapper=$(mappers)
 	for fault in socket:error=EMFILE socket:error=ENFILE \
 		epoll_create1:error=EMFILE; do
@@ -337,7 +339,7 @@ lowest_free_fd() {
 @test "no process to be had: reset, and the mapper lives on (T27)" {
 	local mapper fault
 	peer_server ns2 good who ns2 127.0.0.1/8080
-	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	start_nsfwd --no-sandbox ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	mapper=$(mappers)
 	for fault in EAGAIN ENOMEM; do
 		inject "$fault" "$mapper" "?fork,?vfork,?clone,?clone3:error=$fault"

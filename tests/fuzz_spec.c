@@ -48,6 +48,16 @@ check_error(const char *word, const char *why, const char *part, int length)
 		abort();
 }
 
+static bool
+secret(const struct map *map)
+{
+	bool found = map->password;
+
+	for (size_t i = 0; i < map->hops; i++)
+		found |= map->hop[i].password != NULL;
+	return found;
+}
+
 static void
 check_word(const char *word, const struct map *usual)
 {
@@ -61,9 +71,17 @@ check_word(const char *word, const struct map *usual)
 		check_error(word, why, part, length);
 		return;
 	}
-	if (strcmp(map.word, word) != 0)
+	if (strcmp(map.word, word) != 0 && !strstr(word, "auth="))
 		abort();
 	once = print(&map);
+	if (secret(&map)) {
+		/* It is not printed: that is no word then. */
+		spec_free(&map);
+		if (!spec_parse(&map, once, &base, &part, &length))
+			abort();
+		free(once);
+		return;
+	}
 	spec_free(&map);
 	if (spec_parse(&map, once, &base, &part, &length))
 		abort();

@@ -47,6 +47,9 @@
 #   fds PID              number of open descriptors
 #   children PID         every descendant, zombies included
 #   no_connections       true when no connection process is left
+#   for_nobody           from here on, sockets in $BATS_TEST_TMPDIR are for all:
+#                        mappers, who dial them, are nobody
+#   sanitized            true if $NSFWD is a build without filters
 #   fail TEXT            says TEXT and fails
 #
 #   oracle               what every teardown asks (see there)
@@ -194,6 +197,15 @@ connections() {
 
 no_connections() {
 	[ -z "$(connections)" ]
+}
+
+for_nobody() {
+	umask 0
+	chmod 711 "$BATS_RUN_TMPDIR"
+}
+
+sanitized() {
+	grep -q __asan_init "$NSFWD"
 }
 
 tree() {
@@ -355,7 +367,8 @@ reap() {
 # The oracle. Once the peers are gone: no connection process is left within
 # 2 s, no zombie, server and mappers hold as many descriptors as after the
 # start, the whole tree uses at most 2 ticks in half a second; TERM ends the
-# server with status 0, no process of it is left, and no sanitizer complained.
+# server with status 0, no process of it is left, no sanitizer complained, and
+# nothing died of a system call that a filter did not know.
 # A test that ended nsfwd itself has cleared NSFWD_PID: then only the last two.
 oracle() {
 	local bad=0 name pid
@@ -381,6 +394,10 @@ oracle() {
 	! grep -Eq 'Sanitizer|runtime error:' "$LOG" 2>/dev/null || {
 		bad=1
 		echo "oracle: a sanitizer report"
+	}
+	! grep -Eq 'signal[ =]31\>' "$LOG" 2>/dev/null || {
+		bad=1
+		echo "oracle: a system call that was not foreseen (SIGSYS)"
 	}
 	for name in "${NAMESPACES[@]}"; do
 		ip netns del "$name" || bad=1

@@ -104,3 +104,7 @@ rss() {
 	done
 	[ "$best" -ge 70 ]
 }
+
+@test "T31 a namespace that is added and deleted 200 times in 20 s" {
+	CHURN=200 "$BATS_TEST_DIRNAME/run" -f T31 "$BATS_TEST_DIRNAME/sandbox.bats"
+}

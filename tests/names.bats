@@ -177,6 +177,7 @@ refuses() {
 
 @test "UNIX sockets, by path and abstract, at either end" {
 	local dir=$BATS_TEST_TMPDIR
+	for_nobody
 	peer_server ns2 at-path who path "$dir/target" @target
 	peer_server ns1 at-ns1 who ns1 @target
 	serve ns2

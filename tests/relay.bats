@@ -389,6 +389,7 @@ stopped() {
 
 @test "UNIX sockets on either side: every byte and both ends" {
 	local dir=$BATS_TEST_TMPDIR n=3000000 way
+	for_nobody
 	start_nsfwd -v "ns1@$dir/in=ns2@8080" "ns1@8000=ns2@$dir/out" \
 		"ns1@@in=ns2@@out"
 	for way in "unix:$dir/in 8080" "8000 unix:$dir/out" \

@@ -115,23 +115,16 @@ def until(seconds, true):
 def replace(server, name):
     server, path = int(server), f"/run/netns/{name}"
     first, second = children(server)
-    os.kill(first, signal.SIGKILL)
-    until(3, lambda: children(server) not in ([second], [first, second]))
-    new = [pid for pid in children(server) if pid != second][0]
-    # So that its next birth is due while the other's is waited for.
-    time.sleep(0.35)
-    # An ordinary file, as `ip netns add` shows it, is waited for.
+    # An ordinary file, as `ip netns add` shows it, is none.
     subprocess.check_call(["umount", path])
-    os.kill(server, signal.SIGSTOP)
-    os.kill(new, signal.SIGKILL)
-    os.kill(second, signal.SIGKILL)
-    time.sleep(0.05)
-    os.kill(server, signal.SIGCONT)
-    time.sleep(0.7)
+    until(2, lambda: children(server) == [first])
+    os.kill(first, signal.SIGKILL)
+    if not until(3, lambda: len(set(children(server)) - {first}) == 1):
+        return True
     subprocess.check_call(["unshare", "-n", "sh", "-c",
                            f"ip link set lo up; mount --bind /proc/self/ns/net {path}"])
-    both = until(6, lambda: len(children(server)) == 2)
-    print(f"mappers: {children(server)}")
+    both = until(3, lambda: len(children(server)) == 2)
+    print(f"mappers: {first} and {second}, then {children(server)}")
     return not both
 
 
@@ -139,7 +132,7 @@ def starve(program):
     # Copying shows it best: no pipe is to be had.
     nsfwd = start(["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null",
                    "-e", "trace=pipe2", "-e", "inject=pipe2:error=EMFILE",
-                   program], ["127.0.0.1:8000=127.0.0.1:8001"])
+                   program, "--no-sandbox"], ["127.0.0.1:8000=127.0.0.1:8001"])
     try:
         worst = min(worst_reply(), worst_reply())
     finally:

@@ -8,6 +8,7 @@ load helpers
 
 setup() {
 	cd "$BATS_TEST_TMPDIR" || return
+	echo bob:secret >/run/pw
 	bad=0
 }
 
@@ -106,7 +107,6 @@ repeat() {
 		80=81,82-83               | 82-83              | a target has one port, or as many as listen
 		web=80                    | web                | no port
 		80=web                    | web                | no port
-		80=vpn@proxy              | proxy              | no port
 		10.0.0.1=80               | 10.0.0.1           | no port
 		80=10.0.0.1               | 10.0.0.1           | no port
 		1.2.3/80=81               | 1.2.3              | not a numeric address
@@ -164,16 +164,15 @@ repeat() {
 		pid:0@80=80               | pid:0              | no process number
 		pid:-1@80=80              | pid:-1             | no process number
 		80=fd:x@80                | fd:x               | no descriptor number
-		80=a@81,b@82              | b                  | all targets of a map share one namespace
-		80=81,b@82                | b                  | all targets of a map share one namespace
-		80=a@81,self@82           | self               | all targets of a map share one namespace
+		80=a@81,b@82              | b                  | all targets and hops of a map share one namespace
+		80=81,b@82                | b                  | all targets and hops of a map share one namespace
+		80=a@81,self@82           | self               | all targets and hops of a map share one namespace
 		80=max=3                  | max                | no target in front of KEY=VALUE
 		80=81,max=3,82            | 82                 | targets come first
 		80=81,foo=1               | foo                | no such key
 		80=81,MAX=1               | MAX                | no such key
 		80=81,=1                  |                    | no such key
-		80=81=82                  | 81                 | no such key
-		80=81,via=http            | via                | no such key
+		80=81=82                  | 81                 | no target in front
 		80=81,max                 | max                | no port
 		80=81,max=                |                    | not a whole number
 		80=81,max=-1              | -1                 | not a whole number
@@ -187,8 +186,123 @@ repeat() {
 		udp:80=81,offload=no      | no                 | on or off
 		80=81,max=1,max=1         | max                | a key may stand only once
 		80=81,balance=first,balance=first | balance    | a key may stand only once
-		80=81,balance=            |                    | the only balance is first
-		80=81,balance=random      | random             | the only balance is first
+		80=81,balance=            |                    | first, round or hash
+		80=81,balance=random      | random             | first, round or hash
+		80=proxy,81               | proxy              | a proxy is the only target
+		80=81,b@proxy             | b                  | all targets and hops
+		80=81,proxy               | proxy              | a proxy is the only target
+		80-81=proxy,proxy         | proxy              | a proxy is the only target
+		udp:80=proxy              | proxy              | take tcp only
+		tcp+udp:80=vpn@proxy      | proxy              | take tcp only
+		proxy=80                  | proxy              | no port
+		80=PROXY                  | PROXY              | no port
+		-=proxy                   | proxy              | needs a port to listen on
+		udp:-=80                  | -                  | take tcp only
+		vpn@-=80                  | -                  | in no namespace: write '-' alone
+		self@-=80                 | -                  | in no namespace
+		-=80-81                   | 80-81              | a target has one port
+		-=80,max=1                | max                | not for standard input
+		-=80,max-source=1         | max-source         | not for standard input
+		-=80,allow=::1            | allow              | not for standard input
+		-=80,workers=1            | workers            | not for standard input
+		-=80,accept-proxy=::1     | accept-proxy       | not for standard input
+		-=80,mode=600             | mode               | the path of a UNIX socket
+		80=81,mode=600            | mode               | the path of a UNIX socket
+		@a=81,owner=a             | owner              | the path of a UNIX socket
+		/a=81,mode=               |                    | not permissions in octal
+		/a=81,mode=0              | 0                  | not permissions in octal
+		/a=81,mode=1777           | 1777               | not permissions in octal
+		/a=81,mode=680            | 680                | not permissions in octal
+		/a=81,mode=00660          | 00660              | not permissions in octal
+		/a=81,owner=              |                    | write USER or USER:GROUP
+		/a=81,owner=:g            | :g                 | write USER or USER:GROUP
+		/a=81,owner=u:            | u:                 | write USER or USER:GROUP
+		80=81,via=                |                    | write http:[NS@]HOST:PORT or socks5
+		80=81,via=http            | http               | write http:[NS@]HOST:PORT or socks5
+		80=81,via=10.0.0.1:1080   | 10.0.0.1:1080      | write http:[NS@]HOST:PORT or socks5
+		80=81,via=socks4:a:1      | socks4:a:1         | write http:[NS@]HOST:PORT or socks5
+		80=81,via=http://a:1      | //a:1              | a hop is HOST:PORT
+		80=81,via=http:           |                    | an address or a port is missing
+		80=81,via=http:a          | a                  | no port
+		80=81,via=http:proxy      | proxy              | a hop is HOST:PORT
+		80=81,via=http:ns@/run/x  | /run/x             | a hop is HOST:PORT
+		80=81,via=http:a:80-81    | 80-81              | a target has one port
+		80=81,via=http:a:0        | 0                  | not a port
+		80=81,via=http:fe80::1/1  | fe80::1            | needs %INTERFACE
+		80=81,via=http:a:1,via=http:fe80::1%e/1 | fe80::1 | no %INTERFACE behind another hop
+		80=a@81,via=http:b@a:1    | b                  | all targets and hops
+		80=81,via=http:b@a:1,via=http:c@a:1 | c         | all targets and hops
+		80=81,via=http:a:1,via=http:c@a:1 | c          | all targets and hops
+		80=81,via=http:1,via=http:2,via=http:3,via=http:4,via=http:5,via=http:6,via=http:7,via=http:8,via=http:9 | http:9 | more than 8 hops
+		80=81,via=http:1,82       | 82                 | targets come first
+		80=/x,via=http:1          | /x                 | no hop can reach a UNIX socket
+		80=81,@x,via=http:1       | @x                 | no hop can reach a UNIX socket
+		80=fe80::1%e/1,via=http:1 | fe80::1            | no hop can reach
+		udp:80=81,via=http:1      | via                | a key of tcp maps only
+		tcp+udp:80=81,via=http:1  | via                | a key of tcp maps only
+		80=81,via-auth=a:b        | a:b                | it stands behind its via=
+		80=81,via=http:1,via-auth=a:b,via-auth=a:c | a:c | one user is all
+		80=81,via=http:1,via-auth=a | a                | write USER:PASSWORD, or the absolute path
+		80=81,via=http:1,via-auth= |                   | write USER:PASSWORD
+		80=81,via=http:1,via-auth=:b | :b              | write USER:PASSWORD
+		80=81,via=http:1,via-auth=a: | a:              | a password of 1 to 255 bytes is missing
+		80=81,via=http:1,via-auth=a:* | a:*            | a password of 1 to 255 bytes is missing
+		80=81,auth=a:b            | 81                 | auth and reach are for the target proxy
+		80=81,auth=/f             | 81                 | auth and reach are for the target proxy
+		80=proxy,auth=/f,auth=/f  | /f                 | one user is all
+		80=proxy,auth=pw          | pw                 | write USER:PASSWORD
+		80=81,reach=10.0.0.0/8    | 81                 | auth and reach are for the target proxy
+		80=proxy,reach=           |                    | not ADDR or ADDR/BITS
+		80=81,allow=              |                    | not ADDR or ADDR/BITS
+		80=81,allow=10.0.0.1+     |                    | not ADDR or ADDR/BITS
+		80=81,allow=10.0.0/8      | 10.0.0             | not ADDR or ADDR/BITS
+		80=81,allow=10.0.0.0/33   | 10.0.0.0           | not ADDR or ADDR/BITS
+		80=81,allow=10.0.0.0/     | 10.0.0.0           | not ADDR or ADDR/BITS
+		80=81,allow=10.0.0.0/08   | 10.0.0.0           | not ADDR or ADDR/BITS
+		80=81,allow=10.0.0.0/-1   | 10.0.0.0           | not ADDR or ADDR/BITS
+		80=81,allow=::1+10.0.0.1/31 | 10.0.0.1         | bits set behind its /BITS
+		80=81,deny=10.0.0.1/0     | 10.0.0.1           | bits set behind its /BITS
+		80=81,deny=fd00::1/127    | fd00::1            | bits set behind its /BITS
+		80=81,deny=::/129         | ::                 | not ADDR or ADDR/BITS
+		80=81,deny=::ffff:1.2.3.4 | ::ffff:1.2.3.4     | not ADDR or ADDR/BITS
+		80=81,deny=fe80::1%eth0   | fe80::1%eth0       | not ADDR or ADDR/BITS
+		80=81,deny=localhost      | localhost          | not ADDR or ADDR/BITS
+		80=81,allow=::1,allow=::1 | allow              | a key may stand only once
+		80=81,proxy=3             | 3                  | 1 or 2
+		80=81,proxy=              |                    | 1 or 2
+		udp:80=81,proxy=1         | proxy              | a key of tcp maps only
+		tcp+udp:80=81,proxy=1     | proxy              | a key of tcp maps only
+		tcp+udp:80=81,accept-proxy=::1 | accept-proxy  | a key of tcp maps only
+		udp:80=81,workers=1       | workers            | a key of tcp maps only
+		80=81,workers=257         | 81                 | more than 256 workers
+		80=web:81,workers=2       | web             | workers take numeric targets
+		80=81,web:81,workers=2    | web             | workers take numeric targets
+		80=proxy,workers=2        | proxy              | workers take numeric targets
+		80=81,workers=2,proxy=1   | 81                 | workers take numeric targets, without
+		80=81,workers=2,via=http:1 | 81                | workers take numeric targets, without
+		80=81,workers=2,accept-proxy=::1 | 81          | workers take numeric targets, without
+		udp:80=81,balance=hash    | 81                 | udp knows no balance but first
+		80=81,src=                |                    | not a numeric address
+		80=81,src=localhost       | localhost          | not a numeric address
+		80=81,src=10.0.0.1:80     | 10.0.0.1:80        | not an IPv6 address
+		80=81,src=fe80::1         | fe80::1            | needs %INTERFACE
+		80=10.0.0.1:81,src=::1    | 10.0.0.1        | IPv4 and IPv6 do not meet
+		80=81,fd00::1/81,src=10.0.0.1 | fd00::1     | IPv4 and IPv6 do not meet
+		80=w:81,via=http:fd00::1/81,src=10.0.0.1 | w | IPv4 and IPv6 do not meet
+		80=/x,src=10.0.0.1        | /x                 | not for a UNIX socket
+		80=/x,dev=eth0            | /x                 | not for a UNIX socket
+		80=/x,mark=1              | /x                 | not for a UNIX socket
+		80=81,dev=                |                    | no interface
+		80=81,dev=a/b             | a/b                | no interface
+		80=81,dev=abcdefghijklmnop | abcdefghijklmnop  | no interface: 1 to 15
+		80=81,mark=               |                    | not a number from 1 to 4294967295
+		80=81,mark=0              | 0                  | not a number from 1
+		80=81,mark=010            | 010                | not a number from 1
+		80=81,mark=4294967296     | 4294967296         | not a number from 1
+		80=81,mark=0x             | 0x                 | not a number from 1
+		80=81,mark=0x0            | 0x0                | not a number from 1
+		80=81,mark=0x100000000    | 0x100000000        | not a number from 1
+		80=81,mark=0xfg           | 0xfg               | not a number from 1
 		80=81,idle-timeout=       |                    | not a time
 		80=81,idle-timeout=s      | s                  | not a time
 		80=81,idle-timeout=1y     | 1y                 | not a time
@@ -329,6 +443,29 @@ right_words() {
 		80=81,idle-timeout=24d
 		80=81,idle-timeout=5.000ms          | 80=81,idle-timeout=5ms
 		80=81,half-close-timeout=60m        | 80=81
+		-=vpn@host:22
+		tcp:-=80                            | -=80
+		-=/run/x
+		1080=vpn@proxy
+		80-90=proxy
+		:1080=proxy,auth=/run/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1/32+::/0 | :1080=proxy,auth=/run/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1+::/0
+		80=vpn@proxy,via=socks5:vpn@1       | 80=proxy,via=socks5:vpn@1
+		ns1@10.0.0.1:8000=10.0.1.11:8000,via=http:ns2@10.0.1.1:8080
+		80=a@web:81,82,via=http:a@[::1]:8080,via=socks5:h:1,via-auth=/run/pw | 80=web:81,82,via=http:a@::1/8080,via=socks5:h:1,via-auth=/run/pw
+		80=a@web:81,via=http:8080           | 80=web:81,via=http:a@8080
+		80=a:1,b:2,via=socks5:ns@3          | 80=a:1,b:2,via=socks5:ns@3
+		80=81,via=http:self@3               | 80=81,via=http:3
+		80=81,deny=0.0.0.0/0,allow=1.2.3.4/32+FD00::/128 | 80=81,allow=1.2.3.4+fd00::,deny=0.0.0.0/0
+		udp:80=81,allow=1.2.3.0/24,src=10.0.0.1,dev=wg0,mark=0x10 | udp:80=81,allow=1.2.3.0/24,src=10.0.0.1,dev=wg0,mark=16
+		80=81,mark=0xFFFFFFFF,src=FD00::1   | 80=81,src=fd00::1,mark=4294967295
+		80=81,src=fe80::1%eth0
+		80=81,proxy=1,accept-proxy=10.0.0.0/8+::1
+		80=81,balance=round,proxy=2
+		80=81,82,balance=hash,workers=4     | 80=81,82,workers=4,balance=hash
+		tcp+udp:80=81,workers=0,balance=first | tcp+udp:80=81
+		/a=81,mode=660,owner=root:adm       | /a=81,mode=0660,owner=root:adm
+		/a=81,mode=0001,owner=0:0           | /a=81,mode=01,owner=0:0
+		/a=proxy,owner=www-data
 		udp:80=81,offload=on,udp-timeout=2m,udp-one-way-timeout=30,flows=4096 | udp:80=81
 		udp:80=81,flows=1,udp-timeout=0,udp-one-way-timeout=1s,offload=off
 		tcp+udp:80=81,offload=off,max=2     | tcp+udp:80=81,max=2,offload=off
@@ -347,9 +484,62 @@ right_words() {
 	[ "$bad" = 0 ] && [ "$n" -ge 40 ]
 }
 
+@test "a password is not printed: the word then says what is missing" {
+	local word='80=w:81,via=http:1,via-auth=bob:se:cret,via=socks5:h:2'
+	local shown=${word/se:cret/*}
+	right "$shown" "$word"
+	wrong "'$shown': column 29: 'bob:*': a password of" '--check does not' \
+		"$shown"
+	right '80=proxy,auth=bob:*' 80=proxy,auth=bob:x
+	right "80=proxy,auth=$(repeat u 255):*" \
+		"80=proxy,auth=$(repeat u 255):$(repeat p 255)"
+	wrong "'80=proxy" 'USER:PASSWORD' --check "80=proxy,auth=$(repeat u 256):p"
+	wrong "'80=proxy" 'a password of 1 to 255 bytes' --check \
+		"80=proxy,auth=u:$(repeat p 256)"
+	# Nor in what a running server says.
+	run --separate-stderr "$NSFWD" "missing@$word"
+	[ "$status" = 2 ]
+	[[ $stderr == *"no namespace 'missing'"* && $stderr == *bob:* ]]
+	[[ $stderr != *cret* ]]
+	[ "$bad" = 0 ]
+}
+
+@test "a password or an owner that cannot be had is an error" {
+	local who=nobody:no-such
+	mkdir /run/dir
+	: >/run/empty
+	printf 'bob:*\n' >/run/shown
+	{ repeat u 256 && echo :x; } >/run/long
+	printf 'bob:\xff c,=*\r\nx' >/run/odd
+	wrong "'/run/missing': No such file" '' --check 80=proxy,auth=/run/missing
+	wrong "'/run/dir': Is a directory" '' --check 80=proxy,auth=/run/dir
+	wrong "'/run/empty': write USER:PASSWORD" '' --check 80=proxy,auth=/run/empty
+	wrong "'/run/shown': a password of" '' --check 80=proxy,auth=/run/shown
+	wrong "'/run/long': write USER" '' --check 80=proxy,auth=/run/long
+	wrong "'/run/missing': No such file" '' \
+		80=w:81,via=http:1,via-auth=/run/pw,via=http:2,via-auth=/run/missing
+	right 80=proxy,auth=/run/odd 80=proxy,auth=/run/odd
+	wrong "'no-such': no such user" '' --check /a=80,owner=no-such
+	wrong "'$who': no such group" '' /a=80,owner=$who
+	echo /a=80,owner=no-such >maps
+	wrong "maps:1: 'no-such': no such user" '' -c maps
+	[ "$bad" = 0 ]
+}
+
+@test "standard input is the only map" {
+	wrong "'-=80': it must be the only map" '' -=80 81=82
+	wrong "'-=81': it must be the only map" '' 80=81 -=81
+	wrong "'-=80': it must be the only map" '' --check -=80 -=80
+	right -=vpn@80 - vpn@80
+	right -=vpn@80 -v -=vpn@80 -q
+	right -=vpn@80 -- -=vpn@80
+	right -=vpn@80 --from x -=vpn@80
+	[ "$bad" = 0 ]
+}
+
 @test "all canonical forms in a config file are read as the same maps" {
 	local -a maps
-	right_words | sed 's/.*|//' >canonical
+	right_words | sed 's/.*|//; /^-=/d' >canonical
 	"$NSFWD" --check -c canonical >printed
 	diff -u canonical printed
 	mapfile -t maps <canonical
@@ -447,10 +637,10 @@ right_words() {
 	[ "$bad" = 0 ]
 }
 
-@test "--help fits a screen, --version is one line" {
+@test "--help is short, --version is one line" {
 	run --separate-stderr "$NSFWD" --help
 	[ "$status" = 0 ] && [ -z "$stderr" ]
-	[ "${#lines[@]}" -le 24 ]
+	[ "${#lines[@]}" -le 48 ]
 	[ "$(wc -L <<<"$output")" -le 80 ]
 	[ "$(grep -c '^  nsfwd ' <<<"$output")" = 3 ]
 	local option
@@ -542,7 +732,7 @@ right_words() {
 		[ "$output" = 'nsfwd: standard output: Bad file descriptor' ]
 	done
 	# A reader that goes away is an error too, not a signal.
-	right_words | sed 's/.*|//' >canonical
+	right_words | sed 's/.*|//; /^-=/d' >canonical
 	run bash -c 'set -o pipefail; "$1" --check -c canonical | :' - "$NSFWD"
 	[ "$status" = 0 ] || [ "$status" = 1 ]
 }

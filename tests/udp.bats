@@ -229,7 +229,8 @@ flood() {
 		'map=udp:ns1@::1.* flows=1 up-datagrams=1 .* source=1 '
 }
 
-# Lets the mapper's calls with these numbers fail: strace on the first of them.
+# Lets the mapper's calls with these numbers fail: strace on the first of them,
+# which takes --no-sandbox.
 failing() {
 	spawn self strace strace -f -qq -o /dev/null -e "trace=sendmmsg,sendmsg" \
 		-e "inject=sendmmsg,sendmsg:error=$1:when=$2" -p "$(mappers)"
@@ -239,7 +240,7 @@ failing() {
 @test "T30 what the kernel does not send is counted, and the next passes" {
 	local error
 	needs strace
-	start "$MAP"
+	start --no-sandbox "$MAP"
 	for error in ENOBUFS EPERM; do
 		failing $error 3..5
 		scene blocked up $LISTEN $TARGET

@@ -1,0 +1,200 @@
+/* Reads maps, from words and files, and what they name. */
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nsfwd.h"
+
+#define WHITE " \t\r\v\f"
+
+/* A name, or a number that need not have one. */
+const char *
+conf_user(struct cred *cred, const char *value)
+{
+	char name[256];
+	size_t length = strcspn(value, ":");
+	const char *group = value[length] ? value + length + 1 : NULL;
+	const struct passwd *user;
+	const struct group *entry = NULL;
+	bool number;
+
+	if (!length || length >= sizeof(name))
+		return "no user";
+	memcpy(name, value, length);
+	name[length] = '\0';
+	number = side_number(name, 0, INT32_MAX, &cred->uid);
+	user = number ? getpwuid(cred->uid) : getpwnam(name);
+	if (!user && !number)
+		return "no such user";
+	cred->uid = user ? user->pw_uid : cred->uid;
+	cred->gid = user ? user->pw_gid : cred->uid;
+	cred->given = true;
+	if (!group || side_number(group, 0, INT32_MAX, &cred->gid))
+		return NULL;
+	entry = getgrnam(group);
+	cred->gid = entry ? entry->gr_gid : cred->gid;
+	return entry ? NULL : "no such group";
+}
+
+/* Where it was found is "", "FILE: " or "FILE:LINE: ". */
+static int
+fail(const char *where, const char *why)
+{
+	log_error("%s%s", where, why);
+	return -1;
+}
+
+/* USER:PASSWORD, the first line of a file that a map names. */
+static int
+read_secret(const char *where, const char *file, char **user, char **password)
+{
+	char line[600] = "";
+	const char *why = NULL;
+	FILE *f;
+
+	if (!file)
+		return 0;
+	f = fopen(file, "re");
+	if (!f || (!fgets(line, sizeof(line), f) && ferror(f)))
+		why = strerror(errno);
+	if (f)
+		fclose(f);
+	line[strcspn(line, "\r\n")] = '\0';
+	if (!why)
+		why = spec_auth(line, user, password);
+	explicit_bzero(line, sizeof(line));
+	if (!why)
+		return 0;
+	log_error("%s'%.160s': %s", where, file, why);
+	return -1;
+}
+
+/* What the word of a map names and the system knows. */
+static int
+look_up(const char *where, struct map *map)
+{
+	const char *why = map->owner ? conf_user(&map->cred, map->owner) : NULL;
+	int result =
+	    read_secret(where, map->secret, &map->user, &map->password);
+
+	if (why) {
+		log_error("%s'%s': %s", where, map->owner, why);
+		return -1;
+	}
+	for (size_t i = 0; i < map->hops && result == 0; i++)
+		result = read_secret(where, map->hop[i].secret,
+		    &map->hop[i].user, &map->hop[i].password);
+	return result;
+}
+
+static int
+add_map(struct conf *conf, const struct map *usual, const char *where,
+    const char *word)
+{
+	const char *part, *why;
+	struct map *map;
+	int length;
+
+	map = realloc(conf->map, (conf->maps + 1) * sizeof(*map));
+	if (!map)
+		return fail(where, "out of memory");
+	conf->map = map;
+	why = spec_parse(&map[conf->maps], word, usual, &part, &length);
+	if (!why)
+		return look_up(where, &map[conf->maps++]);
+	/* Not more of a word than leaves room for the reason. */
+	log_error("%s'%.160s': column %td: '%.*s': %s", where, word,
+	    part - word + 1, length, part, why);
+	return -1;
+}
+
+/* LISTEN and TARGET may be two words; else a line of a file has but one. */
+int
+conf_words(struct conf *conf, const struct map *usual, const char *where,
+    char *const *word, int words)
+{
+	char *joined;
+	int result = 0;
+
+	if (words == 2 && !strchr(word[0], '=') && !strchr(word[1], '=')) {
+		if (asprintf(&joined, "%s=%s", word[0], word[1]) == -1)
+			return fail(where, "out of memory");
+		result = add_map(conf, usual, where, joined);
+		free(joined);
+		return result;
+	}
+	if (*where && words > 1) {
+		log_error("%s'%.160s': one map a line, as LISTEN=TARGET... or "
+			  "LISTEN TARGET",
+		    where, word[1]);
+		return -1;
+	}
+	for (int i = 0; i < words && result == 0; i++)
+		result = add_map(conf, usual, where, word[i]);
+	return result;
+}
+
+static int
+add_line(struct conf *conf, const struct map *usual, const char *where,
+    char *line)
+{
+	char *word[3], *rest, *next = strtok_r(line, WHITE, &rest);
+	int words = 0;
+
+	for (; next && *next != '#' && words < 3; words++) {
+		word[words] = next;
+		next = strtok_r(NULL, WHITE, &rest);
+	}
+	return conf_words(conf, usual, where, word, words);
+}
+
+int
+conf_file(struct conf *conf, const struct map *usual, const char *file)
+{
+	char *text = NULL, *line, *rest = NULL, where[512];
+	size_t size = 0, n = 1;
+	ssize_t length;
+	int result = 0;
+	FILE *f;
+
+	snprintf(where, sizeof(where), "%.480s: ", file);
+	f = fopen(file, "re");
+	if (!f)
+		return fail(where, strerror(errno));
+	/* All of it, or up to a NUL. */
+	length = getdelim(&text, &size, '\0', f);
+	if (ferror(f) || (length == -1 && !feof(f)))
+		result = fail(where, strerror(errno));
+	else if (length > 0)
+		rest = text;
+	while (result == 0 && (line = strsep(&rest, "\n"))) {
+		snprintf(where, sizeof(where), "%.480s:%zu: ", file, n++);
+		if (!rest && line + strlen(line) != text + length)
+			result = fail(where, "a NUL byte: this is no text");
+		else
+			result = add_line(conf, usual, where, line);
+	}
+	free(text);
+	fclose(f);
+	return result;
+}
+
+int
+conf_gost(struct conf *conf, const struct map *usual, const char *listen,
+    const char *forward)
+{
+	int result = 0, length;
+	char *word;
+
+	for (; *listen && result == 0; listen += length + 1) {
+		length = (int)strcspn(listen, "\n");
+		if (asprintf(&word, "%.*s%s", length, listen, forward) == -1)
+			return fail("", "out of memory");
+		result = add_map(conf, usual, "", word);
+		free(word);
+	}
+	return result;
+}

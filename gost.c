@@ -1,0 +1,337 @@
+/* Translates GOST's -L and -F words into the word of a map. */
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "nsfwd.h"
+
+#define PAIRS_MAX 32
+#define SIZE(a)   (sizeof(a) / sizeof((a)[0]))
+
+/*
+ * [SCHEME://][USER:PASSWORD@]HOST:PORT[/PATH][?KEY=VALUE[&KEY=VALUE]...], taken
+ * to pieces in place, "" where there is none. A parser returns NULL, or why it
+ * refuses part.
+ */
+struct url {
+	char *scheme, *user, *host, *path;
+	struct pair {
+		char *key, *value;
+	} pair[PAIRS_MAX];
+	size_t pairs;
+	const char *part;
+};
+
+enum use {
+	PROXY,
+	TARGET,
+	HOP
+};
+
+static const struct {
+	const char *name;
+	bool may[3];
+} schemes[] = {
+    {"", {true, true, true}},
+    {"auto", {true, true, false}},
+    {"tcp", {false, true, false}},
+    {"udp", {false, true, false}},
+    {"http", {true, false, true}},
+    {"socks", {true, false, true}},
+    {"socks4", {true, false, false}},
+    {"socks4a", {true, false, false}},
+    {"socks5", {true, false, true}},
+};
+
+/* By the key of a map, or why it is not taken over. */
+static const struct {
+	const char *name, *key, *why;
+} keys[] = {
+    {"netns", "", NULL},
+    {"netns.out", "", NULL},
+    {"admission", "deny", NULL},
+    {"climiter", "max", NULL},
+    {"dialtimeout", "connect-timeout", NULL},
+    {"handler.proxyprotocol", "proxy", NULL},
+    {"idletimeout", "idle-timeout", NULL},
+    {"interface", "dev", NULL},
+    {"keepalive", "", "it is always on: leave it out"},
+    {"keepalive.ttl", "udp-timeout", NULL},
+    {"so_mark", "mark", NULL},
+    {"strategy", "balance", "the strategies here are round, fifo and hash"},
+    {"ttl", "udp-timeout", NULL},
+    {"failtimeout", NULL, "a target that failed rests 10s: leave it out"},
+    {"maxfails", NULL, "a target that failed rests 10s: leave it out"},
+    {"proxyprotocol", NULL, "accept-proxy=CIDR of a map says whom to trust"},
+    {"readbuffersize", NULL, "no datagram is cut: leave it out"},
+};
+
+static const char *const strategies[][2] = {
+    {"round", "round"},
+    {"rr", "round"},
+    {"fifo", "first"},
+    {"ha", "first"},
+    {"hash", "hash"},
+};
+
+/* Ends the text at the separator. What stands behind it, or NULL. */
+static char *
+cut(char *text, const char *separator)
+{
+	char *at = strstr(text, separator);
+
+	if (!at)
+		return NULL;
+	*at = '\0';
+	return at + strlen(separator);
+}
+
+/* In a map these would mean something else; %XX is not decoded. */
+static const char *
+check(struct url *u, const char *text, const char *bad)
+{
+	u->part = text;
+	return text[strcspn(text, bad)]
+	    ? "',', '=', '@', '/' and '%' cannot be taken over here"
+	    : NULL;
+}
+
+static char *
+value_of(const struct url *u, const char *key)
+{
+	for (size_t i = 0; i < u->pairs; i++)
+		if (strcasecmp(u->pair[i].key, key) == 0)
+			return u->pair[i].value;
+	return NULL;
+}
+
+static const char *
+split_query(struct url *u, char *query)
+{
+	char *key, *value;
+
+	while ((key = strsep(&query, "&"))) {
+		u->part = key;
+		value = cut(key, "=");
+		if (!value || !*value || u->pairs == PAIRS_MAX)
+			return "not KEY=VALUE";
+		if (value_of(u, key))
+			return "a key may stand only once";
+		u->pair[u->pairs++] = (struct pair){key, value};
+	}
+	return NULL;
+}
+
+static const char *
+split(struct url *u, char *word)
+{
+	char *end = word + strlen(word), *query = cut(word, "?"), *path, *at;
+	const char *why;
+
+	*u = (struct url){.scheme = end, .user = end, .host = word};
+	if ((at = cut(word, "://"))) {
+		u->scheme = word;
+		u->host = at;
+	}
+	path = cut(u->host, "/");
+	u->path = path ? path : end;
+	if ((at = strrchr(u->host, '@'))) {
+		*at = '\0';
+		u->user = u->host;
+		u->host = at + 1;
+	}
+	why = check(u, u->user, ",%");
+	return why || !query ? why : split_query(u, query);
+}
+
+static const char *
+check_scheme(struct url *u, enum use use)
+{
+	static const char *const whys[] = {
+	    [PROXY] = "no target: write SCHEME://LISTEN/TARGET",
+	    [TARGET] = "a proxy takes no target: write tcp://LISTEN/TARGET",
+	    [HOP] = "a hop is http or socks5",
+	};
+
+	u->part = u->scheme;
+	for (size_t i = 0; i < SIZE(schemes); i++)
+		if (strcmp(u->scheme, schemes[i].name) == 0)
+			return schemes[i].may[use] ? NULL : whys[use];
+	return "nsfwd has tcp, udp, auto, http, socks4, socks4a and socks5";
+}
+
+/* A number alone is a port of loopback in a map. */
+static const char *
+put_place(FILE *out, struct url *u, const char *place, bool listens)
+{
+	const char *why = check(u, place, "=,@/%");
+
+	if (!why && !strchr(place, ':'))
+		why = "write HOST:PORT or :PORT";
+	fputs(place + (!listens && *place == ':'), out);
+	return why;
+}
+
+static const char *
+put_ns(FILE *out, struct url *u, const char *key)
+{
+	const char *value = value_of(u, key);
+
+	if (!value)
+		return NULL;
+	fprintf(out, "%s@", value);
+	return check(u, value, "=,@%");
+}
+
+/* Of several targets GOST takes turns; for udp nsfwd has no such way. */
+static const char *
+put_targets(FILE *out, struct url *u)
+{
+	const char *why = NULL, *comma = "", *item;
+	bool turns = strchr(u->path, ',') && !value_of(u, "strategy") &&
+	    strcmp(u->scheme, "udp") != 0;
+
+	while (!why && (item = strsep(&u->path, ","))) {
+		fputs(comma, out);
+		why = put_place(out, u, item, false);
+		comma = ",";
+	}
+	if (turns)
+		fputs(",balance=round", out);
+	return why;
+}
+
+/* What is in the list is refused, or, behind a '~', all else. */
+static const char *
+put_admission(FILE *out, char *list)
+{
+	fputs(*list == '~' ? ",allow=" : ",deny=", out);
+	for (list += *list == '~'; *list; list++)
+		putc(*list == ',' ? '+' : *list, out);
+	return NULL;
+}
+
+static const char *
+translate(const struct url *u, const char **key, const char **value)
+{
+	if (strcmp(*key, "max") == 0 && strcmp(u->scheme, "udp") == 0)
+		*key = "flows";
+	if (strcmp(*key, "dev") == 0 &&
+	    (strchr(*value, ':') || !(*value)[strspn(*value, ".0123456789")]))
+		*key = "src";
+	if (strcmp(*key, "balance") != 0)
+		return NULL;
+	for (size_t i = 0; i < SIZE(strategies); i++)
+		if (strcmp(*value, strategies[i][0]) == 0) {
+			*value = strategies[i][1];
+			return NULL;
+		}
+	return "";
+}
+
+static const char *
+put_key(FILE *out, struct url *u, const struct pair *pair)
+{
+	const char *key, *value = pair->value;
+	size_t i = 0;
+
+	u->part = pair->key;
+	while (i < SIZE(keys) && strcasecmp(keys[i].name, pair->key) != 0)
+		i++;
+	if (i == SIZE(keys))
+		return "no key that is taken over (nsfwd(1), FROM GOST)";
+	key = keys[i].key;
+	if (!key)
+		return keys[i].why;
+	if (!*key)
+		return keys[i].why && strcmp(value, "true") != 0 ? keys[i].why
+								 : NULL;
+	if (strcmp(key, "deny") == 0)
+		return put_admission(out, pair->value);
+	if (translate(u, &key, &value))
+		return keys[i].why;
+	fprintf(out, ",%s=%s", key, value);
+	if (strcmp(key, "udp-timeout") == 0)
+		fprintf(out, ",udp-one-way-timeout=%s", value);
+	return check(u, value, "=,@%");
+}
+
+static const char *
+put_hop(FILE *out, struct url *u, char *word)
+{
+	const char *why = split(u, word);
+
+	if (!why)
+		why = check_scheme(u, HOP);
+	u->part = why ? u->part : u->path;
+	if (!why && *u->path)
+		why = "a hop has no path";
+	for (size_t i = 0; i < u->pairs && !why; i++) {
+		u->part = u->pair[i].key;
+		if (strcasecmp(u->part, "netns") != 0)
+			why = "the only key of a hop is netns";
+	}
+	fprintf(out, ",via=%s:", u->scheme[0] == 's' ? "socks5" : "http");
+	if (!why)
+		why = put_ns(out, u, "netns");
+	if (!why)
+		why = put_place(out, u, u->host, false);
+	if (*u->user)
+		fprintf(out, ",via-auth=%s", u->user);
+	return why;
+}
+
+/* Without a target it is a proxy. */
+static const char *
+put_map(FILE *out, struct url *u, char *word)
+{
+	const char *why = split(u, word);
+	bool proxy = !*u->path;
+	const char *ns;
+
+	if (!why)
+		why = check_scheme(u, proxy ? PROXY : TARGET);
+	ns = value_of(u, "netns");
+	if (strcmp(u->scheme, "udp") == 0)
+		fputs("udp:", out);
+	else if (ns && strpbrk(ns, ":#"))
+		fputs("tcp:", out);
+	if (!why)
+		why = put_ns(out, u, "netns");
+	if (!why)
+		why = put_place(out, u, u->host, true);
+	putc('=', out);
+	if (!why)
+		why = put_ns(out, u, "netns.out");
+	if (proxy)
+		fputs("proxy", out);
+	else if (!why)
+		why = put_targets(out, u);
+	if (*u->user)
+		fprintf(out, ",auth=%s", u->user);
+	for (size_t i = 0; i < u->pairs && !why; i++)
+		why = put_key(out, u, &u->pair[i]);
+	return why;
+}
+
+const char *
+gost_translate(const char *word, bool forward, char **text)
+{
+	char *copy = strdup(word);
+	const char *why = "out of memory";
+	size_t size = 0;
+	struct url u = {.part = ""};
+	FILE *out = open_memstream(text, &size);
+
+	if (strchr(word, '\n'))
+		why = "a line break";
+	else if (out && copy)
+		why = forward ? put_hop(out, &u, copy) : put_map(out, &u, copy);
+	if (out && fclose(out) == 0 && why) {
+		free(*text);
+		*text = strdup(u.part);
+	}
+	free(copy);
+	return why;
+}

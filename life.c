@@ -1,0 +1,137 @@
+/* The life of a service, as those who start and watch it want to know it. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "server.h"
+
+static struct life {
+	int parent;          /* hears that we are ready, or -1 */
+	int notify;          /* to $NOTIFY_SOCKET, or -1 */
+	const char *pidfile; /* that we have locked, or NULL */
+} life = {.parent = -1, .notify = -1};
+
+/* The parent: what becomes of the child is what becomes of it. */
+static _Noreturn void
+await(int ready, pid_t child)
+{
+	int status;
+	char byte;
+
+	if (read(ready, &byte, 1) == 1)
+		_exit(0);
+	while (waitpid(child, &status, 0) == -1 && errno == EINTR)
+		;
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+/* The output of whoever started us is not ours to hold open. */
+int
+life_daemon(void)
+{
+	int ready[2], null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	pid_t pid;
+
+	if (null == -1 || pipe2(ready, O_CLOEXEC) == -1 || (pid = fork()) == -1)
+		return -1;
+	if (pid) {
+		close(ready[1]);
+		await(ready[0], pid);
+	}
+	close(ready[0]);
+	life.parent = ready[1];
+	setsid();
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	return close(null);
+}
+
+static void
+say(int fd, const char *name)
+{
+	static const char line[] = "ready\n";
+
+	if (fd == -1)
+		return;
+	if (write(fd, line, sizeof(line) - 1) == -1)
+		log_error("%s: %s", name, strerror(errno));
+	close(fd);
+}
+
+void
+life_ready(int fd)
+{
+	say(fd, "--ready-fd");
+	say(life.parent, "--daemon");
+}
+
+/* A lock of the process: no mapper that lives on holds it. */
+int
+life_pidfile(const char *path)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+	if (fd != -1 && fcntl(fd, F_SETLK, &lock) == 0 &&
+	    ftruncate(fd, 0) == 0 && dprintf(fd, "%d\n", (int)getpid()) > 0) {
+		life.pidfile = path;
+		return 0;
+	}
+	if (fd != -1 && (errno == EAGAIN || errno == EACCES) &&
+	    fcntl(fd, F_GETLK, &lock) == 0)
+		log_error("--pidfile '%s': process %d has it", path,
+		    (int)lock.l_pid);
+	else
+		log_error("--pidfile '%s': %s", path, strerror(errno));
+	return -1;
+}
+
+void
+life_end(void)
+{
+	if (life.pidfile)
+		unlink(life.pidfile);
+}
+
+/* Nobody else is to take our place: the variable goes. */
+static int
+open_notify(void)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	const void *addr = &un;
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t length = path ? strlen(path) : 0;
+
+	if (length < 2 || length >= sizeof(un.sun_path))
+		return -1;
+	memcpy(un.sun_path, path, length);
+	if (*path == '@')
+		un.sun_path[0] = '\0';
+	unsetenv("NOTIFY_SOCKET");
+	life.notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return connect(life.notify, addr,
+	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
+}
+
+void
+life_notify(const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+	int length;
+
+	if (life.notify == -1 && open_notify() == -1)
+		return;
+	va_start(ap, fmt);
+	length = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (send(life.notify, text, (size_t)length,
+		MSG_NOSIGNAL | MSG_DONTWAIT) == -1)
+		log_debug("$NOTIFY_SOCKET: %s", strerror(errno));
+}

@@ -1,0 +1,146 @@
+/* What the files of the server share; mappers and leaves know nothing of it. */
+
+#ifndef SERVER_H
+#define SERVER_H
+
+#include "nsfwd.h"
+
+/* What a service has from the one that it follows in a new configuration. */
+enum descent {
+	DESCENT_NONE,
+	DESCENT_SET, /* the listeners */
+	DESCENT_ALL  /* it is the same */
+};
+
+/* A map and one protocol of it. */
+struct service {
+	const struct map *map;
+	enum proto proto;
+	struct listeners set;
+	uint64_t from, to;    /* the namespaces as last seen; 0: not there */
+	uint64_t opened;      /* that of the set; 0: there is no set */
+	struct child *mapper; /* that accepts, or NULL */
+	deadline tried;       /* the last birth or opening */
+	int told;             /* why it waits, an errno that was logged */
+	bool silent;          /* one of its namespaces is, see ns_silent() */
+	enum descent descent;
+	struct service *heir;                    /* while a plan is tried */
+	unsigned long long births, past[COUNTS]; /* of mappers gone */
+};
+
+struct services {
+	struct service *service; /* owned */
+	size_t count;
+};
+
+/* A mapper as the server knows it. */
+struct child {
+	struct child *next;
+	struct service *service; /* NULL: there is no such map any more */
+	pid_t pid;
+	int channel;
+	size_t slot;
+	uint64_t from, to; /* the namespaces that it serves */
+	deadline until;    /* it is to be gone then; 0: it need not */
+	bool retired, killed;
+};
+
+/* change.c */
+
+/*
+ * Makes services of the configuration, and them the list, taking over what it
+ * can; its maps are then those of conf. 0; or the exit status, with the reason
+ * logged, and everything is as it was.
+ */
+int change(struct services *list, const struct conf *);
+
+/* service.c */
+
+/*
+ * Its namespaces are there and can be entered, or, if patient, one may not be
+ * there yet: 0, or the exit status, with the reason logged.
+ */
+int service_check(struct service *, bool patient);
+
+/* Logs why a namespace cannot be used; the exit status that goes with it. */
+int service_explain(const struct map *, const struct ns *, int err);
+
+/*
+ * Opens its listeners: 0, or -1 with errno, and with the reason logged unless
+ * the errno is known.
+ */
+int service_open(struct service *, int known);
+void service_close(struct service *);
+
+/*
+ * Gives birth to its mapper, and hears whether that serves. -1 with errno:
+ * then there is none.
+ */
+int service_bear(struct service *, const struct conf *);
+int service_hear(struct service *);
+
+/* Looks at the namespaces; retires what serves others than these. */
+void service_follow(struct service *, const struct conf *);
+
+/* Gives it what it lacks, as far as that can be had now. */
+void service_mend(struct service *, const struct conf *);
+
+/* The mapper drains; in that time, if it is not -1, it will be gone. */
+void service_retire(struct child *, deadline drain);
+
+/* mapper.c */
+
+/* Makes the board: 0, or -1 with errno. */
+int mapper_open(void);
+
+/* The first of all that have not been buried, or NULL. */
+struct child *mapper_first(void);
+
+/*
+ * Forks a mapper on the listeners of the service: NULL with errno. It serves
+ * from its birth on or ends, but has to be heard.
+ */
+struct child *mapper_birth(struct service *, const struct conf *);
+
+/* Waits so long for the next word of a mapper: 0, or -1 with its errno. */
+int mapper_hear(const struct child *, deadline span);
+
+void mapper_order(const struct child *, enum order);
+uint64_t mapper_count(const struct child *, enum count);
+
+/* Frees what is left of one that has ended; its counts go to the service. */
+void mapper_bury(struct child *);
+
+/* status.c */
+
+/* Logs a table of the services, and of what is open. */
+void status_table(const struct services *);
+
+/*
+ * Accepts a client and has a process of its own write the metrics to it,
+ * which the caller reaps: true if there is one.
+ */
+bool status_answer(int listener, const struct services *);
+
+/* life.c */
+
+/*
+ * Goes on in the background, in a new session: the caller is the child. The
+ * parent waits for life_ready(), or the end, and exits with its status.
+ * -1 with errno.
+ */
+int life_daemon(void);
+
+/* The caller is ready: the parent goes, and --ready-fd hears, if not -1. */
+void life_ready(int fd);
+
+/* Takes and locks the file, and writes the pid: 0, or -1, logged. */
+int life_pidfile(const char *path);
+
+/* Removes it. */
+void life_end(void);
+
+/* Tells systemd or the like, where $NOTIFY_SOCKET says how; see sd_notify(3). */
+void life_notify(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,184 @@
+/* A service: a map and one of its protocols, its listeners and its mapper. */
+
+#include <errno.h>
+#include <signal.h>
+
+#include "server.h"
+
+#define BIRTH_MS 5000 /* for a mapper to reach its destination */
+
+static bool
+is_missing(int err)
+{
+	return err == ENOENT || err == ESRCH || err == EBADF || err == ENOTDIR;
+}
+
+static bool
+is_other(int err)
+{
+	return err == EINVAL || err == EISDIR || err == ENXIO || err == ELOOP;
+}
+
+int
+service_explain(const struct map *map, const struct ns *ns, int err)
+{
+	const char *hint = ns_hint(ns, err);
+
+	if (is_missing(err))
+		log_error("'%s': no namespace '%s' (%s)", map->word,
+		    ns_word(ns), hint);
+	else if (is_other(err))
+		log_error("'%s': '%s' is not a network namespace", map->word,
+		    ns_word(ns));
+	else if (err != ECANCELED) /* else the mapper has said it */
+		log_error("'%s': %s '%s' (%s)", map->word,
+		    hint ? "cannot enter namespace" : "no mapper in",
+		    ns_word(ns), hint ? hint : log_errno(err));
+	return is_missing(err) || is_other(err) ? 2 : 1;
+}
+
+static int
+nothing(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+void
+service_retire(struct child *m, deadline drain)
+{
+	if (!m->retired)
+		mapper_order(m, ORDER_DRAIN);
+	m->retired = true;
+	if (m->service && m->service->mapper == m)
+		m->service->mapper = NULL;
+	if (drain >= 0 && !m->until)
+		m->until = now() + drain + 1;
+}
+
+void
+service_close(struct service *s)
+{
+	listen_close(&s->set, s->map);
+	s->opened = 0;
+}
+
+int
+service_open(struct service *s, int known)
+{
+	int entered, saved;
+
+	if (listen_open(&s->set, s->map, s->proto, &entered, known) == 0 &&
+	    (s->proto == PROTO_UDP || listen_begin(&s->set, s->map) == 0)) {
+		s->opened = s->from;
+		return 0;
+	}
+	saved = errno;
+	service_close(s);
+	if (!entered && saved != known)
+		service_explain(s->map, &s->map->from, saved);
+	errno = saved;
+	return -1;
+}
+
+int
+service_bear(struct service *s, const struct conf *conf)
+{
+	s->tried = now();
+	if (s->set.spares)
+		listen_renew(&s->set, s->map);
+	s->births++;
+	s->mapper = mapper_birth(s, conf);
+	return s->mapper ? 0 : -1;
+}
+
+int
+service_hear(struct service *s)
+{
+	int saved;
+
+	if (mapper_hear(s->mapper, BIRTH_MS) == 0)
+		return 0;
+	saved = errno;
+	kill(s->mapper->pid, SIGKILL);
+	service_retire(s->mapper, 0);
+	errno = saved;
+	return -1;
+}
+
+static void
+wait_for(const struct service *s, const struct ns *ns)
+{
+	log_error("'%s': waits for namespace '%s' (%s)", s->map->word,
+	    ns_word(ns), ns_hint(ns, ENOENT));
+}
+
+/* What cannot be looked at is as it was; what is new is tried at once. */
+static void
+identify(struct service *s, const struct ns *ns, uint64_t *id)
+{
+	uint64_t seen = ns_identity(ns);
+
+	if (!seen && !is_missing(errno) && !is_other(errno))
+		return;
+	if (seen == *id)
+		return;
+	*id = seen;
+	s->tried = 0;
+	if (!seen)
+		wait_for(s, ns);
+}
+
+void
+service_follow(struct service *s, const struct conf *conf)
+{
+	identify(s, &s->map->from, &s->from);
+	identify(s, &s->map->to, &s->to);
+	s->silent = ns_silent(&s->map->from) || ns_silent(&s->map->to);
+	if (s->opened && s->opened != s->from)
+		service_close(s);
+	for (struct child *m = mapper_first(); m; m = m->next)
+		if (m->service == s && (m->from != s->from || m->to != s->to))
+			service_retire(m, conf->drain);
+}
+
+void
+service_mend(struct service *s, const struct conf *conf)
+{
+	if (!s->from)
+		return;
+	s->tried = now();
+	if (!s->opened && service_open(s, s->told) == -1) {
+		s->told = errno;
+		return;
+	}
+	if (!s->to)
+		return;
+	if (service_bear(s, conf) == -1 || service_hear(s) == -1) {
+		if (s->told != errno)
+			log_error("'%s': no new mapper: %s", s->map->word,
+			    log_errno(errno));
+		s->told = errno;
+		return;
+	}
+	s->told = 0;
+	log_info("'%s': serves again", s->map->word);
+}
+
+int
+service_check(struct service *s, bool patient)
+{
+	const struct ns *both[] = {&s->map->from, &s->map->to};
+	uint64_t *const id[] = {&s->from, &s->to};
+
+	for (int i = 0; i < 2; i++) {
+		*id[i] = ns_identity(both[i]);
+		if (*id[i] && ns_call(both[i], nothing, NULL, NULL) == 0)
+			continue;
+		if (!is_missing(errno) || !patient)
+			return service_explain(s->map, both[i], errno);
+		*id[i] = 0;
+		wait_for(s, both[i]);
+	}
+	return 0;
+}

@@ -1,0 +1,144 @@
+/* What the maps have done so far, for people and for Prometheus. */
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server.h"
+
+#define ANSWER_S  10   /* for a reader of the metrics */
+#define ANSWER_MS 1000 /* for a mapper to log what is open */
+
+static unsigned long long
+total(const struct service *s, enum count what)
+{
+	unsigned long long sum = s->past[what];
+
+	for (struct child *m = mapper_first(); m; m = m->next)
+		if (m->service == s)
+			sum += mapper_count(m, what);
+	return sum;
+}
+
+/* What it said when nobody listened must not be taken for the answer. */
+static void
+table_of(const struct child *m)
+{
+	int old;
+
+	while (recv(m->channel, &old, sizeof(old), MSG_DONTWAIT) > 0)
+		;
+	mapper_order(m, ORDER_TABLE);
+	mapper_hear(m, ANSWER_MS);
+}
+
+static void
+row_of(const struct service *s)
+{
+	log_error("table: %8llu %10llu %8llu %8llu %12llu %12llu  %s%s",
+	    total(s, COUNT_OPEN), total(s, COUNT_BEGUN), total(s, COUNT_FAILED),
+	    total(s, COUNT_REFUSED), total(s, COUNT_UP), total(s, COUNT_DOWN),
+	    s->map->word, s->mapper ? "" : " (waits)");
+	for (struct child *m = mapper_first(); m; m = m->next)
+		if (m->service == s)
+			table_of(m);
+}
+
+void
+status_table(const struct services *list)
+{
+	log_error("table: %8s %10s %8s %8s %12s %12s  MAP", "OPEN", "BEGUN",
+	    "FAILED", "REFUSED", "UP", "DOWN");
+	for (size_t i = 0; i < list->count; i++)
+		row_of(&list->service[i]);
+}
+
+/* Counts with one name are next to each other: the format wants it so. */
+static const struct metric {
+	const char *name, *label, *help;
+	enum count count;
+	unsigned proto; /* the services that have it */
+} metrics[] = {
+    {"nsfwd_connections_total", "", "Connections accepted.", COUNT_BEGUN,
+	PROTO_TCP},
+    {"nsfwd_flows_total", "", "UDP flows begun.", COUNT_BEGUN, PROTO_UDP},
+    {"nsfwd_connections", "", "Connections open.", COUNT_OPEN, PROTO_TCP},
+    {"nsfwd_flows", "", "UDP flows open.", COUNT_OPEN, PROTO_UDP},
+    {"nsfwd_dial_failures_total", "", "Connections that reached no target.",
+	COUNT_FAILED, PROTO_TCP},
+    {"nsfwd_refused_total", "", "Clients that were not let in.", COUNT_REFUSED,
+	PROTO_TCP},
+    {"nsfwd_bytes_total", ",direction=\"up\"",
+	"Bytes to targets (up) and clients, of ended connections and of flows.",
+	COUNT_UP, PROTO_TCP | PROTO_UDP},
+    {"nsfwd_bytes_total", ",direction=\"down\"", NULL, COUNT_DOWN,
+	PROTO_TCP | PROTO_UDP},
+    {"nsfwd_datagrams_total", ",direction=\"up\"",
+	"Datagrams to targets (up) and clients.", COUNT_SENT, PROTO_UDP},
+    {"nsfwd_datagrams_total", ",direction=\"down\"", NULL, COUNT_RECEIVED,
+	PROTO_UDP},
+    {"nsfwd_dropped_datagrams_total", "", "Datagrams that did not go on.",
+	COUNT_DROPPED, PROTO_UDP},
+    {"nsfwd_mapper_starts_total", "", "Births of mappers.", COUNTS,
+	PROTO_TCP | PROTO_UDP},
+};
+
+static void
+put_metric(FILE *out, const struct metric *m, const struct service *s)
+{
+	fprintf(out, "%s{proto=\"%s\"%s,map=\"", m->name,
+	    s->proto == PROTO_UDP ? "udp" : "tcp", m->label);
+	for (const char *c = s->map->word; *c; c++)
+		fprintf(out, *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+	fprintf(out, "\"} %llu\n",
+	    m->count == COUNTS ? s->births : total(s, m->count));
+}
+
+static void
+put_metrics(FILE *out, const struct services *list)
+{
+	static const struct metric *const end =
+	    metrics + sizeof(metrics) / sizeof(metrics[0]);
+
+	for (const struct metric *m = metrics; m < end; m++) {
+		if (m->help)
+			fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name,
+			    m->help, m->name,
+			    m->count == COUNT_OPEN ? "gauge" : "counter");
+		for (size_t i = 0; i < list->count; i++)
+			if (list->service[i].proto & m->proto)
+				put_metric(out, m, &list->service[i]);
+	}
+}
+
+/* The reader may be slow: it has a process to itself, for a while. */
+static _Noreturn void
+answer(int client, const struct services *list)
+{
+	FILE *out;
+
+	sandbox_close_others(&client, 1);
+	alarm(ANSWER_S);
+	out = fdopen(client, "w");
+	if (!out)
+		_exit(1);
+	put_metrics(out, list);
+	_exit(fflush(out) == 0 ? 0 : 1);
+}
+
+bool
+status_answer(int listener, const struct services *list)
+{
+	int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	pid_t pid = -1;
+
+	if (client != -1)
+		pid = fork();
+	if (pid == 0)
+		answer(client, list);
+	if (pid == -1 && errno != EAGAIN)
+		log_limited("--stats: %s", strerror(errno));
+	if (client != -1)
+		close(client);
+	return pid > 0;
+}

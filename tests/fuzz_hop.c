@@ -1,0 +1,148 @@
+/*
+ * Fuzzes what reads the words of strangers: replies of proxies, PROXY headers,
+ * requests of a proxy's clients. However an input is cut, the verdict is the
+ * same; a whole message is then taken to pieces as in earnest.
+ */
+
+#include "../hop.c"
+#define refuse header_refuse
+#include "../header.c"
+#undef refuse
+#define refuse proxy_refuse
+#undef WORD_MAX
+#include "../proxy.c"
+#undef refuse
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct verdict socks = {.version = 5}, password = {.version = 1};
+static union peer peers[2];
+static int code;
+static enum tongue tongue;
+
+/* What libFuzzer gives first chooses one of these. */
+static const struct target {
+	hop_parser *parse;
+	void *arg;
+	size_t most; /* bytes that hop_read() has room for */
+} targets[] = {
+    {parse_http, &code, HOP_HEAD},
+    {parse_verdict, &socks, 4},
+    {parse_verdict, &password, 4},
+    {parse_socks, &socks, 262},
+    {parse_header, peers, V2_FIXED + V2_MAX},
+    {parse_first, &tongue, HOP_HEAD},
+    {parse_password, NULL, HOP_HEAD},
+    {parse_request, NULL, HOP_HEAD},
+};
+
+/* As hop_read(), of an exact copy, so that a byte too far is an error. */
+static ssize_t
+whole(const struct target *t, const uint8_t *data, size_t size)
+{
+	unsigned char *copy = malloc(size);
+	ssize_t n;
+
+	if (!copy)
+		abort();
+	memcpy(copy, data, size);
+	n = t->parse(copy, size, t->arg);
+	free(copy);
+	return n;
+}
+
+/* 0 until it is known, and the same for ever from there on. */
+static ssize_t
+verdict_of(const struct target *t, const uint8_t *data, size_t size)
+{
+	ssize_t first = 0, n;
+
+	for (size_t i = 1; i <= size; i++) {
+		n = whole(t, data, i);
+		if (first ? n != first : n > (ssize_t)i)
+			abort();
+		first = n;
+		/* Long ones in steps: what is known was known before. */
+		if (i > 600 && i + 97 < size)
+			i += 96;
+	}
+	if (first > 0 && size <= 600 && first != (ssize_t)size &&
+	    whole(t, data, (size_t)first - 1) != 0)
+		abort();
+	return first;
+}
+
+static void
+hear_it(const uint8_t *data, size_t length, const struct map *map)
+{
+	static struct tally tally;
+	struct call call = {.map = map, .tally = &tally};
+	struct session s = {.call = &call};
+
+	memcpy(s.data, data, length);
+	s.tongue = tongue;
+	if (tongue == SOCKS4)
+		hear_socks4(&s);
+	else if (tongue == HTTP)
+		hear_http(&s, length);
+	if (memchr(s.head, '\0', sizeof(s.head)) == NULL ||
+	    memchr(tally.asked, '\0', sizeof(tally.asked)) == NULL)
+		abort();
+	side_free(&s.asked);
+}
+
+/* What is printed is read as the same again. */
+static void
+check_header(void)
+{
+	unsigned char out[HEADER_SIZE];
+	union peer again[2] = {{{0}}};
+	size_t length;
+
+	for (unsigned version = 1; version <= 2; version++) {
+		length = header_make(out, version, &peers[0], &peers[1], "ns");
+		if (length > sizeof(out) ||
+		    parse_header(out, length, again) != (ssize_t)length ||
+		    memcmp(again, peers, sizeof(peers)) != 0)
+			abort();
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static char user[] = "user", secret[] = "secret";
+	static const struct map open_map,
+	    closed = {
+		.user = user,
+		.password = secret,
+	    };
+	char text[HOP_NAME_MAX];
+	struct side side = {0};
+	const struct target *t;
+	ssize_t n;
+
+	if (size < 2)
+		return 0;
+	t = &targets[data[0] % (sizeof(targets) / sizeof(targets[0]))];
+	data++;
+	size = size - 1 < t->most ? size - 1 : t->most;
+	memset(peers, 0, sizeof(peers));
+	tongue = MUTE;
+	n = verdict_of(t, data, size);
+	if (n <= 0)
+		return 0;
+	if (t->parse == parse_header && peers[0].any.sa_family)
+		check_header();
+	if (t->parse == parse_first && tongue != MUTE) {
+		hear_it(data, (size_t)n, &open_map);
+		hear_it(data, (size_t)n, &closed);
+	}
+	if (t->parse == parse_request && hop_socks_text(text, data + 3) == 0) {
+		hop_asked(&side, text);
+		side_free(&side);
+	}
+	return 0;
+}

@@ -1,0 +1,362 @@
+#!/usr/bin/env bats
+# What users of GOST bring along: its words, and the commands of its
+# documentation as they stand, in the topology that this has: ns1 and ns2 have a
+# link to the host each, and none to each other.
+
+bats_require_minimum_version 1.5.0
+load helpers
+export PEER=$BATS_TEST_DIRNAME/faults.py
+
+setup() {
+	ns ns1 ns2
+	bad=0
+}
+
+# link NS ADDR HOST_ADDR
+link() {
+	ip link add "to-$1" type veth peer name eth0 netns "$1"
+	ip addr add "$3/24" dev "to-$1"
+	ip link set "to-$1" up
+	ip -n "$1" addr add "$2/24" dev eth0
+	ip -n "$1" link set eth0 up
+}
+
+topology() {
+	link ns1 10.0.0.1 10.0.0.11
+	link ns2 10.0.1.1 10.0.1.11
+}
+
+asks() {
+	local where=$1
+	shift
+	peer "$where" ask "$@"
+}
+
+# serve NS WHERE...: a server that says where it stands.
+serve() {
+	local where=$1
+	shift
+	peer_server "$where" "at-$where" who "$where" "$@"
+}
+
+# web NS ADDR PORT: a web server whose page has the name of the namespace.
+web() {
+	mkdir -p "$BATS_TEST_TMPDIR/$1"
+	echo "this is $1" >"$BATS_TEST_TMPDIR/$1/index.html"
+	spawn "$1" "web-$1" python3 -m http.server --bind "$2" \
+		--directory "$BATS_TEST_TMPDIR/$1" "$3"
+	wait_until 5 listens "$1" "$3"
+}
+
+listens() {
+	in_ns "$1" ss -Hltn | grep -q ":$2 "
+}
+
+# fetch NS ARG...: what curl gets there
+fetch() {
+	local where=$1
+	shift
+	in_ns "$where" curl --silent --show-error --fail --max-time 10 "$@" 3>&-
+}
+
+# hop NS ADDR PORT: a web proxy that knows nothing of nsfwd.
+hop() {
+	command -v tinyproxy >/dev/null || skip "no tinyproxy here"
+	printf '%s\n' "Port $3" "Listen $2" 'Timeout 60' 'LogLevel Error' \
+		'MaxClients 20' >"$BATS_TEST_TMPDIR/tinyproxy-$1"
+	spawn "$1" "hop-$1" tinyproxy -d -c "$BATS_TEST_TMPDIR/tinyproxy-$1"
+	wait_until 5 listens "$1" "$3"
+}
+
+rows() {
+	sed -E 's/ *\| */|/g; /^$/d'
+}
+
+@test "words of GOST, and the maps that they are" {
+	local words map n=0
+	local -a word
+	while IFS='|' read -r words map; do
+		read -ra word <<<"$words"
+		run --separate-stderr "$NSFWD" --check "${word[@]}"
+		# shellcheck disable=SC2154 # run sets stderr
+		[ "$status" = 0 ] && [ "$output" = "$map" ] || {
+			echo "$words: wanted $map, got $output$stderr"
+			bad=1
+		}
+		# It is a map itself, unless a password is missing.
+		case $map in
+		*:\**) ;;
+		*) [ "$("$NSFWD" --check -- "$map")" = "$map" ] || bad=1 ;;
+		esac
+		n=$((n + 1))
+	done < <(rows <<-'TABLE'
+		-L tcp://10.0.0.1:8000/:8000?netns=ns1     | ns1@10.0.0.1:8000=8000
+		-L tcp://10.0.0.1:8000/10.0.1.1:8000?netns=ns1&netns.out=/run/netns/ns2 | ns1@10.0.0.1:8000=/run/netns/ns2@10.0.1.1:8000
+		-L tcp://10.0.0.1:8000/10.0.1.11:8000?netns=ns1 -F http://10.0.1.1:8080?netns=ns2 | ns1@10.0.0.1:8000=10.0.1.11:8000,via=http:ns2@10.0.1.1:8080
+		-L :8080?netns=ns1                         | ns1@:8080=proxy
+		-L :8080?netns=ns1&netns.out=ns1           | ns1@:8080=ns1@proxy
+		-L :8080?netns=ns1 -F :1080                | ns1@:8080=proxy,via=http:1080
+		-L :8080?netns=ns1 -F :1080?netns=ns2      | ns1@:8080=proxy,via=http:ns2@1080
+		-F :1080?netns=ns2 -L :8080?netns=ns1      | ns1@:8080=proxy,via=http:ns2@1080
+		-L:8080                                    | :8080=proxy
+		-L udp://10.0.0.1:53/:53?netns=ns1         | udp:ns1@10.0.0.1:53=53
+		-L udp://:53/h:53?keepAlive=true&ttl=60s   | udp::53=h:53,udp-timeout=1m,udp-one-way-timeout=1m
+		-L udp://:53/h:53?ttl=5&climiter=9         | udp::53=h:53,flows=9,udp-timeout=5s,udp-one-way-timeout=5s
+		-L udp://:53/a:53,b:53                     | udp::53=a:53,b:53
+		-L udp://:53/a:53,b:53?strategy=fifo       | udp::53=a:53,b:53
+		-L tcp://:80/:80?netns=/proc/42/ns/net&netns.out=/proc/1/ns/net | /proc/42/ns/net@:80=/proc/1/ns/net@80
+		-L tcp://:8000-8003/h:8000-8003            | :8000-8003=h:8000-8003
+		-L tcp://:8000-8003/h:80                   | :8000-8003=h:80
+		-L tcp://[::1]:80/[fd00::2]:81             | ::1/80=fd00::2/81
+		-L :80/h:81                                | :80=h:81
+		-L auto://:80/h:81                         | :80=h:81
+		-L tcp://:80/a:1,b:2,:3                    | :80=a:1,b:2,3,balance=round
+		-L tcp://:80/a:1,b:2?strategy=fifo         | :80=a:1,b:2
+		-L tcp://:80/a:1,b:2?strategy=ha           | :80=a:1,b:2
+		-L tcp://:80/a:1,b:2?strategy=rr           | :80=a:1,b:2,balance=round
+		-L tcp://:80/a:1,b:2?strategy=hash         | :80=a:1,b:2,balance=hash
+		-L tcp://:80/a:1?keepalive=true&dialTimeout=5s&idleTimeout=10m&climiter=7 | :80=a:1,max=7,connect-timeout=5s,idle-timeout=10m
+		-L tcp://:80/a:1?interface=eth0&so_mark=100 | :80=a:1,dev=eth0,mark=100
+		-L tcp://:80/a:1?interface=10.0.0.1&SO_MARK=0x10 | :80=a:1,src=10.0.0.1,mark=16
+		-L tcp://:80/a:1?interface=fd00::1         | :80=a:1,src=fd00::1
+		-L tcp://:80/a:1?admission=10.0.0.1,192.168.0.0/16 | :80=a:1,deny=10.0.0.1+192.168.0.0/16
+		-L :80?admission=~10.0.0.0/8,::1           | :80=proxy,allow=10.0.0.0/8+::1
+		-L tcp://:80/a:1?handler.proxyProtocol=2   | :80=a:1,proxy=2
+		-L socks5://user:pass@:1080                | :1080=proxy,auth=user:*
+		-L http://127.0.0.1:8080                   | 127.0.0.1:8080=proxy
+		-L tcp://:80/h:81 -F socks5://u:p@10.0.1.1:1080?netns=ns2 | :80=h:81,via=socks5:ns2@10.0.1.1:1080,via-auth=u:*
+		-L tcp://:80/h:81 -F http://a:1?netns=n -F socks://b:2 | :80=h:81,via=http:n@a:1,via=socks5:b:2
+		-L tcp://:80/h:81?netns.out=n -F :1080     | :80=h:81,via=http:n@1080
+	TABLE
+	)
+	echo "$n rows"
+	[ "$bad" = 0 ] && [ "$n" -ge 35 ]
+}
+
+@test "a word of GOST that nsfwd does not take over is an error that names it" {
+	local words part n=0
+	local -a word
+	while IFS='|' read -r words part; do
+		read -ra word <<<"$words"
+		run --separate-stderr timeout 5 "$NSFWD" "${word[@]}"
+		if [ "$status" != 2 ] || [ -n "$output" ] ||
+			[[ $stderr != *"$part"* || $stderr == *$'\n'* ]]; then
+			echo "$words: wanted $part, got $status, $output$stderr"
+			bad=1
+		fi
+		n=$((n + 1))
+	done < <(rows <<-'TABLE'
+		-L upd://:53/1.1.1.1:53           | 'upd': nsfwd has tcp, udp, auto
+		-L rtcp://:80/h:80                | 'rtcp': nsfwd has tcp
+		-L red://:80                      | 'red': nsfwd has tcp
+		-L http+tls://:80                 | 'http+tls': nsfwd has tcp
+		-L TCP://:80/h:80                 | 'TCP': nsfwd has tcp
+		-L tcp://:80                      | 'tcp': no target
+		-L tcp://:80/                     | 'tcp': no target
+		-L udp://:80?netns=ns1            | 'udp': no target
+		-L http://:80/h:80                | 'http': a proxy takes no target
+		-L socks5://:80/h:80              | 'socks5': a proxy takes no target
+		-L :8080?netn=ns1                 | 'netn': no key that is taken over
+		-L :8080?netns=                   | 'netns': not KEY=VALUE
+		-L :8080?netns                    | 'netns': not KEY=VALUE
+		-L :8080?                         | '': not KEY=VALUE
+		-L :8080?netns=a&&netns.out=b     | '': not KEY=VALUE
+		-L :8080?netns=a&netns=b          | 'netns': a key may stand only once
+		-L :8080?netns=a%2fb              | 'a%2fb': ',', '=', '@', '/' and '%'
+		-L :8080?netns=a@b                | 'a@b': ','
+		-L :8080?netns=a,b                | 'a,b': ','
+		-L :8080?netns=no-such-ns         | no namespace 'no-such-ns'
+		-L :8080?netns=..                 | '..': no name of a namespace
+		-L tcp://:80800/h:80              | '80800': not a port
+		-L tcp://:0/h:80                  | '0': not a port
+		-L tcp://:abc/h:80                | 'abc': not a port
+		-L tcp://:http/h:80               | 'http': not a port
+		-L tcp://:1-2-3/h:80              | not a port
+		-L tcp://:90-80/h:80              | '90-80': a range runs from low
+		-L tcp://:65530-65540/h:80        | '65540': not a port
+		-L tcp://:80-82/a:1,b:2,c:3-4     | '3-4': a target has one port
+		-L tcp://:80/h                    | 'h': write HOST:PORT
+		-L tcp://:80/h:                   | not a port
+		-L tcp://:80/h:80,                | '': write HOST:PORT
+		-L tcp://:80/proxy                | 'proxy': write HOST:PORT
+		-L tcp://:80/a@h:80               | 'a@h:80': ','
+		-L tcp://:80//run/x:1             | '/run/x:1': ','
+		-L tcp://:80/h:80=1               | 'h:80=1': ','
+		-L tcp://h:80/h:80                | 'h': neither tcp, udp
+		-L tcp://::1:80/h:80              | several colons
+		-L tcp://80/h:80                  | '80': write HOST:PORT
+		-L 80                             | '80': write HOST:PORT
+		-L                                | '': write HOST:PORT
+		-L tcp://u:p@:80/h:80             | auth and reach are for the target proxy
+		-L http://u@:80                   | 'u': write USER:PASSWORD
+		-L http://u:p%40@:80              | 'u:p%40': ','
+		-L http://u:p,q@:80               | 'u:p,q': ','
+		-L tcp://:80/h:80?maxFails=3      | 'maxFails': a target that failed rests 10s
+		-L tcp://:80/h:80?failTimeout=3s  | 'failTimeout': a target that failed
+		-L tcp://:80/h:80?proxyProtocol=1 | 'proxyProtocol': accept-proxy=CIDR
+		-L udp://:80/h:80?readBufferSize=9 | 'readBufferSize': no datagram is cut
+		-L tcp://:80/h:80?limiter.in=1MB  | 'limiter.in': no key that is taken over
+		-L tcp://:80/h:80?strategy=rand   | 'strategy': the strategies here
+		-L tcp://:80/h:80?keepalive=false | 'keepalive': it is always on
+		-L tcp://:80/h:80?ttl=5s          | 'udp-timeout': a key of udp maps only
+		-L udp://:80/h:80?idleTimeout=5s  | 'idle-timeout': a key of tcp maps only
+		-L udp://:80/h:80,i:80?strategy=hash | udp knows no balance but first
+		-L udp://:80/h:80 -F :1080        | 'via': a key of tcp maps only
+		-L tcp://:80/h:80?admission=home  | 'home': not ADDR or ADDR/BITS
+		-L tcp://:80/h:80?interface=eth0,eth1 | 'eth0,eth1': ','
+		-L tcp://:80/h:80?interface=!eth0 | '!eth0': no interface
+		-L tcp://:80/h:80?so_mark=x       | 'x': not a number
+		-L tcp://:80/h:80?climiter=1k     | '1k': not a whole number
+		-L tcp://:80/h:80?dialTimeout=1m30s | '1m30s': not a time
+		-F :1080                          | -F is for -L
+		-F :1080 80=81                    | -F is for -L
+		-L :80 -F relay://h:1             | 'relay': nsfwd has
+		-L :80 -F tcp://h:1               | 'tcp': a hop is http or socks5
+		-L :80 -F socks4://h:1            | 'socks4': a hop is http or socks5
+		-L :80 -F direct://:0?netns=ns2   | 'direct': nsfwd has
+		-L :80 -F h:1,i:2                 | 'h:1,i:2': ','
+		-L :80 -F h:1/x                   | 'x': a hop has no path
+		-L :80 -F h:1?so_mark=1           | 'so_mark': the only key of a hop is netns
+		-L :80 -F h                       | 'h': write HOST:PORT
+		-L :80 -F h:0                     | '0': not a port
+		-L :80 -F h:1-2                   | '1-2': a target has one port
+		-L :80 -F a:1?netns=x -F b:1?netns=y | 'y': all targets and hops
+		-L :80?netns.out=x -F a:1?netns=y | 'y': all targets and hops
+	TABLE
+	)
+	echo "$n rows"
+	[ "$bad" = 0 ] && [ "$n" -ge 70 ]
+}
+
+@test "a word of GOST that is 64 KiB long is refused, and shown in part" {
+	local long comma word
+	long=$(printf '%65536s' '' | tr ' ' a)
+	comma=${long:0:20000}
+	for word in "$long" "tcp://:80/$long:80" "$long://:80/h:80" \
+		":80?$long=1" ":80?netns=$long" "http://$long:p@:80" \
+		"tcp://:80/${comma//a/:1,}:1" ":80?${comma//a/a=1&}"; do
+		run timeout 5 "$NSFWD" -L "$word"
+		[ "$status" = 2 ]
+		[ "${#output}" -lt 1200 ]
+		[[ $output == 'nsfwd: '* ]]
+		run timeout 5 "$NSFWD" -L :80 -F "$word"
+		[ "$status" = 2 ]
+		[ "${#output}" -lt 1200 ]
+	done
+	run -2 "$NSFWD" --check -L $'tcp://:80/h:80\n81=82'
+	[[ $output == *'a line break'* ]]
+}
+
+# The commands of the documentation, each as it stands there.
+
+@test "GOST: a port of ns1 to a service of the host's loopback" {
+	topology
+	serve self 127.0.0.1/8000
+	start_nsfwd -L tcp://10.0.0.1:8000/:8000?netns=ns1
+	asks ns1 10.0.0.1/8000=self
+	asks self 10.0.0.1/8000=self
+}
+
+@test "GOST: a port of ns1 to an address of ns2" {
+	topology
+	serve ns2 10.0.1.1/8000
+	start_nsfwd -L "tcp://10.0.0.1:8000/10.0.1.1:8000?netns=ns1&netns.out=/run/netns/ns2"
+	asks ns1 10.0.0.1/8000=ns2
+	asks self 10.0.0.1/8000=ns2
+}
+
+@test "GOST: a port of ns1 through a web proxy in ns2 to the host" {
+	topology
+	web self 10.0.1.11 8000
+	hop ns2 10.0.1.1 8080
+	start_nsfwd -v -L tcp://10.0.0.1:8000/10.0.1.11:8000?netns=ns1 \
+		-F http://10.0.1.1:8080?netns=ns2
+	[ "$(fetch ns1 http://10.0.0.1:8000/)" = 'this is self' ]
+}
+
+@test "GOST: a proxy in ns1 that leaves from the host" {
+	topology
+	web ns2 10.0.1.1 8000
+	start_nsfwd -v -L :8080?netns=ns1
+	run ! fetch ns1 http://10.0.1.1:8000/
+	for proxy in http socks4a socks5 socks5h; do
+		[ "$(fetch ns1 --proxy "$proxy://10.0.0.1:8080" \
+			http://10.0.1.1:8000/)" = 'this is ns2' ]
+	done
+	[ "$(fetch ns1 --proxytunnel --proxy http://10.0.0.1:8080 \
+		http://10.0.1.1:8000/)" = 'this is ns2' ]
+}
+
+@test "GOST: a proxy in ns1 that leaves from there" {
+	topology
+	web self 10.0.0.11 8000
+	start_nsfwd -v -L ":8080?netns=ns1&netns.out=ns1"
+	# From the host it is the way into ns1, and back.
+	[ "$(fetch self --proxy socks5h://10.0.0.1:8080 \
+		http://10.0.0.11:8000/)" = 'this is self' ]
+	run ! fetch self --proxy socks5h://10.0.0.1:8080 http://10.0.1.1:8000/
+}
+
+@test "GOST: a proxy in ns1 through a web proxy of the host, or of ns2" {
+	topology
+	web ns2 10.0.1.1 8000
+	hop self 127.0.0.1 1080
+	start_nsfwd -v -L :8080?netns=ns1 -F :1080
+	[ "$(fetch ns1 --proxy http://10.0.0.1:8080 \
+		http://10.0.1.1:8000/)" = 'this is ns2' ]
+	stop_nsfwd
+	web self 10.0.1.11 8001
+	hop ns2 127.0.0.1 1080
+	start_nsfwd -v -L :8080?netns=ns1 -F :1080?netns=ns2
+	[ "$(fetch ns1 --proxy socks5h://10.0.0.1:8080 \
+		http://10.0.1.11:8001/)" = 'this is self' ]
+}
+
+@test "GOST: ranges, several targets, names of processes, user and password" {
+	local pid
+	topology
+	serve ns2 10.0.1.1/8000 10.0.1.1/8001 10.0.1.1/8002
+	spawn ns2 sleeper sleep 60
+	pid=$(pid_of sleeper)
+	wait_until 5 in_other_ns "$pid"
+	start_nsfwd -v \
+		-L "tcp://10.0.0.1:8000-8002/10.0.1.1:8000-8002?netns=ns1&netns.out=/proc/$pid/ns/net" \
+		-L "tcp://10.0.0.1:9000/10.0.1.1:1,10.0.1.1:8000?netns=ns1&netns.out=ns2&keepalive=true" \
+		-L "http://user:secret@:8080?netns=ns1&netns.out=ns2"
+	asks ns1 10.0.0.1/8000=ns2 10.0.0.1/8001=ns2 10.0.0.1/8002=ns2
+	# The first of two refuses: the first client is served, by the second.
+	asks ns1 10.0.0.1/9000=ns2 10.0.0.1/9000=ns2
+	web ns2 10.0.1.1 8003
+	[ "$(fetch ns1 --proxy http://user:secret@10.0.0.1:8080 \
+		http://10.0.1.1:8003/)" = 'this is ns2' ]
+	[ "$(fetch ns1 --proxy socks5h://user:secret@10.0.0.1:8080 \
+		http://10.0.1.1:8003/)" = 'this is ns2' ]
+	run ! fetch ns1 --proxy http://user:wrong@10.0.0.1:8080 \
+		http://10.0.1.1:8003/
+	run ! fetch ns1 --proxy socks5h://10.0.0.1:8080 http://10.0.1.1:8003/
+	run ! grep -F secret "$LOG"
+}
+
+in_other_ns() {
+	[ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ]
+}
+
+@test "GOST: udp://, with keepAlive and ttl" {
+	topology
+	start_nsfwd -v -L "udp://10.0.0.1:5353/10.0.1.1:5353?netns=ns1&netns.out=ns2&keepAlive=true&ttl=2s"
+	python3 "$BATS_TEST_DIRNAME/udp.py" swaps 3 10.0.0.1/5353 \
+		10.0.1.1/5353 3>&-
+	wait_until 5 logged 'flow .*end=idle'
+}
+
+@test "GOST: a socks5:// hop with user and password, and a name that it resolves" {
+	command -v microsocks >/dev/null || skip "no microsocks here"
+	topology
+	web self 10.0.1.11 8000
+	spawn ns2 hop microsocks -i 10.0.1.1 -p 1080 -u user -P secret
+	wait_until 5 listens ns2 1080
+	start_nsfwd -v -L tcp://10.0.0.1:8000/10.0.1.11:8000?netns=ns1 \
+		-F socks5://user:secret@10.0.1.1:1080?netns=ns2
+	[ "$(fetch ns1 http://10.0.0.1:8000/)" = 'this is self' ]
+	run ! grep -F secret "$LOG"
+}

@@ -1,0 +1,366 @@
+#!/usr/bin/env bats
+# On the way to the target: proxies, the PROXY protocol both ways, the order in
+# which targets are tried, and what an outgoing socket has.
+
+bats_require_minimum_version 1.5.0
+load helpers
+PROXY=$BATS_TEST_DIRNAME/proxy.py
+FAR=10.0.2.2
+
+setup() {
+	ns ns1 ns2
+	ip -n ns2 addr add "$FAR/32" dev lo
+	DIR=/run/hop
+	rm -rf "$DIR"
+	mkdir "$DIR"
+}
+
+needs() {
+	local program
+	for program; do
+		command -v "$program" >/dev/null || skip "no $program here"
+	done
+}
+
+client() {
+	in_ns ns1 python3 "$PROXY" "$@" 3>&- 4>&-
+}
+
+proxy_server() {
+	local where=$1 name=$2
+	shift 2
+	spawn_ready "$where" "$name" python3 "$PROXY" "$@"
+}
+
+fetch() {
+	in_ns ns1 curl --silent --show-error --fail --max-time 20 "$@" 3>&-
+}
+
+listens() {
+	in_ns "$1" ss -Hltn | grep -q ":$2 "
+}
+
+web() {
+	echo "this is ns2" >"$DIR/index.html"
+	spawn ns2 web python3 -m http.server --directory "$DIR" --bind "$FAR" 80
+	wait_until 5 listens ns2 80
+}
+
+@test "T53 T54 a proxy's answer cut at any byte, and what it has behind it" {
+	# 25 bytes of HTTP, 11 of SOCKS5; the name is for the proxy alone.
+	proxy_server ns2 upstream upstream 3128 1080
+	start_nsfwd -v "ns1@7000-7025=no.such.name:1000-1025,via=http:ns2@3128" \
+		"ns1@7100-7125=ns2@$FAR:1000-1025,via=http:127.0.0.1:3128,via-auth=u:p" \
+		"ns1@7200-7225=no.such.name:1000-1025,via=socks5:ns2@1080" \
+		"ns1@7300-7325=ns2@[fd00::1]:1000-1025,via=socks5:1080,via-auth=u:p"
+	client through 26 127.0.0.1:7000 127.0.0.1:7100 127.0.0.1:7200 \
+		127.0.0.1:7300
+	run ! logged 'error='
+	wait_until 2 logged 'target=no.such.name:1000-1025 up=5 down=16 .*end=closed' 52
+}
+
+@test "T56 a proxy that misbehaves: the client is reset in time" {
+	proxy_server ns2 upstream upstream 3128 1080
+	start_nsfwd "ns1@7001-7012=ns2@$FAR:1-12,via=http:3128,connect-timeout=1" \
+		"ns1@7101-7114=ns2@$FAR:1-14,via=socks5:1080,connect-timeout=1" \
+		"ns1@7201=ns2@$FAR:1000,via=socks5:1080,via-auth=u:wrong" \
+		"ns1@7202=ns2@$FAR:1000,via=socks5:3128,connect-timeout=1" \
+		"ns1@7203=ns2@$FAR:1000,via=http:1080,connect-timeout=1" \
+		"ns1@7204=ns2@$FAR:1000,via=http:9"
+	client resets 12 1.5 127.0.0.1:7001
+	client resets 14 1.5 127.0.0.1:7101
+	client resets 4 1.5 127.0.0.1:7201
+	wait_until 2 logged 'end=dial error=' 30
+	logged 'error=EACCES hop=407'
+	logged 'error=EHOSTUNREACH hop=503'
+	logged 'error=EPROTO' 4
+	logged 'error=EMSGSIZE'
+	logged 'error=ECONNREFUSED hop=5'
+	logged 'error=EAFNOSUPPORT hop=8'
+	logged "7201=.* error=EACCES"
+	logged "7204=.* error=ECONNREFUSED"
+}
+
+@test "tinyproxy, microsocks and a chain of both, with passwords" {
+	needs curl tinyproxy microsocks
+	web
+	ns ns3
+	cat >"$DIR/tiny.conf" <<-END
+		Port 8888
+		Listen 127.0.0.1
+		Timeout 10
+		MaxClients 20
+		BasicAuth user s3cret
+		ConnectPort 80
+		ConnectPort 1080
+		DisableViaHeader Yes
+	END
+	spawn ns2 tiny tinyproxy -d -c "$DIR/tiny.conf"
+	spawn ns2 micro microsocks -i 127.0.0.1 -p 1080 -u user -P s3cret
+	spawn ns2 open microsocks -i "$FAR" -p 1080
+	wait_until 5 listens ns2 8888
+	wait_until 5 listens ns2 1080
+	echo user:s3cret >"$DIR/secret"
+	chmod 600 "$DIR/secret"
+	start_nsfwd "ns1@8000=$FAR:80,via=http:ns2@8888,via-auth=user:s3cret" \
+		"ns1@8001=$FAR:80,via=socks5:ns2@1080,via-auth=$DIR/secret" \
+		"ns1@8002=$FAR:80,via=http:ns2@8888,via-auth=user:s3cret,via=socks5:$FAR:1080" \
+		"ns1@8003=$FAR:80,via=socks5:ns2@$FAR:1080,via=http:127.0.0.1:8888,via-auth=$DIR/secret" \
+		"ns1@8004=$FAR:80,via=http:ns2@8888"
+	for port in 8000 8001 8002 8003; do
+		[ "$(fetch "http://127.0.0.1:$port/")" = "this is ns2" ]
+	done
+	run ! fetch http://127.0.0.1:8004/
+	wait_until 2 logged 'ns1@8004=.* error=EACCES hop=40[17]'
+}
+
+@test "ssh -D as a hop" {
+	needs ssh sshd ssh-keygen curl
+	[ "$(awk '$1 == 0 { print $2 }' /proc/self/uid_map)" = 0 ] ||
+		skip "sshd changes its user: that takes root"
+	web
+	ssh-keygen -qt ed25519 -N '' -f "$DIR/key"
+	mkdir -p /run/sshd
+	cat >"$DIR/sshd_config" <<-END
+		ListenAddress 127.0.0.1:2222
+		HostKey $DIR/key
+		AuthorizedKeysFile $DIR/key.pub
+		PermitRootLogin prohibit-password
+		PidFile none
+		StrictModes no
+		UsePAM no
+	END
+	spawn ns2 sshd "$(command -v sshd)" -De -f "$DIR/sshd_config"
+	wait_until 5 listens ns2 2222
+	spawn ns2 ssh ssh -F none -i "$DIR/key" -o BatchMode=yes -ND 1080 \
+		-o StrictHostKeyChecking=no -o "UserKnownHostsFile=$DIR/known" \
+		-p 2222 root@127.0.0.1
+	wait_until 5 listens ns2 1080
+	start_nsfwd "ns1@8000=$FAR:80,via=socks5:ns2@1080" \
+		"ns1@8001=$FAR:81,via=socks5:ns2@1080"
+	[ "$(fetch http://127.0.0.1:8000/)" = "this is ns2" ]
+	run ! fetch http://127.0.0.1:8001/
+	wait_until 2 logged 'ns1@8001=.* end=dial error=ECONN'
+}
+
+@test "PROXY headers that come in, cut at any byte; bad ones are reset" {
+	proxy_server ns2 show show 8000
+	start_nsfwd -v --max-conns 64 \
+		ns1@8000=ns2@8000,proxy=1,accept-proxy=127.0.0.0/8
+	client headers 127.0.0.1:8000
+	wait_until 2 logged 'client=192.0.2.7:4711 via=127.0.0.1:[0-9]+ target=127.0.0.1:8000 .*end=closed' 90
+	logged 'client=2001:db8::7/4711 via=' 90
+	logged 'end=handshake error=EPROTO' 15
+	logged 'end=handshake error=EMSGSIZE'
+}
+
+@test "a header is for trusted clients, of others it is data, and it must come" {
+	local got
+	proxy_server ns2 show show 8000
+	start_nsfwd ns1@8000=ns2@8000,proxy=2,accept-proxy=127.0.0.9,connect-timeout=0.5 \
+		ns1@8001=/run/hop/sock
+	got=$(in_ns ns1 bash -c '
+		exec 3<>/dev/tcp/127.0.0.1/8000
+		printf "PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n" >&3
+		head -n 2 <&3' 3>&-)
+	[[ $got == "127.0.0.1 "*" from ns1"*"PROXY TCP4 192.0.2.7"* ]]
+	run ! in_ns ns1 curl -sS --interface 127.0.0.9 telnet://127.0.0.1:8000 \
+		</dev/null 3>&-
+	wait_until 2 logged 'end=handshake error=E(TIMEDOUT|CONNRESET)'
+}
+
+@test "a client of a UNIX socket is unknown, in both versions" {
+	proxy_server ns2 show show 8000
+	start_nsfwd "ns1@$DIR/one=ns2@8000,proxy=1" "ns1@$DIR/two=ns2@8000,proxy=2"
+	for name in one two; do
+		[[ $(in_ns ns1 socat -t2 "UNIX-CONNECT:$DIR/$name" - \
+			</dev/null 3>&-) == unknown* ]]
+	done
+}
+
+@test "the client's address behind proxy=, seen by HAProxy, nginx and Python" {
+	needs haproxy nginx curl
+	bash "$BATS_TEST_DIRNAME/proxy-table.sh" >"$BATS_TEST_TMPDIR/table" 3>&- || {
+		cat "$BATS_TEST_TMPDIR/table"
+		false
+	}
+	grep -q '| proxy=2 | IPv6 .* fd00:1::1 [0-9]* from table-a |' \
+		"$BATS_TEST_TMPDIR/table"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/table")" = 6 ]
+}
+
+@test "HAProxy and nginx in front: the client they name reaches the target" {
+	local own=41000 port
+	needs haproxy nginx
+	[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] ||
+		skip "nginx has no stream module here"
+	proxy_server ns2 show show 8000
+	ip -n ns1 addr add 10.0.1.1/32 dev lo
+	cat >"$DIR/haproxy.cfg" <<-END
+		defaults
+		 mode tcp
+		 timeout connect 5s
+		 timeout client 5s
+		 timeout server 5s
+		listen one
+		 bind 10.0.1.1:7001
+		 server s 127.0.0.1:8000 send-proxy
+		listen two
+		 bind 10.0.1.1:7002
+		 server s 127.0.0.1:8000 send-proxy-v2
+	END
+	cat >"$DIR/nginx.conf" <<-END
+		load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+		daemon off;
+		error_log $DIR/nginx.log;
+		pid $DIR/nginx.pid;
+		events { }
+		stream {
+		 server {
+		  listen 10.0.1.1:7003;
+		  proxy_pass 127.0.0.1:8000;
+		  proxy_protocol on;
+		 }
+		}
+	END
+	spawn ns1 haproxy haproxy -db -q -f "$DIR/haproxy.cfg"
+	spawn ns1 nginx nginx -p "$DIR" -c "$DIR/nginx.conf"
+	for port in 7001 7002 7003; do
+		wait_until 5 listens ns1 "$port"
+	done
+	start_nsfwd -v ns1@8000=ns2@8000,proxy=2,accept-proxy=127.0.0.1
+	for port in 7001 7002 7003; do
+		own=$((own + 1))
+		[ "$(client ask "10.0.1.1:$port" "10.0.1.1:$own")" = \
+			"10.0.1.1 $own from ns1" ]
+		wait_until 2 logged "client=10.0.1.1:$own via=127.0.0.1:"
+	done
+}
+
+# What each of so many clients is served by; from their own addresses.
+served_by() {
+	in_ns ns1 python3 - "$@" 3>&- <<-'END'
+		import socket, sys
+		for own in sys.argv[2:]:
+		    s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5, (own, 0))
+		    print(s.recv(1).decode(), end="")
+	END
+}
+
+# letter NAME...: servers at 127.0.0.1 and 900N that say it.
+letters() {
+	local i=1 name
+	for name; do
+		spawn_ready ns2 "$name" python3 -c '
+import os, socket, sys
+s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+os.write(int(os.environ["READY_FD"]), b"ready\n")
+os.close(int(os.environ["READY_FD"]))
+while True:
+    c = s.accept()[0]
+    c.sendall(sys.argv[2].encode())
+    c.close()' "900$i" "$name"
+		i=$((i + 1))
+	done
+}
+
+@test "balance=round takes turns, balance=hash goes by the client's address" {
+	local targets=127.0.0.1:9001,127.0.0.1:9002,127.0.0.1:9003 got
+	letters a b c
+	start_nsfwd "ns1@8000=ns2@$targets,balance=round" \
+		"ns1@8001=ns2@$targets,balance=hash" "ns1@8002=ns2@$targets"
+	got=$(served_by 8000 127.0.0.{1..6})
+	[[ abcabcabc == *"$got"* ]]
+	[ "$(served_by 8002 127.0.0.{1..6})" = aaaaaa ]
+	got=$(served_by 8001 127.0.0.{1..40})
+	[ "$got" = "$(served_by 8001 127.0.0.{1..40})" ]
+	[[ $got == *a* && $got == *b* && $got == *c* ]]
+}
+
+@test "the first client after a failure is served, and the target rests" {
+	local targets=127.0.0.1:9001,127.0.0.1:9002,127.0.0.1:9003 one
+	letters a b c
+	start_nsfwd "ns1@8000=ns2@$targets" "ns1@8001=ns2@$targets,balance=hash" \
+		"ns1@8002=ns2@$targets,balance=round"
+	for one in 127.0.0.{1..40}; do
+		[ "$(served_by 8001 "$one")" != a ] || break
+	done
+	kill -KILL "$(pid_of a)"
+	reap a 2>/dev/null || :
+	[ "$(served_by 8000 127.0.0.1)" = b ]
+	[[ $(served_by 8001 "$one") == [bc] ]]
+	[[ $(served_by 8002 127.0.0.{1..6}) != *a* ]]
+	# Back at once, but it rests for 10 s: its connection was just refused.
+	letters a
+	[ "$(served_by 8000 127.0.0.{1..3})" = bbb ]
+	# Unless the others fail as well.
+	kill -KILL "$(pid_of b)" "$(pid_of c)"
+	reap b c 2>/dev/null || :
+	[ "$(served_by 8000 127.0.0.{1..3})" = aaa ]
+}
+
+# What the sockets to the target have, over TCP and UDP.
+@test "src=, dev= and mark= hold for TCP and UDP" {
+	ip -n ns2 link add veth0 type veth peer veth1
+	ip -n ns2 link set veth0 up
+	# Nothing comes before the table of local addresses but at its price.
+	ip -n ns2 rule add pref 9 table local
+	ip -n ns2 rule del pref 0
+	ip -n ns2 rule add pref 8 fwmark 7 prohibit
+	spawn_ready ns2 peers python3 -c '
+import os, socket, threading
+tcp = socket.create_server(("127.0.0.1", 9000))
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("127.0.0.1", 9000))
+def answer():
+    while True:
+        peer = udp.recvfrom(100)[1]
+        udp.sendto(peer[0].encode(), peer)
+threading.Thread(target=answer, daemon=True).start()
+os.write(int(os.environ["READY_FD"]), b"ready\n")
+os.close(int(os.environ["READY_FD"]))
+while True:
+    s, peer = tcp.accept()
+    s.sendall(peer[0].encode())
+    s.close()'
+	start_nsfwd --udp-timeout 0.3 --udp-one-way-timeout 0.3 \
+		tcp+udp:ns1@8000=ns2@127.0.0.1:9000,src=127.0.0.9 \
+		tcp+udp:ns1@8001=ns2@9000,src=::1 \
+		tcp+udp:ns1@8002=ns2@127.0.0.1:9000,dev=lo \
+		tcp+udp:ns1@8003=ns2@127.0.0.1:9000,dev=veth0,connect-timeout=0.3 \
+		tcp+udp:ns1@8004=ns2@127.0.0.1:9000,dev=eth7 \
+		tcp+udp:ns1@8005=ns2@127.0.0.1:9000,mark=7 \
+		tcp+udp:ns1@8006=ns2@127.0.0.1:9000,mark=8 \
+		tcp+udp:ns1@8007=ns2@127.0.0.1:9000,src=10.1.1.1
+	in_ns ns1 python3 - >"$BATS_TEST_TMPDIR/got" 3>&- <<-'END'
+		import socket
+		for port in range(8000, 8008):
+		    try:
+		        s = socket.create_connection(("127.0.0.1", port), 2)
+		        print(port, s.recv(100).decode(), end=" ")
+		    except ConnectionResetError:
+		        print(port, "reset", end=" ")
+		    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		    s.connect(("127.0.0.1", port))
+		    s.settimeout(2 if port in (8000, 8002, 8006) else 0.2)
+		    s.send(b"x")
+		    try:
+		        print(s.recv(100).decode())
+		    except OSError:
+		        print("none")
+	END
+	diff "$BATS_TEST_TMPDIR/got" - <<-END
+		8000 127.0.0.9 127.0.0.9
+		8001 reset none
+		8002 127.0.0.1 127.0.0.1
+		8003 reset none
+		8004 reset none
+		8005 reset none
+		8006 127.0.0.1 127.0.0.1
+		8007 reset none
+	END
+	wait_until 2 logged 'map=tcp.udp:ns1@8001=.* error=EAFNOSUPPORT'
+	logged 'map=tcp.udp:ns1@8004=.* error=ENODEV'
+	logged 'map=tcp.udp:ns1@8005=.* error=EACCES'
+	logged 'map=tcp.udp:ns1@8007=.* error=EADDRNOTAVAIL'
+}

@@ -1,0 +1,299 @@
+#!/usr/bin/env bats
+# The proxy target: its handshakes however they are cut, what it refuses, real
+# clients, and UDP.
+
+bats_require_minimum_version 1.5.0
+load helpers
+PROXY=$BATS_TEST_DIRNAME/proxy.py
+FAR=10.0.2.2 # an address of ns2 alone, which is not loopback
+
+setup() {
+	ns ns1 ns2
+	ip -n ns2 addr add "$FAR/32" dev lo
+	ip -n ns2 addr add fd00:2::2/128 dev lo nodad
+}
+
+teardown() {
+	umount /etc/hosts 2>/dev/null || :
+	oracle
+}
+
+needs() {
+	local program
+	for program; do
+		command -v "$program" >/dev/null || skip "no $program here"
+	done
+}
+
+client() {
+	in_ns ns1 python3 "$PROXY" "$@" 3>&- 4>&-
+}
+
+echo_server() {
+	peer_server ns2 echo echo "$FAR:7000"
+}
+
+@test "T53 a handshake of any kind, cut at any byte, is served alike" {
+	echo_server
+	start_nsfwd --max-conns 64 ns1@1080=ns2@proxy \
+		ns1@1081=ns2@proxy,auth=user:secret
+	client cuts 127.0.0.1:1080 "$FAR:7000"
+	client cuts 127.0.0.1:1081 "$FAR:7000" user secret
+	run ! logged 'error='
+}
+
+@test "T54 a handshake and 1 MiB in one write: all of it arrives" {
+	echo_server
+	start_nsfwd -v ns1@1080=ns2@proxy
+	client early 127.0.0.1:1080 "$FAR:7000"
+}
+
+@test "T55 slow clients end at the deadline, a quick one never waits" {
+	echo_server
+	start_nsfwd -v ns1@1080=ns2@proxy,connect-timeout=1.5
+	client slow 127.0.0.1:1080 "$FAR:7000" 60 1.5
+	logged 'end=handshake error=ETIMEDOUT' 60
+}
+
+@test "what is no request is refused, and does no harm" {
+	start_nsfwd -v ns1@1080=ns2@proxy
+	client bad 127.0.0.1:1080
+}
+
+@test "loopback, link-local, unspecified, mapped and multicast are refused" {
+	local to
+	start_nsfwd -v ns1@1080=ns2@proxy
+	for to in 127.0.0.1:7000 127.9.8.7:7000 169.254.169.254:80 224.0.0.1:80 \
+		255.255.255.255:80 0.1.2.3:80 localhost:7000; do
+		client refused 127.0.0.1:1080 "$to" 91,2,403
+	done
+	for to in '[::1]:7000' '[ff02::1]:80' '[::7f00:1]:80'; do
+		client refused 127.0.0.1:1080 "$to" 91,2,403
+	done
+	# No such word is a target of a map either.
+	for to in 0.0.0.0:80 '[::]:80' '[::ffff:127.0.0.1]:80' '[fe80::1]:80'; do
+		client refused 127.0.0.1:1080 "$to" 91,1,400
+	done
+	logged 'target=localhost:7000 .* end=dial error=EACCES'
+}
+
+@test "reach= opens what is refused, by the address that a name has" {
+	local to
+	echo_server
+	peer_server ns2 lo echo 127.0.0.1:7001
+	start_nsfwd -v ns1@1080=ns2@proxy,reach=127.0.0.1+10.0.0.0/8
+	client early 127.0.0.1:1080 127.0.0.1:7001
+	client early 127.0.0.1:1080 localhost:7001
+	client early 127.0.0.1:1080 "$FAR:7000"
+	client refused 127.0.0.1:1080 127.0.0.2:7001 91,2,403
+}
+
+@test "what cannot be reached is said so, in each language" {
+	ip -n ns2 route add unreachable 10.9.0.0/24
+	in_ns ns2 ip route add blackhole 10.9.1.0/24
+	peer_server ns2 void void "$FAR:7002"
+	start_nsfwd -v ns1@1080=ns2@proxy ns1@1081=ns2@proxy,connect-timeout=0.4
+	client refused 127.0.0.1:1080 "$FAR:9" 91,5,502
+	client refused 127.0.0.1:1080 10.9.0.1:9 91,4,502
+	client refused 127.0.0.1:1080 10.77.0.1:9 91,3,502
+	client refused 127.0.0.1:1081 "$FAR:7002" 91,4,504
+	# A label has 63 bytes at most, for every resolver.
+	client refused 127.0.0.1:1080 "$(printf 'x%.0s' {1..64}).invalid:9" 91,4,502
+	logged 'target=x*.invalid:9 .* end=dial error=EAI_'
+}
+
+# A line more in /etc/hosts, for this test and what it starts.
+hosts() {
+	{
+		cat /etc/hosts
+		echo "$1"
+	} >"$BATS_TEST_TMPDIR/hosts"
+	mount --bind "$BATS_TEST_TMPDIR/hosts" /etc/hosts
+}
+
+udp_echo() {
+	spawn_ready ns2 "udp$1" python3 -c '
+import os, socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET,
+                  socket.SOCK_DGRAM)
+s.bind((sys.argv[1], int(sys.argv[2])))
+os.write(int(os.environ["READY_FD"]), b"ready\n")
+os.close(int(os.environ["READY_FD"]))
+while True:
+    data, peer = s.recvfrom(65536)
+    s.sendto(data, peer)' "$1" "$2"
+}
+
+# Says which headers a request had.
+web() {
+	cat >"$BATS_TEST_TMPDIR/web.py" <<-'END'
+		import http.server, os, socket, sys
+		class Handler(http.server.BaseHTTPRequestHandler):
+		    protocol_version = "HTTP/1.1"
+		    def do_POST(self):
+		        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+		        text = (self.requestline + "\n" + str(self.headers)).encode() + body
+		        self.send_response(200)
+		        self.send_header("Content-Length", str(len(text)))
+		        self.end_headers()
+		        self.wfile.write(text)
+		    do_GET = do_POST
+		class Server(http.server.ThreadingHTTPServer):
+		    address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+		server = Server((sys.argv[1], int(sys.argv[2])), Handler)
+		os.write(int(os.environ["READY_FD"]), b"ready\n")
+		os.close(int(os.environ["READY_FD"]))
+		server.serve_forever()
+	END
+	spawn_ready ns2 "web$2" python3 "$BATS_TEST_TMPDIR/web.py" "$1" "$2"
+}
+
+fetch() {
+	in_ns ns1 curl --silent --show-error --fail --max-time 20 "$@" 3>&-
+}
+
+@test "curl: every scheme, with and without a password, IPv4, IPv6 and names" {
+	local way url
+	needs curl
+	web "$FAR" 80
+	web fd00:2::2 81
+	hosts "$FAR shop.example"
+	start_nsfwd -v ns1@1080=ns2@proxy ns1@1081=ns2@proxy,auth=user:s3cret
+	for way in http://127.0.0.1:1080 socks5h://127.0.0.1:1080 \
+		socks4a://127.0.0.1:1080 socks5://127.0.0.1:1080 \
+		http://user:s3cret@127.0.0.1:1081 \
+		socks5h://user:s3cret@127.0.0.1:1081 \
+		'http://[::1]:1080' 'socks5h://[::1]:1080'; do
+		for url in "http://$FAR/" http://shop.example/ \
+			'http://[fd00:2::2]:81/'; do
+			case $way$url in
+			socks4*'['*) continue ;;
+			esac
+			fetch --proxy "$way" "$url" >"$BATS_TEST_TMPDIR/got"
+			grep -q '^GET / HTTP/1.1' "$BATS_TEST_TMPDIR/got"
+		done
+	done
+	fetch --proxytunnel --proxy http://127.0.0.1:1080 http://shop.example/
+	fetch --proxytunnel --proxy http://user:s3cret@127.0.0.1:1081 \
+		http://shop.example/
+	for way in http://user:wrong@ http://use:s3cret@ http://user:s3crett@ \
+		socks5h://user:s3cre@ socks5h:// socks4a:// http://; do
+		run fetch --proxy "${way}127.0.0.1:1081" "http://$FAR/"
+		[ "$status" != 0 ]
+	done
+	[[ $output == *407* ]]
+	# The first two were asked for; what else a name is, nobody learns.
+	logged 'target=shop.example:80 .* end=closed'
+}
+
+@test "plain HTTP: the request is rewritten, its body and one answer pass" {
+	local got
+	needs curl
+	web "$FAR" 8080
+	start_nsfwd -v ns1@1080=ns2@proxy,auth=user:s3cret
+	got=$(fetch --proxy http://user:s3cret@127.0.0.1:1080 \
+		--header 'Connection: X-Hop' --header 'X-Hop: 1' \
+		--header 'X-End: 2' --header 'TE: trailers' \
+		--data "body of the request" "http://$FAR:8080/path?a=b#c")
+	[[ $got == "POST /path?a=b HTTP/1.1"* ]]
+	[[ $got == *"Host: $FAR:8080"* ]]
+	[[ $got == *"Connection: close"* ]]
+	[[ $got == *"X-End: 2"* ]]
+	[[ $got == *"Content-Length: 19"* ]]
+	[[ $got == *"body of the request" ]]
+	[[ $got != *roxy-* && $got != *X-Hop* && $got != *TE:* ]]
+	head -c 3000000 /dev/urandom >"$BATS_TEST_TMPDIR/large"
+	fetch --proxy http://user:s3cret@127.0.0.1:1080 --header 'Expect:' \
+		--data-binary "@$BATS_TEST_TMPDIR/large" "http://$FAR:8080" |
+		tail -c 3000000 | cmp - "$BATS_TEST_TMPDIR/large"
+	# A path may be missing, a query not.
+	fetch --proxy http://user:s3cret@127.0.0.1:1080 --request-target \
+		"http://$FAR:8080?q" "http://$FAR:8080/" | grep -q '^GET /?q HTTP'
+}
+
+@test "UDP over SOCKS5: both families, sizes, names; strangers are not heard" {
+	peer_server ns2 echo4 echo "$FAR:7000"
+	udp_echo "$FAR" 7000
+	udp_echo fd00:2::2 7000
+	hosts "$FAR shop.example"
+	start_nsfwd -v ns1@1080=ns2@proxy ns1@:1081=ns2@proxy,auth=user:s3cret
+	client udp 127.0.0.1:1080 "$FAR:7000"
+	client udp '[::1]:1080' '[fd00:2::2]:7000'
+	client udp '[::1]:1080' "$FAR:7000"
+	client udp 127.0.0.1:1080 shop.example:7000
+	client udp 127.0.0.5:1081 "$FAR:7000" user s3cret
+	logged 'end=closed' 5
+}
+
+@test "there are 64 UDP sockets a family; who has none is told" {
+	local i
+	udp_echo "$FAR" 7000
+	peer_server ns2 echo echo "$FAR:7000"
+	start_nsfwd -v ns1@1080=ns2@proxy
+	in_ns ns1 python3 - "$PROXY" >"$BATS_TEST_TMPDIR/got" 3>&- <<-'END'
+		import runpy, socket, sys
+		held = [socket.create_connection(("127.0.0.1", 1080)) for _ in range(70)]
+		codes = []
+		for s in held:
+		    s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+		    codes.append(s.recv(12, socket.MSG_WAITALL)[3])
+		print(codes.count(0), codes.count(7))
+	END
+	[ "$(cat "$BATS_TEST_TMPDIR/got")" = "64 6" ]
+	wait_until 2 no_connections
+	client udp 127.0.0.1:1080 "$FAR:7000"
+}
+
+@test "an association of a killed connection leaves nothing behind" {
+	udp_echo "$FAR" 7000
+	start_nsfwd -v ns1@1080=ns2@proxy
+	spawn ns1 held python3 -c '
+import socket, time
+s = socket.create_connection(("127.0.0.1", 1080))
+s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+s.recv(12, socket.MSG_WAITALL)
+print("held", flush=True)
+try:
+    s.recv(1)
+except ConnectionResetError:
+    print("reset", flush=True)'
+	wait_until 5 grep -q held "$BATS_TEST_TMPDIR/held.out"
+	kill -KILL "$(connections)"
+	reap held
+	grep -q reset "$BATS_TEST_TMPDIR/held.out"
+	client udp 127.0.0.1:1080 "$FAR:7000"
+}
+
+@test "a proxy behind hops: names go on unresolved, literals are checked" {
+	needs curl
+	hosts "$FAR shop.example"
+	web "$FAR" 80
+	ns ns3
+	start_nsfwd -v ns1@1080=ns3@proxy,via=http:3128 ns3@3128=ns2@proxy
+	fetch --proxy socks5h://127.0.0.1:1080 http://shop.example/
+	fetch --proxy http://127.0.0.1:1080 "http://$FAR/"
+	client refused 127.0.0.1:1080 127.0.0.1:80 91,2,403
+	logged 'map=ns1@1080=[^ ]* client=[^ ]* target=shop.example:80'
+	logged 'map=ns3@3128=[^ ]* client=[^ ]* target=shop.example:80'
+	# No UDP that way.
+	[ "$(client udp 127.0.0.1:1080 "$FAR:7000")" = "reply 7" ]
+}
+
+@test "git through a proxy" {
+	needs git
+	git init -q "$BATS_TEST_TMPDIR/repo"
+	cd "$BATS_TEST_TMPDIR/repo"
+	head -c 200000 /dev/urandom >file
+	git add file
+	git -c user.name=a -c user.email=a@b commit -qm one
+	git update-server-info
+	spawn ns2 web python3 -m http.server --directory .git --bind "$FAR" 8000
+	wait_until 5 in_ns ns2 bash -c ": </dev/tcp/$FAR/8000" 2>/dev/null
+	start_nsfwd -v ns1@1080=ns2@proxy
+	for way in http socks5h; do
+		in_ns ns1 env GIT_CONFIG_NOSYSTEM=1 HOME="$BATS_TEST_TMPDIR" \
+			git -c "http.proxy=$way://127.0.0.1:1080" clone -q \
+			"http://$FAR:8000/" "$BATS_TEST_TMPDIR/$way" 3>&-
+		cmp file "$BATS_TEST_TMPDIR/$way/file"
+	done
+}

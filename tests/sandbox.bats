@@ -1,0 +1,518 @@
+#!/usr/bin/env bats
+# What each process may do, whom that stops, and what an ordinary user can do.
+
+bats_require_minimum_version 1.5.0
+load helpers
+FAULTS=$BATS_TEST_DIRNAME/faults.py
+
+UDP_ECHO='
+import os, socket, sys
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.bind((sys.argv[1], int(sys.argv[2])))
+os.write(9, b"ready\n")
+os.close(9)
+while True:
+    s.sendto(*s.recvfrom(65536))
+'
+UDP_ASK='
+import socket, sys
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.settimeout(5)
+s.sendto(b"x", (sys.argv[1], int(sys.argv[2])))
+assert s.recv(9) == b"x"
+'
+
+field() {
+	sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"
+}
+
+# nobody, where this user namespace has one.
+nobody() {
+	awk '$1 <= 65534 && $1 + $3 > 65534 { n = 65534 } END { print n + 0 }' \
+		/proc/self/uid_map
+}
+
+# bare PID FILTERS: it has no capability, no group, no way to get any, is nobody,
+# and is held by so many filters.
+bare() {
+	local set uid filters=$2
+	for set in CapInh CapPrm CapEff CapBnd CapAmb; do
+		[ "$(field "$1" "$set")" = 0000000000000000 ] ||
+			fail "pid $1: $set $(field "$1" "$set")" || return
+	done
+	uid=$(nobody)
+	[ "$(field "$1" Uid | xargs)" = "$uid $uid $uid $uid" ] ||
+		fail "pid $1: uid $(field "$1" Uid)" || return
+	[ "$(id -u)" != 0 ] || [ "$uid" = 0 ] || [ -z "$(field "$1" Groups | xargs)" ] ||
+		fail "pid $1: groups $(field "$1" Groups)" || return
+	[ "$(field "$1" NoNewPrivs)" = 1 ] || fail "pid $1: NoNewPrivs" || return
+	! sanitized || filters=0
+	[ "$(field "$1" Seccomp_filters)" = "$filters" ] ||
+		fail "pid $1: $(field "$1" Seccomp_filters) filters, not $filters"
+}
+
+count_is() {
+	[ "$(connections | wc -l)" = "$1" ]
+}
+
+refuses() {
+	local want=$1 say=$2 status=0 said=$BATS_TEST_TMPDIR/said
+	shift 2
+	timeout -k 1 5 "${WRAP[@]}" "$NSFWD" "$@" </dev/null >"$said" 2>&1 3>&- ||
+		status=$?
+	cat "$said"
+	[ "$status" = "$want" ] ||
+		fail "nsfwd $*: status $status, not $want" || return
+	grep -Eq -- "$say" "$said" || fail "no line has $say"
+}
+
+@test "no role has a capability, a group, or a way to get one (T58)" {
+	local pid server
+	peer_server ns2 echo echo 8080
+	for server in '' --pin; do
+		start_nsfwd ${server:+"$server"} ns1@8000=ns2@8080 \
+			ns1@8001=ns2@localhost:8080 udp:ns1@8000=ns2@8080
+		peer_start ns1 hold hold 2 8000
+		peer_start ns1 hold_name hold 2 8001
+		wait_until 5 count_is 4
+		wait_until 5 all_bare
+		[ "$(mappers | wc -l)" = 3 ]
+		[ "$(field "$NSFWD_PID" NoNewPrivs)" = 1 ]
+		[ "$(field "$NSFWD_PID" CapBnd)" = 0000000000000000 ]
+		kill "$(pid_of hold)" "$(pid_of hold_name)"
+		[ -n "$server" ] || stop_nsfwd
+	done
+	bare "$NSFWD_PID" 0
+	logged '^nsfwd: --pin: '
+}
+
+# A connection of a name has the filter for relaying over that of its mapper.
+all_bare() {
+	local pid name=0
+	for pid in $(mappers); do
+		bare "$pid" 1 || return
+	done
+	for pid in $(connections); do
+		bare "$pid" 1 2>/dev/null || {
+			bare "$pid" 2 || return
+			name=$((name + 1))
+		}
+		sanitized || grep -Eq '^Max processes +0 +0 ' "/proc/$pid/limits" ||
+			fail "pid $pid: may have processes" || return
+		sanitized || grep -Eq '^Max open files +10 +10 ' "/proc/$pid/limits" ||
+			fail "pid $pid: may open files" || return
+	done
+	sanitized || [ "$name" = 2 ] || fail "$name connections of a name"
+}
+
+@test "the server keeps what making mappers anew needs, and no more" {
+	local kept
+	start_nsfwd ns1@8000=ns2@8080
+	kept=$(field "$NSFWD_PID" CapPrm)
+	echo "$kept"
+	# sys_admin, sys_ptrace, dac_override, chown, net_bind_service,
+	# net_admin, setuid, setgid, setpcap, kill
+	[ $((0x$kept & ~(1 << 21 | 1 << 19 | 1 << 1 | 1 << 0 | 1 << 10 | \
+		1 << 12 | 1 << 7 | 1 << 6 | 1 << 8 | 1 << 5))) = 0 ]
+	[ $((0x$kept & 1 << 21)) != 0 ]
+	kill -KILL "$(mappers)"
+	wait_until 5 logged 'its mapper was killed by signal 9'
+	wait_until 5 eval '[ -n "$(mappers)" ]'
+	record_fds
+	serves ns2
+	in_ns ns1 python3 "$FAULTS" ask 127.0.0.1/8000=ns2
+}
+
+@test "the filters let through what they should, by number and argument (T59)" {
+	local name line
+	for name in gcc musl-gcc; do
+		command -v $name >/dev/null || continue
+		$name -std=c11 -D_GNU_SOURCE -Wall -Wextra -idirafter /usr/include \
+			-idirafter "/usr/include/$(gcc -dumpmachine)" \
+			-o "$BATS_TEST_TMPDIR/$name" \
+			"$BATS_TEST_DIRNAME/seccomp.c" "$BATS_TEST_DIRNAME/../sandbox.c"
+		"$BATS_TEST_TMPDIR/$name" look </dev/null
+	done
+	"$BATS_TEST_TMPDIR/gcc" count </dev/null >"$BATS_TEST_TMPDIR/counts"
+	sed 's/^/# /' "$BATS_TEST_TMPDIR/counts" >&3
+	line=$(sed -n 's/^relay: \([0-9]*\) of .*/\1/p' "$BATS_TEST_TMPDIR/counts")
+	[ "$line" -ge 340 ]
+	line=$(sed -n 's/^tcp: \([0-9]*\) of .*/\1/p' "$BATS_TEST_TMPDIR/counts")
+	[ "$line" -ge 320 ]
+	# No other way to be without filters than to say so.
+	sanitized || run ! grep -q 'built for tests' "$NSFWD"
+}
+
+@test "a filter or a user that cannot be had is fatal, without a port left open" {
+	local call
+	sanitized && skip "a build without filters"
+	for call in seccomp:filter setresuid:privileges; do
+		WRAP=(strace -f -qq -o /dev/null -e "trace=${call%:*}"
+			-e "inject=${call%:*}:error=EAGAIN")
+		refuses 1 "'ns1@8000=ns2@80': cannot .*${call#*:}.*: EAGAIN" \
+			ns1@8000=ns2@80
+	done
+	[ -z "$(in_ns ns1 ss -Hltn)" ]
+	WRAP=(setpriv "--bounding-set=-setuid,-setgid" "--inh-caps=-setuid,-setgid")
+	refuses 1 'cannot drop privileges: E(PERM|INVAL) \(see --user\)' \
+		--user 4711 ns1@8000=ns2@80
+	refuses 2 "option '--user': 'no-such-one': no such user" \
+		--user no-such-one 8000=80
+	refuses 2 "option '--user': 'root:no-such-one': no such group" \
+		--user root:no-such-one 8000=80
+	refuses 2 "option '--user': '': no user" --user '' 8000=80
+	[ -z "$(in_ns ns1 ss -Hltn)" ]
+}
+
+@test "--user by name and number, --no-sandbox" {
+	local words want uid
+	[ "$(nobody)" != 0 ] || skip "this user namespace has one user"
+	while read -r words want; do
+		start_nsfwd --user "$words" ns1@8000=ns2@8080
+		[ "$(field "$(mappers)" Uid | cut -f1) $(field "$(mappers)" Gid |
+			cut -f1)" = "$want" ]
+		[ "$(field "$(mappers)" CapPrm)" = 0000000000000000 ]
+		stop_nsfwd
+	done <<-END
+		4711 4711 4711
+		4711:4712 4711 4712
+		root:daemon 0 $(id -g daemon)
+		daemon $(id -u daemon) $(id -g daemon)
+	END
+	start_nsfwd --no-sandbox ns1@8000=ns2@localhost:8080
+	[ "$(field "$(mappers)" Seccomp)" = 0 ]
+	[ "$(field "$(mappers)" CapPrm)" = 0000000000000000 ]
+	[ "$(field "$(mappers)" Uid | cut -f1)" = 65534 ]
+	logged '^nsfwd: --no-sandbox: '
+	serves ns2
+	in_ns ns1 python3 "$FAULTS" ask 127.0.0.1/8000=ns2
+}
+
+# Names.
+
+# A file system of its own on /etc, with what resolving names needs and a host
+# whose name server must not be asked. ns2 has its own.
+private_etc() {
+	local etc=$BATS_TEST_TMPDIR/etc file
+	mkdir -p "$etc/netns/ns2"
+	for file in passwd group services protocols host.conf gai.conf ld.so.cache \
+		localtime; do
+		[ ! -e "/etc/$file" ] || cp -L "/etc/$file" "$etc/$file"
+	done
+	cp -rP /etc/alternatives "$etc/" # awk is one
+	echo 'nameserver 127.0.0.1' >"$etc/resolv.conf"
+	echo '127.0.0.1 localhost only-here.test' >"$etc/hosts"
+	echo 'hosts: files dns' >"$etc/nsswitch.conf"
+	echo 'nameserver 10.7.7.7' >"$etc/netns/ns2/resolv.conf"
+	chmod -R a+rX "$etc"
+	for_nobody
+	mount --bind "$etc" /etc
+}
+
+teardown() {
+	oracle
+	while mountpoint -q /etc; do
+		umount /etc
+	done
+}
+
+dns_server() {
+	ip -n ns2 addr add 10.7.7.7/32 dev lo
+	spawn ns2 dns "$(command -v dnsmasq)" --keep-in-foreground --no-daemon \
+		--no-resolv --no-hosts --conf-file=/dev/null --pid-file= \
+		--listen-address=10.7.7.7 --bind-interfaces --log-facility=- \
+		--local=/test/ --host-record=inside.test,www.inside.test,10.7.7.8 --log-queries
+	wait_until 5 eval '[ -n "$(in_ns ns2 ss -Hlun "sport = 53")" ]'
+}
+
+# Who listens here for a question of the host: its name server, its nscd.
+listen_for_leaks() {
+	mkdir -p /run/nscd
+	mountpoint -q /var/run || [ /var/run -ef /run ] || mkdir -p /var/run/nscd
+	spawn_ready self leaks python3 -c '
+import os, select, socket
+socks = []
+for family, addr in ((socket.AF_INET, ("127.0.0.1", 53)),
+                     (socket.AF_INET6, ("::1", 53))):
+    socks.append(socket.socket(family, socket.SOCK_DGRAM))
+    socks[-1].bind(addr)
+    socks.append(socket.socket(family))
+    socks[-1].bind(addr)
+    socks[-1].listen()
+socks.append(socket.socket(socket.AF_UNIX))
+socks[-1].bind("/run/nscd/socket")
+socks[-1].listen()
+os.chmod("/run/nscd", 0o755)
+os.chmod("/run/nscd/socket", 0o777)
+os.write(9, b"ready\n")
+os.close(9)
+while True:
+    for s in select.select(socks, [], [])[0]:
+        print("leak:", s.getsockname(), flush=True)
+        s.accept() if s.type == socket.SOCK_STREAM else s.recv(9)
+'
+}
+
+@test "names resolve inside, by the files of /etc/netns, and nobody outside hears (T60)" {
+	command -v dnsmasq >/dev/null || skip "no dnsmasq"
+	local leaks=$BATS_TEST_TMPDIR/leaks.out dns=$BATS_TEST_TMPDIR/dns.out n
+	private_etc
+	echo '10.7.7.8 in-hosts.test' >/etc/netns/ns2/hosts
+	dns_server
+	ip -n ns2 addr add 10.7.7.8/32 dev lo
+	spawn_ready ns2 who python3 "$FAULTS" who ns2 10.7.7.8/8080
+	start_nsfwd -v ns1@8001=ns2@inside.test:8080 \
+		ns1@8002=ns2@www.inside.test:8080 ns1@8003=ns2@in-hosts.test:8080 \
+		ns1@8004=ns2@nowhere.test:8080,connect-timeout=2 \
+		ns1@8005=ns2@only-here.test:8080,connect-timeout=2 \
+		udp:ns1@8001=ns2@inside.test:8081 ns1@8006=/run/netns/ns2@inside.test:8080,connect-timeout=1
+	listen_for_leaks # not before: it is the host's user whose name was asked
+	spawn_ready ns2 echo python3 -c "$UDP_ECHO" 10.7.7.8 8081
+	in_ns ns1 python3 "$FAULTS" ask 127.0.0.1/8001=ns2 127.0.0.1/8002=ns2 \
+		127.0.0.1/8003=ns2 127.0.0.1/8004=reset 127.0.0.1/8005=reset
+	in_ns ns1 python3 -c "$UDP_ASK" 127.0.0.1 8001
+	record_fds # it may have been asking for the name
+	grep -q 'query\[A\] inside.test from 10.7.7.7' "$dns"
+	grep -q 'query\[A.*\] only-here.test' "$dns"
+	# A namespace by path has no files there: its own 127.0.0.1 is asked.
+	in_ns ns1 python3 "$FAULTS" ask 127.0.0.1/8006=reset
+	cat "$leaks"
+	[ ! -s "$leaks" ]
+	# The files of others are as they were.
+	grep -q only-here /etc/hosts
+	timeout 1 getent hosts inside.test || true
+	[ -s "$leaks" ]
+}
+
+# An ordinary user.
+
+# Sets USER_WORLD, by which a command is run as somebody without privileges,
+# owner of what it makes, and puts a program that it can read in place.
+ordinary() {
+	mkdir -p /run/user
+	chmod 755 /run/user
+	install -m 755 "$NSFWD" /run/user/nsfwd
+	NSFWD=/run/user/nsfwd
+	if [ "$(nobody)" != 0 ]; then
+		USER_WORLD=(setpriv --reuid 1000 --regid 1000 --clear-groups --)
+	else
+		spawn_ready self world unshare -U --map-user=1000 --map-group=1000 \
+			sh -c 'echo ready >&9; exec 9>&-; exec sleep 60'
+		USER_WORLD=(nsenter -U --preserve-credentials
+			-t "$(pid_of world)" --)
+	fi
+	"${USER_WORLD[@]}" unshare -Urn true 2>/dev/null ||
+		skip "no user namespace to be had"
+	[ "$("${USER_WORLD[@]}" id -u)" = 1000 ]
+}
+
+# container NAME: a user and a network namespace of the ordinary user's; the
+# pid in CONTAINER; /run/netns/NAME leads there.
+container() {
+	spawn_ready self "$1" "${USER_WORLD[@]}" unshare -Urn sh -c \
+		'ip link set lo up; echo ready >&9; exec 9>&-; exec sleep 60'
+	CONTAINER=$(pid_of "$1")
+	ln -sf "/proc/$CONTAINER/ns/net" "/run/netns/$1"
+}
+
+serves() {
+	local where
+	for where; do
+		spawn_ready "$where" "tcp-$where" python3 "$FAULTS" who "$where" \
+			127.0.0.1/8080
+		spawn_ready "$where" "udp-$where" python3 -c "$UDP_ECHO" \
+			127.0.0.1 8080
+	done
+}
+
+# carried NS PORT NAME: TCP leads to that server, and UDP to one.
+carried() {
+	in_ns "$1" python3 "$FAULTS" ask "127.0.0.1/$2=$3" || return
+	in_ns "$1" python3 -c "$UDP_ASK" 127.0.0.1 "$2"
+}
+
+# Every process of nsfwd is without privileges in the namespace it is in.
+powerless() {
+	local pid
+	for pid in $(tree); do
+		[ "$(field "$pid" CapEff)" = 0000000000000000 ] ||
+			fail "pid $pid: CapEff $(field "$pid" CapEff)" || return
+		[ "$(field "$pid" NoNewPrivs)" = 1 ] || return
+	done
+}
+
+@test "rootless: into, out of and between containers, by pid and path (T62)" {
+	local a b
+	ordinary
+	container a
+	a=$CONTAINER
+	container b
+	b=$CONTAINER
+	serves self a b
+	# shellcheck disable=SC2034 # start_nsfwd reads it
+	WRAP=("${USER_WORLD[@]}")
+	start_nsfwd "tcp+udp:8001=pid:$a@8080" \
+		"tcp+udp:pid:$a@8002=8080" \
+		"tcp+udp:pid:$a@8003=/proc/$b/ns/net@8080" \
+		"tcp+udp:/proc/$b/ns/net@8004=pid:$a@8080" \
+		"tcp+udp:8005=b@8080" "pid:$a@80=8080"
+	carried self 8001 a
+	carried a 8002 self
+	carried a 8003 b
+	carried b 8004 a
+	carried self 8005 b
+	in_ns a python3 "$FAULTS" ask 127.0.0.1/80=self
+	[ "$(mappers | wc -l)" = 11 ]
+	powerless
+	rm /run/netns/a /run/netns/b
+}
+
+# attacked PID CONTAINER: what the owner of that container gets hold of, as its
+# root, of a process that has come there.
+attacked() {
+	"${USER_WORLD[@]}" nsenter -U -n --preserve-credentials -t "$2" \
+		python3 - "$1" <<'END'
+import ctypes, os, sys
+pid = sys.argv[1]
+done = []
+libc = ctypes.CDLL(None, use_errno=True)
+def attempt(name, fn, *args):
+    try:
+        fn(*args)
+        done.append(name)
+    except OSError as e:
+        pass
+def ptrace():
+    if libc.ptrace(16, int(pid), 0, 0):
+        raise OSError(ctypes.get_errno(), "ptrace")
+    os.waitpid(int(pid), 0x40000000)
+    libc.ptrace(17, int(pid), 0, 0)
+attempt("memory", os.open, f"/proc/{pid}/mem", os.O_RDWR)
+attempt("namespace", os.open, f"/proc/{pid}/ns/mnt", os.O_RDONLY)
+attempt("descriptors", os.readlink, f"/proc/{pid}/fd/0")
+attempt("root", os.listdir, f"/proc/{pid}/root/")
+attempt("ptrace", ptrace)
+if done:
+    print(*done)
+END
+}
+
+@test "the owner of a container cannot take hold of what maps into it" {
+	local a pid said
+	ordinary
+	container a
+	a=$CONTAINER
+	serves self a
+	for said in user root; do
+		WRAP=()
+		[ "$said" = root ] || WRAP=("${USER_WORLD[@]}")
+		start_nsfwd "8000=pid:$a@8080" "pid:$a@8001=8080"
+		peer_start a "hold-$said" hold 1 8001
+		wait_until 5 count_is 1
+		for pid in $(tree); do
+			attacked "$pid" "$a" >"$BATS_TEST_TMPDIR/done"
+			[ ! -s "$BATS_TEST_TMPDIR/done" ] ||
+				fail "pid $pid: $(cat "$BATS_TEST_TMPDIR/done")"
+		done
+		kill "$(pid_of "hold-$said")"
+		stop_nsfwd
+	done
+	# The same is possible with a process that does not hide.
+	[ "$(attacked "$a" "$a")" = "memory namespace descriptors root ptrace" ]
+	rm /run/netns/a
+}
+
+@test "ports below 1024, as root and as a user (T50)" {
+	local first=/proc/sys/net/ipv4/ip_unprivileged_port_start start
+	ordinary
+	for start in 1024 0; do
+		echo $start >$first
+		WRAP=()
+		start_nsfwd 80=ns2@8080 udp:80=ns2@8080
+		stop_nsfwd
+		WRAP=("${USER_WORLD[@]}")
+		if [ $start = 0 ]; then
+			start_nsfwd 80=8080 udp:80=8080
+			stop_nsfwd
+		else
+			refuses 1 "'80=8080'.*:80.*net.ipv4.ip_unprivileged_port_start" 80=8080
+			refuses 1 "'udp:80=8080'.*:80.*net.ipv4.ip_unprivileged_port_start" udp:80=8080
+		fi
+	done
+	echo 1024 >$first
+	[ -z "$(ss -Hltun 'sport = 80')" ]
+}
+
+# Namespaces that come and go.
+
+# churn N: adds and deletes the namespace "gone" ten times a second.
+churn() {
+	local n
+	for ((n = 0; n < $1; n++)); do
+		ip netns add gone
+		sleep 0.05
+		ip netns del gone
+		sleep 0.05
+	done
+}
+
+# check-long does it 200 times.
+@test "a namespace that is added and deleted ten times a second (T31)" {
+	local n=0 good=0 job trace=$BATS_TEST_TMPDIR/setns said=$BATS_TEST_TMPDIR/said
+	churn "${CHURN:-30}" 3>&- 4>&- &
+	job=$!
+	while kill -0 $job 2>/dev/null; do
+		setsid timeout 5 strace -f -qq -e trace=setns -o "$trace" \
+			-E ASAN_OPTIONS=detect_leaks=0 "$NSFWD" 8000=gone@8080 \
+			udp:8001=gone@8080 </dev/null >"$said" 2>&1 3>&- 4>&- &
+		NSFWD_SESSION=$!
+		wait_until 5 eval "grep -Eq 'ready|namespace' '$said'"
+		n=$((n + 1))
+		# Else it was not there, or went before the mapper stood.
+		if grep -q ready "$said"; then
+			good=$((good + 1))
+			kill "$NSFWD_SESSION"
+		else
+			grep -Eq "^nsfwd: '[^']*gone@8080': .*'gone'" "$said" ||
+				fail "$(cat "$said")"
+		fi
+		wait_until 2 tree_ended
+		run ! grep 'setns(.*= -1' "$trace"
+	done
+	wait $job
+	echo "# $n starts, $good ready" >&3
+	[ "$good" -gt 0 ] && [ "$good" -lt "$n" ]
+	ns gone
+	SECONDS=0
+	start_nsfwd 8000=gone@8080
+	[ "$SECONDS" -le 2 ]
+}
+
+# The second process with a number that another one had when nsfwd began to look.
+@test "a process number that another process has got meanwhile (T61)" {
+	command -v strace >/dev/null || skip "no strace"
+	# shellcheck disable=SC2016 # for the inner shell
+	local world='
+		unshare -n sleep 60 & old=$!
+		strace -f -qq -E ASAN_OPTIONS=detect_leaks=0 -o /dev/null \
+			-P "/proc/$old/ns/net" -e trace=open,openat \
+			-e inject=open,openat:delay_enter=700000 \
+			"$1" "8000=pid:$old@80" & nsfwd=$!
+		until ls -l /proc/[0-9]*/fd 2>&1 | grep -q pidfd; do
+			sleep 0.01
+		done
+		kill $old; wait $old
+		echo $((old - 1)) >/proc/sys/kernel/ns_last_pid || exit 77
+		unshare -n sleep 60 & new=$!
+		[ $new = $old ] || { echo "$new, not $old"; exit 77; }
+		status=0
+		wait $nsfwd || status=$?
+		readlink "/proc/$new/ns/net"
+		kill $new
+		exit $status'
+	run unshare -npf --kill-child --mount-proc timeout 20 bash -c "$world" \
+		sh "$NSFWD"
+	[ "$status" != 77 ] || skip "no number to be chosen: $output"
+	[ "$status" = 2 ]
+	[[ $output == *"no namespace 'pid:"*"(no such process)"* ]]
+}

@@ -1,0 +1,165 @@
+/*
+ * Asks the filters of sandbox.c what they let through. Each question is a child
+ * that takes a role and makes one call; SIGSYS is the answer "no".
+ *
+ *   seccomp count   of each role, how many of all system calls kill
+ *   seccomp look    calls that are let through or not by their arguments;
+ *                   exit status 1, and a line, for each that is not as it says
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../nsfwd.h"
+
+#define TCP   SANDBOX_TCP
+#define NAMES (SANDBOX_TCP | SANDBOX_NAMES | SANDBOX_PARSES)
+
+/* Of x86-64: 0 to 334, and 424 on, as of Linux 6.0; some more elsewhere. */
+static const int ranges[][2] = {{0, 334}, {424, 450}};
+
+static const struct {
+	const char *name;
+	unsigned role;
+} roles[] = {
+    {"relay", SANDBOX_RELAY},
+    {"tcp", TCP},
+    {"tcp+unix", TCP | SANDBOX_UNIX},
+    {"tcp+names", NAMES},
+    {"udp", SANDBOX_UDP},
+    {"udp+names", SANDBOX_UDP | SANDBOX_NAMES},
+};
+
+/* In a child: -1 killed by the filter; else its exit status. */
+static int
+ask(unsigned role, long call, const long *arg)
+{
+	/* Some that are let through would wait. */
+	const struct itimerval soon = {.it_value.tv_usec = 100000};
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		setitimer(ITIMER_REAL, &soon, NULL);
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
+		    sandbox_confine(role) == -1)
+			_exit(99);
+		errno = 0;
+		syscall(call, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+		_exit(errno == ENOSYS ? 98 : errno == EAFNOSUPPORT);
+	}
+	if (pid == -1 || waitpid(pid, &status, 0) != pid)
+		exit(2);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		return -1;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 99)
+		exit(2);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+}
+
+static void
+count(unsigned role, const char *name)
+{
+	static const long nothing[6];
+	int total = 0, dead = 0;
+
+	for (size_t i = 0; i < 2; i++)
+		for (int nr = ranges[i][0]; nr <= ranges[i][1]; nr++) {
+			total++;
+			dead += ask(role, nr, nothing) == -1;
+		}
+	printf("%s: %d of %d killed, %d left\n", name, dead, total,
+	    total - dead);
+}
+
+static const struct {
+	const char *what;
+	unsigned role;
+	int want; /* -1 killed, 0 let through, 1 EAFNOSUPPORT */
+	long call, arg[6];
+} questions[] = {
+    {"fork", TCP, 0, SYS_clone, {SIGCHLD}},
+    {"a user namespace", TCP, -1, SYS_clone, {SIGCHLD | CLONE_NEWUSER}},
+    {"a thread", TCP, -1, SYS_clone, {CLONE_VM}},
+    {"clone3", TCP, -1, SYS_clone3, {0}},
+    {"execve", NAMES, -1, SYS_execve, {0}},
+    {"ptrace", NAMES, -1, SYS_ptrace, {0}},
+    {"setns", NAMES, -1, SYS_setns, {0}},
+    {"TCP", TCP, 0, SYS_socket, {AF_INET, SOCK_STREAM}},
+    {"TCP, IPv6", TCP, 0, SYS_socket, {AF_INET6, SOCK_STREAM}},
+    {"a packet socket", NAMES, -1, SYS_socket, {AF_PACKET, SOCK_RAW}},
+    {"netlink", TCP, -1, SYS_socket, {AF_NETLINK, SOCK_RAW}},
+    {"netlink", NAMES, 0, SYS_socket, {AF_NETLINK, SOCK_RAW}},
+    {"UNIX", TCP, -1, SYS_socket, {AF_UNIX, SOCK_STREAM}},
+    {"UNIX", TCP | SANDBOX_UNIX, 0, SYS_socket, {AF_UNIX, SOCK_STREAM}},
+    {"nscd", NAMES, 1, SYS_socket, {AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC}},
+    {"an interface", NAMES, 0, SYS_socket, {AF_UNIX, SOCK_DGRAM}},
+    {"socket", SANDBOX_RELAY, -1, SYS_socket, {AF_INET, SOCK_STREAM}},
+    {"open", TCP, -1, SYS_openat, {AT_FDCWD, (long)"/"}},
+    {"open", NAMES, 0, SYS_openat, {AT_FDCWD, (long)"/"}},
+    {"bind", TCP, -1, SYS_bind, {0}},
+    {"bind", TCP | SANDBOX_BIND, 0, SYS_bind, {0}},
+    {"listen", NAMES, -1, SYS_listen, {0}},
+    {"accept", SANDBOX_UDP, -1, SYS_accept4, {0}},
+    {"fork", SANDBOX_UDP, -1, SYS_clone, {SIGCHLD}},
+    {"a second filter", TCP, -1, SYS_seccomp, {0}},
+    {"a second filter", NAMES, 0, SYS_seccomp, {0}},
+    {"a limit of its own", TCP, 0, SYS_prlimit64, {0, RLIMIT_CORE}},
+    {"a limit of another", TCP, -1, SYS_prlimit64, {1, RLIMIT_CORE}},
+    {"FIONREAD", TCP, 0, SYS_ioctl, {0, FIONREAD}},
+    {"TIOCSTI", TCP, -1, SYS_ioctl, {0, TIOCSTI}},
+    {"the size of a pipe", SANDBOX_RELAY, 0, SYS_fcntl, {0, F_SETPIPE_SZ}},
+    {"F_SETOWN", SANDBOX_RELAY, -1, SYS_fcntl, {0, F_SETOWN, 1}},
+    {"F_SETOWN", NAMES, -1, SYS_fcntl, {0, F_SETOWN, 1}},
+    {"a reset", SANDBOX_RELAY, 0, SYS_setsockopt, {0, SOL_SOCKET, SO_LINGER}},
+    {"SO_MARK", SANDBOX_RELAY, -1, SYS_setsockopt, {0, SOL_SOCKET, SO_MARK}},
+    {"connect", SANDBOX_RELAY, -1, SYS_connect, {0}},
+    {"write", SANDBOX_RELAY, -1, SYS_write, {2}},
+    {"kill", SANDBOX_RELAY, -1, SYS_kill, {1 << 22}},
+#ifdef __x86_64__
+    {"fork by the numbers of x32", TCP, -1, 0x40000000 | SYS_fork, {0}},
+    {"read by the numbers of x32", TCP, -1, 0x40000000 | SYS_read, {0}},
+#endif
+};
+
+static int
+look(void)
+{
+	const size_t n = sizeof(questions) / sizeof(questions[0]);
+	int wrong = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		int got =
+		    ask(questions[i].role, questions[i].call, questions[i].arg);
+
+		if (got == questions[i].want)
+			continue;
+		printf("%s, role %u: %d, not %d\n", questions[i].what,
+		    questions[i].role, got, questions[i].want);
+		wrong = 1;
+	}
+	printf("%zu questions\n", n);
+	return wrong;
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc == 2 && strcmp(argv[1], "look") == 0)
+		return look();
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+		count(roles[i].role, roles[i].name);
+	return 0;
+}

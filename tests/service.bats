@@ -1,0 +1,578 @@
+#!/usr/bin/env bats
+# Life as a service: namespaces that go and come back, reload, drain, admission,
+# what is logged and counted, and what init systems want to know.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+SERVICE=$BATS_TEST_DIRNAME/service.py
+MAP=127.0.0.1:8000=ns2@127.0.0.1:8080
+
+setup() {
+	ns ns1 ns2
+	CONF=$BATS_TEST_TMPDIR/conf
+}
+
+service() {
+	in_ns "$1" python3 "$SERVICE" "${@:2}" 3>&- 4>&-
+}
+
+# who NS NAME PORT: a server there that answers every line with NAME.
+who() {
+	spawn_ready "$1" "$2" python3 "$BATS_TEST_DIRNAME/faults.py" who "$2" "127.0.0.1/$3"
+}
+
+# answers WANT PORT [SECONDS]
+answers() {
+	service self follow "${3:-2}" "$1" "127.0.0.1/$2"
+}
+
+refuses() {
+	run python3 -c 'import socket, sys
+socket.create_connection(("127.0.0.1", int(sys.argv[1])), 2)' "$1"
+	[[ $output == *ConnectionRefusedError* ]]
+}
+
+hup() {
+	local n
+	n=$(grep -cE 'reloaded' "$LOG" || true)
+	kill -HUP "$NSFWD_PID"
+	wait_until 5 logged 'reloaded' $((n + 1))
+	record_fds
+}
+
+# remake NAME: deleted, with whoever is in it, and made anew.
+remake() {
+	local name
+	for name; do
+		ip netns del "$name"
+		ip netns add "$name"
+		in_ns "$name" ip link set lo up
+	done
+}
+
+ends() {
+	kill -KILL "${SPAWNED[$1]}"
+	wait "${SPAWNED[$1]}" 2>/dev/null || true
+	unset "SPAWNED[$1]"
+}
+
+# The other end of a veth pair is gone with the namespace of the first.
+veth_into() {
+	ip link add "v-$1" type veth peer name v0 netns "$1"
+}
+
+veth_gone() {
+	! ip link show "v-$1" >/dev/null 2>&1
+}
+
+# said NAME WHAT [N]: that process has printed the line N times.
+said() {
+	[ "$(grep -cx -- "$2" "$BATS_TEST_TMPDIR/$1.out")" = "${3:-1}" ]
+}
+
+# Namespaces that go.
+
+@test "T32 a deleted namespace is waited for, and freed when its time is up" {
+	ns src dst
+	who ns2 here 8080
+	who dst there 8080
+	start_nsfwd --drain 1 127.0.0.1:8000=dst@127.0.0.1:8080 \
+		udp:127.0.0.1:8000=dst@9 src@127.0.0.1:8001=ns2@127.0.0.1:8080 \
+		127.0.0.1:8002=ns2@127.0.0.1:8080
+	veth_into src
+	veth_into dst
+	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
+	spawn src two python3 "$SERVICE" hold 127.0.0.1/8001
+	wait_until 2 said one there
+	wait_until 2 said two here
+	ip netns del src
+	ip netns del dst
+	NAMESPACES=(ns1 ns2)
+	# What is open goes on, for its time.
+	kill -USR1 "$(pid_of one)"
+	wait_until 0.9 said one there 2
+	wait_until 1 logged "tcp.*|8000=dst.*waits for namespace 'dst' \(ip netns"
+	wait_until 1 logged "udp:.*waits for namespace 'dst'"
+	wait_until 1 logged "src@.*waits for namespace 'src'"
+	answers here 8002
+	ends there
+	ends two
+	wait_until 2 veth_gone dst
+	wait_until 2 veth_gone src
+	[ "$(grep -c 'waits for' "$LOG")" = 3 ]
+	# They come back: nobody has to do anything.
+	ns src dst
+	who dst again 8080
+	answers again 8000 3
+	service src follow 3 here 127.0.0.1/8001
+	record_fds
+}
+
+@test "T33 a namespace made anew is followed: by name, by path, on either side" {
+	local file=$BATS_TEST_TMPDIR/bound
+	ns src dst
+	touch "$file"
+	mount --bind /run/netns/dst "$file"
+	ln -s /run/netns/dst "$BATS_TEST_TMPDIR/link"
+	who dst old 8080
+	who ns2 here 8080
+	start_nsfwd --drain 1 127.0.0.1:8000=dst@127.0.0.1:8080 \
+		"127.0.0.1:8001=$file@127.0.0.1:8080" \
+		"127.0.0.1:8002=$BATS_TEST_TMPDIR/link@127.0.0.1:8080" \
+		src@127.0.0.1:8003=ns2@127.0.0.1:8080
+	service self follow 1 old 127.0.0.1/800{0,1,2}
+	service src follow 1 here 127.0.0.1/8003
+	remake src dst
+	umount "$file"
+	mount --bind /run/netns/dst "$file"
+	who dst new 8080
+	# The old server is still there, and reached no more.
+	service self follow 2 new 127.0.0.1/800{0,1,2}
+	service src follow 2 here 127.0.0.1/8003
+	umount "$file"
+	wait_until 3 no_connections
+	record_fds
+}
+
+# Restarts of a container, by name and by the number of its process, which here
+# goes on with another namespace.
+containers() {
+	local i round=$1 pid before after
+	ns box
+	spawn_ready self process unshare -n python3 "$SERVICE" process
+	pid=$(pid_of process)
+	who box 1-box 8080
+	start_nsfwd --drain 0 127.0.0.1:8000=box@127.0.0.1:8080 \
+		"127.0.0.1:8001=pid:$pid@127.0.0.1:8080"
+	service self follow 2 1-box 127.0.0.1/8000
+	service self follow 2 1 127.0.0.1/8001
+	before=$(tree | wc -l)
+	for ((i = 2; i <= round; i++)); do
+		ip netns del box
+		ends "$((i - 1))-box"
+		kill -USR1 "$pid"
+		ip netns add box
+		in_ns box ip link set lo up
+		who box "$i-box" 8080
+		service self follow 2 "$i-box" 127.0.0.1/8000
+		service self follow 2 "$i" 127.0.0.1/8001
+	done
+	wait_until 2 no_connections
+	[ "$(tree | wc -l)" = "$before" ]
+	for pid in "${!FDS[@]}"; do
+		[ "$pid" = "$NSFWD_PID" ] || unset "FDS[$pid]"
+	done
+}
+
+@test "containers that are restarted, by name and by pid" {
+	containers 5
+}
+
+@test "--wait: a namespace that is not there yet" {
+	run -2 timeout 5 "$NSFWD" 127.0.0.1:8000=late@127.0.0.1:8080
+	start_nsfwd --wait 127.0.0.1:8000=late@127.0.0.1:8080 \
+		late@127.0.0.1:8001=127.0.0.1:9 127.0.0.1:8002=ns2@127.0.0.1:8080
+	logged "8000=late.*waits for namespace 'late'"
+	who ns2 here 8080
+	answers here 8002
+	ns late
+	who late at-last 8080
+	answers at-last 8000
+	wait_until 2 logged 'late@127.0.0.1:8001.*serves again'
+	record_fds
+}
+
+@test "T34 a target that restarts 20 times under 50 connections a second" {
+	start_nsfwd 127.0.0.1:8000=127.0.0.1:8080
+	service self restarts 20 127.0.0.1/8000 127.0.0.1/8080
+}
+
+# Reload and end.
+
+@test "T35 TERM: 20 transfers complete, the listener is gone at once" {
+	start_nsfwd --drain 5 127.0.0.1:8000=127.0.0.1:8080
+	service self drain "$NSFWD_PID" 20 2000000 1.2 127.0.0.1/8000 127.0.0.1/8080
+	wait_nsfwd 1
+	[ "$NSFWD_STATUS" = 0 ]
+}
+
+@test "T36 a second TERM ends at once" {
+	local start
+	who ns2 here 8080
+	start_nsfwd "$MAP"
+	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
+	wait_until 2 said one here
+	kill -TERM "$NSFWD_PID"
+	wait_until 1 logged 'stopping: 1 connections have 30 s'
+	start=$(now_ms)
+	kill -TERM "$NSFWD_PID"
+	wait_nsfwd 1
+	[ $(($(now_ms) - start)) -le 300 ]
+	[ "$NSFWD_STATUS" = 0 ]
+	wait_until 0.2 tree_ended
+}
+
+@test "T37 1,000 connections during 10 reloads, none fails" {
+	echo "$MAP" >"$CONF"
+	who ns2 here 8080
+	start_nsfwd -c "$CONF" 127.0.0.1:8001=ns2@127.0.0.1:8080
+	service self load 300 1000 127.0.0.1/8000 "$NSFWD_PID" 10
+	logged 'reloaded: 2 maps' 10
+}
+
+@test "a map that changes at every reload keeps its clients" {
+	who ns2 here 8080
+	echo "$MAP" >"$CONF"
+	start_nsfwd -c "$CONF"
+	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
+	wait_until 2 said one here
+	spawn self load python3 "$SERVICE" load 150 300 127.0.0.1/8000 0 0
+	local inode i
+	inode=$(ss -Hltne 'sport = 8000' | grep -o 'ino:[0-9]*')
+	for i in 1 2 3 4 5; do
+		echo "$MAP,max=10$i" >"$CONF"
+		hup
+	done
+	reap load
+	[ "$(ss -Hltne 'sport = 8000' | grep -o 'ino:[0-9]*')" = "$inode" ]
+	# A connection of a mapper long retired.
+	kill -USR1 "$(pid_of one)"
+	wait_until 1 said one here 2
+	ends one
+	wait_until 2 eval '[ "$(mappers | wc -l)" = 1 ]'
+	record_fds
+}
+
+@test "T38 reload: added, removed, changed in place, moved, broken" {
+	local pids i=0
+	who ns2 here 8080
+	who ns1 other 8080
+	printf '%s\n' "$MAP" "127.0.0.1:8001=ns2@127.0.0.1:8080" >"$CONF"
+	start_nsfwd -c "$CONF"
+	answers here 8000
+	pids=$(mappers | sort)
+	# Added.
+	echo "127.0.0.1:8002=ns1@127.0.0.1:8080" >>"$CONF"
+	hup
+	answers other 8002 0.2
+	# Those that were there have not been touched.
+	[ "$(comm -12 <(echo "$pids") <(mappers | sort))" = "$pids" ]
+	# Removed; another target; another address with the same port.
+	printf '%s\n' ":8000=ns2@127.0.0.1:8080" \
+		"127.0.0.1:8002=ns2@127.0.0.1:8080" >"$CONF"
+	hup
+	answers here 8002 0.2
+	answers here 8000 0.2
+	service self follow 0.2 here ::1/8000
+	refuses 8001
+	# Broken, in four ways.
+	pids=$(mappers | sort)
+	local line
+	for line in '8003=ns2@80800' '8003=nowhere@1' '8003=ns2@1,max=x' \
+		'127.0.0.1:8080=ns2@1'; do
+		[ "$line" != 127.0.0.1:8080=ns2@1 ] || who self taken 8080
+		printf '%s\n' ":8000=ns1@1" "$line" >"$CONF"
+		kill -HUP "$NSFWD_PID"
+		wait_until 2 logged 'not reloaded: everything is as it was' $((++i))
+	done
+	logged "conf:2: '8003=ns2@80800': column 10: '80800': not a port"
+	logged "'8003=nowhere@1': no namespace 'nowhere'"
+	logged "conf:2: '8003=ns2@1,max=x'"
+	logged "'127.0.0.1:8080=ns2@1': cannot listen on .*: the port is taken"
+	answers here 8000 0.2
+	[ "$(mappers | sort)" = "$pids" ]
+	# Nothing left of it is an error, too.
+	: >"$CONF"
+	kill -HUP "$NSFWD_PID"
+	wait_until 2 logged 'no map in '
+	answers here 8000 0.2
+	record_fds
+}
+
+@test "UDP flows of a map that did not change survive a reload" {
+	spawn_ready ns2 target python3 "$SERVICE" port 127.0.0.1/8000
+	echo "udp:127.0.0.1:8000=ns2@127.0.0.1:8000" >"$CONF"
+	start_nsfwd -c "$CONF" --udp-timeout 1
+	spawn self client python3 "$SERVICE" udp 127.0.0.1/8000
+	wait_until 2 grep -q . "$BATS_TEST_TMPDIR/client.out"
+	echo "127.0.0.1:8001=ns2@1" >>"$CONF"
+	hup
+	kill -USR1 "$(pid_of client)"
+	wait_until 2 said client "$(head -n 1 "$BATS_TEST_TMPDIR/client.out")" 2
+	ends client
+	sleep 1.1
+	record_fds
+}
+
+@test "T39 the server killed: 10 transfers complete, a restart binds at once" {
+	start_nsfwd 127.0.0.1:8000=127.0.0.1:8080
+	service self drain "-$NSFWD_PID" 10 2000000 1 127.0.0.1/8000 127.0.0.1/8080
+	wait_nsfwd 1
+	start_nsfwd 127.0.0.1:8000=ns2@127.0.0.1:8080
+	who ns2 here 8080
+	answers here 8000
+}
+
+# Admission.
+
+@test "T24 allow and deny, for both families, TCP and UDP" {
+	who ns2 here 8080
+	spawn_ready ns2 target python3 "$SERVICE" port 127.0.0.1/8000
+	ip addr add 10.9.8.7/32 dev lo
+	ip addr add fd09::7/128 dev lo
+	start_nsfwd ":8000=ns2@127.0.0.1:8080,allow=127.0.0.0/8+fd09::/64,deny=127.0.0.2" \
+		udp:127.0.0.1:8000=ns2@127.0.0.1:8000,deny=127.0.0.0/8 \
+		127.0.0.1:8001=ns2@127.0.0.1:8080,deny=127.0.0.0/8 --stats /run/stats
+	answers here 8000 1
+	service self follow 1 here fd09::7/8000
+	python3 - <<-'END'
+	import socket
+	for source, where in (("127.0.0.2", "127.0.0.1"), ("10.9.8.7", "10.9.8.7"),
+	                      ("::1", "::1")):
+	    for _ in range(3):
+	        try:
+	            sock = socket.create_connection((where, 8000), 2, (source, 0))
+	            sock.send(b"hello\n")
+	            assert False, sock.recv(9)
+	        except ConnectionError:
+	            pass
+	with socket.socket(type=socket.SOCK_DGRAM) as sock:
+	    sock.sendto(b"x", ("127.0.0.1", 8000))
+	END
+	wait_until 2 logged "refused 127.0.0.2:[0-9]*: it is not allowed"
+	wait_until 2 logged "dropped a datagram of 127.0.0.1:[0-9]*: it is not allowed"
+	stats_say 'nsfwd_refused_total\{proto="tcp",map=":8000=.*\} 9$'
+	stats_say 'nsfwd_dropped_datagrams_total\{.*\} 1$'
+	ip addr del 10.9.8.7/32 dev lo
+	ip addr del fd09::7/128 dev lo
+}
+
+# What is said.
+
+stats() {
+	python3 -c 'import socket, sys
+with socket.socket(socket.AF_UNIX) as s:
+    s.settimeout(5)
+    s.connect("/run/stats")
+    while data := s.recv(65536):
+        sys.stdout.write(data.decode())'
+}
+
+stats_say() {
+	stats >"$BATS_TEST_TMPDIR/stats"
+	grep -qE "^$1" "$BATS_TEST_TMPDIR/stats" || {
+		cat "$BATS_TEST_TMPDIR/stats"
+		fail "no line $1"
+	}
+}
+
+@test "--stats: counts that a parser of Prometheus understands" {
+	local module=/usr/lib/python3/dist-packages/prometheus_client/parser.py
+	who ns2 here 8080
+	spawn_ready ns2 target python3 "$SERVICE" port 127.0.0.1/8000
+	start_nsfwd -q --stats /run/stats "$MAP" 127.0.0.1:8001=ns2@127.0.0.1:1 \
+		udp:127.0.0.1:8000=ns2@127.0.0.1:8000 '/run/a"b\c=ns2@1'
+	[ "$(stat -c %a /run/stats)" = 700 ]
+	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
+	wait_until 2 said one here
+	answers here 8000
+	run ! answers here 8001 0.1
+	spawn self client python3 "$SERVICE" udp 127.0.0.1/8000
+	wait_until 2 grep -q . "$BATS_TEST_TMPDIR/client.out"
+	wait_until 2 stats_say "nsfwd_connections_total\{proto=\"tcp\",map=\"$MAP\"\} 2$"
+	stats_say 'nsfwd_connections\{.*8000=.*\} 1$'
+	wait_until 2 stats_say 'nsfwd_bytes_total\{proto="tcp",direction="up",.*\} 6$'
+	stats_say 'nsfwd_dial_failures_total\{.*8001=.*\} [1-9]'
+	stats_say 'nsfwd_flows\{.*\} 1$'
+	stats_say 'nsfwd_bytes_total\{proto="udp",direction="up",.*\} 5$'
+	stats_say 'nsfwd_datagrams_total\{proto="udp",direction="down",.*\} 1$'
+	stats_say 'nsfwd_mapper_starts_total\{.*8000=.*\} 1$'
+	stats_say '.*map="/run/a\\"b\\\\c=ns2@1"'
+	# Counts outlive the mapper.
+	ends one
+	wait_until 2 no_connections
+	# shellcheck disable=SC2046 # one word each
+	kill -KILL $(mappers)
+	wait_until 5 stats_say 'nsfwd_mapper_starts_total\{.*8000=.*\} 2$'
+	stats_say "nsfwd_connections_total\{proto=\"tcp\",map=\"$MAP\"\} 2$"
+	# Readers that do not read hold up nobody, and do not stay.
+	python3 - <<-'END'
+	import socket, time
+	crowd = []
+	for _ in range(30):
+	    crowd.append(socket.socket(socket.AF_UNIX))
+	    crowd[-1].connect("/run/stats")
+	END
+	stats >"$BATS_TEST_TMPDIR/stats"
+	if [ -e "$module" ]; then
+		/usr/bin/python3 -c 'import sys
+from prometheus_client.parser import text_string_to_metric_families as parse
+assert len(list(parse(sys.stdin.read()))) == 9' <"$BATS_TEST_TMPDIR/stats"
+	fi
+	! command -v promtool || promtool check metrics <"$BATS_TEST_TMPDIR/stats"
+	FDS=()
+}
+
+@test "USR1 logs a table, ps tells who is what" {
+	local log
+	who ns2 here 8080
+	start_nsfwd -q "$MAP" 127.0.0.1:8001=ns2@127.0.0.1:8080
+	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
+	wait_until 2 said one here
+	kill -USR1 "$NSFWD_PID"
+	wait_until 2 logged 'table: +0 .* 127.0.0.1:8001=ns2'
+	log=$(sed 's/  */ /g' "$LOG")
+	diff <(sed -E '1d; s/:[0-9]{4,5} >/:PORT >/; s/ms=.*/ms=N/' <<<"$log") - <<-END
+	nsfwd: table: 1 1 0 0 0 0 $MAP
+	nsfwd: table: 127.0.0.1:PORT > 127.0.0.1:8080 up=6 down=5 ms=N
+	nsfwd: table: 0 0 0 0 0 0 127.0.0.1:8001=ns2@127.0.0.1:8080
+	END
+	ps -o args= -p "$(mappers | xargs | tr ' ' ,)" >"$BATS_TEST_TMPDIR/ps"
+	grep -qx "nsfwd: map $MAP" "$BATS_TEST_TMPDIR/ps"
+	ps -o args= -p "$(connections)" |
+		grep -qxE "nsfwd: 127.0.0.1:[0-9]+ > $MAP"
+}
+
+@test "an idle server does nothing" {
+	local before
+	start_nsfwd "$MAP" udp:127.0.0.1:8000=ns2@8000 ns1@8000=/run/netns/ns2@1
+	before=$(switches "$NSFWD_PID")
+	sleep 2
+	[ "$(switches "$NSFWD_PID")" = "$before" ]
+}
+
+@test "lines have a priority where the journal reads them, else none" {
+	WRAP=(bash -c 'export JOURNAL_STREAM=$(stat -Lc %d:%i /dev/fd/2); exec "$@"' -)
+	start_nsfwd 127.0.0.1:8000=ns2@127.0.0.1:1
+	run ! answers here 8000 0.1
+	kill -KILL "$(mappers)"
+	wait_until 2 logged '^<6>.*serves again'
+	logged '^<6>ready: 1 map$'
+	logged '^<6>connection map=.* from=self to=ns2 client=.*end=dial'
+	logged '^<3>.*its mapper was killed'
+	run ! logged nsfwd:
+	for pid in "${!FDS[@]}"; do
+		[ "$pid" = "$NSFWD_PID" ] || unset "FDS[$pid]"
+	done
+}
+
+# Readiness and life.
+
+# In a /dev of its own, where /dev/log can be.
+own_dev() {
+	unshare -m --propagation private bash -c '
+	mkdir -p /run/dev && mount --rbind /dev /run/dev && mount -t tmpfs dev /dev
+	for name in null zero full random urandom; do
+		touch "/dev/$name" && mount --bind "/run/dev/$name" "/dev/$name"
+	done
+	ln -s /proc/self/fd /dev/fd
+	"$@"' - "$@"
+}
+
+# In the background, by all rules: the status and the socket say whether it is
+# ready, and nothing is held open.
+daemon_life() {
+	set -e
+	local out pid
+	cd /run
+	READY_FD=9 python3 "$SERVICE" syslog 9>/run/up >/run/syslog 2>&1 3>&- &
+	syslog=$!
+	trap '[ ! -e /run/pid ] || kill -9 $(cat /run/pid); kill $syslog' EXIT
+	wait_until 5 grep -q ready /run/up
+	# The pipe of $() ends: nobody holds it.
+	out=$("$NSFWD" -d -P /run/pid -c /run/conf 127.0.0.1:8001=ns2@9 2>&1)
+	[[ $out == *'ready: 2 maps' ]]
+	pid=$(cat /run/pid)
+	[ "$pid" -gt 1 ]
+	[ "$(ps -o ppid=,sid= -p "$pid" | xargs)" = "1 $pid" ] ||
+		[ "$(ps -o sid= -p "$pid" | xargs)" = "$pid" ]
+	wait_until 2 grep -qx '<30>nsfwd: ready: 2 maps' /run/syslog
+	status=0
+	"$NSFWD" -d -P /run/pid 127.0.0.1:8002=ns2@9 || status=$?
+	[ "$status" = 1 ]
+	status=0
+	"$NSFWD" -d -P /run/pid2 127.0.0.1:8001=ns2@9 || status=$?
+	[ "$status" = 1 ]
+	[ ! -e /run/pid2 ]
+	status=0
+	"$NSFWD" -d 127.0.0.1:8002=nowhere@9 || status=$?
+	[ "$status" = 2 ]
+	kill -HUP "$pid"
+	wait_until 2 grep -qx '<30>nsfwd: reloaded: 2 maps' /run/syslog
+	kill "$pid"
+	wait_until 2 ended "$pid"
+	[ ! -e /run/pid ]
+	grep -qx '<30>nsfwd: stopped' /run/syslog
+}
+
+@test "-d -P: ready when it returns, one at a time, logs to syslog" {
+	echo "127.0.0.1:8000=ns2@9" >/run/conf
+	export SERVICE
+	export -f daemon_life wait_until now_ms fail ended
+	own_dev bash -c daemon_life
+}
+
+@test "a syslog that is started anew is written to again" {
+	export SERVICE
+	export -f wait_until now_ms fail
+	own_dev bash -c '
+	set -e
+	syslog() {
+		rm -f /dev/log
+		READY_FD=9 python3 "$SERVICE" syslog 9>/run/up >/run/syslog 2>&1 3>&- &
+		syslog=$!
+		wait_until 5 grep -q ready /run/up
+	}
+	syslog
+	"$NSFWD" --syslog 127.0.0.1:8000=ns2@9 2>/run/said 3>&- &
+	pid=$!
+	trap "kill -9 $pid; kill \$syslog" EXIT
+	wait_until 5 grep -qx "<30>nsfwd: ready: 1 map" /run/syslog
+	kill $syslog
+	syslog
+	kill -HUP $pid
+	wait_until 2 grep -qx "<30>nsfwd: reloaded: 1 map" /run/syslog
+	[ "$(cat /run/said)" = "nsfwd: ready: 1 map" ]'
+}
+
+@test "systemd is told: ready, reloading, stopping" {
+	local path usec
+	echo "$MAP" >"$CONF"
+	for path in "$BATS_TEST_TMPDIR/notify" @nsfwd-notify; do
+		spawn_ready self notify python3 "$SERVICE" notify "$path"
+		WRAP=(env "NOTIFY_SOCKET=$path")
+		start_nsfwd -c "$CONF"
+		wait_until 2 said notify READY=1
+		said notify 'STATUS=1 map'
+		said notify "MAINPID=$NSFWD_PID"
+		hup
+		wait_until 2 said notify READY=1 2
+		said notify RELOADING=1
+		usec=$(sed -n 's/^MONOTONIC_USEC=//p' "$BATS_TEST_TMPDIR/notify.out")
+		[ "$(awk -v u="$usec" '{ d = $1 - u / 1e6; print (d >= 0 && d < 10) }' /proc/uptime)" = 1 ]
+		run ! said notify STOPPING=1
+		stop_nsfwd
+		wait_until 2 said notify STOPPING=1
+		ends notify
+	done
+}
+
+@test "sockets that systemd has opened" {
+	command -v systemd-socket-activate >/dev/null ||
+		skip "no systemd-socket-activate here"
+	who ns2 here 8080
+	spawn self activated env -u LISTEN_PID systemd-socket-activate \
+		-l 127.0.0.1:8000 -l '[::1]:8000' --fdname=web:web \
+		"$NSFWD" systemd:web=ns2@127.0.0.1:8080
+	wait_until 5 eval 'ss -Hltn | grep -q :8000'
+	answers here 8000 3
+	service self follow 1 here ::1/8000
+	kill "$(pid_of activated)"
+	reap activated
+	# Not for us.
+	run -1 env LISTEN_FDS=1 LISTEN_PID=1 LISTEN_FDNAMES=web "$NSFWD" systemd:web=ns2@1
+	[[ $output == *"cannot listen on web: no socket of that name and kind was handed to us"* ]]
+	run -2 "$NSFWD" --check ns1@systemd:web=ns2@1
+	[ "$("$NSFWD" --check udp:systemd:dns=ns2@53)" = udp:systemd:dns=ns2@53 ]
+}

@@ -1,0 +1,280 @@
+#!/usr/bin/env python3
+"""Clients and servers for service.bats and the scripts that it drives.
+
+WHERE is ADDR/PORT. A server writes "ready" to the descriptor in $READY_FD.
+
+load RATE COUNT WHERE PID HUPS  COUNT connections, RATE a second, each asks a
+                                line; PID gets a HUP so many times meanwhile
+follow SECONDS WANT WHERE...    until each WHERE answers WANT; says how long it
+                                took; fails when it is longer
+restarts COUNT WHERE            COUNT times: its server, here, goes for 0.2 s
+                                under 50 connections a second; says how many of
+                                those failed that came when it was there, and
+                                how soon it was reached again
+drain PID COUNT BYTES SECONDS WHERE SERVER
+                                transfers through WHERE to a server here, TERM
+                                or KILL to -PID while they last: all complete
+hold WHERE                      a connection that asks a line when it gets USR1
+notify PATH                     prints what comes in, a field a line; @ abstract
+syslog                          prints what comes to /dev/log
+process                         a process whose namespace is made anew at USR1,
+                                with a server that answers its generation
+udp WHERE                       a client that is answered from one port of the
+                                target before and after USR1
+port WHERE                      answers UDP with the sender's port
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+SPAN = 10
+
+
+def ready():
+    fd = int(os.environ["READY_FD"])
+    os.write(fd, b"ready\n")
+    os.close(fd)
+
+
+def address(where):
+    host, port = where.rsplit("/", 1)
+    return host, int(port)
+
+
+def listener(where, **options):
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(address(where))
+    sock.listen(1024)
+    return sock
+
+
+def ask(where, span=SPAN):
+    with socket.create_connection(address(where), span) as sock:
+        sock.sendall(b"hello\n")
+        return sock.recv(100).decode().strip()
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def load(rate, count, where, pid, hups):
+    rate, count, hups = float(rate), int(count), int(hups)
+    failed, threads, start = [], [], time.monotonic()
+
+    def one():
+        try:
+            if ask(where) == "":
+                failed.append("empty")
+        except OSError as error:
+            failed.append(str(error))
+
+    for i in range(count):
+        time.sleep(max(0, start + i / rate - time.monotonic()))
+        if hups and i % (count // hups) == count // hups // 2:
+            os.kill(int(pid), signal.SIGHUP)
+        threads.append(threading.Thread(target=one))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    say(f"{len(failed)} of {count} failed, {time.monotonic() - start:.1f} s",
+        failed[:3])
+    return bool(failed)
+
+
+def follow(seconds, want, *wheres):
+    start = time.monotonic()
+    for where in wheres:
+        while True:
+            try:
+                got = ask(where, 2)
+            except OSError as error:
+                got = str(error)
+            took = time.monotonic() - start
+            if got == want or took > float(seconds):
+                break
+            time.sleep(0.01)
+        say(f"{where}: {got} after {took * 1000:.0f} ms")
+        if got != want:
+            return 1
+
+
+def restarts(count, where, server):
+    up, failed, slow, stop = threading.Event(), [], [], threading.Event()
+
+    def one():
+        there = up.is_set()
+        try:
+            good = ask(where) == "here"
+        except OSError:
+            good = False
+        if there and up.is_set() and not good:
+            failed.append(1)
+
+    def client():
+        while not stop.is_set():
+            threading.Thread(target=one).start()
+            time.sleep(0.02)
+
+    def serve(sock):
+        while True:
+            try:
+                peer, _ = sock.accept()
+            except OSError:
+                return
+            with peer:
+                peer.recv(100)
+                peer.sendall(b"here\n")
+
+    crowd = threading.Thread(target=client)
+    crowd.start()
+    for _ in range(int(count)):
+        sock = listener(server)
+        threading.Thread(target=serve, args=[sock]).start()
+        start = time.monotonic()
+        while True:
+            try:
+                if ask(where) == "here":
+                    break
+            except OSError:
+                pass
+            time.sleep(0.005)
+        slow.append(time.monotonic() - start)
+        up.set()
+        time.sleep(0.1)
+        up.clear()
+        time.sleep(0.03)
+        sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+        time.sleep(0.05)
+    stop.set()
+    crowd.join()
+    say(f"{len(failed)} failed, worst recovery {max(slow) * 1000:.0f} ms")
+    return bool(failed) or max(slow) > 0.25
+
+
+def drain(pid, count, size, seconds, where, server):
+    pid, count, size, seconds = int(pid), int(count), int(size), float(seconds)
+    listen, done, refused = listener(server), [], []
+    block = os.urandom(size // 20)
+
+    def serve(peer):
+        with peer:
+            for _ in range(20):
+                peer.sendall(block)
+                time.sleep(seconds / 20)
+
+    def client(sock):
+        total = bytearray()
+        with sock:
+            while data := sock.recv(1 << 16):
+                total += data
+        done.append(bytes(total) == block * 20)
+
+    threads = []
+    for _ in range(count):
+        sock = socket.create_connection(address(where), SPAN)
+        sock.settimeout(SPAN)
+        threads.append(threading.Thread(target=client, args=[sock]))
+        peer, _ = listen.accept()
+        threads.append(threading.Thread(target=serve, args=[peer]))
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds / 4)
+    start = time.monotonic()
+    os.kill(abs(pid), signal.SIGTERM if pid > 0 else signal.SIGKILL)
+    while time.monotonic() < start + 2:
+        try:
+            socket.create_connection(address(where), 1).close()
+        except ConnectionRefusedError:
+            break
+        except OSError:
+            pass
+    closed = time.monotonic() - start
+    for thread in threads:
+        thread.join()
+    say(f"{sum(done)} of {count} complete, closed after {closed * 1000:.0f} ms")
+    return sum(done) != count or closed > 0.25
+
+
+def hold(where):
+    with socket.create_connection(address(where), SPAN) as sock:
+        sock.sendall(b"hello\n")
+        say(sock.recv(100).decode().strip())
+        while True:
+            signal.sigwait([signal.SIGUSR1])
+            sock.sendall(b"hello\n")
+            say(sock.recv(100).decode().strip())
+
+
+def notify(path):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.bind("\0" + path[1:] if path[0] == "@" else path)
+    if path[0] == "/":
+        os.chmod(path, 0o666)  # as of a syslog: whoever runs a mapper
+    ready()
+    while True:
+        say(sock.recv(4096).decode().strip())
+
+
+def syslog():
+    notify("/dev/log")
+
+
+def process():
+    libc, generation = ctypes.CDLL(None, use_errno=True), 0
+    up = False
+    while True:
+        if libc.unshare(0x40000000):  # CLONE_NEWNET
+            raise OSError(ctypes.get_errno(), "unshare")
+        os.system("ip link set lo up")
+        sock, generation = listener("127.0.0.1/8080"), generation + 1
+
+        def serve(sock=sock, answer=f"{generation}\n".encode()):
+            while True:
+                try:
+                    peer, _ = sock.accept()
+                except OSError:
+                    return
+                with peer:
+                    peer.recv(100)
+                    peer.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        if not up:
+            ready()
+        up = True
+        signal.sigwait([signal.SIGUSR1])
+        sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+
+
+def udp(where):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(SPAN)
+        sock.connect(address(where))
+        while True:
+            sock.send(b"hello")
+            say(sock.recv(100).decode())
+            signal.sigwait([signal.SIGUSR1])
+
+
+def port(where):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(address(where))
+        ready()
+        while True:
+            _, peer = sock.recvfrom(100)
+            sock.sendto(str(peer[1]).encode(), peer)
+
+
+if __name__ == "__main__":
+    # Also of the threads: sigwait() takes it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    sys.exit(globals()[sys.argv[1]](*sys.argv[2:]))

@@ -1,0 +1,315 @@
+#!/usr/bin/env bats
+# One connection on standard input and output, whatever these are, and the UNIX
+# sockets that a map makes.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+setup() {
+	ns ns1 ns2
+	cd "$BATS_TEST_TMPDIR" || return
+	head -c 3000000 /dev/urandom >data
+}
+
+# The program under test, for at most 20 s; not a descriptor too many.
+stdio() {
+	timeout -k 1 20 "$NSFWD" "$@" 3>&- 4>&-
+}
+
+same() {
+	cmp data "$1"
+}
+
+@test "-: files, pipes and sockets, 3 MB there and back, and the ends" {
+	peer_server ns2 echo echo 127.0.0.1:8000
+	stdio -=ns2@8000 <data >files
+	same files
+	# shellcheck disable=SC2002 # a pipe is wanted
+	cat data | stdio - ns2@127.0.0.1:8000 | cat >pipes
+	same pipes
+	# Both ends are one socket: socat's half-close is the end of the input.
+	socat -t 10 STDIO "EXEC:'$NSFWD -=ns2@8000'" <data >sockets 3>&-
+	same sockets
+	run -0 stdio -=ns2@8000 </dev/null
+	[ -z "$output" ]
+	run -0 bash -c 'exec timeout 10 "$1" -=ns2@8000 <&-' - "$NSFWD" 3>&-
+	[ -z "$output" ]
+	# A pipe that nobody empties for a while holds up nothing else.
+	stdio -=ns2@8000 <data | { sleep 0.3 && cat; } >slow
+	same slow
+}
+
+@test "-: a UNIX socket and a host name as target, IPv6" {
+	peer_server ns2 echo echo unix:@echo
+	stdio -=ns2@@echo <data >unix
+	same unix
+	peer_server ns2 six echo '[::1]:8000'
+	stdio -=ns2@::1/8000 <data >six
+	same six
+	stdio -=ns2@8000 <data >second
+	same second
+	peer_server ns2 four echo 127.0.0.1:8001
+	stdio -=ns2@localhost:8001 <data >name
+	same name
+}
+
+# says N: the first N bytes that the connecting end of peer.py sends.
+says() {
+	PYTHONPATH=$BATS_TEST_DIRNAME python3 -c 'import peer, sys
+sys.stdout.buffer.write(peer.STREAMS["connect"][:int(sys.argv[1])])' "$1"
+}
+
+sized() {
+	[ "$(stat -c %s "$1")" = "$2" ]
+}
+
+# begin TARGET...: one in the background, its input on descriptor 8.
+begin() {
+	mkfifo in
+	alone "$NSFWD" "$@" <in >out 2>err &
+	PID=$!
+	exec 8>in
+}
+
+# ends STATUS: it does, within 5 s.
+ends() {
+	local status=0
+	wait_until 5 ended "$PID"
+	wait "$PID" || status=$?
+	cat err
+	[ "$status" = "$1" ]
+}
+
+@test "-: the output ends, the input goes on" {
+	peer_server ns2 server listen 127.0.0.1:8000 send=1000 fin recv=5000 eof
+	begin -=ns2@8000
+	wait_until 5 sized out 1000
+	says 5000 >&8
+	exec 8>&-
+	ends 0
+	reap server
+	[ ! -s err ]
+}
+
+@test "-: the input ends, the output goes on" {
+	peer_server ns2 server listen 127.0.0.1:8000 recv=5000 eof send=3000000
+	says 5000 | stdio -=ns2@8000 >out
+	sized out 3000000
+	reap server
+}
+
+@test "-: what the target resets is an error, behind all that it sent" {
+	peer_server ns2 server listen 127.0.0.1:8000 send=100000 recv=10 rst
+	begin -=ns2@8000
+	wait_until 5 sized out 100000
+	says 10 >&8
+	ends 1
+	exec 8>&-
+	grep -q 'the connection broke: ECONNRESET' err
+	reap server
+}
+
+@test "-: the target sees a reset of what was given up" {
+	# By a signal, whichever process it meets,
+	for name in TERM KILL; do
+		peer_server ns2 "server-$name" listen 127.0.0.1:8000 recv=100 \
+			touch="$name" reset=0
+		rm -f in
+		begin -=ns2@8000
+		says 100 >&8
+		wait_until 5 test -e "$name"
+		kill -s "$name" "$PID"
+		wait_until 5 ended "$PID"
+		reap "server-$name"
+		exec 8>&-
+	done
+	# by an input that cannot be read,
+	peer_server ns2 input listen 127.0.0.1:8000 reset=0
+	run -1 stdio -=ns2@8000 </
+	[[ $output == *'the connection broke: EISDIR' ]]
+	reap input
+	# by an output that nobody reads, or that is full.
+	peer_server ns2 output listen 127.0.0.1:8000 flood reset
+	run -1 bash -c 'timeout 10 "$1" -=ns2@8000 </dev/ptmx |
+		head -c 1 >/dev/null; exit "${PIPESTATUS[0]}"' - "$NSFWD" 3>&-
+	[[ $output == *'the connection broke: E'* ]]
+	reap output
+	peer_server ns2 full listen 127.0.0.1:8000 flood reset
+	run -1 bash -c 'exec "$1" -=ns2@8000 </dev/ptmx >/dev/full' - "$NSFWD" 3>&-
+	[[ $output == *'the connection broke: ENOSPC' ]]
+	reap full
+}
+
+@test "-: what cannot be dialled is an error" {
+	local begin
+	run -1 stdio -=ns2@8000 </dev/null
+	[ "$output" = "nsfwd: '-=ns2@8000': cannot reach the target: ECONNREFUSED" ]
+	run -2 stdio -=missing@8000 </dev/null
+	[[ $output == *"cannot enter namespace 'missing' (ip netns list shows them)" ]]
+	run -1 stdio -=ns2@no-such-name.invalid:8000,connect-timeout=2 </dev/null
+	[[ $output == *'cannot reach the target: E'* ]]
+	# A full queue of a listener: no answer at all.
+	peer_server ns2 void void 127.0.0.1:8000
+	begin=$(now_ms)
+	run -1 stdio -=ns2@8000,connect-timeout=500ms </dev/null
+	[[ $output == *'cannot reach the target: ETIMEDOUT' ]]
+	[ $(($(now_ms) - begin)) -lt 3000 ]
+}
+
+@test "-: a name server that does not answer is a time-out" {
+	unshare -m true 2>/dev/null || skip "no mount namespace here"
+	echo 'nameserver 127.0.0.1' >resolv
+	peer_start ns2 dns void 127.0.0.1:53
+	spawn_ready ns2 silent python3 -c 'import os, socket, time
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.bind(("127.0.0.1", 53))
+os.write(9, b"ready\n")
+os.close(9)
+time.sleep(30)'
+	run -1 unshare -m --propagation private bash -c '
+		mount --bind resolv /etc/resolv.conf
+		exec timeout 10 "$1" -=ns2@name.test:80,connect-timeout=700ms' \
+		- "$NSFWD" </dev/null 3>&-
+	[[ $output == *'cannot reach the target: ETIMEDOUT' ]]
+}
+
+@test "-: time limits" {
+	local key
+	for key in idle-timeout half-close-timeout; do
+		peer_server ns2 "$key" listen 127.0.0.1:8000 fin reset
+		run -1 bash -c 'exec timeout 10 "$1" "$2" </dev/ptmx' - "$NSFWD" \
+			"-=ns2@8000,$key=300ms" 3>&-
+		[[ $output == *'the connection broke: ETIMEDOUT' ]]
+		reap "$key"
+	done
+}
+
+@test "-: who relays has no rights, and no descriptor that was left open" {
+	local child
+	peer_server ns2 echo echo 127.0.0.1:8000
+	exec 7<data
+	begin -=ns2@8000
+	exec 7<&-
+	echo one >&8
+	wait_until 5 sized out 4
+	child=$(children "$PID")
+	[ "$(readlink "/proc/$child/ns/net")" = \
+		"$(in_ns ns2 readlink /proc/self/ns/net)" ]
+	[ "$(fds "$child")" = 4 ]
+	grep -E '^(Cap|NoNewPrivs|Seccomp:|Uid|Groups)' "/proc/$child/status"
+	run ! grep -E '^Cap.*:.*[1-9a-f]' "/proc/$child/status"
+	grep -q '^NoNewPrivs:.1' "/proc/$child/status"
+	# A build with sanitizers, which says so itself, has no filter.
+	grep -aq 'built for tests' "$NSFWD" ||
+		grep -q '^Seccomp:.2' "/proc/$child/status"
+	exec 8>&-
+	ends 0
+}
+
+@test "-: ssh goes through it" {
+	local sum
+	for program in ssh sshd ssh-keygen; do
+		command -v "$program" >/dev/null || skip "no $program here"
+	done
+	[ "$(awk '$1 == 0 { print $2 }' /proc/self/uid_map)" = 0 ] ||
+		skip "sshd changes its user: that takes root"
+	ssh-keygen -qt ed25519 -N '' -f host
+	ssh-keygen -qt ed25519 -N '' -f key
+	mkdir -p /run/sshd
+	cat >sshd_config <<-END
+		ListenAddress 127.0.0.1:2222
+		HostKey $PWD/host
+		AuthorizedKeysFile $PWD/key.pub
+		PermitRootLogin prohibit-password
+		PidFile none
+		StrictModes no
+		UsePAM no
+	END
+	spawn ns2 sshd "$(command -v sshd)" -De -f "$PWD/sshd_config"
+	wait_until 5 listens ns2 2222
+	remote() {
+		ssh -F none -i key -o BatchMode=yes -o LogLevel=ERROR -p 2222 \
+			-o StrictHostKeyChecking=no -o "UserKnownHostsFile=$PWD/known" \
+			-o "ProxyCommand=$NSFWD -=ns2@%h:%p" root@127.0.0.1 "$@" 3>&-
+	}
+	remote true </dev/null || {
+		output_of sshd
+		false
+	}
+	sum=$(sha256sum <data)
+	[ "$(remote cat <data | sha256sum)" = "$sum" ]
+	[ "$(remote readlink /proc/self/ns/net </dev/null)" = \
+		"$(in_ns ns2 readlink /proc/self/ns/net)" ]
+	run remote exit 7 </dev/null
+	[ "$status" = 7 ]
+}
+
+listens() {
+	in_ns "$1" ss -Hltn | grep -q ":$2 "
+}
+
+# The sockets that LISTEN makes.
+
+@test "a UNIX socket has its mode and owner from the first moment" {
+	umask 022
+	peer_server ns2 echo echo 127.0.0.1:8000
+	start_nsfwd "$PWD/plain=ns2@8000" "$PWD/open=ns2@8000,mode=0666" \
+		"$PWD/shut=ns2@8000,mode=600"
+	[ "$(stat -c %a plain open shut | xargs)" = '755 666 600' ]
+	peer self connect "unix:$PWD/open" send=1000 fin recv=0 close || true
+	stop_nsfwd
+	[ ! -e open ]
+	if [ "$(id -u)" = 0 ] && chown 1:2 data 2>/dev/null; then
+		chmod 755 .
+		start_nsfwd "$PWD/a=ns2@8000,owner=daemon,mode=660" \
+			"$PWD/b=ns2@8000,owner=12345:54321" \
+			"$PWD/c=ns2@8000,owner=nobody:adm,mode=0620"
+		[ "$(stat -c %U:%g:%a a)" = "daemon:$(id -g daemon):660" ]
+		[ "$(stat -c %u:%g:%a b)" = 12345:54321:755 ]
+		[ "$(stat -c %U:%G:%a c)" = nobody:adm:620 ]
+	else
+		run -1 stdio "$PWD/a=ns2@8000,owner=12345"
+		[[ $output == *'no permission to give it to its owner=: E'* ]]
+		[ ! -e a ]
+	fi
+}
+
+@test "nothing but a socket that nobody listens on makes room" {
+	local name said
+	echo kept >file
+	mkdir dir
+	mkfifo fifo
+	ln -s file link
+	ln -s "$PWD/gone" dangling
+	for name in file dir fifo link dangling; do
+		run -1 stdio "$PWD/$name=80"
+		said="cannot listen on $PWD/$name: a file is there that is no socket"
+		[[ $output == *"$said: ENOTSOCK" ]]
+	done
+	[ "$(cat file link)" = $'kept\nkept' ]
+	[ -d dir ] && [ -p fifo ] && [ -L link ] && [ -L dangling ]
+	# Sockets: left behind, full, of datagrams.
+	python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("stale")'
+	spawn_ready self full python3 -c 'import os, socket, time
+sock = socket.socket(socket.AF_UNIX)
+sock.bind("full")
+sock.listen(0)
+other = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+other.bind("datagram")
+held = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+for one in held:
+    one.setblocking(False)
+    try:
+        one.connect("full")
+    except BlockingIOError:
+        pass
+os.write(9, b"ready\n")
+os.close(9)
+time.sleep(30)'
+	run -1 stdio "$PWD/full=80"
+	[[ $output == *"full: somebody listens there: EADDRINUSE" ]]
+	run -1 stdio "$PWD/datagram=80"
+	[[ $output == *"datagram: somebody listens there: EADDRINUSE" ]]
+	start_nsfwd "$PWD/stale=80,mode=0640"
+	[ "$(stat -c %a stale)" = 640 ]
+}
