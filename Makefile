@@ -90,14 +90,30 @@ lint:
 
 # The parser of maps, and those of what strangers say; obj/corpus keeps what
 # they find interesting.
-FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
-FUZZ_RUN = -max_total_time=$(FUZZ_TIME) -verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
+FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer
+FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
+FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
+	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
+FUZZ_SPEC = tests/fuzz_spec.c spec.c key.c side.c netns.c
+FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop
-	$(FUZZ) -o obj/fuzz tests/fuzz_spec.c spec.c key.c side.c netns.c
-	$(FUZZ) -o obj/fuzz_hop tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c
-	obj/fuzz -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec
-	obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop
+	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)
+	$(FUZZ_SAN) -o obj/fuzz_hop $(FUZZ_HOP)
+	time obj/fuzz_spec -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec
+	time obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop
+
+# Which lines of the parsers the corpora reach, those of obj/ included.
+PARSERS = spec.c key.c side.c gost.c hop.c header.c proxy.c
+LLVM = $(lastword $(sort $(wildcard /usr/lib/llvm-*/bin)))
+coverage:
+	mkdir -p obj/corpus/spec obj/corpus/hop
+	$(FUZZ) -fprofile-instr-generate -fcoverage-mapping -o obj/cover_spec $(FUZZ_SPEC)
+	$(FUZZ) -fprofile-instr-generate -fcoverage-mapping -o obj/cover_hop $(FUZZ_HOP)
+	LLVM_PROFILE_FILE=obj/1.profraw obj/cover_spec -runs=0 obj/corpus/spec tests/corpus/spec 2>/dev/null
+	LLVM_PROFILE_FILE=obj/2.profraw obj/cover_hop -runs=0 obj/corpus/hop tests/corpus/hop 2>/dev/null
+	$(LLVM)/llvm-profdata merge -o obj/profdata obj/1.profraw obj/2.profraw
+	$(LLVM)/llvm-cov report obj/cover_spec -object obj/cover_hop -instr-profile=obj/profdata $(PARSERS)
 
 demo: nsfwd
 	sh tests/demo.sh
@@ -122,5 +138,5 @@ clean:
 dist:
 	git archive --prefix=nsfwd-$(VERSION)/ -o nsfwd-$(VERSION).tar.gz HEAD
 
-.PHONY: all static check check-long model torture soak rivals lint fuzz demo bench format install \
+.PHONY: all static check check-long model torture soak rivals lint fuzz coverage demo bench format install \
 	uninstall clean dist FORCE
