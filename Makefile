@@ -16,7 +16,7 @@ SRC = nsfwd.c conf.c gost.c spec.c key.c side.c serve.c change.c service.c \
 	mapper.c status.c life.c stdio.c listen.c tcp.c udp.c flow.c datagram.c \
 	proxy.c associate.c dial.c hop.c header.c relay.c netns.c sandbox.c \
 	title.c log.c
-HDR = nsfwd.h server.h hop.h udp.h netns.h
+HDR = nsfwd.h mapper.h server.h hop.h udp.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)
@@ -94,14 +94,14 @@ FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer
 FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
 FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
 	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
-FUZZ_SPEC = tests/fuzz_spec.c spec.c key.c side.c netns.c
+FUZZ_SPEC = tests/fuzz_spec.c gost.c spec.c key.c side.c netns.c
 FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop
 	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)
 	$(FUZZ_SAN) -o obj/fuzz_hop $(FUZZ_HOP)
-	time obj/fuzz_spec -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec
-	time obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop
+	obj/fuzz_spec -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec
+	obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop
 
 # Which lines of the parsers the corpora reach, those of obj/ included.
 PARSERS = spec.c key.c side.c gost.c hop.c header.c proxy.c

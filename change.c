@@ -30,7 +30,7 @@ ancestor(const struct services *list, const struct service *s,
 		if (old->heir || old->proto != s->proto)
 			continue;
 		if (descent == DESCENT_ALL
-			? strcmp(old->map->word, s->map->word) == 0
+			? spec_same(old->map, s->map)
 			: old->opened && listen_same(old->map, s->map))
 			return old;
 	}
@@ -170,6 +170,10 @@ bring_up(const struct services *fresh, const struct services *old,
 			status = service_check(&fresh->service[i], conf->wait);
 	if (!status)
 		status = -open_patiently(fresh, old);
+	for (size_t i = 0; i < fresh->count && !status; i++)
+		if (fresh->service[i].descent == DESCENT_NONE &&
+		    fresh->service[i].opened)
+			status = -service_begin(&fresh->service[i]);
 	return status ? status : bear_all(fresh, conf);
 }
 

@@ -287,11 +287,11 @@ static const char *
 put_map(FILE *out, struct url *u, char *word)
 {
 	const char *why = split(u, word);
-	bool proxy = !*u->path;
+	bool forward = *u->path;
 	const char *ns;
 
 	if (!why)
-		why = check_scheme(u, proxy ? PROXY : TARGET);
+		why = check_scheme(u, forward ? TARGET : PROXY);
 	ns = value_of(u, "netns");
 	if (strcmp(u->scheme, "udp") == 0)
 		fputs("udp:", out);
@@ -304,7 +304,7 @@ put_map(FILE *out, struct url *u, char *word)
 	putc('=', out);
 	if (!why)
 		why = put_ns(out, u, "netns.out");
-	if (proxy)
+	if (!forward)
 		fputs("proxy", out);
 	else if (!why)
 		why = put_targets(out, u);

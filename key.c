@@ -6,8 +6,9 @@
 
 #include "nsfwd.h"
 
-#define LENGTH(a)  (sizeof(a) / sizeof((a)[0]))
-#define AT(member) offsetof(struct map, member)
+#define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
+#define AT(member) \
+	offsetof(struct map, member), sizeof(((struct map *)0)->member)
 
 #define WORKERS_MAX 256
 
@@ -45,7 +46,7 @@ static const struct key {
 	const char *name;
 	enum kind kind;
 	unsigned maps;
-	size_t offset;
+	size_t offset, size; /* of what is compared with a default */
 } keys[] = {
 	{"reach", CIDRS, TCP | ALONE, AT(reach)},
 	{"allow", CIDRS, BOTH | LISTENS, AT(allow)},
@@ -57,7 +58,7 @@ static const struct key {
 	{"balance", BALANCE, BOTH, AT(balance)},
 	{"proxy", HEADER, TCP | ALONE, AT(header)},
 	{"accept-proxy", CIDRS, TCP | ALONE | LISTENS, AT(accept_proxy)},
-	{"src", SRC, BOTH, AT(src)},
+	{"src", SRC, BOTH, AT(src.kind)},
 	{"dev", DEV, BOTH, AT(dev)},
 	{"mark", MARK, BOTH, AT(mark)},
 	{"mode", MODE, TCP | FILED, AT(mode)},
@@ -337,37 +338,14 @@ print_value(FILE *out, const struct key *key, const void *field)
 	}
 }
 
-static bool
-same(const struct key *key, const void *a, const void *b)
-{
-	const struct cidrs *list = a;
-	const struct side *src = a;
-
-	switch (key->kind) {
-	case TIME:
-		return *(const deadline *)a == *(const deadline *)b;
-	case OFFLOAD:
-		return *(const bool *)a == *(const bool *)b;
-	case CIDRS:
-		return list->count == 0;
-	case SRC:
-		return src->kind == SIDE_ANY;
-	case DEV:
-	case OWNER:
-		return !*(char *const *)a;
-	default:
-		return *(const uint32_t *)a == *(const uint32_t *)b;
-	}
-}
-
 void
 key_print(FILE *out, const struct map *map, const struct map *base)
 {
 	for (const struct key *key = keys; key < keys + LENGTH(keys); key++) {
 		const char *field = (const char *)map + key->offset;
 
-		if (!(map->proto & key->maps) ||
-		    same(key, field, (const char *)base + key->offset))
+		if (misfit(map, key->maps) ||
+		    !memcmp(field, (const char *)base + key->offset, key->size))
 			continue;
 		fprintf(out, ",%s=", key->name);
 		print_value(out, key, field);

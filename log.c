@@ -195,6 +195,14 @@ log_limited(const char *fmt, ...)
 	skipped = 0;
 }
 
+void
+log_row(const char *client, const char *target, unsigned long long up,
+    unsigned long long down, deadline born)
+{
+	log_error("table:   %s > %s up=%llu down=%llu ms=%lld", client, target,
+	    up, down, (long long)(now() - born));
+}
+
 /* A table of our own: strerror(3) may allocate and open locale files. */
 const char *
 log_errno(int err)

@@ -22,6 +22,7 @@ static const struct map base = {
 	.one_way = 30000,
 	.answered = 120000},
     .max = {.flows = 4096},
+    .src = {.kind = SIDE_ANY},
 };
 
 struct cli {

@@ -174,6 +174,9 @@ const char *spec_parse(struct map *, const char *word, const struct map *usual,
     const char **part, int *length);
 void spec_free(struct map *);
 
+/* True if two maps of one usual are the same, with all secrets. */
+bool spec_same(const struct map *, const struct map *);
+
 /*
  * Writes the canonical form, which spec_parse reads as the same map where
  * base, the built-in defaults, is usual.
@@ -313,6 +316,12 @@ void side_print_cidr(FILE *, const struct cidr *);
 /* True if an item holds the address: an IPv4 one also when it is v4-mapped. */
 bool side_match(const struct cidrs *, const union peer *);
 
+/* True if a client with that address may come: deny= wins. */
+bool side_admits(const struct map *, const union peer *);
+
+/* A listener for both families shows IPv4 clients as v4-mapped: as IPv4. */
+union peer side_peer(const struct sockaddr_storage *);
+
 /* Reads a whole number from least to most: false when the text is none. */
 bool side_number(const char *text, uint32_t least, uint32_t most, uint32_t *);
 
@@ -324,77 +333,18 @@ bool side_number(const char *text, uint32_t least, uint32_t most, uint32_t *);
  */
 int serve(struct conf *);
 
-/* What a mapper counts from its birth on. */
-enum count {
-	COUNT_BEGUN,   /* connections, or flows */
-	COUNT_FAILED,  /* connections that reached no target */
-	COUNT_REFUSED, /* clients that may not have a connection */
-	COUNT_UP,      /* bytes; those of a connection when it has ended */
-	COUNT_DOWN,
-	COUNT_SENT,     /* datagrams, to targets */
-	COUNT_RECEIVED, /* to clients */
-	COUNT_DROPPED,  /* datagrams that did not go on */
-	COUNT_OPEN,     /* connections or flows, now */
-	COUNTS
-};
-
-#define MAPPERS_MAX 16384
-
-/* Shared by the server and all mappers, and with no connection. */
-struct board {
-	_Atomic uint32_t used; /* slots from this on were never taken */
-	_Atomic uint32_t live[MAPPERS_MAX]; /* connections of each mapper */
-	_Atomic uint64_t count[MAPPERS_MAX][COUNTS];
-};
-
-/* What a mapper is born with. */
-struct post {
-	const struct map *map;
-	struct listener *listener;
-	size_t listeners;
-	size_t spares; /* UDP sockets behind them, for a proxy */
-	int channel;   /* to the server: ends when the server does */
-	struct board *board;
-	size_t own;              /* which slot of the board is this one's */
-	_Atomic uint64_t *count; /* and that of its counts */
-	uint32_t max_conns;      /* over all mappers */
-	unsigned role;           /* of sandbox_confine(); 0: without filters */
-};
-
-/* What the server may write into the channel, a byte. */
-enum order {
-	ORDER_DRAIN = 'd', /* close the listeners, finish, exit */
-	ORDER_KILL = 'k',  /* reset every connection, exit */
-	ORDER_TABLE = 't'  /* log what is open, then answer with an int, 0 */
-};
-
 /* title.c */
 
 /* Remembers where ps(1) reads from; moves the environment out of the way. */
 void title_open(int argc, char **argv);
 
 /* What ps(1) shows of this process, after "nsfwd: ". */
-void title_set(const char *what, const char *more);
+void title_set(const char *what, const char *of, const char *more);
 
 /* stdio.c */
 
 /* Serves the one map, of which LISTEN is "-", in the place of serve(). */
 int stdio_serve(const struct conf *);
-
-/* tcp.c */
-
-/*
- * The life of a mapper of TCP connections, in its destination namespace: it
- * makes its tables and opens its events, 0 or -1 with errno, and then serves.
- */
-int tcp_equip(const struct post *);
-_Noreturn void tcp_serve(void);
-
-/* udp.c */
-
-/* The same for UDP flows. */
-int udp_equip(const struct post *);
-_Noreturn void udp_serve(void);
 
 /* dial.c */
 
@@ -602,6 +552,10 @@ void log_line(enum log_level least, const char *fmt, ...)
 #define log_error(...) log_line(LOG_QUIET, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_NORMAL, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_VERBOSE, __VA_ARGS__)
+
+/* What is open, of the table that USR1 asks for. */
+void log_row(const char *client, const char *target, unsigned long long up,
+    unsigned long long down, deadline born);
 
 /* At most one line a second; says how many were left out. */
 void log_limited(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -3,7 +3,7 @@
 #ifndef SERVER_H
 #define SERVER_H
 
-#include "nsfwd.h"
+#include "mapper.h"
 
 /* What a service has from the one that it follows in a new configuration. */
 enum descent {
@@ -71,6 +71,9 @@ int service_explain(const struct map *, const struct ns *, int err);
  */
 int service_open(struct service *, int known);
 void service_close(struct service *);
+
+/* Lets clients connect: 0, or -1 with errno, the reason logged. */
+int service_begin(struct service *);
 
 /*
  * Gives birth to its mapper, and hears whether that serves. -1 with errno:

@@ -68,8 +68,7 @@ service_open(struct service *s, int known)
 {
 	int entered, saved;
 
-	if (listen_open(&s->set, s->map, s->proto, &entered, known) == 0 &&
-	    (s->proto == PROTO_UDP || listen_begin(&s->set, s->map) == 0)) {
+	if (listen_open(&s->set, s->map, s->proto, &entered, known) == 0) {
 		s->opened = s->from;
 		return 0;
 	}
@@ -77,6 +76,19 @@ service_open(struct service *s, int known)
 	service_close(s);
 	if (!entered && saved != known)
 		service_explain(s->map, &s->map->from, saved);
+	errno = saved;
+	return -1;
+}
+
+int
+service_begin(struct service *s)
+{
+	int saved;
+
+	if (s->proto == PROTO_UDP || listen_begin(&s->set, s->map) == 0)
+		return 0;
+	saved = errno;
+	service_close(s);
 	errno = saved;
 	return -1;
 }
@@ -148,7 +160,8 @@ service_mend(struct service *s, const struct conf *conf)
 	if (!s->from)
 		return;
 	s->tried = now();
-	if (!s->opened && service_open(s, s->told) == -1) {
+	if (!s->opened &&
+	    (service_open(s, s->told) == -1 || service_begin(s) == -1)) {
 		s->told = errno;
 		return;
 	}

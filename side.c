@@ -340,6 +340,29 @@ side_match(const struct cidrs *list, const union peer *peer)
 	return false;
 }
 
+bool
+side_admits(const struct map *map, const union peer *peer)
+{
+	return !side_match(&map->deny, peer) &&
+	    (!map->allow.count || side_match(&map->allow, peer));
+}
+
+union peer
+side_peer(const struct sockaddr_storage *addr)
+{
+	union peer peer, four;
+
+	memcpy(&peer, addr, sizeof(peer));
+	if (peer.any.sa_family != AF_INET6 ||
+	    !IN6_IS_ADDR_V4MAPPED(&peer.six.sin6_addr))
+		return peer;
+	memset(&four, 0, sizeof(four));
+	four.four.sin_family = AF_INET;
+	four.four.sin_port = peer.six.sin6_port;
+	memcpy(&four.four.sin_addr, &peer.six.sin6_addr.s6_addr[12], 4);
+	return four;
+}
+
 void
 side_free(struct side *side)
 {

@@ -130,7 +130,9 @@ parse_listen(struct parser *p, char *text)
 		map->listen.kind != SIDE_SYSTEMD))
 		return why;
 	if (p->part != text)
-		return "what is open already takes no NS@";
+		return map->listen.kind == SIDE_STDIO
+		    ? "standard input is in no namespace: write '-' alone"
+		    : "what systemd opened has its namespace: no NS@";
 	ns_free(&map->from);
 	map->from = (struct ns){0};
 	return NULL;
@@ -333,13 +335,32 @@ spec_parse(struct map *map, const char *word, const struct map *usual,
 	return why;
 }
 
+static bool
+same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* The words hide passwords, which may also be in files. */
+bool
+spec_same(const struct map *a, const struct map *b)
+{
+	bool same = strcmp(a->word, b->word) == 0 &&
+	    same_text(a->user, b->user) && same_text(a->password, b->password);
+
+	for (size_t i = 0; same && i < a->hops; i++)
+		same = same_text(a->hop[i].user, b->hop[i].user) &&
+		    same_text(a->hop[i].password, b->hop[i].password);
+	return same;
+}
+
 void
 spec_free(struct map *map)
 {
 	for (size_t i = 0; i < map->targets; i++)
 		side_free(&map->target[i]);
 	free(map->target);
-	for (size_t i = 0; i < map->hops; i++) {
+	for (size_t i = 0; map->hop && i < map->hops; i++) {
 		side_free(&map->hop[i].side);
 		free(map->hop[i].user);
 		free(map->hop[i].password);

@@ -113,10 +113,10 @@ relay_all(struct way *way, const struct times *times)
 	int error = 0;
 
 	while (!way[0].done || !way[1].done) {
-		for (int i = 0; i < 2; i++) {
+		for (size_t i = 0; i < 2; i++) {
 			const struct way *w = &way[i];
 			/* Behind its end the target may still reset. */
-			bool look = w->held || (!i && way[1].eof);
+			bool look = w->held || (i == 0 && way[1].eof);
 
 			watched[2 * i] = (struct pollfd){
 			    .fd = w->held || w->eof || w->done ? -1 : w->from,
@@ -131,7 +131,7 @@ relay_all(struct way *way, const struct times *times)
 			errno = error ? error : ETIMEDOUT;
 			return -1;
 		}
-		for (int i = 0; i < 2; i++)
+		for (size_t i = 0; i < 2; i++)
 			if (move(&way[i], watched[2 * i].revents,
 				watched[2 * i + 1].revents) == -1 &&
 			    !error)

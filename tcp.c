@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "hop.h"
-#include "nsfwd.h"
+#include "mapper.h"
 
 #define REST_MS 100 /* after the machine ran out of something */
 #define EVENTS  64
@@ -47,7 +47,6 @@ struct mapper {
 	uint32_t turn;            /* connections so far */
 	uint32_t slots, used;     /* slots from used on were never taken */
 	uint32_t free, live;
-	char title[64];          /* of its connections, behind the client */
 	int signals, all, quiet; /* epoll: with and without the listeners */
 	int last; /* the highest descriptor of these, and of the listeners */
 	deadline rest; /* until then the listeners are not watched */
@@ -167,9 +166,9 @@ log_connection(const struct mapper *m, const struct slot *slot, struct tally *t,
 	char client[2 * LOG_ADDR + 5], target[LOG_ADDR], end[64];
 
 	log_line(good ? LOG_VERBOSE : LOG_NORMAL,
-	    "connection map=%s from=%s to=%s client=%s target=%s up=%llu "
+	    "connection from=%s to=%s map=%s client=%s target=%s up=%llu "
 	    "down=%llu ms=%lld end=%s",
-	    m->map->word, ns_word(&m->map->from), ns_word(&m->map->to),
+	    ns_word(&m->map->from), ns_word(&m->map->to), m->map->word,
 	    client_text(slot, t, client), target_text(m, t, target),
 	    (unsigned long long)t->up, (unsigned long long)t->down,
 	    (long long)(now() - slot->born),
@@ -236,23 +235,6 @@ reap(struct mapper *m)
 		ended(m, pid, status);
 }
 
-/* A listener for both families shows IPv4 clients as v4-mapped. */
-static union peer
-peer_of(const struct sockaddr_storage *addr)
-{
-	union peer peer, four;
-
-	memcpy(&peer, addr, sizeof(peer));
-	if (peer.any.sa_family != AF_INET6 ||
-	    !IN6_IS_ADDR_V4MAPPED(&peer.six.sin6_addr))
-		return peer;
-	memset(&four, 0, sizeof(four));
-	four.four.sin_family = AF_INET;
-	four.four.sin_port = peer.six.sin6_port;
-	memcpy(&four.four.sin_addr, &peer.six.sin6_addr.s6_addr[12], 4);
-	return four;
-}
-
 /* A proxy has UDP sockets where its clients are, for the first slots. */
 static int
 udp_of(const struct mapper *m, uint32_t i)
@@ -300,7 +282,7 @@ learn(struct call *call)
 	socklen_t length = sizeof(addr);
 
 	if (getsockname(CLIENT, (struct sockaddr *)&addr, &length) == 0)
-		call->to = peer_of(&addr);
+		call->to = side_peer(&addr);
 	if (!side_match(&call->map->accept_proxy, &call->from))
 		return 0;
 	if (header_read(&line, &call->from, &call->to) == -1) {
@@ -376,7 +358,7 @@ start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 	m->turn++;
 	m->pid[i] = fork();
 	if (m->pid[i] == 0) {
-		title_set(log_addr(&peer->any, text), m->title);
+		title_set(log_addr(&peer->any, text), " > ", m->map->word);
 		live(m, client, i);
 	}
 	if (m->pid[i] == -1) {
@@ -401,18 +383,14 @@ static bool
 may_come(const struct mapper *m, const union peer *peer)
 {
 	uint32_t max = m->map->max.source;
+	bool allowed = side_admits(m->map, peer);
 	char text[LOG_ADDR];
 
-	if (side_match(&m->map->deny, peer) ||
-	    (m->map->allow.count && !side_match(&m->map->allow, peer))) {
-		log_limited("'%s': refused %s: it is not allowed", m->map->word,
-		    log_addr(&peer->any, text));
-		return false;
-	}
-	if (!max || count_source(m, peer) < max)
+	if (allowed && (!max || count_source(m, peer) < max))
 		return true;
-	log_limited("'%s': refused %s: it has max-source=%u connections",
-	    m->map->word, log_addr(&peer->any, text), max);
+	log_limited("'%s': refused %s: it %s", m->map->word,
+	    log_addr(&peer->any, text),
+	    allowed ? "has max-source= connections" : "is not allowed");
 	return false;
 }
 
@@ -432,7 +410,7 @@ admit(struct mapper *m, const struct listener *listener)
 		atomic_fetch_sub(m->count, 1);
 		return;
 	}
-	peer = peer_of(&addr);
+	peer = side_peer(&addr);
 	if (may_come(m, &peer)) {
 		start(m, client, listener->index, &peer);
 		return;
@@ -480,23 +458,17 @@ kill_all(const struct mapper *m)
 			kill(m->pid[i], SIGKILL);
 }
 
-/* Told of each that is open: what it says of itself is untrusted. */
 static void
 log_table(const struct mapper *m)
 {
-	const int done = 0;
 	char client[LOG_ADDR], target[LOG_ADDR];
 
 	for (uint32_t i = 0; i < m->used; i++)
 		if (m->pid[i])
-			log_error("table:   %s > %s up=%llu down=%llu ms=%lld",
-			    log_addr(&m->slot[i].peer.any, client),
+			log_row(log_addr(&m->slot[i].peer.any, client),
 			    target_text(m, &m->tally[i], target),
-			    (unsigned long long)m->tally[i].up,
-			    (unsigned long long)m->tally[i].down,
-			    (long long)(now() - m->slot[i].born));
-	send(m->post->channel, &done, sizeof(done),
-	    MSG_NOSIGNAL | MSG_DONTWAIT);
+			    m->tally[i].up, m->tally[i].down, m->slot[i].born);
+	send(m->post->channel, &(int){0}, sizeof(int), MSG_NOSIGNAL);
 }
 
 /* The server's word; the end of the channel is the end of the server. */
@@ -570,7 +542,6 @@ make_tables(struct mapper *m, const struct post *post)
 
 	m->post = post;
 	m->map = post->map;
-	snprintf(m->title, sizeof(m->title), " > %s", m->map->word);
 	m->count = &post->board->live[post->own];
 	m->slots = !conns || (max && max < conns) ? max : conns;
 	m->slot = calloc(m->slots, sizeof(*m->slot));

@@ -55,13 +55,13 @@ add(char *at, const char *text)
  * is written than must be: a page that is touched is copied.
  */
 void
-title_set(const char *what, const char *more)
+title_set(const char *what, const char *of, const char *more)
 {
 	char *at = title.at;
 
 	if (!at)
 		return;
-	at = add(add(add(at, "nsfwd: "), what), more);
+	at = add(add(add(add(at, "nsfwd: "), what), of), more);
 	if (at < title.at + title.used)
 		memset(at, 0, (size_t)(title.at + title.used - at));
 	title.used = (size_t)(at - title.at);

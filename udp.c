@@ -28,6 +28,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "mapper.h"
 #include "udp.h"
 
 #define EVENTS         64
@@ -40,8 +41,7 @@
 
 /* Datagrams that did not go on, by reason. */
 struct drops {
-	unsigned long long source;   /* a source that no answer could reach */
-	unsigned long long denied;   /* a source that is not allowed */
+	unsigned long long source;   /* a source that is none, or not allowed */
 	unsigned long long limit;    /* no room for one more flow */
 	unsigned long long up, down; /* refused by the kernel on the way out */
 	unsigned long long overflow; /* came faster than we read */
@@ -82,10 +82,10 @@ end_flow(struct flow *f, const char *end)
 {
 	char client[LOG_ADDR], target[LOG_ADDR];
 
-	log_debug("flow map=%s from=%s to=%s client=%s target=%s up=%llu "
+	log_debug("flow from=%s to=%s map=%s client=%s target=%s up=%llu "
 		  "down=%llu up-datagrams=%llu down-datagrams=%llu ms=%lld "
 		  "end=%s",
-	    udp.map->word, ns_word(&udp.map->from), ns_word(&udp.map->to),
+	    ns_word(&udp.map->from), ns_word(&udp.map->to), udp.map->word,
 	    log_addr(&f->key.peer.any, client),
 	    log_addr(&f->target.any, target), f->up, f->down, f->sent,
 	    f->received, (long long)(udp.now - f->born), end);
@@ -272,9 +272,8 @@ find_flow(const struct flow_key *key)
 	if (!answerable(&key->peer))
 		drop(&udp.drops.source, 1, "no source that can be answered",
 		    key, 0);
-	else if (side_match(&udp.map->deny, &key->peer) ||
-	    (udp.map->allow.count && !side_match(&udp.map->allow, &key->peer)))
-		drop(&udp.drops.denied, 1, "it is not allowed", key, 0);
+	else if (!side_admits(udp.map, &key->peer))
+		drop(&udp.drops.source, 1, "it is not allowed", key, 0);
 	else
 		return new_flow(key);
 	return NULL;
@@ -436,18 +435,15 @@ counted(enum count what)
 static void
 log_table(void)
 {
-	const int done = 0;
 	char client[LOG_ADDR], target[LOG_ADDR];
 	const struct flow *f;
 
 	for (int list = FLOW_ONE_WAY; list <= FLOW_ANSWERED; list++)
 		for (f = udp.flows.oldest[list]; f; f = f->newer)
-			log_error("table:   %s > %s up=%llu down=%llu ms=%lld",
-			    log_addr(&f->key.peer.any, client),
+			log_row(log_addr(&f->key.peer.any, client),
 			    log_addr(&f->target.any, target), f->up, f->down,
-			    (long long)(udp.now - f->born));
-	send(udp.post->channel, &done, sizeof(done),
-	    MSG_NOSIGNAL | MSG_DONTWAIT);
+			    f->born);
+	send(udp.post->channel, &(int){0}, sizeof(int), MSG_NOSIGNAL);
 }
 
 /* Without its listener no flow can be answered: the drain of UDP is the end. */
@@ -461,11 +457,11 @@ finish(void)
 		udp.drops.overflow +=
 		    datagram_overflow(udp.post->listener[i].fd);
 	log_info("udp map=%s flows=%llu up-datagrams=%llu down-datagrams=%llu "
-		 "dropped: source=%llu denied=%llu limit=%llu up=%llu "
+		 "dropped: source=%llu limit=%llu up=%llu "
 		 "down=%llu overflow=%llu",
 	    udp.map->word, counted(COUNT_BEGUN), counted(COUNT_SENT),
-	    counted(COUNT_RECEIVED), udp.drops.source, udp.drops.denied,
-	    udp.drops.limit, udp.drops.up, udp.drops.down, udp.drops.overflow);
+	    counted(COUNT_RECEIVED), udp.drops.source, udp.drops.limit,
+	    udp.drops.up, udp.drops.down, udp.drops.overflow);
 	_exit(0);
 }
 

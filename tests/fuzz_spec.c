@@ -1,6 +1,6 @@
 /*
- * Fuzzes the parsers of a map, a span of time and a count: what is accepted
- * prints as a word that is accepted and prints as the same word.
+ * Fuzzes the parsers of a map, a word of GOST, a span of time and a count: what
+ * is accepted prints as a word that is accepted and prints as the same word.
  */
 
 #include <stdlib.h>
@@ -14,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const struct map base = {
     .times = {.connect = 10000, .half_close = 3600000},
     .max = {.flows = 4096},
+    .src = {.kind = SIDE_ANY},
 };
 static char from[] = "tcp:from", to[] = "#/to";
 static const struct map other = {
@@ -93,6 +94,24 @@ check_word(const char *word, const struct map *usual)
 	free(twice);
 }
 
+/* As -L and as -F; what is accepted is a word, right or wrong. */
+static void
+check_gost(const char *word)
+{
+	char *text;
+	const char *why;
+
+	for (int forward = 0; forward < 2; forward++) {
+		text = NULL;
+		why = gost_translate(word, forward, &text);
+		if (!text || (why && !why[0]) || (!why && strchr(text, '\n')))
+			abort();
+		if (!why && !forward)
+			check_word(text, &base);
+		free(text);
+	}
+}
+
 /* The whole input as a span and a count. */
 static void
 check_numbers(const char *text)
@@ -119,6 +138,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(copy, data, size);
 	check_word(copy, &base);
 	check_word(copy, &other);
+	check_gost(copy);
 	check_numbers(copy);
 	free(copy);
 	return 0;

