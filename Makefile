@@ -88,8 +88,8 @@ rivals: nsfwd
 lint:
 	tests/lint $(PART)
 
-# The parser of maps, and those of what strangers say; obj/corpus keeps what
-# they find interesting.
+# The parsers of maps, and those of what strangers say, for FUZZ_TIME seconds or
+# FUZZ_RUNS inputs each; obj/corpus keeps what they find interesting.
 FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer
 FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
 FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
@@ -100,20 +100,18 @@ fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop
 	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)
 	$(FUZZ_SAN) -o obj/fuzz_hop $(FUZZ_HOP)
-	obj/fuzz_spec -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec
-	obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop
+	s=$$(date +%s); obj/fuzz_spec -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec && \
+		echo "fuzz_spec: $$(($$(date +%s) - s)) s"
+	s=$$(date +%s); obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop && \
+		echo "fuzz_hop: $$(($$(date +%s) - s)) s"
 
-# Which lines of the parsers the corpora reach, those of obj/ included.
-PARSERS = spec.c key.c side.c gost.c hop.c header.c proxy.c
-LLVM = $(lastword $(sort $(wildcard /usr/lib/llvm-*/bin)))
+# What of the parsers the corpora reach, those of obj/ included.
+FUZZ_COVER = $(FUZZ) -fprofile-instr-generate -fcoverage-mapping
 coverage:
 	mkdir -p obj/corpus/spec obj/corpus/hop
-	$(FUZZ) -fprofile-instr-generate -fcoverage-mapping -o obj/cover_spec $(FUZZ_SPEC)
-	$(FUZZ) -fprofile-instr-generate -fcoverage-mapping -o obj/cover_hop $(FUZZ_HOP)
-	LLVM_PROFILE_FILE=obj/1.profraw obj/cover_spec -runs=0 obj/corpus/spec tests/corpus/spec 2>/dev/null
-	LLVM_PROFILE_FILE=obj/2.profraw obj/cover_hop -runs=0 obj/corpus/hop tests/corpus/hop 2>/dev/null
-	$(LLVM)/llvm-profdata merge -o obj/profdata obj/1.profraw obj/2.profraw
-	$(LLVM)/llvm-cov report obj/cover_spec -object obj/cover_hop -instr-profile=obj/profdata $(PARSERS)
+	$(FUZZ_COVER) -o obj/cover_spec $(FUZZ_SPEC)
+	$(FUZZ_COVER) -o obj/cover_hop $(FUZZ_HOP)
+	tests/coverage spec.c key.c side.c gost.c hop.c header.c proxy.c
 
 demo: nsfwd
 	sh tests/demo.sh
