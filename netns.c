@@ -117,21 +117,27 @@ ns_same(const struct ns *a, const struct ns *b)
 static int
 open_nsfs(const char *path, bool *unfinished)
 {
-	struct statfs fs = {0};
+	int fd, kind = -1, saved;
+	struct statfs fs;
 	struct stat st;
-	int fd;
 
 	*unfinished = false;
 	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd == -1)
 		return -1;
-	if (fstatfs(fd, &fs) == 0 && fs.f_type == NSFS_MAGIC &&
-	    ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET)
-		return fd;
-	*unfinished = fs.f_type != NSFS_MAGIC && fstat(fd, &st) == 0 &&
-	    S_ISREG(st.st_mode);
+	/* What could not be asked is no answer. */
+	if (fstatfs(fd, &fs) == 0 &&
+	    (fs.f_type != NSFS_MAGIC ||
+		(kind = ioctl(fd, NS_GET_NSTYPE)) != -1)) {
+		if (kind == CLONE_NEWNET)
+			return fd;
+		*unfinished =
+		    kind == -1 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+		errno = EINVAL;
+	}
+	saved = errno;
 	close(fd);
-	errno = EINVAL;
+	errno = saved;
 	return -1;
 }
 
