@@ -81,6 +81,15 @@ torture: nsfwd
 soak: nsfwd
 	tests/soak $(SOAK_TIME)
 
+# Under memcheck, the tests of VALGRIND: files and options for bats(1).
+VALGRIND = tests/{relay,faults,udp}.bats -f 'T4 |T5 an|T6 |T7 a reset behind bytes|T9 urgent bytes stay|T13|T41|T43'
+valgrind:
+	mkdir -p obj/valgrind
+	cp Makefile *.[ch] obj/valgrind
+	$(MAKE) -C obj/valgrind CC=cc CFLAGS='-O1 -g -DUNCONFINED' nsfwd
+	cc -shared -fPIC -O1 -pthread -o obj/valgrind/clone.so tests/clone.c
+	bash -c "tests/valgrind $(VALGRIND)"
+
 # Other forwarders, as far as they are installed, in the same situations.
 rivals: nsfwd
 	tests/rivals
@@ -136,5 +145,5 @@ clean:
 dist:
 	git archive --prefix=nsfwd-$(VERSION)/ -o nsfwd-$(VERSION).tar.gz HEAD
 
-.PHONY: all static check check-long model torture soak rivals lint fuzz coverage demo bench format install \
+.PHONY: all static check check-long model torture soak valgrind rivals lint fuzz coverage demo bench format install \
 	uninstall clean dist FORCE
