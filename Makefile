@@ -135,6 +135,7 @@ install: nsfwd
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
 	install -m 755 nsfwd $(DESTDIR)$(BINDIR)/nsfwd
 	install -m 644 man/nsfwd.1 $(DESTDIR)$(MANDIR)/man1/nsfwd.1
+	@echo 'units, init scripts, bash completion and an example are in contrib/'
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/nsfwd $(DESTDIR)$(MANDIR)/man1/nsfwd.1

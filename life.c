@@ -15,6 +15,7 @@ static struct life {
 	int parent;          /* hears that we are ready, or -1 */
 	int notify;          /* to $NOTIFY_SOCKET, or -1 */
 	const char *pidfile; /* that we have locked, or NULL */
+	int lock;
 } life = {.parent = -1, .notify = -1};
 
 /* The parent: what becomes of the child is what becomes of it. */
@@ -81,6 +82,7 @@ life_pidfile(const char *path)
 	if (fd != -1 && fcntl(fd, F_SETLK, &lock) == 0 &&
 	    ftruncate(fd, 0) == 0 && dprintf(fd, "%d\n", (int)getpid()) > 0) {
 		life.pidfile = path;
+		life.lock = fd;
 		return 0;
 	}
 	if (fd != -1 && (errno == EAGAIN || errno == EACCES) &&
@@ -95,8 +97,10 @@ life_pidfile(const char *path)
 void
 life_end(void)
 {
-	if (life.pidfile)
-		unlink(life.pidfile);
+	/* After --pin, perhaps, the directory is not ours to write any more. */
+	if (life.pidfile && unlink(life.pidfile) == -1 &&
+	    ftruncate(life.lock, 0) == -1)
+		log_error("--pidfile '%s': %s", life.pidfile, strerror(errno));
 }
 
 /* Nobody else is to take our place: the variable goes. */

@@ -98,6 +98,7 @@ become(const struct service *s, const struct conf *conf,
 	const struct map *map = s->map;
 
 	title_set("map", " ", map->word);
+	log_leave(); /* its number is another descriptor's soon */
 	if (ns_enter(&map->to) == -1 || keep_own(&s->set, post->channel) == -1)
 		return -1;
 	if (role_of(s) & SANDBOX_NAMES && ns_etc(&map->to) == -1)

@@ -52,6 +52,8 @@
 #   sanitized            true if $NSFWD is a build without filters
 #   fail TEXT            says TEXT and fails
 #
+#   own_dev CMD...       runs CMD with a /dev of its own, for /dev/log
+#
 #   oracle               what every teardown asks (see there)
 
 : "${NSFWD:=$BATS_TEST_DIRNAME/../nsfwd}"
@@ -453,4 +455,15 @@ oracle_live() {
 		echo "oracle: $((after - before)) ticks in 0.5 s of idleness"
 	}
 	return "$bad"
+}
+
+# Runs CMD in a /dev of its own, where /dev/log can be.
+own_dev() {
+	unshare -m --propagation private bash -c '
+	mkdir -p /run/dev && mount --rbind /dev /run/dev && mount -t tmpfs dev /dev
+	for name in null zero full random urandom; do
+		touch "/dev/$name" && mount --bind "/run/dev/$name" "/dev/$name"
+	done
+	ln -s /proc/self/fd /dev/fd
+	"$@"' - "$@"
 }

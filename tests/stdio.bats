@@ -159,7 +159,7 @@ ends() {
 	[ "$output" = "nsfwd: '-=ns2@8000': cannot reach the target: ECONNREFUSED" ]
 	run -2 stdio -=missing@8000 </dev/null
 	[[ $output == *"cannot enter namespace 'missing' (ip netns list shows them)" ]]
-	run -1 stdio -=ns2@no-such-name.invalid:8000,connect-timeout=2 </dev/null
+	run -1 stdio -=ns2@no-such-name.invalid:8000,connect-timeout=700ms </dev/null
 	[[ $output == *'cannot reach the target: E'* ]]
 	# A full queue of a listener: no answer at all.
 	peer_server ns2 void void 127.0.0.1:8000

@@ -1,0 +1,186 @@
+#!/usr/bin/env bats
+# What init systems and shells are given.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+CONTRIB=$BATS_TEST_DIRNAME/../contrib
+
+setup() {
+	ns ns2
+	export CONTRIB NSFWD
+	export NSFWD_CONF=/run/nsfwd.conf NSFWD_PIDFILE=/run/nsfwd.pid
+	echo "127.0.0.1:8000=ns2@8080" >"$NSFWD_CONF"
+}
+
+# life SCRIPT...: start, status, reload, a broken file, stop.
+life() {
+	set -e
+	trap '[ ! -e /run/nsfwd.pid ] || kill -9 "$(cat /run/nsfwd.pid)"' EXIT
+	status=0
+	"$@" status || status=$?
+	[ "$status" = 3 ]
+	"$@" start
+	listens 8000
+	"$@" status
+	"$@" start
+	pid=$(cat /run/nsfwd.pid)
+	echo "127.0.0.1:8001=ns2@8081" >>/run/nsfwd.conf
+	"$@" reload
+	for ((i = 0; i < 100; i++)); do
+		! listens 8001 || break
+		sleep 0.02
+	done
+	listens 8001
+	echo "8002=" >>/run/nsfwd.conf
+	! "$@" reload || false
+	kill -0 "$pid"
+	sed -i '$d' /run/nsfwd.conf
+	"$@" restart
+	listens 8001
+	[ "$(cat /run/nsfwd.pid)" != "$pid" ]
+	"$@" stop
+	! listens 8000 || false
+	[ ! -e /run/nsfwd.pid ]
+	"$@" stop
+	# What was killed is dead, and starts again.
+	"$@" start
+	kill -9 "$(cat /run/nsfwd.pid)"
+	for ((i = 0; i < 100; i++)); do
+		listens 8000 || break
+		sleep 0.02
+	done
+	status=0
+	"$@" status || status=$?
+	[ "$status" = 1 ]
+	"$@" start
+	"$@" stop
+	trap - EXIT
+}
+
+listens() {
+	ss -Hltn "sport = :$1" | grep -q .
+}
+
+@test "the sysv script: start, status, reload, restart, stop" {
+	export -f life listens
+	own_dev bash -c 'life "$CONTRIB/nsfwd.sysv"'
+	echo "8000=ns2@" >"$NSFWD_CONF"
+	run own_dev "$CONTRIB/nsfwd.sysv" start
+	[ "$status" = 2 ]
+}
+
+# Not openrc-run(8), which is not to be had without its init, but as much of it
+# as the script asks for. Its supervisor here keeps no watch.
+openrc_run() {
+	export RC_SVCNAME=nsfwd
+	ebegin() { echo " * $*"; }
+	eend() { return "$1"; }
+	supervise-daemon() { # NAME --signal HUP --pidfile FILE
+		[ "$1 $2 $3 $4 $5" = "nsfwd --signal HUP --pidfile /run/nsfwd.pid" ]
+		kill -HUP "$(cat "$5")"
+	}
+	nsfwd_conf=$NSFWD_CONF command=$NSFWD
+	# shellcheck disable=SC1091
+	. "$CONTRIB/nsfwd.openrc"
+	[ "$supervisor" = supervise-daemon ]
+	[ -e "$required_files" ]
+	case $1 in
+	status)
+		[ -e "$pidfile" ] || return 3
+		kill -0 "$(cat "$pidfile")" || return 1
+		;;
+	start)
+		start_pre
+		[ -e "$pidfile" ] && kill -0 "$(cat "$pidfile")" 2>/dev/null && return
+		# shellcheck disable=SC2086 # words
+		"$command" $command_args 2>/dev/null 3>&- &
+		echo $! >"$pidfile"
+		for ((i = 0; i < 100; i++)); do
+			! listens 8000 || break
+			sleep 0.02
+		done
+		;;
+	reload)
+		[[ $extra_started_commands == *reload* ]]
+		reload
+		;;
+	stop)
+		[[ $retry == TERM/* ]]
+		[ -e "$pidfile" ] || return 0
+		kill -TERM "$(cat "$pidfile")" 2>/dev/null || true
+		for ((i = 0; i < 100; i++)); do
+			kill -0 "$(cat "$pidfile")" 2>/dev/null || break
+			sleep 0.02
+		done
+		rm "$pidfile"
+		;;
+	restart)
+		openrc_run stop
+		openrc_run start
+		;;
+	esac
+}
+
+@test "the OpenRC script, by a stand-in for openrc-run: start, reload, stop" {
+	export -f life listens openrc_run
+	own_dev bash -c 'life openrc_run'
+}
+
+@test "the run script, for runit and for s6" {
+	local dir=$BATS_TEST_TMPDIR/service
+	mkdir "$dir"
+	cd "$dir"
+	spawn self runit "$CONTRIB/run"
+	wait_until 5 listens 8000
+	[[ $(output_of runit) == *'ready: 1 map' ]]
+	kill -HUP "$(pid_of runit)"
+	wait_until 2 eval '[[ $(output_of runit) == *"reloaded: 1 map" ]]'
+	kill "$(pid_of runit)"
+	reap runit
+	echo 9 >notification-fd
+	mkfifo up
+	"$CONTRIB/run" >/dev/null 9>up 3>&- &
+	SPAWNED[s6]=$!
+	wait_ready up || fail "not ready"
+	kill "$(pid_of s6)"
+	reap s6
+}
+
+@test "the units: systemd-analyze finds nothing wrong" {
+	command -v systemd-analyze >/dev/null || skip "no systemd-analyze here"
+	local unit
+	for unit in nsfwd.service nsfwd@.service; do
+		sed "s|/usr/local/bin/nsfwd|$NSFWD|" "$CONTRIB/$unit" \
+			>"$BATS_TEST_TMPDIR/$unit"
+		run -0 systemd-analyze verify --man=no "$BATS_TEST_TMPDIR/$unit"
+		[ -z "$output" ]
+	done
+	diff <(grep -vE '^#|Description|RuntimeDirectory|ExecStart' "$CONTRIB/nsfwd.service") \
+		<(grep -vE '^#|Description|RuntimeDirectory|ExecStart' "$CONTRIB/nsfwd@.service")
+	run -0 systemd-analyze security --offline=true --no-pager \
+		"$BATS_TEST_TMPDIR/nsfwd.service"
+	tail -n 1 <<<"$output"
+	[[ $output =~ 'exposure level for nsfwd.service: '([0-9]).([0-9]) ]]
+	[ "${BASH_REMATCH[1]}" -lt 5 ]
+}
+
+@test "bash completes options and namespaces" {
+	completes() {
+		COMP_WORDS=("$NSFWD" "$@") COMP_CWORD=$#
+		_nsfwd
+		printf '%s\n' "${COMPREPLY[@]}"
+	}
+	. "$CONTRIB/nsfwd.bash"
+	[ "$(completes --rea)" = --ready-fd ]
+	[ "$(completes -- | wc -l)" -ge 20 ]
+	[ "$(completes --to ns)" = ns2 ]
+	[ "$(completes n)" = ns2@ ]
+	[ "$(completes -c /run/nsfwd.c)" = /run/nsfwd.conf ]
+}
+
+@test "the example of a configuration" {
+	sed 's/^#\([^ ].*=\)/\1/' "$CONTRIB/nsfwd.conf" >"$BATS_TEST_TMPDIR/conf"
+	run -0 "$NSFWD" --check -c "$BATS_TEST_TMPDIR/conf"
+	[ "${#lines[@]}" = 4 ]
+}
