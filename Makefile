@@ -141,7 +141,7 @@ uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/nsfwd $(DESTDIR)$(MANDIR)/man1/nsfwd.1
 
 clean:
-	rm -rf nsfwd obj nsfwd-*.tar.gz
+	rm -rf nsfwd obj tests/__pycache__ nsfwd-*.tar.gz
 
 dist:
 	git archive --prefix=nsfwd-$(VERSION)/ -o nsfwd-$(VERSION).tar.gz HEAD

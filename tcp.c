@@ -247,28 +247,18 @@ udp_of(const struct mapper *m, uint32_t i)
 	return -1;
 }
 
-static void
-move(int from, int to)
-{
-	if (from != to && dup3(from, to, O_CLOEXEC) == -1)
-		_exit(1);
-}
-
 /* Nothing but the client, and that socket, stays open: behind one another. */
 static void
 take_over(const struct mapper *m, int client, struct call *call)
 {
 	int last = client > m->last ? client : m->last;
 
-	if (call->udp == CLIENT) {
-		move(CLIENT, ++last);
-		call->udp = last;
-	}
-	move(client, CLIENT);
-	if (call->udp != -1) {
-		move(call->udp, CLIENT + 1);
-		call->udp = CLIENT + 1;
-	}
+	if (call->udp == CLIENT)
+		call->udp = dup3(CLIENT, ++last, O_CLOEXEC);
+	if (client != CLIENT && dup3(client, CLIENT, O_CLOEXEC) == -1)
+		_exit(1);
+	if (call->udp != -1 && call->udp != CLIENT + 1)
+		call->udp = dup3(call->udp, CLIENT + 1, O_CLOEXEC);
 	sandbox_close_from(CLIENT + 1 + (call->udp != -1), last);
 }
 

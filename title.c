@@ -10,6 +10,7 @@
 static struct title {
 	char *at;
 	size_t size, used;
+	char **kept; /* of the environment, whole or not */
 } title;
 
 /* The environment is read on: a copy of it is. */
@@ -21,7 +22,7 @@ copy(char **list)
 
 	while (list[n])
 		n++;
-	to = calloc(n + 1, sizeof(*to));
+	title.kept = to = calloc(n + 1, sizeof(*to));
 	for (size_t i = 0; to && i < n; i++)
 		if (!(to[i] = strdup(list[i])))
 			return NULL;
