@@ -87,7 +87,7 @@ valgrind:
 	mkdir -p obj/valgrind
 	cp Makefile *.[ch] obj/valgrind
 	$(MAKE) -C obj/valgrind CC=cc CFLAGS='-O1 -g -DUNCONFINED' nsfwd
-	cc -shared -fPIC -O1 -pthread -o obj/valgrind/clone.so tests/clone.c
+	cc $(STD) -shared -fPIC -O1 -pthread -o obj/valgrind/clone.so tests/clone.c
 	bash -c "tests/valgrind $(VALGRIND)"
 
 # Other forwarders, as far as they are installed, in the same situations.

@@ -10,31 +10,30 @@
 static struct title {
 	char *at;
 	size_t size, used;
-	char **kept; /* of the environment, whole or not */
 } title;
 
-/* The environment is read on: a copy of it is. */
+/* The environment is read on: a copy of it is, as far as there is memory. */
 static char **
-copy(char **list)
+copy(void)
 {
 	size_t n = 0;
 	char **to;
 
-	while (list[n])
+	while (environ[n])
 		n++;
-	title.kept = to = calloc(n + 1, sizeof(*to));
+	to = calloc(n + 1, sizeof(*to));
 	for (size_t i = 0; to && i < n; i++)
-		if (!(to[i] = strdup(list[i])))
-			return NULL;
+		to[i] = strdup(environ[i]);
 	return to;
 }
 
 void
 title_open(int argc, char **argv)
 {
-	char *end = argv[argc - 1] + strlen(argv[argc - 1]) + 1;
-	char **moved = copy(environ);
+	char *end = argv[0] + strlen(argv[0]) + 1, **moved = copy();
 
+	for (int i = 1; i < argc; i++)
+		end += strlen(argv[i]) + 1;
 	for (char **s = environ; moved && *s == end; s++)
 		end += strlen(*s) + 1;
 	if (moved)

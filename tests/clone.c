@@ -3,7 +3,6 @@
  * thread, which shares as much with its caller, and is over when this returns.
  */
 
-#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>

@@ -49,7 +49,8 @@ WRAP(void *, mmap, MAP_FAILED,
 WRAP(FILE *, fopen, NULL, (const char *path, const char *mode), (path, mode))
 WRAP(FILE *, open_memstream, NULL, (char **text, size_t *size), (text, size))
 
-int __wrap_asprintf(char **text, const char *format, ...);
+int __wrap_asprintf(char **text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 int
 __wrap_asprintf(char **text, const char *format, ...)
 {
