@@ -9,6 +9,8 @@ PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 FUZZ_TIME = 60
+MODEL_RUNS = 2000
+SOAK_TIME = 60
 
 # In the order in which they are linked: what a connection runs comes last, next
 # to libc, and so do the variables behind the buffer of relay.c. That spares each
@@ -69,19 +71,59 @@ check: nsfwd
 check-long: nsfwd
 	tests/run --long
 
+# The random schedules of the relay, more of them; MODEL_SEED= from a given one.
+model: nsfwd
+	MODEL_RUNS=$(MODEL_RUNS) tests/run --show-output-of-passing-tests \
+		tests/model.bats -f random
+
+# Fails system calls one at a time, minutes of them; TORTURE= for its arguments.
+torture: nsfwd
+	tests/torture $(TORTURE)
+
+# Ordinary load, with all that changes meanwhile; nothing may grow.
+soak: nsfwd
+	tests/soak $(SOAK_TIME)
+
+# Under memcheck, the tests of VALGRIND: files and options for bats(1).
+VALGRIND = tests/{relay,faults,udp}.bats -f 'T4 |T5 an|T6 |T7 a reset behind bytes|T9 urgent bytes stay|T13|T41|T43'
+valgrind:
+	mkdir -p obj/valgrind
+	cp Makefile *.[ch] obj/valgrind
+	$(MAKE) -C obj/valgrind CC=cc CFLAGS='-O1 -g -DUNCONFINED' nsfwd
+	cc $(STD) -shared -fPIC -O1 -pthread -o obj/valgrind/clone.so tests/clone.c
+	bash -c "tests/valgrind $(VALGRIND)"
+
+# Other forwarders, as far as they are installed, in the same situations.
+rivals: nsfwd
+	tests/rivals
+
 lint:
 	tests/lint $(PART)
 
-# The parser of maps, and those of what strangers say; obj/corpus keeps what
-# they find interesting.
-FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
-FUZZ_RUN = -max_total_time=$(FUZZ_TIME) -verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
+# The parsers of maps, and those of what strangers say, for FUZZ_TIME seconds or
+# FUZZ_RUNS inputs each; obj/corpus keeps what they find interesting.
+FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer
+FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
+FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
+	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
+FUZZ_SPEC = tests/fuzz_spec.c gost.c spec.c key.c side.c netns.c
+FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop
-	$(FUZZ) -o obj/fuzz tests/fuzz_spec.c gost.c spec.c key.c side.c netns.c
-	$(FUZZ) -o obj/fuzz_hop tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c
-	obj/fuzz -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec
-	obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop
+	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)
+	$(FUZZ_SAN) -o obj/fuzz_hop $(FUZZ_HOP)
+	s=$$(date +%s); obj/fuzz_spec -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec && \
+		echo "fuzz_spec: $$(($$(date +%s) - s)) s"
+	s=$$(date +%s); obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop && \
+		echo "fuzz_hop: $$(($$(date +%s) - s)) s"
+
+# What of the parsers the corpora reach, those of obj/ included.
+FUZZ_COVER = $(FUZZ) -fprofile-instr-generate -fcoverage-mapping
+coverage:
+	mkdir -p obj/corpus/spec obj/corpus/hop
+	$(FUZZ_COVER) -o obj/cover_spec $(FUZZ_SPEC)
+	$(FUZZ_COVER) -o obj/cover_hop $(FUZZ_HOP)
+	tests/coverage spec.c key.c side.c gost.c hop.c header.c proxy.c
 
 demo: nsfwd
 	sh tests/demo.sh
@@ -101,10 +143,10 @@ uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/nsfwd $(DESTDIR)$(MANDIR)/man1/nsfwd.1
 
 clean:
-	rm -rf nsfwd obj nsfwd-*.tar.gz
+	rm -rf nsfwd obj tests/__pycache__ nsfwd-*.tar.gz
 
 dist:
 	git archive --prefix=nsfwd-$(VERSION)/ -o nsfwd-$(VERSION).tar.gz HEAD
 
-.PHONY: all static check check-long lint fuzz demo bench format install \
+.PHONY: all static check check-long model torture soak valgrind rivals lint fuzz coverage demo bench format install \
 	uninstall clean dist FORCE

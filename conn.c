@@ -23,11 +23,10 @@ take_over(struct call *call, int last)
 	call->client = CLIENT;
 	if (call->udp == CLIENT)
 		call->udp = dup3(CLIENT, ++last, O_CLOEXEC);
-	if (client != CLIENT)
-		dup3(client, CLIENT, O_CLOEXEC);
+	if (client != CLIENT && dup3(client, CLIENT, O_CLOEXEC) == -1)
+		_exit(1);
 	if (call->udp != -1 && call->udp != CLIENT + 1)
-		dup3(call->udp, CLIENT + 1, O_CLOEXEC);
-	call->udp = call->udp == -1 ? -1 : CLIENT + 1;
+		call->udp = dup3(call->udp, CLIENT + 1, O_CLOEXEC);
 	sandbox_close_from(CLIENT + 1 + (call->udp != -1), last);
 }
 

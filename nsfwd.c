@@ -454,8 +454,12 @@ main(int argc, char **argv)
 	sigset_t set;
 	int status;
 
-	if (argc < 1 || fill_standard_descriptors() < 0)
+	if (argc < 1)
 		return EXIT_FAILURE;
+	if (fill_standard_descriptors() < 0) {
+		log_error("/dev/null: %s", strerror(errno));
+		return EXIT_FAILURE;
+	}
 	refuse_handed();
 	title_open(argc, argv);
 	signal(SIGPIPE, SIG_IGN);

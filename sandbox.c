@@ -39,8 +39,12 @@ struct program {
 
 /* clang-format off */
 
-/* What moves the bytes of a connection, and ends it: see relay.c. */
+/*
+ * What moves the bytes of a connection, and ends it: see relay.c. -1 is no call:
+ * it is what strace(1) makes of one that it is told to fail.
+ */
 static const int relay_calls[] = {
+	-1,
 	SYS_recvfrom, SYS_sendto, SYS_splice, SYS_pipe2, SYS_shutdown,
 	SYS_close, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait,
 	SYS_clock_gettime, SYS_exit_group,

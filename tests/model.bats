@@ -1,0 +1,43 @@
+#!/usr/bin/env bats
+# Random schedules against the model of what each end must see (model.py).
+# MODEL_RUNS=N does more of them, MODEL_SEED=N those from that seed on,
+# NSFWD_KEYS=KEY=VALUE,... adds to the map.
+
+load helpers
+
+PAIRS=()
+for n in {0..3}; do
+	PAIRS+=("ns1@127.0.0.1:800$n=ns2@127.0.0.1:808$n")
+done
+
+# schedules [ARG...]: through what listens on 8000 to 8003 in ns1.
+schedules() {
+	[ -z "${MODEL_SEED-}" ] || set -- --seed "$MODEL_SEED" "$@"
+	python3 "$BATS_TEST_DIRNAME/model.py" --runs "${MODEL_RUNS:-200}" "$@" \
+		"${PAIRS[@]}" 3>&-
+}
+
+@test "random schedules: every byte, both ends, every reset" {
+	start_nsfwd -q "ns1@8000-8003=ns2@8080-8083${NSFWD_KEYS:+,$NSFWD_KEYS}"
+	schedules >&2
+}
+
+@test "the model itself: a connection without a forwarder" {
+	PAIRS=(ns1@127.0.0.1:8000=ns1@127.0.0.1:8000)
+	MODEL_RUNS=30 schedules >&2
+}
+
+# Known of socat 1.7 and of 1.8: a reset is a clean end, urgent bytes are lost.
+@test "the model itself: it finds what socat makes of a reset" {
+	listening() {
+		[ -n "$(in_ns ns1 ss -Hltn 'sport = :8000')" ]
+	}
+	PAIRS=(ns1@127.0.0.1:8000=ns1@127.0.0.1:8080)
+	spawn ns1 socat socat TCP4-LISTEN:8000,fork,reuseaddr TCP4:127.0.0.1:8080
+	wait_until 5 listening
+	MODEL_RUNS=30 MODEL_SEED=1 run schedules
+	echo "$output"
+	[ "$status" = 1 ]
+	[[ $output == *'a clean end that was none, of a reset'* ]]
+	[[ $output == *'wrong bytes'* ]]
+}

@@ -1,0 +1,495 @@
+#!/usr/bin/env python3
+"""Random schedules on both ends of connections through any forwarder, and a
+model of what each end must see.
+
+    model.py [--seed N] [--runs N] [--without KIND,...] [--show] FROM=TO...
+
+FROM is where the forwarder listens and TO where it connects to, each
+[NS@]HOST:PORT; each such pair is a process with connections in turn. Schedule i
+has the seed N+i, so that "--seed N --runs 1" does one again, with the same
+steps though not the same timing; --show prints them. KIND is urgent, reset,
+close, half or early.
+
+Each end has a track that writes (1 byte to 2 MiB at a time, or many of a few
+bytes, urgent ones among them) and one that reads, both with pauses, with
+buffers of random sizes. A track may end in a shutdown, in a reset (SO_LINGER
+{1, 0}) or in a close; may wait until the other end has shut down; and the
+client's may begin before the target has accepted. The client's first bytes are
+the schedule's number. The model:
+
+- What an end reads is what the other wrote, from its beginning, urgent bytes
+  in line.
+- A clean end is read only if the other end had shut down, and behind all of
+  its bytes. So one that was reset, and had not shut down, is a reset.
+- An error is met only if the other end has reset or closed.
+- Nothing hangs: it is all over within LIMIT seconds.
+
+Prints what it did, each violation with its seed, and how many there were of
+each kind; exit status 1 if there was any.
+"""
+
+import argparse
+import collections
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import random
+import select
+import socket
+import struct
+import sys
+import time
+
+LIMIT = 10.0
+PERIOD = 1048573  # prime: no buffer size divides it
+LONGEST = 1 << 21
+HELLO = 8
+BLOCK = random.Random(1).randbytes(PERIOD)
+BLOCK = memoryview(BLOCK * 4)
+
+
+class Violation(Exception):
+    pass
+
+
+class Stream:
+    """All that one end may ever write, after the given head."""
+
+    def __init__(self, rng, head=b""):
+        self.head = head
+        self.begin = rng.randrange(PERIOD)
+
+    def at(self, offset, count):
+        """Some of the bytes there, at most as many."""
+        if offset < len(self.head):
+            return self.head[offset:offset + count]
+        offset = (self.begin + offset - len(self.head)) % PERIOD
+        return BLOCK[offset:offset + count]
+
+
+class End:
+    """One end of one connection: its two tracks and what came of them."""
+
+    def __init__(self, name, sock, out, into, tracks):
+        self.name = name
+        self.sock = sock
+        self.out, self.into = out, into
+        self.tracks = {way: list(steps) for way, steps in tracks.items()}
+        self.until = {"write": 0.0, "read": 0.0}  # a pause
+        self.sent = self.got = 0
+        self.fin = self.eof = self.gone = False
+        self.error = None
+        self.other = None
+
+    def done(self):
+        return self.gone or self.error or (self.eof and self.fin)
+
+    def fail(self, error):
+        self.error = error
+        if not self.other.gone:
+            raise Violation(f"{self.name}: {error} from nowhere")
+
+    def leave(self, reset):
+        if reset:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                 struct.pack("ii", 1, 0))
+        self.gone = True
+        self.fin = not reset or self.fin
+        self.sock.close()
+
+    def put(self, step):
+        urgent = step[0] == "urgent"
+        left = 1 if urgent else min(step[1], step[2])
+        data = self.out.at(self.sent, left)
+        n = self.sock.send(data, socket.MSG_OOB if urgent else 0)
+        self.sent += n
+        step[1] -= n
+        return step[1] == 0
+
+    def get(self, step):
+        data = self.sock.recv(min(step[1], step[2]))
+        if not data:
+            self.eof = True
+            lost = self.other.sent - self.got
+            if not self.other.fin:
+                raise Violation(f"{self.name}: a clean end that was none"
+                                + (", of a reset" if self.other.gone else ""))
+            if lost:
+                raise Violation(f"{self.name}: a clean end, bytes lost",
+                                lost)
+            return True
+        at = 0
+        while at < len(data):
+            want = self.into.at(self.got, len(data) - at)
+            if data[at:at + len(want)] != want:
+                raise Violation(f"{self.name}: wrong bytes", self.got)
+            at += len(want)
+            self.got += len(want)
+        if self.got > self.other.sent:
+            raise Violation(f"{self.name}: more bytes than were sent")
+        step[1] -= len(data)
+        return step[1] == 0
+
+    def act(self, way, step):
+        """Does what it can of a step; true when that is over."""
+        verb = step[0]
+        if verb in ("write", "urgent"):
+            return self.put(step)
+        if verb == "read":
+            return self.get(step)
+        if verb == "pause":
+            if not self.until[way]:
+                self.until[way] = time.monotonic() + step[1]
+            if time.monotonic() < self.until[way]:
+                raise BlockingIOError
+            self.until[way] = 0.0
+        elif verb == "await":
+            if not self.eof:
+                raise BlockingIOError
+        elif verb == "fin":
+            self.fin = True
+            self.sock.shutdown(socket.SHUT_WR)
+        else:
+            self.leave(verb == "reset")
+        return True
+
+    def run(self, way):
+        """Goes along a track until it would block; true if it moved."""
+        track, moved = self.tracks[way], False
+        while track and not self.gone and not self.error:
+            if way == "read" and self.eof and track[0][0] == "read":
+                track.pop(0)
+                continue
+            try:
+                if self.act(way, track[0]):
+                    track.pop(0)
+                moved = True
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self.fail(type(error).__name__)
+                moved = True
+        return moved
+
+    def wants(self):
+        events = 0
+        for way, event in (("write", select.POLLOUT), ("read", select.POLLIN)):
+            track = self.tracks[way]
+            if track and track[0][0] in (way, "urgent"):
+                events |= event
+        return events
+
+    def pause(self):
+        return min((t for t in self.until.values() if t), default=None)
+
+
+# Schedules.
+
+def size(rng, most=LONGEST):
+    return int(2 ** rng.uniform(0, most.bit_length() - 1))
+
+
+def writes(rng, without):
+    steps = []
+    for _ in range(rng.choice((0, 1, 1, 2, 3, 5))):
+        kind = rng.random()
+        if kind < 0.5:
+            n = size(rng)
+            steps.append(["write", n, max(size(rng), n // 100, 1)])
+        elif kind < 0.65:
+            n = rng.randint(1, 100)
+            steps.append(["write", n, rng.randint(1, 3)])
+        elif kind < 0.8 and "urgent" not in without:
+            steps.append(["urgent", 1, 1])
+        else:
+            steps.append(["pause", rng.random() * 0.03])
+    return steps
+
+
+def reads(rng):
+    steps = []
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        steps.append(["pause", rng.random() ** 2 * 0.1])
+        n = size(rng)
+        steps.append(["read", n, max(size(rng, 1 << 17), n // 100, 1)])
+    return steps + [["read", 1 << 40, 1 << rng.randint(12, 18)]]
+
+
+def schedule(seed, without):
+    """The tracks of both ends, the words for what is special in them."""
+    rng = random.Random(seed)
+    tracks = {name: {"write": writes(rng, without) + [["fin"]],
+                     "read": reads(rng)} for name in ("client", "target")}
+    words = set()
+    kind = rng.random()
+    for word, share in (("reset", 0.35), ("close", 0.1)):
+        if kind < share and word not in without:
+            name = rng.choice(("client", "target"))
+            track = tracks[name][rng.choice(("write", "read"))]
+            track.insert(rng.randint(0, len(track)), [word])
+            words.add(word)
+            break
+        kind -= share
+    if rng.random() < 0.3 and "half" not in without:
+        track = tracks[rng.choice(("client", "target"))]["write"]
+        track.insert(rng.randint(0, max(0, len(track) - 1)), ["await"])
+        words.add("half")
+    if rng.random() < 0.2 and "early" not in without:
+        words.add("early")
+    if any(step[0] == "urgent" for name in tracks
+           for step in tracks[name]["write"]):
+        words.add("urgent")
+    tracks["client"]["write"].insert(0, ["write", HELLO, HELLO])
+    return tracks, words, rng
+
+
+def room(rng):
+    """Of a buffer: below this one waits for the timers of silly windows."""
+    return 1 << rng.randint(15, 18)
+
+
+def shape(sock, rng):
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, rng.random() < 0.8)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        if rng.random() < 0.3:
+            sock.setsockopt(socket.SOL_SOCKET, option, room(rng))
+
+
+# Connections.
+
+def place(text):
+    namespace, _, address = text.rpartition("@")
+    host, _, port = address.rpartition(":")
+    return namespace, (host.strip("[]") or "127.0.0.1", int(port))
+
+
+@contextlib.contextmanager
+def within(namespace):
+    """What is made here is made in that namespace; "" is one's own."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    there = os.open(f"/run/netns/{namespace}" if namespace else
+                    "/proc/self/ns/net", os.O_RDONLY)
+    libc = ctypes.CDLL(None)
+    try:
+        if libc.setns(there, 0):
+            raise OSError(f"no namespace {namespace}")
+        yield
+    finally:
+        libc.setns(home, 0)
+        os.close(home)
+        os.close(there)
+
+
+def make_socket(text, kind=socket.SOCK_STREAM):
+    """A socket in its namespace, and the address."""
+    namespace, address = place(text)
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with within(namespace):
+        sock = socket.socket(family, kind)
+    return sock, address
+
+
+def receive(sock, count):
+    """That many bytes, or fewer and the end: MSG_WAITALL for timeouts."""
+    got = b""
+    while len(got) < count and (more := sock.recv(count - len(got))):
+        got += more
+    return got
+
+
+class Pair:
+    """Both ends at one forwarder, for schedules in turn."""
+
+    def __init__(self, text, without):
+        self.connect, self.listen = text.split("=")
+        self.without = without
+        self.listener, address = make_socket(self.listen)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(address)
+        self.listener.listen(64)
+        self.listener.setblocking(False)
+        self.strangers = []  # accepted and not yet known
+
+    def begin(self, seed, tracks, rng):
+        up, down = Stream(rng, struct.pack("!Q", seed)), Stream(rng)
+        sock, address = make_socket(self.connect)
+        client = End("client", sock, up, down, tracks["client"])
+        target = End("target", None, down, up, tracks["target"])
+        client.other, target.other = target, client
+        if rng.random() < 0.3:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room(rng))
+        sock.settimeout(LIMIT)
+        sock.connect(address)
+        shape(sock, rng)
+        return client, target
+
+    def meet(self, target, rng):
+        """The target's end is the one that the client's first bytes reach."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock = self.listener.accept()[0]
+                sock.setblocking(False)
+                self.strangers.append((sock, bytearray()))
+        for sock, seen in list(self.strangers):
+            try:
+                data = sock.recv(HELLO - len(seen))
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = None
+            if data == b"":
+                raise Violation("target: a clean end before the first byte")
+            seen += data or b""
+            if data and len(seen) < HELLO:
+                continue
+            self.strangers.remove((sock, seen))
+            if bytes(seen) != target.into.head:
+                sock.close()  # reset, or left over from an earlier one
+                continue
+            target.sock = sock
+            target.got = HELLO
+            shape(sock, rng)
+
+    def turn(self, client, target, words, rng):
+        """One round; true if anything moved."""
+        moved = False
+        if not target.sock:
+            self.meet(target, rng)
+            moved = bool(target.sock)
+        if target.sock or "early" in words:
+            moved |= client.run("write") | client.run("read")
+        elif client.sent < HELLO:
+            client.put(["write", HELLO, HELLO])
+            client.tracks["write"].pop(0)
+        if target.sock:
+            moved |= target.run("write") | target.run("read")
+        return moved
+
+    def wait(self, ends, patience):
+        poller = select.poll()
+        for end in ends:
+            if end.sock and not end.done() and end.wants():
+                poller.register(end.sock, end.wants())
+                continue
+        if not ends[1].sock:
+            poller.register(self.listener, select.POLLIN)
+            for sock, _ in self.strangers:
+                poller.register(sock, select.POLLIN)
+        until = [t for t in (end.pause() for end in ends if not end.done())
+                 if t]
+        if until:
+            patience = min(patience, min(until) - time.monotonic() + 0.0005)
+        poller.poll(max(0, patience * 1000))
+
+    def run(self, seed):
+        tracks, words, rng = schedule(seed, self.without)
+        client, target = ends = self.begin(seed, tracks, rng)
+        limit = time.monotonic() + LIMIT
+        gone = None
+        try:
+            while not (client.done() and target.done()):
+                if self.turn(client, target, words, rng):
+                    continue
+                now = time.monotonic()
+                if now > limit:
+                    raise Violation("hang", ", ".join(
+                        f"{e.name} sent {e.sent} got {e.got}"
+                        f"{' fin' * e.fin}{' eof' * e.eof}"
+                        f"{' gone' * e.gone}" for e in ends))
+                if client.gone and not target.sock:
+                    # It left before anybody dialled: nobody may ever come.
+                    gone = gone or now
+                    if now > gone + 0.1:
+                        break
+                    self.wait(ends, 0.02)
+                else:
+                    self.wait(ends, limit - now + 0.01)
+        finally:
+            for end in ends:
+                if end.sock:
+                    end.sock.close()
+        return words, client.got + target.got
+
+
+def work(text, options, first, step, results):
+    pair = Pair(text, options.without)
+    count, total, violations = collections.Counter(), 0, []
+    for i in range(first, options.runs, step):
+        seed = options.seed + i
+        if options.show:
+            for name, ways in schedule(seed, options.without)[0].items():
+                for way, steps in ways.items():
+                    print(f"{name} {way}s: {steps}", flush=True)
+        try:
+            words, moved = pair.run(seed)
+            total += moved
+            count.update(words)
+        except Violation as what:
+            violations.append((seed, *what.args))
+        except OSError as error:
+            violations.append((seed, f"client: {error.strerror} at connect"))
+        count["schedules"] += 1
+        if len(violations) >= options.most:
+            break
+    results.put((count, total, violations))
+
+
+def model(options):
+    """(what was done, bytes, violations) over all pairs."""
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    many = len(options.pairs)
+    workers = [context.Process(target=work, args=(text, options, i, many,
+                                                  results))
+               for i, text in enumerate(options.pairs)]
+    for worker in workers:
+        worker.start()
+    count, total, violations = collections.Counter(), 0, []
+    for _ in workers:
+        one = results.get()
+        count += one[0]
+        total += one[1]
+        violations += one[2]
+    for worker in workers:
+        worker.join()
+    return count, total, sorted(violations)
+
+
+def options_of(words):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--runs", type=int, default=150)
+    parser.add_argument("--most", type=int, default=1000,
+                        help="violations after which a process ends")
+    parser.add_argument("--without", default="")
+    parser.add_argument("--show", action="store_true")
+    parser.add_argument("pairs", nargs="+", metavar="FROM=TO")
+    options = parser.parse_args(words)
+    options.without = set(options.without.split(","))
+    if options.seed is None:
+        options.seed = random.SystemRandom().randrange(1 << 40)
+    return options
+
+
+def main():
+    options = options_of(sys.argv[1:])
+    print(f"seed {options.seed}", flush=True)
+    start = time.monotonic()
+    count, total, violations = model(options)
+    for seed, *what in violations[:20]:
+        print(f"--seed {seed}:", *what)
+    for kind, n in collections.Counter(v[1] for v in violations).items():
+        print(f"{n:6} {kind}")
+    print(f"{count.pop('schedules')} schedules in "
+          f"{time.monotonic() - start:.1f} s, {total / 1e6:.0f} MB; "
+          + ", ".join(f"{n} {word}" for word, n in sorted(count.items()))
+          + f"; {len(violations)} violations", flush=True)
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
