@@ -141,19 +141,24 @@ flood() {
 }
 
 @test "what comes while nobody reads is counted" {
-	local sent got pid
+	local sent got pid up over
 	start "$MAP"
 	pid=$(mappers)
 	spawn_ready ns2 sink "$DATAGRAMS" sink 8000
 	kill -STOP "$pid"
-	sent=$(in_ns ns1 "$DATAGRAMS" flood 7000 64 0 150)
+	sent=$(in_ns ns1 "$DATAGRAMS" flood 7000 64 0 500)
 	kill -CONT "$pid"
 	reap sink
 	got=$(cut -d' ' -f1 "$BATS_TEST_TMPDIR/sink.out")
 	echo "sent $sent, got $got"
 	[ "$got" -gt 200 ]
-	[ "$sent" -gt "$got" ]
-	wanted "flows=1 up-datagrams=$got .* overflow=$((sent - got))\$"
+	stop_nsfwd
+	read -r up over < <(sed -nE \
+		's/.*flows=1 up-datagrams=([0-9]+) .* overflow=([0-9]+)$/\1 \2/p' "$LOG")
+	# The sink may be too slow in its turn.
+	[ "$up" -ge "$got" ]
+	[ "$over" -gt 0 ]
+	[ $((up + over)) = "$sent" ]
 }
 
 @test "T43 answers come from the address that was asked (gost 6)" {
