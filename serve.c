@@ -251,7 +251,8 @@ turn(deadline next)
 		take_signal();
 	if (watched[1].revents)
 		server.look = true;
-	if (watched[2].revents && status_answer(watched[2].fd, &server.list))
+	if (watched[2].revents &&
+	    status_answer(watched[2].fd, &server.list, &server.conf->cred))
 		server.readers++;
 }
 

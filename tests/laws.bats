@@ -117,7 +117,7 @@ allowed() {
 	serve) echo change service status mapper life listen spec netns sandbox log ;;
 	change) echo service mapper listen spec log ;;
 	service) echo mapper listen netns log ;;
-	status) echo mapper sandbox log ;;
+	status) echo mapper sandbox title log ;;
 	mapper) echo tcp udp netns sandbox title log ;;
 	life) echo log ;;
 	stdio) echo dial netns sandbox log ;;
