@@ -369,6 +369,8 @@ prepare(struct conf *conf)
 		log_error("%s", strerror(errno));
 		return 1;
 	}
+	/* While its socket may be reached: --pin takes rights away. */
+	life_notify("STATUS=starting\n");
 	raise_limits();
 	server.mounts =
 	    conf->pin ? -1 : open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
