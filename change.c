@@ -92,6 +92,20 @@ open_sets(const struct services *fresh, int known)
 	return NULL;
 }
 
+/* Paths are the same in all namespaces, abstract names are not. */
+static bool
+in_the_way(const struct service *s, const struct service *wanted)
+{
+	const struct side *a = &s->map->listen, *b = &wanted->map->listen;
+
+	if (s->heir || s->proto != wanted->proto || !s->opened ||
+	    (a->kind != SIDE_PATH && s->opened != wanted->from))
+		return false;
+	if (a->lo)
+		return a->lo <= b->hi && b->lo <= a->hi;
+	return a->kind == b->kind && strcmp(a->text, b->text) == 0;
+}
+
 /* What has no heir and is in the way lets go of its addresses. */
 static bool
 release(const struct services *old, const struct service *wanted)
@@ -101,10 +115,7 @@ release(const struct services *old, const struct service *wanted)
 	for (size_t i = 0; i < old->count; i++) {
 		struct service *s = &old->service[i];
 
-		if (s->heir || s->opened != wanted->from ||
-		    s->proto != wanted->proto || s->map->listen.lo == 0 ||
-		    s->map->listen.lo > wanted->map->listen.hi ||
-		    s->map->listen.hi < wanted->map->listen.lo)
+		if (!in_the_way(s, wanted))
 			continue;
 		any = true;
 		service_close(s);
@@ -114,19 +125,33 @@ release(const struct services *old, const struct service *wanted)
 	return any;
 }
 
+/* The namespace was there and has gone meanwhile. errno is preserved. */
+static bool
+may_wait(struct service *s, const uint64_t *id, const struct conf *conf)
+{
+	int saved = errno;
+	bool may = conf->wait && service_check(s, true) == 0 && !*id;
+
+	errno = saved;
+	return may;
+}
+
 /*
  * The address of one may be that of another that is about to go: that is asked
  * to let go of it first, and its mapper takes a moment. Should the plan fail
  * all the same, it is mended.
  */
 static int
-open_patiently(const struct services *fresh, const struct services *old)
+open_patiently(const struct services *fresh, const struct services *old,
+    const struct conf *conf)
 {
 	int known = old->count ? EADDRINUSE : 0;
 	deadline until = 0;
 	struct service *s;
 
 	while ((s = open_sets(fresh, known))) {
+		if (errno != EADDRINUSE && may_wait(s, &s->from, conf))
+			continue;
 		if (errno != EADDRINUSE || !known)
 			return -1;
 		if (release(old, s))
@@ -153,7 +178,7 @@ bear_all(const struct services *fresh, const struct conf *conf)
 		}
 	for (s = fresh->service; s < end; s++)
 		if (s->descent != DESCENT_ALL && s->mapper &&
-		    service_hear(s) == -1)
+		    service_hear(s) == -1 && !may_wait(s, &s->to, conf))
 			return service_explain(s->map, &s->map->to, errno);
 	return 0;
 }
@@ -169,7 +194,7 @@ bring_up(const struct services *fresh, const struct services *old,
 		if (fresh->service[i].descent != DESCENT_ALL)
 			status = service_check(&fresh->service[i], conf->wait);
 	if (!status)
-		status = -open_patiently(fresh, old);
+		status = -open_patiently(fresh, old, conf);
 	for (size_t i = 0; i < fresh->count && !status; i++)
 		if (fresh->service[i].descent == DESCENT_NONE &&
 		    fresh->service[i].opened)
@@ -195,8 +220,13 @@ take_down(const struct services *fresh, const struct services *old,
 		if (s->descent == DESCENT_NONE)
 			service_close(s);
 	}
-	for (size_t i = 0; i < old->count; i++)
-		old->service[i].heir = NULL;
+	for (size_t i = 0; i < old->count; i++) {
+		struct service *s = &old->service[i];
+
+		if (s->heir) /* the spares may be others by now */
+			s->set = s->heir->set;
+		s->heir = NULL;
+	}
 	free(fresh->service);
 }
 

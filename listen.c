@@ -23,6 +23,14 @@ is_unix(const struct side *side)
 	return side->kind == SIDE_PATH || side->kind == SIDE_ABSTRACT;
 }
 
+/* A proxy whose clients get UDP sockets, too. */
+static bool
+has_spares(const struct map *map)
+{
+	return map->targets && map->target->kind == SIDE_PROXY && !map->hops &&
+	    !is_unix(&map->listen);
+}
+
 /* What one helper opens: all the listeners of a map for one protocol. */
 struct opening {
 	const struct side *side;
@@ -372,6 +380,8 @@ listen_renew(struct listeners *set, const struct map *map)
 	    .listener = set->listener,
 	    .listeners = set->count};
 
+	if (!has_spares(map))
+		return;
 	while (set->spares)
 		close(set->listener[set->count + --set->spares].fd);
 	if (ns_call(&map->from, renew, &o, NULL) == 0)
@@ -399,8 +409,7 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	    .side = &map->listen,
 	    .proto = proto,
 	    .offload = !map->plain,
-	    .proxy = map->targets && map->target->kind == SIDE_PROXY &&
-		!map->hops && !is_unix(&map->listen),
+	    .proxy = has_spares(map),
 	    .mode = map->mode,
 	    .owner = map->cred,
 	};

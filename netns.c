@@ -245,7 +245,7 @@ ns_identity(const struct ns *ns)
 	return result == -1 ? 0 : st.st_ino;
 }
 
-/* The link below /proc says nothing when it changes, nor does any other. */
+/* Links say nothing when they change, nor do mounts that another process has. */
 bool
 ns_silent(const struct ns *ns)
 {
@@ -253,9 +253,7 @@ ns_silent(const struct ns *ns)
 	struct stat st;
 
 	if (ns->kind != NS_NAME)
-		return ns->kind == NS_PID ||
-		    (ns->kind == NS_PATH && lstat(ns->text, &st) == 0 &&
-			S_ISLNK(st.st_mode));
+		return ns->kind == NS_PID || ns->kind == NS_PATH;
 	snprintf(path, sizeof(path), "/run/netns/%s", ns->text);
 	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "nsfwd.h"
@@ -332,9 +333,14 @@ static int
 read_again(const struct conf *conf, struct conf *fresh)
 {
 	struct cli cli = *(const struct cli *)(const void *)conf;
+	struct stat st;
 
 	cli.conf.map = NULL;
 	cli.conf.maps = 0;
+	if (cli.config && stat(cli.config, &st) == 0 && !S_ISREG(st.st_mode)) {
+		log_error("%s: only a regular file is read again", cli.config);
+		return -1;
+	}
 	if (read_maps(&cli) < 0) {
 		free_maps(&cli.conf);
 		return -1;

@@ -273,8 +273,8 @@ int listen_open(struct listeners *set, const struct map *, enum proto,
     int *entered, int known);
 
 /*
- * Opens the spares anew: of the old ones, a mapper that drains may have given
- * some to its clients.
+ * Opens the spares anew, where there are to be any: of the old ones, a mapper
+ * that drains may have given some to its clients.
  */
 void listen_renew(struct listeners *, const struct map *);
 

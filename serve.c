@@ -251,7 +251,8 @@ turn(deadline next)
 		take_signal();
 	if (watched[1].revents)
 		server.look = true;
-	if (watched[2].revents && status_answer(watched[2].fd, &server.list))
+	if (watched[2].revents &&
+	    status_answer(watched[2].fd, &server.list, &server.conf->cred))
 		server.readers++;
 }
 
@@ -368,6 +369,8 @@ prepare(struct conf *conf)
 		log_error("%s", strerror(errno));
 		return 1;
 	}
+	/* While its socket may be reached: --pin takes rights away. */
+	life_notify("STATUS=starting\n");
 	raise_limits();
 	server.mounts =
 	    conf->pin ? -1 : open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);

@@ -120,10 +120,10 @@ void mapper_bury(struct child *);
 void status_table(const struct services *);
 
 /*
- * Accepts a client and has a process of its own write the metrics to it,
- * which the caller reaps: true if there is one.
+ * Accepts a client and has a process of its own, of that user, write the
+ * metrics to it, which the caller reaps: true if there is one.
  */
-bool status_answer(int listener, const struct services *);
+bool status_answer(int listener, const struct services *, const struct cred *);
 
 /* life.c */
 

@@ -97,8 +97,7 @@ int
 service_bear(struct service *s, const struct conf *conf)
 {
 	s->tried = now();
-	if (s->set.spares)
-		listen_renew(&s->set, s->map);
+	listen_renew(&s->set, s->map);
 	s->births++;
 	s->mapper = mapper_birth(s, conf);
 	return s->mapper ? 0 : -1;
@@ -185,12 +184,16 @@ service_check(struct service *s, bool patient)
 	uint64_t *const id[] = {&s->from, &s->to};
 
 	for (int i = 0; i < 2; i++) {
-		*id[i] = ns_identity(both[i]);
-		if (*id[i] && ns_call(both[i], nothing, NULL, NULL) == 0)
+		/* In this order: the first waits for who is making it. */
+		*id[i] = 0;
+		if (ns_call(both[i], nothing, NULL, NULL) == 0) {
+			*id[i] = ns_identity(both[i]);
+			errno = ENOENT; /* it has gone since, if it is 0 */
+		}
+		if (*id[i])
 			continue;
 		if (!is_missing(errno) || !patient)
 			return service_explain(s->map, both[i], errno);
-		*id[i] = 0;
 		wait_for(s, both[i]);
 	}
 	return 0;

@@ -1,13 +1,15 @@
 /* What the maps have done so far, for people and for Prometheus. */
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "server.h"
 
-#define ANSWER_S  10   /* for a reader of the metrics */
+#define ANSWER_S  3    /* for a reader of the metrics */
 #define ANSWER_MS 1000 /* for a mapper to log what is open */
+#define REST_MS   100  /* after the machine ran out of something */
 
 static unsigned long long
 total(const struct service *s, enum count what)
@@ -113,12 +115,15 @@ put_metrics(FILE *out, const struct services *list)
 
 /* The reader may be slow: it has a process to itself, for a while. */
 static _Noreturn void
-answer(int client, const struct services *list)
+answer(int client, const struct services *list, const struct cred *cred)
 {
 	FILE *out;
 
+	title_set("metrics", "", "");
 	sandbox_close_others(&client, 1);
 	alarm(ANSWER_S);
+	if (sandbox_drop(cred, false) == -1)
+		_exit(1);
 	out = fdopen(client, "w");
 	if (!out)
 		_exit(1);
@@ -127,7 +132,8 @@ answer(int client, const struct services *list)
 }
 
 bool
-status_answer(int listener, const struct services *list)
+status_answer(int listener, const struct services *list,
+    const struct cred *cred)
 {
 	int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	pid_t pid = -1;
@@ -135,9 +141,11 @@ status_answer(int listener, const struct services *list)
 	if (client != -1)
 		pid = fork();
 	if (pid == 0)
-		answer(client, list);
-	if (pid == -1 && errno != EAGAIN)
+		answer(client, list, cred);
+	if (pid == -1 && errno != EAGAIN) {
 		log_limited("--stats: %s", strerror(errno));
+		poll(NULL, 0, REST_MS); /* the client still waits, maybe */
+	}
 	if (client != -1)
 		close(client);
 	return pid > 0;

@@ -118,7 +118,7 @@ allowed() {
 	serve) echo change service status mapper life listen spec netns sandbox log ;;
 	change) echo service mapper listen spec log ;;
 	service) echo mapper listen netns log ;;
-	status) echo mapper sandbox log ;;
+	status) echo mapper sandbox title log ;;
 	mapper) echo crew tcp udp netns sandbox title log ;;
 	life) echo log ;;
 	stdio) echo dial netns sandbox log ;;
@@ -209,9 +209,9 @@ allowed() {
 }
 
 # Lines of code: what is left without comments and empty lines.
-@test "no file over 600 lines, all .c together under 8600 of code" {
+@test "no file over 600 lines, all .c together under 8700 of code" {
 	awk 'FNR == 601 { print FILENAME; found = 1 } END { exit found }' "$top"/*.[ch]
-	[ "$(cat "$code"/*.c | wc -l)" -lt 8600 ]
+	[ "$(cat "$code"/*.c | wc -l)" -lt 8700 ]
 }
 
 @test "README is under 120 lines" {

@@ -55,6 +55,49 @@ is_reset() {
 		udp:8000=ns2@80
 }
 
+@test "a namespace that is just being made is waited for" {
+	local maker
+	touch /run/netns/late
+	(
+		exec 3>&- 4>&-
+		sleep 0.3
+		rm /run/netns/late
+		ip netns add late
+		ip -n late link set lo up
+	) &
+	maker=$!
+	start_nsfwd late@127.0.0.1:8000=ns2@127.0.0.1:1
+	wait $maker
+	NAMESPACES+=(late)
+}
+
+@test "--wait: a namespace that goes while it is looked at" {
+	spawn self it env ASAN_OPTIONS=detect_leaks=0 strace -D -f -qq \
+		-o /dev/null -P /run/netns/ns1 \
+		-e inject=openat,open:error=ENOENT:when=3+ \
+		"$NSFWD" --wait /run/netns/ns1@127.0.0.1:8000=ns2@127.0.0.1:1
+	LOG=$BATS_TEST_TMPDIR/it.out
+	wait_until 5 logged 'ready: 1 map'
+	logged "waits for namespace '/run/netns/ns1'"
+	kill -TERM "$(pid_of it)"
+	reap it
+}
+
+@test "no descriptor left for a reader of --stats: the server rests" {
+	local ticks
+	start_nsfwd --stats /run/stats ns1@127.0.0.1:8000=ns2@127.0.0.1:1
+	prlimit --pid "$NSFWD_PID" --nofile="$(fds "$NSFWD_PID"):"
+	ticks=$(cpu_ticks "$NSFWD_PID")
+	python3 -c 'import socket
+s = socket.socket(socket.AF_UNIX)
+s.connect("/run/stats")
+s.settimeout(1.5)
+try: s.recv(1)
+except TimeoutError: pass'
+	logged '^nsfwd: --stats: '
+	[ $(($(cpu_ticks "$NSFWD_PID") - ticks)) -lt 20 ]
+}
+
 @test "started with CHLD and ALRM ignored and blocked" {
 	WRAP=(python3 -c 'import os, signal, sys
 for s in (signal.SIGCHLD, signal.SIGALRM):

@@ -105,6 +105,28 @@ all_bare() {
 	sanitized || [ "$name" = 2 ] || fail "$name connections of a name"
 }
 
+metrics() {
+	pgrep -P "$NSFWD_PID" -f '^nsfwd: metrics'
+}
+
+@test "who answers a reader of --stats has no rights, and ends" {
+	local many pid
+	many=$(printf '+10.0.0.0/8%.0s' {1..4000})
+	echo "ns1@8000=ns2@8080,allow=::1$many" >"$BATS_TEST_TMPDIR/conf"
+	start_nsfwd -q --stats /run/stats -c "$BATS_TEST_TMPDIR/conf"
+	python3 -c 'import socket, time
+s = socket.socket(socket.AF_UNIX)
+s.connect("/run/stats")
+time.sleep(9)' 3>&- 4>&- &
+	wait_until 5 metrics
+	pid=$(metrics)
+	wait_until 5 bare "$pid" 0
+	[ "$(fds "$pid")" = 4 ]
+	wait_until 5 test ! -e "/proc/$pid"
+	kill $!
+	FDS=()
+}
+
 @test "the server keeps what making mappers anew needs, and no more" {
 	local kept
 	start_nsfwd ns1@8000=ns2@8080

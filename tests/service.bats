@@ -119,6 +119,22 @@ said() {
 	record_fds
 }
 
+@test "a path is followed that changes without a mount" {
+	local dir=$BATS_TEST_TMPDIR/dir other=$BATS_TEST_TMPDIR/other
+	who ns1 old 8080
+	who ns2 new 8080
+	mkdir "$other"
+	touch "$other/ns1"
+	mount --bind /run/netns/ns2 "$other/ns1"
+	ln -s /run/netns "$dir"
+	start_nsfwd "127.0.0.1:8000=$dir/ns1@127.0.0.1:8080"
+	answers old 8000
+	ln -sfn "$other" "$dir"
+	answers new 8000
+	umount "$other/ns1"
+	record_fds
+}
+
 @test "5 restarts of a container, by name and by pid" {
 	containers 5
 }
@@ -242,6 +258,73 @@ said() {
 	wait_until 2 logged 'no map in '
 	answers here 8000 0.2
 	record_fds
+}
+
+@test "reload: a UNIX listener that changes, and one whose plan fails" {
+	local path=$BATS_TEST_TMPDIR/u
+	who ns2 here 8080
+	echo "$path=ns2@127.0.0.1:8080,mode=600" >"$CONF"
+	start_nsfwd -c "$CONF"
+	echo "$path=ns2@127.0.0.1:8080,mode=640" >"$CONF"
+	hup
+	[ "$(stat -c %a "$path")" = 640 ]
+	printf '%s\n' "@nsfwd-u=ns2@127.0.0.1:8080" >"$CONF"
+	hup
+	[ ! -e "$path" ]
+	echo "@nsfwd-u=ns2@proxy" >"$CONF"
+	hup
+	who self taken 8000
+	printf '%s\n' "@nsfwd-u=ns2@127.0.0.1:8080" "$MAP" >"$CONF"
+	kill -HUP "$NSFWD_PID"
+	wait_until 3 logged 'not reloaded'
+	wait_until 3 logged "'@nsfwd-u=ns2@proxy': serves again"
+	record_fds
+}
+
+@test "reload that fails when a proxy's sockets were opened anew" {
+	! sanitized || skip "a sanitizer needs more address space"
+	local proxy=ns1@10.9.9.1:7000=ns2@proxy,max=9 i=0
+	who ns2 here 8080
+	ip -n ns1 addr add 10.9.9.1/32 dev lo
+	printf '%s\n' "$proxy" "$MAP,max=9" >"$CONF"
+	start_nsfwd --max-conns 1000000 -c "$CONF"
+	[ "$(udp_sockets)" = 64 ]
+	# They cannot be opened again, and one mapper cannot be born.
+	ip -n ns1 addr del 10.9.9.1/32 dev lo
+	prlimit --pid "$NSFWD_PID" --as=64000000:
+	printf '%s\n' "$proxy,allow=::/0" "$MAP,max=1000000" >"$CONF"
+	kill -HUP "$NSFWD_PID"
+	wait_until 3 logged 'not reloaded'
+	prlimit --pid "$NSFWD_PID" --as=unlimited:
+	ip -n ns1 addr add 10.9.9.1/32 dev lo
+	# Descriptors that were theirs are others' now, and stay that.
+	printf '%s\n' "$proxy" "$MAP,max=9" \
+		127.0.0.1:8100-8199=ns2@127.0.0.1:8080-8179 >"$CONF"
+	hup
+	# shellcheck disable=SC2046 # one word each
+	kill -KILL $(mappers)
+	wait_until 3 logged 'serves again' 3
+	answers here 8000
+	answers here 8100
+	wait_until 2 has_udp_sockets 64
+	record_fds
+}
+
+udp_sockets() {
+	in_ns ns1 cat /proc/net/udp | grep -c ' 0109090A:'
+}
+
+has_udp_sockets() {
+	[ "$(udp_sockets)" = "$1" ]
+}
+
+@test "a pipe for a configuration is not read again" {
+	mkfifo "$CONF"
+	spawn self writer sh -c "echo $MAP >$CONF"
+	start_nsfwd -c "$CONF"
+	kill -HUP "$NSFWD_PID"
+	wait_until 2 logged 'conf: only a regular file is read again'
+	stop_nsfwd
 }
 
 @test "UDP flows of a map that did not change survive a reload" {
@@ -501,6 +584,13 @@ daemon_life() {
 		wait_until 2 said notify STOPPING=1
 		ends notify
 	done
+	# As long as it can be reached: before --pin.
+	mkdir -m 700 "$BATS_TEST_TMPDIR/own"
+	path=$BATS_TEST_TMPDIR/own/notify
+	spawn_ready self notify python3 "$SERVICE" notify "$path"
+	WRAP=(env "NOTIFY_SOCKET=$path")
+	start_nsfwd --pin "$MAP"
+	wait_until 2 said notify READY=1
 }
 
 @test "sockets that systemd has opened" {
