@@ -220,6 +220,7 @@ associate(const struct call *call)
 	    .client = call->udp,
 	    .target = {-1, -1},
 	};
+	const struct linger off = {0};
 	enum end end = END_CLIENT;
 
 	if (call->to.any.sa_family == AF_INET6)
@@ -228,6 +229,9 @@ associate(const struct call *call)
 		memcpy(&a.key.local, &call->to.four.sin_addr, 4);
 	if (begin(&a) == 0)
 		end = exchange(&a);
+	if (end == END_CLOSED)
+		setsockopt(call->client, SOL_SOCKET, SO_LINGER, &off,
+		    sizeof(off));
 	side_free(&a.asked);
 	return end;
 }

@@ -319,6 +319,34 @@ dial_candidates(const struct map *map, struct candidate *out, size_t max)
 	return n;
 }
 
+static bool
+permits_four(const void *addr)
+{
+	const unsigned char *byte = addr;
+
+	return byte[0] != 0 && byte[0] != 127 && byte[0] < 224 &&
+	    (byte[0] != 169 || byte[1] != 254);
+}
+
+static bool
+permits_six(const struct in6_addr *addr)
+{
+	/* Of Amazon and Google; the rest is link-local. */
+	static const struct in6_addr none,
+	    metadata[] = {
+		{.s6_addr = {0xfd, 0, 0x0e, 0xc2, [14] = 0x02, 0x54}},
+		{.s6_addr = {0xfd, 0x20, 0, 0xce, [14] = 0x02, 0x54}},
+	    };
+	static const unsigned char nat64[12] = {0, 0x64, 0xff, 0x9b};
+
+	if (memcmp(addr, nat64, sizeof(nat64)) == 0)
+		return permits_four(&addr->s6_addr[sizeof(nat64)]);
+	return memcmp(addr, &none, 10) != 0 && !IN6_IS_ADDR_LINKLOCAL(addr) &&
+	    !IN6_IS_ADDR_MULTICAST(addr) &&
+	    !IN6_ARE_ADDR_EQUAL(addr, &metadata[0]) &&
+	    !IN6_ARE_ADDR_EQUAL(addr, &metadata[1]);
+}
+
 /*
  * What would reach the namespace's own loopback, a neighbour's metadata or
  * many at once is not for strangers. The address counts, not its name.
@@ -326,21 +354,14 @@ dial_candidates(const struct map *map, struct candidate *out, size_t max)
 bool
 dial_permits(const struct map *map, const void *addr)
 {
-	static const struct in6_addr none;
 	union peer peer;
-	uint32_t four;
 
 	memcpy(&peer, addr, sizeof(peer));
 	if (side_match(&map->reach, &peer))
 		return true;
-	four = ntohl(peer.four.sin_addr.s_addr);
-	if (peer.any.sa_family == AF_INET)
-		return four >> 24 != 0 && four >> 24 != 127 &&
-		    four >> 16 != 0xa9fe && four >> 29 != 7;
-	return peer.any.sa_family == AF_INET6 &&
-	    memcmp(&peer.six.sin6_addr, &none, 10) != 0 &&
-	    !IN6_IS_ADDR_LINKLOCAL(&peer.six.sin6_addr) &&
-	    !IN6_IS_ADDR_MULTICAST(&peer.six.sin6_addr);
+	return peer.any.sa_family == AF_INET ? permits_four(&peer.four.sin_addr)
+					     : peer.any.sa_family == AF_INET6 &&
+		permits_six(&peer.six.sin6_addr);
 }
 
 /* Through the other hops, then who the client is. */

@@ -67,7 +67,9 @@ echo_server() {
 		255.255.255.255:80 0.1.2.3:80 localhost:7000; do
 		client refused 127.0.0.1:1080 "$to" 91,2,403
 	done
-	for to in '[::1]:7000' '[ff02::1]:80' '[::7f00:1]:80'; do
+	for to in '[::1]:7000' '[ff02::1]:80' '[::7f00:1]:80' \
+		'[64:ff9b::127.0.0.1]:7000' '[64:ff9b::a9fe:a9fe]:80' \
+		'[fd00:ec2::254]:80' '[fd20:ce::254]:80'; do
 		client refused 127.0.0.1:1080 "$to" 91,2,403
 	done
 	# No such word is a target of a map either.

@@ -680,6 +680,9 @@ def main_udp(where, target, *auth):
                 other.connect(bound)
                 ask(b"a stranger", False, to, other)
         ask(b"at last")
+        s.shutdown(socket.SHUT_WR)
+        if s.recv(1):
+            fail("something is behind the end")
         s.close()
         for _ in range(100):
             udp.send(to + b"after the end")
