@@ -249,11 +249,13 @@ ns_identity(const struct ns *ns)
 bool
 ns_silent(const struct ns *ns)
 {
-	char path[sizeof("/run/netns/") + 255];
+	char path[sizeof("/run/netns/") + 255], real[PATH_MAX];
 	struct stat st;
 
+	if (ns->kind == NS_PATH)
+		return !realpath(ns->text, real) || strcmp(real, ns->text) != 0;
 	if (ns->kind != NS_NAME)
-		return ns->kind == NS_PID || ns->kind == NS_PATH;
+		return ns->kind == NS_PID;
 	snprintf(path, sizeof(path), "/run/netns/%s", ns->text);
 	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }
