@@ -49,7 +49,6 @@ learn(struct call *call)
 	}
 	if (from.any.sa_family)
 		call->from = call->tally->client = from;
-	call->udp = -1; /* what sends it datagrams is in front of the proxy */
 	return 0;
 }
 

@@ -183,10 +183,13 @@ static int
 udp_of(const struct mapper *m, uint32_t i)
 {
 	const struct listener *l = m->post->listener + m->post->listeners;
+	const union peer *peer = &m->own->slot[i].peer;
 
+	/* What would send it datagrams is in front of a proxy. */
+	if (side_match(&m->map->accept_proxy, peer))
+		return -1;
 	for (size_t k = 0; k < m->post->spares; k++)
-		if (l[k].family == m->own->slot[i].peer.any.sa_family &&
-		    i-- == 0)
+		if (l[k].family == peer->any.sa_family && i-- == 0)
 			return l[k].fd;
 	return -1;
 }

@@ -298,6 +298,59 @@ while True:
 	client udp 127.0.0.1:1080 "$FAR:7000"
 }
 
+@test "clients of both families at once have each a UDP socket of their own" {
+	udp_echo "$FAR" 7000
+	start_nsfwd -v ns1@1080=ns2@proxy
+	in_ns ns1 python3 - >"$BATS_TEST_TMPDIR/got" 3>&- <<-'END'
+		import socket, struct
+		held = []
+		for host in ["127.0.0.1", "::1", "127.0.0.1", "::1", "::1"] * 4:
+		    s = socket.create_connection((host, 1080))
+		    s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+		    head = s.recv(6, socket.MSG_WAITALL)
+		    reply = s.recv(18 if head[5] == 4 else 6, socket.MSG_WAITALL)
+		    udp = socket.socket(s.family, socket.SOCK_DGRAM)
+		    udp.connect((host, struct.unpack("!H", reply[-2:])[0]))
+		    udp.settimeout(5)
+		    held.append((s, udp))
+		for i, (_, udp) in enumerate(held):
+		    udp.send(b"\0\0\0\1\x0a\0\2\2\x1b\x58%d" % i)
+		    got = udp.recv(100)[10:]
+		    if got != b"%d" % i:
+		        print(i, got)
+		print(len({udp.getpeername() for _, udp in held}))
+	END
+	[ "$(cat "$BATS_TEST_TMPDIR/got")" = 20 ]
+}
+
+@test "a connection keeps no UDP socket that it does not use" {
+	local pid map
+	echo_server
+	start_nsfwd -v ns1@1080=ns2@proxy \
+		ns1@1081=ns2@proxy,accept-proxy=127.0.0.1
+	for map in 1080 1081; do
+		spawn ns1 "held$map" python3 -c '
+import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+s.sendall(b"PROXY UNKNOWN\r\n" * (sys.argv[1] == "1081") +
+          b"CONNECT 10.0.2.2:7000 HTTP/1.1\r\n\r\nhello")
+while not s.recv(100).endswith(b"hello"):
+    pass
+print("held", flush=True)
+try:
+    s.recv(1)
+except ConnectionResetError:
+    pass' "$map"
+		wait_until 5 grep -q held "$BATS_TEST_TMPDIR/held$map.out"
+		pid=$(connections)
+		# Standard ones, the client, the target and epoll.
+		[ "$(fds "$pid")" = 6 ]
+		kill -KILL "$pid"
+		reap "held$map"
+		wait_until 2 no_connections
+	done
+}
+
 @test "an association of a killed connection leaves nothing behind" {
 	udp_echo "$FAR" 7000
 	start_nsfwd -v ns1@1080=ns2@proxy
