@@ -32,6 +32,8 @@ nginx nginx-light
 tinyproxy tinyproxy-bin
 microsocks microsocks
 git git
+systemd-analyze systemd
+/usr/lib/python3/dist-packages/prometheus_client python3-prometheus-client
 '
 needed_lint='
 clang clang
