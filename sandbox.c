@@ -316,15 +316,24 @@ allow_fork(struct program *p)
 }
 
 /*
- * A resolver may not ask a daemon of the file system, such as nscd, which would
+ * No protocol but TCP and UDP, whatever else a kernel may have or load. A
+ * resolver may not ask a daemon of the file system, such as nscd, which would
  * answer from another namespace: it hears that there is none. What looks up
  * the number of an interface is a datagram socket.
  */
 static void
 allow_socket(struct program *p, unsigned role)
 {
-	unsigned short at = begin(p, SYS_socket, 0);
+	unsigned short at = begin(p, SYS_socket, 1);
 
+	emit(p, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
+	emit(p, BPF_JMP | BPF_JGT | BPF_K, SOCK_RAW, 4, 0);
+	load(p, offsetof(struct seccomp_data, args[2]));
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 3, 0);
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 2, 0);
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 1, 0);
+	verdict(p, SECCOMP_RET_KILL_PROCESS);
+	load(p, offsetof(struct seccomp_data, args[0]));
 	ALLOW(p, AF_INET, AF_INET6, (role & SANDBOX_UNIX) ? AF_UNIX : AF_INET,
 	    (role & SANDBOX_NAMES) ? AF_NETLINK : AF_INET);
 	if (role & SANDBOX_NAMES) {
