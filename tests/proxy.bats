@@ -280,7 +280,6 @@ while True:
 }
 
 @test "there are 64 UDP sockets a family; who has none is told" {
-	local i
 	udp_echo "$FAR" 7000
 	peer_server ns2 echo echo "$FAR:7000"
 	start_nsfwd -v ns1@1080=ns2@proxy
