@@ -30,6 +30,11 @@ ip -n table-a addr add fd00:1::1/128 dev lo nodad
 inside() {
 	nsenter --net=/run/netns/table-b -- "$@"
 }
+# A function in the background is a shell, whose end is not that of the program.
+serve() {
+	nsenter --net=/run/netns/table-b -- "$@" &
+	pids+=($!)
+}
 
 cat >"$dir/haproxy.cfg" <<-'END'
 	defaults
@@ -64,19 +69,18 @@ END
 names=(Python)
 ports=(8003)
 if command -v nginx >/dev/null; then
-	inside nginx -p "$dir" -c "$dir/nginx.conf" 2>/dev/null &
-	pids+=($!)
+	serve nginx -p "$dir" -c "$dir/nginx.conf" 2>/dev/null
 	names=(nginx "${names[@]}")
 	ports=(8002 "${ports[@]}")
 fi
 if command -v haproxy >/dev/null; then
-	inside haproxy -db -q -f "$dir/haproxy.cfg" &
-	pids+=($!)
+	serve haproxy -db -q -f "$dir/haproxy.cfg"
 	names=(HAProxy "${names[@]}")
 	ports=(8001 "${ports[@]}")
 fi
 mkfifo "$dir/ready"
-READY_FD=9 inside python3 "$tests/proxy.py" show 127.0.0.1:8003 9>"$dir/ready" &
+READY_FD=9 nsenter --net=/run/netns/table-b -- \
+	python3 "$tests/proxy.py" show 127.0.0.1:8003 9>"$dir/ready" &
 pids+=($!)
 read -rt 5 _ <"$dir/ready"
 for port in "${ports[@]}"; do
