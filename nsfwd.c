@@ -457,7 +457,7 @@ main(int argc, char **argv)
 	    .usual = base,
 	    .level = LOG_NORMAL,
 	};
-	sigset_t set;
+	sigset_t timer;
 	int status;
 
 	if (argc < 1)
@@ -472,9 +472,9 @@ main(int argc, char **argv)
 	signal(SIGXFSZ, SIG_IGN); /* a log file may be full */
 	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */
 	signal(SIGALRM, SIG_DFL); /* it, and so does the resolver's deadline */
-	sigemptyset(&set);
-	sigaddset(&set, SIGALRM);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	sigemptyset(&timer);
+	sigaddset(&timer, SIGALRM);
+	sigprocmask(SIG_UNBLOCK, &timer, NULL);
 	status = run(&cli, argv + 1);
 	free(cli.listen);
 	free(cli.forward);
