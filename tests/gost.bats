@@ -140,7 +140,7 @@ rows() {
 	[ "$bad" = 0 ] && [ "$n" -ge 35 ]
 }
 
-@test "a word of GOST that nsfwd does not take over is an error that names it" {
+@test "a word of GOST that nsfwd does not take over is an error that names it (gost 10)" {
 	local words part n=0
 	local -a word
 	while IFS='|' read -r words part; do

@@ -280,7 +280,7 @@ while True:
 	[[ $got == *a* && $got == *b* && $got == *c* ]]
 }
 
-@test "the first client after a failure is served, and the target rests" {
+@test "the first client after a failure is served, and the target rests (gost 9)" {
 	local targets=127.0.0.1:9001,127.0.0.1:9002,127.0.0.1:9003 one
 	letters a b c
 	start_nsfwd "ns1@8000=ns2@$targets" "ns1@8001=ns2@$targets,balance=hash" \

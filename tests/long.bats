@@ -25,7 +25,7 @@ rss() {
 	reap -t 600 client server
 }
 
-@test "T21 100,000 short connections leave nothing behind" {
+@test "T21 100,000 short connections leave nothing behind (gost 1)" {
 	local pid before after
 	local -A rss=()
 	# TIME_WAIT holds a client's port for a while.

@@ -87,7 +87,7 @@ connection_count() {
 }
 
 # bats test_tags=workers
-@test "T4 half-close in four orders, 10 MiB in the open direction" {
+@test "T4 half-close in four orders, 10 MiB in the open direction (gost 2)" {
 	local n=10485760
 	start_nsfwd -v "$MAP"
 	# the client first, the server first, both at once, FIN behind data

@@ -66,7 +66,7 @@ refuses() {
 	grep -Eq -- "$say" "$said" || fail "no line has $say"
 }
 
-@test "no role has a capability, a group, or a way to get one (T58)" {
+@test "no role has a capability, a group, or a way to get one (T58, gost 11)" {
 	local pid server
 	peer_server ns2 echo echo 8080
 	for server in '' --pin; do
@@ -275,7 +275,7 @@ while True:
 '
 }
 
-@test "names resolve inside, by the files of /etc/netns, and nobody outside hears (T60)" {
+@test "names resolve inside, by the files of /etc/netns, and nobody outside hears (T60, gost 3)" {
 	command -v dnsmasq >/dev/null || skip "no dnsmasq"
 	local leaks=$BATS_TEST_TMPDIR/leaks.out dns=$BATS_TEST_TMPDIR/dns.out n
 	private_etc

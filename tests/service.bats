@@ -93,7 +93,7 @@ said() {
 	record_fds
 }
 
-@test "T33 a namespace made anew is followed: by name, by path, on either side" {
+@test "T33 a namespace made anew is followed: by name, by path, on either side (gost 7)" {
 	local file=$BATS_TEST_TMPDIR/bound
 	ns src dst
 	touch "$file"
@@ -214,7 +214,7 @@ said() {
 	record_fds
 }
 
-@test "T38 reload: added, removed, changed in place, moved, broken" {
+@test "T38 reload: added, removed, changed in place, moved, broken (gost 8)" {
 	local pids i=0
 	who ns2 here 8080
 	who ns1 other 8080
