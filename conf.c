@@ -5,6 +5,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "nsfwd.h"
 
@@ -47,18 +48,34 @@ fail(const char *where, const char *why)
 	return -1;
 }
 
+/* A pipe was read to its end at the start, and who reads it again may wait. */
+static FILE *
+open_file(const struct conf *conf, const char *file, const char **why)
+{
+	struct stat st;
+	FILE *f = NULL;
+
+	*why = NULL;
+	if (conf->again && stat(file, &st) == 0 && !S_ISREG(st.st_mode))
+		*why = "only a regular file is read again";
+	else if (!(f = fopen(file, "re")))
+		*why = strerror(errno);
+	return f;
+}
+
 /* USER:PASSWORD, the first line of a file that a map names. */
 static int
-read_secret(const char *where, const char *file, char **user, char **password)
+read_secret(const struct conf *conf, const char *where, const char *file,
+    char **user, char **password)
 {
 	char line[600] = "";
-	const char *why = NULL;
+	const char *why;
 	FILE *f;
 
 	if (!file)
 		return 0;
-	f = fopen(file, "re");
-	if (!f || (!fgets(line, sizeof(line), f) && ferror(f)))
+	f = open_file(conf, file, &why);
+	if (f && !fgets(line, sizeof(line), f) && ferror(f))
 		why = strerror(errno);
 	if (f)
 		fclose(f);
@@ -74,18 +91,18 @@ read_secret(const char *where, const char *file, char **user, char **password)
 
 /* What the word of a map names and the system knows. */
 static int
-look_up(const char *where, struct map *map)
+look_up(const struct conf *conf, const char *where, struct map *map)
 {
 	const char *why = map->owner ? conf_user(&map->cred, map->owner) : NULL;
 	int result =
-	    read_secret(where, map->secret, &map->user, &map->password);
+	    read_secret(conf, where, map->secret, &map->user, &map->password);
 
 	if (why) {
 		log_error("%s'%s': %s", where, map->owner, why);
 		return -1;
 	}
 	for (size_t i = 0; i < map->hops && result == 0; i++)
-		result = read_secret(where, map->hop[i].secret,
+		result = read_secret(conf, where, map->hop[i].secret,
 		    &map->hop[i].user, &map->hop[i].password);
 	return result;
 }
@@ -104,7 +121,7 @@ add_map(struct conf *conf, const struct map *usual, const char *where,
 	conf->map = map;
 	why = spec_parse(&map[conf->maps], word, usual, &part, &length);
 	if (!why)
-		return look_up(where, &map[conf->maps++]);
+		return look_up(conf, where, &map[conf->maps++]);
 	spec_mask(word);
 	/* Not more of a word than leaves room for the reason. */
 	log_error("%s'%.160s': column %td: '%.*s': %s", where, word,
@@ -157,15 +174,16 @@ int
 conf_file(struct conf *conf, const struct map *usual, const char *file)
 {
 	char *text = NULL, *line, *rest = NULL, where[512];
+	const char *why;
 	size_t size = 0, n = 1;
 	ssize_t length;
 	int result = 0;
 	FILE *f;
 
 	snprintf(where, sizeof(where), "%.480s: ", file);
-	f = fopen(file, "re");
+	f = open_file(conf, file, &why);
 	if (!f)
-		return fail(where, strerror(errno));
+		return fail(where, why);
 	/* All of it, or up to a NUL. */
 	length = getdelim(&text, &size, '\0', f);
 	if (ferror(f) || (length == -1 && !feof(f)))

@@ -180,8 +180,8 @@ start_connect(const struct line *line, const struct candidate *to)
 	return 0;
 }
 
-static int
-give_up(int fd)
+int
+dial_give_up(int fd)
 {
 	int saved = errno;
 
@@ -235,11 +235,11 @@ attempt(const struct call *call, const struct candidate *to, deadline until)
 	relay_prepare(line.fd);
 	if (dial_prepare(line.fd, call->map, family) == -1 ||
 	    start_connect(&line, to) == -1)
-		return give_up(line.fd);
+		return dial_give_up(line.fd);
 	if (!dial_met_itself(line.fd, &to->addr, to->length))
 		return line.fd;
 	errno = ECONNREFUSED;
-	return give_up(line.fd);
+	return dial_give_up(line.fd);
 }
 
 /*
@@ -438,7 +438,7 @@ dial_target(const struct call *call, const struct side *target, unsigned index,
 	}
 	errno = error;
 	if (fd != -1 && introduce(call, fd, target, index, until) == -1)
-		return give_up(fd);
+		return dial_give_up(fd);
 	return fd;
 }
 

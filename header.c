@@ -15,13 +15,6 @@
 
 static const unsigned char v2_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
-static int
-refuse(int err)
-{
-	errno = err;
-	return -1;
-}
-
 static size_t
 header_text(char *out, const union peer *from, const union peer *to)
 {
@@ -113,11 +106,11 @@ read_pair(union peer peer[2], int family, char *text)
 	for (int i = 0; i < 4; i++)
 		word[i] = strsep(&text, " ");
 	if (!word[3] || text)
-		return refuse(EPROTO);
+		return hop_refuse(EPROTO);
 	for (int i = 0; i < 2; i++) {
 		if (inet_pton(family, word[i], addr[i]) != 1 ||
 		    !side_number(word[i + 2], 0, UINT16_MAX, &port))
-			return refuse(EPROTO);
+			return hop_refuse(EPROTO);
 		read_peer(&peer[i], family, addr[i], htons((uint16_t)port));
 	}
 	return 0;
@@ -134,7 +127,7 @@ parse_v1(const unsigned char *data, size_t length, union peer peer[2])
 	if (memcmp(data, "PROXY ", length < 6 ? length : 6) != 0 ||
 	    n > V1_MAX - 2 || memchr(data, '\0', n) || memchr(data, '\n', n) ||
 	    (end && n + 1 < length && end[1] != '\n'))
-		return refuse(EPROTO);
+		return hop_refuse(EPROTO);
 	if (!end || n + 1 == length)
 		return 0;
 	memcpy(line, data, n);
@@ -145,7 +138,7 @@ parse_v1(const unsigned char *data, size_t length, union peer peer[2])
 		bad = read_pair(peer, AF_INET6, line + 11);
 	else if (strcmp(line + 6, "UNKNOWN") != 0 &&
 	    strncmp(line + 6, "UNKNOWN ", 8) != 0)
-		bad = refuse(EPROTO);
+		bad = hop_refuse(EPROTO);
 	return bad ? -1 : (ssize_t)n + 2;
 }
 
@@ -168,16 +161,16 @@ parse_v2(const unsigned char *data, size_t length, union peer peer[2])
 
 	if (memcmp(data, v2_signature, length < 12 ? length : 12) != 0 ||
 	    (length > 12 && !local && data[12] != 0x21))
-		return refuse(EPROTO);
+		return hop_refuse(EPROTO);
 	if (length > 13 && !local &&
 	    ((data[13] >> 4) > 3 || (data[13] & 15) > 2))
-		return refuse(EPROTO);
+		return hop_refuse(EPROTO);
 	if (length < V2_FIXED)
 		return 0;
 	rest = (size_t)(data[14] << 8 | data[15]);
 	least = local ? 0 : v2_least(data[13]);
 	if (rest > V2_MAX || rest < least)
-		return refuse(rest > V2_MAX ? EMSGSIZE : EPROTO);
+		return hop_refuse(rest > V2_MAX ? EMSGSIZE : EPROTO);
 	if (length < V2_FIXED + rest)
 		return 0;
 	if (!local && (data[13] == 0x11 || data[13] == 0x21)) {

@@ -12,8 +12,8 @@
 #define WORD_MAX    255 /* a length in one byte */
 #define INTERIM_MAX 8   /* HTTP replies 1xx before the one that counts */
 
-static int
-refuse(int err)
+int
+hop_refuse(int err)
 {
 	errno = err;
 	return -1;
@@ -44,9 +44,9 @@ hop_wait(const struct line *line, short events)
 		if (n == -1 && errno != EINTR)
 			return -1;
 		if (n == 0)
-			return refuse(ETIMEDOUT);
+			return hop_refuse(ETIMEDOUT);
 		if (n > 0 && (watched[1].revents & POLLERR))
-			return refuse(ECONNABORTED);
+			return hop_refuse(ECONNABORTED);
 		if (n > 0 && watched[1].revents)
 			watched[1].fd = -1;
 		if (n > 0 && watched[0].revents)
@@ -96,17 +96,17 @@ hop_read(const struct line *line, unsigned char *data, size_t size,
 		if (n == -1 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return n ? -1 : refuse(ECONNRESET);
+			return n ? -1 : hop_refuse(ECONNRESET);
 		used = parse(data, have + (size_t)n, arg);
 		if (used == -1)
 			return -1;
 		if (used)
 			n = used - (ssize_t)have;
 		if (n <= 0 || recv(line->fd, data + have, (size_t)n, 0) != n)
-			return refuse(EPROTO);
+			return hop_refuse(EPROTO);
 		have += (size_t)n;
 		if (!used && have == size)
-			return refuse(EMSGSIZE);
+			return hop_refuse(EMSGSIZE);
 	}
 	return used;
 }
@@ -119,7 +119,7 @@ hop_head(const unsigned char *data, size_t length)
 
 		if ((c == '\n') != (before == '\r') ||
 		    ((c < ' ' || c == 127) && !strchr("\r\n\t", c)) || !c)
-			return refuse(EPROTO);
+			return hop_refuse(EPROTO);
 		if (c == '\n' && i >= 3 && data[i - 2] == '\n')
 			return (ssize_t)i + 1;
 	}
@@ -162,9 +162,9 @@ parse_http(const unsigned char *data, size_t length, void *arg)
 
 	for (size_t i = 0; i < length && form[i]; i++)
 		if (form[i] == 'd' ? !isdigit(data[i]) : data[i] != form[i])
-			return refuse(EPROTO);
+			return hop_refuse(EPROTO);
 	if (length > 12 && data[12] != ' ' && data[12] != '\r')
-		return refuse(EPROTO);
+		return hop_refuse(EPROTO);
 	if (length >= 12)
 		*code = (data[9] - '0') * 100 + (data[10] - '0') * 10 +
 		    data[11] - '0';
@@ -183,7 +183,7 @@ parse_verdict(const unsigned char *data, size_t length, void *arg)
 	struct verdict *verdict = arg;
 
 	if (data[0] != verdict->version)
-		return refuse(EPROTO);
+		return hop_refuse(EPROTO);
 	if (length < 2)
 		return 0;
 	verdict->code = data[1];
@@ -200,7 +200,7 @@ parse_socks(const unsigned char *data, size_t length, void *arg)
 	if (used != 2 || verdict->code != 0)
 		return used;
 	if (length > 2 && data[2] != 0)
-		return refuse(EPROTO);
+		return hop_refuse(EPROTO);
 	used = hop_socks_length(data + 3, length > 3 ? length - 3 : 0);
 	if (used <= 0 || (size_t)used + 3 > length)
 		return used < 0 ? -1 : 0;
@@ -215,7 +215,7 @@ hop_socks_length(const unsigned char *data, size_t length)
 	if (data[0] == HOP_INET || data[0] == HOP_INET6)
 		return data[0] == HOP_INET ? 1 + 4 + 2 : 1 + 16 + 2;
 	if (data[0] != HOP_NAME)
-		return refuse(EAFNOSUPPORT);
+		return hop_refuse(EAFNOSUPPORT);
 	return length > 1 ? 2 + data[1] + 2 : 0;
 }
 
@@ -246,7 +246,7 @@ authority(char *text, size_t size, const struct side *to, uint16_t port)
 	bool six = to->kind == SIDE_INET6;
 
 	if (to->zone || to->lo == 0)
-		return refuse(EAFNOSUPPORT);
+		return hop_refuse(EAFNOSUPPORT);
 	if (six || to->kind == SIDE_INET)
 		inet_ntop(six ? AF_INET6 : AF_INET, &to->addr, addr,
 		    sizeof(addr));
@@ -277,9 +277,9 @@ say_http(const struct line *line, const struct hop *hop, const struct side *to,
 		if (*code / 100 == 2)
 			return *code = 0;
 		if (*code / 100 != 1)
-			return refuse(http_error(*code));
+			return hop_refuse(http_error(*code));
 	}
-	return refuse(EPROTO);
+	return hop_refuse(EPROTO);
 }
 
 static unsigned char *
@@ -304,7 +304,7 @@ say_password(const struct line *line, const struct hop *hop)
 	if (hop_write(line, data, (size_t)(at - data)) == -1 ||
 	    hop_read(line, data, sizeof(data), parse_verdict, &verdict) == -1)
 		return -1;
-	return verdict.code ? refuse(EACCES) : 0;
+	return verdict.code ? hop_refuse(EACCES) : 0;
 }
 
 /* Where to, RFC 1928. */
@@ -318,7 +318,7 @@ say_target(const struct line *line, const struct side *to, uint16_t port,
 	bool six = to->kind == SIDE_INET6;
 
 	if (to->zone || to->lo == 0)
-		return refuse(EAFNOSUPPORT);
+		return hop_refuse(EAFNOSUPPORT);
 	if (to->kind == SIDE_HOST) {
 		*at++ = HOP_NAME;
 		at = put_word(at, to->text);
@@ -336,7 +336,7 @@ say_target(const struct line *line, const struct side *to, uint16_t port,
 	    hop_read(line, data, sizeof(data), parse_socks, &verdict) == -1)
 		return -1;
 	*code = verdict.code;
-	return verdict.code ? refuse(socks_error(verdict.code)) : 0;
+	return verdict.code ? hop_refuse(socks_error(verdict.code)) : 0;
 }
 
 static int
@@ -354,7 +354,7 @@ say_socks(const struct line *line, const struct hop *hop, const struct side *to,
 		if (say_password(line, hop) == -1)
 			return -1;
 	} else if (verdict.code) {
-		return refuse(verdict.code == 255 ? EACCES : EPROTO);
+		return hop_refuse(verdict.code == 255 ? EACCES : EPROTO);
 	}
 	return say_target(line, to, port, code);
 }
@@ -383,7 +383,7 @@ hop_socks_text(char *text, const unsigned char *at)
 		memcpy(host, at + 2, length);
 		host[length] = '\0';
 		if (strlen(host) != length)
-			return refuse(EINVAL);
+			return hop_refuse(EINVAL);
 	} else {
 		inet_ntop(length == 4 ? AF_INET : AF_INET6, at + 1, host,
 		    sizeof(host));
@@ -404,11 +404,11 @@ hop_asked(struct side *side, const char *text)
 	side_free(side);
 	*side = (struct side){0};
 	if (strlen(text) >= sizeof(word) || text[strspn(text, usual)])
-		return refuse(EINVAL);
+		return hop_refuse(EINVAL);
 	memcpy(word, text, strlen(text) + 1);
 	if (side_parse(side, word, 1, &part) ||
 	    (side->kind != SIDE_INET && side->kind != SIDE_INET6 &&
 		side->kind != SIDE_HOST))
-		return refuse(EINVAL);
+		return hop_refuse(EINVAL);
 	return 0;
 }

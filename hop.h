@@ -34,6 +34,9 @@ struct line {
  */
 typedef ssize_t hop_parser(const unsigned char *data, size_t length, void *arg);
 
+/* -1, with that errno. */
+int hop_refuse(int err);
+
 /* What is left, for poll(2). */
 int hop_span(deadline until);
 

@@ -150,7 +150,7 @@ open_socket(struct opening *o, unsigned index, int family)
 	int type = o->proto == PROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
 	const void *addr = &o->addr;
 	socklen_t length;
-	int fd, saved;
+	int fd;
 
 	length = dial_address(&o->addr, o->side, index, family);
 	if (length == 0)
@@ -166,10 +166,7 @@ open_socket(struct opening *o, unsigned index, int family)
 			return fd;
 	} else if (bind(fd, addr, length) == 0)
 		return fd;
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
+	return dial_give_up(fd);
 }
 
 static int

@@ -157,7 +157,7 @@ put(int priority, const char *fmt, va_list ap, unsigned skipped)
 	while (emit(line, used) == -1 && errno == EINTR)
 		;
 	if (sink.left != -1 && write(sink.left, line + head, used - head) == -1)
-		sink.left = -1;
+		log_leave();
 	lost = 0;
 	errno = saved;
 }

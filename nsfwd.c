@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "nsfwd.h"
@@ -320,29 +319,17 @@ read_maps(struct cli *cli)
 	return -1;
 }
 
-static void
-free_maps(struct conf *conf)
-{
-	for (size_t i = 0; i < conf->maps; i++)
-		spec_free(&conf->map[i]);
-	free(conf->map);
-}
-
 /* serve() calls it with the conf that it was given. */
 static int
 read_again(const struct conf *conf, struct conf *fresh)
 {
 	struct cli cli = *(const struct cli *)(const void *)conf;
-	struct stat st;
 
 	cli.conf.map = NULL;
 	cli.conf.maps = 0;
-	if (cli.config && stat(cli.config, &st) == 0 && !S_ISREG(st.st_mode)) {
-		log_error("%s: only a regular file is read again", cli.config);
-		return -1;
-	}
+	cli.conf.again = true;
 	if (read_maps(&cli) < 0) {
-		free_maps(&cli.conf);
+		spec_free_all(&cli.conf);
 		return -1;
 	}
 	*fresh = cli.conf;
@@ -478,7 +465,7 @@ main(int argc, char **argv)
 	status = run(&cli, argv + 1);
 	free(cli.listen);
 	free(cli.forward);
-	free_maps(&cli.conf);
+	spec_free_all(&cli.conf);
 	spec_free(&cli.usual);
 	return status;
 }

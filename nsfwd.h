@@ -158,6 +158,7 @@ struct conf {
 	int background; /* as a daemon */
 	int syslog;     /* instead of standard error */
 	const char *pidfile, *stats; /* paths, or NULL */
+	bool again;                  /* its maps are read again */
 
 	/* Reads the maps again, into fresh: 0, or -1 with the reason logged. */
 	int (*read)(const struct conf *, struct conf *fresh);
@@ -174,6 +175,9 @@ struct conf {
 const char *spec_parse(struct map *, const char *word, const struct map *usual,
     const char **part, int *length);
 void spec_free(struct map *);
+
+/* All maps of the configuration. */
+void spec_free_all(struct conf *);
 
 /* Passwords are not for the log, which shows a word: each becomes '*'. */
 void spec_mask(char *word);
@@ -432,6 +436,9 @@ size_t dial_first(const struct call *);
 
 /* A client that was reset must not reach the target any more: ECONNABORTED. */
 bool dial_reset(int client);
+
+/* Closes it: -1, errno preserved. */
+int dial_give_up(int fd);
 
 /* True if a socket was connected to its own address, by a port of chance. */
 bool dial_met_itself(int fd, const void *peer, socklen_t length);

@@ -37,13 +37,6 @@ struct session {
 };
 
 static int
-refuse(int err)
-{
-	errno = err;
-	return -1;
-}
-
-static int
 ask(struct session *s, const char *text)
 {
 	snprintf(s->call->tally->asked, HOP_NAME_MAX, "%s", text);
@@ -70,7 +63,7 @@ string_length(const unsigned char *data, size_t length)
 	const unsigned char *end = memchr(data, '\0', length);
 
 	if (end ? end - data > WORD_MAX : length > WORD_MAX)
-		return refuse(EPROTO);
+		return hop_refuse(EPROTO);
 	return end ? end - data + 1 : 0;
 }
 
@@ -81,7 +74,7 @@ parse_socks4(const unsigned char *data, size_t length)
 	ssize_t user, host = 0;
 
 	if (length > 1 && data[1] != 1)
-		return refuse(EOPNOTSUPP);
+		return hop_refuse(EOPNOTSUPP);
 	if (length <= 8)
 		return 0;
 	user = string_length(data + 8, length - 8);
@@ -109,7 +102,7 @@ parse_first(const unsigned char *data, size_t length, void *arg)
 		return length < 2 || length < 2 + (size_t)data[1] ? 0
 								  : 2 + data[1];
 	if (!isupper(data[0]))
-		return refuse(EPROTO);
+		return hop_refuse(EPROTO);
 	*tongue = HTTP;
 	return hop_head(data, length);
 }
@@ -122,7 +115,7 @@ parse_password(const unsigned char *data, size_t length, void *arg)
 
 	(void)arg;
 	if (data[0] != 1)
-		return refuse(EPROTO);
+		return hop_refuse(EPROTO);
 	user = n > 1 ? data[1] : n;
 	if (n < 3 + user)
 		return 0;
@@ -136,9 +129,9 @@ parse_request(const unsigned char *data, size_t length, void *arg)
 
 	(void)arg;
 	if (data[0] != 5 || (length > 2 && data[2] != 0))
-		return refuse(EPROTO);
+		return hop_refuse(EPROTO);
 	if (length > 1 && data[1] != 1 && data[1] != 3)
-		return refuse(EOPNOTSUPP);
+		return hop_refuse(EOPNOTSUPP);
 	if (length < 4)
 		return 0;
 	n = hop_socks_length(data + 3, length - 3);
@@ -159,7 +152,7 @@ hear_socks4(struct session *s)
 	bool name = !data[4] && !data[5] && !data[6] && data[7];
 
 	if (s->call->map->user) /* for which SOCKS4 has no password */
-		return refuse(EPERM);
+		return hop_refuse(EPERM);
 	host += strlen((const char *)host) + 1;
 	inet_ntop(AF_INET, data + 4, addr, sizeof(addr));
 	snprintf(text, sizeof(text), "%s:%u", name ? (const char *)host : addr,
@@ -185,7 +178,7 @@ hear_password(struct session *s)
 	reply[1] = !good;
 	if (say(s, reply, sizeof(reply)) == -1)
 		return -1;
-	return good ? 0 : refuse(EPERM);
+	return good ? 0 : hop_refuse(EPERM);
 }
 
 static int
@@ -200,7 +193,7 @@ hear_socks5(struct session *s)
 	if (say(s, reply, sizeof(reply)) == -1)
 		return -1;
 	if (reply[1] == 255)
-		return refuse(EPERM);
+		return hop_refuse(EPERM);
 	if (method && hear_password(s) == -1)
 		return -1;
 	s->tongue = SOCKS5;
@@ -208,7 +201,7 @@ hear_socks5(struct session *s)
 		return -1;
 	s->udp = s->data[1] == 3;
 	if (s->udp)
-		return s->call->udp == -1 ? refuse(EOPNOTSUPP) : 0;
+		return s->call->udp == -1 ? hop_refuse(EOPNOTSUPP) : 0;
 	if (hop_socks_text(text, s->data + 3) == -1)
 		return -1;
 	return ask(s, text);
@@ -289,11 +282,11 @@ rewrite(struct session *s, const char *method, const char *url,
 	const char *colon;
 
 	if (strncasecmp(url, "http://", 7) != 0)
-		return refuse(EINVAL);
+		return hop_refuse(EINVAL);
 	url += 7;
 	length = strcspn(url, "/?#");
 	if (length + 4 > sizeof(text))
-		return refuse(EINVAL);
+		return hop_refuse(EINVAL);
 	memcpy(text, url, length);
 	text[length] = '\0';
 	used = (size_t)snprintf(s->head, room,
@@ -307,7 +300,7 @@ rewrite(struct session *s, const char *method, const char *url,
 			used += (size_t)snprintf(s->head + used, room - used,
 			    "%s\r\n", line);
 	if (used + 2 >= room)
-		return refuse(EMSGSIZE);
+		return hop_refuse(EMSGSIZE);
 	memcpy(s->head + used, "\r\n", 3);
 	return ask(s, text);
 }
@@ -328,17 +321,17 @@ hear_http(struct session *s, size_t length)
 	if (!version ||
 	    (strcmp(version, " HTTP/1.1") != 0 &&
 		strcmp(version, " HTTP/1.0") != 0))
-		return refuse(EINVAL);
+		return hop_refuse(EINVAL);
 	*url++ = *version++ = '\0';
 	if (method[strspn(method, LETTERS "-")])
-		return refuse(EINVAL);
+		return hop_refuse(EINVAL);
 	for (const char *header = first; *header; header = next_line(header)) {
 		n = strcspn(header, ": \t");
 		if (n == 0 || header[n] != ':')
-			return refuse(EINVAL);
+			return hop_refuse(EINVAL);
 	}
 	if (s->call->map->user && !authorized(s->call->map, first))
-		return refuse(EPERM);
+		return hop_refuse(EPERM);
 	if (strcmp(method, "CONNECT") != 0)
 		return rewrite(s, method, url, version, first);
 	s->tongue = CONNECT;
@@ -447,7 +440,7 @@ parse_answer(const unsigned char *data, size_t length, void *arg)
 
 	if (memcmp(data, "HTTP/1.", length < 7 ? length : 7) != 0 ||
 	    (end && end < data + 12))
-		return refuse(EIO);
+		return hop_refuse(EIO);
 	*interim = end && data[9] == '1';
 	return !end ? 0 : *interim ? hop_head(data, length) : end - data + 1;
 }
@@ -466,12 +459,12 @@ pass_answer(struct session *s, int server)
 		return n == 0 ? 1 : errno == EAGAIN ? 0 : -1;
 	n = hop_read(&line, s->data, HOP_HEAD, parse_answer, &interim);
 	if (n == -1)
-		return errno == EMSGSIZE ? refuse(EIO) : -1;
+		return errno == EMSGSIZE ? hop_refuse(EIO) : -1;
 	s->data[7] = '1'; /* keep-alive is said in another way in HTTP/1.0 */
 	s->call->tally->down += (uint64_t)n;
 	if (say(s, s->data, (size_t)n) == -1 ||
 	    (!interim && say(s, end, sizeof(end) - 1) == -1))
-		return refuse(ECONNABORTED);
+		return hop_refuse(ECONNABORTED);
 	return !interim;
 }
 
@@ -483,7 +476,9 @@ pass_body(struct session *s, int server, bool *full)
 
 	*full = false;
 	if (n <= 0)
-		return n == 0 ? 1 : errno == EAGAIN ? 0 : refuse(ECONNABORTED);
+		return n == 0         ? 1
+		    : errno == EAGAIN ? 0
+				      : hop_refuse(ECONNABORTED);
 	n = send(server, s->head, (size_t)n, MSG_NOSIGNAL);
 	*full = n == -1 && errno == EAGAIN;
 	if (n == -1)
@@ -512,7 +507,7 @@ exchange(struct session *s, int server)
 		    full ? POLLIN | POLLOUT : POLLIN, 0};
 		n = poll(watched, 2, hop_span(idle ? now() + idle : NEVER));
 		if (n == 0)
-			return refuse(ETIMEDOUT);
+			return hop_refuse(ETIMEDOUT);
 		if (n == -1 && errno != EINTR)
 			return -1;
 		n = n > 0 && watched[1].revents & ~POLLOUT
@@ -573,7 +568,7 @@ proxy(struct call *call)
 
 	if (heard && s.udp) {
 		call->tally->end = (int32_t)associate(call);
-		return refuse(call->tally->end == END_CLOSED ? 0 : errno);
+		return hop_refuse(call->tally->end == END_CLOSED ? 0 : errno);
 	}
 	if (call->udp != -1)
 		close(call->udp);
@@ -588,5 +583,5 @@ proxy(struct call *call)
 	if (err != ECONNABORTED && err != ECONNRESET &&
 	    (heard || err != ETIMEDOUT))
 		take_leave(&s, err);
-	return refuse(err);
+	return hop_refuse(err);
 }

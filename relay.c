@@ -262,13 +262,11 @@ relay_begin(struct pair *pair, int client, int server, unsigned char *own,
 				  {.from = client,
 				      .to = server,
 				      .pipe = {-1, -1},
-
 				      .own = own,
 				      .count = &tally->up},
 				  {.from = server,
 				      .to = client,
 				      .pipe = {-1, -1},
-
 				      .own = own + RELAY_COPY,
 				      .count = &tally->down},
 			      }};

@@ -357,8 +357,10 @@ build_mapper(struct program *p, unsigned role)
 	}
 	if (role & SANDBOX_UDP)
 		ALLOW(p, SYS_recvmmsg, SYS_sendmmsg);
-	if (role & SANDBOX_NAMES)
+	if (role & SANDBOX_NAMES) /* all of madvise(2), for malloc(3) */
 		allow(p, names_calls, COUNT(names_calls));
+	else
+		ALLOW_WITH(p, SYS_madvise, 2, MADV_DONTNEED);
 	if (role & SANDBOX_PARSES)
 		ALLOW(p, SYS_seccomp);
 	if (role & SANDBOX_STDIO) {
@@ -381,8 +383,8 @@ build(struct program *p, unsigned role)
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, nr));
 	allow(p, relay_calls, COUNT(relay_calls));
-	ALLOW_WITH(p, SYS_madvise, 2, MADV_DONTNEED);
 	if (role == SANDBOX_RELAY || role == SANDBOX_STDIO) {
+		ALLOW_WITH(p, SYS_madvise, 2, MADV_DONTNEED);
 		ALLOW_WITH(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
 		ALLOW_WITH(p, SYS_setsockopt, 2, SO_LINGER);
 		if (role)

@@ -109,14 +109,6 @@ say_ready(void)
 }
 
 static void
-free_maps(struct conf *conf)
-{
-	for (size_t i = 0; i < conf->maps; i++)
-		spec_free(&conf->map[i]);
-	free(conf->map);
-}
-
-static void
 reload(void)
 {
 	struct conf fresh;
@@ -127,9 +119,9 @@ reload(void)
 		log_error("not reloaded: everything is as it was");
 	} else if (change(&server.list, &fresh)) {
 		log_error("not reloaded: everything is as it was");
-		free_maps(&fresh);
+		spec_free_all(&fresh);
 	} else {
-		free_maps(server.conf);
+		spec_free_all(server.conf);
 		server.look = !server.conf->pin;
 		server.conf->map = fresh.map;
 		server.conf->maps = fresh.maps;

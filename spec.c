@@ -384,6 +384,14 @@ spec_free(struct map *map)
 	*map = (struct map){0};
 }
 
+void
+spec_free_all(struct conf *conf)
+{
+	for (size_t i = 0; i < conf->maps; i++)
+		spec_free(&conf->map[i]);
+	free(conf->map);
+}
+
 /* A name of a socket that holds an '@' must not be taken for a namespace. */
 static void
 print_side(FILE *out, const struct side *side, const struct ns *ns,

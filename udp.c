@@ -154,7 +154,7 @@ open_target(struct flow *f)
 	const struct candidate *c = &udp.candidate[f->candidate];
 	const struct side *side = &udp.map->target[c->target];
 	uint16_t index = udp.post->listener[f->key.listener].index;
-	int fd, saved;
+	int fd;
 	char byte;
 
 	memcpy(&f->target, &c->addr, c->length);
@@ -173,10 +173,7 @@ open_target(struct flow *f)
 			return fd;
 		errno = ECONNREFUSED;
 	}
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
+	return dial_give_up(fd);
 }
 
 /*

@@ -148,7 +148,7 @@ openrc_run() {
 }
 
 @test "the units: systemd-analyze finds nothing wrong" {
-	command -v systemd-analyze >/dev/null || skip "no systemd-analyze here"
+	needs systemd-analyze
 	local unit
 	for unit in nsfwd.service nsfwd@.service; do
 		sed "s|/usr/local/bin/nsfwd|$NSFWD|" "$CONTRIB/$unit" \

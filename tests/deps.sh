@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building and testing need and this Debian machine lacks;
-# "tests/deps.sh lint" also what `make lint` and `make fuzz` need.
+# "tests/deps.sh lint" also what `make lint`, fuzz, coverage and valgrind need.
 # Does nothing, quickly, where all of it is there.
 set -eu
 
@@ -43,6 +43,8 @@ clang-tidy clang-tidy
 cppcheck cppcheck
 shellcheck shellcheck
 mandoc mandoc
+valgrind valgrind
+/usr/lib/llvm-*/bin/llvm-cov llvm
 '
 
 case "${1-}" in

@@ -4,14 +4,10 @@
  * same; a whole message is then taken to pieces as in earnest.
  */
 
-#include "../hop.c"
-#define refuse header_refuse
 #include "../header.c"
-#undef refuse
-#define refuse proxy_refuse
+#include "../hop.c"
 #undef WORD_MAX
 #include "../proxy.c"
-#undef refuse
 
 #include <stdlib.h>
 

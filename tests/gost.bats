@@ -55,10 +55,6 @@ web() {
 	wait_until 5 listens "$1" "$3"
 }
 
-listens() {
-	in_ns "$1" ss -Hltn | grep -q ":$2 "
-}
-
 # fetch NS ARG...: what curl gets there
 fetch() {
 	local where=$1
@@ -68,7 +64,7 @@ fetch() {
 
 # hop NS ADDR PORT: a web proxy that knows nothing of nsfwd.
 hop() {
-	command -v tinyproxy >/dev/null || skip "no tinyproxy here"
+	needs tinyproxy
 	printf '%s\n' "Port $3" "Listen $2" 'Timeout 60' 'LogLevel Error' \
 		'MaxClients 20' >"$BATS_TEST_TMPDIR/tinyproxy-$1"
 	spawn "$1" "hop-$1" tinyproxy -d -c "$BATS_TEST_TMPDIR/tinyproxy-$1"
@@ -357,7 +353,7 @@ in_other_ns() {
 }
 
 @test "GOST: a socks5:// hop with user and password, and a name that it resolves" {
-	command -v microsocks >/dev/null || skip "no microsocks here"
+	needs microsocks
 	topology
 	web self 10.0.1.11 8000
 	spawn ns2 hop microsocks -i 10.0.1.1 -p 1080 -u user -P secret

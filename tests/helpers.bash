@@ -53,6 +53,8 @@
 #   for_nobody           from here on, sockets in $BATS_TEST_TMPDIR are for all:
 #                        mappers, who dial them, are nobody
 #   sanitized            true if $NSFWD is a build without filters
+#   listens NS PORT      somebody does, over TCP, in that namespace
+#   needs PROGRAM...     skips the test where one of them is missing
 #   fail TEXT            says TEXT and fails
 #
 #   own_dev CMD...       runs CMD with a /dev of its own, for /dev/log
@@ -76,6 +78,17 @@ setup() {
 
 teardown() {
 	oracle
+}
+
+needs() {
+	local program
+	for program; do
+		command -v "$program" >/dev/null || skip "no $program here"
+	done
+}
+
+listens() {
+	in_ns "$1" ss -Hltn | grep -q ":$2 "
 }
 
 fail() {

@@ -15,13 +15,6 @@ setup() {
 	mkdir "$DIR"
 }
 
-needs() {
-	local program
-	for program; do
-		command -v "$program" >/dev/null || skip "no $program here"
-	done
-}
-
 client() {
 	in_ns ns1 python3 "$PROXY" "$@" 3>&- 4>&-
 }
@@ -34,10 +27,6 @@ proxy_server() {
 
 fetch() {
 	in_ns ns1 curl --silent --show-error --fail --max-time 20 "$@" 3>&-
-}
-
-listens() {
-	in_ns "$1" ss -Hltn | grep -q ":$2 "
 }
 
 web() {

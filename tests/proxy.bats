@@ -18,13 +18,6 @@ teardown() {
 	oracle
 }
 
-needs() {
-	local program
-	for program; do
-		command -v "$program" >/dev/null || skip "no $program here"
-	done
-}
-
 client() {
 	in_ns ns1 python3 "$PROXY" "$@" 3>&- 4>&-
 }

@@ -6,18 +6,6 @@ bats_require_minimum_version 1.5.0
 load helpers
 export PEER=$BATS_TEST_DIRNAME/faults.py
 
-needs() {
-	local program
-	for program; do
-		command -v "$program" >/dev/null || skip "no $program here"
-	done
-}
-
-# listens NS PORT: somebody does, in that namespace.
-listens() {
-	in_ns "$1" ss -Hltn | grep -q ":$2 "
-}
-
 fetch() {
 	in_ns ns1 curl --silent --show-error --fail --max-time 60 "$@" 3>&-
 }

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -95,6 +96,9 @@ static const struct {
     {"a thread", TCP, -1, SYS_clone, {CLONE_VM}},
     {"clone3", TCP, -1, SYS_clone3, {0}},
     {"execve", NAMES, -1, SYS_execve, {0}},
+    {"malloc", NAMES, 0, SYS_madvise, {0, 0, MADV_FREE}},
+    {"madvise", TCP, 0, SYS_madvise, {0, 0, MADV_DONTNEED}},
+    {"madvise", TCP, -1, SYS_madvise, {0, 0, MADV_DONTFORK}},
     {"ptrace", NAMES, -1, SYS_ptrace, {0}},
     {"setns", NAMES, -1, SYS_setns, {0}},
     {"TCP", TCP, 0, SYS_socket, {AF_INET, SOCK_STREAM}},

@@ -318,12 +318,18 @@ has_udp_sockets() {
 	[ "$(udp_sockets)" = "$1" ]
 }
 
-@test "a pipe for a configuration is not read again" {
-	mkfifo "$CONF"
+@test "a pipe for a configuration, or for a password, is not read again" {
+	local secret=$BATS_TEST_TMPDIR/secret
+	mkfifo "$CONF" "$secret"
 	spawn self writer sh -c "echo $MAP >$CONF"
 	start_nsfwd -c "$CONF"
 	kill -HUP "$NSFWD_PID"
 	wait_until 2 logged 'conf: only a regular file is read again'
+	stop_nsfwd
+	spawn self other sh -c "echo user:password >$secret"
+	start_nsfwd "127.0.0.1:1080=ns2@proxy,auth=$secret"
+	kill -HUP "$NSFWD_PID"
+	wait_until 2 logged "'$secret': only a regular file is read again"
 	stop_nsfwd
 }
 

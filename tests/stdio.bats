@@ -261,10 +261,6 @@ os.execvp(sys.argv[1], sys.argv[1:])" "$1" \
 	[ "$status" = 7 ]
 }
 
-listens() {
-	in_ns "$1" ss -Hltn | grep -q ":$2 "
-}
-
 # The sockets that LISTEN makes.
 
 @test "a UNIX socket has its mode and owner from the first moment" {

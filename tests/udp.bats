@@ -60,13 +60,6 @@ scene() {
 	python3 "$UDP" "$@" 3>&-
 }
 
-needs() {
-	local program
-	for program; do
-		command -v "$program" >/dev/null || skip "no $program here"
-	done
-}
-
 # The tree uses next to nothing in half a second.
 idle() {
 	local before
