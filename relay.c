@@ -45,6 +45,7 @@
 #define PIPE_SIZE   1048576
 #define PIPE_LEAST  65536 /* below this copying is cheaper */
 #define ROUNDS      8     /* before one looks whether the other side stirred */
+#define IN_VAIN_MAX 1000  /* wake-ups in a row for which there was no cause */
 
 /*
  * For what is read: nothing stays in the first while another half has its turn.
@@ -294,18 +295,43 @@ relay_note(struct pair *pair, int side, uint32_t events)
 		pair->broken[side] = true;
 }
 
-/*
- * A half that failed does not stop the other, which still drains what its
- * side sent before the error.
- */
-int
-relay_turn(struct pair *pair)
+/* It was told that there is something to read, and has room for it. */
+static bool
+expects(const struct half *h)
 {
+	return h->readable && !h->eof && !h->done && !holds(h);
+}
+
+/* As long as anything can move, for a while: true if something did. */
+static bool
+pump_both(struct pair *pair)
+{
+	bool moved = false;
+
 	pair->busy = true;
 	for (int i = 0; i < ROUNDS && pair->busy; i++) {
 		pair->busy = step(pair, RELAY_CLIENT);
 		pair->busy |= step(pair, RELAY_SERVER);
+		moved |= pair->busy;
 	}
+	return moved;
+}
+
+/*
+ * A half that failed does not stop the other, which still drains what its
+ * side sent before the error. An edge may be stale, once: what it told of was
+ * read in the turn before. A thousand of them are a relay that spins.
+ */
+int
+relay_turn(struct pair *pair)
+{
+	bool expected = expects(&pair->half[RELAY_CLIENT]) ||
+	    expects(&pair->half[RELAY_SERVER]);
+
+	if (pump_both(pair))
+		pair->in_vain = 0;
+	else if (expected && !pair->error && ++pair->in_vain > IN_VAIN_MAX)
+		pair->error = ELOOP;
 	if (pair->busy)
 		return 0;
 	for (int side = RELAY_CLIENT; side <= RELAY_SERVER && !pair->error;
@@ -333,10 +359,11 @@ relay_patience(const struct pair *pair, const struct times *times)
 int
 relay_end(struct pair *pair, int ended, struct tally *tally)
 {
-	enum end end = ended == 0 ? END_IDLE
-	    : ended == 1          ? END_CLOSED
-	    : pair->blame         ? END_TARGET
-				  : END_CLIENT;
+	enum end end = ended == 0  ? END_IDLE
+	    : ended == 1           ? END_CLOSED
+	    : pair->error == ELOOP ? END_LOCAL
+	    : pair->blame          ? END_TARGET
+				   : END_CLIENT;
 
 	for (int side = RELAY_CLIENT; side <= RELAY_SERVER; side++) {
 		struct half *h = &pair->half[side];

@@ -18,13 +18,12 @@ struct half {
 	int pipe[2]; /* -1 until splice pays */
 	bool tried;  /* to make the pipe */
 	bool readable, writable, eof, done;
-	bool kept; /* what is held lies in own */
-	unsigned char *copy,
-	    *own;          /* RELAY_COPY bytes: of all, its own or NULL */
-	unsigned char *at; /* what was read and not yet sent */
-	size_t held;       /* so many bytes */
-	size_t queued;     /* in the pipe */
-	uint64_t *count;   /* bytes delivered */
+	bool kept;          /* what is held lies in own */
+	unsigned char *own; /* RELAY_COPY bytes, for what is kept */
+	unsigned char *at;  /* what was read and not yet sent */
+	size_t held;        /* so many bytes */
+	size_t queued;      /* in the pipe */
+	uint64_t *count;    /* bytes delivered */
 };
 
 /*
@@ -34,9 +33,10 @@ struct half {
 struct pair {
 	struct half half[2];
 	bool broken[2];
-	bool busy; /* it still moves: its next turn needs no event */
-	int error; /* the first one, or 0 */
-	int blame; /* whose error it was */
+	bool busy;   /* it still moves: its next turn needs no event */
+	int error;   /* the first one, or 0; ELOOP: it spins */
+	int blame;   /* whose error it was */
+	int in_vain; /* wake-ups in a row that had no cause */
 };
 
 /*
