@@ -174,8 +174,10 @@ exchange(struct association *a)
 			watched[2 + i] =
 			    (struct pollfd){a->target[i], POLLIN, 0};
 		n = poll(watched, 4, hop_span(idle ? now() + idle : NEVER));
-		if (n == 0)
+		if (n == 0) {
+			errno = ETIMEDOUT;
 			return END_IDLE;
+		}
 		if (n == -1 && errno != EINTR)
 			return END_LOCAL;
 		if (watched[0].revents &&

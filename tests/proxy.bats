@@ -272,6 +272,21 @@ while True:
 	logged 'end=closed' 5
 }
 
+@test "an association that is silent ends as any connection does" {
+	start_nsfwd ns1@1080=ns2@proxy,idle-timeout=0.3
+	in_ns ns1 python3 - 3>&- <<-'END'
+		import socket
+		s = socket.create_connection(("127.0.0.1", 1080))
+		s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+		s.recv(12, socket.MSG_WAITALL)
+		try:
+		    raise SystemExit(f"{s.recv(1)} instead of a reset")
+		except ConnectionResetError:
+		    pass
+	END
+	wait_until 2 logged ' end=idle error=ETIMEDOUT$'
+}
+
 @test "there are 64 UDP sockets a family; who has none is told" {
 	udp_echo "$FAR" 7000
 	peer_server ns2 echo echo "$FAR:7000"
