@@ -161,7 +161,10 @@ check_scheme(struct url *u, enum use use)
 	return "nsfwd has tcp, udp, auto, http, socks4, socks4a and socks5";
 }
 
-/* A number alone is a port of loopback in a map. */
+/*
+ * A number alone is a port of loopback in a map; what listens on [::] in GOST
+ * hears IPv4 too.
+ */
 static const char *
 put_place(FILE *out, struct url *u, const char *place, bool listens)
 {
@@ -169,6 +172,8 @@ put_place(FILE *out, struct url *u, const char *place, bool listens)
 
 	if (!why && !strchr(place, ':'))
 		why = "write HOST:PORT or :PORT";
+	if (listens && strncmp(place, "[::]:", 5) == 0)
+		place += 4;
 	fputs(place + (!listens && *place == ':'), out);
 	return why;
 }
@@ -318,7 +323,8 @@ put_map(FILE *out, struct url *u, char *word)
 const char *
 gost_translate(const char *word, bool forward, char **text)
 {
-	char *copy = strdup(word);
+	/* "-L=WORD" is right, too, in GOST. */
+	char *copy = strdup(word + (*word == '='));
 	const char *why = "out of memory";
 	size_t size = 0;
 	struct url u = {.part = ""};

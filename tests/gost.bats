@@ -102,6 +102,7 @@ rows() {
 		-L :8080?netns=ns1 -F :1080?netns=ns2      | ns1@:8080=proxy,via=http:ns2@1080
 		-F :1080?netns=ns2 -L :8080?netns=ns1      | ns1@:8080=proxy,via=http:ns2@1080
 		-L:8080                                    | :8080=proxy
+		-L=tcp://:80/h:81 -F=a:1                   | :80=h:81,via=http:a:1
 		-L udp://10.0.0.1:53/:53?netns=ns1         | udp:ns1@10.0.0.1:53=53
 		-L udp://:53/h:53?keepAlive=true&ttl=60s   | udp::53=h:53,udp-timeout=1m,udp-one-way-timeout=1m
 		-L udp://:53/h:53?ttl=5&climiter=9         | udp::53=h:53,flows=9,udp-timeout=5s,udp-one-way-timeout=5s
@@ -111,6 +112,7 @@ rows() {
 		-L tcp://:8000-8003/h:8000-8003            | :8000-8003=h:8000-8003
 		-L tcp://:8000-8003/h:80                   | :8000-8003=h:80
 		-L tcp://[::1]:80/[fd00::2]:81             | ::1/80=fd00::2/81
+		-L udp://[::]:53/h:53                      | udp::53=h:53
 		-L :80/h:81                                | :80=h:81
 		-L auto://:80/h:81                         | :80=h:81
 		-L tcp://:80/a:1,b:2,:3                    | :80=a:1,b:2,3,balance=round
@@ -344,22 +346,52 @@ in_other_ns() {
 	[ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ]
 }
 
-@test "GOST: udp://, with keepAlive and ttl" {
+@test "GOST: udp:// to the host's loopback, to ns2, ranges, keepAlive and ttl" {
+	local pid
 	topology
-	start_nsfwd -v -L "udp://10.0.0.1:5353/10.0.1.1:5353?netns=ns1&netns.out=ns2&keepAlive=true&ttl=1s"
-	python3 "$BATS_TEST_DIRNAME/udp.py" swaps 3 10.0.0.1/5353 \
-		10.0.1.1/5353 3>&-
-	wait_until 5 logged 'flow .*end=idle'
+	spawn ns2 sleeper sleep 60
+	pid=$(pid_of sleeper)
+	wait_until 5 in_other_ns "$pid"
+	spawn_ready self echo python3 -c '
+import os, socket
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", 8000))
+os.write(9, b"ready\n")
+os.close(9)
+while True:
+    s.sendto(*s.recvfrom(100))'
+	start_nsfwd -v --udp-timeout 1 -L udp://10.0.0.1:8000/:8000?netns=ns1 \
+		-L "udp://10.0.0.1:5353/10.0.1.1:5353?netns=ns1&netns.out=/run/netns/ns2&keepAlive=true&ttl=1s" \
+		-L "udp://10.0.0.1:6000-6002/10.0.1.1:6000-6002?netns=ns1&netns.out=/proc/$pid/ns/net"
+	in_ns ns1 python3 -c '
+import socket
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.settimeout(5)
+s.connect(("10.0.0.1", 8000))
+s.send(b"hello")
+assert s.recv(100) == b"hello"' 3>&-
+	for port in 5353 6000 6002; do
+		python3 "$BATS_TEST_DIRNAME/udp.py" swaps 3 "10.0.0.1/$port" \
+			"10.0.1.1/$port" 3>&-
+	done
+	wait_until 5 logged 'flow .*end=idle' 10
 }
 
 @test "GOST: a socks5:// hop with user and password, and a name that it resolves" {
 	needs microsocks
 	topology
 	web self 10.0.1.11 8000
-	spawn ns2 hop microsocks -i 10.0.1.1 -p 1080 -u user -P secret
+	# A name that nobody else knows.
+	echo 10.0.1.11 shop.example >"$BATS_TEST_TMPDIR/hosts"
+	spawn ns2 hop unshare -m --propagation private sh -c '
+		mount --bind "$1" /etc/hosts
+		exec microsocks -i 10.0.1.1 -p 1080 -u user -P secret' - \
+		"$BATS_TEST_TMPDIR/hosts"
 	wait_until 5 listens ns2 1080
 	start_nsfwd -v -L tcp://10.0.0.1:8000/10.0.1.11:8000?netns=ns1 \
+		-L tcp://10.0.0.1:8001/shop.example:8000?netns=ns1 \
 		-F socks5://user:secret@10.0.1.1:1080?netns=ns2
 	[ "$(fetch ns1 http://10.0.0.1:8000/)" = 'this is self' ]
+	[ "$(fetch ns1 http://10.0.0.1:8001/)" = 'this is self' ]
 	run ! grep -F secret "$LOG"
 }
