@@ -229,6 +229,11 @@ stdio_serve(const struct conf *conf)
 	pid_t parent = getpid(), pid;
 	int status = 0;
 
+	if (conf->wait || conf->pin || conf->background || conf->syslog ||
+	    conf->pidfile || conf->stats || conf->ready_fd != -1) {
+		log_error("'%s': an option that is for a server", map->word);
+		return 2;
+	}
 	sandbox_hide();
 	if (sandbox_keep() == -1)
 		return fail(map, "cannot drop privileges");

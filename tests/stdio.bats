@@ -169,6 +169,16 @@ ends() {
 	[ $(($(now_ms) - begin)) -lt 3000 ]
 }
 
+@test "-: what only a server has is no option of it" {
+	local option
+	for option in --wait --pin --daemon --syslog --pidfile=pid --stats=sock \
+		--ready-fd=1; do
+		run -2 stdio "$option" -=ns2@8000 </dev/null
+		[ "$output" = "nsfwd: '-=ns2@8000': an option that is for a server" ]
+	done
+	[ ! -e pid ] && [ ! -e sock ]
+}
+
 @test "-: a name server that does not answer is a time-out" {
 	unshare -m true 2>/dev/null || skip "no mount namespace here"
 	echo 'nameserver 127.0.0.1' >resolv
