@@ -36,7 +36,7 @@ web() {
 }
 
 @test "T53 T54 a proxy's answer cut at any byte, and what it has behind it" {
-	# 25 bytes of HTTP, 11 of SOCKS5; the name is for the proxy alone.
+	# 25 bytes of HTTP, 11 or 22 of SOCKS5; the name is for the proxy alone.
 	proxy_server ns2 upstream upstream 3128 1080
 	start_nsfwd -v "ns1@7000-7025=no.such.name:1000-1025,via=http:ns2@3128" \
 		"ns1@7100-7125=ns2@$FAR:1000-1025,via=http:127.0.0.1:3128,via-auth=u:p" \
@@ -50,16 +50,17 @@ web() {
 
 @test "T56 a proxy that misbehaves: the client is reset in time" {
 	proxy_server ns2 upstream upstream 3128 1080
-	start_nsfwd "ns1@7001-7012=ns2@$FAR:1-12,via=http:3128,connect-timeout=1" \
+	start_nsfwd "ns1@7001-7013=ns2@$FAR:1-13,via=http:3128,connect-timeout=1" \
 		"ns1@7101-7114=ns2@$FAR:1-14,via=socks5:1080,connect-timeout=1" \
 		"ns1@7201=ns2@$FAR:1000,via=socks5:1080,via-auth=u:wrong" \
 		"ns1@7202=ns2@$FAR:1000,via=socks5:3128,connect-timeout=1" \
 		"ns1@7203=ns2@$FAR:1000,via=http:1080,connect-timeout=1" \
 		"ns1@7204=ns2@$FAR:1000,via=http:9"
-	client resets 12 1.5 127.0.0.1:7001
+	client resets 13 1.5 127.0.0.1:7001
 	client resets 14 1.5 127.0.0.1:7101
 	client resets 4 1.5 127.0.0.1:7201
-	wait_until 2 logged 'end=dial error=' 30
+	wait_until 2 logged 'end=dial error=' 31
+	logged 'ns1@7001-7013=.* error=ETIMEDOUT' 2
 	logged 'error=EACCES hop=407'
 	logged 'error=EHOSTUNREACH hop=503'
 	logged 'error=EPROTO' 4

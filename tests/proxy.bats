@@ -28,27 +28,33 @@ echo_server() {
 
 @test "T53 a handshake of any kind, cut at any byte, is served alike" {
 	echo_server
+	peer_server ns2 echo6 echo '[fd00:2::2]:7000'
+	web "$FAR" 80
 	start_nsfwd --max-conns 64 ns1@1080=ns2@proxy \
 		ns1@1081=ns2@proxy,auth=user:secret
 	client cuts 127.0.0.1:1080 "$FAR:7000"
+	client cuts '[::1]:1080' '[fd00:2::2]:7000'
 	client cuts 127.0.0.1:1081 "$FAR:7000" user secret
+	client get 127.0.0.1:1081 "$FAR:80" user secret
 	run ! logged 'error='
 }
 
 @test "T54 a handshake and 1 MiB in one write: all of it arrives" {
 	echo_server
-	start_nsfwd -v ns1@1080=ns2@proxy
+	start_nsfwd -v ns1@1080=ns2@proxy ns1@1081=ns2@proxy,auth=user:secret
 	client early 127.0.0.1:1080 "$FAR:7000"
+	client early 127.0.0.1:1081 "$FAR:7000" user secret
 }
 
-@test "T55 slow clients end at the deadline, a quick one never waits" {
+@test "T55 500 slow clients end at the deadline, a quick one never waits" {
 	echo_server
-	start_nsfwd -v ns1@1080=ns2@proxy,connect-timeout=1.5
-	client slow 127.0.0.1:1080 "$FAR:7000" 60 1.5
-	logged 'end=handshake error=ETIMEDOUT' 60
+	start_nsfwd -v \
+		ns1@1080=ns2@proxy,connect-timeout=5,accept-proxy=127.0.0.9
+	client slow 127.0.0.1:1080 "$FAR:7000" 500 5
+	logged 'end=handshake error=ETIMEDOUT' 500
 }
 
-@test "what is no request is refused, and does no harm" {
+@test "what is no request is refused, cut at any byte, and does no harm" {
 	start_nsfwd -v ns1@1080=ns2@proxy
 	client bad 127.0.0.1:1080
 }
@@ -135,6 +141,7 @@ web() {
 		    do_GET = do_POST
 		class Server(http.server.ThreadingHTTPServer):
 		    address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+		    request_queue_size = 128
 		server = Server((sys.argv[1], int(sys.argv[2])), Handler)
 		os.write(int(os.environ["READY_FD"]), b"ready\n")
 		os.close(int(os.environ["READY_FD"]))
