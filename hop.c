@@ -9,8 +9,7 @@
 #include "hop.h"
 #include "nsfwd.h"
 
-#define WORD_MAX    255 /* a length in one byte */
-#define INTERIM_MAX 8   /* HTTP replies 1xx before the one that counts */
+#define INTERIM_MAX 8 /* HTTP replies 1xx before the one that counts */
 
 int
 hop_refuse(int err)
@@ -131,10 +130,10 @@ hop_basic(char *out, const char *user, const char *password)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				     "abcdefghijklmnopqrstuvwxyz0123456789+/";
-	char text[2 * WORD_MAX + 2];
+	char text[2 * HOP_WORD + 2];
 	size_t length;
 
-	snprintf(text, sizeof(text), "%.*s:%.*s", WORD_MAX, user, WORD_MAX,
+	snprintf(text, sizeof(text), "%.*s:%.*s", HOP_WORD, user, HOP_WORD,
 	    password ? password : "");
 	length = strlen(text);
 	for (size_t i = 0; i < length; i += 3) {
@@ -237,32 +236,48 @@ http_error(int code)
 							 : ECONNREFUSED;
 }
 
-/* "HOST:PORT" as HTTP has it. */
-static int
-authority(char *text, size_t size, const struct side *to, uint16_t port)
+static unsigned char *
+put_word(unsigned char *at, const char *word)
 {
-	char addr[INET6_ADDRSTRLEN] = "127.0.0.1";
-	const char *host = to->kind == SIDE_HOST ? to->text : addr;
+	size_t length = strnlen(word, HOP_WORD);
+
+	*at++ = (unsigned char)length;
+	memcpy(at, word, length);
+	return at + length;
+}
+
+/* Returns the end of the address, in the form that SOCKS5 gives it. */
+static unsigned char *
+put_target(unsigned char *at, const struct side *to, uint16_t port)
+{
+	const uint32_t loopback = htonl(INADDR_LOOPBACK);
 	bool six = to->kind == SIDE_INET6;
 
-	if (to->zone || to->lo == 0)
-		return hop_refuse(EAFNOSUPPORT);
-	if (six || to->kind == SIDE_INET)
-		inet_ntop(six ? AF_INET6 : AF_INET, &to->addr, addr,
-		    sizeof(addr));
-	snprintf(text, size, six ? "[%s]:%u" : "%s:%u", host, (unsigned)port);
-	return 0;
+	if (to->kind == SIDE_HOST) {
+		*at++ = HOP_NAME;
+		at = put_word(at, to->text);
+	} else {
+		*at++ = six ? HOP_INET6 : HOP_INET;
+		if (to->kind == SIDE_LOOPBACK)
+			memcpy(at, &loopback, 4);
+		else
+			memcpy(at, &to->addr, six ? 16 : 4);
+		at += six ? 16 : 4;
+	}
+	*at++ = (unsigned char)(port >> 8);
+	*at++ = (unsigned char)port;
+	return at;
 }
 
 static int
 say_http(const struct line *line, const struct hop *hop, const struct side *to,
     uint16_t port, int *code)
 {
-	char basic[HOP_BASIC], name[WORD_MAX + 16], text[2048];
+	char basic[HOP_BASIC], name[HOP_NAME_MAX], text[2048];
 	unsigned char head[HOP_HEAD];
 
-	if (authority(name, sizeof(name), to, port) == -1)
-		return -1;
+	put_target(head, to, port);
+	hop_socks_text(name, head);
 	if (hop->user)
 		hop_basic(basic, hop->user, hop->password);
 	snprintf(text, sizeof(text),
@@ -282,22 +297,12 @@ say_http(const struct line *line, const struct hop *hop, const struct side *to,
 	return hop_refuse(EPROTO);
 }
 
-static unsigned char *
-put_word(unsigned char *at, const char *word)
-{
-	size_t length = strnlen(word, WORD_MAX);
-
-	*at++ = (unsigned char)length;
-	memcpy(at, word, length);
-	return at + length;
-}
-
 /* User and password, RFC 1929. */
 static int
 say_password(const struct line *line, const struct hop *hop)
 {
 	struct verdict verdict = {.version = 1};
-	unsigned char data[2 * WORD_MAX + 3] = {1}, *at;
+	unsigned char data[2 * HOP_WORD + 3] = {1}, *at;
 
 	at = put_word(data + 1, hop->user);
 	at = put_word(at, hop->password ? hop->password : "");
@@ -313,26 +318,10 @@ say_target(const struct line *line, const struct side *to, uint16_t port,
     int *code)
 {
 	struct verdict verdict = {.version = 5};
-	unsigned char data[3 + 2 + WORD_MAX + 2] = {5, 1, 0}, *at = data + 3;
-	const uint32_t loopback = htonl(INADDR_LOOPBACK);
-	bool six = to->kind == SIDE_INET6;
+	unsigned char data[3 + 2 + HOP_WORD + 2] = {5, 1, 0}, *end;
 
-	if (to->zone || to->lo == 0)
-		return hop_refuse(EAFNOSUPPORT);
-	if (to->kind == SIDE_HOST) {
-		*at++ = HOP_NAME;
-		at = put_word(at, to->text);
-	} else {
-		*at++ = six ? HOP_INET6 : HOP_INET;
-		if (to->kind == SIDE_LOOPBACK)
-			memcpy(at, &loopback, 4);
-		else
-			memcpy(at, &to->addr, six ? 16 : 4);
-		at += six ? 16 : 4;
-	}
-	*at++ = (unsigned char)(port >> 8);
-	*at++ = (unsigned char)port;
-	if (hop_write(line, data, (size_t)(at - data)) == -1 ||
+	end = put_target(data + 3, to, port);
+	if (hop_write(line, data, (size_t)(end - data)) == -1 ||
 	    hop_read(line, data, sizeof(data), parse_socks, &verdict) == -1)
 		return -1;
 	*code = verdict.code;
@@ -373,7 +362,7 @@ hop_through(const struct line *line, const struct hop *hop,
 int
 hop_socks_text(char *text, const unsigned char *at)
 {
-	char host[WORD_MAX + 1];
+	char host[HOP_WORD + 1];
 	size_t length = at[0] == HOP_INET ? 4 : 16;
 	const unsigned char *port = at + 1 + length;
 

@@ -11,7 +11,8 @@
 /* hop.c */
 
 #define HOP_HEAD  8192 /* bytes of an HTTP head, with its end */
-#define HOP_BASIC 688  /* of a user and a password, 255 bytes each */
+#define HOP_WORD  255  /* of what has its length in one byte */
+#define HOP_BASIC 688  /* of a user and a password, each such a word */
 
 /* How SOCKS5 names a kind of address. */
 enum {

@@ -11,7 +11,6 @@
 #include "hop.h"
 #include "nsfwd.h"
 
-#define WORD_MAX    255
 #define FAREWELL_MS 1000 /* for a client to read why it is refused */
 #define LETTERS     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -56,13 +55,13 @@ same(const char *given, size_t length, const char *wanted)
 	return !differ;
 }
 
-/* A word, and the NUL behind it, at most WORD_MAX bytes; 0: not all of it. */
+/* A word, and the NUL behind it, at most HOP_WORD bytes; 0: not all of it. */
 static ssize_t
 string_length(const unsigned char *data, size_t length)
 {
 	const unsigned char *end = memchr(data, '\0', length);
 
-	if (end ? end - data > WORD_MAX : length > WORD_MAX)
+	if (end ? end - data > HOP_WORD : length > HOP_WORD)
 		return hop_refuse(EPROTO);
 	return end ? end - data + 1 : 0;
 }
@@ -148,7 +147,7 @@ static int
 hear_socks4(struct session *s)
 {
 	const unsigned char *data = s->data, *host = data + 8;
-	char text[WORD_MAX + 8], addr[INET_ADDRSTRLEN];
+	char text[HOP_WORD + 8], addr[INET_ADDRSTRLEN];
 	bool name = !data[4] && !data[5] && !data[6] && data[7];
 
 	if (s->call->map->user) /* for which SOCKS4 has no password */

@@ -6,7 +6,6 @@
 
 #include "../header.c"
 #include "../hop.c"
-#undef WORD_MAX
 #include "../proxy.c"
 
 #include <stdlib.h>
@@ -17,6 +16,7 @@ static struct verdict socks = {.version = 5}, password = {.version = 1};
 static union peer peers[2];
 static int status;
 static enum tongue spoken;
+static bool not_last;
 
 /* What libFuzzer gives first chooses one of these. */
 static const struct target {
@@ -32,6 +32,7 @@ static const struct target {
     {parse_first, &spoken, HOP_HEAD},
     {parse_password, NULL, HOP_HEAD},
     {parse_request, NULL, HOP_HEAD},
+    {parse_answer, &not_last, HOP_HEAD},
 };
 
 /* As hop_read(), of an exact copy, so that a byte too far is an error. */
