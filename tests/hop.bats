@@ -4,6 +4,7 @@
 
 bats_require_minimum_version 1.5.0
 load helpers
+load sshd
 PROXY=$BATS_TEST_DIRNAME/proxy.py
 FAR=10.0.2.2
 
@@ -105,26 +106,10 @@ web() {
 }
 
 @test "ssh -D as a hop" {
-	needs ssh sshd ssh-keygen curl
-	[ "$(awk '$1 == 0 { print $2 }' /proc/self/uid_map)" = 0 ] ||
-		skip "sshd changes its user: that takes root"
+	needs curl
 	web
-	ssh-keygen -qt ed25519 -N '' -f "$DIR/key"
-	mkdir -p /run/sshd
-	cat >"$DIR/sshd_config" <<-END
-		ListenAddress 127.0.0.1:2222
-		HostKey $DIR/key
-		AuthorizedKeysFile $DIR/key.pub
-		PermitRootLogin prohibit-password
-		PidFile none
-		StrictModes no
-		UsePAM no
-	END
-	spawn ns2 sshd "$(command -v sshd)" -De -f "$DIR/sshd_config"
-	wait_until 5 listens ns2 2222
-	spawn ns2 ssh ssh -F none -i "$DIR/key" -o BatchMode=yes -ND 1080 \
-		-o StrictHostKeyChecking=no -o "UserKnownHostsFile=$DIR/known" \
-		-p 2222 root@127.0.0.1
+	sshd_start "$DIR"
+	spawn ns2 ssh "${SSH[@]}" -ND 1080 -p 2222 root@127.0.0.1
 	wait_until 5 listens ns2 1080
 	start_nsfwd "ns1@8000=$FAR:80,via=socks5:ns2@1080" \
 		"ns1@8001=$FAR:81,via=socks5:ns2@1080"

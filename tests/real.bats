@@ -4,6 +4,7 @@
 
 bats_require_minimum_version 1.5.0
 load helpers
+load sshd
 export PEER=$BATS_TEST_DIRNAME/faults.py
 
 fetch() {
@@ -110,41 +111,10 @@ teardown() {
 }
 
 @test "ssh" {
-	local sum
-	needs ssh sshd ssh-keygen
-	[ "$(awk '$1 == 0 { print $2 }' /proc/self/uid_map)" = 0 ] ||
-		skip "sshd changes its user: that takes root"
-	ssh-keygen -qt ed25519 -N '' -f "$DIR/host"
-	ssh-keygen -qt ed25519 -N '' -f "$DIR/key"
-	mkdir -p /run/sshd
-	cat >"$DIR/sshd_config" <<-END
-		ListenAddress 127.0.0.1:2222
-		HostKey $DIR/host
-		AuthorizedKeysFile $DIR/key.pub
-		PermitRootLogin prohibit-password
-		PidFile none
-		StrictModes no
-		UsePAM no
-	END
-	spawn ns2 sshd "$(command -v sshd)" -De -f "$DIR/sshd_config"
-	wait_until 5 listens ns2 2222
+	sshd_start "$DIR"
 	start_nsfwd ns1@22=ns2@2222
 	remote() {
-		in_ns ns1 ssh -F none -i "$DIR/key" -o BatchMode=yes \
-			-o StrictHostKeyChecking=no -o LogLevel=ERROR \
-			-o "UserKnownHostsFile=$DIR/known" root@127.0.0.1 "$@" \
-			3>&-
+		in_ns ns1 "${SSH[@]}" root@127.0.0.1 "$@" 3>&-
 	}
-	remote true </dev/null || {
-		output_of sshd
-		false
-	}
-	# 16 MB there and back, and the ends of both streams.
-	head -c 16000000 /dev/urandom >"$DIR/data"
-	sum=$(sha256sum <"$DIR/data")
-	[ "$(remote cat <"$DIR/data" | sha256sum)" = "$sum" ]
-	[ "$(remote readlink /proc/self/ns/net </dev/null)" = \
-		"$(in_ns ns2 readlink /proc/self/ns/net)" ]
-	run remote exit 7 </dev/null
-	[ "$status" = 7 ]
+	ssh_works "$DIR"
 }

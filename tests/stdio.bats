@@ -4,6 +4,7 @@
 
 bats_require_minimum_version 1.5.0
 load helpers
+load sshd
 
 setup() {
 	ns ns1 ns2
@@ -234,41 +235,12 @@ os.execvp(sys.argv[1], sys.argv[1:])" "$1" \
 }
 
 @test "-: ssh goes through it" {
-	local sum
-	for program in ssh sshd ssh-keygen; do
-		command -v "$program" >/dev/null || skip "no $program here"
-	done
-	[ "$(awk '$1 == 0 { print $2 }' /proc/self/uid_map)" = 0 ] ||
-		skip "sshd changes its user: that takes root"
-	ssh-keygen -qt ed25519 -N '' -f host
-	ssh-keygen -qt ed25519 -N '' -f key
-	mkdir -p /run/sshd
-	cat >sshd_config <<-END
-		ListenAddress 127.0.0.1:2222
-		HostKey $PWD/host
-		AuthorizedKeysFile $PWD/key.pub
-		PermitRootLogin prohibit-password
-		PidFile none
-		StrictModes no
-		UsePAM no
-	END
-	spawn ns2 sshd "$(command -v sshd)" -De -f "$PWD/sshd_config"
-	wait_until 5 listens ns2 2222
+	sshd_start "$PWD"
 	remote() {
-		ssh -F none -i key -o BatchMode=yes -o LogLevel=ERROR -p 2222 \
-			-o StrictHostKeyChecking=no -o "UserKnownHostsFile=$PWD/known" \
-			-o "ProxyCommand=$NSFWD -=ns2@%h:%p" root@127.0.0.1 "$@" 3>&-
+		"${SSH[@]}" -p 2222 -o "ProxyCommand=$NSFWD -=ns2@%h:%p" \
+			root@127.0.0.1 "$@" 3>&-
 	}
-	remote true </dev/null || {
-		output_of sshd
-		false
-	}
-	sum=$(sha256sum <data)
-	[ "$(remote cat <data | sha256sum)" = "$sum" ]
-	[ "$(remote readlink /proc/self/ns/net </dev/null)" = \
-		"$(in_ns ns2 readlink /proc/self/ns/net)" ]
-	run remote exit 7 </dev/null
-	[ "$status" = 7 ]
+	ssh_works "$PWD"
 }
 
 # The sockets that LISTEN makes.
