@@ -135,6 +135,21 @@ options_of_man() {
 	END
 }
 
+@test "FROM GOST has every key that gost.c knows, and what users set besides" {
+	local word
+	sed -n '/^\.Sh FROM GOST/,/^\.Sh SIGNALS/p' "$man" \
+		>"$BATS_TEST_TMPDIR/table"
+	while read -r word; do
+		grep -qiF -- "$word" "$BATS_TEST_TMPDIR/table" || {
+			echo "no $word"
+			return 1
+		}
+	done < <(sed -n '/^} keys/,/^};/s/^ *{"\([a-z_.]*\)".*/\1/p' "$top/gost.c"
+		printf '%s\n' tcp:// udp:// auto:// http:// socks5:// unix:// \
+			stdio:// rtcp:// red rlimiter quotas enableStats -metrics -O)
+	[ "$(sed -n '/^} keys/,/^};/p' "$top/gost.c" | grep -c '^ *{"')" -ge 17 ]
+}
+
 @test "the version is that of the Makefile" {
 	run -0 "$NSFWD" --version
 	[[ $output == *" $(sed -n 's/^VERSION = //p' "$top/Makefile")"* ]]
