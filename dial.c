@@ -322,8 +322,17 @@ dial_candidates(const struct map *map, struct candidate *out, size_t max)
 static bool
 permits_four(const void *addr)
 {
+	/* Of Alibaba, Oracle and Azure; the rest is link-local. */
+	static const unsigned char metadata[][4] = {
+	    {100, 100, 100, 200},
+	    {192, 0, 0, 192},
+	    {168, 63, 129, 16},
+	};
 	const unsigned char *byte = addr;
 
+	for (size_t i = 0; i < sizeof(metadata) / 4; i++)
+		if (memcmp(byte, metadata[i], 4) == 0)
+			return false;
 	return byte[0] != 0 && byte[0] != 127 && byte[0] < 224 &&
 	    (byte[0] != 169 || byte[1] != 254);
 }
@@ -331,20 +340,22 @@ permits_four(const void *addr)
 static bool
 permits_six(const struct in6_addr *addr)
 {
-	/* Of Amazon and Google; the rest is link-local. */
+	/* Of Amazon, Google and Oracle. */
 	static const struct in6_addr none,
 	    metadata[] = {
 		{.s6_addr = {0xfd, 0, 0x0e, 0xc2, [14] = 0x02, 0x54}},
 		{.s6_addr = {0xfd, 0x20, 0, 0xce, [14] = 0x02, 0x54}},
+		{.s6_addr = {0xfd, 0, 0, 0xc1, [12] = 169, 254, 169, 254}},
 	    };
 	static const unsigned char nat64[12] = {0, 0x64, 0xff, 0x9b};
 
+	for (size_t i = 0; i < sizeof(metadata) / sizeof(metadata[0]); i++)
+		if (IN6_ARE_ADDR_EQUAL(addr, &metadata[i]))
+			return false;
 	if (memcmp(addr, nat64, sizeof(nat64)) == 0)
 		return permits_four(&addr->s6_addr[sizeof(nat64)]);
 	return memcmp(addr, &none, 10) != 0 && !IN6_IS_ADDR_LINKLOCAL(addr) &&
-	    !IN6_IS_ADDR_MULTICAST(addr) &&
-	    !IN6_ARE_ADDR_EQUAL(addr, &metadata[0]) &&
-	    !IN6_ARE_ADDR_EQUAL(addr, &metadata[1]);
+	    !IN6_IS_ADDR_MULTICAST(addr);
 }
 
 /*

@@ -63,12 +63,14 @@ echo_server() {
 	local to
 	start_nsfwd -v ns1@1080=ns2@proxy
 	for to in 127.0.0.1:7000 127.9.8.7:7000 169.254.169.254:80 224.0.0.1:80 \
-		255.255.255.255:80 0.1.2.3:80 localhost:7000; do
+		255.255.255.255:80 0.1.2.3:80 localhost:7000 \
+		100.100.100.200:80 192.0.0.192:80 168.63.129.16:80; do
 		client refused 127.0.0.1:1080 "$to" 91,2,403
 	done
 	for to in '[::1]:7000' '[ff02::1]:80' '[::7f00:1]:80' \
 		'[64:ff9b::127.0.0.1]:7000' '[64:ff9b::a9fe:a9fe]:80' \
-		'[fd00:ec2::254]:80' '[fd20:ce::254]:80'; do
+		'[fd00:ec2::254]:80' '[fd20:ce::254]:80' \
+		'[fd00:c1::a9fe:a9fe]:80'; do
 		client refused 127.0.0.1:1080 "$to" 91,2,403
 	done
 	# No such word is a target of a map either.
