@@ -82,7 +82,7 @@ header_make(unsigned char *out, unsigned version, const union peer *from,
 	return V2_FIXED + length;
 }
 
-static int
+static void
 read_peer(union peer *peer, int family, const void *addr, uint16_t port)
 {
 	memset(peer, 0, sizeof(*peer));
@@ -92,7 +92,6 @@ read_peer(union peer *peer, int family, const void *addr, uint16_t port)
 		memcpy(&peer->four.sin_addr, addr, 4);
 	else
 		memcpy(&peer->six.sin6_addr, addr, 16);
-	return 0;
 }
 
 /* "ADDR ADDR PORT PORT", one space between them. */

@@ -226,9 +226,9 @@ served_by() {
 	END
 }
 
-# letter NAME...: servers at 127.0.0.1 and 900N that say it.
+# letters NAME...: servers at 127.0.0.1 and 9001 on, or $FIRST, that say it.
 letters() {
-	local i=1 name
+	local i=${FIRST:-1} name
 	for name; do
 		spawn_ready ns2 "$name" python3 -c '
 import os, socket, sys
@@ -275,6 +275,21 @@ while True:
 	kill -KILL "$(pid_of b)" "$(pid_of c)"
 	reap b c 2>/dev/null || :
 	[ "$(served_by 8000 127.0.0.{1..3})" = aaa ]
+}
+
+@test "a target that failed rests for 10 s, and no longer" {
+	local begin
+	letters b
+	start_nsfwd "ns1@8000=ns2@127.0.0.1:9002,127.0.0.1:9001"
+	says() {
+		in_ns ns1 bash -c '[ "$(cat </dev/tcp/127.0.0.1/8000)" = "$1" ]' \
+			- "$1" 3>&-
+	}
+	says b
+	begin=$(now_ms)
+	FIRST=2 letters a
+	wait_until 12 says a
+	[ $(($(now_ms) - begin)) -ge 9500 ]
 }
 
 no_flows() {
