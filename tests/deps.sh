@@ -31,6 +31,8 @@ nginx nginx-light
 /usr/lib/nginx/modules/ngx_stream_module.so libnginx-mod-stream
 tinyproxy tinyproxy-bin
 microsocks microsocks
+sshd openssh-server
+ssh openssh-client
 git git
 systemd-analyze systemd
 /usr/lib/python3/dist-packages/prometheus_client python3-prometheus-client
@@ -94,11 +96,11 @@ $as_root DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
 	--no-install-recommends $packages </dev/null >&2
 
 # A server is wanted here as a program for the tests, not as a service.
-for server in redis-server haproxy nginx microsocks; do
+for server in redis-server haproxy nginx microsocks openssh; do
 	case " $packages " in
 	*" $server"[\ -]*)
 		[ ! -d /run/systemd/system ] ||
-			$as_root systemctl --quiet disable --now "$server"
+			$as_root systemctl --quiet disable --now "${server#open}"
 		;;
 	esac
 done
