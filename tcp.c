@@ -16,6 +16,7 @@
 #define EVENTS  32
 #define FEW     64 /* children; later by a millisecond for each so many */
 #define NO_SLOT UINT32_MAX
+#define NEVER   INT64_MAX
 #define SIGNALS UINT64_MAX /* in epoll's data; a listener's is its index */
 #define CHANNEL (UINT64_MAX - 1)
 #define WORK    ((uint64_t)1 << 32) /* and more is the worker's */
@@ -38,8 +39,7 @@ struct mapper {
 	_Atomic deadline *failed; /* when each of several last did; shared */
 	int last; /* the highest descriptor of these, and of the listeners */
 	deadline sweep; /* when to look for the dead of whom nobody told */
-	deadline rest;  /* until then the listeners are not watched */
-	bool full;      /* nor until a connection ends */
+	deadline rest;  /* until then, or one ends, no listener is watched */
 	bool minds;     /* they are watched */
 	bool draining;
 };
@@ -88,7 +88,7 @@ free_slot(struct mapper *m, uint32_t i)
 	m->own->slot[i].next = m->free;
 	m->free = i;
 	m->live--;
-	m->full = false;
+	m->rest = 0;
 	uncount(m->count);
 }
 
@@ -247,8 +247,11 @@ start(struct mapper *m, int client, uint16_t index, const union peer *peer)
 	}
 	own->pid[i] = pid;
 	if (pid == -1) {
-		rest(m, "fork");
+		int error = errno;
+
 		free_slot(m, i);
+		errno = error;
+		rest(m, "fork");
 	}
 	close(client);
 }
@@ -319,8 +322,8 @@ reserve(struct mapper *m)
 	    (!max || live_everywhere(m) <= max))
 		return true;
 	atomic_fetch_sub(m->count, 1);
-	m->full = m->live == m->room || m->live == max;
-	m->rest = now() + REST_MS;
+	m->rest =
+	    m->live == m->room || m->live == max ? NEVER : now() + REST_MS;
 	log_limited("'%s': %u connections, the limit: new clients wait",
 	    m->map->word, atomic_load(m->count));
 	return false;
@@ -334,6 +337,7 @@ static int
 mind(struct mapper *m, bool on)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
+	int error = 0;
 
 	if (m->minds == on)
 		return 0;
@@ -343,10 +347,15 @@ mind(struct mapper *m, bool on)
 	for (size_t i = 0; i < m->post->listeners; i++) {
 		ev.data.u64 = i;
 		if (epoll_ctl(m->epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL,
-			m->post->listener[i].fd, &ev) == -1)
-			return -1;
+			m->post->listener[i].fd, &ev) == -1 &&
+		    on)
+			error = errno;
 	}
-	return 0;
+	if (!error)
+		return 0;
+	mind(m, false);
+	errno = error;
+	return -1;
 }
 
 /*
@@ -421,34 +430,34 @@ watch(const struct mapper *m, int fd, uint64_t data)
 	return epoll_ctl(m->epoll, EPOLL_CTL_ADD, fd, &ev);
 }
 
-/* A span for epoll_wait(2), where 0 is none; no longer than another one. */
+/* The shorter of two spans for epoll_wait(2), of which -1 is the longest. */
 static int
 sooner(deadline span, int other)
 {
-	if (!span)
-		return other;
 	if (span > INT_MAX)
 		span = INT_MAX;
 	return other == -1 || span < other ? (int)span : other;
 }
 
-/* How long to wait; the listeners are watched, or are not, from now on. */
+/*
+ * How long to wait; the listeners are watched, or are not, from now on. What is
+ * due comes first: it may be the end of a connection for which clients wait.
+ */
 static int
 prepare(struct mapper *m)
 {
-	deadline left = m->rest ? m->rest - now() : 0;
-	deadline dead = m->sweep ? m->sweep - now() : 0;
+	int span = m->worker ? worker_run() : -1;
+	deadline at = now();
 
-	if (m->sweep && dead <= 0)
+	if (m->sweep && m->sweep <= at)
 		sweep(m);
-	if (left <= 0)
-		left = m->rest = 0;
-	if (m->draining || m->full)
-		left = 0;
-	mind(m, !m->draining && !m->full && !left);
-	if (m->sweep)
-		return sooner(left, dead > INT_MAX ? INT_MAX : (int)dead);
-	return sooner(left, m->worker ? worker_run() : -1);
+	if (m->draining || m->rest <= at)
+		m->rest = 0;
+	if (mind(m, !m->draining && !m->rest) == -1)
+		rest(m, "epoll_ctl");
+	if (m->rest)
+		span = sooner(m->rest - at, span);
+	return m->sweep ? sooner(m->sweep - at, span) : span;
 }
 
 /* Signals and orders first: they may close what the other events are about. */
@@ -473,7 +482,7 @@ turn(struct mapper *m)
 	for (int i = 0; i < n && !m->draining; i++) {
 		if (ev[i].data.u64 >= WORK)
 			continue;
-		if (m->full || !reserve(m))
+		if (m->rest || !reserve(m))
 			break;
 		admit(m, &m->post->listener[ev[i].data.u64]);
 	}

@@ -359,6 +359,34 @@ lowest_free_fd() {
 	[ "$(mappers)" = "$mapper" ]
 }
 
+@test "what rested listens again, also if it cannot at once" {
+	local mapper
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd --no-sandbox ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	mapper=$(mappers)
+	spawn self trace strace -qq -o "$BATS_TEST_TMPDIR/trace" \
+		-e 'inject=?fork,?vfork,?clone,?clone3:error=EAGAIN:when=1' \
+		-e inject=epoll_ctl:error=ENOMEM:when=2 -p "$mapper"
+	wait_until 5 traced "$mapper"
+	try ns1 1 reset 0-1000 127.0.0.1/8000
+	try ns1 1 ns2 0-1000 127.0.0.1/8000
+	relieve trace "$mapper"
+	[ "$(grep -c INJECTED "$BATS_TEST_TMPDIR/trace")" = 2 ]
+	[ "$(mappers)" = "$mapper" ]
+}
+
+# bats test_tags=workers,both
+@test "at a limit the next client is served when one leaves" {
+	local i
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max=1
+	for i in 1 2 3; do
+		peer_start ns1 "try$i" try 30 ns2 0-70 127.0.0.1/8000
+	done
+	reap try1 try2 try3
+	logged '1 connections, the limit'
+}
+
 # What a connection holds.
 
 links() {

@@ -49,6 +49,15 @@ no_zombies() {
 	crowd_is second 'served=20 waiting=10'
 }
 
+@test "a connection that was idle for too long makes room for the next" {
+	faults peer_server ns2 good who ns2 127.0.0.1/8080
+	WORKERS=1
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max=1,idle-timeout=1
+	faults peer_start ns1 crowd crowd 2 127.0.0.1/8000
+	wait_until 5 crowd_is crowd 'served=1 waiting=1'
+	wait_until 3 crowd_is crowd 'served=1 waiting=0 .*reset=1'
+}
+
 @test "the mapper of workers killed: connections finish, a new one serves" {
 	local old
 	faults peer_server ns2 bulk bulk 127.0.0.1/8080 4000000 1.5
