@@ -63,12 +63,13 @@ flow_count_source(const struct flows *t, const union peer *peer)
 {
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < t->cap; i++) {
-		union peer other = t->flow[i].key.peer;
+	for (int list = FLOW_ONE_WAY; list <= FLOW_ANSWERED; list++)
+		for (const struct flow *f = t->oldest[list]; f; f = f->newer) {
+			union peer other = f->key.peer;
 
-		other.six.sin6_port = peer->six.sin6_port;
-		n += t->flow[i].fd != -1 && same(&other, peer, sizeof(other));
-	}
+			other.six.sin6_port = peer->six.sin6_port;
+			n += same(&other, peer, sizeof(other));
+		}
 	return n;
 }
 
