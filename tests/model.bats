@@ -1,7 +1,6 @@
 #!/usr/bin/env bats
 # Random schedules against the model of what each end must see (model.py).
-# MODEL_RUNS=N does more of them, MODEL_SEED=N those from that seed on,
-# NSFWD_KEYS=KEY=VALUE,... adds to the map.
+# MODEL_RUNS=N does more of them, MODEL_SEED=N those from that seed on.
 
 load helpers
 
@@ -17,8 +16,9 @@ schedules() {
 		"${PAIRS[@]}" 3>&-
 }
 
+# bats test_tags=workers,both
 @test "random schedules: every byte, both ends, every reset" {
-	start_nsfwd -q "ns1@8000-8003=ns2@8080-8083${NSFWD_KEYS:+,$NSFWD_KEYS}"
+	start_nsfwd -q "ns1@8000-8003=ns2@8080-8083"
 	schedules >&2
 }
 
