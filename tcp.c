@@ -31,12 +31,11 @@ struct mapper {
 	const struct map *map;
 	_Atomic uint32_t *count; /* its connections, as the others see them */
 	struct table *table, *own;
-	uint32_t tables, slots, room; /* of the map; at most in one table */
+	uint32_t tables, slots; /* at most so many of the map */
 	uint32_t free, live;
 	pid_t worker; /* what it is; 0: a mapper without workers */
 	int channel, signals, epoll;
-	uint32_t turn;            /* connections so far */
-	_Atomic deadline *failed; /* when each of several last did; shared */
+	uint32_t turn; /* connections so far */
 	int last; /* the highest descriptor of these, and of the listeners */
 	deadline sweep; /* when to look for the dead of whom nobody told */
 	deadline rest;  /* until then, or one ends, no listener is watched */
@@ -206,7 +205,7 @@ call_of(const struct mapper *m, int client, uint32_t i)
 	    .index = slot->index,
 	    .from = slot->peer,
 	    .turn = m->turn,
-	    .failed = m->failed,
+	    .failed = m->table->failed,
 	    .until = dial_until(m->map, slot->born),
 	    .tally = &m->own->tally[i],
 	};
@@ -318,12 +317,12 @@ reserve(struct mapper *m)
 	uint32_t max = m->post->max_conns;
 
 	atomic_fetch_add(m->count, 1);
-	if (m->live < m->room && atomic_load(m->count) <= m->slots &&
+	if (m->live < m->slots && atomic_load(m->count) <= m->slots &&
 	    (!max || live_everywhere(m) <= max))
 		return true;
 	atomic_fetch_sub(m->count, 1);
 	m->rest =
-	    m->live == m->room || m->live == max ? NEVER : now() + REST_MS;
+	    m->live == m->slots || m->live == max ? NEVER : now() + REST_MS;
 	log_limited("'%s': %u connections, the limit: new clients wait",
 	    m->map->word, atomic_load(m->count));
 	return false;
@@ -528,14 +527,12 @@ tcp_equip(const struct post *post)
 	m->channel = post->channel;
 	m->tables = m->map->workers ? m->map->workers : 1;
 	m->slots = !conns || (max && max < conns) ? max : conns;
-	m->room = m->slots;
 	m->free = NO_SLOT;
-	m->table = m->own = table_open(m->map, m->tables, m->room);
+	m->table = m->own = table_open(m->map, m->tables, m->slots);
 	if (!m->table)
 		return -1;
-	m->failed = m->table->failed;
 	if (m->map->workers)
-		return worker_equip(m->map, m->room);
+		return worker_equip(m->map, m->slots);
 	if (open_events(m) == -1 || open_signals(m) == -1)
 		return -1;
 	return madvise(post->board, sizeof(*post->board), MADV_DONTFORK);

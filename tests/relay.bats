@@ -98,7 +98,7 @@ connection_count() {
 	wait_until 2 logged "up=100 down=$n .*end=closed"
 }
 
-@test "T5 an end behind a full pipe comes after the last byte" {
+end_behind_full_pipe() {
 	local n=8388608
 	start_nsfwd "$MAP" ns1@8001=ns2@8081
 	peer_server ns2 server1 listen 8080 sleep=2 recv=$n eof fin
@@ -108,17 +108,15 @@ connection_count() {
 	reap client1 client2 server1 server2
 }
 
+@test "T5 an end behind a full pipe comes after the last byte" {
+	end_behind_full_pipe
+}
+
 # bats test_tags=workers
 @test "T5 the same with small buffers" {
-	local n=8388608
 	small_buffers ns1
 	small_buffers ns2
-	start_nsfwd "$MAP" ns1@8001=ns2@8081
-	peer_server ns2 server1 listen 8080 sleep=2 recv=$n eof fin
-	peer_server ns2 server2 listen 8081 send=$n fin eof
-	peer_start ns1 client1 connect 8000 send=$n fin eof
-	peer_start ns1 client2 connect 8001 sleep=2 recv=$n eof fin
-	reap client1 client2 server1 server2
+	end_behind_full_pipe
 }
 
 # bats test_tags=workers
