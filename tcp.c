@@ -13,6 +13,7 @@
 #include "mapper.h"
 
 #define REST_MS 100 /* after the machine ran out of something */
+#define FALL    5   /* connections of a chain that end in a millisecond */
 #define EVENTS  32
 #define FEW     64 /* children; later by a millisecond for each so many */
 #define NO_SLOT UINT32_MAX
@@ -38,7 +39,7 @@ struct mapper {
 	uint32_t turn; /* connections so far */
 	int last; /* the highest descriptor of these, and of the listeners */
 	deadline sweep; /* when to look for the dead of whom nobody told */
-	deadline rest;  /* until then, or one ends, no listener is watched */
+	deadline rest;  /* until then no listener is watched */
 	bool minds;     /* they are watched */
 	bool draining;
 };
@@ -80,6 +81,20 @@ uncount(_Atomic uint32_t *count)
 		;
 }
 
+/*
+ * One that ends makes room for the next. Not at once: of a map that is its own
+ * target the chain would grow behind as fast as it falls apart in front.
+ */
+static void
+rest_less(struct mapper *m)
+{
+	uint32_t span = 1 + m->slots / FALL;
+	deadline soon = now() + (span < REST_MS ? span : REST_MS);
+
+	if (m->rest > soon)
+		m->rest = soon;
+}
+
 static void
 free_slot(struct mapper *m, uint32_t i)
 {
@@ -87,7 +102,8 @@ free_slot(struct mapper *m, uint32_t i)
 	m->own->slot[i].next = m->free;
 	m->free = i;
 	m->live--;
-	m->rest = 0;
+	if (m->rest)
+		rest_less(m);
 	uncount(m->count);
 }
 

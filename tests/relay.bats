@@ -332,6 +332,7 @@ stopped() {
 	pair "$@" || pair "$@"
 }
 
+# bats test_tags=workers
 @test "T66 a map whose target is its own listener stays bounded" {
 	local how
 	start_nsfwd --max-conns 50 --half-close-timeout 1 ns1@8000=ns1@8000
