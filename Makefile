@@ -39,7 +39,8 @@ KIND = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize
 else ifneq ($(findstring musl,$(CC)),)
 # musl-gcc does not look where the kernel's headers are.
 KIND = -Os $(HARDEN) -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine)
-LINK = -static -s -Wl,-z,relro,-z,now
+# One mapping for code and constants: each is copied for every connection.
+LINK = -static -s -Wl,-z,relro,-z,now,-z,noseparate-code
 else
 KIND = -O2 -fPIE $(HARDEN)
 LINK = -pie -Wl,-z,relro,-z,now

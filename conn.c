@@ -13,6 +13,13 @@
 
 #define CLIENT 3 /* the client's descriptor */
 
+static bool
+is_inet(const union peer *peer)
+{
+	return peer->any.sa_family == AF_INET ||
+	    peer->any.sa_family == AF_INET6;
+}
+
 /* Nothing but the client, and that socket, stays open: behind one another. */
 static void
 take_over(struct call *call, int last)
@@ -66,13 +73,15 @@ conn_live(struct call *call, int last, unsigned role)
 	struct tally *tally = call->tally;
 	const struct map *map = call->map;
 	int server = -1;
+	bool inet;
 
 	take_over(call, last);
 	if (learn(call) == 0)
 		server =
 		    map->target->kind == SIDE_PROXY ? proxy(call) : dial(call);
+	inet = is_inet(&call->from) && is_inet(&tally->peer);
 	if (server != -1 && confine(role) == 0)
-		_exit(relay(CLIENT, server, &map->times, tally) != 0);
+		_exit(relay(CLIENT, server, inet, &map->times, tally) != 0);
 	tally->error = errno;
 	if (server != -1)
 		tally->end = END_LOCAL;
@@ -91,15 +100,13 @@ conn_live(struct call *call, int last, unsigned role)
 static const char *
 target_text(const struct map *map, struct tally *t, char *buf)
 {
-	int family = t->peer.any.sa_family;
-
 	t->asked[HOP_NAME_MAX - 1] = '\0';
 	for (char *s = t->asked; *s; s++)
 		if (!isalnum((unsigned char)*s) && !strchr("-._:[]", *s))
 			*s = '?';
 	if (t->asked[0])
 		return t->asked;
-	if (family == AF_INET || family == AF_INET6)
+	if (is_inet(&t->peer))
 		return log_addr(&t->peer.any, buf);
 	if (t->target < map->targets)
 		return map->target[t->target].word;
@@ -147,8 +154,7 @@ client_text(const union peer *peer, const struct tally *t, char *buf)
 {
 	char client[LOG_ADDR], via[LOG_ADDR];
 
-	if (t->client.any.sa_family != AF_INET &&
-	    t->client.any.sa_family != AF_INET6)
+	if (!is_inet(&t->client))
 		return log_addr(&peer->any, buf);
 	snprintf(buf, CLIENT_TEXT, "%s via=%s",
 	    log_addr(&t->client.any, client), log_addr(&peer->any, via));
@@ -160,9 +166,12 @@ conn_log(const struct map *map, const union peer *peer, deadline born,
     struct tally *t, int status)
 {
 	bool good = WIFEXITED(status) && t->end == END_CLOSED;
+	enum log_level least = good ? LOG_VERBOSE : LOG_NORMAL;
 	char client[CLIENT_TEXT], target[LOG_ADDR], end[64];
 
-	log_line(good ? LOG_VERBOSE : LOG_NORMAL,
+	if (!log_wants(least)) /* of what it costs, most goes into the words */
+		return;
+	log_line(least,
 	    "connection from=%s to=%s map=%s client=%s target=%s up=%llu "
 	    "down=%llu ms=%lld end=%s",
 	    ns_word(&map->from), ns_word(&map->to), map->word,

@@ -109,11 +109,26 @@ dial_until(const struct map *map, deadline from)
 static deadline
 share(deadline until, size_t left)
 {
-	deadline at = now();
+	deadline at;
 
-	if (until == NEVER)
-		return NEVER;
+	if (until == NEVER || left == 1)
+		return until;
+	at = now();
 	return at >= until ? until : at + (until - at) / (deadline)left;
+}
+
+/*
+ * connect(2). One over loopback has been decided by the time that it is asked for
+ * again, which spares a wait.
+ */
+static int
+connect_twice(int fd, const void *addr, socklen_t length)
+{
+	int result = connect(fd, addr, length);
+
+	if (result == -1 && (errno == EINPROGRESS || errno == EINTR))
+		result = connect(fd, addr, length);
+	return result;
 }
 
 /*
@@ -166,8 +181,8 @@ start_connect(const struct line *line, const struct candidate *to)
 {
 	const void *addr = &to->addr;
 
-	while (connect(line->fd, addr, to->length) == -1) {
-		if (errno == EINPROGRESS || errno == EINTR)
+	while (connect_twice(line->fd, addr, to->length) == -1) {
+		if (errno == EALREADY || errno == EINPROGRESS || errno == EINTR)
 			return await(line);
 		if (errno != EAGAIN || to->addr.ss_family != AF_UNIX ||
 		    dial_reset(line->client))
@@ -481,7 +496,7 @@ arrange(const struct call *call, uint32_t *order)
 {
 	size_t n = call->map->targets, count = 0, at;
 	size_t first = dial_first(call);
-	deadline after = now() - DIAL_REST_MS;
+	deadline after = call->failed ? now() - DIAL_REST_MS : 0;
 
 	for (int resting = 0; resting < 2; resting++)
 		for (size_t i = 0; i < n; i++) {

@@ -36,6 +36,12 @@ log_level(enum log_level wanted)
 	level = wanted;
 }
 
+bool
+log_wants(enum log_level least)
+{
+	return level >= least;
+}
+
 deadline
 now(void)
 {
@@ -169,7 +175,7 @@ log_line(enum log_level least, const char *fmt, ...)
 
 	static const int priority[] = {[LOG_QUIET] = 3, 6, 6};
 
-	if (level < least)
+	if (!log_wants(least))
 		return;
 	va_start(ap, fmt);
 	put(priority[least], fmt, ap, 0);

@@ -465,9 +465,10 @@ size_t dial_candidates(const struct map *, struct candidate *, size_t max);
  * directions have ended, and sets tally->end. 0 when every byte was delivered
  * and both ends were passed on; else -1, and both sockets, which have seen
  * relay_prepare(), are left so that close(2), or the end of the process, resets
- * them.
+ * them. If inet is true both are of TCP.
  */
-int relay(int client, int server, const struct times *, struct tally *);
+int relay(int client, int server, bool inet, const struct times *,
+    struct tally *);
 
 /*
  * Sets on a new socket what every socket of a connection has: no Nagle delay,
@@ -557,6 +558,9 @@ enum log_level {
  * bytes are shown as "\xNN". errno is preserved. Nothing is allocated.
  */
 void log_level(enum log_level);
+
+/* True if a line of that kind is written at all. */
+bool log_wants(enum log_level least);
 
 /*
  * Lines get a priority where standard error leads to the journal. With syslog

@@ -8,7 +8,9 @@
  * half, "readable" until a read says EAGAIN and "writable" until a write does.
  * After a wake-up both halves are pumped in turn until neither moves, so that
  * no edge is ever waited for that has already passed: a short read is no end,
- * the FIN may lie behind it.
+ * the FIN may lie behind it. Where that is not so, on a TCP socket of which no
+ * event told of an end, an error or an urgent byte, a short read has taken all,
+ * and what comes next raises an edge: that spares the read that says EAGAIN.
  *
  * A half reads only when it holds nothing. Then EAGAIN can only mean that the
  * socket is empty, never that the pipe is full (a pipe is full by its slots:
@@ -162,6 +164,8 @@ fill(struct half *h, bool broken)
 		h->eof = true;
 	else if (n >= SPLICE_FROM)
 		open_pipe(h);
+	else if (h->held && !h->wary)
+		h->readable = false;
 	return 1;
 }
 
@@ -256,18 +260,20 @@ step(struct pair *pair, int side)
 }
 
 void
-relay_begin(struct pair *pair, int client, int server, unsigned char *own,
-    struct tally *tally)
+relay_begin(struct pair *pair, int client, int server, bool inet,
+    unsigned char *own, struct tally *tally)
 {
 	*pair = (struct pair){.half = {
 				  {.from = client,
 				      .to = server,
 				      .pipe = {-1, -1},
+				      .wary = !inet,
 				      .own = own,
 				      .count = &tally->up},
 				  {.from = server,
 				      .to = client,
 				      .pipe = {-1, -1},
+				      .wary = !inet,
 				      .own = own + RELAY_COPY,
 				      .count = &tally->down},
 			      }};
@@ -277,7 +283,7 @@ int
 relay_watch(int epoll, int fd, uint64_t data)
 {
 	struct epoll_event ev = {
-	    .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+	    .events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
 	    .data.u64 = data,
 	};
 
@@ -289,6 +295,8 @@ relay_note(struct pair *pair, int side, uint32_t events)
 {
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		pair->half[side].readable = true;
+	if (events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		pair->half[side].wary = true;
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		pair->half[!side].writable = true;
 	if (events & EPOLLERR)
@@ -401,12 +409,13 @@ wait_events(int epoll, struct pair *pair, const struct times *times)
 }
 
 int
-relay(int client, int server, const struct times *times, struct tally *tally)
+relay(int client, int server, bool inet, const struct times *times,
+    struct tally *tally)
 {
 	struct pair pair;
 	int epoll, n, ended = 0;
 
-	relay_begin(&pair, client, server, copies[1], tally);
+	relay_begin(&pair, client, server, inet, copies[1], tally);
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll == -1 || relay_watch(epoll, client, RELAY_CLIENT) == -1 ||
 	    relay_watch(epoll, server, RELAY_SERVER) == -1)

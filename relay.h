@@ -18,6 +18,7 @@ struct half {
 	int pipe[2]; /* -1 until splice pays */
 	bool tried;  /* to make the pipe */
 	bool readable, writable, eof, done;
+	bool wary;          /* a short read may have left something */
 	bool kept;          /* what is held lies in own */
 	unsigned char *own; /* RELAY_COPY bytes, for what is kept */
 	unsigned char *at;  /* what was read and not yet sent */
@@ -42,10 +43,10 @@ struct pair {
 /*
  * A connection begins: own are 2 * RELAY_COPY bytes, in pages
  * of its own, for what a peer does not take at once. The descriptors of the
- * server may be filled in later.
+ * server may be filled in later. Both sockets are of TCP if inet is true.
  */
-void relay_begin(struct pair *, int client, int server, unsigned char *own,
-    struct tally *);
+void relay_begin(struct pair *, int client, int server, bool inet,
+    unsigned char *own, struct tally *);
 
 /* Adds a socket to an epoll, for relay_note() to hear of its events. */
 int relay_watch(int epoll, int fd, uint64_t data);

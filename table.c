@@ -31,9 +31,9 @@ table_source(const struct table *table, uint32_t tables, const union peer *peer)
  * shared is not for connections, nor is its weight.
  */
 static void *
-allocate(size_t n, size_t size, int kind)
+allocate(void *near, size_t n, size_t size, int kind)
 {
-	void *p = mmap(NULL, n * size, PROT_READ | PROT_WRITE,
+	void *p = mmap(near, n * size, PROT_READ | PROT_WRITE,
 	    kind | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED ||
@@ -42,24 +42,37 @@ allocate(size_t n, size_t size, int kind)
 	return p;
 }
 
+/*
+ * Right behind the program's data a connection has page tables anyway: if there
+ * is room its tally needs none of its own.
+ */
+static void *
+behind_data(void)
+{
+	extern char end[]; /* end(3) */
+
+	return (void *)(((uintptr_t)end + 4095) & ~(uintptr_t)4095);
+}
+
 struct table *
 table_open(const struct map *map, uint32_t tables, uint32_t room)
 {
 	int kind = map->workers ? MAP_SHARED : MAP_PRIVATE;
-	struct table *table = allocate(tables, sizeof(*table), kind);
+	struct table *table = allocate(NULL, tables, sizeof(*table), kind);
 
 	for (uint32_t i = 0; table && i < tables; i++) {
 		struct table *t = &table[i];
 
-		t->slot = allocate(room, sizeof(*t->slot), kind);
-		t->pid = allocate(room, sizeof(*t->pid), kind);
-		t->tally = allocate(room, sizeof(*t->tally), MAP_SHARED);
+		t->slot = allocate(NULL, room, sizeof(*t->slot), kind);
+		t->pid = allocate(NULL, room, sizeof(*t->pid), kind);
+		t->tally = allocate(behind_data(), room, sizeof(*t->tally),
+		    MAP_SHARED);
 		if (!t->slot || !t->pid || !t->tally)
 			return NULL;
 	}
 	if (!table || map->targets == 1)
 		return table;
 	table->failed =
-	    allocate(map->targets, sizeof(*table->failed), MAP_SHARED);
+	    allocate(NULL, map->targets, sizeof(*table->failed), MAP_SHARED);
 	return table->failed ? table : NULL;
 }

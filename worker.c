@@ -52,6 +52,7 @@ static struct worker {
 	unsigned char *own; /* of each, what relay_begin() wants */
 	uint32_t room;
 	deadline span[PHASES]; /* 0: for ever */
+	bool inet;             /* no target is a UNIX socket */
 	int epoll;
 	uint64_t base;
 	struct tally *tally;
@@ -374,6 +375,7 @@ worker_begin(uint32_t i, const struct call *call)
 	worker.failed = call->failed;
 	advance(c, &worker.tally[i].target);
 	relay_begin(&c->pair, client, -1,
+	    call->from.any.sa_family != AF_UNIX && worker.inet,
 	    worker.own + (size_t)i * 2 * RELAY_COPY, &worker.tally[i]);
 	if (relay_watch(worker.epoll, client, event_of(i, RELAY_CLIENT)) == -1)
 		fail(i, END_LOCAL, errno);
@@ -395,8 +397,13 @@ worker_equip(const struct map *map, uint32_t room)
 	struct pair half_closed = {.half[0].done = true};
 	deadline places = (deadline)map->targets;
 
-	for (size_t i = 0; i < map->targets; i++)
-		places += map->target[i].kind == SIDE_LOOPBACK;
+	worker.inet = true;
+	for (size_t i = 0; i < map->targets; i++) {
+		enum side_kind kind = map->target[i].kind;
+
+		places += kind == SIDE_LOOPBACK;
+		worker.inet &= kind != SIDE_PATH && kind != SIDE_ABSTRACT;
+	}
 	worker.map = map;
 	worker.room = room;
 	worker.span[DIALLING] = places ? map->times.connect / places : 0;
