@@ -17,7 +17,6 @@
 #define EVENTS  32
 #define FEW     64 /* children; later by a millisecond for each so many */
 #define NO_SLOT UINT32_MAX
-#define NEVER   INT64_MAX
 #define SIGNALS UINT64_MAX /* in epoll's data; a listener's is its index */
 #define CHANNEL (UINT64_MAX - 1)
 #define WORK    ((uint64_t)1 << 32) /* and more is the worker's */
