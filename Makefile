@@ -76,6 +76,8 @@ check-long: nsfwd
 model: nsfwd
 	MODEL_RUNS=$(MODEL_RUNS) tests/run --show-output-of-passing-tests \
 		tests/model.bats -f random
+	MODEL_RUNS=$(MODEL_RUNS) tests/run --workers --show-output-of-passing-tests \
+		tests/model.bats -f random
 
 # Fails system calls one at a time, minutes of them; TORTURE= for its arguments.
 torture: nsfwd
