@@ -131,6 +131,8 @@ end_text(const struct tally *t, int status, char *buf, size_t size)
 
 	if (t->end >= END_NONE && t->end <= END_HANDSHAKE)
 		end = (enum end)t->end;
+	if (status == 0 && end == END_NONE)
+		return "stopped";
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM && t->resolving)
 		snprintf(buf, size, "dial error=%s", log_errno(ETIMEDOUT));
 	else if (WIFSIGNALED(status))

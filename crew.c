@@ -20,7 +20,7 @@ static struct crew {
 	uint32_t count, alive;
 	struct pollfd watched[2]; /* signals; the channel to the server */
 	int leash[2]; /* a worker's channel: its end is that of our end */
-	bool draining;
+	bool draining, killing;
 } crew;
 
 static void
@@ -50,8 +50,9 @@ reap(void)
 			if (crew.member[i].pid == pid) {
 				crew.member[i].pid = 0;
 				crew.alive--;
-				tcp_lost(i, status);
-				explain(status);
+				tcp_lost(i, crew.killing ? 0 : status);
+				if (!crew.killing)
+					explain(status);
 			}
 }
 
@@ -119,7 +120,8 @@ obey(void)
 			close(crew.post->listener[i].fd);
 	}
 	crew.draining = true;
-	for (uint32_t i = 0; i < crew.count && order == ORDER_KILL; i++)
+	crew.killing |= order == ORDER_KILL;
+	for (uint32_t i = 0; i < crew.count && crew.killing; i++)
 		if (crew.member[i].pid)
 			kill(crew.member[i].pid, SIGKILL);
 }

@@ -108,7 +108,7 @@ _Noreturn void tcp_work(uint32_t number, int channel);
 /* Before the crew closes that channel, which a crew that dies does not say. */
 void tcp_recall(void);
 
-/* Logs what became of the connections of a worker that has died. */
+/* Logs what became of the connections of a worker that has died; see conn_log(). */
 void tcp_lost(uint32_t number, int status);
 
 /* Logs what is open, of all workers, and says so to the server. */
@@ -122,7 +122,10 @@ void tcp_table(int channel);
  */
 _Noreturn void conn_live(struct call *, int last, unsigned role);
 
-/* Logs what became of a connection, by its tally and the status of its end. */
+/*
+ * Logs what became of a connection, by its tally and the status of its end; 0 is
+ * also that of one that was ended from here.
+ */
 void conn_log(const struct map *, const union peer *, deadline born,
     struct tally *, int status);
 

@@ -40,7 +40,7 @@ struct mapper {
 	deadline sweep; /* when to look for the dead of whom nobody told */
 	deadline rest;  /* until then no listener is watched */
 	bool minds;     /* they are watched */
-	bool draining;
+	bool draining, killing;
 };
 
 static struct mapper mapper;
@@ -126,7 +126,7 @@ report(const struct mapper *m, const struct table *table, uint32_t i,
 static void
 bury(struct mapper *m, uint32_t i, int status)
 {
-	report(m, m->own, i, status);
+	report(m, m->own, i, m->killing ? 0 : status);
 	free_slot(m, i);
 }
 
@@ -397,8 +397,9 @@ drain(struct mapper *m)
 }
 
 static void
-kill_all(const struct mapper *m)
+kill_all(struct mapper *m)
 {
+	m->killing = true;
 	for (uint32_t i = 0; i < m->own->used; i++)
 		if (m->own->pid[i])
 			kill(m->own->pid[i], SIGKILL);

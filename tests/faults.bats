@@ -318,6 +318,17 @@ lowest_free_fd() {
 	[ "$(mappers)" = "$mapper" ]
 }
 
+# bats test_tags=workers
+@test "a connection to which TERM leaves no time is stopped, not killed" {
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd --drain 100ms ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	peer_start ns1 crowd crowd 4 127.0.0.1/8000
+	wait_until 5 crowd_is crowd 'served=4'
+	stop_nsfwd
+	logged ' end=stopped$' 4
+	run ! logged killed
+}
+
 @test "no descriptor left in the connection (T26)" {
 	local mapper fault
 	peer_server ns2 bulk bulk 127.0.0.1/8080 3000000 0
