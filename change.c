@@ -45,12 +45,13 @@ inherit(const struct services *list, struct service *s, enum descent descent)
 
 	if (!old)
 		return;
-	if (descent == DESCENT_ALL)
-		*s = *old;
+	*s = *old;
 	s->map = map;
-	s->set = old->set;
-	s->opened = old->opened;
 	s->descent = descent;
+	if (descent == DESCENT_SET) {
+		s->mapper = NULL;
+		s->told = 0;
+	}
 	old->heir = s;
 }
 
