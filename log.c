@@ -90,6 +90,25 @@ is_journal(void)
 	return strcmp(stream, own) == 0;
 }
 
+/*
+ * Others may fill a pipe between a look at it and the write that then waits:
+ * opened once more it is ours, and does not block.
+ */
+static void
+unblock(void)
+{
+	struct stat st;
+	int fd;
+
+	if (fstat(STDERR_FILENO, &st) == -1 || !S_ISFIFO(st.st_mode))
+		return;
+	fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd == -1)
+		return;
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+}
+
 /* In the place of descriptor 2, it is what all processes keep. */
 int
 log_open(bool syslog)
@@ -98,8 +117,10 @@ log_open(bool syslog)
 
 	if (!syslog && is_journal())
 		sink = (struct sink){"", 0, false, -1};
-	if (!syslog)
+	if (!syslog) {
+		unblock();
 		return 0;
+	}
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	sink.left = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	if (fd == -1 || sink.left == -1 || dup2(fd, STDERR_FILENO) == -1)
@@ -132,11 +153,25 @@ emit(const char *line, size_t length)
 	    to, sizeof(un));
 }
 
+/* False if nobody reads: that must not stop the service. */
+static bool
+try(const char *line, size_t length)
+{
+	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+	ssize_t n;
+
+	if (poll(&out, 1, 0) == 0)
+		return false;
+	do
+		n = emit(line, length);
+	while (n == -1 && errno == EINTR);
+	return n != -1 || errno != EAGAIN;
+}
+
 __attribute__((format(printf, 2, 0))) static void
 put(int priority, const char *fmt, va_list ap, unsigned skipped)
 {
 	static unsigned lost;
-	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
 	char text[LINE_SIZE], line[LINE_SIZE];
 	size_t used = 0, head = 0;
 	int saved = errno;
@@ -155,16 +190,9 @@ put(int priority, const char *fmt, va_list ap, unsigned skipped)
 		used = escape(line, used, text);
 	}
 	line[used++] = '\n';
-	if (poll(&out, 1, 0) == 0) {
-		lost++; /* nobody reads: that must not stop the service */
-		errno = saved;
-		return;
-	}
-	while (emit(line, used) == -1 && errno == EINTR)
-		;
+	lost = try(line, used) ? 0 : skipped + 1;
 	if (sink.left != -1 && write(sink.left, line + head, used - head) == -1)
 		log_leave();
-	lost = 0;
 	errno = saved;
 }
 
@@ -219,17 +247,22 @@ log_errno(int err)
 		int err;
 		const char *name;
 	} names[] = {
-	    NAME(EACCES), NAME(EADDRINUSE), NAME(EADDRNOTAVAIL), NAME(EAGAIN),
-	    NAME(EAFNOSUPPORT), NAME(EBADF), NAME(ECONNABORTED), NAME(EINVAL),
-	    NAME(ECONNREFUSED), NAME(ECONNRESET), NAME(EHOSTDOWN), NAME(EINTR),
-	    NAME(EHOSTUNREACH), NAME(EIO), NAME(EISDIR), NAME(ELOOP),
-	    NAME(EMFILE), NAME(EMSGSIZE),
-	    NAME(ENETDOWN), NAME(ENETUNREACH), NAME(ENFILE), NAME(ENOBUFS),
-	    NAME(ENODEV), NAME(ENOENT), NAME(ENOMEM), NAME(ENOPROTOOPT),
-	    NAME(ENOSPC), NAME(ENOTCONN), NAME(ENOTSOCK), NAME(EOPNOTSUPP),
-	    NAME(EPERM), NAME(EPIPE), NAME(EPROTO), NAME(EPROTOTYPE),
-	    NAME(ESRCH), NAME(ETIMEDOUT), NAME(EAI_AGAIN), NAME(EAI_FAIL),
-	    NAME(EAI_FAMILY), NAME(EAI_MEMORY), NAME(EAI_NONAME),
+	    NAME(EACCES), NAME(EADDRINUSE), NAME(EADDRNOTAVAIL),
+	    NAME(EAFNOSUPPORT), NAME(EAGAIN), NAME(EBADF), NAME(EBUSY),
+	    NAME(ECONNABORTED), NAME(ECONNREFUSED), NAME(ECONNRESET),
+	    NAME(EDESTADDRREQ), NAME(EDQUOT), NAME(EEXIST), NAME(EFAULT),
+	    NAME(EFBIG), NAME(EHOSTDOWN), NAME(EHOSTUNREACH), NAME(EINTR),
+	    NAME(EINVAL), NAME(EIO), NAME(EISCONN), NAME(EISDIR), NAME(ELOOP),
+	    NAME(EMFILE), NAME(EMSGSIZE), NAME(ENAMETOOLONG), NAME(ENETDOWN),
+	    NAME(ENETRESET), NAME(ENETUNREACH), NAME(ENFILE), NAME(ENOBUFS),
+	    NAME(ENODEV), NAME(ENOENT), NAME(ENOMEM), NAME(ENONET),
+	    NAME(ENOPROTOOPT), NAME(ENOSPC), NAME(ENOSYS), NAME(ENOTCONN),
+	    NAME(ENOTDIR), NAME(ENOTSOCK), NAME(ENXIO), NAME(EOPNOTSUPP),
+	    NAME(EPERM), NAME(EPIPE), NAME(EPROTO), NAME(EPROTONOSUPPORT),
+	    NAME(EPROTOTYPE), NAME(EROFS), NAME(ESOCKTNOSUPPORT), NAME(ESRCH),
+	    NAME(ESTALE), NAME(ETIMEDOUT), NAME(EAI_AGAIN), NAME(EAI_FAIL),
+	    NAME(EAI_FAMILY), NAME(EAI_MEMORY), NAME(EAI_NODATA),
+	    NAME(EAI_NONAME), NAME(EAI_OVERFLOW), NAME(EAI_SERVICE),
 	};
 #undef NAME
 	/* clang-format on */

@@ -226,3 +226,11 @@ refuses() {
 	[ ! -e "$dir/stale" ]
 	[ -S "$dir/busy" ]
 }
+
+@test "what is wrong with a listener or a name has the name of its errno" {
+	refuses 1 'cannot listen on /dev/null/u: bind: ENOTDIR$' /dev/null/u=ns2@1
+	mkdir /run/ro
+	mount -t tmpfs -o ro tmpfs /run/ro
+	refuses 1 'cannot listen on /run/ro/u: bind: EROFS$' /run/ro/u=ns2@1
+	umount /run/ro
+}

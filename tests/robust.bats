@@ -36,6 +36,33 @@ is_reset() {
 	python3 "$ROBUST" unread "$NSFWD" 3>&-
 }
 
+@test "a log that fills up between a look and a line stops nothing" {
+	needs strace
+	local fifo=$BATS_TEST_TMPDIR/fifo mapper
+	mkfifo "$fifo"
+	exec {keep}<>"$fifo"
+	# shellcheck disable=SC2016 # for the inner shell
+	WRAP=(bash -c 'exec "$@" 2>"$0"' "$fifo")
+	start_nsfwd -v ns1@127.0.0.1:8000=ns2@127.0.0.1:1
+	mapper=$(mappers)
+	spawn self tracer strace -qq -o /dev/null -p "$mapper" \
+		-e trace=poll,ppoll -e inject=poll,ppoll:delay_exit=1000000
+	wait_until 5 grep -q '^TracerPid:.*[1-9]' "/proc/$mapper/status"
+	is_reset
+	# It has looked: poll, or ppoll.
+	wait_until 5 grep -qE '^(7|73|271) ' "/proc/$mapper/syscall"
+	python3 -c 'import os, sys
+pipe = os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)
+try:
+    while True:
+        os.write(pipe, b"x" * 4096)
+except BlockingIOError:
+    pass' "$fifo"
+	is_reset
+	is_reset
+	exec {keep}>&-
+}
+
 @test "a mapper dies while another's namespace is half gone: both are replaced" {
 	ns late
 	start_nsfwd 127.0.0.1:8000=127.0.0.1:1 127.0.0.1:8001=late@1

@@ -243,7 +243,8 @@ dns_server() {
 	spawn ns2 dns "$(command -v dnsmasq)" --keep-in-foreground --no-daemon \
 		--no-resolv --no-hosts --conf-file=/dev/null --pid-file= \
 		--listen-address=10.7.7.7 --bind-interfaces --log-facility=- \
-		--local=/test/ --host-record=inside.test,www.inside.test,10.7.7.8 --log-queries
+		--local=/test/ --host-record=inside.test,www.inside.test,10.7.7.8 \
+		--mx-host=mail.test,inside.test --log-queries
 	wait_until 5 eval '[ -n "$(in_ns ns2 ss -Hlun "sport = 53")" ]'
 }
 
@@ -299,11 +300,14 @@ while True:
 		ns1@8002=ns2@www.inside.test:8080 ns1@8003=ns2@in-hosts.test:8080 \
 		ns1@8004=ns2@nowhere.test:8080,connect-timeout=2 \
 		ns1@8005=ns2@only-here.test:8080,connect-timeout=2 \
+		ns1@8007=ns2@mail.test:8080,connect-timeout=2 \
 		udp:ns1@8001=ns2@inside.test:8081 ns1@8006=/run/netns/ns2@inside.test:8080,connect-timeout=1
 	listen_for_leaks # not before: it is the host's user whose name was asked
 	spawn_ready ns2 echo python3 -c "$UDP_ECHO" 10.7.7.8 8081
 	in_ns ns1 python3 "$FAULTS" ask 127.0.0.1/8001=ns2 127.0.0.1/8002=ns2 \
-		127.0.0.1/8003=ns2 127.0.0.1/8004=reset 127.0.0.1/8005=reset
+		127.0.0.1/8003=ns2 127.0.0.1/8004=reset 127.0.0.1/8005=reset \
+		127.0.0.1/8007=reset
+	wait_until 2 logged 'mail.test.* end=dial error=EAI_NO(DATA|NAME)'
 	in_ns ns1 python3 -c "$UDP_ASK" 127.0.0.1 8001
 	record_fds # it may have been asking for the name
 	grep -q 'query\[A\] inside.test from 10.7.7.7' "$dns"
