@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -72,15 +73,33 @@ life_ready(int fd)
 	say(life.parent, "--daemon");
 }
 
-/* A lock of the process: no mapper that lives on holds it. */
+/* True if the path is that of the open file. */
+static bool
+is_at(const char *path, int fd)
+{
+	struct stat file, open;
+
+	return lstat(path, &file) == 0 && fstat(fd, &open) == 0 &&
+	    file.st_dev == open.st_dev && file.st_ino == open.st_ino;
+}
+
+/*
+ * A lock of the process: no mapper that lives on holds it. Who had it before
+ * may have removed the file that we have opened.
+ */
 int
 life_pidfile(const char *path)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	int fd, locked;
 
-	if (fd != -1 && fcntl(fd, F_SETLK, &lock) == 0 &&
-	    ftruncate(fd, 0) == 0 && dprintf(fd, "%d\n", (int)getpid()) > 0) {
+	do {
+		fd =
+		    open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+		locked = fd == -1 ? -1 : fcntl(fd, F_SETLK, &lock);
+	} while (locked == 0 && !is_at(path, fd) && close(fd) == 0);
+	if (locked == 0 && ftruncate(fd, 0) == 0 &&
+	    dprintf(fd, "%d\n", (int)getpid()) > 0) {
 		life.pidfile = path;
 		life.lock = fd;
 		return 0;
@@ -98,8 +117,8 @@ void
 life_end(void)
 {
 	/* After --pin, perhaps, the directory is not ours to write any more. */
-	if (life.pidfile && unlink(life.pidfile) == -1 &&
-	    ftruncate(life.lock, 0) == -1)
+	if (life.pidfile && is_at(life.pidfile, life.lock) &&
+	    unlink(life.pidfile) == -1 && ftruncate(life.lock, 0) == -1)
 		log_error("--pidfile '%s': %s", life.pidfile, strerror(errno));
 }
 

@@ -164,6 +164,7 @@ mapper_birth(struct service *s, const struct conf *conf)
 	m->service = s;
 	m->from = s->opened;
 	m->to = s->to;
+	m->until = NEVER;
 	m->slot = free_slot();
 	errno = EAGAIN;
 	if (m->slot == MAPPERS_MAX ||

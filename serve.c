@@ -30,6 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "hop.h"
 #include "server.h"
 
 #define RETRY_MS    1000    /* between two looks, or attempts for one service */
@@ -51,15 +52,15 @@ static struct server {
 static deadline
 sooner(deadline a, deadline b)
 {
-	return !a || (b && b < a) ? b : a;
+	return b < a ? b : a;
 }
 
-/* Returns when to look or to try again; 0: there is no need to. */
+/* Returns when to look or to try again, or NEVER. */
 static deadline
 mend_all(void)
 {
 	bool look = server.look;
-	deadline at = now(), next = 0, again;
+	deadline at = now(), next = NEVER, again;
 
 	if (look)
 		server.looked = at;
@@ -80,14 +81,14 @@ mend_all(void)
 	return next;
 }
 
-/* Sees to it that what is retired ends; returns when to do so again, or 0. */
+/* Sees to it that what is retired ends; returns when to do so again. */
 static deadline
 expire(void)
 {
-	deadline next = 0, at = now();
+	deadline next = NEVER, at = now();
 
 	for (struct child *m = mapper_first(); m; m = m->next) {
-		if (m->until && at >= m->until) {
+		if (at >= m->until) {
 			if (m->killed)
 				kill(m->pid, SIGKILL);
 			mapper_order(m, ORDER_KILL);
@@ -113,8 +114,9 @@ reload(void)
 {
 	struct conf fresh;
 
+	/* Rounded up: not before the request. */
 	life_notify("RELOADING=1\nMONOTONIC_USEC=%lld\n",
-	    (long long)now() * 1000);
+	    (long long)now() * 1000 + 999);
 	if (server.conf->read(server.conf, &fresh) == -1) {
 		log_error("not reloaded: everything is as it was");
 	} else if (change(&server.list, &fresh)) {
@@ -217,15 +219,6 @@ take_signal(void)
 		reload();
 }
 
-/* For poll(2): never -1, which is for ever, because time has passed. */
-static int
-span_until(deadline next)
-{
-	deadline left = next - now();
-
-	return !next ? -1 : left < 0 ? 0 : (int)left;
-}
-
 static void
 turn(deadline next)
 {
@@ -237,7 +230,7 @@ turn(deadline next)
 
 	if (server.stats.count && server.readers < READERS_MAX)
 		watched[2].fd = server.stats.listener->fd;
-	if (poll(watched, 3, span_until(next)) == 0)
+	if (poll(watched, 3, hop_span(next)) == 0)
 		server.look = !server.conf->pin;
 	if (watched[0].revents)
 		take_signal();
@@ -255,8 +248,7 @@ loop(void)
 
 	server.look = !server.conf->pin;
 	for (;;) {
-		next = server.stopping ? 0 : mend_all();
-		next = sooner(next, expire());
+		next = sooner(server.stopping ? NEVER : mend_all(), expire());
 		if (server.stopping && !mapper_first())
 			return;
 		turn(next);

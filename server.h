@@ -41,7 +41,7 @@ struct child {
 	int channel;
 	size_t slot;
 	uint64_t from, to; /* the namespaces that it serves */
-	deadline until;    /* it is to be gone then; 0: it need not */
+	deadline until;    /* it is to be gone then, or NEVER */
 	bool retired, killed;
 };
 
@@ -140,7 +140,7 @@ void life_ready(int fd);
 /* Takes and locks the file, and writes the pid: 0, or -1, logged. */
 int life_pidfile(const char *path);
 
-/* Removes it. */
+/* Removes it, if it is still there. */
 void life_end(void);
 
 /* Tells systemd or the like, where $NOTIFY_SOCKET says how; see sd_notify(3). */

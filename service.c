@@ -52,7 +52,7 @@ service_retire(struct child *m, deadline drain)
 	m->retired = true;
 	if (m->service && m->service->mapper == m)
 		m->service->mapper = NULL;
-	if (drain >= 0 && !m->until)
+	if (drain >= 0 && m->until == NEVER)
 		m->until = now() + drain + 1;
 }
 
