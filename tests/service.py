@@ -15,6 +15,8 @@ drain PID COUNT BYTES SECONDS WHERE SERVER
                                 transfers through WHERE to a server here, TERM
                                 or KILL to -PID while they last: all complete
 hold WHERE                      a connection that asks a line when it gets USR1
+reloads COUNT PID FILE          HUPs, each sooner than the time that PID says of
+                                it, in FILE, from "notify"
 notify PATH                     prints what comes in, a field a line; @ abstract
 syslog                          prints what comes to /dev/log
 process                         a process whose namespace is made anew at USR1,
@@ -221,6 +223,25 @@ def notify(path):
     ready()
     while True:
         say(sock.recv(4096).decode().strip())
+
+
+def reloads(count, pid, path):
+    def times():
+        with open(path) as file:
+            return [int(line[15:]) for line in file
+                    if line.startswith("MONOTONIC_USEC=") and line[-1] == "\n"]
+
+    seen = len(times())
+    for _ in range(int(count)):
+        start = time.monotonic_ns() // 1000
+        os.kill(int(pid), signal.SIGHUP)
+        end = time.monotonic() + SPAN
+        while len(times()) == seen and time.monotonic() < end:
+            time.sleep(0.001)
+        seen += 1
+        said = times()[seen - 1] - start
+        if not 0 <= said < 1000000:
+            sys.exit(f"reloads: {said} us after the request")
 
 
 def syslog():
