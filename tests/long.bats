@@ -2,7 +2,6 @@
 # What takes minutes: `make check-long`.
 
 load helpers
-load containers
 
 MAP=ns1@8000=ns2@8080
 
@@ -104,22 +103,6 @@ rss() {
 		[ "$n" -le "$best" ] || best=$n
 	done
 	[ "$best" -ge 70 ]
-}
-
-@test "T31 a namespace that is added and deleted 200 times in 20 s" {
-	CHURN=200 "$BATS_TEST_DIRNAME/run" -f T31 "$BATS_TEST_DIRNAME/sandbox.bats"
-}
-
-@test "T37 10,000 connections during 50 reloads, none fails" {
-	echo "127.0.0.1:8000=ns2@127.0.0.1:8080" >"$BATS_TEST_TMPDIR/conf"
-	who ns2 here 8080
-	start_nsfwd -c "$BATS_TEST_TMPDIR/conf"
-	service self load 200 10000 127.0.0.1/8000 "$NSFWD_PID" 50
-	logged 'reloaded: 1 map' 50
-}
-
-@test "20 restarts of a container, by name and by pid" {
-	containers 20
 }
 
 # status 0, 1 or 2 and, where it is not 0, a word; nothing is left.

@@ -491,49 +491,6 @@ END
 
 # Namespaces that come and go.
 
-# churn N: adds and deletes the namespace "gone" ten times a second.
-churn() {
-	local n
-	for ((n = 0; n < $1; n++)); do
-		ip netns add gone
-		sleep 0.05
-		ip netns del gone
-		sleep 0.05
-	done
-}
-
-# check-long does it 200 times.
-@test "a namespace that is added and deleted ten times a second (T31)" {
-	local n=0 good=0 job trace=$BATS_TEST_TMPDIR/setns said=$BATS_TEST_TMPDIR/said
-	churn "${CHURN:-30}" 3>&- 4>&- &
-	job=$!
-	while kill -0 $job 2>/dev/null; do
-		setsid timeout 5 strace -f -qq -e trace=setns -o "$trace" \
-			-E ASAN_OPTIONS=detect_leaks=0 "$NSFWD" 8000=gone@8080 \
-			udp:8001=gone@8080 </dev/null >"$said" 2>&1 3>&- 4>&- &
-		NSFWD_SESSION=$!
-		wait_until 5 eval "grep -Eq 'ready|namespace' '$said'"
-		n=$((n + 1))
-		# Else it was not there, or went before the mapper stood.
-		if grep -q ready "$said"; then
-			good=$((good + 1))
-			kill "$NSFWD_SESSION"
-		else
-			grep -Eq "^nsfwd: '[^']*gone@8080': .*'gone'" "$said" ||
-				fail "$(cat "$said")"
-		fi
-		wait_until 2 tree_ended
-		run ! grep 'setns(.*= -1' "$trace"
-	done
-	wait $job
-	echo "# $n starts, $good ready" >&3
-	[ "$good" -gt 0 ] && [ "$good" -lt "$n" ]
-	ns gone
-	SECONDS=0
-	start_nsfwd 8000=gone@8080
-	[ "$SECONDS" -le 2 ]
-}
-
 # The second process with a number that another one had when nsfwd began to look.
 @test "a process number that another process has got meanwhile (T61)" {
 	needs strace
