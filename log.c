@@ -117,10 +117,9 @@ log_open(bool syslog)
 
 	if (!syslog && is_journal())
 		sink = (struct sink){"", 0, false, -1};
-	if (!syslog) {
-		unblock();
+	unblock();
+	if (!syslog)
 		return 0;
-	}
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	sink.left = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	if (fd == -1 || sink.left == -1 || dup2(fd, STDERR_FILENO) == -1)

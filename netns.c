@@ -110,6 +110,16 @@ ns_same(const struct ns *a, const struct ns *b)
 	return a->kind == b->kind && strcmp(ns_word(a), ns_word(b)) == 0;
 }
 
+/* errno stays as it was. */
+static void
+put_away(int fd)
+{
+	int saved = errno;
+
+	close(fd);
+	errno = saved;
+}
+
 /*
  * O_NONBLOCK: a FIFO in the place of a namespace must not hang us. A regular
  * file is what `ip netns add` shows for a moment before it mounts on it.
@@ -117,7 +127,7 @@ ns_same(const struct ns *a, const struct ns *b)
 static int
 open_nsfs(const char *path, bool *unfinished)
 {
-	int fd, kind = -1, saved;
+	int fd, kind = -1;
 	struct statfs fs;
 	struct stat st;
 
@@ -135,9 +145,7 @@ open_nsfs(const char *path, bool *unfinished)
 		    kind == -1 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 		errno = EINVAL;
 	}
-	saved = errno;
-	close(fd);
-	errno = saved;
+	put_away(fd);
 	return -1;
 }
 
@@ -233,15 +241,13 @@ ns_open(const struct ns *ns)
 uint64_t
 ns_identity(const struct ns *ns)
 {
-	int fd = open_any(ns, 0), result, saved;
+	int fd = open_any(ns, 0), result;
 	struct stat st;
 
 	if (fd == -1)
 		return 0;
 	result = fstat(fd, &st);
-	saved = errno;
-	close(fd);
-	errno = saved;
+	put_away(fd);
 	return result == -1 ? 0 : st.st_ino;
 }
 
@@ -275,23 +281,19 @@ join(int fd)
 	if (errno != EPERM)
 		return -1;
 	owner = ioctl(fd, NS_GET_USERNS);
-	if (owner == -1) {
-		errno = EPERM;
-		return -1;
-	}
-	result = setns(owner, CLONE_NEWUSER);
-	close(owner);
-	if (result == -1) {
-		errno = EPERM;
-		return -1;
-	}
-	return setns(fd, CLONE_NEWNET);
+	result = owner == -1 ? -1 : setns(owner, CLONE_NEWUSER);
+	if (owner != -1)
+		close(owner);
+	if (result == 0)
+		return setns(fd, CLONE_NEWNET);
+	errno = EPERM;
+	return -1;
 }
 
 int
 ns_enter(const struct ns *ns)
 {
-	int fd, result, saved;
+	int fd, result;
 
 	if (ns->kind == NS_SELF)
 		return 0;
@@ -299,9 +301,7 @@ ns_enter(const struct ns *ns)
 	if (fd == -1)
 		return -1;
 	result = join(fd);
-	saved = errno;
-	close(fd);
-	errno = saved;
+	put_away(fd);
 	return result;
 }
 
@@ -377,7 +377,7 @@ int
 ns_call(const struct ns *ns, int (*fn)(void *), void *arg, int *entered)
 {
 	struct errand errand = {.fd = -1, .fn = fn, .arg = arg, .result = -1};
-	int result, saved;
+	int result;
 
 	if (entered)
 		*entered = 0;
@@ -387,12 +387,10 @@ ns_call(const struct ns *ns, int (*fn)(void *), void *arg, int *entered)
 			return -1;
 	}
 	result = run_helper(&errand);
-	saved = errno;
 	if (errand.fd != -1)
-		close(errand.fd);
+		put_away(errand.fd);
 	if (entered)
 		*entered = errand.entered;
-	errno = saved;
 	return result;
 }
 

@@ -30,7 +30,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "hop.h"
 #include "server.h"
 
 #define RETRY_MS    1000    /* between two looks, or attempts for one service */
@@ -219,6 +218,15 @@ take_signal(void)
 		reload();
 }
 
+/* For poll(2); no time that can be given is longer than its int. */
+static int
+span_until(deadline next)
+{
+	deadline left = next - now();
+
+	return next == NEVER ? -1 : left < 0 ? 0 : (int)left;
+}
+
 static void
 turn(deadline next)
 {
@@ -230,7 +238,7 @@ turn(deadline next)
 
 	if (server.stats.count && server.readers < READERS_MAX)
 		watched[2].fd = server.stats.listener->fd;
-	if (poll(watched, 3, hop_span(next)) == 0)
+	if (poll(watched, 3, span_until(next)) == 0)
 		server.look = !server.conf->pin;
 	if (watched[0].revents)
 		take_signal();
@@ -326,17 +334,19 @@ open_stats(const char *path)
 {
 	struct map *map = &server.stats_map;
 	mode_t old;
-	int entered, result;
+	int entered = 0, result = -1;
 
 	if (!path)
 		return 0;
 	*map = (struct map){.word = strdup("--stats"),
 	    .listen = {.kind = SIDE_PATH, .text = strdup(path)}};
-	if (!map->word || !map->listen.text)
-		return -1;
 	old = umask(077);
-	result = listen_open(&server.stats, map, PROTO_TCP, &entered, 0);
+	if (map->word && map->listen.text)
+		result =
+		    listen_open(&server.stats, map, PROTO_TCP, &entered, 0);
 	umask(old);
+	if (result == -1 && !entered)
+		log_error("--stats: %s", strerror(errno));
 	return result;
 }
 

@@ -70,6 +70,8 @@ int service_explain(const struct map *, const struct ns *, int err);
  * the errno is known.
  */
 int service_open(struct service *, int known);
+
+/* errno stays as it was. */
 void service_close(struct service *);
 
 /* Lets clients connect: 0, or -1 with errno, the reason logged. */

@@ -59,8 +59,11 @@ service_retire(struct child *m, deadline drain)
 void
 service_close(struct service *s)
 {
+	int saved = errno;
+
 	listen_close(&s->set, s->map);
 	s->opened = 0;
+	errno = saved;
 }
 
 int
@@ -83,13 +86,9 @@ service_open(struct service *s, int known)
 int
 service_begin(struct service *s)
 {
-	int saved;
-
 	if (s->proto == PROTO_UDP || listen_begin(&s->set, s->map) == 0)
 		return 0;
-	saved = errno;
 	service_close(s);
-	errno = saved;
 	return -1;
 }
 

@@ -142,7 +142,8 @@ status_answer(int listener, const struct services *list,
 		pid = fork();
 	if (pid == 0)
 		answer(client, list, cred);
-	if (pid == -1 && errno != EAGAIN) {
+	/* EAGAIN: who came has gone again, or there is no process to be had. */
+	if (pid == -1 && (client != -1 || errno != EAGAIN)) {
 		log_limited("--stats: %s", strerror(errno));
 		poll(NULL, 0, REST_MS); /* the client still waits, maybe */
 	}

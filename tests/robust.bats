@@ -125,6 +125,27 @@ except TimeoutError: pass'
 	[ $(($(cpu_ticks "$NSFWD_PID") - ticks)) -lt 20 ]
 }
 
+@test "no process to be had for --stats: it is said" {
+	needs strace
+	WRAP=(env ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null
+		-e trace=clone -e inject=clone:error=EAGAIN:when=1)
+	refuses 1 '^nsfwd: --stats: ' --stats /run/stats 8000=ns2@80
+	WRAP=()
+	start_nsfwd --stats /run/stats 8000=ns2@80
+	spawn self tracer strace -qq -o /dev/null -p "$NSFWD_PID" \
+		-e trace=fork,clone -e inject=fork,clone:error=EAGAIN
+	wait_until 5 grep -q '^TracerPid:.*[1-9]' "/proc/$NSFWD_PID/status"
+	python3 -c 'import socket
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(5)
+s.connect("/run/stats")
+assert s.recv(1) == b""'
+	logged '^nsfwd: --stats: '
+	kill "$(pid_of tracer)"
+	wait "$(pid_of tracer)" || true
+	unset "SPAWNED[tracer]"
+}
+
 @test "started with CHLD and ALRM ignored and blocked" {
 	WRAP=(python3 -c 'import os, signal, sys
 for s in (signal.SIGCHLD, signal.SIGALRM):

@@ -153,26 +153,6 @@ veth_gone() {
 
 # Reload and end.
 
-@test "T36 a second TERM ends at once" {
-	who ns2 here 8080
-	# As above.
-	second_term first || second_term again
-}
-
-second_term() {
-	local start
-	start_nsfwd "$MAP" || return
-	spawn self "$1" python3 "$SERVICE" hold 127.0.0.1/8000
-	wait_until 2 said "$1" here || return
-	kill -TERM "$NSFWD_PID"
-	wait_until 1 logged 'stopping: 1 connections have 30 s' || return
-	start=$(now_ms)
-	kill -TERM "$NSFWD_PID"
-	wait_nsfwd 1 || return
-	[ $(($(now_ms) - start)) -le 200 ] && [ "$NSFWD_STATUS" = 0 ] &&
-		wait_until 0.2 tree_ended
-}
-
 @test "a map that changes at every reload keeps its clients" {
 	who ns2 here 8080
 	echo "$MAP" >"$CONF"
