@@ -33,6 +33,7 @@
 #include "server.h"
 
 #define RETRY_MS    1000    /* between two looks, or attempts for one service */
+#define LOOK_MS     100     /* for what else is mounted at the same time */
 #define KILL_MS     1000    /* for a mapper to reset its connections */
 #define READERS_MAX 8       /* of metrics, at a time */
 #define NOFILE_MAX  1048576 /* the kernel's own limit, fs.nr_open */
@@ -58,12 +59,15 @@ sooner(deadline a, deadline b)
 static deadline
 mend_all(void)
 {
-	bool look = server.look;
 	deadline at = now(), next = NEVER, again;
+	bool look = server.look && at - server.looked >= LOOK_MS;
 
-	if (look)
+	if (look) {
 		server.looked = at;
-	server.look = false;
+		server.look = false;
+	} else if (server.look) {
+		next = server.looked + LOOK_MS;
+	}
 	for (size_t i = 0; i < server.list.count; i++) {
 		struct service *s = &server.list.service[i];
 

@@ -466,6 +466,25 @@ assert len({f.name for f in parse(sys.stdin.read())}) == 10' <"$BATS_TEST_TMPDIR
 	[ "$(switches "$NSFWD_PID")" = "$before" ]
 }
 
+@test "a machine that mounts a lot does not keep the server busy" {
+	local i ticks
+	for ((i = 0; i < 100; i++)); do
+		echo "ns1@$((10000 + i))=ns2@80"
+	done >"$CONF"
+	start_nsfwd -q -c "$CONF"
+	ticks=$(cpu_ticks "$NSFWD_PID")
+	touch "$BATS_TEST_TMPDIR/mount"
+	python3 -c 'import ctypes, sys, time
+libc, path, end = ctypes.CDLL(None), sys.argv[1].encode(), time.monotonic() + 1
+while time.monotonic() < end:
+    assert libc.mount(path, path, None, 4096, None) == 0  # MS_BIND
+    libc.umount2(path, 0)
+    time.sleep(0.002)' "$BATS_TEST_TMPDIR/mount"
+	ticks=$(($(cpu_ticks "$NSFWD_PID") - ticks))
+	echo "$ticks ticks"
+	[ "$ticks" -le 12 ]
+}
+
 @test "lines have a priority where the journal reads them, else none" {
 	WRAP=(bash -c 'export JOURNAL_STREAM=$(stat -Lc %d:%i /dev/fd/2); exec "$@"' -)
 	start_nsfwd 127.0.0.1:8000=ns2@127.0.0.1:1
