@@ -165,6 +165,55 @@ openrc_run() {
 	[ "${BASH_REMATCH[1]}" -lt 5 ]
 }
 
+# members WORD...: the system calls that a SystemCallFilter= lets through.
+members() {
+	local word
+	for word; do
+		case $word in
+		@*)
+			# shellcheck disable=SC2046 # one word each
+			members $(systemd-analyze syscall-filter "$word" |
+				sed -n 's/^ \+\([@a-z0-9_-]\+\)$/\1/p')
+			;;
+		*) echo "$word" ;;
+		esac
+	done
+}
+
+@test "the filter of the units lets through what nsfwd asks for" {
+	needs systemd-analyze strace
+	local trace=$BATS_TEST_TMPDIR/trace part=$BATS_TEST_TMPDIR
+	ns ns1
+	mkdir -p "$part/netns/ns2"
+	echo 127.0.0.1 inside >"$part/netns/ns2/hosts"
+	echo "127.0.0.1:8000=ns2@inside:8080" >"$NSFWD_CONF"
+	# shellcheck disable=SC2016 # for the inner shell
+	spawn self it unshare -m bash -c 'mkdir -p /run/etc && cp -L /etc/{passwd,group,hosts} /run/etc
+		cp -r "$0" /run/etc && mount --bind /run/etc /etc && exec "$@"' "$part/netns" \
+		strace -f -qq -o "$trace" -E ASAN_OPTIONS=detect_leaks=0 \
+		"$NSFWD" -c "$NSFWD_CONF" --stats /run/stats -P "$NSFWD_PIDFILE" \
+		udp:8000=ns2@8080 ns1@8001=ns2@proxy "pid:$$@8002=ns2@8080,workers=2"
+	LOG=$part/it.out
+	wait_until 10 logged 'ready: 4 maps'
+	spawn_ready ns2 who python3 "$BATS_TEST_DIRNAME/faults.py" who ns2 127.0.0.1/8080
+	python3 "$BATS_TEST_DIRNAME/faults.py" ask 127.0.0.1/8000=ns2 \
+		127.0.0.1/8002=ns2 3>&-
+	kill -HUP "$(cat "$NSFWD_PIDFILE")"
+	wait_until 5 logged 'reloaded'
+	python3 -c 'import socket
+s = socket.socket(socket.AF_UNIX)
+s.connect("/run/stats")
+while s.recv(9999): pass'
+	kill "$(cat "$NSFWD_PIDFILE")"
+	reap it
+	# shellcheck disable=SC2046 # one word each
+	members $(sed -n 's/^SystemCallFilter=//p' "$CONTRIB/nsfwd.service") |
+		sort -u >"$part/members"
+	sed -nE 's/^[0-9]+ +([a-z0-9_]+)\(.*/\1/p' "$trace" | sort -u >"$part/used"
+	[ "$(wc -l <"$part/used")" -gt 40 ]
+	[ -z "$(comm -13 "$part/members" "$part/used" | tee /dev/stderr)" ]
+}
+
 @test "bash completes options and namespaces" {
 	completes() {
 		COMP_WORDS=("$NSFWD" "$@") COMP_CWORD=$#
