@@ -394,6 +394,12 @@ ns_call(const struct ns *ns, int (*fn)(void *), void *arg, int *entered)
 	return result;
 }
 
+bool
+ns_is_missing(int err)
+{
+	return err == ENOENT || err == ESRCH || err == EBADF || err == ENOTDIR;
+}
+
 const char *
 ns_hint(const struct ns *ns, int err)
 {
@@ -406,19 +412,13 @@ ns_hint(const struct ns *ns, int err)
 	    [NS_FD] = "the descriptor is not open",
 	};
 
-	switch (err) {
-	case ENOENT:
-	case ESRCH:
-	case EBADF:
-	case ENOTDIR:
+	if (ns_is_missing(err))
 		return missing[ns->kind];
-	case EPERM:
+	if (err == EPERM)
 		return "entering it takes CAP_SYS_ADMIN: be root, or the owner "
 		       "of its user namespace";
-	case EACCES:
+	if (err == EACCES)
 		return "looking at it takes the rights of its owner, or "
 		       "CAP_SYS_PTRACE";
-	default:
-		return NULL;
-	}
+	return NULL;
 }

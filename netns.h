@@ -87,6 +87,9 @@ int ns_etc(const struct ns *);
  */
 int ns_call(const struct ns *, int (*fn)(void *), void *arg, int *entered);
 
+/* True if err says that there is no such namespace, at least not yet. */
+bool ns_is_missing(int err);
+
 /*
  * What to tell the user when ns_open(), ns_enter() or ns_call() failed with
  * err: a clause for the end of an error message, a string constant.

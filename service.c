@@ -8,12 +8,6 @@
 #define BIRTH_MS 5000 /* for a mapper to reach its destination */
 
 static bool
-is_missing(int err)
-{
-	return err == ENOENT || err == ESRCH || err == EBADF || err == ENOTDIR;
-}
-
-static bool
 is_other(int err)
 {
 	return err == EINVAL || err == EISDIR || err == ENXIO || err == ELOOP;
@@ -24,7 +18,7 @@ service_explain(const struct map *map, const struct ns *ns, int err)
 {
 	const char *hint = ns_hint(ns, err);
 
-	if (is_missing(err))
+	if (ns_is_missing(err))
 		log_error("'%s': no namespace '%s' (%s)", map->word,
 		    ns_word(ns), hint);
 	else if (is_other(err))
@@ -34,7 +28,7 @@ service_explain(const struct map *map, const struct ns *ns, int err)
 		log_error("'%s': %s '%s' (%s)", map->word,
 		    hint ? "cannot enter namespace" : "no mapper in",
 		    ns_word(ns), hint ? hint : log_errno(err));
-	return is_missing(err) || is_other(err) ? 2 : 1;
+	return ns_is_missing(err) || is_other(err) ? 2 : 1;
 }
 
 static int
@@ -129,7 +123,7 @@ identify(struct service *s, const struct ns *ns, uint64_t *id)
 {
 	uint64_t seen = ns_identity(ns);
 
-	if (!seen && !is_missing(errno) && !is_other(errno))
+	if (!seen && !ns_is_missing(errno) && !is_other(errno))
 		return;
 	if (seen == *id)
 		return;
@@ -191,7 +185,7 @@ service_check(struct service *s, bool patient)
 		}
 		if (*id[i])
 			continue;
-		if (!is_missing(errno) || !patient)
+		if (!ns_is_missing(errno) || !patient)
 			return service_explain(s->map, both[i], errno);
 		wait_for(s, both[i]);
 	}

@@ -562,7 +562,7 @@ daemon_life() {
 		-o /dev/null -e trace=fcntl -e inject=fcntl:delay_enter=300000 \
 		"$NSFWD" -P $file 127.0.0.1:8002=ns2@1
 	has_opened() {
-		ls -l "/proc/$(pid_of third)/fd" | grep -q " $file$"
+		find "/proc/$(pid_of third)/fd" -lname $file | grep -q .
 	}
 	wait_until 5 has_opened
 	kill "$(pid_of second)"

@@ -63,6 +63,17 @@ def ask(where, span=SPAN):
         return sock.recv(100).decode().strip()
 
 
+def answer(sock, text):
+    while True:
+        try:
+            peer, _ = sock.accept()
+        except OSError:
+            return
+        with peer:
+            peer.recv(100)
+            peer.sendall(text)
+
+
 def say(*words):
     print(*words, flush=True)
 
@@ -125,21 +136,11 @@ def restarts(count, where, server):
             threading.Thread(target=one).start()
             time.sleep(0.02)
 
-    def serve(sock):
-        while True:
-            try:
-                peer, _ = sock.accept()
-            except OSError:
-                return
-            with peer:
-                peer.recv(100)
-                peer.sendall(b"here\n")
-
     crowd = threading.Thread(target=client)
     crowd.start()
     for _ in range(int(count)):
         sock = listener(server)
-        threading.Thread(target=serve, args=[sock]).start()
+        threading.Thread(target=answer, args=[sock, b"here\n"]).start()
         start = time.monotonic()
         while True:
             try:
@@ -261,18 +262,8 @@ def process():
             raise OSError(ctypes.get_errno(), "unshare")
         os.system("ip link set lo up")
         sock, generation = listener("127.0.0.1/8080"), generation + 1
-
-        def serve(sock=sock, answer=f"{generation}\n".encode()):
-            while True:
-                try:
-                    peer, _ = sock.accept()
-                except OSError:
-                    return
-                with peer:
-                    peer.recv(100)
-                    peer.sendall(answer)
-
-        threading.Thread(target=serve, daemon=True).start()
+        threading.Thread(target=answer, daemon=True,
+                         args=[sock, f"{generation}\n".encode()]).start()
         if not up:
             ready()
         up = True
