@@ -215,8 +215,9 @@ open_port(struct opening *o, unsigned index)
  * one is given to a client.
  */
 static int
-open_spares(struct opening *o)
+open_spares(void *arg)
 {
+	struct opening *o = arg;
 	struct sock_filter drop = {.code = BPF_RET | BPF_K};
 	const struct sock_fprog deaf = {.len = 1, .filter = &drop};
 	struct side side = *o->side;
@@ -364,12 +365,6 @@ take_handed(struct opening *o, const struct side *side)
 	return o->listeners ? 0 : -1;
 }
 
-static int
-renew(void *arg)
-{
-	return open_spares(arg);
-}
-
 void
 listen_renew(struct listeners *set, const struct map *map)
 {
@@ -381,7 +376,7 @@ listen_renew(struct listeners *set, const struct map *map)
 		return;
 	while (set->spares)
 		close(set->listener[set->count + --set->spares].fd);
-	if (ns_call(&map->from, renew, &o, NULL) == 0)
+	if (ns_call(&map->from, open_spares, &o, NULL) == 0)
 		set->spares = o.spares;
 	while (o.spares > set->spares)
 		close(set->listener[set->count + --o.spares].fd);

@@ -98,15 +98,12 @@ static void
 unblock(void)
 {
 	struct stat st;
-	int fd;
+	int fd = -1;
 
-	if (fstat(STDERR_FILENO, &st) == -1 || !S_ISFIFO(st.st_mode))
-		return;
-	fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-	if (fd == -1)
-		return;
-	dup2(fd, STDERR_FILENO);
-	close(fd);
+	if (fstat(STDERR_FILENO, &st) == 0 && S_ISFIFO(st.st_mode))
+		fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd != -1 && dup2(fd, STDERR_FILENO) != -1)
+		close(fd);
 }
 
 /* In the place of descriptor 2, it is what all processes keep. */
@@ -138,31 +135,26 @@ log_leave(void)
 	sink.left = -1;
 }
 
-/* By name each time: a syslog daemon may have been started anew. */
-static ssize_t
+/*
+ * False if nobody reads: that must not stop the service. To syslog by name each
+ * time: its daemon may have been started anew.
+ */
+static bool
 emit(const char *line, size_t length)
 {
 	static const struct sockaddr_un un = {.sun_family = AF_UNIX,
 	    .sun_path = "/dev/log"};
-	const void *to = &un;
-
-	if (!sink.syslog)
-		return write(STDERR_FILENO, line, length);
-	return sendto(STDERR_FILENO, line, length, MSG_DONTWAIT | MSG_NOSIGNAL,
-	    to, sizeof(un));
-}
-
-/* False if nobody reads: that must not stop the service. */
-static bool
-try(const char *line, size_t length)
-{
 	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+	const void *to = &un;
 	ssize_t n;
 
 	if (poll(&out, 1, 0) == 0)
 		return false;
 	do
-		n = emit(line, length);
+		n = sink.syslog
+		    ? sendto(STDERR_FILENO, line, length,
+			  MSG_DONTWAIT | MSG_NOSIGNAL, to, sizeof(un))
+		    : write(STDERR_FILENO, line, length);
 	while (n == -1 && errno == EINTR);
 	return n != -1 || errno != EAGAIN;
 }
@@ -189,7 +181,7 @@ put(int priority, const char *fmt, va_list ap, unsigned skipped)
 		used = escape(line, used, text);
 	}
 	line[used++] = '\n';
-	lost = try(line, used) ? 0 : skipped + 1;
+	lost = emit(line, used) ? 0 : skipped + 1;
 	if (sink.left != -1 && write(sink.left, line + head, used - head) == -1)
 		log_leave();
 	errno = saved;
@@ -249,19 +241,17 @@ log_errno(int err)
 	    NAME(EACCES), NAME(EADDRINUSE), NAME(EADDRNOTAVAIL),
 	    NAME(EAFNOSUPPORT), NAME(EAGAIN), NAME(EBADF), NAME(EBUSY),
 	    NAME(ECONNABORTED), NAME(ECONNREFUSED), NAME(ECONNRESET),
-	    NAME(EDESTADDRREQ), NAME(EDQUOT), NAME(EEXIST), NAME(EFAULT),
-	    NAME(EFBIG), NAME(EHOSTDOWN), NAME(EHOSTUNREACH), NAME(EINTR),
-	    NAME(EINVAL), NAME(EIO), NAME(EISCONN), NAME(EISDIR), NAME(ELOOP),
+	    NAME(EDQUOT), NAME(EEXIST), NAME(EHOSTDOWN), NAME(EHOSTUNREACH),
+	    NAME(EINTR), NAME(EINVAL), NAME(EIO), NAME(EISDIR), NAME(ELOOP),
 	    NAME(EMFILE), NAME(EMSGSIZE), NAME(ENAMETOOLONG), NAME(ENETDOWN),
-	    NAME(ENETRESET), NAME(ENETUNREACH), NAME(ENFILE), NAME(ENOBUFS),
-	    NAME(ENODEV), NAME(ENOENT), NAME(ENOMEM), NAME(ENONET),
-	    NAME(ENOPROTOOPT), NAME(ENOSPC), NAME(ENOSYS), NAME(ENOTCONN),
-	    NAME(ENOTDIR), NAME(ENOTSOCK), NAME(ENXIO), NAME(EOPNOTSUPP),
-	    NAME(EPERM), NAME(EPIPE), NAME(EPROTO), NAME(EPROTONOSUPPORT),
-	    NAME(EPROTOTYPE), NAME(EROFS), NAME(ESOCKTNOSUPPORT), NAME(ESRCH),
-	    NAME(ESTALE), NAME(ETIMEDOUT), NAME(EAI_AGAIN), NAME(EAI_FAIL),
-	    NAME(EAI_FAMILY), NAME(EAI_MEMORY), NAME(EAI_NODATA),
-	    NAME(EAI_NONAME), NAME(EAI_OVERFLOW), NAME(EAI_SERVICE),
+	    NAME(ENETUNREACH), NAME(ENFILE), NAME(ENOBUFS), NAME(ENODEV),
+	    NAME(ENOENT), NAME(ENOMEM), NAME(ENONET), NAME(ENOPROTOOPT),
+	    NAME(ENOSPC), NAME(ENOSYS), NAME(ENOTCONN), NAME(ENOTDIR),
+	    NAME(ENOTSOCK), NAME(ENXIO), NAME(EOPNOTSUPP), NAME(EPERM),
+	    NAME(EPIPE), NAME(EPROTO), NAME(EPROTONOSUPPORT), NAME(EPROTOTYPE),
+	    NAME(EROFS), NAME(ESRCH), NAME(ESTALE), NAME(ETIMEDOUT),
+	    NAME(EAI_AGAIN), NAME(EAI_FAIL), NAME(EAI_FAMILY), NAME(EAI_MEMORY),
+	    NAME(EAI_NODATA), NAME(EAI_NONAME),
 	};
 #undef NAME
 	/* clang-format on */

@@ -404,16 +404,13 @@ const char *
 ns_hint(const struct ns *ns, int err)
 {
 	static const char *const missing[] = {
-	    [NS_SELF] = "no such file",
-	    [NS_INIT] = "no such file",
 	    [NS_NAME] = "ip netns list shows them",
-	    [NS_PATH] = "no such file",
 	    [NS_PID] = "no such process",
 	    [NS_FD] = "the descriptor is not open",
 	};
 
 	if (ns_is_missing(err))
-		return missing[ns->kind];
+		return missing[ns->kind] ? missing[ns->kind] : "no such file";
 	if (err == EPERM)
 		return "entering it takes CAP_SYS_ADMIN: be root, or the owner "
 		       "of its user namespace";

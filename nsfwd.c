@@ -173,8 +173,6 @@ set(const struct option *option, void *field, const char *value)
 			return "a second file";
 		*file = value;
 		return *value ? NULL : "a file is missing";
-	case SET_GOST:
-		break; /* see take_gost() */
 	case SET_NS:
 		return set_ns(field, value);
 	case SET_TIME:
@@ -183,6 +181,7 @@ set(const struct option *option, void *field, const char *value)
 		return spec_count(value, 1, field);
 	case SET_USER:
 		return conf_user(field, value);
+	case SET_GOST: /* see take_gost() */
 	case SET_FD:
 		break;
 	}

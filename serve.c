@@ -62,12 +62,11 @@ mend_all(void)
 	deadline at = now(), next = NEVER, again;
 	bool look = server.look && at - server.looked >= LOOK_MS;
 
-	if (look) {
+	if (look)
 		server.looked = at;
-		server.look = false;
-	} else if (server.look) {
+	else if (server.look)
 		next = server.looked + LOOK_MS;
-	}
+	server.look &= !look;
 	for (size_t i = 0; i < server.list.count; i++) {
 		struct service *s = &server.list.service[i];
 

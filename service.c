@@ -123,9 +123,7 @@ identify(struct service *s, const struct ns *ns, uint64_t *id)
 {
 	uint64_t seen = ns_identity(ns);
 
-	if (!seen && !ns_is_missing(errno) && !is_other(errno))
-		return;
-	if (seen == *id)
+	if (seen == *id || (!seen && !ns_is_missing(errno) && !is_other(errno)))
 		return;
 	*id = seen;
 	s->tried = 0;
