@@ -232,12 +232,6 @@ open_any(const struct ns *ns, int retries)
 	return open_patiently("/proc/self/ns/net", 0);
 }
 
-int
-ns_open(const struct ns *ns)
-{
-	return open_any(ns, RETRIES);
-}
-
 uint64_t
 ns_identity(const struct ns *ns)
 {
@@ -297,7 +291,7 @@ ns_enter(const struct ns *ns)
 
 	if (ns->kind == NS_SELF)
 		return 0;
-	fd = ns_open(ns);
+	fd = open_any(ns, RETRIES);
 	if (fd == -1)
 		return -1;
 	result = join(fd);
@@ -350,7 +344,7 @@ help(void *arg)
 	if (errand->fd != -1 && join(errand->fd) == -1)
 		return 0;
 	errand->entered = 1;
-	errand->result = errand->fn(errand->arg);
+	errand->result = errand->fn ? errand->fn(errand->arg) : 0;
 	return 0;
 }
 
@@ -382,7 +376,7 @@ ns_call(const struct ns *ns, int (*fn)(void *), void *arg, int *entered)
 	if (entered)
 		*entered = 0;
 	if (ns->kind != NS_SELF) {
-		errand.fd = ns_open(ns);
+		errand.fd = open_any(ns, RETRIES);
 		if (errand.fd == -1)
 			return -1;
 	}

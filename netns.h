@@ -44,16 +44,8 @@ const char *ns_word(const struct ns *);
 bool ns_same(const struct ns *, const struct ns *);
 
 /*
- * Opens the namespace: a descriptor that the caller closes, or -1 with errno:
- * ENOENT there is none, EINVAL the file is not a network namespace, ESRCH the
- * process is gone, EACCES and EPERM as open(2). A file that `ip netns add` has
- * not finished yet is tried again for up to a second.
- */
-int ns_open(const struct ns *);
-
-/*
  * A number that no other namespace has as long as this one lives, for which a
- * socket in it, or a process, is enough; 0 with errno of ns_open(), at once.
+ * socket in it, or a process, is enough; 0 with errno of ns_enter(), at once.
  */
 uint64_t ns_identity(const struct ns *);
 
@@ -65,9 +57,11 @@ bool ns_silent(const struct ns *);
 
 /*
  * Moves the calling process into the namespace for good: setns(2), into the
- * user namespace that owns it first where that is what it takes. 0, or -1
- * with errno of ns_open() or setns(2). NS_SELF is where one is: no call.
- * The process must have one thread.
+ * user namespace that owns it first where that is what it takes. NS_SELF is
+ * where one is: no call. The process must have one thread. 0, or -1 with errno
+ * of setns(2), or ENOENT there is none, EINVAL the file is not a network
+ * namespace, ESRCH the process is gone, EACCES and EPERM as open(2). A file that
+ * `ip netns add` has not finished yet is tried again for up to a second.
  */
 int ns_enter(const struct ns *);
 
@@ -82,8 +76,8 @@ int ns_etc(const struct ns *);
  * Runs fn(arg) in the namespace and returns what it returned, errno included.
  * fn runs in a short-lived process that shares memory and descriptors with
  * the caller, which waits: a socket it opens is the caller's. It must not
- * allocate and gets 32 KiB of stack. -1 with errno of ns_enter() or clone(2)
- * and *entered (may be NULL) 0 if it never ran.
+ * allocate and gets 32 KiB of stack; NULL does nothing there. -1 with errno of
+ * ns_enter() or clone(2) and *entered (may be NULL) 0 if it never ran.
  */
 int ns_call(const struct ns *, int (*fn)(void *), void *arg, int *entered);
 
@@ -91,7 +85,7 @@ int ns_call(const struct ns *, int (*fn)(void *), void *arg, int *entered);
 bool ns_is_missing(int err);
 
 /*
- * What to tell the user when ns_open(), ns_enter() or ns_call() failed with
+ * What to tell the user when ns_enter(), ns_call() or ns_identity() failed with
  * err: a clause for the end of an error message, a string constant.
  */
 const char *ns_hint(const struct ns *, int err);

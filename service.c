@@ -31,13 +31,6 @@ service_explain(const struct map *map, const struct ns *ns, int err)
 	return ns_is_missing(err) || is_other(err) ? 2 : 1;
 }
 
-static int
-nothing(void *arg)
-{
-	(void)arg;
-	return 0;
-}
-
 void
 service_retire(struct child *m, deadline drain)
 {
@@ -177,7 +170,7 @@ service_check(struct service *s, bool patient)
 	for (int i = 0; i < 2; i++) {
 		/* In this order: the first waits for who is making it. */
 		*id[i] = 0;
-		if (ns_call(both[i], nothing, NULL, NULL) == 0) {
+		if (ns_call(both[i], NULL, NULL, NULL) == 0) {
 			*id[i] = ns_identity(both[i]);
 			errno = ENOENT; /* it has gone since, if it is 0 */
 		}

@@ -41,6 +41,10 @@ remake() {
 	done
 }
 
+mappers_are() {
+	[ "$(mappers | wc -l)" = "$1" ]
+}
+
 # The other end of a veth pair is gone with the namespace of the first.
 veth_into() {
 	ip link add "v-$1" type veth peer name v0 netns "$1"
@@ -111,6 +115,7 @@ veth_gone() {
 	service src follow 2 here 127.0.0.1/8003
 	umount "$file"
 	wait_until 3 no_connections
+	wait_until 2 mappers_are 3
 	record_fds
 }
 
@@ -127,6 +132,7 @@ veth_gone() {
 	ln -sfn "$other" "$dir"
 	answers new 8000
 	umount "$other/ns1"
+	wait_until 2 mappers_are 0
 	record_fds
 }
 
@@ -172,7 +178,7 @@ veth_gone() {
 	kill -USR1 "$(pid_of one)"
 	wait_until 1 said one here 2
 	ends one
-	wait_until 2 eval '[ "$(mappers | wc -l)" = 1 ]'
+	wait_until 2 mappers_are 1
 	record_fds
 }
 
@@ -432,7 +438,7 @@ assert len({f.name for f in parse(sys.stdin.read())}) == 10' <"$BATS_TEST_TMPDIR
 	stats_say "nsfwd_open_connections\{.*$map\} 1$"
 	# What the old mapper counts from now on is the map's, too.
 	ends one
-	wait_until 2 eval '[ "$(mappers | wc -l)" = 1 ]'
+	wait_until 2 mappers_are 1
 	stats_say "nsfwd_connections_total\{.*$map\} 5$"
 	stats_say "nsfwd_bytes_total\{.*direction=\"up\",$map\} 30$"
 	record_fds
