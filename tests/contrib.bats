@@ -13,6 +13,12 @@ setup() {
 	echo "127.0.0.1:8000=ns2@8080" >"$NSFWD_CONF"
 }
 
+# A strace that is killed leaves behind what it has started.
+teardown() {
+	[ ! -e "$NSFWD_PIDFILE" ] || kill "$(cat "$NSFWD_PIDFILE")" || true
+	oracle
+}
+
 # life SCRIPT...: start, status, reload, a broken file, stop.
 life() {
 	set -e
