@@ -7,9 +7,10 @@
 
 #include "server.h"
 
-#define ANSWER_S  3    /* for a reader of the metrics */
-#define ANSWER_MS 1000 /* for a mapper to log what is open */
-#define REST_MS   100  /* after the machine ran out of something */
+#define ANSWER_S   3    /* for a reader of the metrics */
+#define ANSWER_MS  1000 /* for a mapper to log what is open */
+#define REST_MS    100  /* after the machine ran out of something */
+#define REQUEST_MS 50   /* for a reader of the metrics to ask, if it does */
 
 static unsigned long long
 total(const struct service *s, enum count what)
@@ -113,6 +114,29 @@ put_metrics(FILE *out, const struct services *list)
 	}
 }
 
+/*
+ * Who asks does it in HTTP, at once. What is not read of a request would cost its
+ * sender the answer. Others only read.
+ */
+static bool
+hear_request(int client)
+{
+	struct pollfd ready = {.fd = client, .events = POLLIN};
+	char text[4096];
+	size_t used = 0;
+	ssize_t n = 1;
+
+	while (n > 0 && used < sizeof(text) - 1 &&
+	    poll(&ready, 1, REQUEST_MS) == 1) {
+		n = recv(client, text + used, sizeof(text) - 1 - used, 0);
+		used += n > 0 ? (size_t)n : 0;
+		text[used] = '\0';
+		if (strstr(text, "\r\n\r\n"))
+			break;
+	}
+	return used > 0;
+}
+
 /* The reader may be slow: it has a process to itself, for a while. */
 static _Noreturn void
 answer(int client, const struct services *list, const struct cred *cred)
@@ -127,6 +151,10 @@ answer(int client, const struct services *list, const struct cred *cred)
 	out = fdopen(client, "w");
 	if (!out)
 		_exit(1);
+	if (hear_request(client))
+		fputs("HTTP/1.0 200 OK\r\nContent-Type: text/plain; "
+		      "version=0.0.4; charset=utf-8\r\n\r\n",
+		    out);
 	put_metrics(out, list);
 	_exit(fflush(out) == 0 ? 0 : 1);
 }

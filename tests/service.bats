@@ -412,6 +412,11 @@ stats_say() {
 from prometheus_client.parser import text_string_to_metric_families as parse
 assert len({f.name for f in parse(sys.stdin.read())}) == 10' <"$BATS_TEST_TMPDIR/stats"
 	! command -v promtool || promtool check metrics <"$BATS_TEST_TMPDIR/stats"
+	# curl asks before it reads.
+	curl --silent --show-error --fail --max-time 5 \
+		--unix-socket /run/stats http://nsfwd/metrics >"$BATS_TEST_TMPDIR/curl"
+	diff <(cut -d' ' -f1 "$BATS_TEST_TMPDIR/curl") \
+		<(cut -d' ' -f1 "$BATS_TEST_TMPDIR/stats")
 	FDS=()
 }
 
