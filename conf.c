@@ -107,6 +107,21 @@ look_up(const struct conf *conf, const char *where, struct map *map)
 	return result;
 }
 
+/* Known before anything is bound, where bind(2) would speak of somebody else. */
+static int
+check_place(const struct conf *conf, const char *where)
+{
+	const struct map *map = &conf->map[conf->maps - 1];
+
+	for (const struct map *m = conf->map; m < map; m++)
+		if (spec_clash(m, map)) {
+			log_error("%s'%.160s': it listens where '%.160s' does",
+			    where, map->word, m->word);
+			return -1;
+		}
+	return 0;
+}
+
 static int
 add_map(struct conf *conf, const struct map *usual, const char *where,
     char *word)
@@ -120,8 +135,10 @@ add_map(struct conf *conf, const struct map *usual, const char *where,
 		return fail(where, "out of memory");
 	conf->map = map;
 	why = spec_parse(&map[conf->maps], word, usual, &part, &length);
+	if (!why && look_up(conf, where, &map[conf->maps++]) == -1)
+		return -1;
 	if (!why)
-		return look_up(conf, where, &map[conf->maps++]);
+		return check_place(conf, where);
 	spec_mask(word);
 	/* Not more of a word than leaves room for the reason. */
 	log_error("%s'%.160s': column %td: '%.*s': %s", where, word,

@@ -172,7 +172,7 @@ set(const struct option *option, void *field, const char *value)
 		if (*file)
 			return "a second file";
 		*file = value;
-		return *value ? NULL : "a file is missing";
+		return NULL;
 	case SET_NS:
 		return set_ns(field, value);
 	case SET_TIME:
@@ -228,6 +228,10 @@ take_option(struct cli *cli, const struct option *option, const char *value,
 
 	if (option->kind != SET_FLAG && !value)
 		value = **next ? *(*next)++ : "";
+	if (option->kind != SET_FLAG && !*value) {
+		log_error("option '%s': its value is missing", option->name);
+		return -1;
+	}
 	if (option->kind == SET_GOST)
 		return take_gost(option->name,
 		    (void *)((char *)cli + option->offset), value);

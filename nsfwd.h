@@ -175,15 +175,16 @@ struct conf {
 const char *spec_parse(struct map *, const char *word, const struct map *usual,
     const char **part, int *length);
 void spec_free(struct map *);
-
-/* All maps of the configuration. */
-void spec_free_all(struct conf *);
+void spec_free_all(struct conf *); /* all of its maps */
 
 /* Passwords are not for the log, which shows a word: each becomes '*'. */
 void spec_mask(char *word);
 
 /* True if two maps of one usual are the same, with all secrets. */
 bool spec_same(const struct map *, const struct map *);
+
+/* True if both listen in one place, as far as their words tell. */
+bool spec_clash(const struct map *, const struct map *);
 
 /*
  * Writes the canonical form, which spec_parse reads as the same map where

@@ -174,7 +174,7 @@ parse_address(struct reader *r, char *part, const char *numeric)
 	return why;
 }
 
-/* [ADDR]:PORTS */
+/* [ADDR]:PORTS; a target that a program wrote may be a name all the same. */
 static const char *
 parse_bracketed(struct reader *r, char *text)
 {
@@ -185,7 +185,7 @@ parse_bracketed(struct reader *r, char *text)
 		return "write [ADDR]:PORT";
 	*end = '\0';
 	*r->part = text + 1;
-	if (!strchr(text, ':'))
+	if (!text[1] || (!r->ports && !strchr(text, ':')))
 		return "brackets are for an IPv6 address";
 	why = parse_address(r, text + 1, NULL);
 	return why ? why : parse_ports(r, end + 2);
@@ -245,7 +245,8 @@ side_parse(struct side *side, char *text, unsigned ports, const char **part)
 		return parse_pair(&r, text, slash ? slash : colon);
 	if (strchr(DIGITS "-", *text) && !strchr(text, '.'))
 		return parse_ports(&r, text);
-	return "no port: write ADDR:PORT, or PORT alone for loopback";
+	return "no port: write ADDR:PORT or NS@PORT, or PORT alone for "
+	       "loopback";
 }
 
 const char *

@@ -288,7 +288,7 @@ parse_word(struct parser *p)
 	item = strsep(&rest, "=");
 	p->part = item;
 	if (!rest)
-		return "no target: write LISTEN=TARGET";
+		return "no target: write LISTEN=TARGET, without a space";
 	why = parse_listen(p, item);
 	while (!why && (item = strsep(&rest, ","))) {
 		value = strpbrk(item, "=/@:");
@@ -352,6 +352,23 @@ spec_same(const struct map *a, const struct map *b)
 		same = same_text(a->hop[i].user, b->hop[i].user) &&
 		    same_text(a->hop[i].password, b->hop[i].password);
 	return same;
+}
+
+bool
+spec_clash(const struct map *a, const struct map *b)
+{
+	const struct side *one = &a->listen, *other = &b->listen;
+
+	if (!(a->proto & b->proto) || one->kind != other->kind ||
+	    one->kind == SIDE_SYSTEMD || one->kind == SIDE_STDIO ||
+	    one->lo > other->hi || other->lo > one->hi ||
+	    !ns_same(&a->from, &b->from))
+		return false;
+	if (one->text)
+		return strcmp(one->text, other->text) == 0;
+	return memcmp(&one->addr, &other->addr, sizeof(one->addr)) == 0 &&
+	    !one->zone == !other->zone &&
+	    (!one->zone || strcmp(one->zone, other->zone) == 0);
 }
 
 void

@@ -81,14 +81,14 @@ options_of_man() {
 @test "every command of the README is one that nsfwd understands" {
 	local line count=0
 	while read -r line; do
-		read -ra words <<<"$line"
+		eval "words=($line)" # as a shell takes it: a bare & is an error
 		[ "${words[0]}" = nsfwd ]
 		case "$line" in
 		*--config*) continue ;;
 		esac
 		run -0 "$NSFWD" --check "${words[@]:1}"
 		count=$((count + 1))
-	done < <(awk -F'`' '/^\|.*nsfwd / { print $2 }' "$top/README")
+	done < <(awk -F'`' '/^\|.*`nsfwd / { print $2 }' "$top/README")
 	[ "$count" -ge 10 ]
 }
 
@@ -101,7 +101,7 @@ options_of_man() {
 		grep -v '^\$' >"$BATS_TEST_TMPDIR/maps.conf"
 	cd "$BATS_TEST_TMPDIR"
 	while read -r line; do
-		read -ra words <<<"${line#\$ }"
+		eval "words=(${line#\$ })"
 		run -0 "$NSFWD" --check "${words[@]:1}"
 		count=$((count + 1))
 	done < <(grep -E '^(\$ )?nsfwd ' examples)
