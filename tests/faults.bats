@@ -485,8 +485,8 @@ bulk_is_spliced() {
 	refuses 1 "'ns1@8000=ns2@8080'.*127.0.0.1:8000.*taken.*EADDRINUSE" \
 		ns1@8001=ns2@8080 ns1@8000=ns2@8080
 	[ "$(in_ns ns1 ss -Hltn | wc -l)" = 1 ]
-	refuses 1 "'ns1@8002=ns2@81'.*EADDRINUSE" \
-		ns1@8002=ns2@80 ns1@8002=ns2@81
+	refuses 1 "'ns1@127.0.0.1:8002=ns2@81'.*EADDRINUSE" \
+		ns1@8002=ns2@80 ns1@127.0.0.1:8002=ns2@81
 	[ "$(in_ns ns1 ss -Hltn | wc -l)" = 1 ]
 	try ns1 1 other 0-1000 127.0.0.1/8000
 }

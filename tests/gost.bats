@@ -191,7 +191,7 @@ rows() {
 		-L tcp://::1:80/h:80              | several colons
 		-L tcp://80/h:80                  | '80': write HOST:PORT
 		-L 80                             | '80': write HOST:PORT
-		-L                                | '': write HOST:PORT
+		-L                                | its value is missing
 		-L tcp://u:p@:80/h:80             | auth and reach are for the target proxy
 		-L http://u@:80                   | 'u': write USER:PASSWORD
 		-L http://u:p%40@:80              | 'u:p%40': ','

@@ -88,7 +88,7 @@ teardown() {
 			for key in [k for k in end if k.startswith("sum_rec")]:
 			    mbytes = end[key]["bytes"] / 1e6
 			    print(f"{key}: {mbytes:.0f} MB")
-			    assert mbytes > 50
+			    assert mbytes > 1
 		END
 	done
 }

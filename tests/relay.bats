@@ -319,17 +319,25 @@ stopped() {
 	wait_until 1 logged 'end=local error=ELOOP$'
 }
 
+# The delays that it looks for, of 40 and 200 ms, are there every time. One that
+# is not: another process had the processor.
+prompt() {
+	local try
+	for try in {1..5}; do
+		! pair "$@" || return 0
+	done
+	return 1
+}
+
 @test "T11 small messages pass without delay" {
 	start_nsfwd "$MAP"
-	# Another process may have had the CPU: once more before it counts.
-	pair ping=1000 pong=1000 || pair ping=1000 pong=1000
+	prompt ping=1000 pong=1000
 }
 
 @test "T11 small messages pass without delay after bulk, too" {
 	local n=4000000
 	start_nsfwd "$MAP"
-	set -- "send=$n recv=$n ping=1000" "recv=$n send=$n pong=1000"
-	pair "$@" || pair "$@"
+	prompt "send=$n recv=$n ping=1000" "recv=$n send=$n pong=1000"
 }
 
 # bats test_tags=workers
