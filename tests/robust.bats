@@ -173,9 +173,10 @@ os.execvp(sys.argv[1], sys.argv[1:])')
 }
 
 @test "two maps on one UNIX path: the second is refused" {
-	local path=$BATS_TEST_TMPDIR/u
-	refuses 1 "cannot listen on $path: somebody listens there" \
-		"$path=ns2@1" "$path=ns2@2"
+	local path=$BATS_TEST_TMPDIR/u other=$BATS_TEST_TMPDIR/same/u
+	ln -s . "$BATS_TEST_TMPDIR/same"
+	refuses 1 "cannot listen on $other: somebody listens there" \
+		"$path=ns2@1" "$other=ns2@2"
 	[ ! -e "$path" ]
 }
 
