@@ -47,11 +47,13 @@ echo_server() {
 }
 
 @test "T55 500 slow clients end at the deadline, a quick one never waits" {
+	local clients=500
+	! sanitized || clients=50 # of such processes 500 are another test
 	echo_server
 	start_nsfwd -v \
 		ns1@1080=ns2@proxy,connect-timeout=5,accept-proxy=127.0.0.9
-	client slow 127.0.0.1:1080 "$FAR:7000" 500 5
-	logged 'end=handshake error=ETIMEDOUT' 500
+	client slow 127.0.0.1:1080 "$FAR:7000" "$clients" 5
+	logged 'end=handshake error=ETIMEDOUT' "$clients"
 }
 
 @test "what is no request is refused, cut at any byte, and does no harm" {

@@ -306,11 +306,11 @@ stopped() {
 # The kernel would have to be wrong: strace says in its place, over and over, that
 # the client has sent something.
 @test "T67 a relay that is woken for nothing, over and over, ends" {
-	local pid epoll=epoll_wait,epoll_pwait
-	peer_server ns2 server listen 8080 recv=5 reset=0
+	local pid epoll=epoll_wait,epoll_pwait got=$BATS_TEST_TMPDIR/got
+	peer_server ns2 server listen 8080 recv=5 "touch=$got" reset=0
 	start_nsfwd --no-sandbox "$MAP"
 	peer_start ns1 client connect 8000 send=5 reset=0
-	wait_until 5 some_connection
+	wait_until 5 test -e "$got"
 	pid=$(connections)
 	spawn self spin strace -qq -o /dev/null -e "trace=$epoll" -e \
 		"inject=$epoll:retval=1:poke_exit=@arg2=01$(printf '0%.0s' {1..30})" \
