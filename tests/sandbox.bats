@@ -182,7 +182,6 @@ time.sleep(9)' 3>&- 4>&- &
 		--user no-such-one 8000=80
 	refuses 2 "option '--user': 'root:no-such-one': no such group" \
 		--user root:no-such-one 8000=80
-	refuses 2 "option '--user': ':0': no user" --user :0 8000=80
 	[ -z "$(in_ns ns1 ss -Hltn)" ]
 }
 
