@@ -50,12 +50,13 @@ fail(const char *where, const char *why)
 
 /* A pipe was read to its end at the start, and who reads it again may wait. */
 static FILE *
-open_file(const struct conf *conf, const char *file, const char **why)
+open_file(struct conf *conf, const char *file, const char **why)
 {
 	struct stat st;
 	FILE *f = NULL;
 
 	*why = NULL;
+	conf->files = true;
 	if (conf->again && stat(file, &st) == 0 && !S_ISREG(st.st_mode))
 		*why = "only a regular file is read again";
 	else if (!(f = fopen(file, "re")))
@@ -65,7 +66,7 @@ open_file(const struct conf *conf, const char *file, const char **why)
 
 /* USER:PASSWORD, the first line of a file that a map names. */
 static int
-read_secret(const struct conf *conf, const char *where, const char *file,
+read_secret(struct conf *conf, const struct map *map, const char *file,
     char **user, char **password)
 {
 	char line[600] = "";
@@ -85,38 +86,38 @@ read_secret(const struct conf *conf, const char *where, const char *file,
 	explicit_bzero(line, sizeof(line));
 	if (!why)
 		return 0;
-	log_error("%s'%.160s': %s", where, file, why);
+	log_error("%s'%.160s': '%.160s': %s", map->where, map->word, file, why);
 	return -1;
 }
 
 /* What the word of a map names and the system knows. */
 static int
-look_up(const struct conf *conf, const char *where, struct map *map)
+look_up(struct conf *conf, struct map *map)
 {
 	const char *why = map->owner ? conf_user(&map->cred, map->owner) : NULL;
-	int result =
-	    read_secret(conf, where, map->secret, &map->user, &map->password);
+	int result = why
+	    ? -1
+	    : read_secret(conf, map, map->secret, &map->user, &map->password);
 
-	if (why) {
-		log_error("%s'%s': %s", where, map->owner, why);
-		return -1;
-	}
+	if (why)
+		log_error("%s'%.160s': '%.160s': %s", map->where, map->word,
+		    map->owner, why);
 	for (size_t i = 0; i < map->hops && result == 0; i++)
-		result = read_secret(conf, where, map->hop[i].secret,
+		result = read_secret(conf, map, map->hop[i].secret,
 		    &map->hop[i].user, &map->hop[i].password);
 	return result;
 }
 
 /* Known before anything is bound, where bind(2) would speak of somebody else. */
 static int
-check_place(const struct conf *conf, const char *where)
+check_place(const struct conf *conf)
 {
 	const struct map *map = &conf->map[conf->maps - 1];
 
 	for (const struct map *m = conf->map; m < map; m++)
 		if (spec_clash(m, map)) {
 			log_error("%s'%.160s': it listens where '%.160s' does",
-			    where, map->word, m->word);
+			    map->where, map->word, m->word);
 			return -1;
 		}
 	return 0;
@@ -134,11 +135,15 @@ add_map(struct conf *conf, const struct map *usual, const char *where,
 	if (!map)
 		return fail(where, "out of memory");
 	conf->map = map;
-	why = spec_parse(&map[conf->maps], word, usual, &part, &length);
-	if (!why && look_up(conf, where, &map[conf->maps++]) == -1)
-		return -1;
-	if (!why)
-		return check_place(conf, where);
+	map += conf->maps;
+	why = spec_parse(map, word, usual, &part, &length);
+	if (!why) {
+		conf->maps++;
+		map->where = strdup(where);
+		if (!map->where)
+			return fail(where, "out of memory");
+		return look_up(conf, map) == -1 ? -1 : check_place(conf);
+	}
 	spec_mask(word);
 	/* Not more of a word than leaves room for the reason. */
 	log_error("%s'%.160s': column %td: '%.*s': %s", where, word,
@@ -146,12 +151,33 @@ add_map(struct conf *conf, const struct map *usual, const char *where,
 	return -1;
 }
 
+/* Why these words are no maps, as a stray '=' or the line tells, and which. */
+static const char *
+stray(bool line, char *const *word, int words, char **bad)
+{
+	for (int i = 1; i < words; i++) {
+		const char *left = strchr(word[i - 1], '=');
+		const char *right = strchr(word[i], '=');
+
+		*bad = word[left ? i - 1 : i];
+		if (left ? !left[1] && !right : right == word[i])
+			return "no spaces around '='";
+	}
+	*bad = word[1];
+	if (words == 2 && !strchr(word[0], '=') && strchr(word[1], '=') &&
+	    *strpbrk(word[1], ",=") == ',')
+		return "LISTEN TARGET takes no KEY=VALUE: write LISTEN=TARGET";
+	return line ? "one map a line, as LISTEN=TARGET... or LISTEN TARGET"
+		    : NULL;
+}
+
 /* LISTEN and TARGET may be two words; else a line of a file has but one. */
 int
 conf_words(struct conf *conf, const struct map *usual, const char *where,
     char *const *word, int words)
 {
-	char *joined;
+	char *joined, *bad;
+	const char *why;
 	int result = 0;
 
 	if (words == 2 && !strchr(word[0], '=') && !strchr(word[1], '=')) {
@@ -161,11 +187,10 @@ conf_words(struct conf *conf, const struct map *usual, const char *where,
 		free(joined);
 		return result;
 	}
-	if (*where && words > 1) {
-		spec_mask(word[1]);
-		log_error("%s'%.160s': one map a line, as LISTEN=TARGET... or "
-			  "LISTEN TARGET",
-		    where, word[1]);
+	why = words > 1 ? stray(*where, word, words, &bad) : NULL;
+	if (why) {
+		spec_mask(bad);
+		log_error("%s'%.160s': %s", where, bad, why);
 		return -1;
 	}
 	for (int i = 0; i < words && result == 0; i++)

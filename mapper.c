@@ -104,7 +104,8 @@ become(const struct service *s, const struct conf *conf,
 	if (role_of(s) & SANDBOX_NAMES && ns_etc(&map->to) == -1)
 		return deny(s, "use the files of /etc/netns", "");
 	if (sandbox_drop(&conf->cred, map->mark) == -1)
-		return deny(s, "drop privileges", " (see --user)");
+		return deny(s, "drop privileges",
+		    errno == EPERM ? " (--user takes root)" : " (see --user)");
 	if ((s->proto == PROTO_UDP ? udp_equip(post)
 		    : map->workers ? crew_equip(post)
 				   : tcp_equip(post)) == -1)

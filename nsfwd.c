@@ -311,8 +311,8 @@ read_maps(struct cli *cli)
 	}
 	for (size_t i = 0; i < conf->maps && conf->maps > 1; i++)
 		if (conf->map[i].listen.kind == SIDE_STDIO) {
-			log_error("'%s': it must be the only map",
-			    conf->map[i].word);
+			log_error("%s'%s': it must be the only map",
+			    conf->map[i].where, conf->map[i].word);
 			return -1;
 		}
 	if (conf->maps > 0)
@@ -328,6 +328,10 @@ read_again(const struct conf *conf, struct conf *fresh)
 {
 	struct cli cli = *(const struct cli *)(const void *)conf;
 
+	if (!conf->files) {
+		log_error("there is no file to read again (--config)");
+		return -1;
+	}
 	cli.conf.map = NULL;
 	cli.conf.maps = 0;
 	cli.conf.again = true;

@@ -118,6 +118,7 @@ struct cred {
 
 struct map {
 	char *word;     /* the user's own text, which messages name; owned */
+	char *where;    /* it was read: "" or "FILE:LINE: "; owned */
 	unsigned proto; /* PROTO_TCP | PROTO_UDP */
 	struct ns from, to;
 	struct side listen;
@@ -158,7 +159,7 @@ struct conf {
 	int background; /* as a daemon */
 	int syslog;     /* instead of standard error */
 	const char *pidfile, *stats; /* paths, or NULL */
-	bool again;                  /* its maps are read again */
+	bool files, again;           /* some were read; they are read again */
 
 	/* Reads the maps again, into fresh: 0, or -1 with the reason logged. */
 	int (*read)(const struct conf *, struct conf *fresh);
@@ -192,10 +193,7 @@ bool spec_clash(const struct map *, const struct map *);
  */
 void spec_print(FILE *, const struct map *, const struct map *base);
 
-/*
- * Reads "USER:PASSWORD" into two strings that are the caller's. NULL, or why
- * the text is none, a string constant.
- */
+/* Two new strings of "USER:PASSWORD". NULL, or why not, a string constant. */
 const char *spec_auth(const char *text, char **user, char **password);
 
 /*

@@ -19,13 +19,13 @@ service_explain(const struct map *map, const struct ns *ns, int err)
 	const char *hint = ns_hint(ns, err);
 
 	if (ns_is_missing(err))
-		log_error("'%s': no namespace '%s' (%s)", map->word,
-		    ns_word(ns), hint);
+		log_error("%s'%s': no namespace '%s' (%s)", map->where,
+		    map->word, ns_word(ns), hint);
 	else if (is_other(err))
-		log_error("'%s': '%s' is not a network namespace", map->word,
-		    ns_word(ns));
+		log_error("%s'%s': '%s' is not a network namespace", map->where,
+		    map->word, ns_word(ns));
 	else if (err != ECANCELED) /* else the mapper has said it */
-		log_error("'%s': %s '%s' (%s)", map->word,
+		log_error("%s'%s': %s '%s' (%s)", map->where, map->word,
 		    hint ? "cannot enter namespace" : "no mapper in",
 		    ns_word(ns), hint ? hint : log_errno(err));
 	return ns_is_missing(err) || is_other(err) ? 2 : 1;

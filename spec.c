@@ -146,6 +146,9 @@ parse_target(struct parser *p, char *text)
 
 	p->part = text;
 	p->target[map->targets % TARGETS_MAX] = text;
+	if (map->targets && *text && !strpbrk(text, "0123456789/@:") &&
+	    strcmp(text, "proxy") != 0)
+		return "a key wants =VALUE, a target wants a port";
 	if (p->keyed)
 		return "not KEY=VALUE (targets come first)";
 	if (map->targets == TARGETS_MAX)
@@ -359,16 +362,15 @@ spec_clash(const struct map *a, const struct map *b)
 {
 	const struct side *one = &a->listen, *other = &b->listen;
 
+	/* Paths are the same in all namespaces. */
 	if (!(a->proto & b->proto) || one->kind != other->kind ||
 	    one->kind == SIDE_SYSTEMD || one->kind == SIDE_STDIO ||
 	    one->lo > other->hi || other->lo > one->hi ||
-	    !ns_same(&a->from, &b->from))
+	    (one->kind != SIDE_PATH && !ns_same(&a->from, &b->from)))
 		return false;
-	if (one->text)
-		return strcmp(one->text, other->text) == 0;
-	return memcmp(&one->addr, &other->addr, sizeof(one->addr)) == 0 &&
-	    !one->zone == !other->zone &&
-	    (!one->zone || strcmp(one->zone, other->zone) == 0);
+	return same_text(one->text, other->text) &&
+	    same_text(one->zone, other->zone) &&
+	    memcmp(&one->addr, &other->addr, sizeof(one->addr)) == 0;
 }
 
 void
@@ -398,6 +400,7 @@ spec_free(struct map *map)
 	ns_free(&map->from);
 	ns_free(&map->to);
 	free(map->word);
+	free(map->where);
 	*map = (struct map){0};
 }
 

@@ -166,6 +166,31 @@ refuses() {
 	asks ns1 127.0.0.1/8005=ns2
 }
 
+@test "HUP reads what files there are: maps, passwords; without any it says so" {
+	local conf=$BATS_TEST_TMPDIR/conf
+	start_nsfwd 8001=ns2@8080
+	kill -HUP "$NSFWD_PID"
+	wait_until 2 logged 'there is no file to read again \(--config\)$'
+	wait_until 2 logged 'not reloaded: everything is as it was$'
+	stop_nsfwd
+	echo bob:secret >/run/pw
+	start_nsfwd 8001=ns2@proxy,auth=/run/pw
+	kill -HUP "$NSFWD_PID"
+	wait_until 2 logged 'nsfwd: reloaded: 1 map$'
+	echo bob >/run/pw
+	kill -HUP "$NSFWD_PID"
+	wait_until 2 logged "'8001=ns2@proxy,auth=/run/pw': '/run/pw': write USER"
+	stop_nsfwd
+	echo 8001=ns2@8080 >"$conf"
+	start_nsfwd -c "$conf"
+	echo 8001=nowhere@8080 >>"$conf"
+	kill -HUP "$NSFWD_PID"
+	wait_until 2 logged "$conf:2: '8001=nowhere@8080': it listens where '8001=ns2@8080' does"
+	echo 8001=nowhere@8080 >"$conf"
+	kill -HUP "$NSFWD_PID"
+	wait_until 2 logged "$conf:1: '8001=nowhere@8080': no namespace 'nowhere'"
+}
+
 @test "a host name as the target" {
 	serve ns2
 	grep -q '^127\.0\.0\.1.*localhost' /etc/hosts ||

@@ -176,7 +176,7 @@ time.sleep(9)' 3>&- 4>&- &
 	done
 	[ -z "$(in_ns ns1 ss -Hltn)" ]
 	WRAP=(setpriv "--bounding-set=-setuid,-setgid" "--inh-caps=-setuid,-setgid")
-	refuses 1 'cannot drop privileges: E(PERM|INVAL) \(see --user\)' \
+	refuses 1 'cannot drop privileges: (EPERM \(--user takes root|EINVAL \(see --user\))' \
 		--user 4711 ns1@8000=ns2@80
 	refuses 2 "option '--user': 'no-such-one': no such user" \
 		--user no-such-one 8000=80

@@ -596,7 +596,8 @@ daemon_life() {
 		wait_until 5 grep -q ready /run/up
 	}
 	syslog
-	"$NSFWD" --syslog 127.0.0.1:8000=ns2@9 2>/run/said 3>&- &
+	echo 127.0.0.1:8000=ns2@9 >/run/conf
+	"$NSFWD" --syslog -c /run/conf 2>/run/said 3>&- &
 	pid=$!
 	trap "kill -9 $pid; kill \$syslog" EXIT
 	wait_until 5 grep -qx "<30>nsfwd: ready: 1 map" /run/syslog

@@ -109,7 +109,7 @@ repeat() {
 		/run/x=81-82              | 81-82              | a target has one port, or as many as listen
 		80=81,82-83               | 82-83              | a target has one port, or as many as listen
 		web=80                    | web                | no port
-		80=web                    | web                | no port
+		80=web                    | web                | no port: write ADDR:PORT or NS@PORT
 		10.0.0.1=80               | 10.0.0.1           | no port
 		80=10.0.0.1               | 10.0.0.1           | no port
 		1.2.3/80=81               | 1.2.3              | not a numeric address
@@ -176,7 +176,9 @@ repeat() {
 		80=81,MAX=1               | MAX                | no such key
 		80=81,=1                  |                    | no such key
 		80=81=82                  | 81                 | no target in front
-		80=81,max                 | max                | no port
+		80=81,max                 | max                | a key wants =VALUE
+		80=81,max=3,via-auth      | via-auth           | a key wants =VALUE
+		80=81,web                 | web                | a target wants a port
 		80=81,max=                |                    | not a whole number
 		80=81,max=-1              | -1                 | not a whole number
 		80=81,max=1k              | 1k                 | not a whole number
@@ -517,24 +519,33 @@ right_words() {
 }
 
 @test "a password or an owner that cannot be had is an error" {
-	local who=nobody:no-such
+	local file reason who=nobody:no-such
 	mkdir /run/dir
 	: >/run/empty
 	printf 'bob:*\n' >/run/shown
 	{ repeat u 256 && echo :x; } >/run/long
 	printf 'bob:\xff c,=*\r\nx' >/run/odd
-	wrong "'/run/missing': No such file" '' --check 80=proxy,auth=/run/missing
-	wrong "'/run/dir': Is a directory" '' --check 80=proxy,auth=/run/dir
-	wrong "'/run/empty': write USER:PASSWORD" '' --check 80=proxy,auth=/run/empty
-	wrong "'/run/shown': a password of" '' --check 80=proxy,auth=/run/shown
-	wrong "'/run/long': write USER" '' --check 80=proxy,auth=/run/long
-	wrong "'/run/missing': No such file" '' \
+	while IFS='|' read -r file reason; do
+		wrong "'80=proxy,auth=$file': '$file': $reason" '' \
+			--check "80=proxy,auth=$file"
+	done < <(rows <<-'TABLE'
+		/run/missing | No such file
+		/run/dir     | Is a directory
+		/run/empty   | write USER:PASSWORD
+		/run/shown   | a password of
+		/run/long    | write USER
+	TABLE
+	)
+	wrong "'80=w:81,via=http:1,via-auth=/run/pw,via=http:2,via-auth=/run/missing'" \
+		": '/run/missing': No such file" \
 		80=w:81,via=http:1,via-auth=/run/pw,via=http:2,via-auth=/run/missing
 	right 80=proxy,auth=/run/odd 80=proxy,auth=/run/odd
-	wrong "'no-such': no such user" '' --check /a=80,owner=no-such
-	wrong "'$who': no such group" '' /a=80,owner=$who
-	echo /a=80,owner=no-such >maps
-	wrong "maps:1: 'no-such': no such user" '' -c maps
+	wrong "'/a=80,owner=no-such': 'no-such': no such user" '' \
+		--check /a=80,owner=no-such
+	wrong "'/a=80,owner=$who': '$who': no such group" '' /a=80,owner=$who
+	echo /a=proxy,owner=no-such,auth=/run/missing >maps
+	wrong "maps:1: '/a=proxy,owner=no-such,auth=/run/missing': 'no-such': no such user" \
+		'' -c maps
 	[ "$bad" = 0 ]
 }
 
@@ -542,6 +553,8 @@ right_words() {
 	wrong "'-=80': it must be the only map" '' -=80 81=82
 	wrong "'-=81': it must be the only map" '' 80=81 -=81
 	wrong "'-=80': it must be the only map" '' --check -=80 -=80
+	echo '- vpn@80' >maps
+	wrong "maps:1: '-=vpn@80': it must be the only map" '' -c maps 81=82
 	right -=vpn@80 - vpn@80
 	right -=vpn@80 -v -=vpn@80 -q
 	right -=vpn@80 -- -=vpn@80
@@ -564,19 +577,22 @@ right_words() {
 @test "two maps that listen in one place are found before anything is bound" {
 	local pair
 	for pair in 'ns1@80=81 ns1@80=82' '80-90=web@1 90=81' 'udp:80=81 tcp+udp:80=82' \
-		':80=81 :80=82' '10.0.0.1:80=81 10.0.0.1/79-81=82' '/a=81 /a=82' \
+		':80=81 :80=82' '10.0.0.1:80=81 10.0.0.1/79-81=82' 'ns1@/a=81 ns2@/a=82' \
 		'fe80::1%x/80=81 fe80::1%x/80=82' '@a=81 @a=82'; do
 		# shellcheck disable=SC2086 # two words
 		wrong "'${pair#* }': it listens where '${pair% *}' does" '' --check $pair
 	done
 	for pair in '80=81 tcp:81=82' '80=81 udp:80=82' 'ns1@80=81 ns2@80=82' \
-		'80=81 10.0.0.1:80=82' '/a=81 /b=82' '/a=81 @a=82' \
+		'80=81 10.0.0.1:80=82' '/a=81 /b=82' '/a=81 @a=82' 'ns1@@a=81 ns2@@a=82' \
 		'fe80::1%x/80=81 fe80::1%y/80=82' 'systemd:a=81 systemd:a=82'; do
 		# shellcheck disable=SC2086
 		run -0 "$NSFWD" --check $pair
 	done
 	printf '80=81\n# one more\n80=82\n' >maps
 	wrong "maps:3: '80=82': it listens where '80=81' does" '' -c maps
+	seq -f 'ns@%.0f=80' 5000 >maps
+	echo ns@1=81 >>maps
+	wrong "maps:5001: 'ns@1=81': it listens where 'ns@1=80' does" '' -c maps
 	[ "$bad" = 0 ]
 }
 
@@ -585,7 +601,13 @@ right_words() {
 	right 9091=vpn@9091 9091 -v vpn@9091
 	right 80=vpn@81,82 80 vpn@81,82
 	wrong "'80=web': column 4: 'web': no port" '' 80 web
-	wrong "'80': column 1: '80': no target" '' 80 81,max=1
+	wrong "'81,max=1': LISTEN TARGET takes no KEY=VALUE: write LISTEN=TARGET" '' \
+		80 81,max=1
+	wrong "'=': no spaces around '='" '' 80 = 81
+	wrong "'80=': no spaces around '='" '' 80= 81
+	wrong "'=81': no spaces around '='" '' 80 =81
+	wrong "'=': no spaces around '='" '' 80=81 82 = 83,max=1
+	wrong "'80=': column 4: '': an address or a port is missing" '' 80= 81=82
 	wrong "'80': column 1: '80': no target" '' 80 81 82
 	wrong "'81': column 1: '81': no target" '' 80=81 81
 	[ "$bad" = 0 ]
@@ -712,6 +734,13 @@ right_words() {
 	wrong "maps:2: '82=web': column 4: 'web': no port" '' -c maps
 	printf '1=2\n80 81 82\n' >maps
 	wrong "maps:2: '81': one map a line" '' -c maps
+	printf '80=1\n80 = 81\n' >maps
+	wrong "maps:2: '=': no spaces around '='" '' -c maps
+	printf '80 81,max=2 #\n' >maps
+	wrong "maps:1: '81,max=2': LISTEN TARGET takes no KEY=VALUE" '' -c maps
+	printf '# x\n80=nowhere@81\n' >maps
+	wrong "maps:2: '80=nowhere@81': no namespace 'nowhere' (ip netns" '' -c maps
+	wrong "'82=nowhere@81': no namespace 'nowhere' (ip netns" '' 82=nowhere@81
 	printf '80=81 82=83\n' >maps
 	wrong "maps:1: '82=83': one map a line" '' -c maps
 	printf '80=81\n82=83\0#\n' >maps
