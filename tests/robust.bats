@@ -93,7 +93,8 @@ except BlockingIOError:
 		ip -n late link set lo up
 	) &
 	maker=$!
-	start_nsfwd late@127.0.0.1:8000=ns2@127.0.0.1:1
+	# As the target's, where nobody minds that lo is not up yet.
+	start_nsfwd 127.0.0.1:8000=late@127.0.0.1:1
 	wait $maker
 	NAMESPACES+=(late)
 }
