@@ -20,7 +20,6 @@ gone HOW COUNT WHERE       clients that leave after 0.2 s: HOW is fin or rst
 early BYTES WHERE          sends that many bytes and the end at once, then
                            checks the answer of a hole
 swap BYTES SECONDS WHERE   the client of bulk, with a stream of its own
-term PID MS WHERE          TERM to PID; WHERE refuses within that time
 orphan SERVER KILLS COUNT WANT WHERE
                            kills the one child of SERVER, over and over, each
                            time with clients that connect at once
@@ -367,27 +366,6 @@ def swap(total, seconds, where):
         sys.exit(1)
 
 
-def term(pid, span, where):
-    os.kill(int(pid), signal.SIGTERM)
-    start = time.monotonic()
-    while True:
-        try:
-            sock, addr = client(where)
-            sock.connect(addr)
-            sock.close()
-        except ConnectionRefusedError:
-            break
-        except OSError:
-            pass
-        if time.monotonic() - start > 5:
-            break
-        time.sleep(0.005)
-    ms = (time.monotonic() - start) * 1000
-    say(f"refuses after {ms:.1f} ms")
-    if ms > int(span):
-        sys.exit(f"term: {ms:.0f} ms, not {span}")
-
-
 def child_of(parent):
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -450,7 +428,7 @@ def redis(count, where):
 def main():
     commands = {"who": who, "hole": hole, "bulk": bulk, "try": try_,
                 "ask": ask, "crowd": crowd, "gone": gone, "early": early,
-                "swap": swap, "term": term, "orphan": orphan, "redis": redis}
+                "swap": swap, "orphan": orphan, "redis": redis}
     commands[sys.argv[1]](*sys.argv[2:])
 
 
