@@ -76,6 +76,8 @@ conn_live(struct call *call, int last, unsigned role)
 	bool inet;
 
 	take_over(call, last);
+	if (call->from.any.sa_family == AF_UNIX)
+		relay_inline(CLIENT);
 	if (learn(call) == 0)
 		server =
 		    map->target->kind == SIDE_PROXY ? proxy(call) : dial(call);

@@ -5,7 +5,8 @@
 
 #include "nsfwd.h"
 
-#define RELAY_COPY 65536 /* bytes that are read at a time */
+#define RELAY_COPY    65536 /* bytes that are read at a time */
+#define RELAY_LOOK_MS 10    /* between two turns of a pair that drains */
 
 enum relay_side {
 	RELAY_CLIENT,
@@ -33,11 +34,15 @@ struct half {
  */
 struct pair {
 	struct half half[2];
-	bool broken[2];
-	bool busy;   /* it still moves: its next turn needs no event */
-	int error;   /* the first one, or 0; ELOOP: it spins */
-	int blame;   /* whose error it was */
-	int in_vain; /* wake-ups in a row that had no cause */
+	bool broken[2]; /* the socket has met an error, */
+	bool spent[2];  /* and a write has taken it: a read does not see it */
+	bool busy;      /* it still moves: its next turn needs no event */
+	bool drains;    /* it failed, and delivers what came before the error */
+	int error;      /* the first one, or 0; ELOOP: it spins */
+	int blame;      /* whose error it was */
+	int in_vain;    /* wake-ups in a row that had no cause */
+	size_t left;    /* bytes to be delivered by a pair that drains */
+	deadline moved_at; /* when they last became fewer */
 };
 
 /*
@@ -54,7 +59,8 @@ void relay_note(struct pair *, int side, uint32_t events);
 
 /*
  * Moves what can be moved: 0 to go on, 1 when both directions have ended, -1 on
- * error, after which the sockets have no more turns.
+ * error, after which the sockets have no more turns. A pair that drains has its
+ * next turn after RELAY_LOOK_MS, if no event comes before.
  */
 int relay_turn(struct pair *);
 
