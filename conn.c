@@ -10,6 +10,7 @@
 
 #include "hop.h"
 #include "mapper.h"
+#include "relay.h"
 
 #define CLIENT 3 /* the client's descriptor */
 

@@ -460,26 +460,11 @@ size_t dial_candidates(const struct map *, struct candidate *, size_t max);
 /* relay.c */
 
 /*
- * Moves bytes both ways between two non-blocking stream sockets until both
- * directions have ended, and sets tally->end. 0 when every byte was delivered
- * and both ends were passed on; else -1, and both sockets, which have seen
- * relay_prepare(), are left so that close(2), or the end of the process, resets
- * them, once what the one peer sent before it failed has reached the other. If
- * inet is true both are of TCP. If tally->error is set, it is what a write to
- * the server has met, and nothing more goes there.
- */
-int relay(int client, int server, bool inet, const struct times *,
-    struct tally *);
-
-/*
  * Sets on a new socket what every socket of a connection has: no Nagle delay,
  * keepalive, urgent data in line, and a reset on close(2) until relay() has
  * seen both ends. A listener hands all of it down to what it accepts.
  */
 void relay_prepare(int fd);
-
-/* Urgent data in line: accept(2) hands that down to no UNIX socket. */
-void relay_inline(int fd);
 
 /* proxy.c */
 

@@ -43,7 +43,7 @@
  * the kernel has not sent, and a segment that is lost on the way behind it is
  * never sent again. So the pair "drains" until the other peer has acknowledged
  * all of it, by SIOCOUTQ. There is no event for that: it is looked at every
- * RELAY_LOOK_MS. A peer that takes nothing for STALL_MS is reset without the
+ * IO_LOOK_MS. A peer that takes nothing for IO_STALL_MS is reset without the
  * rest, as it would be directly, by a sender whose window is full. A UNIX socket
  * needs no such wait: what was written is in the queue of its peer.
  */
@@ -51,14 +51,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "relay.h"
 
 #define SPLICE_FROM 32768   /* a read of this many bytes makes it splice */
@@ -67,7 +66,6 @@
 #define PIPE_LEAST  65536 /* below this copying is cheaper */
 #define ROUNDS      8     /* before one looks whether the other side stirred */
 #define IN_VAIN_MAX 1000  /* wake-ups in a row for which there was no cause */
-#define STALL_MS    1000  /* a peer takes nothing of what precedes a reset */
 
 /*
  * For what is read: nothing stays in the first while another half has its turn.
@@ -379,17 +377,6 @@ pump_both(struct pair *pair)
 	return moved;
 }
 
-/* Bytes that the peer has not acknowledged, the end of stream being one. */
-static size_t
-unacked(int fd)
-{
-	int n = 0;
-
-	if (ioctl(fd, SIOCOUTQNSD, &n) == -1) /* no socket of TCP */
-		return 0;
-	return ioctl(fd, SIOCOUTQ, &n) == 0 ? (size_t)n : 0;
-}
-
 /*
  * True as long as the half that reads from a broken socket has something to
  * deliver to one that is not. All others are done.
@@ -403,7 +390,8 @@ drains(struct pair *pair, bool moved)
 		struct half *h = &pair->half[side];
 
 		if (pair->broken[side] && !pair->broken[!side])
-			left += !h->done + h->held + h->queued + unacked(h->to);
+			left +=
+			    !h->done + h->held + h->queued + io_unacked(h->to);
 		else
 			h->done = true;
 	}
@@ -412,7 +400,7 @@ drains(struct pair *pair, bool moved)
 	if (moved || !pair->drains || left < pair->left)
 		pair->moved_at = now();
 	pair->left = left;
-	return now() - pair->moved_at < STALL_MS;
+	return now() - pair->moved_at < IO_STALL_MS;
 }
 
 /*
@@ -452,7 +440,7 @@ relay_patience(const struct pair *pair, const struct times *times)
 	deadline span = times->idle;
 
 	if (pair->drains)
-		return RELAY_LOOK_MS;
+		return IO_LOOK_MS;
 	if (pair->half[RELAY_CLIENT].done || pair->half[RELAY_SERVER].done)
 		if (times->half_close && (!span || times->half_close < span))
 			span = times->half_close;

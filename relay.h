@@ -1,12 +1,26 @@
-/* The relay in steps, for who has many connections; nsfwd.h has the rest of it. */
+/* Moves the bytes of one connection, or in steps those of many. */
 
 #ifndef RELAY_H
 #define RELAY_H
 
 #include "nsfwd.h"
 
-#define RELAY_COPY    65536 /* bytes that are read at a time */
-#define RELAY_LOOK_MS 10    /* between two turns of a pair that drains */
+#define RELAY_COPY 65536 /* bytes that are read at a time */
+
+/*
+ * Moves bytes both ways between two non-blocking stream sockets until both
+ * directions have ended, and sets tally->end. 0 when every byte was delivered
+ * and both ends were passed on; else -1, and both sockets, which have seen
+ * relay_prepare(), are left so that close(2), or the end of the process, resets
+ * them, once what the one peer sent before it failed has reached the other. If
+ * inet is true both are of TCP. If tally->error is set, it is what a write to
+ * the server has met, and nothing more goes there.
+ */
+int relay(int client, int server, bool inet, const struct times *,
+    struct tally *);
+
+/* Urgent data in line: accept(2) hands that down to no UNIX socket. */
+void relay_inline(int fd);
 
 enum relay_side {
 	RELAY_CLIENT,
@@ -60,7 +74,7 @@ void relay_note(struct pair *, int side, uint32_t events);
 /*
  * Moves what can be moved: 0 to go on, 1 when both directions have ended, -1 on
  * error, after which the sockets have no more turns. A pair that drains has its
- * next turn after RELAY_LOOK_MS, if no event comes before.
+ * next turn after IO_LOOK_MS, if no event comes before.
  */
 int relay_turn(struct pair *);
 

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "mapper.h"
 #include "relay.h"
 
@@ -417,7 +418,7 @@ worker_equip(const struct map *map, uint32_t room)
 	worker.span[RETRYING] = RETRY_MS;
 	worker.span[OPEN] = map->times.idle;
 	worker.span[HALF_CLOSED] = relay_patience(&half_closed, &map->times);
-	worker.span[DRAINING] = RELAY_LOOK_MS;
+	worker.span[DRAINING] = IO_LOOK_MS;
 	worker.conn = allocate(room + PHASES, sizeof(*worker.conn));
 	worker.own = allocate(room, (size_t)2 * RELAY_COPY);
 	return worker.conn == MAP_FAILED || worker.own == MAP_FAILED ? -1 : 0;

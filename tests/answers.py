@@ -16,7 +16,9 @@ FROM is where the forwarder listens and TO where it connects to, each
     stdio    COMMAND relays standard input and output to TO: as direct, with a
              client that writes into its input and reads its output
 
---curl makes curl the client, which sometimes misses the answer on a direct
+What was sent and has not arrived when the socket is closed is thrown away, by
+the kernel of the sender: the more there is, the likelier. With --acked it is
+closed when all has arrived at the next socket. --curl makes curl the client, which sometimes misses the answer on a direct
 connection, too: a write that fails makes it give up.
 
 N clients come in turn. A client, or of words the server, that saw every byte
@@ -25,12 +27,16 @@ counts. Prints "K of N"; exit status 1 if K is less than --least.
 
 import argparse
 import contextlib
+import fcntl
+import multiprocessing
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 
@@ -50,34 +56,48 @@ def endpoint(text):
     return make_socket(text)
 
 
+def unacked(sock):
+    """What the other end has not received: SIOCOUTQ."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+
+
 def within(text):
     namespace = text.rpartition("@")[0]
     return ["nsenter", f"--net=/run/netns/{namespace}"] if namespace else []
 
 
 class Server:
-    """Serves one connection at a time; what came of each is in seen."""
+    """A process of its own, which serves one connection at a time."""
 
     def __init__(self, options, to):
         self.size = options.size
-        self.seen = []
-        self.over = threading.Semaphore(0)
+        self.acked = options.acked
         self.listener, address = endpoint(to)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(address)
         if to.startswith("/"):
             os.chmod(to, 0o777)
         self.listener.listen(64)
-        serve = self.words if options.case == "words" else self.answer
-        threading.Thread(target=self.run, args=(serve,), daemon=True).start()
+        self.serve = self.words if options.case == "words" else self.answer
+        self.over, self.out = os.pipe()
+        self.process = multiprocessing.Process(target=self.run, daemon=True)
+        self.process.start()
+        self.listener.close()
 
-    def run(self, serve):
+    def run(self):
         while True:
             sock = self.listener.accept()[0]
             sock.settimeout(LIMIT)
+            good = False
             with sock, contextlib.suppress(OSError):
-                serve(sock)
-            self.over.release()
+                good = self.serve(sock)
+            os.write(self.out, b"y" if good else b"n")
+
+    def served(self):
+        """Whether the server saw all bytes of the connection that is over."""
+        if not select.select([self.over], [], [], LIMIT)[0]:
+            sys.exit("the server hears nothing")
+        return os.read(self.over, 1) == b"y"
 
     def answer(self, sock):
         head = b""
@@ -86,6 +106,8 @@ class Server:
         sock.sendall(HEAD % self.size + BLOCK[:1] * self.size)
         # What the client goes on to send is there, and stays unread.
         select.select([sock], [], [], 1)
+        while self.acked and unacked(sock):
+            time.sleep(0.001)
 
     def words(self, sock):
         def flood():
@@ -101,8 +123,8 @@ class Server:
                 got += len(data)
         except OSError:
             pass
-        self.seen.append(got)
         flooding.join()
+        return got == self.size
 
 
 def curl(options, start, host):
@@ -185,6 +207,8 @@ def last_words(options, start, _):
         sock.recv(100)
         sock.sendall(bytes(options.size))
         select.select([sock], [], [], LIMIT)
+        while options.acked and unacked(sock):
+            time.sleep(0.001)
     return 0
 
 
@@ -197,6 +221,7 @@ def options_of(words):
     parser.add_argument("case", choices=("direct", "proxy", "connect", "words",
                                          "stdio"))
     parser.add_argument("--curl", action="store_true")
+    parser.add_argument("--acked", action="store_true")
     parser.add_argument("ends", metavar="FROM=TO")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     return parser.parse_args(words)
@@ -214,9 +239,7 @@ def main():
         options.upload = upload.name
         for _ in range(options.count):
             good += client(options, start, to.rpartition("@")[2])
-            server.over.acquire(timeout=LIMIT)
-            if options.case == "words":
-                good += server.seen.pop() == options.size
+            good += server.served() and options.case == "words"
     print(f"{good} of {options.count}", flush=True)
     return 1 if good < options.least else 0
 
