@@ -84,7 +84,8 @@ conn_live(struct call *call, int last, unsigned role)
 		    map->target->kind == SIDE_PROXY ? proxy(call) : dial(call);
 	inet = is_inet(&call->from) && is_inet(&tally->peer);
 	if (server != -1 && confine(role) == 0)
-		_exit(relay(CLIENT, server, inet, &map->times, tally) != 0);
+		_exit(relay(CLIENT, server, inet, call->refused, &map->times,
+			  tally) != 0);
 	tally->error = errno;
 	if (server != -1)
 		tally->end = END_LOCAL;

@@ -396,6 +396,7 @@ struct call {
 	_Atomic deadline *failed; /* when each target last did, or NULL */
 	const struct side *asked; /* by a proxy's client, for the target */
 	deadline until;           /* 0: dial_until() of now */
+	int refused;              /* the error of a write to the target, or 0 */
 	struct tally *tally;
 };
 

@@ -469,7 +469,7 @@ pass_answer(struct session *s, int server)
 
 /*
  * 1: the client is done; 0: not yet, and *full if the server takes no more. The
- * error of a write is in the tally: its end, and what came before, is the
+ * error of a write is kept for relay(): the end, and what came before, is the
  * server's to tell.
  */
 static int
@@ -486,7 +486,7 @@ pass_body(struct session *s, int server, bool *full)
 	n = send(server, s->head, (size_t)n, MSG_NOSIGNAL);
 	*full = n == -1 && errno == EAGAIN;
 	if (n == -1 && !*full)
-		tally->error = errno;
+		s->call->refused = errno;
 	if (n == -1)
 		return 0;
 	tally->up += (uint64_t)n;
@@ -503,14 +503,13 @@ static int
 exchange(struct session *s, int server)
 {
 	const deadline idle = s->call->map->times.idle;
-	const struct tally *tally = s->call->tally;
+	const int *refused = &s->call->refused;
 	struct pollfd client = {.fd = s->line.fd}, watched[2];
 	bool full = false;
 	int n = 0;
 
 	while (n == 0) {
-		client.events =
-		    full || tally->error ? POLLERR | POLLHUP : POLLIN;
+		client.events = full || *refused ? POLLERR | POLLHUP : POLLIN;
 		watched[0] = client;
 		watched[1] = (struct pollfd){server,
 		    full ? POLLIN | POLLOUT : POLLIN, 0};
@@ -520,7 +519,7 @@ exchange(struct session *s, int server)
 			return 0;
 		if (watched[1].revents & ~POLLOUT)
 			n = pass_answer(s, server);
-		if (n == 0 && !tally->error &&
+		if (n == 0 && !*refused &&
 		    (watched[0].revents || watched[1].revents & POLLOUT))
 			n = pass_body(s, server, &full);
 	}
@@ -537,10 +536,14 @@ request(struct session *s, const struct line *server)
 	if (sent)
 		tally->up += strlen(s->head);
 	else if (errno != ETIMEDOUT && errno != ECONNABORTED)
-		tally->error = errno;
-	if ((sent || tally->error) && exchange(s, server->fd) == 0)
+		s->call->refused = errno;
+	if ((sent || s->call->refused) && exchange(s, server->fd) == 0)
 		return 0;
 	tally->end = errno == ETIMEDOUT ? END_IDLE : END_TARGET;
+	if (errno == ECONNABORTED) {
+		io_settle(server->fd);
+		errno = ECONNABORTED;
+	}
 	return -1;
 }
 

@@ -247,6 +247,7 @@ fail(struct pair *pair, int side)
 static void
 fail_write(struct pair *pair, int side)
 {
+	pair->half[!side].done = true;
 	pair->spent[side] = errno != EPIPE;
 	fail(pair, side);
 }
@@ -282,10 +283,8 @@ pump(struct pair *pair, int side)
 		did = flush(h);
 	else if (h->eof && !holds(h))
 		did = finish(pair, side);
-	if (did == -1) {
-		h->done = true;
+	if (did == -1)
 		fail_write(pair, !side);
-	}
 	return did != 0;
 }
 
@@ -492,15 +491,15 @@ wait_events(int epoll, struct pair *pair, const struct times *times)
 }
 
 int
-relay(int client, int server, bool inet, const struct times *times,
+relay(int client, int server, bool inet, int error, const struct times *times,
     struct tally *tally)
 {
 	struct pair pair;
 	int epoll, n, ended = 0;
 
 	relay_begin(&pair, client, server, inet, copies[1], tally);
-	errno = tally->error;
-	if (errno)
+	errno = error;
+	if (error)
 		fail_write(&pair, RELAY_SERVER);
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll == -1 || relay_watch(epoll, client, RELAY_CLIENT) == -1 ||

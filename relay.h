@@ -13,10 +13,10 @@
  * and both ends were passed on; else -1, and both sockets, which have seen
  * relay_prepare(), are left so that close(2), or the end of the process, resets
  * them, once what the one peer sent before it failed has reached the other. If
- * inet is true both are of TCP. If tally->error is set, it is what a write to
- * the server has met, and nothing more goes there.
+ * inet is true both are of TCP. An error is one that a write to the server has
+ * met: nothing more goes there; 0: none.
  */
-int relay(int client, int server, bool inet, const struct times *,
+int relay(int client, int server, bool inet, int error, const struct times *,
     struct tally *);
 
 /* Urgent data in line: accept(2) hands that down to no UNIX socket. */
