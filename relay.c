@@ -34,7 +34,7 @@
  * on its way. It reads until it meets the end or the error itself, because the
  * kernel keeps what arrived in front of a reset. The kernel reports an error
  * once: a write that met it has "spent" it, and a read of 0 is no end then, but
- * a reset. EPIPE is the exception, since it says that an end of stream came
+ * that error. EPIPE is the exception, since it says that an end of stream came
  * before the reset (or that the socket is a UNIX one, which has not lost
  * anything): what is read then is true.
  *
@@ -166,15 +166,20 @@ copy_in(struct half *h)
 	return n;
 }
 
-/* 1: read something or the end; 0: nothing there; -1: error, in errno. */
+/*
+ * 1: read something or the end; 0: nothing there; -1: error, in errno. In front
+ * of an urgent byte splice(2) takes the error that lies behind it.
+ */
 static int
-fill(struct half *h, bool spent)
+fill(struct half *h)
 {
 	ssize_t n = 0;
 
 	if (h->pipe[0] != -1)
 		n = splice_in(h);
-	if (n == 0 || (n == -1 && (errno == EAGAIN || errno == EINVAL)))
+	if (n == -1 && errno != EAGAIN && errno != EINVAL)
+		h->spent = errno;
+	if (n <= 0)
 		n = copy_in(h);
 	if (n == -1) {
 		if (errno != EAGAIN)
@@ -182,8 +187,8 @@ fill(struct half *h, bool spent)
 		h->readable = false;
 		return 0;
 	}
-	if (n == 0 && spent) {
-		errno = ECONNRESET;
+	if (n == 0 && h->spent) {
+		errno = h->spent;
 		return -1;
 	}
 	if (n == 0)
@@ -248,7 +253,8 @@ static void
 fail_write(struct pair *pair, int side)
 {
 	pair->half[!side].done = true;
-	pair->spent[side] = errno != EPIPE;
+	if (errno != EPIPE)
+		pair->half[side].spent = errno;
 	fail(pair, side);
 }
 
@@ -273,7 +279,7 @@ pump(struct pair *pair, int side)
 	if (h->done)
 		return false;
 	if (!holds(h) && !h->eof && h->readable)
-		did = fill(h, pair->spent[side]);
+		did = fill(h);
 	if (did == -1) {
 		h->done = true;
 		fail(pair, side);

@@ -35,6 +35,7 @@ struct half {
 	bool readable, writable, eof, done;
 	bool wary;          /* a short read may have left something */
 	bool kept;          /* what is held lies in own */
+	int spent;          /* the error of from, if a read will not see it */
 	unsigned char *own; /* RELAY_COPY bytes, for what is kept */
 	unsigned char *at;  /* what was read and not yet sent */
 	size_t held;        /* so many bytes */
@@ -48,8 +49,7 @@ struct half {
  */
 struct pair {
 	struct half half[2];
-	bool broken[2]; /* the socket has met an error, */
-	bool spent[2];  /* and a write has taken it: a read does not see it */
+	bool broken[2]; /* the socket has met an error */
 	bool busy;      /* it still moves: its next turn needs no event */
 	bool drains;    /* it failed, and delivers what came before the error */
 	int error;      /* the first one, or 0; ELOOP: it spins */
