@@ -1,11 +1,11 @@
 /* Relays the datagrams of a client of a SOCKS5 proxy, RFC 1928 section 7. */
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "hop.h"
+#include "io.h"
 #include "nsfwd.h"
 #include "udp.h"
 
@@ -167,19 +167,13 @@ exchange(struct association *a)
 	    {.fd = a->client, .events = POLLIN},
 	};
 	char ignored[256];
-	int n;
 
 	for (;;) {
 		for (int i = 0; i < 2; i++)
 			watched[2 + i] =
 			    (struct pollfd){a->target[i], POLLIN, 0};
-		n = poll(watched, 4, hop_span(idle ? now() + idle : NEVER));
-		if (n == 0) {
-			errno = ETIMEDOUT;
-			return END_IDLE;
-		}
-		if (n == -1 && errno != EINTR)
-			return END_LOCAL;
+		if (io_wait(watched, 4, idle ? now() + idle : NEVER) == -1)
+			return errno == ETIMEDOUT ? END_IDLE : END_LOCAL;
 		if (watched[0].revents &&
 		    recv(watched[0].fd, ignored, sizeof(ignored), 0) <= 0)
 			return END_CLOSED;

@@ -10,6 +10,7 @@
 
 #include "hop.h"
 #include "mapper.h"
+#include "relay.h"
 
 #define CLIENT 3 /* the client's descriptor */
 
@@ -76,12 +77,15 @@ conn_live(struct call *call, int last, unsigned role)
 	bool inet;
 
 	take_over(call, last);
+	if (call->from.any.sa_family == AF_UNIX)
+		relay_inline(CLIENT);
 	if (learn(call) == 0)
 		server =
 		    map->target->kind == SIDE_PROXY ? proxy(call) : dial(call);
 	inet = is_inet(&call->from) && is_inet(&tally->peer);
 	if (server != -1 && confine(role) == 0)
-		_exit(relay(CLIENT, server, inet, &map->times, tally) != 0);
+		_exit(relay(CLIENT, server, inet, call->refused, &map->times,
+			  tally) != 0);
 	tally->error = errno;
 	if (server != -1)
 		tally->end = END_LOCAL;

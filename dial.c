@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "hop.h"
+#include "io.h"
 #include "nsfwd.h"
 
 #define RETRY_MS      10 /* while a UNIX listener's backlog is full */
@@ -188,7 +189,7 @@ start_connect(const struct line *line, const struct candidate *to)
 		    dial_reset(line->client))
 			return -1;
 		errno = ETIMEDOUT;
-		if (hop_span(line->until) == 0)
+		if (io_timeout(line->until) == 0)
 			return -1;
 		poll(NULL, 0, RETRY_MS);
 	}
@@ -266,7 +267,7 @@ static void
 set_timer(deadline until)
 {
 	struct itimerval timer = {0};
-	int span = hop_span(until);
+	int span = io_timeout(until);
 
 	if (span == -1)
 		return;

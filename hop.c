@@ -3,10 +3,10 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 
 #include "hop.h"
+#include "io.h"
 #include "nsfwd.h"
 
 #define INTERIM_MAX 8 /* HTTP replies 1xx before the one that counts */
@@ -19,38 +19,16 @@ hop_refuse(int err)
 }
 
 int
-hop_span(deadline until)
-{
-	deadline left;
-
-	if (until == NEVER)
-		return -1;
-	left = until - now();
-	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
-}
-
-int
 hop_wait(const struct line *line, short events)
 {
 	struct pollfd watched[2] = {
 	    {.fd = line->fd, .events = events},
-	    {.fd = line->client},
+	    {.fd = line->client, .events = POLLERR},
 	};
-	int n;
 
-	for (;;) {
-		n = poll(watched, 2, hop_span(line->until));
-		if (n == -1 && errno != EINTR)
-			return -1;
-		if (n == 0)
-			return hop_refuse(ETIMEDOUT);
-		if (n > 0 && (watched[1].revents & POLLERR))
-			return hop_refuse(ECONNABORTED);
-		if (n > 0 && watched[1].revents)
-			watched[1].fd = -1;
-		if (n > 0 && watched[0].revents)
-			return 0;
-	}
+	if (io_wait(watched, 2, line->until) == -1)
+		return -1;
+	return watched[1].revents ? hop_refuse(ECONNABORTED) : 0;
 }
 
 int

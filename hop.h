@@ -38,9 +38,6 @@ typedef ssize_t hop_parser(const unsigned char *data, size_t length, void *arg);
 /* -1, with that errno. */
 int hop_refuse(int err);
 
-/* What is left, for poll(2). */
-int hop_span(deadline until);
-
 /* Waits for one of the events of poll(2): 0, or -1 with errno. */
 int hop_wait(const struct line *, short events);
 

@@ -396,6 +396,7 @@ struct call {
 	_Atomic deadline *failed; /* when each target last did, or NULL */
 	const struct side *asked; /* by a proxy's client, for the target */
 	deadline until;           /* 0: dial_until() of now */
+	int refused;              /* the error of a write to the target, or 0 */
 	struct tally *tally;
 };
 
@@ -458,16 +459,6 @@ struct candidate {
 size_t dial_candidates(const struct map *, struct candidate *, size_t max);
 
 /* relay.c */
-
-/*
- * Moves bytes both ways between two non-blocking stream sockets until both
- * directions have ended, and sets tally->end. 0 when every byte was delivered
- * and both ends were passed on; else -1, and both sockets, which have seen
- * relay_prepare(), are left so that close(2), or the end of the process, resets
- * them. If inet is true both are of TCP.
- */
-int relay(int client, int server, bool inet, const struct times *,
-    struct tally *);
 
 /*
  * Sets on a new socket what every socket of a connection has: no Nagle delay,

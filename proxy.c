@@ -3,12 +3,12 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
 #include "hop.h"
+#include "io.h"
 #include "nsfwd.h"
 
 #define FAREWELL_MS 1000 /* for a client to read why it is refused */
@@ -467,10 +467,15 @@ pass_answer(struct session *s, int server)
 	return !interim;
 }
 
-/* 1: the client is done; 0: not yet, and *full if the server takes no more. */
+/*
+ * 1: the client is done; 0: not yet, and *full if the server takes no more. The
+ * error of a write is kept for relay(): the end, and what came before, is the
+ * server's to tell.
+ */
 static int
 pass_body(struct session *s, int server, bool *full)
 {
+	struct tally *tally = s->call->tally;
 	ssize_t n = recv(s->line.fd, s->head, sizeof(s->head), MSG_PEEK);
 
 	*full = false;
@@ -480,56 +485,65 @@ pass_body(struct session *s, int server, bool *full)
 				      : hop_refuse(ECONNABORTED);
 	n = send(server, s->head, (size_t)n, MSG_NOSIGNAL);
 	*full = n == -1 && errno == EAGAIN;
+	if (n == -1 && !*full)
+		s->call->refused = errno;
 	if (n == -1)
-		return *full ? 0 : -1;
-	s->call->tally->up += (uint64_t)n;
+		return 0;
+	tally->up += (uint64_t)n;
 	return recv(s->line.fd, s->head, (size_t)n, 0) == n ? 0 : -1;
 }
 
 /*
  * A server that keeps the connection open, whatever it was told, would get, and
  * could answer, what the client next asks another one for. So the answer says
- * that nothing comes behind it; until it is there, the request goes on.
+ * that nothing comes behind it; until it is there, the request goes on. A client
+ * that resets hears no answer: relay() delivers what it has sent.
  */
 static int
 exchange(struct session *s, int server)
 {
 	const deadline idle = s->call->map->times.idle;
+	const int *refused = &s->call->refused;
 	struct pollfd client = {.fd = s->line.fd}, watched[2];
 	bool full = false;
 	int n = 0;
 
 	while (n == 0) {
-		client.events = full ? 0 : POLLIN;
+		client.events = full || *refused ? POLLERR | POLLHUP : POLLIN;
 		watched[0] = client;
 		watched[1] = (struct pollfd){server,
 		    full ? POLLIN | POLLOUT : POLLIN, 0};
-		n = poll(watched, 2, hop_span(idle ? now() + idle : NEVER));
-		if (n == 0)
-			return hop_refuse(ETIMEDOUT);
-		if (n == -1 && errno != EINTR)
+		if (io_wait(watched, 2, idle ? now() + idle : NEVER) == -1)
 			return -1;
-		n = n > 0 && watched[1].revents & ~POLLOUT
-		    ? pass_answer(s, server)
-		    : 0;
-		if (n == 0 &&
+		if (watched[0].revents & (POLLERR | POLLHUP))
+			return 0;
+		if (watched[1].revents & ~POLLOUT)
+			n = pass_answer(s, server);
+		if (n == 0 && !*refused &&
 		    (watched[0].revents || watched[1].revents & POLLOUT))
 			n = pass_body(s, server, &full);
 	}
 	return n == 1 ? 0 : -1;
 }
 
+/* What the server answers counts, also where it does not take the request. */
 static int
 request(struct session *s, const struct line *server)
 {
 	struct tally *tally = s->call->tally;
+	bool sent = hop_write(server, s->head, strlen(s->head)) == 0;
 
-	if (hop_write(server, s->head, strlen(s->head)) == 0) {
+	if (sent)
 		tally->up += strlen(s->head);
-		if (exchange(s, server->fd) == 0)
-			return 0;
-	}
+	else if (errno != ETIMEDOUT && errno != ECONNABORTED)
+		s->call->refused = errno;
+	if ((sent || s->call->refused) && exchange(s, server->fd) == 0)
+		return 0;
 	tally->end = errno == ETIMEDOUT ? END_IDLE : END_TARGET;
+	if (errno == ECONNABORTED) {
+		io_settle(server->fd);
+		errno = ECONNABORTED;
+	}
 	return -1;
 }
 

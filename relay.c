@@ -26,9 +26,26 @@
  * reset. Both sockets are armed for that all the time by SO_LINGER {1, 0}:
  * however this process ends, by its own decision, by a signal or by the lack
  * of memory, both peers see a reset. Only when both halves have passed on
- * their end of stream are the sockets disarmed. A socket is "broken" once it
- * reported EPOLLERR or refused a write, since its pending error may be spent
- * then and the next read would pass for a clean end.
+ * their end of stream are the sockets disarmed.
+ *
+ * A socket is "broken" once it reported EPOLLERR or refused a read, a write or
+ * a shutdown. The half that writes into a broken socket is done. The half that
+ * reads from it is not trusted to know that nothing is there: the event may be
+ * on its way. It reads until it meets the end or the error itself, because the
+ * kernel keeps what arrived in front of a reset. The kernel reports an error
+ * once: a write that met it has "spent" it, and a read of 0 is no end then, but
+ * that error. EPIPE is the exception, since it says that an end of stream came
+ * before the reset (or that the socket is a UNIX one, which has not lost
+ * anything): what is read then is true.
+ *
+ * What was read in front of the error is delivered before the error goes on.
+ * That takes more than a write: close(2) with SO_LINGER {1, 0} throws away what
+ * the kernel has not sent, and a segment that is lost on the way behind it is
+ * never sent again. So the pair "drains" until the other peer has acknowledged
+ * all of it, by SIOCOUTQ. There is no event for that: it is looked at every
+ * IO_LOOK_MS. A peer that takes nothing for IO_STALL_MS is reset without the
+ * rest, as it would be directly, by a sender whose window is full. A UNIX socket
+ * needs no such wait: what was written is in the queue of its peer.
  */
 
 #include <errno.h>
@@ -40,6 +57,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "relay.h"
 
 #define SPLICE_FROM 32768   /* a read of this many bytes makes it splice */
@@ -73,6 +91,14 @@ relay_prepare(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
 	set_linger(fd, 1);
+}
+
+void
+relay_inline(int fd)
+{
+	const int on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
 }
 
 static void
@@ -140,15 +166,20 @@ copy_in(struct half *h)
 	return n;
 }
 
-/* 1: read something or the end; 0: nothing there; -1: error, in errno. */
+/*
+ * 1: read something or the end; 0: nothing there; -1: error, in errno. In front
+ * of an urgent byte splice(2) takes the error that lies behind it.
+ */
 static int
-fill(struct half *h, bool broken)
+fill(struct half *h)
 {
 	ssize_t n = 0;
 
 	if (h->pipe[0] != -1)
 		n = splice_in(h);
-	if (n == 0 || (n == -1 && (errno == EAGAIN || errno == EINVAL)))
+	if (n == -1 && errno != EAGAIN && errno != EINVAL)
+		h->spent = errno;
+	if (n <= 0)
 		n = copy_in(h);
 	if (n == -1) {
 		if (errno != EAGAIN)
@@ -156,8 +187,8 @@ fill(struct half *h, bool broken)
 		h->readable = false;
 		return 0;
 	}
-	if (n == 0 && broken) {
-		errno = ECONNRESET;
+	if (n == 0 && h->spent) {
+		errno = h->spent;
 		return -1;
 	}
 	if (n == 0)
@@ -198,17 +229,47 @@ flush(struct half *h)
 	return 1;
 }
 
+/* That socket is broken: what reads from it looks for itself from now on. */
+static void
+mark_broken(struct pair *pair, int side)
+{
+	pair->broken[side] = true;
+	pair->half[side].readable = pair->half[side].wary = true;
+}
+
+/* The first error is the one that counts, and is blamed on its side. */
 static void
 fail(struct pair *pair, int side)
 {
-	pair->broken[side] = true;
+	mark_broken(pair, side);
 	if (pair->error)
 		return;
 	pair->error = errno;
 	pair->blame = side;
 }
 
-/* Does what half[side] can do now; true if anything moved. */
+/* A write has met the error of that side's socket, in errno. */
+static void
+fail_write(struct pair *pair, int side)
+{
+	pair->half[!side].done = true;
+	if (errno != EPIPE)
+		pair->half[side].spent = errno;
+	fail(pair, side);
+}
+
+/* Passes the end of stream on. That this fails tells nothing of the reason. */
+static int
+finish(struct pair *pair, int side)
+{
+	pair->half[side].done = true;
+	if (shutdown(pair->half[side].to, SHUT_WR) == 0)
+		return 0;
+	mark_broken(pair, !side);
+	return 1;
+}
+
+/* Does what half[side] can do now; true if anything moved, or failed. */
 static bool
 pump(struct pair *pair, int side)
 {
@@ -218,23 +279,19 @@ pump(struct pair *pair, int side)
 	if (h->done)
 		return false;
 	if (!holds(h) && !h->eof && h->readable)
-		did = fill(h, pair->broken[side]);
+		did = fill(h);
 	if (did == -1) {
 		h->done = true;
 		fail(pair, side);
-		return false;
+		return true;
 	}
 	if (holds(h) && h->writable)
 		did = flush(h);
-	else if (h->eof && !holds(h)) {
-		h->done = true;
-		did = shutdown(h->to, SHUT_WR);
-	}
-	if (did == -1) {
-		h->done = true;
-		fail(pair, !side);
-	}
-	return did == 1;
+	else if (h->eof && !holds(h))
+		did = finish(pair, side);
+	if (did == -1)
+		fail_write(pair, !side);
+	return did != 0;
 }
 
 /* What could not be sent on moves out of the way of other halves. */
@@ -300,7 +357,7 @@ relay_note(struct pair *pair, int side, uint32_t events)
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		pair->half[!side].writable = true;
 	if (events & EPOLLERR)
-		pair->broken[side] = true;
+		mark_broken(pair, side);
 }
 
 /* It was told that there is something to read, and has room for it. */
@@ -326,17 +383,44 @@ pump_both(struct pair *pair)
 }
 
 /*
- * A half that failed does not stop the other, which still drains what its
- * side sent before the error. An edge may be stale, once: what it told of was
- * read in the turn before. A thousand of them are a relay that spins.
+ * True as long as the half that reads from a broken socket has something to
+ * deliver to one that is not. All others are done.
+ */
+static bool
+drains(struct pair *pair, bool moved)
+{
+	size_t left = 0;
+
+	for (int side = RELAY_CLIENT; side <= RELAY_SERVER; side++) {
+		struct half *h = &pair->half[side];
+
+		if (pair->broken[side] && !pair->broken[!side])
+			left +=
+			    !h->done + h->held + h->queued + io_unacked(h->to);
+		else
+			h->done = true;
+	}
+	if (!left)
+		return false;
+	if (moved || !pair->drains || left < pair->left)
+		pair->moved_at = now();
+	pair->left = left;
+	return now() - pair->moved_at < IO_STALL_MS;
+}
+
+/*
+ * A half that failed does not stop the other, which delivers what its side sent
+ * before the error. An edge may be stale, once: what it told of was read in the
+ * turn before. A thousand of them are a relay that spins.
  */
 int
 relay_turn(struct pair *pair)
 {
 	bool expected = expects(&pair->half[RELAY_CLIENT]) ||
 	    expects(&pair->half[RELAY_SERVER]);
+	bool moved = pump_both(pair);
 
-	if (pump_both(pair))
+	if (moved)
 		pair->in_vain = 0;
 	else if (expected && !pair->error && ++pair->in_vain > IN_VAIN_MAX)
 		pair->error = ELOOP;
@@ -348,9 +432,11 @@ relay_turn(struct pair *pair)
 			errno = ECONNRESET;
 			fail(pair, side);
 		}
-	if (pair->error)
-		return -1;
-	return pair->half[RELAY_CLIENT].done && pair->half[RELAY_SERVER].done;
+	if (!pair->error)
+		return pair->half[RELAY_CLIENT].done &&
+		    pair->half[RELAY_SERVER].done;
+	pair->drains = drains(pair, moved);
+	return pair->drains ? 0 : -1;
 }
 
 deadline
@@ -358,6 +444,8 @@ relay_patience(const struct pair *pair, const struct times *times)
 {
 	deadline span = times->idle;
 
+	if (pair->drains)
+		return IO_LOOK_MS;
 	if (pair->half[RELAY_CLIENT].done || pair->half[RELAY_SERVER].done)
 		if (times->half_close && (!span || times->half_close < span))
 			span = times->half_close;
@@ -409,13 +497,16 @@ wait_events(int epoll, struct pair *pair, const struct times *times)
 }
 
 int
-relay(int client, int server, bool inet, const struct times *times,
+relay(int client, int server, bool inet, int error, const struct times *times,
     struct tally *tally)
 {
 	struct pair pair;
 	int epoll, n, ended = 0;
 
 	relay_begin(&pair, client, server, inet, copies[1], tally);
+	errno = error;
+	if (error)
+		fail_write(&pair, RELAY_SERVER);
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll == -1 || relay_watch(epoll, client, RELAY_CLIENT) == -1 ||
 	    relay_watch(epoll, server, RELAY_SERVER) == -1)
@@ -423,7 +514,7 @@ relay(int client, int server, bool inet, const struct times *times,
 	else
 		do {
 			n = wait_events(epoll, &pair, times);
-			if (n == -1 || (n == 0 && !pair.busy))
+			if (n == -1 || (n == 0 && !pair.busy && !pair.drains))
 				break;
 			ended = relay_turn(&pair);
 		} while (!ended);

@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -370,7 +371,8 @@ build_mapper(struct program *p, unsigned role)
 	if (role & SANDBOX_BIND)
 		ALLOW(p, SYS_bind);
 	allow_socket(p, role);
-	ALLOW_WITH(p, SYS_ioctl, 1, SIOCGIFINDEX, FIONREAD);
+	ALLOW_WITH(p, SYS_ioctl, 1, SIOCGIFINDEX, FIONREAD, SIOCOUTQ,
+	    SIOCOUTQNSD);
 	ALLOW_WITH(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ, F_GETFL,
 	    F_SETFL, F_GETFD, F_SETFD);
 }
@@ -387,6 +389,7 @@ build(struct program *p, unsigned role)
 		ALLOW_WITH(p, SYS_madvise, 2, MADV_DONTNEED);
 		ALLOW_WITH(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
 		ALLOW_WITH(p, SYS_setsockopt, 2, SO_LINGER);
+		ALLOW_WITH(p, SYS_ioctl, 1, SIOCOUTQ, SIOCOUTQNSD);
 		if (role)
 			allow(p, stdio_calls, COUNT(stdio_calls));
 	} else {

@@ -12,16 +12,23 @@
  * poll(2) says so, and a pipe with no more than PIPE_BUF bytes, for which there
  * is room then. The target is armed for a reset until both directions have
  * ended, as in relay.c.
+ *
+ * As there, a write to the target that fails does not end what is read from it:
+ * all that it sent in front of its reset comes out, as slowly as the output
+ * takes it. An input or output that fails ends the target by a reset, behind
+ * what was there to send. A UNIX target that is closed reads nothing more, and
+ * says so by POLLHUP: that is the end of the input, too.
  */
 
 #include <errno.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "nsfwd.h"
+#include "relay.h"
 
 #define COPY_SIZE 65536
 
@@ -30,6 +37,14 @@ struct way {
 	size_t head, held;
 	bool eof, done; /* passed on */
 	unsigned char data[COPY_SIZE];
+};
+
+struct link {
+	struct way up, down; /* to the target, and from it */
+	int server;
+	int error;   /* the first one, or 0 */
+	bool broken; /* the target's socket has met an error, */
+	bool spent;  /* and a write has taken it: a read does not see it */
 };
 
 /* 0, or -1 with errno. */
@@ -63,94 +78,126 @@ flush(struct way *w)
 	return 0;
 }
 
+/* Nothing more goes this way, since one of its descriptors failed. */
+static void
+fail_way(struct link *l, struct way *w, int fd, int error)
+{
+	w->done = true;
+	if (!l->error)
+		l->error = error;
+	if (fd == l->server)
+		l->broken = l->up.done = true;
+}
+
 /* Standard input may be the same socket: closing alone would not tell. */
-static int
-finish(struct way *w)
+static void
+finish(struct link *l, struct way *w)
 {
 	int result = shutdown(w->to, SHUT_WR);
 
 	w->done = true;
-	return w->to == STDOUT_FILENO ? close(w->to) : result;
-}
-
-/* Does what can be done; -1 when this way has failed. */
-static int
-move(struct way *w, short readable, short writable)
-{
-	int result = 0;
-
-	if (w->held && writable)
-		result = flush(w);
-	else if (writable & POLLERR) {
-		errno = ECONNRESET;
-		result = -1;
-	} else if (readable)
-		result = fill(w);
-	if (result == 0 && w->eof && !w->done)
-		result = finish(w);
+	if (w->to == STDOUT_FILENO)
+		result = close(w->to);
 	if (result == -1)
-		w->done = true;
-	return result;
+		fail_way(l, w, w->to, w->to == l->server ? ECONNRESET : errno);
 }
 
-/* How long nothing may move, for poll(2). */
-static int
-patience(const struct way *way, const struct times *times)
+static void
+read_from(struct link *l, struct way *w)
+{
+	int result = fill(w);
+
+	/* What broke has no end of stream, unless a write said so. */
+	if (w == &l->down && w->eof && l->spent)
+		fail_way(l, w, w->from, ECONNRESET);
+	else if (result == -1)
+		fail_way(l, w, w->from, errno);
+	else if (w->eof)
+		finish(l, w);
+}
+
+static void
+write_to(struct link *l, struct way *w)
+{
+	if (flush(w) == 0)
+		return;
+	l->spent |= w == &l->up && errno != EPIPE;
+	fail_way(l, w, w->to, errno);
+}
+
+/* Does what can be done. */
+static void
+move(struct link *l, struct way *w, short readable, short writable)
+{
+	if (w->done)
+		return;
+	if (w->held && writable)
+		write_to(l, w);
+	else if (writable & POLLERR)
+		fail_way(l, w, w->to, ECONNRESET);
+	else if (writable & POLLHUP)
+		w->done = true;
+	else if (readable)
+		read_from(l, w);
+}
+
+/*
+ * Until when nothing may move. Once the input or the output failed, only what is
+ * there counts.
+ */
+static deadline
+patience(const struct link *l, const struct times *times)
 {
 	deadline span = times->idle;
 
-	if ((way[0].done || way[1].done) && times->half_close &&
+	if (l->error && !l->broken)
+		return now() + (l->up.held ? IO_STALL_MS : 0);
+	if ((l->up.done || l->down.done) && times->half_close &&
 	    (!span || times->half_close < span))
 		span = times->half_close;
-	return !span ? -1 : span > INT_MAX ? INT_MAX : (int)span;
+	return span ? now() + span : NEVER;
 }
 
 /* A way that failed does not keep the other from what is there to deliver. */
 static int
-relay_all(struct way *way, const struct times *times)
+relay_all(struct link *l, const struct times *times)
 {
-	struct pollfd watched[4];
-	int error = 0;
+	struct way *up = &l->up, *down = &l->down;
 
-	while (!way[0].done || !way[1].done) {
-		for (size_t i = 0; i < 2; i++) {
-			const struct way *w = &way[i];
-			/* Behind its end the target may still reset. */
-			bool look = w->held || (i == 0 && way[1].eof);
+	while (!up->done || !down->done) {
+		/* Behind its end the target may still reset, or be gone. */
+		short gone = down->eof ? POLLERR | POLLHUP : 0;
+		struct pollfd watched[] = {
+		    {up->done || up->held ? -1 : up->from, POLLIN, 0},
+		    {up->done ? -1 : up->to, up->held ? POLLOUT : gone, 0},
+		    {down->done || down->held ? -1 : down->from, POLLIN, 0},
+		    {down->done ? -1 : down->to, down->held ? POLLOUT : 0, 0},
+		};
 
-			watched[2 * i] = (struct pollfd){
-			    .fd = w->held || w->eof || w->done ? -1 : w->from,
-			    .events = POLLIN,
-			};
-			watched[2 * i + 1] = (struct pollfd){
-			    .fd = w->done || !look ? -1 : w->to,
-			    .events = w->held ? POLLOUT : 0,
-			};
-		}
-		if (poll(watched, 4, error ? 0 : patience(way, times)) == 0) {
-			errno = error ? error : ETIMEDOUT;
+		if (io_wait(watched, 4, patience(l, times)) == -1) {
+			errno = l->error ? l->error : errno;
 			return -1;
 		}
-		for (size_t i = 0; i < 2; i++)
-			if (move(&way[i], watched[2 * i].revents,
-				watched[2 * i + 1].revents) == -1 &&
-			    !error)
-				error = errno;
+		move(l, up, watched[0].revents, watched[1].revents);
+		move(l, down, watched[2].revents, watched[3].revents);
 	}
-	errno = error;
-	return error ? -1 : 0;
+	if (l->error && !l->broken)
+		io_settle(l->server);
+	errno = l->error;
+	return errno ? -1 : 0;
 }
 
 static int
 relay_stdio(int server, const struct times *times)
 {
-	struct way way[2] = {
-	    {.from = STDIN_FILENO, .to = server},
-	    {.from = server, .to = STDOUT_FILENO},
+	struct link link = {
+	    .up = {.from = STDIN_FILENO, .to = server},
+	    .down = {.from = server, .to = STDOUT_FILENO},
+	    .server = server,
 	};
 	const struct linger none = {0};
 
-	if (relay_all(way, times) == -1)
+	if (relay_all(&link, times) == -1)
 		return -1;
 	return setsockopt(server, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 }
@@ -211,6 +258,7 @@ live(const struct conf *conf, const struct map *map, pid_t parent)
 	}
 	if (confine(conf, map, parent) == -1)
 		return fail(map, "cannot drop privileges");
+	relay_inline(STDIN_FILENO); /* where it is a socket */
 	server = dial(&call);
 	if (server == -1)
 		return fail(map, "cannot reach the target");

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "mapper.h"
 #include "relay.h"
 
@@ -27,6 +28,7 @@ enum phase {
 	RETRYING,    /* before the same one is tried again */
 	OPEN,        /* for as long as a connection may be idle */
 	HALF_CLOSED, /* one direction has ended */
+	DRAINING,    /* it failed; until one looks what is left to deliver */
 	BUSY,        /* for one turn of the loop: it has not finished its own */
 	PHASES
 };
@@ -143,7 +145,8 @@ move(uint32_t i)
 		finish(i);
 	} else {
 		enter(i,
-		    c->pair.busy ? BUSY
+		    c->pair.busy         ? BUSY
+			: c->pair.drains ? DRAINING
 			: c->pair.half[RELAY_CLIENT].done ||
 			    c->pair.half[RELAY_SERVER].done
 			? HALF_CLOSED
@@ -333,6 +336,9 @@ late(uint32_t i)
 	case RETRYING:
 		dial_on(i);
 		break;
+	case DRAINING:
+		move(i);
+		break;
 	default:
 		relay_end(&c->pair, 0, &worker.tally[i]);
 		finish(i);
@@ -374,6 +380,8 @@ worker_begin(uint32_t i, const struct call *call)
 	c->first = (uint32_t)dial_first(call);
 	worker.failed = call->failed;
 	advance(c, &worker.tally[i].target);
+	if (call->from.any.sa_family == AF_UNIX)
+		relay_inline(client);
 	relay_begin(&c->pair, client, -1,
 	    call->from.any.sa_family != AF_UNIX && worker.inet,
 	    worker.own + (size_t)i * 2 * RELAY_COPY, &worker.tally[i]);
@@ -410,6 +418,7 @@ worker_equip(const struct map *map, uint32_t room)
 	worker.span[RETRYING] = RETRY_MS;
 	worker.span[OPEN] = map->times.idle;
 	worker.span[HALF_CLOSED] = relay_patience(&half_closed, &map->times);
+	worker.span[DRAINING] = IO_LOOK_MS;
 	worker.conn = allocate(room + PHASES, sizeof(*worker.conn));
 	worker.own = allocate(room, (size_t)2 * RELAY_COPY);
 	return worker.conn == MAP_FAILED || worker.own == MAP_FAILED ? -1 : 0;

@@ -121,21 +121,23 @@ allowed() {
 	status) echo mapper sandbox title log ;;
 	mapper) echo crew tcp udp netns sandbox title log ;;
 	life) echo log ;;
-	stdio) echo dial netns sandbox log ;;
+	stdio) echo dial relay io netns sandbox log ;;
 	listen) echo dial relay datagram side netns log ;;
 	crew) echo tcp title log ;;
 	tcp) echo table conn worker dial title side log ;;
 	conn) echo proxy header dial relay sandbox netns side log ;;
-	worker) echo dial relay log ;;
+	worker) echo dial relay io log ;;
 	udp) echo dial flow datagram netns side log ;;
-	proxy) echo associate dial hop side log ;;
-	associate) echo dial hop datagram side log ;;
-	dial) echo header hop relay side netns log ;;
+	proxy) echo associate dial hop io side log ;;
+	associate) echo dial hop datagram io side log ;;
+	dial) echo header hop relay io side netns log ;;
 	header) echo hop side ;;
-	hop) echo side log ;;
+	hop) echo io side ;;
 	spec) echo key side netns ;;
 	key) echo side ;;
-	relay | table | side | flow | datagram | netns | sandbox | title | log) ;;
+	relay) echo io log ;;
+	io) echo log ;;
+	table | side | flow | datagram | netns | sandbox | title | log) ;;
 	*)
 		echo "$1.c is not in the table of this test" >&2
 		return 1

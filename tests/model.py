@@ -5,23 +5,28 @@ model of what each end must see.
     model.py [--seed N] [--runs N] [--without KIND,...] [--show] FROM=TO...
 
 FROM is where the forwarder listens and TO where it connects to, each
-[NS@]HOST:PORT; each such pair is a process with connections in turn. Schedule i
-has the seed N+i, so that "--seed N --runs 1" does one again, with the same
-steps though not the same timing; --show prints them. KIND is urgent, reset,
-close, half or early.
+[NS@]HOST:PORT, or the path of a UNIX socket; each such pair is a process with
+connections in turn. Schedule i has the seed N+i, so that "--seed N --runs 1"
+does one again, with the same steps though not the same timing; --show prints
+them. KIND is urgent, reset, close, half, early or refusal.
 
 Each end has a track that writes (1 byte to 2 MiB at a time, or many of a few
 bytes, urgent ones among them) and one that reads, both with pauses, with
 buffers of random sizes. A track may end in a shutdown, in a reset (SO_LINGER
 {1, 0}) or in a close; may wait until the other end has shut down; and the
-client's may begin before the target has accepted. The client's first bytes are
-the schedule's number. The model:
+client's may begin before the target has accepted. A refusal is an end that
+answers, reads little or nothing, and resets or closes while the other writes:
+the other's next write fails, and it reads on. The client's first bytes are the
+schedule's number. The model:
 
 - What an end reads is what the other wrote, from its beginning, urgent bytes
   in line.
 - A clean end is read only if the other end had shut down, and behind all of
   its bytes. So one that was reset, and had not shut down, is a reset.
-- An error is met only if the other end has reset or closed.
+- An error is met only if the other end has reset or closed. Before it, or
+  before a read of 0 behind a write that failed, everything is read that the
+  other end knew to have arrived when it reset or closed (SIOCOUTQ).
+- A UNIX socket knows no reset: where one takes part, it may be a clean end.
 - Nothing hangs: it is all over within LIMIT seconds.
 
 Prints what it did, each violation with its seed, and how many there were of
@@ -32,6 +37,7 @@ import argparse
 import collections
 import contextlib
 import ctypes
+import fcntl
 import multiprocessing
 import os
 import random
@@ -39,6 +45,7 @@ import select
 import socket
 import struct
 import sys
+import termios
 import time
 
 LIMIT = 10.0
@@ -68,6 +75,13 @@ class Stream:
         return BLOCK[offset:offset + count]
 
 
+def unacked(sock):
+    """What has not arrived at the other end of a TCP socket: SIOCOUTQ."""
+    if sock.family == socket.AF_UNIX:
+        return 0
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+
+
 class End:
     """One end of one connection: its two tracks and what came of them."""
 
@@ -77,20 +91,31 @@ class End:
         self.out, self.into = out, into
         self.tracks = {way: list(steps) for way, steps in tracks.items()}
         self.until = {"write": 0.0, "read": 0.0}  # a pause
-        self.sent = self.got = 0
+        self.sent = self.got = self.arrived = 0
         self.fin = self.eof = self.gone = False
+        self.cut = False  # a write has failed
         self.error = None
         self.other = None
+        self.resets = True  # a reset can be told from an end
 
     def done(self):
-        return self.gone or self.error or (self.eof and self.fin)
+        return self.gone or self.error or (self.eof and (self.fin or self.cut))
 
-    def fail(self, error):
-        self.error = error
+    def fail(self, error, way):
         if not self.other.gone:
             raise Violation(f"{self.name}: {error} from nowhere")
+        if way == "write":
+            self.cut = True
+            self.tracks["write"].clear()
+            return
+        self.error = error
+        lost = self.other.arrived - self.got
+        if lost > 0:
+            raise Violation(f"{self.name}: bytes in front of a reset lost",
+                            lost)
 
     def leave(self, reset):
+        self.arrived = self.sent - unacked(self.sock)
         if reset:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                  struct.pack("ii", 1, 0))
@@ -109,6 +134,9 @@ class End:
 
     def get(self, step):
         data = self.sock.recv(min(step[1], step[2]))
+        if not data and self.other.gone and (self.cut or not self.resets):
+            self.fail("end", "read")
+            return True
         if not data:
             self.eof = True
             lost = self.other.sent - self.got
@@ -144,6 +172,11 @@ class End:
             if time.monotonic() < self.until[way]:
                 raise BlockingIOError
             self.until[way] = 0.0
+        elif verb == "settle":
+            if unacked(self.sock):
+                self.until[way] = time.monotonic() + 0.001
+                raise BlockingIOError
+            self.until[way] = 0.0
         elif verb == "await":
             if not self.eof:
                 raise BlockingIOError
@@ -168,7 +201,7 @@ class End:
             except BlockingIOError:
                 break
             except OSError as error:
-                self.fail(type(error).__name__)
+                self.fail(type(error).__name__, way)
                 moved = True
         return moved
 
@@ -216,6 +249,20 @@ def reads(rng):
     return steps + [["read", 1 << 40, 1 << rng.randint(12, 18)]]
 
 
+def refuse(rng, tracks, without):
+    """One end answers, hardly reads, and leaves, while the other writes."""
+    names = ["client", "target"]
+    rng.shuffle(names)
+    first, second = (tracks[name] for name in names)
+    first["write"] = [step for step in writes(rng, without)
+                      if step[0] != "pause"] or [["write", size(rng), 1 << 20]]
+    if rng.random() < 0.7:
+        first["write"].append(["settle"])
+    first["write"].append([rng.choice(("reset", "close"))])
+    first["read"] = [["read", size(rng, 1 << 16), 1 << 16]]
+    second["write"] = [["write", 1 << 24, size(rng) + 1000]] + second["write"]
+
+
 def schedule(seed, without):
     """The tracks of both ends, the words for what is special in them."""
     rng = random.Random(seed)
@@ -231,7 +278,11 @@ def schedule(seed, without):
             words.add(word)
             break
         kind -= share
-    if rng.random() < 0.3 and "half" not in without:
+    else:
+        if rng.random() < 0.5 and "refusal" not in without:
+            refuse(rng, tracks, without)
+            words.add("refusal")
+    if rng.random() < 0.3 and not {"half", "refusal"} & (without | words):
         track = tracks[rng.choice(("client", "target"))]["write"]
         track.insert(rng.randint(0, max(0, len(track) - 1)), ["await"])
         words.add("half")
@@ -251,7 +302,9 @@ def room(rng):
 
 def shape(sock, rng):
     sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, rng.random() < 0.8)
+    nodelay = rng.random() < 0.8
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, nodelay)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         if rng.random() < 0.3:
@@ -285,6 +338,8 @@ def within(namespace):
 
 def make_socket(text, kind=socket.SOCK_STREAM):
     """A socket in its namespace, and the address."""
+    if text.startswith("/"):
+        return socket.socket(socket.AF_UNIX, kind), text
     namespace, address = place(text)
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with within(namespace):
@@ -304,11 +359,14 @@ class Pair:
     """Both ends at one forwarder, for schedules in turn."""
 
     def __init__(self, text, without):
+        self.text = text
         self.connect, self.listen = text.split("=")
         self.without = without
         self.listener, address = make_socket(self.listen)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(address)
+        if self.listen.startswith("/"):
+            os.chmod(self.listen, 0o777)
         self.listener.listen(64)
         self.listener.setblocking(False)
         self.strangers = []  # accepted and not yet known
@@ -319,6 +377,7 @@ class Pair:
         client = End("client", sock, up, down, tracks["client"])
         target = End("target", None, down, up, tracks["target"])
         client.other, target.other = target, client
+        client.resets = target.resets = "/" not in self.text
         if rng.random() < 0.3:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room(rng))
         sock.settimeout(LIMIT)
