@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "associate.h"
 #include "hop.h"
 #include "nsfwd.h"
 

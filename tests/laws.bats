@@ -124,10 +124,11 @@ allowed() {
 	stdio) echo dial netns sandbox log ;;
 	listen) echo dial relay datagram side netns log ;;
 	crew) echo tcp title log ;;
-	tcp) echo table conn worker dial title side log ;;
+	tcp) echo table conn worker associate dial title side log ;;
 	conn) echo proxy header dial relay sandbox netns side log ;;
 	worker) echo dial relay log ;;
-	udp) echo dial flow datagram netns side log ;;
+	udp) echo dial flow candidate datagram netns side log ;;
+	candidate) echo dial datagram log ;;
 	proxy) echo associate dial hop side log ;;
 	associate) echo dial hop datagram side log ;;
 	dial) echo header hop relay side netns log ;;
@@ -170,7 +171,7 @@ allowed() {
 # of connections are mapped.
 @test "what moves bytes allocates nothing and formats no locale text" {
 	local name
-	for name in relay tcp conn worker udp flow datagram; do
+	for name in relay tcp conn worker udp flow candidate datagram; do
 		undefined "$name" >"$BATS_TEST_TMPDIR/$name"
 		no '^(malloc|realloc(array)?|aligned_alloc|strn?dup|v?asprintf|open_memstream)$' \
 			"$BATS_TEST_TMPDIR/$name"
@@ -179,7 +180,7 @@ allowed() {
 		no '^(v?f?printf|f?puts|f?putc|putchar|fwrite|std(out|err)|__printf_chk)$' \
 			"$BATS_TEST_TMPDIR/$name"
 	done
-	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,tcp,conn,worker,udp,datagram}
+	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,tcp,conn,worker,udp,candidate,datagram}
 	awk '/^[a-z_]+\(/ { sub(/\(.*/, ""); name = $0 }
 		/[^a-z_]calloc *\(/ { print FILENAME ": " name }' \
 		"$code/flow.c" >"$BATS_TEST_TMPDIR/callers"

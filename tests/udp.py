@@ -113,6 +113,12 @@ def swap(talker, server, data=None):
     return peer
 
 
+def assure(talker, server):
+    """The client speaks again after an answer: its flow makes no room."""
+    swap(talker, server)
+    return swap(talker, server)
+
+
 # The scenes.
 
 
@@ -194,7 +200,7 @@ def crowd(old, new, served, listen, where):
     """OLD NEW SERVED LISTEN TARGET: a burst of NEW clients beside OLD ones"""
     server = target(where)
     friends = [client(listen) for _ in range(int(old))]
-    homes = [swap(friend, server) for friend in friends]
+    homes = [assure(friend, server) for friend in friends]
     crowded = [client(listen) for _ in range(int(new))]
     for i, one in enumerate(crowded):
         one.send(b"%d" % i)
@@ -208,10 +214,10 @@ def crowd(old, new, served, listen, where):
 
 
 def room(listen, where):
-    """LISTEN TARGET: of three flows, two are answered, and make no room"""
+    """LISTEN TARGET: of three flows, two are assured, and make no room"""
     server = target(where)
     friends = [client(listen), client(listen)]
-    homes = [swap(friend, server) for friend in friends]
+    homes = [assure(friend, server) for friend in friends]
     silenced, late = client(listen), client(listen)
     tell(silenced, server)
     late.send(b"too early")
@@ -221,7 +227,7 @@ def room(listen, where):
         silenced.send(b"too late")
     silent(server)
     for friend, home in zip(friends, homes):
-        check(swap(friend, server) == home, "an answered flow made room")
+        check(swap(friend, server) == home, "an assured flow made room")
 
 
 def raw(family):
@@ -265,7 +271,7 @@ def forged(listen, listen6, where, *sources):
 def flood(count, listen, where):
     """COUNT LISTEN TARGET: as many made-up clients, and one that is served"""
     friend, server, sock = client(listen), target(where), raw(socket.AF_INET)
-    home = swap(friend, server)
+    home = assure(friend, server)
     for i in range(int(count)):
         source = f"127.{1 + i // 65536}.{i // 256 % 256}.{i % 256}/{1024 + i}"
         sock.sendto(packet(source, listen, b"flood"), ("127.0.0.1", 0))
