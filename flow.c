@@ -8,6 +8,19 @@
 
 #define SAMPLE 16 /* flows of a source that are looked at for the oldest */
 
+/* One that was never taken, or NULL: only what is used is ever touched. */
+static struct flow *
+fresh_flow(struct flows *t)
+{
+	struct flow *f = &t->flow[t->used];
+
+	if (t->used == t->cap)
+		return NULL;
+	t->used++;
+	f->fd = -1;
+	return f;
+}
+
 int
 flow_table(struct flows *t, uint32_t cap)
 {
@@ -21,27 +34,18 @@ flow_table(struct flows *t, uint32_t cap)
 	t->source_bucket = calloc(t->buckets, sizeof(struct source *));
 	if (!t->flow || !t->bucket || !t->source || !t->source_bucket)
 		return -1;
-	for (uint32_t i = cap; i-- > 0;) {
-		t->flow[i].fd = -1;
-		t->flow[i].chain = t->free;
-		t->free = &t->flow[i];
-		t->source[i].chain = t->free_source;
-		t->free_source = &t->source[i];
-	}
+	t->free = fresh_flow(t);
 	return getrandom(&t->seed, sizeof(t->seed), 0) == -1 ? -1 : 0;
 }
 
 /* Seeded, since the clients choose what is hashed. */
 static uint32_t
-hash(const struct flows *t, const void *key, size_t size)
+hash(const struct flows *t, const uint64_t *word, size_t words)
 {
-	uint64_t word, h = t->seed;
+	uint64_t h = t->seed;
 
-	for (size_t i = 0; i < size; i += sizeof(word)) {
-		word = 0;
-		memcpy(&word, (const char *)key + i,
-		    size - i < sizeof(word) ? size - i : sizeof(word));
-		h = (h ^ word) * 0x9e3779b97f4a7c15u;
+	for (size_t i = 0; i < words; i++) {
+		h = (h ^ word[i]) * 0x9e3779b97f4a7c15u;
 		h ^= h >> 32;
 	}
 	return (uint32_t)h & (t->buckets - 1);
@@ -50,7 +54,10 @@ hash(const struct flows *t, const void *key, size_t size)
 static struct flow **
 bucket_of(const struct flows *t, const struct flow_key *key)
 {
-	return &t->bucket[hash(t, key, sizeof(*key))];
+	uint64_t word[sizeof(*key) / sizeof(uint64_t)];
+
+	memcpy(word, key, sizeof(word));
+	return &t->bucket[hash(t, word, sizeof(word) / sizeof(*word))];
 }
 
 /* Byte by byte: what an address does not use is zero. */
@@ -74,11 +81,13 @@ flow_find(const struct flows *t, const struct flow_key *key)
 static struct source **
 find_source(const struct flows *t, const union peer *peer)
 {
+	uint64_t word[4] = {0};
 	union peer key = *peer;
 	struct source **at;
 
 	key.six.sin6_port = 0;
-	at = &t->source_bucket[hash(t, &key, sizeof(key))];
+	memcpy(word, &key, sizeof(key));
+	at = &t->source_bucket[hash(t, word, 4)];
 	while (*at && !same(&(*at)->peer, &key, sizeof(key)))
 		at = &(*at)->chain;
 	return at;
@@ -98,7 +107,10 @@ add_source(struct flows *t, struct source **at, const union peer *peer)
 {
 	struct source *s = t->free_source;
 
-	t->free_source = s->chain;
+	if (s)
+		t->free_source = s->chain;
+	else
+		s = &t->source[t->used_sources++];
 	*s = (struct source){.peer = *peer};
 	s->peer.six.sin6_port = 0;
 	return *at = s;
@@ -197,7 +209,7 @@ flow_add(struct flows *t, struct flow *f)
 {
 	struct flow **bucket = bucket_of(t, &f->key);
 
-	t->free = f->chain;
+	t->free = f->chain ? f->chain : fresh_flow(t);
 	f->chain = *bucket;
 	*bucket = f;
 	enlist(t, f, FLOW_ONE_WAY);

@@ -11,13 +11,12 @@
  *
  * Flows hang in a hash by that key, and in one of three lists by age: one-way
  * until the target has answered, then answered, and assured once the client has
- * sent something after an answer, as only a client that hears answers does. Each
- * is kept in the order of last use, so the head of each is the next to expire
- * and there is one timeout for all of them. At the cap, or where descriptors or
- * ports run out, an old flow that is not assured makes room: a flood from many
- * sources cannot end what works. Where all are assured, a source that has more
- * than half of them makes room for other sources: nor can one source keep out
- * the others.
+ * sent something after an answer. Each is kept in the order of last use, so the
+ * head of each is the next to expire and there is one timeout for all of them.
+ * At the cap, or where descriptors or ports run out, an old flow that is not
+ * assured makes room: a flood from many sources cannot end what works. Where
+ * all are assured, a source that has more than half of them makes room for other
+ * sources: nor can one source keep out the others.
  *
  * A batch from a listener is sorted into its flows before any of it is sent,
  * so that what goes to one flow goes in one call. A datagram that cannot be

@@ -56,6 +56,7 @@ struct flows {
 	struct source *source, *free_source, **source_bucket;
 	struct source *largest; /* the one source that can have most flows */
 	uint32_t cap, buckets, count;
+	uint32_t used, used_sources; /* were taken at some time */
 	uint64_t seed;
 };
 
