@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "associate.h"
 #include "hop.h"
 #include "io.h"
 #include "nsfwd.h"
@@ -14,7 +15,6 @@
 #define HEAD         (FIXED + 1 + 16 + 2)
 #define NAME         (1 + 1 + 255 + 2)
 #define CANDIDATES   8
-#define STALE_MAX    4096
 #define FRESH_MS     60000 /* how long the address of a name is good */
 
 /* Datagrams of one client, to and from anywhere. */
@@ -139,7 +139,7 @@ send_down(struct association *a, int from)
 	struct outcome outcome = {0};
 	union peer peer = {0};
 	socklen_t size = sizeof(peer);
-	size_t limit = 0;
+	uint16_t limit = 0;
 	ssize_t n;
 
 	n = recvfrom(from, payload, DATAGRAM_MAX, 0, &peer.any, &size);
@@ -196,16 +196,18 @@ begin(struct association *a)
 	unsigned char reply[HEAD] = {5}, *end;
 	union peer own = {0};
 	socklen_t size = sizeof(own);
-	int on = 1;
 
-	setsockopt(a->client, SOL_SOCKET, SO_DETACH_FILTER, &on, sizeof(on));
-	for (int i = 0; i < STALE_MAX; i++)
-		if (recv(a->client, &on, sizeof(on), MSG_DONTWAIT) == -1)
-			break;
+	datagram_unmute(a->client);
 	if (getsockname(a->client, &own.any, &size) == -1)
 		return -1;
 	end = put_peer(reply + FIXED, &a->call->to, own.four.sin_port);
 	return hop_write(&line, reply, (size_t)(end - reply));
+}
+
+void
+associate_rearm(int udp)
+{
+	datagram_mute(udp);
 }
 
 enum end

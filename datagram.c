@@ -1,6 +1,7 @@
 /* Receives and sends datagrams in batches, with every boundary kept. */
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/udp.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -23,6 +24,7 @@
 #endif
 
 #define RECEIVE_BUFFER (4 << 20)
+#define STALE_MAX      16384 /* more than such a buffer holds */
 #define MEMINFO_DROPS  8     /* SK_MEMINFO_DROPS in linux/sock_diag.h */
 #define JOIN_MAX       64    /* in one send, UDP_MAX_SEGMENTS of Linux 4.18 */
 #define SEND_MAX       65000 /* bytes of one send of several */
@@ -64,6 +66,39 @@ datagram_prepare(int fd, int family, bool listens, bool offload)
 		set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
 		set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, listens);
 	}
+}
+
+/* An error that is pending takes a call of its own. */
+static void
+discard(int fd)
+{
+	char byte;
+
+	for (int i = 0; i < STALE_MAX; i++)
+		if (recv(fd, &byte, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN)
+			break;
+}
+
+int
+datagram_mute(int fd)
+{
+	struct sock_filter drop = {.code = BPF_RET | BPF_K};
+	const struct sock_fprog all = {.len = 1, .filter = &drop};
+	int result =
+	    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &all, sizeof(all));
+	int saved = errno;
+
+	discard(fd);
+	errno = saved;
+	return result;
+}
+
+/* In this order: what comes in between is not heard, either. */
+void
+datagram_unmute(int fd)
+{
+	discard(fd);
+	set(fd, SOL_SOCKET, SO_DETACH_FILTER, 1);
 }
 
 uint32_t
@@ -293,18 +328,44 @@ datagram_refused(int err)
 	    err == ENETUNREACH || err == EACCES || err == ENOPROTOOPT;
 }
 
+bool
+datagram_refused_at_once(int fd)
+{
+	socklen_t length = sizeof(int);
+	int error = 0;
+
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+	return datagram_refused(error);
+}
+
+/* After `ss -K` a socket says ECONNABORTED, and EDESTADDRREQ ever after. */
+bool
+datagram_lost_way(int err)
+{
+	return err == ENETUNREACH || err == EHOSTUNREACH || err == EINVAL ||
+	    err == EADDRNOTAVAIL || err == ENODEV || err == ECONNABORTED ||
+	    err == EDESTADDRREQ;
+}
+
+bool
+datagram_exhausted(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOBUFS ||
+	    err == ENOMEM || err == EAGAIN || err == ENOSPC;
+}
+
 /*
  * A pending error of the socket, such as ECONNREFUSED, meets a datagram that
  * has nothing to do with it and did not go out: so once more. Datagrams that
  * are refused joined and also alone say nothing of the size that works.
  */
 void
-datagram_send(int fd, const struct flow_key *to, size_t *limit,
+datagram_send(int fd, const struct flow_key *to, uint16_t *limit,
     struct datagram *list, struct outcome *outcome)
 {
 	struct outbox box;
 	bool again = false;
-	size_t before = 0; /* the limit, until one has gone out below it */
+	uint16_t before = 0; /* the limit, until one has gone out below it */
 
 	while (list) {
 		const struct run *run = box.run;
@@ -325,7 +386,7 @@ datagram_send(int fd, const struct flow_key *to, size_t *limit,
 			outcome->refused = again = true;
 		} else if (run->count > 1 && refuses_joined(errno)) {
 			before = *limit;
-			*limit = list->length - 1;
+			*limit = (uint16_t)(list->length - 1);
 		} else {
 			*limit = before ? before : *limit;
 			before = 0;

@@ -6,7 +6,20 @@
 
 #include "udp.h"
 
-#define WORDS (sizeof(struct flow_key) / sizeof(uint64_t))
+#define SAMPLE 16 /* flows of a source that are looked at for the oldest */
+
+/* One that was never taken, or NULL: only what is used is ever touched. */
+static struct flow *
+fresh_flow(struct flows *t)
+{
+	struct flow *f = &t->flow[t->used];
+
+	if (t->used == t->cap)
+		return NULL;
+	t->used++;
+	f->fd = -1;
+	return f;
+}
 
 int
 flow_table(struct flows *t, uint32_t cap)
@@ -17,28 +30,34 @@ flow_table(struct flows *t, uint32_t cap)
 		;
 	t->flow = calloc(cap, sizeof(*t->flow));
 	t->bucket = calloc(t->buckets, sizeof(struct flow *));
-	if (!t->flow || !t->bucket)
+	t->source = calloc(cap, sizeof(*t->source));
+	t->source_bucket = calloc(t->buckets, sizeof(struct source *));
+	if (!t->flow || !t->bucket || !t->source || !t->source_bucket)
 		return -1;
-	for (uint32_t i = cap; i-- > 0;) {
-		t->flow[i].fd = -1;
-		t->flow[i].chain = t->free;
-		t->free = &t->flow[i];
-	}
+	t->free = fresh_flow(t);
 	return getrandom(&t->seed, sizeof(t->seed), 0) == -1 ? -1 : 0;
 }
 
 /* Seeded, since the clients choose what is hashed. */
-static struct flow **
-bucket_of(const struct flows *t, const struct flow_key *key)
+static uint32_t
+hash(const struct flows *t, const uint64_t *word, size_t words)
 {
-	uint64_t word[WORDS], h = t->seed;
+	uint64_t h = t->seed;
 
-	memcpy(word, key, sizeof(word));
-	for (size_t i = 0; i < WORDS; i++) {
+	for (size_t i = 0; i < words; i++) {
 		h = (h ^ word[i]) * 0x9e3779b97f4a7c15u;
 		h ^= h >> 32;
 	}
-	return &t->bucket[h & (t->buckets - 1)];
+	return (uint32_t)h & (t->buckets - 1);
+}
+
+static struct flow **
+bucket_of(const struct flows *t, const struct flow_key *key)
+{
+	uint64_t word[sizeof(*key) / sizeof(uint64_t)];
+
+	memcpy(word, key, sizeof(word));
+	return &t->bucket[hash(t, word, sizeof(word) / sizeof(*word))];
 }
 
 /* Byte by byte: what an address does not use is zero. */
@@ -58,19 +77,105 @@ flow_find(const struct flows *t, const struct flow_key *key)
 	return f;
 }
 
+/* Where the source of that client is linked, or would be. */
+static struct source **
+find_source(const struct flows *t, const union peer *peer)
+{
+	uint64_t word[4] = {0};
+	union peer key = *peer;
+	struct source **at;
+
+	key.six.sin6_port = 0;
+	memcpy(word, &key, sizeof(key));
+	at = &t->source_bucket[hash(t, word, 4)];
+	while (*at && !same(&(*at)->peer, &key, sizeof(key)))
+		at = &(*at)->chain;
+	return at;
+}
+
 uint32_t
 flow_count_source(const struct flows *t, const union peer *peer)
 {
-	uint32_t n = 0;
+	const struct source *s = *find_source(t, peer);
 
-	for (int list = FLOW_ONE_WAY; list <= FLOW_ANSWERED; list++)
-		for (const struct flow *f = t->oldest[list]; f; f = f->newer) {
-			union peer other = f->key.peer;
+	return s ? s->count : 0;
+}
 
-			other.six.sin6_port = peer->six.sin6_port;
-			n += same(&other, peer, sizeof(other));
-		}
-	return n;
+/* There are as many sources as flows. */
+static struct source *
+add_source(struct flows *t, struct source **at, const union peer *peer)
+{
+	struct source *s = t->free_source;
+
+	if (s)
+		t->free_source = s->chain;
+	else
+		s = &t->source[t->used_sources++];
+	*s = (struct source){.peer = *peer};
+	s->peer.six.sin6_port = 0;
+	return *at = s;
+}
+
+/* Behind all others in the ring of its source. */
+static void
+join_source(struct flows *t, struct flow *f)
+{
+	struct source **at = find_source(t, &f->key.peer);
+	struct source *s = *at ? *at : add_source(t, at, &f->key.peer);
+
+	f->source = s;
+	f->after = s->flow ? s->flow : f;
+	f->before = s->flow ? s->flow->before : f;
+	f->before->after = f->after->before = f;
+	s->flow = f->after;
+	s->count++;
+	t->count++;
+	/* Who comes to have more than half is the largest while it has. */
+	if (!t->largest || s->count > t->largest->count)
+		t->largest = s;
+}
+
+static void
+leave_source(struct flows *t, struct flow *f)
+{
+	struct source *s = f->source, **at;
+
+	f->before->after = f->after;
+	f->after->before = f->before;
+	if (s->flow == f)
+		s->flow = f->after;
+	t->count--;
+	if (--s->count)
+		return;
+	if (t->largest == s)
+		t->largest = NULL;
+	at = find_source(t, &s->peer);
+	*at = s->chain;
+	s->chain = t->free_source;
+	t->free_source = s;
+}
+
+/*
+ * The next time others are looked at. One flow is no surplus, however small the
+ * table is.
+ */
+struct flow *
+flow_surplus(struct flows *t, const union peer *peer)
+{
+	struct source *s = t->largest;
+	struct flow *found = NULL;
+
+	if (!s || s->count < 2 || s->count <= t->count / 2 ||
+	    s == *find_source(t, peer))
+		return NULL;
+	for (uint32_t i = 0; i < SAMPLE && i < s->count; i++) {
+		struct flow *f = s->flow;
+
+		if (!f->first && (!found || f->seen < found->seen))
+			found = f;
+		s->flow = f->after;
+	}
+	return found;
 }
 
 static void
@@ -89,7 +194,7 @@ unlist(struct flows *t, struct flow *f)
 static void
 enlist(struct flows *t, struct flow *f, enum flow_list list)
 {
-	f->list = list;
+	f->list = (uint8_t)list;
 	f->newer = NULL;
 	f->older = t->newest[list];
 	if (f->older)
@@ -104,10 +209,11 @@ flow_add(struct flows *t, struct flow *f)
 {
 	struct flow **bucket = bucket_of(t, &f->key);
 
-	t->free = f->chain;
+	t->free = f->chain ? f->chain : fresh_flow(t);
 	f->chain = *bucket;
 	*bucket = f;
 	enlist(t, f, FLOW_ONE_WAY);
+	join_source(t, f);
 }
 
 void
@@ -127,6 +233,7 @@ flow_remove(struct flows *t, struct flow *f)
 		at = &(*at)->chain;
 	*at = f->chain;
 	unlist(t, f);
+	leave_source(t, f);
 	f->fd = -1;
 	f->chain = t->free;
 	t->free = f;

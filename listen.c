@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +13,9 @@
 #include "udp.h"
 
 #define BACKLOG    4096
-#define SPARES     64   /* UDP sockets of a proxy, of each family */
-#define HANDED_MAX 1024 /* descriptors that systemd(1) opened for us */
+#define SPARES     64          /* UDP sockets of a proxy, of each family */
+#define SPARE_ROOM (256 << 10) /* bytes that one receives before it is read */
+#define HANDED_MAX 1024        /* descriptors that systemd(1) opened for us */
 
 static bool
 is_unix(const struct side *side)
@@ -37,6 +37,7 @@ struct opening {
 	enum proto proto;
 	bool offload;
 	bool proxy; /* whose clients get UDP sockets too */
+	bool spare; /* these are opened now */
 	struct listener *listener;
 	size_t listeners, spares;
 	struct sockaddr_storage addr; /* the one that failed */
@@ -106,6 +107,16 @@ bind_path(const struct opening *o, int fd, socklen_t length)
 	return -1;
 }
 
+/* A spare hears nothing before it is given to a client, nor after that. */
+static int
+prepare_spare(int fd)
+{
+	const int room = SPARE_ROOM;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+	return datagram_mute(fd);
+}
+
 /* Addresses of a UDP port are not shared: SO_REUSEADDR would let others in. */
 static void
 set_options(const struct opening *o, int fd, int family)
@@ -159,6 +170,8 @@ open_socket(struct opening *o, unsigned index, int family)
 	if (fd == -1)
 		return -1;
 	set_options(o, fd, o->addr.ss_family);
+	if (o->spare && prepare_spare(fd) == -1)
+		return dial_give_up(fd);
 	if (is_loopback(o->side) && lo_is_down(fd))
 		errno = ENETDOWN;
 	else if (o->side->kind == SIDE_PATH) {
@@ -218,8 +231,6 @@ static int
 open_spares(void *arg)
 {
 	struct opening *o = arg;
-	struct sock_filter drop = {.code = BPF_RET | BPF_K};
-	const struct sock_fprog deaf = {.len = 1, .filter = &drop};
 	struct side side = *o->side;
 	struct opening udp = *o;
 	int result = 0;
@@ -228,11 +239,9 @@ open_spares(void *arg)
 	udp.side = &side;
 	udp.proto = PROTO_UDP;
 	udp.offload = false;
+	udp.spare = true;
 	for (int i = 0; i < SPARES && result == 0; i++)
 		result = open_port(&udp, 0);
-	for (size_t i = o->listeners; i < udp.listeners && result == 0; i++)
-		result = setsockopt(udp.listener[i].fd, SOL_SOCKET,
-		    SO_ATTACH_FILTER, &deaf, sizeof(deaf));
 	o->spares = udp.listeners - o->listeners;
 	o->addr = udp.addr;
 	return result;

@@ -475,14 +475,6 @@ void relay_prepare(int fd);
  */
 int proxy(struct call *);
 
-/* associate.c */
-
-/*
- * Serves the client of a proxy that asked for UDP until it ends its connection:
- * relays datagrams between call->udp and wherever they are to go. How it ended.
- */
-enum end associate(const struct call *);
-
 /* sandbox.c */
 
 /* Closes every descriptor from fd on; the caller knows none beyond last. */

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "associate.h"
 #include "hop.h"
 #include "io.h"
 #include "nsfwd.h"

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "associate.h"
 #include "mapper.h"
 
 #define REST_MS 100 /* after the machine ran out of something */
@@ -123,9 +124,29 @@ report(const struct mapper *m, const struct table *table, uint32_t i,
 		atomic_fetch_add(&m->post->count[COUNT_FAILED], 1);
 }
 
+/* A proxy has UDP sockets where its clients are, for the first slots. */
+static int
+udp_of(const struct mapper *m, uint32_t i)
+{
+	const struct listener *l = m->post->listener + m->post->listeners;
+	const union peer *peer = &m->own->slot[i].peer;
+
+	/* What would send it datagrams is in front of a proxy. */
+	if (side_match(&m->map->accept_proxy, peer))
+		return -1;
+	for (size_t k = 0; k < m->post->spares; k++)
+		if (l[k].family == peer->any.sa_family && i-- == 0)
+			return l[k].fd;
+	return -1;
+}
+
 static void
 bury(struct mapper *m, uint32_t i, int status)
 {
+	int udp = udp_of(m, i);
+
+	if (udp != -1)
+		associate_rearm(udp);
 	report(m, m->own, i, m->killing ? 0 : status);
 	free_slot(m, i);
 }
@@ -190,22 +211,6 @@ reap(struct mapper *m)
 		}
 	if (!m->sweep && m->live)
 		m->sweep = now() + 1 + m->live / FEW;
-}
-
-/* A proxy has UDP sockets where its clients are, for the first slots. */
-static int
-udp_of(const struct mapper *m, uint32_t i)
-{
-	const struct listener *l = m->post->listener + m->post->listeners;
-	const union peer *peer = &m->own->slot[i].peer;
-
-	/* What would send it datagrams is in front of a proxy. */
-	if (side_match(&m->map->accept_proxy, peer))
-		return -1;
-	for (size_t k = 0; k < m->post->spares; k++)
-		if (l[k].family == peer->any.sa_family && i-- == 0)
-			return l[k].fd;
-	return -1;
 }
 
 static struct call

@@ -9,36 +9,42 @@
  * long as it lives. Replies leave through the listener, from the address that
  * the client wrote to.
  *
- * Flows hang in a hash by that key, and in one of two lists by age: one-way
- * until the target has answered, then answered. Both are kept in the order of
- * last use, so the head of each is the next to expire and there is one timeout
- * for all of them. At the cap an old one-way flow makes room, an answered one
- * never: a flood from many sources cannot end what works.
+ * Flows hang in a hash by that key, and in one of three lists by age: one-way
+ * until the target has answered, then answered, and assured once the client has
+ * sent something after an answer. Each is kept in the order of last use, so the
+ * head of each is the next to expire and there is one timeout for all of them.
+ * At the cap, or where descriptors or ports run out, an old flow that is not
+ * assured makes room: a flood from many sources cannot end what works. Where
+ * all are assured, a source that has more than half of them makes room for other
+ * sources: nor can one source keep out the others.
  *
  * A batch from a listener is sorted into its flows before any of it is sent,
  * so that what goes to one flow goes in one call. A datagram that cannot be
  * sent is counted and forgotten: nobody waits for it.
  *
  * A target that refuses is left for the next one: by flows to come, and by the
- * flow that met it unless it was answered before.
+ * flow that met it unless it was answered before. Names are asked again then: an
+ * address that they do not have any more is left by all that find it refuse. A
+ * target that has sent nothing while its client sent for as long as an answered
+ * flow may be idle is left, too; whoever answers then has the flows to come.
  */
 
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "mapper.h"
 #include "udp.h"
 
-#define EVENTS         64
-#define CANDIDATES_MAX 64
-#define GRACE_MS       1000  /* an unanswered flow is not evicted before */
-#define RESOLVE_MS     60000 /* how long the addresses of a name are good */
-#define RETRY_MS       1000  /* where there are none */
-#define CHANNEL        UINT64_MAX
-#define LISTENER       ((uint64_t)1 << 32) /* in epoll's data, then its index */
+#define EVENTS   64
+#define GRACE_MS 1000 /* silence before which no flow makes room */
+#define DOUBLE   10   /* how often the time for a silent target doubles */
+#define RESERVED 16   /* descriptors beside those of listeners and flows */
+#define CHANNEL  UINT64_MAX
+#define LISTENER ((uint64_t)1 << 32) /* in epoll's data, then its index */
 
 /* Datagrams that did not go on, by reason. */
 struct drops {
@@ -52,12 +58,8 @@ static struct udp {
 	const struct post *post;
 	const struct map *map;
 	struct flows flows;
-	struct candidate candidate[CANDIDATES_MAX];
-	size_t candidates;
-	uint32_t current; /* the candidate that a new flow begins with */
-	deadline resolve; /* the next time; 0: it has not been done */
+	struct candidates to;
 	deadline now;
-	size_t limit; /* the largest datagrams that go out joined */
 	int epoll;
 	struct drops drops;
 } udp;
@@ -108,141 +110,121 @@ drop(unsigned long long *reason, unsigned long long n, const char *text,
 	    error ? log_errno(error) : "");
 }
 
-static bool
-may_move(void)
-{
-	for (size_t i = 0; i < udp.map->targets; i++)
-		if (udp.map->target[i].kind == SIDE_HOST ||
-		    udp.map->target[i].zone)
-			return true;
-	return false;
-}
-
-/*
- * A name is asked for again when a flow begins and the last answer is old; an
- * answer that fails leaves the last one in force.
- */
+/* Asking may take a while. */
 static void
-resolve(void)
+resolve(bool lost)
 {
-	struct candidate fresh[CANDIDATES_MAX];
-	size_t n;
+	if (candidates_resolve(&udp.to, lost))
+		udp.now = now();
+}
 
-	if (udp.now < udp.resolve || (udp.candidates && !may_move()))
-		return;
-	n = dial_candidates(udp.map, fresh, CANDIDATES_MAX);
-	if (n) {
-		memcpy(udp.candidate, fresh, n * sizeof(*fresh));
-		udp.current = udp.candidates == n ? udp.current : 0;
-		udp.candidates = n;
-	} else {
-		log_limited("'%s': no target address: %s", udp.map->word,
-		    log_errno(errno));
-	}
-	udp.now = now();
-	udp.resolve = udp.now + (udp.candidates ? RESOLVE_MS : RETRY_MS);
+static uint16_t
+index_of(const struct flow *f)
+{
+	return udp.post->listener[f->key.listener].index;
+}
+
+/* The candidate that is the flow's target; their count: none is, any more. */
+static uint32_t
+candidate_of(const struct flow *f)
+{
+	return candidates_find(&udp.to, &f->target, index_of(f));
 }
 
 /*
- * A connected socket hears of refusals and of nobody else. What came in while
- * connect(2) was at work may be of strangers. The port lies at the same place
- * in the addresses of both families.
- */
-static int
-open_target(struct flow *f)
-{
-	const struct candidate *c = &udp.candidate[f->candidate];
-	const struct side *side = &udp.map->target[c->target];
-	uint16_t index = udp.post->listener[f->key.listener].index;
-	int fd;
-	char byte;
-
-	memcpy(&f->target, &c->addr, c->length);
-	if (side->lo != side->hi)
-		f->target.six.sin6_port = htons((uint16_t)(side->lo + index));
-	fd = socket(c->addr.ss_family,
-	    SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd == -1)
-		return -1;
-	datagram_prepare(fd, c->addr.ss_family, false, !udp.map->plain);
-	if (dial_prepare(fd, udp.map, c->addr.ss_family) == 0 &&
-	    connect(fd, &f->target.any, c->length) == 0) {
-		for (int i = 0; i < BATCH && recv(fd, &byte, 1, 0) != -1; i++)
-			;
-		if (!dial_met_itself(fd, &f->target, c->length))
-			return fd;
-		errno = ECONNREFUSED;
-	}
-	return dial_give_up(fd);
-}
-
-/*
- * Connects the flow to the candidate or, failing that, to one after it; errno
- * is that of the first.
+ * Connects the flow to the candidate or, failing that, to one after it. -1 with
+ * errno: it is as it was.
  */
 static int
 connect_flow(struct flow *f, uint32_t candidate)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
-	int fd = -1, first = 0;
+	struct flow fresh = *f;
 
-	for (size_t i = 0; i < udp.candidates && fd == -1; i++) {
-		f->candidate = (uint32_t)((candidate + i) % udp.candidates);
-		fd = open_target(f);
-		first = first ? first : errno;
-	}
-	errno = first;
-	if (fd == -1)
+	fresh.fd = candidates_open(&udp.to, candidate, index_of(f),
+	    &fresh.target, &fresh.group);
+	if (fresh.fd == -1)
 		return -1;
 	ev.data.u64 = (uint64_t)(f - udp.flows.flow);
-	if (epoll_ctl(udp.epoll, EPOLL_CTL_ADD, fd, &ev) == -1) {
-		close(fd);
-		return -1;
-	}
+	if (epoll_ctl(udp.epoll, EPOLL_CTL_ADD, fresh.fd, &ev) == -1)
+		return dial_give_up(fresh.fd);
 	if (f->fd != -1)
 		close_target(f);
-	f->fd = fd;
+	*f = fresh;
+	f->up_limit = udp.map->plain ? 0 : DATAGRAM_LIMIT;
 	return 0;
 }
 
-/* Only a flow that had its time for an answer and got none makes room. */
+/*
+ * A flow that was silent for long enough and is not assured; or one of a source
+ * that has too many of them. None that has a share of the batch at hand.
+ */
 static struct flow *
-evictable(void)
+evictable(const struct flow_key *key)
 {
-	struct flow *f = udp.flows.oldest[FLOW_ONE_WAY];
+	struct flow *f;
 
-	return f && !f->first && udp.now - f->seen >= GRACE_MS ? f : NULL;
+	for (int list = FLOW_ONE_WAY; list < FLOW_ASSURED; list++)
+		for (f = udp.flows.oldest[list];
+		     f && udp.now - f->seen >= GRACE_MS; f = f->newer)
+			if (!f->first)
+				return f;
+	return flow_surplus(&udp.flows, &key->peer);
+}
+
+/* errno is preserved where there is none to be had. */
+static bool
+make_room(const struct flow_key *key)
+{
+	struct flow *f = evictable(key);
+
+	if (f)
+		end_flow(f, "evicted");
+	return f != NULL;
+}
+
+/* Takes the first that is free; NULL with errno. */
+static struct flow *
+begin_flow(const struct flow_key *key)
+{
+	struct flow *f = udp.flows.free;
+
+	f->key = *key;
+	if (connect_flow(f, udp.to.current) == -1)
+		return NULL;
+	f->born = f->seen = udp.now;
+	f->up = f->down = f->sent = f->received = 0;
+	f->first = NULL;
+	f->unanswered = 0;
+	f->moves = 0;
+	f->down_limit = f->up_limit;
+	flow_add(&udp.flows, f);
+	count(COUNT_BEGUN, 1);
+	count(COUNT_OPEN, 1);
+	return f;
 }
 
 static struct flow *
 new_flow(const struct flow_key *key)
 {
 	uint32_t most = udp.map->max.source;
-	struct flow *f = udp.flows.free;
+	struct flow *f;
 
-	if (!f)
-		f = evictable();
-	if (!f || (most && flow_count_source(&udp.flows, &key->peer) >= most)) {
-		drop(&udp.drops.limit, 1,
-		    f ? "max-source flows are from there"
-		      : "the map has flows= of them",
+	if (most && flow_count_source(&udp.flows, &key->peer) >= most) {
+		drop(&udp.drops.limit, 1, "max-source flows are from there",
 		    key, 0);
 		return NULL;
 	}
-	if (f->fd != -1)
-		end_flow(f, "evicted");
-	resolve();
-	f->key = *key;
-	if (connect_flow(f, udp.current) == -1) {
-		drop(&udp.drops.up, 1, "no way to the target", key, errno);
+	if (!udp.flows.free && !make_room(key)) {
+		drop(&udp.drops.limit, 1, "the map has flows= of them", key, 0);
 		return NULL;
 	}
-	f->born = f->seen = udp.now;
-	f->up = f->down = f->sent = f->received = 0;
-	f->first = NULL;
-	flow_add(&udp.flows, f);
-	count(COUNT_BEGUN, 1);
-	count(COUNT_OPEN, 1);
+	resolve(false);
+	f = begin_flow(key);
+	if (!f && datagram_exhausted(errno) && make_room(key))
+		f = begin_flow(key);
+	if (!f)
+		drop(&udp.drops.up, 1, "no way to the target", key, errno);
 	return f;
 }
 
@@ -277,59 +259,100 @@ find_flow(const struct flow_key *key)
 	return NULL;
 }
 
+/*
+ * The target cannot be had, or does not answer. Where its name has another
+ * address now, the flow goes there; else to the next target, unless it stays.
+ * True if it has moved.
+ */
+static bool
+leave_target(struct flow *f, bool stays)
+{
+	uint32_t at;
+
+	resolve(true);
+	at = candidate_of(f);
+	if (at == udp.to.count)
+		return connect_flow(f, udp.to.current) == 0;
+	return udp.to.count > 1 && !stays &&
+	    connect_flow(f, (at + 1) % udp.to.count) == 0;
+}
+
 /* New flows go on to the next target; one that was never answered, too. */
 static void
 refused(struct flow *f)
 {
-	uint32_t next;
+	uint32_t at = candidate_of(f);
 
-	if (udp.candidates < 2)
+	if (at == udp.to.current && udp.to.count > 1)
+		udp.to.current = (at + 1) % udp.to.count;
+	leave_target(f, f->list != FLOW_ONE_WAY);
+}
+
+/*
+ * Nothing has come from the target for so long that it may be gone; or is that of
+ * a kind that does not answer: after a round of all targets the flow stays for
+ * twice as long where it has begun.
+ */
+static bool
+is_silent(const struct flow *f)
+{
+	deadline span = udp.map->times.answered, gone = udp.now - f->unanswered;
+	uint32_t round;
+
+	if (!span || !udp.to.count || gone < span)
+		return false;
+	round = f->moves / udp.to.count;
+	if (f->moves % udp.to.count == 0)
+		span <<= round < DOUBLE ? round : DOUBLE;
+	return gone >= span;
+}
+
+/* The client sends: it waits for an answer from now on, or has for too long. */
+static void
+expect_answer(struct flow *f)
+{
+	if (f->unanswered && !is_silent(f))
 		return;
-	next = (uint32_t)((f->candidate + 1) % udp.candidates);
-	if (udp.current == f->candidate)
-		udp.current = next;
-	if (f->list == FLOW_ONE_WAY)
-		connect_flow(f, next);
+	if (f->unanswered && leave_target(f, false) && f->moves < UINT8_MAX)
+		f->moves++;
+	f->unanswered = udp.now;
 }
 
-/* Has the first datagram of a flow been refused already? On lo it has. */
 static bool
-refused_at_once(int fd)
+reconnect(struct flow *f)
 {
-	socklen_t length = sizeof(int);
-	int error = 0;
+	uint32_t at = candidate_of(f);
 
-	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
-	return datagram_refused(error);
+	return connect_flow(f, at < udp.to.count ? at : udp.to.current) == 0;
 }
 
-/* The socket may have an address of ours that is gone: a new one may do. */
-static bool
-lost_way(int err)
+static struct outcome
+send_share(struct flow *f)
 {
-	return err == ENETUNREACH || err == EHOSTUNREACH || err == EINVAL ||
-	    err == EADDRNOTAVAIL || err == ENODEV;
+	const struct flow_key to = {.peer = f->target};
+	struct outcome out = {0};
+
+	datagram_send(f->fd, f->group ? &to : NULL, &f->up_limit, f->first,
+	    &out);
+	return out;
 }
 
 static void
 send_up(struct flow *f)
 {
-	struct outcome out = {0};
-	size_t tries = udp.candidates;
+	struct outcome out;
+	size_t tries = udp.to.count;
 
-	datagram_send(f->fd, NULL, &udp.limit, f->first, &out);
+	expect_answer(f);
+	out = send_share(f);
 	if (out.refused)
 		refused(f);
-	while (f->sent == 0 && tries-- > 1 && refused_at_once(f->fd)) {
+	while (f->sent == 0 && tries-- > 1 && datagram_refused_at_once(f->fd)) {
 		refused(f);
-		out = (struct outcome){0};
-		datagram_send(f->fd, NULL, &udp.limit, f->first, &out);
+		out = send_share(f);
 	}
-	if (!out.datagrams && lost_way(out.error) && udp.candidates &&
-	    connect_flow(f, f->candidate % (uint32_t)udp.candidates) == 0) {
-		out = (struct outcome){0};
-		datagram_send(f->fd, NULL, &udp.limit, f->first, &out);
-	}
+	if (!out.datagrams && datagram_lost_way(out.error) && reconnect(f))
+		out = send_share(f);
 	f->first = NULL;
 	f->sent += out.datagrams;
 	f->up += out.bytes;
@@ -338,7 +361,8 @@ send_up(struct flow *f)
 	if (out.lost)
 		drop(&udp.drops.up, out.lost, "not sent to the target", &f->key,
 		    out.error);
-	flow_touch(&udp.flows, f, f->list, udp.now);
+	flow_touch(&udp.flows, f,
+	    f->list == FLOW_ONE_WAY ? FLOW_ONE_WAY : FLOW_ASSURED, udp.now);
 }
 
 /* Sorts the batch into its flows, in order, and sends each flow's share. */
@@ -370,6 +394,21 @@ on_listener(uint32_t listener)
 		send_up(touched[--flows]);
 }
 
+/* A flow that has moved on has found who answers: new ones begin there. */
+static void
+answered(struct flow *f)
+{
+	uint32_t at;
+
+	f->unanswered = 0;
+	if (!f->moves)
+		return;
+	f->moves = 0;
+	at = candidate_of(f);
+	if (at < udp.to.count)
+		udp.to.current = at;
+}
+
 static void
 send_down(struct flow *f)
 {
@@ -379,7 +418,7 @@ send_down(struct flow *f)
 	for (size_t i = 0; i < batch->count; i++)
 		batch->datagram[i].next =
 		    i + 1 < batch->count ? &batch->datagram[i + 1] : NULL;
-	datagram_send(fd, &f->key, &udp.limit, batch->datagram, &out);
+	datagram_send(fd, &f->key, &f->down_limit, batch->datagram, &out);
 	f->received += out.datagrams;
 	f->down += out.bytes;
 	count(COUNT_RECEIVED, out.datagrams);
@@ -387,7 +426,9 @@ send_down(struct flow *f)
 	if (out.lost)
 		drop(&udp.drops.down, out.lost, "not sent to the client",
 		    &f->key, out.error);
-	flow_touch(&udp.flows, f, FLOW_ANSWERED, udp.now);
+	answered(f);
+	flow_touch(&udp.flows, f,
+	    f->list == FLOW_ONE_WAY ? FLOW_ANSWERED : f->list, udp.now);
 }
 
 /* An event may be older than its flow's end. */
@@ -406,11 +447,11 @@ on_flow(struct flow *f)
 static int
 expire(void)
 {
-	const deadline span[] = {udp.map->times.one_way,
-	    udp.map->times.answered};
+	const deadline span[FLOW_LISTS] = {udp.map->times.one_way,
+	    udp.map->times.answered, udp.map->times.answered};
 	deadline left = INT32_MAX;
 
-	for (int list = FLOW_ONE_WAY; list <= FLOW_ANSWERED; list++) {
+	for (int list = FLOW_ONE_WAY; list < FLOW_LISTS; list++) {
 		struct flow *f = udp.flows.oldest[list];
 
 		if (!span[list])
@@ -436,7 +477,7 @@ log_table(void)
 	char client[LOG_ADDR], target[LOG_ADDR];
 	const struct flow *f;
 
-	for (int list = FLOW_ONE_WAY; list <= FLOW_ANSWERED; list++)
+	for (int list = FLOW_ONE_WAY; list < FLOW_LISTS; list++)
 		for (f = udp.flows.oldest[list]; f; f = f->newer)
 			log_row(log_addr(&f->key.peer.any, client),
 			    log_addr(&f->target.any, target), f->up, f->down,
@@ -448,7 +489,7 @@ log_table(void)
 static _Noreturn void
 finish(void)
 {
-	for (int list = FLOW_ONE_WAY; list <= FLOW_ANSWERED; list++)
+	for (int list = FLOW_ONE_WAY; list < FLOW_LISTS; list++)
 		while (udp.flows.oldest[list])
 			end_flow(udp.flows.oldest[list], "stopped");
 	for (size_t i = 0; i < udp.post->listeners; i++)
@@ -469,7 +510,8 @@ obey(void)
 {
 	char order = ORDER_DRAIN;
 
-	if (recv(udp.post->channel, &order, 1, MSG_DONTWAIT) == -1)
+	if (recv(udp.post->channel, &order, 1, MSG_DONTWAIT) == -1 &&
+	    (errno == EAGAIN || errno == EINTR))
 		return;
 	if (order != ORDER_TABLE)
 		finish();
@@ -503,18 +545,35 @@ watch(int fd, uint64_t data)
 	return epoll_ctl(udp.epoll, EPOLL_CTL_ADD, fd, &ev);
 }
 
+/* A flow takes a descriptor: there are no more of them than of these. */
+static uint32_t
+flows_of(const struct post *post)
+{
+	uint32_t wanted = post->map->max.flows, n;
+	rlim_t taken = post->listeners + RESERVED;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 ||
+	    limit.rlim_cur >= taken + wanted)
+		return wanted;
+	n = limit.rlim_cur > taken ? (uint32_t)(limit.rlim_cur - taken) : 1;
+	log_info("'%s': %u flows, not %u: each takes an open file, and there "
+		 "may be %llu (ulimit -Hn)",
+	    post->map->word, n, wanted, (unsigned long long)limit.rlim_cur);
+	return n;
+}
+
 int
 udp_equip(const struct post *post)
 {
 	udp.post = post;
-	udp.map = post->map;
-	udp.limit = udp.map->plain ? 0 : DATAGRAM_SIZE;
+	udp.map = udp.to.map = post->map;
 	udp.epoll = epoll_create1(EPOLL_CLOEXEC);
 	batch = mmap(NULL, sizeof(*batch), PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (batch == MAP_FAILED ||
-	    flow_table(&udp.flows, post->map->max.flows) == -1 ||
-	    udp.epoll == -1 || watch(post->channel, CHANNEL) == -1)
+	    flow_table(&udp.flows, flows_of(post)) == -1 || udp.epoll == -1 ||
+	    watch(post->channel, CHANNEL) == -1)
 		return -1;
 	for (size_t i = 0; i < post->listeners; i++)
 		if (watch(post->listener[i].fd, LISTENER + i) == -1)
@@ -525,7 +584,7 @@ udp_equip(const struct post *post)
 _Noreturn void
 udp_serve(void)
 {
-	resolve();
+	resolve(false);
 	for (;;)
 		turn();
 }

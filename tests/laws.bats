@@ -124,13 +124,15 @@ allowed() {
 	stdio) echo dial relay io netns sandbox log ;;
 	listen) echo dial relay datagram side netns log ;;
 	crew) echo tcp title log ;;
-	tcp) echo table conn worker dial title side log ;;
+	tcp) echo table conn worker associate dial title side log ;;
 	conn) echo proxy header dial relay sandbox netns side log ;;
 	worker) echo dial relay io log ;;
 	udp) echo dial flow datagram netns side log ;;
 	proxy) echo associate dial hop io side log ;;
 	associate) echo dial hop datagram io side log ;;
 	dial) echo header hop relay io side netns log ;;
+	udp) echo dial flow candidate datagram netns side log ;;
+	candidate) echo dial datagram log ;;
 	header) echo hop side ;;
 	hop) echo io side ;;
 	spec) echo key side netns ;;
@@ -172,7 +174,7 @@ allowed() {
 # of connections are mapped.
 @test "what moves bytes allocates nothing and formats no locale text" {
 	local name
-	for name in relay tcp conn worker udp flow datagram; do
+	for name in relay tcp conn worker udp flow candidate datagram; do
 		undefined "$name" >"$BATS_TEST_TMPDIR/$name"
 		no '^(malloc|realloc(array)?|aligned_alloc|strn?dup|v?asprintf|open_memstream)$' \
 			"$BATS_TEST_TMPDIR/$name"
@@ -181,7 +183,7 @@ allowed() {
 		no '^(v?f?printf|f?puts|f?putc|putchar|fwrite|std(out|err)|__printf_chk)$' \
 			"$BATS_TEST_TMPDIR/$name"
 	done
-	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,tcp,conn,worker,udp,datagram}
+	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,tcp,conn,worker,udp,candidate,datagram}
 	awk '/^[a-z_]+\(/ { sub(/\(.*/, ""); name = $0 }
 		/[^a-z_]calloc *\(/ { print FILENAME ": " name }' \
 		"$code/flow.c" >"$BATS_TEST_TMPDIR/callers"

@@ -316,6 +316,72 @@ while True:
 	client udp 127.0.0.1:1080 "$FAR:7000"
 }
 
+# Kernel memory of the UDP sockets of ns1, in KiB.
+queued() {
+	in_ns ns1 ss -Haunm | grep -o 'skmem:(r[0-9]*' |
+		awk -F 'r' '{ sum += $2 } END { print int(sum / 1024) }'
+}
+
+@test "UDP sockets of associations that ended take nothing in" {
+	udp_echo "$FAR" 7000
+	start_nsfwd ns1@1080=ns2@proxy
+	in_ns ns1 python3 - 3>&- 4>&- >"$BATS_TEST_TMPDIR/ports" <<-'END'
+		import os, signal, socket, struct
+		held = []
+		for host in ("127.0.0.1", "::1"):
+		    for i in range(32):
+		        s = socket.create_connection((host, 1080))
+		        s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+		        head = s.recv(6, socket.MSG_WAITALL)
+		        reply = s.recv(18 if head[5] == 4 else 6, socket.MSG_WAITALL)
+		        held.append((s, host, *struct.unpack("!H", reply[-2:])))
+		for s, host, port in held:
+		    print(host, port)
+	END
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/ports")" = 64 ]
+	wait_until 5 no_connections
+	in_ns ns1 python3 3>&- 4>&- <"$BATS_TEST_TMPDIR/ports" -c '
+import socket, sys
+for line in sys.stdin:
+    host, port = line.split()
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET,
+                       socket.SOCK_DGRAM) as udp:
+        for _ in range(300):
+            udp.sendto(bytes(60000), (host, int(port)))' 2>/dev/null || :
+	echo "$(queued) KiB are queued"
+	[ "$(queued)" -le 64 ]
+	client udp 127.0.0.1:1080 "$FAR:7000"
+}
+
+@test "an association reaches no broadcast address" {
+	ip -n ns2 addr add 10.0.2.9/24 brd + dev lo
+	spawn_ready ns2 all python3 -c '
+import os, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 7000))
+os.write(9, b"ready\n")
+os.close(9)
+while True:
+    data, peer = s.recvfrom(100)
+    print(data, flush=True)
+    s.sendto(data, peer)'
+	start_nsfwd ns1@1080=ns2@proxy
+	in_ns ns1 python3 - "$FAR" 3>&- 4>&- <<-'END'
+		import socket, struct, sys
+		s = socket.create_connection(("127.0.0.1", 1080))
+		s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+		reply = s.recv(12, socket.MSG_WAITALL)
+		udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		udp.connect(("127.0.0.1", *struct.unpack("!H", reply[-2:])))
+		udp.settimeout(2)
+		for host in "10.0.2.255", sys.argv[1]:
+		    udp.send(b"\0\0\0\1" + socket.inet_aton(host) + b"\x1b\x58" + host.encode())
+		got = udp.recv(100)
+		assert got.endswith(sys.argv[1].encode()), got
+	END
+	[ "$(cat "$BATS_TEST_TMPDIR/all.out")" = "b'$FAR'" ]
+}
+
 @test "clients of both families at once have each a UDP socket of their own" {
 	udp_echo "$FAR" 7000
 	start_nsfwd -v ns1@1080=ns2@proxy

@@ -24,6 +24,7 @@ setup() {
 # Flows have ended when the oracle counts descriptors.
 teardown() {
 	local bad=0 want
+	umount /etc/resolv.conf 2>/dev/null || :
 	if [ -n "$NSFWD_PID" ]; then
 		wait_until 4 flows_ended || bad=1
 	fi
@@ -189,14 +190,14 @@ flood() {
 		print n["flows"], n["limit"]
 		exit n["flows"] < 500 || n["limit"] < 1 || n["flows"] + n["limit"] + n["overflow"] != 10001
 	}' "$LOG"
-	wanted 'down-datagrams=21 '
+	wanted 'down-datagrams=22 '
 }
 
-@test "an unanswered flow makes room after a second, an answered one never" {
+@test "an unanswered flow makes room after a second, an assured one never" {
 	start_nsfwd -v --udp-timeout 2 --udp-one-way-timeout 2 "$MAP,flows=3"
 	scene room $LISTEN $TARGET
 	logged 'up-datagrams=1 down-datagrams=0 ms=1[0-9]+ end=evicted'
-	wanted 'flows=4 up-datagrams=6 .* limit=6 '
+	wanted 'flows=4 up-datagrams=8 .* limit=6 '
 }
 
 @test "T45 a target that is down, then up; a storm of refusals ends" {
@@ -368,4 +369,205 @@ failing() {
 			assert end["lost_packets"] <= end["packets"] / 100
 		END
 	done
+}
+
+# What goes to many, and comes back from each of them.
+
+# A host, ns3, on a link with ns2.
+lan() {
+	ns ns3
+	ip -n ns2 link add lan type veth peer name lan netns ns3
+	ip -n ns2 addr add 10.0.0.1/24 brd + dev lan
+	ip -n ns3 addr add 10.0.0.3/24 brd + dev lan
+	ip -n ns3 addr add 10.0.0.4/24 dev lan
+	ip -n ns2 link set lan up
+	ip -n ns3 link set lan up
+	wait_until 5 eval 'ip -n ns2 link show lan | grep -q LOWER_UP'
+}
+
+@test "broadcast and multicast targets: everybody hears, everybody's answer comes" {
+	lan
+	start "udp:ns1@127.0.0.1:7000=ns2@10.0.0.255:8000" \
+		"udp:ns1@127.0.0.1:7001=ns2@255.255.255.255:8001,dev=lan" \
+		"udp:ns1@127.0.0.1:7002=ns2@239.1.2.3:8002,dev=lan" \
+		"udp:ns1@127.0.0.1:7003=ns2@10.0.0.255:8003,src=10.0.0.1"
+	scene everybody 127.0.0.1/7000 10.0.0.255/8000 10.0.0.3 10.0.0.4
+	scene everybody 127.0.0.1/7001 255.255.255.255/8001 10.0.0.3 10.0.0.4
+	scene everybody 127.0.0.1/7002 239.1.2.3/8002 10.0.0.3 10.0.0.4
+	scene everybody 127.0.0.1/7003 10.0.0.255/8003 10.0.0.3 10.0.0.4
+	wanted 'map=udp:ns1@127.0.0.1:7000.* up-datagrams=3 down-datagrams=6 .* up=0 '
+}
+
+# messages FROM: how many messages are in the calls that send datagrams of 1000
+# bytes to a client, by the strace of them, before and after one of 1 byte.
+messages() {
+	awk '/sendmmsg\(/ && /iov_len=1\}/ { lot++; next }
+		/sendmmsg\(/ && match($0, / = [0-9]+$/) {
+			n[lot + 0] += substr($0, RSTART + 3)
+		}
+		END { print n[0] + 0, n[1] + 0 }' "$BATS_TEST_TMPDIR/calls"
+}
+
+@test "a client behind a small MTU has its own datagrams cut, and nobody else's" {
+	local slow quick
+	needs strace
+	start --no-sandbox "udp:ns1@:7000=ns2@127.0.0.1:8000"
+	ip -n ns1 addr add 10.9.9.9/32 dev lo
+	ip -n ns1 route change local 10.9.9.9 dev lo table local \
+		src 10.9.9.9 mtu lock 600
+	spawn self strace strace -qq -s 0 -o "$BATS_TEST_TMPDIR/calls" \
+		-e trace=sendmmsg -e abbrev=none -p "$(mappers)"
+	wait_until 5 grep -q '^TracerPid:	[1-9]' "/proc/$(mappers)/status"
+	scene narrow $LISTEN $TARGET 10.9.9.9/0 "$(mappers)"
+	kill "$(pid_of strace)"
+	wait_until 5 ended "$(pid_of strace)"
+	read -r slow quick < <(messages)
+	echo "messages for 60 datagrams: $slow, and $quick for the other client"
+	[ "$slow" -ge 60 ]
+	[ "$quick" -le 10 ]
+}
+
+# Who has a flow, and who may have one.
+
+@test "what max-source refuses costs as much with 4,000 flows as with none" {
+	local before pid ticks
+	start_nsfwd "$MAP,max-source=4000"
+	pid=$(mappers)
+	scene refused_source 4000 0 $LISTEN $TARGET
+	before=$(cpu_ticks "$pid")
+	scene refused_source 0 20000 $LISTEN $TARGET
+	ticks=$(($(cpu_ticks "$pid") - before))
+	echo "$ticks ticks for 20,000 datagrams"
+	sanitized || [ "$ticks" -le 30 ]
+	stop_nsfwd
+	logged 'flows=400[1-3] .* limit=[12][0-9]{4} '
+}
+
+@test "flows= is cut to the descriptors that there are, and flows make room" {
+	local kind
+	# shellcheck disable=SC2034 # start_nsfwd reads it
+	WRAP=(prlimit --nofile=60)
+	for kind in one-way answered; do
+		start_nsfwd -v "$MAP"
+		logged "'$MAP': [34][0-9] flows, not 4096: "
+		scene newcomer $kind 80 $LISTEN $TARGET many 1.1
+		logged 'end=evicted'
+		stop_nsfwd
+	done
+	run ! logged 'EMFILE'
+	start_nsfwd "$MAP,flows=20"
+	[ "$(grep -c 'flows, not' "$LOG")" = 2 ]
+}
+
+@test "descriptors, and ports, that run out later are a full table" {
+	local pid
+	# prlimit(1) changes the limits of its own user.
+	start_nsfwd -v --user root "$MAP"
+	pid=$(mappers)
+	prlimit --pid "$pid" "--nofile=$(($(fds "$pid") + 20)):"
+	scene newcomer one-way 30 $LISTEN $TARGET many 1.1
+	logged 'no way to the target: EMFILE'
+	logged 'end=evicted'
+	stop_nsfwd
+	in_ns ns2 sysctl -qw net.ipv4.ip_local_port_range='40000 40019'
+	start_nsfwd -v "$MAP"
+	scene newcomer answered 30 $LISTEN $TARGET many 1.1
+	logged 'no way to the target: EAGAIN'
+	logged 'end=evicted' 2
+	stop_nsfwd
+}
+
+@test "one address with all flows makes room for others, up to a half" {
+	start "$MAP,flows=40"
+	scene newcomer assured 40 $LISTEN $TARGET one
+	stop_nsfwd
+	start_nsfwd "$MAP,flows=40"
+	scene shares 40 $LISTEN $TARGET
+	stop_nsfwd
+}
+
+# A socket of ns2 can be ended.
+can_destroy() {
+	spawn_ready ns2 victim python3 -c '
+import os, socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(("127.0.0.1", 9))
+os.write(9, b"ready\n")
+os.close(9)
+time.sleep(60)'
+	in_ns ns2 ss -HKun dport = 9 2>&1 | grep -q 127.0.0.1:9
+}
+
+@test "a flow whose socket somebody has ended gets another one (ss -K)" {
+	can_destroy || skip "no ss -K here"
+	start "$MAP"
+	scene ended $LISTEN $TARGET \
+		"nsenter --net=/run/netns/ns2 ss -HKun dport = 8000"
+	idle
+	wanted 'flows=1 up-datagrams=3 down-datagrams=3 .* up=0 down=0 '
+}
+
+# Targets that are not there any more.
+
+# A name server in ns2, which the mapper asks: here.test, at an address.
+dns_server() {
+	local dir=$BATS_TEST_TMPDIR
+	ip -n ns2 addr add 10.7.7.7/32 dev lo
+	ip -n ns2 addr add 10.0.0.1/32 dev lo
+	ip -n ns2 addr add 10.0.0.2/32 dev lo
+	echo "$1 here.test" >"$dir/hosts"
+	echo 'nameserver 10.7.7.7' >"$dir/resolv"
+	chmod 644 "$dir/resolv" "$dir/hosts"
+	mount --bind "$dir/resolv" /etc/resolv.conf
+	spawn ns2 dns "$(command -v dnsmasq)" --keep-in-foreground --no-daemon \
+		--no-resolv --no-hosts --conf-file=/dev/null --pid-file= \
+		--listen-address=10.7.7.7 --bind-interfaces --local=/test/ \
+		--addn-hosts="$dir/hosts" --user= --log-queries --log-facility=-
+	wait_until 5 eval '[ -n "$(in_ns ns2 ss -Hlun "sport = 53")" ]'
+}
+
+# A command that gives here.test another address.
+renamed() {
+	echo "echo '$1 here.test' >$BATS_TEST_TMPDIR/hosts; kill -HUP $(pid_of dns)"
+}
+
+# asked: how many questions the name server has heard.
+asked() {
+	grep -c 'query\[A\] here.test' "$BATS_TEST_TMPDIR/dns.out"
+}
+
+@test "a target that refuses is asked for by its name again, and left" {
+	needs dnsmasq
+	dns_server 10.0.0.1
+	start_nsfwd udp:ns1@127.0.0.1:7000=ns2@here.test:8000
+	scene moves refused 5 $LISTEN 10.0.0.1/8000 10.0.0.2/8000 \
+		"$(renamed 10.0.0.2)"
+	stop_nsfwd
+	# The client sent 50 times a second.
+	echo "asked $(asked) times"
+	[ "$(asked)" -le 4 ]
+}
+
+@test "a target that falls silent is asked for by its name again, and left" {
+	needs dnsmasq
+	dns_server 10.0.0.1
+	start_nsfwd udp:ns1@127.0.0.1:7000=ns2@here.test:8000,udp-timeout=3
+	scene moves silent 7 $LISTEN 10.0.0.1/8000 10.0.0.2/8000 \
+		"$(renamed 10.0.0.2)"
+	stop_nsfwd
+}
+
+@test "of several targets, one that refuses or falls silent is left for the next" {
+	local kind
+	for kind in refused silent; do
+		start_nsfwd "udp:ns1@127.0.0.1:7000=ns2@127.0.0.1:8001,127.0.0.1:8002,udp-timeout=1"
+		scene moves $kind 4 $LISTEN 127.0.0.1/8001 127.0.0.1/8002
+		stop_nsfwd
+	done
+}
+
+@test "targets that never answer: most is sent to the first" {
+	start_nsfwd "udp:ns1@127.0.0.1:7000=ns2@127.0.0.1:8001,127.0.0.1:8002,udp-timeout=0.3"
+	scene one_way 3 $LISTEN 127.0.0.1/8001 127.0.0.1/8002
+	stop_nsfwd
 }

@@ -113,6 +113,12 @@ def swap(talker, server, data=None):
     return peer
 
 
+def assure(talker, server):
+    """The client speaks again after an answer: its flow makes no room."""
+    swap(talker, server)
+    return swap(talker, server)
+
+
 # The scenes.
 
 
@@ -194,7 +200,7 @@ def crowd(old, new, served, listen, where):
     """OLD NEW SERVED LISTEN TARGET: a burst of NEW clients beside OLD ones"""
     server = target(where)
     friends = [client(listen) for _ in range(int(old))]
-    homes = [swap(friend, server) for friend in friends]
+    homes = [assure(friend, server) for friend in friends]
     crowded = [client(listen) for _ in range(int(new))]
     for i, one in enumerate(crowded):
         one.send(b"%d" % i)
@@ -208,10 +214,10 @@ def crowd(old, new, served, listen, where):
 
 
 def room(listen, where):
-    """LISTEN TARGET: of three flows, two are answered, and make no room"""
+    """LISTEN TARGET: of three flows, two are assured, and make no room"""
     server = target(where)
     friends = [client(listen), client(listen)]
-    homes = [swap(friend, server) for friend in friends]
+    homes = [assure(friend, server) for friend in friends]
     silenced, late = client(listen), client(listen)
     tell(silenced, server)
     late.send(b"too early")
@@ -221,7 +227,7 @@ def room(listen, where):
         silenced.send(b"too late")
     silent(server)
     for friend, home in zip(friends, homes):
-        check(swap(friend, server) == home, "an answered flow made room")
+        check(swap(friend, server) == home, "an assured flow made room")
 
 
 def raw(family):
@@ -265,7 +271,7 @@ def forged(listen, listen6, where, *sources):
 def flood(count, listen, where):
     """COUNT LISTEN TARGET: as many made-up clients, and one that is served"""
     friend, server, sock = client(listen), target(where), raw(socket.AF_INET)
-    home = swap(friend, server)
+    home = assure(friend, server)
     for i in range(int(count)):
         source = f"127.{1 + i // 65536}.{i // 256 % 256}.{i % 256}/{1024 + i}"
         sock.sendto(packet(source, listen, b"flood"), ("127.0.0.1", 0))
@@ -420,6 +426,182 @@ def blocked(way, listen, where, on="", off=""):
     silent(talker, 0)
     subprocess.run(off, shell=True, check=True)
     check(swap(talker, server) == peer, "the flow has changed")
+
+
+def everybody(listen, where, *hosts):
+    """LISTEN GROUP HOST...: what goes to the group reaches each of the hosts,
+    in ns3, and their answers come back, from wherever they are sent"""
+    family, (group, port) = parse(where)
+    talker = client(listen)
+    with within("ns3"):
+        server = socket.socket(family, socket.SOCK_DGRAM)
+    server.settimeout(PATIENCE)
+    server.bind(("", port))
+    if socket.inet_aton(group)[0] in range(224, 240):
+        server.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+                          socket.inet_aton(group) + socket.inet_aton(hosts[0]))
+    peers = set()
+    for _ in range(3):
+        talker.send(b"who is there?")
+        data, peer = get(server)
+        check(data == b"who is there?", data)
+        peers.add(peer)
+        for host in hosts:
+            with within("ns3"):
+                own = socket.socket(family, socket.SOCK_DGRAM)
+            with own:
+                own.bind((host, 0))
+                own.sendto(host.encode(), peer)
+                check(get(talker)[0] == host.encode(), "another answer")
+    check(len(peers) == 1, "the flow has another port")
+
+
+def at_once(mapper, talker, sock, count, size, peer):
+    """As many datagrams that the mapper finds at the same time."""
+    lot = [os.urandom(size) for _ in range(count)]
+    os.kill(int(mapper), signal.SIGSTOP)
+    for data in lot:
+        sock.sendto(data, peer)
+    os.kill(int(mapper), signal.SIGCONT)
+    for data in lot:
+        check(get(talker)[0] == data, "not what was sent")
+
+
+def narrow(listen, where, narrow_source, mapper):
+    """LISTEN TARGET SOURCE PID: lots of 20 to a client whose path takes 600
+    bytes, and to another one, and back; each ends with one of 1 byte"""
+    server = target(where)
+    talkers = [client(listen, narrow_source), client(listen)]
+    homes = [swap(talker, server) for talker in talkers]
+    for talker, home in zip(talkers, homes):
+        for _ in range(3):
+            at_once(mapper, talker, server, 20, 1000, home)
+        answer(talker, server, home, b"!")
+
+
+def refused_source(count, more, listen, where):
+    """COUNT MORE LISTEN TARGET: from one address COUNT flows, and MORE
+    datagrams that would begin another one"""
+    server, sock, friend = target(where), raw(socket.AF_INET), client(listen)
+    home = swap(friend, server)
+    for i in range(int(count) + int(more)):
+        port = 1024 + i if i < int(count) else 60000 + i % 4000
+        sock.sendto(packet(f"127.5.5.5/{port}", listen, b"x"), ("127.0.0.1", 0))
+        if i % 200 == 199:
+            while select.select([server], [], [], 0)[0]:
+                server.recv(100)
+            friend.send(b"friend")
+            while get(server) != (b"friend", home):
+                pass
+            answer(friend, server, home)
+
+
+def newcomer(kind, count, listen, where, sources, pause="0"):
+    """one-way|answered|assured COUNT LISTEN TARGET one|many [PAUSE]: beside as
+    many clients of that kind, all of one address or of many, a new one is
+    served"""
+    server, talkers = target(where), []
+    for i in range(int(count)):
+        own = f"127.1.{i // 250}.{1 + i % 250}/0" if sources == "many" else None
+        talkers.append(client(listen, own))
+        talkers[-1].send(b"one")
+        for _ in range({"one-way": 0, "answered": 1, "assured": 3}[kind]):
+            if select.select([server], [], [], 0.05)[0]:
+                server.sendto(*get(server))
+            if select.select([talkers[-1]], [], [], 0)[0]:
+                talkers[-1].send(get(talkers[-1])[0])
+    time.sleep(float(pause))
+    while select.select([server], [], [], 0.05)[0]:
+        server.recv(100)
+    begin = time.monotonic()
+    swap(client(listen, "127.0.0.9/0"), server)
+    print(f"served after {time.monotonic() - begin:.3f} s")
+
+
+def shares(flows, listen, where):
+    """FLOWS LISTEN TARGET: one address takes all flows, another one gets half
+    of them and no more"""
+    server, half = target(where), int(flows) // 2
+    first = [client(listen, "127.0.0.8/0") for _ in range(2 * half)]
+    homes = [assure(talker, server) for talker in first]
+    # A source does not crowd out itself.
+    client(listen, "127.0.0.8/0").send(b"one too many")
+    silent(server)
+    for talker, home in zip(first, homes):
+        check(swap(talker, server) == home, "a flow has changed")
+    second = [client(listen, "127.0.0.9/0") for _ in range(half)]
+    for talker in second:
+        assure(talker, server)
+    client(listen, "127.0.0.9/0").send(b"one too many")
+    client(listen, "127.0.0.10/0").send(b"one too many")
+    silent(server)
+    kept = 0
+    for talker, home in zip(first, homes):
+        talker.send(b"mine")
+        kept += bool(select.select([server], [], [], 0.05)[0]) and (
+            get(server)[1] == home)
+    check(kept == half, kept, "of", half, "were kept")
+
+
+def ended(listen, where, command):
+    """LISTEN TARGET COMMAND: somebody ends the flow's socket; no datagram of
+    the client is lost, and answers come again"""
+    talker, server = client(listen), target(where)
+    home = swap(talker, server)
+    for _ in range(2):
+        subprocess.run(command, shell=True, check=True,
+                       stdout=subprocess.DEVNULL)
+        fresh = swap(talker, server)
+        check(fresh != home, "the socket is the old one")
+        home = fresh
+
+
+def until_moved(talker, other, limit, gap=0.02):
+    """Sends until a datagram arrives there; how long that took, and the peer."""
+    begin = time.monotonic()
+    while not select.select([other], [], [], gap)[0]:
+        check(time.monotonic() - begin < limit, "not moved in", limit, "s")
+        talker.send(b"anybody?")
+    return time.monotonic() - begin, get(other)[1]
+
+
+def moves(kind, limit, listen, old, fresh, change=""):
+    """refused|silent LIMIT LISTEN OLD NEW [COMMAND]: the target does not answer
+    any more, after the COMMAND; the flow goes to the other one within LIMIT s,
+    and so do new ones"""
+    talker, server, other = client(listen), target(old), target(fresh)
+    swap(talker, server)
+    swap(talker, server)
+    # While it answers, the flow stays.
+    subprocess.run(change, shell=True, check=True)
+    swap(talker, server)
+    if kind == "refused":
+        server.close()
+    span, peer = until_moved(talker, other, float(limit))
+    print(f"{kind}: moved after {span:.1f} s")
+    other.sendto(b"I am", peer)
+    check(get(talker)[0] == b"I am", "another answer")
+    while select.select([other], [], [], 0)[0]:
+        other.recv(100)
+    swap(client(listen), other)
+
+
+def one_way(span, listen, *wheres):
+    """SPAN LISTEN TARGET TARGET: none of them ever answers; the first gets the
+    most"""
+    talker, servers = client(listen), [target(where) for where in wheres]
+    end = time.monotonic() + float(span)
+    while time.monotonic() < end:
+        talker.send(b"log")
+        time.sleep(0.005)
+    counts = []
+    for server in servers:
+        counts.append(0)
+        while select.select([server], [], [], 0)[0]:
+            server.recv(100)
+            counts[-1] += 1
+    print(*counts)
+    check(0 < counts[1] < counts[0] * 0.7, *counts)
 
 
 def main():

@@ -1,0 +1,20 @@
+/* UDP of a SOCKS5 proxy's clients, see associate.c. */
+
+#ifndef ASSOCIATE_H
+#define ASSOCIATE_H
+
+#include "nsfwd.h"
+
+/*
+ * Serves the client of a proxy that asked for UDP until it ends its connection:
+ * relays datagrams between call->udp and wherever they are to go. How it ended.
+ */
+enum end associate(const struct call *);
+
+/*
+ * Drops what is, or will be, sent to a call's UDP socket, until associate() has
+ * it again: for the mapper, when the connection has ended in whatever way.
+ */
+void associate_rearm(int udp);
+
+#endif
