@@ -9,6 +9,11 @@
  * bound and listens before the first mapper is born, and only when all of them
  * stand is the plan the list in force. The start is the same, with nothing to
  * take over.
+ *
+ * A service of the plan may be blocked by a listener in force that overlaps its
+ * address and goes with the plan. Such a listener is closed last, when all that
+ * is not blocked stands: a plan that fails has closed nothing, unless it is a
+ * blocked service that fails; then what was closed is restored at once.
  */
 
 #include <errno.h>
@@ -105,10 +110,7 @@ is_blocked(const struct services *old, const struct service *wanted)
 	return false;
 }
 
-/*
- * A namespace, or what the map listens on, is not there, or has gone since it
- * was looked at. errno is preserved.
- */
+/* The namespace was there and has gone meanwhile. errno is preserved. */
 static bool
 may_wait(struct service *s, const uint64_t *id, const struct conf *conf)
 {
@@ -119,6 +121,7 @@ may_wait(struct service *s, const uint64_t *id, const struct conf *conf)
 	return may;
 }
 
+/* The same, or what the map listens on is not there. */
 static bool
 may_open_later(struct service *s, const struct conf *conf)
 {
@@ -129,7 +132,7 @@ may_open_later(struct service *s, const struct conf *conf)
 	return true;
 }
 
-/* Opens what no listener of the list in force is in the way of. */
+/* Opens all listeners that no listener in force is in the way of. */
 static int
 open_free(const struct services *fresh, const struct services *old,
     const struct conf *conf)
@@ -149,10 +152,19 @@ open_free(const struct services *fresh, const struct services *old,
 }
 
 /*
- * Closes what is in the way and has no heir. It counts at once: a TCP listener
- * that is closed has ended for its mapper, too, and the mapper of a UDP one
- * ends. That of an abstract name takes a moment, see open_patiently().
+ * Waits for the end of a UDP mapper that was told to drain, so that its sockets
+ * are closed; for no longer than it may take, whatever that mapper says.
  */
+static void
+await_end(const struct child *m)
+{
+	deadline at = now(), until = at + RELEASE_MS;
+
+	while (at < until && mapper_hear(m, until - at) == 0)
+		at = now();
+}
+
+/* Closes listeners in force that have no heir and are in the way. */
 static void
 release(const struct services *old, const struct service *wanted)
 {
@@ -166,19 +178,27 @@ release(const struct services *old, const struct service *wanted)
 		s->released = true;
 		if (m)
 			service_retire(m, -1);
-		while (m && s->proto == PROTO_UDP &&
-		    mapper_hear(m, RELEASE_MS) == 0)
-			; /* until its end */
+		if (m && s->proto == PROTO_UDP)
+			await_end(m);
 	}
+}
+
+/*
+ * An abstract name, or a UDP port, is free when the mapper has closed it, too. A
+ * TCP port is free at once, see listen_close(), as is a path.
+ */
+static deadline
+patience(const struct service *s)
+{
+	if (s->map->listen.kind == SIDE_ABSTRACT)
+		return RELEASE_MS;
+	return s->proto == PROTO_UDP ? END_MS : 0;
 }
 
 static int
 open_patiently(struct service *s)
 {
-	deadline until = now() +
-	    (s->map->listen.kind == SIDE_ABSTRACT ? RELEASE_MS
-		    : s->proto == PROTO_UDP       ? END_MS
-						  : 0);
+	deadline until = now() + patience(s);
 	bool last;
 
 	do {
@@ -323,9 +343,10 @@ commit(const struct services *fresh, struct services *old,
 	for (size_t i = 0; i < old->count; i++)
 		if (!old->service[i].heir)
 			service_close(&old->service[i]);
-	for (size_t i = 0; i < fresh->count; i++)
-		fresh->service[i].descent = DESCENT_NONE,
+	for (size_t i = 0; i < fresh->count; i++) {
+		fresh->service[i].descent = DESCENT_NONE;
 		fresh->service[i].blocked = false;
+	}
 	free(old->service);
 	*old = *fresh;
 }

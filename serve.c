@@ -106,13 +106,13 @@ say_status(const char *before)
 
 /* It is the owner's alone: a umask of its own makes it so. */
 static int
-open_stats(void)
+open_stats(bool waits)
 {
 	int entered = 0, result;
 	mode_t old = umask(077);
 
 	result = listen_open(&server.stats, &server.stats_map, PROTO_TCP,
-	    &entered, server.stats_told, true);
+	    &entered, server.stats_told, waits);
 	umask(old);
 	if (result == 0) {
 		server.stats_told = 0;
@@ -137,7 +137,7 @@ follow_stats(void)
 		listen_close(&server.stats, &server.stats_map);
 	}
 	if (!server.stats.count)
-		open_stats();
+		open_stats(true);
 }
 
 /* Looks at what the services depend on, and at what --stats does. */
@@ -536,7 +536,7 @@ prepare(struct conf *conf)
 	server.mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	if (conf->pidfile && life_pidfile(conf->pidfile) == -1)
 		return 1;
-	return conf->stats && open_stats() == -1;
+	return conf->stats && open_stats(false) == -1;
 }
 
 /* What is in force, where it is not what the user expects. */
@@ -557,14 +557,12 @@ settle(const struct conf *conf)
 static void
 say_start(void)
 {
-	static const char ready[] = "ready: ";
-	char text[sizeof(ready) + CENSUS];
 	bool all = serving() == server.conf->maps;
+	char text[CENSUS], line[sizeof("ready: ") + CENSUS];
 
-	strcpy(text, ready);
-	census(text + sizeof(ready) - 1, CENSUS);
-	log_info("%s", text);
-	life_ready(server.conf->ready_fd, all ? "ready" : text);
+	snprintf(line, sizeof(line), "ready: %s", census(text, sizeof(text)));
+	log_info("%s", line);
+	life_ready(server.conf->ready_fd, all ? "ready" : line);
 	say_ready();
 }
 

@@ -306,9 +306,12 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	echo "$n switches in 3 s"
 	[ "$n" -ge 2 ] && [ "$n" -le 4 ]
 	stop_nsfwd
-	start_nsfwd '@nsfwd-u=ns2@1' ns1@127.0.0.1:8000=ns2@1 ns1@:8001=ns2@1
+	target
+	start_nsfwd '@nsfwd-u=ns2@1' ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 ns1@:8001=ns2@1
 	before=$(switches "$NSFWD_PID")
-	sleep 3
+	# Nor do clients wake it, whose listeners it watches.
+	with ns1 load 50 100 tcp:127.0.0.1/8000 0 0 0
+	sleep 1
 	[ "$(switches "$NSFWD_PID")" = "$before" ]
 }
 

@@ -185,8 +185,8 @@ os.execvp(sys.argv[1], sys.argv[1:])')
 	local path=$BATS_TEST_TMPDIR/u
 	start_nsfwd "$path=ns2@1"
 	rm "$path"
-	python3 -c 'import socket, sys
-socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$path"
+	spawn_ready self other python3 "$BATS_TEST_DIRNAME/listeners.py" \
+		server other "unix:$path"
 	stop_nsfwd
 	[ -S "$path" ]
 }
