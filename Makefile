@@ -16,10 +16,10 @@ SOAK_TIME = 60
 # to libc, and so do the variables behind the buffer of relay.c. That spares each
 # of its processes two page faults.
 SRC = nsfwd.c conf.c gost.c spec.c key.c serve.c change.c service.c mapper.c \
-	status.c life.c stdio.c listen.c crew.c worker.c udp.c flow.c candidate.c datagram.c \
+	status.c life.c stdio.c listen.c crew.c worker.c udp.c flow.c candidate.c datagram.c listen_check.c \
 	proxy.c associate.c hop.c header.c netns.c sandbox.c relay.c io.c title.c side.c \
 	table.c tcp.c conn.c dial.c log.c
-HDR = nsfwd.h mapper.h server.h hop.h io.h relay.h udp.h netns.h associate.h
+HDR = nsfwd.h mapper.h server.h hop.h io.h relay.h udp.h netns.h associate.h listen_check.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)

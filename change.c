@@ -9,6 +9,11 @@
  * bound and listens before the first mapper is born, and only when all of them
  * stand is the plan the list in force. The start is the same, with nothing to
  * take over.
+ *
+ * A service of the plan may be blocked by a listener in force that overlaps its
+ * address and goes with the plan. Such a listener is closed last, when all that
+ * is not blocked stands: a plan that fails has closed nothing, unless it is a
+ * blocked service that fails; then what was closed is restored at once.
  */
 
 #include <errno.h>
@@ -16,9 +21,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "listen_check.h"
 #include "server.h"
 
 #define RELEASE_MS 1000 /* for a mapper to close its listeners */
+#define END_MS     100 /* for the kernel to close those of one that has ended */
+#define RETRY_MS   10
 
 static struct service *
 ancestor(const struct services *list, const struct service *s,
@@ -79,20 +87,6 @@ plan(struct services *fresh, const struct services *old,
 	return list ? 0 : -1;
 }
 
-/* The first that cannot be opened, or NULL. */
-static struct service *
-open_sets(const struct services *fresh, int known)
-{
-	for (size_t i = 0; i < fresh->count; i++) {
-		struct service *s = &fresh->service[i];
-
-		if (!s->opened && s->from && s->descent == DESCENT_NONE &&
-		    service_open(s, known) == -1)
-			return s;
-	}
-	return NULL;
-}
-
 /* Paths are the same in all namespaces, abstract names are not. */
 static bool
 in_the_way(const struct service *s, const struct service *wanted)
@@ -107,23 +101,13 @@ in_the_way(const struct service *s, const struct service *wanted)
 	return a->kind == b->kind && strcmp(a->text, b->text) == 0;
 }
 
-/* What has no heir and is in the way lets go of its addresses. */
 static bool
-release(const struct services *old, const struct service *wanted)
+is_blocked(const struct services *old, const struct service *wanted)
 {
-	bool any = false;
-
-	for (size_t i = 0; i < old->count; i++) {
-		struct service *s = &old->service[i];
-
-		if (!in_the_way(s, wanted))
-			continue;
-		any = true;
-		service_close(s);
-		if (s->mapper)
-			service_retire(s->mapper, -1);
-	}
-	return any;
+	for (size_t i = 0; i < old->count; i++)
+		if (in_the_way(&old->service[i], wanted))
+			return true;
+	return false;
 }
 
 /* The namespace was there and has gone meanwhile. errno is preserved. */
@@ -137,54 +121,156 @@ may_wait(struct service *s, const uint64_t *id, const struct conf *conf)
 	return may;
 }
 
-/*
- * The address of one may be that of another that is about to go: that is asked
- * to let go of it first, and its mapper takes a moment. Should the plan fail
- * all the same, it is mended.
- */
+/* The same, or what the map listens on is not there. */
+static bool
+may_open_later(struct service *s, const struct conf *conf)
+{
+	if (!conf->wait || !listen_absent(s->map, errno))
+		return may_wait(s, &s->from, conf);
+	s->told = errno;
+	s->tried = now();
+	return true;
+}
+
+/* Opens all listeners that no listener in force is in the way of. */
 static int
-open_patiently(const struct services *fresh, const struct services *old,
+open_free(const struct services *fresh, const struct services *old,
     const struct conf *conf)
 {
-	int known = old->count ? EADDRINUSE : 0;
-	deadline until = 0;
-	struct service *s;
+	for (size_t i = 0; i < fresh->count; i++) {
+		struct service *s = &fresh->service[i];
+		int known = is_blocked(old, s) ? EADDRINUSE : 0;
 
-	while ((s = open_sets(fresh, known))) {
-		if (errno != EADDRINUSE && may_wait(s, &s->from, conf))
+		if (!s->from || s->descent != DESCENT_NONE ||
+		    service_open(s, known, conf->wait) == 0)
 			continue;
-		if (errno != EADDRINUSE || !known)
+		s->blocked = known && errno == known;
+		if (!s->blocked && !may_open_later(s, conf))
 			return -1;
-		if (release(old, s))
-			until = now() + RELEASE_MS;
-		if (now() >= until)
-			known = 0;
-		else
-			poll(NULL, 0, RELEASE_MS / 100);
 	}
 	return 0;
 }
 
+/*
+ * Waits for the end of a UDP mapper that was told to drain, so that its sockets
+ * are closed; for no longer than it may take, whatever that mapper says.
+ */
+static void
+await_end(const struct child *m)
+{
+	deadline at = now(), until = at + RELEASE_MS;
+
+	while (at < until && mapper_hear(m, until - at) == 0)
+		at = now();
+}
+
+/* Closes listeners in force that have no heir and are in the way. */
+static void
+release(const struct services *old, const struct service *wanted)
+{
+	for (size_t i = 0; i < old->count; i++) {
+		struct service *s = &old->service[i];
+		struct child *m = s->mapper;
+
+		if (!in_the_way(s, wanted))
+			continue;
+		service_close(s);
+		s->released = true;
+		if (m)
+			service_retire(m, -1);
+		if (m && s->proto == PROTO_UDP)
+			await_end(m);
+	}
+}
+
+/*
+ * An abstract name, or a UDP port, is free when the mapper has closed it, too. A
+ * TCP port is free at once, see listen_close(), as is a path.
+ */
+static deadline
+patience(const struct service *s)
+{
+	if (s->map->listen.kind == SIDE_ABSTRACT)
+		return RELEASE_MS;
+	return s->proto == PROTO_UDP ? END_MS : 0;
+}
+
+static int
+open_patiently(struct service *s)
+{
+	deadline until = now() + patience(s);
+	bool last;
+
+	do {
+		last = now() >= until;
+		if (service_open(s, last ? 0 : EADDRINUSE, false) == 0)
+			return 0;
+		if (!last && errno == EADDRINUSE)
+			poll(NULL, 0, RETRY_MS);
+	} while (!last && errno == EADDRINUSE);
+	return -1;
+}
+
+static int
+open_blocked(const struct services *fresh, const struct services *old)
+{
+	struct service *s, *end = fresh->service + fresh->count;
+
+	for (s = fresh->service; s < end; s++)
+		if (s->blocked)
+			release(old, s);
+	for (s = fresh->service; s < end; s++)
+		if (s->blocked && open_patiently(s) == -1)
+			return -1;
+	return 0;
+}
+
+/* What was released for a plan that has failed comes back at once. */
+static void
+restore(const struct services *old, const struct conf *conf)
+{
+	for (size_t i = 0; i < old->count; i++) {
+		struct service *s = &old->service[i];
+
+		if (!s->released)
+			continue;
+		s->released = false;
+		if (open_patiently(s) == 0)
+			service_mend(s, conf);
+		else
+			s->told = errno;
+	}
+}
+
+/* Gives what is open, and has none, its mapper: 0, or the exit status. */
 static int
 bear_all(const struct services *fresh, const struct conf *conf)
 {
 	struct service *s, *end = fresh->service + fresh->count;
 
 	for (s = fresh->service; s < end; s++)
+		if (s->descent == DESCENT_NONE && s->opened &&
+		    service_begin(s, 0) == -1)
+			return 1;
+	for (s = fresh->service; s < end; s++)
 		if (s->descent != DESCENT_ALL && s->opened && s->to &&
-		    service_bear(s, conf) == -1) {
+		    !s->mapper && service_bear(s, conf) == -1) {
 			log_error("'%s': fork: %s", s->map->word,
 			    strerror(errno));
 			return 1;
 		}
 	for (s = fresh->service; s < end; s++)
 		if (s->descent != DESCENT_ALL && s->mapper &&
-		    service_hear(s) == -1 && !may_wait(s, &s->to, conf))
+		    !s->mapper->stands && service_hear(s) == -1 &&
+		    !may_wait(s, &s->to, conf))
 			return service_explain(s->map, &s->map->to, errno);
 	return 0;
 }
 
-/* 0 if all of it serves, or waits; else the exit status. */
+/*
+ * 0 if all of it serves, or waits; else the exit status. What can fail without a
+ * listener in force being closed comes first.
+ */
 static int
 bring_up(const struct services *fresh, const struct services *old,
     const struct conf *conf)
@@ -195,11 +281,11 @@ bring_up(const struct services *fresh, const struct services *old,
 		if (fresh->service[i].descent != DESCENT_ALL)
 			status = service_check(&fresh->service[i], conf->wait);
 	if (!status)
-		status = -open_patiently(fresh, old, conf);
-	for (size_t i = 0; i < fresh->count && !status; i++)
-		if (fresh->service[i].descent == DESCENT_NONE &&
-		    fresh->service[i].opened)
-			status = -service_begin(&fresh->service[i]);
+		status = -open_free(fresh, old, conf);
+	if (!status)
+		status = bear_all(fresh, conf);
+	if (!status)
+		status = -open_blocked(fresh, old);
 	return status ? status : bear_all(fresh, conf);
 }
 
@@ -257,8 +343,10 @@ commit(const struct services *fresh, struct services *old,
 	for (size_t i = 0; i < old->count; i++)
 		if (!old->service[i].heir)
 			service_close(&old->service[i]);
-	for (size_t i = 0; i < fresh->count; i++)
+	for (size_t i = 0; i < fresh->count; i++) {
 		fresh->service[i].descent = DESCENT_NONE;
+		fresh->service[i].blocked = false;
+	}
 	free(old->service);
 	*old = *fresh;
 }
@@ -274,9 +362,11 @@ change(struct services *list, const struct conf *conf)
 		return 1;
 	}
 	status = bring_up(&fresh, list, conf);
-	if (status)
+	if (status) {
 		take_down(&fresh, list, conf);
-	else
+		restore(list, conf);
+	} else {
 		commit(&fresh, list, conf);
+	}
 	return status;
 }

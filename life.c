@@ -55,22 +55,20 @@ life_daemon(void)
 }
 
 static void
-say(int fd, const char *name)
+say(int fd, const char *name, const char *line)
 {
-	static const char line[] = "ready\n";
-
 	if (fd == -1)
 		return;
-	if (write(fd, line, sizeof(line) - 1) == -1)
+	if (dprintf(fd, "%s\n", line) < 0)
 		log_error("%s: %s", name, strerror(errno));
 	close(fd);
 }
 
 void
-life_ready(int fd)
+life_ready(int fd, const char *line)
 {
-	say(fd, "--ready-fd");
-	say(life.parent, "--daemon");
+	say(fd, "--ready-fd", line);
+	say(life.parent, "--daemon", line);
 }
 
 /* True if the path is that of the open file. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_addr.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "listen_check.h"
 #include "udp.h"
 
 #define BACKLOG    4096
@@ -41,11 +43,16 @@ struct opening {
 	struct listener *listener;
 	size_t listeners, spares;
 	struct sockaddr_storage addr; /* the one that failed */
+	unsigned flags;               /* and those of it, IFA_F_TENTATIVE */
 	mode_t mode;                  /* of a UNIX socket; 0: by the umask */
 	struct cred owner;            /* where that is given */
 };
 
-/* Removes a socket that nobody listens on, and nothing else. */
+/*
+ * Removes a socket file that no socket is bound to, and nothing else. A datagram
+ * socket asks: connect(2) refuses to join it to a listener (EPROTOTYPE), which
+ * learns nothing of it.
+ */
 static int
 remove_stale(const struct sockaddr_storage *addr, socklen_t length)
 {
@@ -58,7 +65,7 @@ remove_stale(const struct sockaddr_storage *addr, socklen_t length)
 		errno = ENOTSOCK;
 		return -1;
 	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return -1;
 	if (connect(fd, p, length) == -1 && errno == ECONNREFUSED)
@@ -154,6 +161,21 @@ lo_is_down(int fd)
 	return ioctl(fd, SIOCGIFFLAGS, &lo) == 0 && !(lo.ifr_flags & IFF_UP);
 }
 
+/* errno stays as it was. */
+static void
+note_flags(struct opening *o)
+{
+	struct sockaddr_in6 in6;
+	int saved = errno;
+
+	o->flags = 0;
+	if (saved == EADDRNOTAVAIL && o->addr.ss_family == AF_INET6) {
+		memcpy(&in6, &o->addr, sizeof(in6));
+		o->flags = listen_address_flags(&in6);
+	}
+	errno = saved;
+}
+
 /* Bound and not listening yet: nobody can connect to what may yet fail. */
 static int
 open_socket(struct opening *o, unsigned index, int family)
@@ -179,6 +201,7 @@ open_socket(struct opening *o, unsigned index, int family)
 			return fd;
 	} else if (bind(fd, addr, length) == 0)
 		return fd;
+	note_flags(o);
 	return dial_give_up(fd);
 }
 
@@ -260,7 +283,7 @@ open_ports(void *arg)
 }
 
 static const char *
-bind_hint(const struct side *side, int err)
+bind_hint(const struct opening *o, int err)
 {
 	static const struct {
 		int err;
@@ -282,34 +305,41 @@ bind_hint(const struct side *side, int err)
 		"no such directory"},
 	};
 
+	if (err == EADDRNOTAVAIL && o->flags & IFA_F_DADFAILED)
+		return "another host has that address (dadfailed)";
+	if (err == EADDRNOTAVAIL && o->flags & IFA_F_TENTATIVE)
+		return "the address is still tentative (--wait waits for it)";
 	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
 		if (hints[i].err == err)
-			return is_unix(side) ? hints[i].local : hints[i].inet;
+			return is_unix(o->side) ? hints[i].local
+						: hints[i].inet;
 	return "bind";
 }
 
 static void
-explain(const struct opening *o, const struct map *map, int err)
+explain(const struct opening *o, const struct map *map, int err, bool waits)
 {
 	bool named = map->from.kind == NS_NAME;
 	const void *addr = &o->addr;
-	const char *where;
+	const char *where, *does = "cannot listen";
 	char text[LOG_ADDR];
 
+	if (waits && listen_absent(map, err))
+		does = "waits to listen";
 	where = is_unix(o->side) || o->side->kind == SIDE_SYSTEMD
 	    ? o->side->text
 	    : log_addr(addr, text);
 	if (err == ENODEV && o->side->zone)
 		where = o->side->zone;
 	if (err == ENETDOWN) /* as `ip netns add` leaves it */
-		log_error("'%s': cannot listen on %s: lo is down (ip %s%s%s"
+		log_error("'%s': %s on %s: lo is down (ip %s%s%s"
 			  "link set lo up%s)",
-		    map->word, where, named ? "-n " : "",
+		    map->word, does, where, named ? "-n " : "",
 		    named ? map->from.text : "", named ? " " : "",
 		    named ? "" : " there");
 	else
-		log_error("'%s': cannot listen on %s: %s: %s", map->word, where,
-		    bind_hint(o->side, err), log_errno(err));
+		log_error("'%s': %s on %s: %s: %s", map->word, does, where,
+		    bind_hint(o, err), log_errno(err));
 }
 
 /* The file that a UNIX listener has made. */
@@ -404,7 +434,7 @@ listen_same(const struct map *a, const struct map *b)
 
 int
 listen_open(struct listeners *set, const struct map *map, enum proto proto,
-    int *entered, int known)
+    int *entered, int known, bool waits)
 {
 	struct opening o = {
 	    .side = &map->listen,
@@ -440,39 +470,70 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 		set->ino = file.st_ino;
 	}
 	if (result == -1 && *entered && saved != known)
-		explain(&o, map, saved);
+		explain(&o, map, saved, waits);
 	errno = saved;
 	return result;
 }
 
+/*
+ * Ends listen(2) for all who hold the socket, whatever they do, and leaves it
+ * bound, as if it had never listened: also one that `ss -K` has shut down.
+ */
+static void
+disconnect(int fd)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	socklen_t size = sizeof(int);
+	int error;
+
+	if (connect(fd, &none, sizeof(none)) == 0)
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+}
+
 /* Two maps on one port are both bound; the second one that listens fails. */
 int
-listen_begin(const struct listeners *set, const struct map *map)
+listen_begin(const struct listeners *set, const struct map *map, int known)
 {
 	struct opening o = {.side = &map->listen};
 	socklen_t length = sizeof(o.addr);
 	void *addr = &o.addr;
+	int saved;
 
 	for (size_t i = 0; i < set->count; i++) {
+		if (listen_accepts(set->listener[i].fd))
+			continue;
+		disconnect(set->listener[i].fd);
 		if (listen(set->listener[i].fd, BACKLOG) == 0)
 			continue;
+		saved = errno;
 		getsockname(set->listener[i].fd, addr, &length);
-		explain(&o, map, errno);
+		if (saved != known)
+			explain(&o, map, saved, false);
+		errno = saved;
 		return -1;
 	}
 	return 0;
 }
 
+/*
+ * From here on no TCP client can connect, whoever else has a listener open. Those
+ * of systemd(1) are its own: only our copies of them end.
+ */
 void
 listen_close(struct listeners *set, const struct map *map)
 {
+	bool handed = map->listen.kind == SIDE_SYSTEMD;
 	struct stat file;
 
 	if (set->count && own_file(map, &file) && file.st_dev == set->dev &&
 	    file.st_ino == set->ino)
 		unlink(map->listen.text);
-	for (size_t i = 0; i < set->count + set->spares; i++)
+	for (size_t i = 0; i < set->count + set->spares; i++) {
+		if (!handed && i < set->count &&
+		    listen_accepts(set->listener[i].fd))
+			disconnect(set->listener[i].fd);
 		close(set->listener[i].fd);
+	}
 	free(set->listener);
 	*set = (struct listeners){0};
 }

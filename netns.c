@@ -141,9 +141,9 @@ open_nsfs(const char *path, bool *unfinished)
 		(kind = ioctl(fd, NS_GET_NSTYPE)) != -1)) {
 		if (kind == CLONE_NEWNET)
 			return fd;
-		*unfinished =
-		    kind == -1 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-		errno = EINVAL;
+		*unfinished = kind == -1 && fstat(fd, &st) == 0 &&
+		    S_ISREG(st.st_mode) && st.st_size == 0;
+		errno = *unfinished ? ENODATA : EINVAL;
 	}
 	put_away(fd);
 	return -1;
@@ -391,7 +391,8 @@ ns_call(const struct ns *ns, int (*fn)(void *), void *arg, int *entered)
 bool
 ns_is_missing(int err)
 {
-	return err == ENOENT || err == ESRCH || err == EBADF || err == ENOTDIR;
+	return err == ENOENT || err == ESRCH || err == EBADF ||
+	    err == ENOTDIR || err == ENODATA;
 }
 
 const char *
@@ -403,6 +404,9 @@ ns_hint(const struct ns *ns, int err)
 	    [NS_FD] = "the descriptor is not open",
 	};
 
+	if (err == ENODATA)
+		return "an empty file: the name was made in another mount "
+		       "namespace";
 	if (ns_is_missing(err))
 		return missing[ns->kind] ? missing[ns->kind] : "no such file";
 	if (err == EPERM)

@@ -60,7 +60,7 @@ bool ns_silent(const struct ns *);
  * user namespace that owns it first where that is what it takes. NS_SELF is
  * where one is: no call. The process must have one thread. 0, or -1 with errno
  * of setns(2), or ENOENT there is none, EINVAL the file is not a network
- * namespace, ESRCH the process is gone, EACCES and EPERM as open(2). A file that
+ * namespace, ENODATA it is empty: one may be mounted on it elsewhere, ESRCH the process is gone, EACCES and EPERM as open(2). A file that
  * `ip netns add` has not finished yet is tried again for up to a second.
  */
 int ns_enter(const struct ns *);

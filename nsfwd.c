@@ -111,7 +111,7 @@ static const char help[] =
     "  -c, --config FILE         maps, one a line; '#' begins a comment\n"
     "      --check               print the maps as understood, and exit\n"
     "      --from NS, --to NS    of a LISTEN, of a TARGET without NS@ (self)\n"
-    "      --wait                for a namespace that is not there yet\n"
+    "      --wait                for a namespace or address not there yet\n"
     "  -d, --daemon              go to the background once all serve\n"
     "  -P, --pidfile FILE        holds the process number, and a lock\n"
     "      --stats PATH          a socket that answers with Prometheus metrics\n"

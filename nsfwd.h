@@ -269,11 +269,11 @@ struct listeners {
  * Opens and binds the map's listeners in its source namespace; nobody can
  * connect to them yet, but to a UNIX socket. 0; or -1 with errno, and *entered
  * 0 if it is the namespace that cannot be entered, see ns_call(). The reason
- * is logged if it is the other and no errno that the caller knows already.
- * What was opened is in *set in any case, for listen_close().
+ * is logged if it is the other and no errno that the caller knows already, in
+ * words that fit if it waits. *set has what was opened, for listen_close().
  */
 int listen_open(struct listeners *set, const struct map *, enum proto,
-    int *entered, int known);
+    int *entered, int known, bool waits);
 
 /*
  * Opens the spares anew, where there are to be any: of the old ones, a mapper
@@ -287,10 +287,10 @@ bool listen_same(const struct map *, const struct map *);
 /* How many descriptors, from 3 on, were handed to us by $LISTEN_FDS. */
 int listen_inherited(void);
 
-/* Lets TCP clients connect. 0, or -1 with the reason logged. */
-int listen_begin(const struct listeners *set, const struct map *);
+/* Has TCP sockets listen, or do so again: 0, or -1, logged unless known. */
+int listen_begin(const struct listeners *set, const struct map *, int known);
 
-/* Closes them all, and removes the file of a UNIX socket if it is ours. */
+/* Ends them all, and removes the file of a UNIX socket if it is ours. */
 void listen_close(struct listeners *set, const struct map *);
 
 /* side.c */

@@ -15,7 +15,9 @@
  * than one service at a time, see change.c.
  *
  * Namespaces with a name are mounts: the kernel says when one comes or goes.
- * The others are looked at once a second.
+ * The others are looked at once a second, as are the file of a UNIX listener and
+ * the interface of a link-local one. An epoll tells of TCP listeners that the
+ * owner of their namespace has destroyed: they are revived.
  */
 
 #include <errno.h>
@@ -24,12 +26,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "listen_check.h"
 #include "server.h"
 
 #define RETRY_MS    1000    /* between two looks, or attempts for one service */
@@ -37,16 +41,21 @@
 #define KILL_MS     1000    /* for a mapper to reset its connections */
 #define READERS_MAX 8       /* of metrics, at a time */
 #define NOFILE_MAX  1048576 /* the kernel's own limit, fs.nr_open */
+#define CENSUS      96      /* room for the words of census() */
+#define EVENTS      64
 
 static struct server {
 	struct conf *conf;
 	struct services list;
 	struct map stats_map; /* the socket for metrics, as if it were one */
 	struct listeners stats;
+	int stats_told; /* why it has no socket, an errno that was logged */
 	unsigned readers;
 	int signals, mounts;
+	int ends;        /* epoll: of listeners that `ss -K` has destroyed */
 	deadline looked; /* at the namespaces */
-	bool look, stopping;
+	size_t serving;  /* maps, as the service manager was told last */
+	bool look, pinned, stopping;
 } server;
 
 static deadline
@@ -55,32 +64,140 @@ sooner(deadline a, deadline b)
 	return b < a ? b : a;
 }
 
+/* How many maps have all their mappers. A map's services are neighbours. */
+static size_t
+serving(void)
+{
+	const struct service *s = server.list.service;
+	const struct map *waits = NULL;
+	size_t n = server.conf->maps;
+
+	for (size_t i = 0; i < server.list.count; i++)
+		if (!s[i].mapper && s[i].map != waits) {
+			waits = s[i].map;
+			n--;
+		}
+	return n;
+}
+
+/* The same in words, "2 maps" or "1 of 2 maps, 1 waits". */
+static const char *
+census(char *text, size_t size)
+{
+	size_t all = server.conf->maps, n = serving();
+
+	if (n == all)
+		snprintf(text, size, "%zu %s", n, n == 1 ? "map" : "maps");
+	else
+		snprintf(text, size, "%zu of %zu %s, %zu %s", n, all,
+		    all == 1 ? "map" : "maps", all - n,
+		    all - n == 1 ? "waits" : "wait");
+	return text;
+}
+
+static void
+say_status(const char *before)
+{
+	char text[CENSUS];
+
+	server.serving = serving();
+	life_notify("%sSTATUS=%s\n", before, census(text, sizeof(text)));
+}
+
+/* It is the owner's alone: a umask of its own makes it so. */
+static int
+open_stats(bool waits)
+{
+	int entered = 0, result;
+	mode_t old = umask(077);
+
+	result = listen_open(&server.stats, &server.stats_map, PROTO_TCP,
+	    &entered, server.stats_told, waits);
+	umask(old);
+	if (result == 0) {
+		server.stats_told = 0;
+		return 0;
+	}
+	if (!entered)
+		log_error("--stats: %s", strerror(errno));
+	server.stats_told = errno;
+	listen_close(&server.stats, &server.stats_map);
+	return -1;
+}
+
+static void
+follow_stats(void)
+{
+	const char *change = NULL;
+
+	if (server.stats.count)
+		change = listen_changed(&server.stats, &server.stats_map);
+	if (change) {
+		log_error("--stats: %s: listens anew", change);
+		listen_close(&server.stats, &server.stats_map);
+	}
+	if (!server.stats.count)
+		open_stats(true);
+}
+
+/* Looks at what the services depend on, and at what --stats does. */
+static void
+look(void)
+{
+	server.looked = now();
+	server.look = false;
+	if (server.conf->stats)
+		follow_stats();
+	for (size_t i = 0; i < server.list.count; i++)
+		service_follow(&server.list.service[i], server.conf);
+}
+
+/*
+ * When to look: soon after a mount; each second where nothing tells of a change.
+ * Always later than the last look.
+ */
+static deadline
+look_due(void)
+{
+	if (server.pinned)
+		return NEVER;
+	if (server.look)
+		return server.looked + LOOK_MS;
+	if (server.conf->stats)
+		return server.looked + RETRY_MS;
+	for (size_t i = 0; i < server.list.count; i++)
+		if (!server.list.service[i].mapper ||
+		    server.list.service[i].silent)
+			return server.looked + RETRY_MS;
+	return NEVER;
+}
+
 /* Returns when to look or to try again, or NEVER. */
 static deadline
 mend_all(void)
 {
-	deadline at = now(), next = NEVER, again;
-	bool look = server.look && at - server.looked >= LOOK_MS;
+	deadline at = now(), next = NEVER;
 
-	if (look)
-		server.looked = at;
-	else if (server.look)
-		next = server.looked + LOOK_MS;
-	server.look &= !look;
+	if (at >= look_due())
+		look();
 	for (size_t i = 0; i < server.list.count; i++) {
 		struct service *s = &server.list.service[i];
+		bool lacks = !s->mapper || s->lost;
 
-		if (look)
-			service_follow(s, server.conf);
-		if (!s->mapper && at - s->tried >= RETRY_MS)
+		if (lacks && at >= s->tried + RETRY_MS) {
 			service_mend(s, server.conf);
-		again = s->tried + RETRY_MS;
-		if (!s->mapper && again > at)
-			next = sooner(next, again);
-		else if (!s->mapper || s->silent)
-			next = sooner(next, server.looked + RETRY_MS);
+			lacks = !s->mapper || s->lost;
+		}
+		if (lacks)
+			next = sooner(next, s->tried + RETRY_MS);
+		if (s->opened && !s->watched &&
+		    service_watch(s, server.ends) == -1)
+			log_error("'%s': its listeners are not watched: %s",
+			    s->map->word, log_errno(errno));
 	}
-	return next;
+	if (server.serving != serving())
+		say_status("");
+	return sooner(next, look_due());
 }
 
 /* Sees to it that what is retired ends; returns when to do so again. */
@@ -105,15 +222,28 @@ expire(void)
 static void
 say_ready(void)
 {
-	size_t n = server.conf->maps;
+	char text[64];
 
-	life_notify("READY=1\nMAINPID=%d\nSTATUS=%zu %s\n", (int)getpid(), n,
-	    n == 1 ? "map" : "maps");
+	snprintf(text, sizeof(text), "READY=1\nMAINPID=%d\n", (int)getpid());
+	say_status(text);
+}
+
+/* Looks and tries now, as whoever asks for a reload expects. */
+static void
+mend_now(void)
+{
+	server.look = !server.pinned;
+	server.looked = 0;
+	for (size_t i = 0; i < server.list.count; i++)
+		if (!server.list.service[i].mapper)
+			server.list.service[i].tried = 0;
+	mend_all();
 }
 
 static void
 reload(void)
 {
+	char text[CENSUS];
 	struct conf fresh;
 
 	/* Rounded up: not before the request. */
@@ -126,11 +256,10 @@ reload(void)
 		spec_free_all(&fresh);
 	} else {
 		spec_free_all(server.conf);
-		server.look = !server.conf->pin;
 		server.conf->map = fresh.map;
 		server.conf->maps = fresh.maps;
-		log_info("reloaded: %zu %s", fresh.maps,
-		    fresh.maps == 1 ? "map" : "maps");
+		mend_now();
+		log_info("reloaded: %s", census(text, sizeof(text)));
 	}
 	say_ready();
 }
@@ -230,38 +359,83 @@ span_until(deadline next)
 	return next == NEVER ? -1 : left < 0 ? 0 : (int)left;
 }
 
+/*
+ * Edge-triggered: one that cannot be mended is told of once. The descriptor may be
+ * another one's by now, or what it is of may have been mended.
+ */
+static void
+take_ends(void)
+{
+	struct epoll_event ev[EVENTS];
+	int n = epoll_wait(server.ends, ev, EVENTS, 0);
+
+	for (int k = 0; k < n; k++)
+		for (size_t i = 0; i < server.list.count; i++) {
+			struct service *s = &server.list.service[i];
+
+			if (s->proto == PROTO_TCP && !s->lost &&
+			    service_has(s, ev[k].data.fd))
+				s->lost = !listen_accepts(ev[k].data.fd);
+		}
+}
+
 static void
 turn(deadline next)
 {
 	struct pollfd watched[] = {
 	    {.fd = server.signals, .events = POLLIN},
 	    {.fd = server.stopping ? -1 : server.mounts, .events = POLLPRI},
+	    {.fd = server.stopping ? -1 : server.ends, .events = POLLIN},
 	    {.fd = -1, .events = POLLIN},
 	};
 
 	if (server.stats.count && server.readers < READERS_MAX)
-		watched[2].fd = server.stats.listener->fd;
-	if (poll(watched, 3, span_until(next)) == 0)
-		server.look = !server.conf->pin;
+		watched[3].fd = server.stats.listener->fd;
+	poll(watched, 4, span_until(next));
 	if (watched[0].revents)
 		take_signal();
 	if (watched[1].revents)
 		server.look = true;
-	if (watched[2].revents &&
-	    status_answer(watched[2].fd, &server.list, &server.conf->cred))
+	if (watched[2].revents)
+		take_ends();
+	if (watched[3].revents &&
+	    status_answer(watched[3].fd, &server.list, &server.conf->cred))
 		server.readers++;
 }
 
-static void
+/*
+ * With --pin the server gives up its rights as soon as every map serves, because
+ * then it needs none; a map that waits does. -1, logged.
+ */
+static int
+pin(void)
+{
+	if (!server.conf->pin || server.pinned || serving() < server.conf->maps)
+		return 0;
+	log_info("--pin: no mapper or namespace that goes can be followed");
+	server.pinned = true;
+	server.look = false;
+	close(server.mounts);
+	server.mounts = -1;
+	if (sandbox_drop(&server.conf->cred, false) == 0)
+		return 0;
+	log_error("--pin: cannot drop privileges: %s", log_errno(errno));
+	return -1;
+}
+
+/* Returns the exit status. */
+static int
 loop(void)
 {
 	deadline next;
 
-	server.look = !server.conf->pin;
+	server.look = !server.pinned;
 	for (;;) {
 		next = sooner(server.stopping ? NEVER : mend_all(), expire());
 		if (server.stopping && !mapper_first())
-			return;
+			return 0;
+		if (!server.stopping && pin() == -1)
+			return 1;
 		turn(next);
 	}
 }
@@ -331,26 +505,14 @@ close_inherited(const struct conf *conf)
 	return 0;
 }
 
-/* It is the owner's alone: a umask of its own makes it so. */
 static int
-open_stats(const char *path)
+name_stats(const char *path)
 {
 	struct map *map = &server.stats_map;
-	mode_t old;
-	int entered = 0, result = -1;
 
-	if (!path)
-		return 0;
 	*map = (struct map){.word = strdup("--stats"),
 	    .listen = {.kind = SIDE_PATH, .text = strdup(path)}};
-	old = umask(077);
-	if (map->word && map->listen.text)
-		result =
-		    listen_open(&server.stats, map, PROTO_TCP, &entered, 0);
-	umask(old);
-	if (result == -1 && !entered)
-		log_error("--stats: %s", strerror(errno));
-	return result;
+	return map->word && map->listen.text ? 0 : -1;
 }
 
 static int
@@ -362,6 +524,8 @@ prepare(struct conf *conf)
 	    (conf->background && life_daemon() == -1) ||
 	    log_open(conf->syslog || conf->background) == -1 ||
 	    open_signals() == -1 || mapper_open() == -1 ||
+	    (server.ends = epoll_create1(EPOLL_CLOEXEC)) == -1 ||
+	    (conf->stats && name_stats(conf->stats) == -1) ||
 	    sandbox_keep() == -1) {
 		log_error("%s", strerror(errno));
 		return 1;
@@ -369,11 +533,10 @@ prepare(struct conf *conf)
 	/* While its socket may be reached: --pin takes rights away. */
 	life_notify("STATUS=starting\n");
 	raise_limits();
-	server.mounts =
-	    conf->pin ? -1 : open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	server.mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	if (conf->pidfile && life_pidfile(conf->pidfile) == -1)
 		return 1;
-	return open_stats(conf->stats) == -1;
+	return conf->stats && open_stats(false) == -1;
 }
 
 /* What is in force, where it is not what the user expects. */
@@ -385,13 +548,22 @@ settle(const struct conf *conf)
 #endif
 	if (conf->unconfined)
 		log_info("--no-sandbox: no filters of system calls");
-	if (!conf->pin)
-		return 0;
-	log_info("--pin: no mapper or namespace that goes can be followed");
-	if (sandbox_drop(&conf->cred, false) == 0)
-		return 0;
-	log_error("--pin: cannot drop privileges: %s", log_errno(errno));
-	return 1;
+	if (conf->pin && serving() < conf->maps)
+		log_info("--pin: privileges are kept until every map serves");
+	return pin() == -1;
+}
+
+/* The line of --ready-fd is "ready" alone where no map waits. */
+static void
+say_start(void)
+{
+	bool all = serving() == server.conf->maps;
+	char text[CENSUS], line[sizeof("ready: ") + CENSUS];
+
+	snprintf(line, sizeof(line), "ready: %s", census(text, sizeof(text)));
+	log_info("%s", line);
+	life_ready(server.conf->ready_fd, all ? "ready" : line);
+	say_ready();
 }
 
 int
@@ -404,12 +576,9 @@ serve(struct conf *conf)
 	if (!status)
 		status = settle(conf);
 	if (!status) {
-		log_info("ready: %zu %s", conf->maps,
-		    conf->maps == 1 ? "map" : "maps");
-		life_ready(conf->ready_fd);
-		say_ready();
+		say_start();
 		log_leave();
-		loop();
+		status = loop();
 		log_info("stopped");
 	}
 	listen_close(&server.stats, &server.stats_map);

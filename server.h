@@ -22,7 +22,11 @@ struct service {
 	struct child *mapper; /* that accepts, or NULL */
 	deadline tried;       /* the last birth or opening */
 	int told;             /* why it waits, an errno that was logged */
-	bool silent;          /* one of its namespaces is, see ns_silent() */
+	bool silent;          /* what it depends on is, see ns_silent() */
+	bool watched;         /* by an epoll: its listeners */
+	bool lost;            /* one of them was destroyed from outside */
+	bool blocked;         /* by a listener of the list in force */
+	bool released;        /* it has closed its listeners for a plan */
 	enum descent descent;
 	struct service *heir;                    /* while a plan is tried */
 	unsigned long long births, past[COUNTS]; /* of mappers gone */
@@ -42,6 +46,7 @@ struct child {
 	size_t slot;
 	uint64_t from, to; /* the namespaces that it serves */
 	deadline until;    /* it is to be gone then, or NEVER */
+	bool stands;       /* it has been heard */
 	bool retired, killed;
 };
 
@@ -67,15 +72,24 @@ int service_explain(const struct map *, const struct ns *, int err);
 
 /*
  * Opens its listeners: 0, or -1 with errno, and with the reason logged unless
- * the errno is known.
+ * the errno is known, see listen_open().
  */
-int service_open(struct service *, int known);
+int service_open(struct service *, int known, bool waits);
 
 /* errno stays as it was. */
 void service_close(struct service *);
 
-/* Lets clients connect: 0, or -1 with errno, the reason logged. */
-int service_begin(struct service *);
+/* Lets clients connect: 0, or -1 with errno, logged unless it is known. */
+int service_begin(struct service *, int known);
+
+/*
+ * Has an epoll tell, by the descriptor as data, that a TCP listener was
+ * destroyed, and nothing else. -1 with errno.
+ */
+int service_watch(struct service *, int epoll);
+
+/* True if the descriptor is one of its listeners. */
+bool service_has(const struct service *, int fd);
 
 /*
  * Gives birth to its mapper, and hears whether that serves. -1 with errno:
@@ -84,7 +98,10 @@ int service_begin(struct service *);
 int service_bear(struct service *, const struct conf *);
 int service_hear(struct service *);
 
-/* Looks at the namespaces; retires what serves others than these. */
+/*
+ * Looks at its namespaces and at what its listeners depend on; retires mappers
+ * and closes listeners that are of others.
+ */
 void service_follow(struct service *, const struct conf *);
 
 /* Gives it what it lacks, as far as that can be had now. */
@@ -136,8 +153,8 @@ bool status_answer(int listener, const struct services *, const struct cred *);
  */
 int life_daemon(void);
 
-/* The caller is ready: the parent goes, and --ready-fd hears, if not -1. */
-void life_ready(int fd);
+/* The caller is ready: the parent goes, and --ready-fd, if not -1, gets the line. */
+void life_ready(int fd, const char *line);
 
 /* Takes and locks the file, and writes the pid: 0, or -1, logged. */
 int life_pidfile(const char *path);

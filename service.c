@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/epoll.h>
 
+#include "listen_check.h"
 #include "server.h"
 
 #define BIRTH_MS 5000 /* for a mapper to reach its destination */
@@ -50,15 +52,18 @@ service_close(struct service *s)
 
 	listen_close(&s->set, s->map);
 	s->opened = 0;
+	s->watched = false;
+	s->lost = false;
 	errno = saved;
 }
 
 int
-service_open(struct service *s, int known)
+service_open(struct service *s, int known, bool waits)
 {
 	int entered, saved;
 
-	if (listen_open(&s->set, s->map, s->proto, &entered, known) == 0) {
+	if (listen_open(&s->set, s->map, s->proto, &entered, known, waits) ==
+	    0) {
 		s->opened = s->from;
 		return 0;
 	}
@@ -71,12 +76,32 @@ service_open(struct service *s, int known)
 }
 
 int
-service_begin(struct service *s)
+service_begin(struct service *s, int known)
 {
-	if (s->proto == PROTO_UDP || listen_begin(&s->set, s->map) == 0)
-		return 0;
-	service_close(s);
-	return -1;
+	return s->proto == PROTO_UDP ? 0 : listen_begin(&s->set, s->map, known);
+}
+
+int
+service_watch(struct service *s, int epoll)
+{
+	struct epoll_event ev = {.events = EPOLLET};
+
+	s->watched = true;
+	for (size_t i = 0; i < s->set.count && s->proto == PROTO_TCP; i++) {
+		ev.data.fd = s->set.listener[i].fd;
+		if (epoll_ctl(epoll, EPOLL_CTL_ADD, ev.data.fd, &ev) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+bool
+service_has(const struct service *s, int fd)
+{
+	for (size_t i = 0; i < s->set.count; i++)
+		if (s->set.listener[i].fd == fd)
+			return true;
+	return false;
 }
 
 int
@@ -94,8 +119,10 @@ service_hear(struct service *s)
 {
 	int saved;
 
-	if (mapper_hear(s->mapper, BIRTH_MS) == 0)
+	if (mapper_hear(s->mapper, BIRTH_MS) == 0) {
+		s->mapper->stands = true;
 		return 0;
+	}
 	saved = errno;
 	kill(s->mapper->pid, SIGKILL);
 	service_retire(s->mapper, 0);
@@ -104,10 +131,10 @@ service_hear(struct service *s)
 }
 
 static void
-wait_for(const struct service *s, const struct ns *ns)
+wait_for(const struct service *s, const struct ns *ns, int err)
 {
 	log_error("'%s': waits for namespace '%s' (%s)", s->map->word,
-	    ns_word(ns), ns_hint(ns, ENOENT));
+	    ns_word(ns), ns_hint(ns, err));
 }
 
 /* What cannot be looked at is as it was; what is new is tried at once. */
@@ -115,13 +142,32 @@ static void
 identify(struct service *s, const struct ns *ns, uint64_t *id)
 {
 	uint64_t seen = ns_identity(ns);
+	int err = errno;
 
-	if (seen == *id || (!seen && !ns_is_missing(errno) && !is_other(errno)))
+	if (seen == *id || (!seen && !ns_is_missing(err) && !is_other(err)))
 		return;
 	*id = seen;
 	s->tried = 0;
 	if (!seen)
-		wait_for(s, ns);
+		wait_for(s, ns, ns_is_missing(err) ? err : ENOENT);
+}
+
+/*
+ * Closes listeners that nobody can reach any more, so that others are opened. The
+ * connections of their mapper have no limit: their target is the right one.
+ */
+static void
+follow_listeners(struct service *s)
+{
+	const char *change = listen_changed(&s->set, s->map);
+
+	if (!change)
+		return;
+	log_error("'%s': %s: listens anew", s->map->word, change);
+	service_close(s);
+	if (s->mapper)
+		service_retire(s->mapper, -1);
+	s->tried = 0;
 }
 
 void
@@ -129,22 +175,49 @@ service_follow(struct service *s, const struct conf *conf)
 {
 	identify(s, &s->map->from, &s->from);
 	identify(s, &s->map->to, &s->to);
-	s->silent = ns_silent(&s->map->from) || ns_silent(&s->map->to);
+	s->silent = ns_silent(&s->map->from) || ns_silent(&s->map->to) ||
+	    listen_depends(s->map);
 	if (s->opened && s->opened != s->from)
 		service_close(s);
+	if (s->opened)
+		follow_listeners(s);
 	for (struct child *m = mapper_first(); m; m = m->next)
 		if (m->service == s && (m->from != s->from || m->to != s->to))
 			service_retire(m, conf->drain);
 }
 
+/* Opens what is not open, revives what `ss -K` has destroyed. */
+static int
+mend_listeners(struct service *s)
+{
+	if (s->lost && !s->told)
+		log_error("'%s': a listening socket was destroyed (ss -K?)",
+		    s->map->word);
+	s->lost = false;
+	if (!s->opened && service_open(s, s->told, true) == -1)
+		return -1;
+	if (service_begin(s, s->told) == 0)
+		return 0;
+	if (s->mapper)
+		s->lost = true;
+	else
+		service_close(s);
+	return -1;
+}
+
+/*
+ * A mapper that has lost a listener goes on with its others until a new one
+ * stands.
+ */
 void
 service_mend(struct service *s, const struct conf *conf)
 {
+	struct child *old = s->mapper;
+
+	s->tried = now();
 	if (!s->from)
 		return;
-	s->tried = now();
-	if (!s->opened &&
-	    (service_open(s, s->told) == -1 || service_begin(s) == -1)) {
+	if (mend_listeners(s) == -1) {
 		s->told = errno;
 		return;
 	}
@@ -155,8 +228,12 @@ service_mend(struct service *s, const struct conf *conf)
 			log_error("'%s': no new mapper: %s", s->map->word,
 			    log_errno(errno));
 		s->told = errno;
+		s->mapper = old;
+		s->lost = old != NULL;
 		return;
 	}
+	if (old)
+		service_retire(old, -1);
 	s->told = 0;
 	log_info("'%s': serves again", s->map->word);
 }
@@ -178,7 +255,7 @@ service_check(struct service *s, bool patient)
 			continue;
 		if (!ns_is_missing(errno) || !patient)
 			return service_explain(s->map, both[i], errno);
-		wait_for(s, both[i]);
+		wait_for(s, both[i], errno);
 	}
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -309,11 +310,13 @@ admit(struct mapper *m, const struct listener *listener)
 	union peer peer;
 	int client;
 
-	client = accept4(listener->fd, (struct sockaddr *)&addr, &length,
+	client = (int)syscall(SYS_accept4, listener->fd, &addr, &length,
 	    SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (client == -1) {
 		if (exhausted(errno))
 			rest(m, "accept");
+		if (errno == EINVAL)
+			epoll_ctl(m->epoll, EPOLL_CTL_DEL, listener->fd, NULL);
 		atomic_fetch_sub(m->count, 1);
 		return;
 	}

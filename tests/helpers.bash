@@ -258,7 +258,7 @@ wait_ready() {
 	local line rest
 	{
 		IFS= read -rt 5 line || return
-		[ "$line" = ready ] || return
+		[[ $line == ready || $line == 'ready: '* ]] || return
 		read -rt 5 rest
 		[ $? = 1 ] && [ -z "$rest" ]
 	} <"$1"

@@ -75,7 +75,7 @@ except BlockingIOError:
 
 @test "a mapper that cannot be equipped is a failed start" {
 	WRAP=(env ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null
-		-e trace=epoll_create1 -e inject=epoll_create1:error=EMFILE)
+		-e trace=epoll_ctl -e inject=epoll_ctl:error=EMFILE)
 	refuses 1 "^nsfwd: '8000=ns2@80': no mapper in 'ns2' \(EMFILE\)" \
 		8000=ns2@80
 	refuses 1 "^nsfwd: 'udp:8000=ns2@80': no mapper in 'ns2' \(EMFILE\)" \
@@ -105,7 +105,7 @@ except BlockingIOError:
 		-e inject=openat,open:error=ENOENT:when=3+ \
 		"$NSFWD" --wait /run/netns/ns1@127.0.0.1:8000=ns2@127.0.0.1:1
 	LOG=$BATS_TEST_TMPDIR/it.out
-	wait_until 5 logged 'ready: 1 map'
+	wait_until 5 logged 'ready: 0 of 1 map, 1 waits'
 	logged "waits for namespace '/run/netns/ns1'"
 	kill -TERM "$(pid_of it)"
 	reap it
@@ -185,8 +185,8 @@ os.execvp(sys.argv[1], sys.argv[1:])')
 	local path=$BATS_TEST_TMPDIR/u
 	start_nsfwd "$path=ns2@1"
 	rm "$path"
-	python3 -c 'import socket, sys
-socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$path"
+	spawn_ready self other python3 "$BATS_TEST_DIRNAME/listeners.py" \
+		server other "unix:$path"
 	stop_nsfwd
 	[ -S "$path" ]
 }

@@ -1,0 +1,518 @@
+#!/usr/bin/env bats
+# What a listener stands on: its own socket, which the owner of the namespace may
+# destroy; a file, an interface, an address, that come, go or are replaced; and
+# reloads that must not let go of it for nothing.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+LISTENERS=$BATS_TEST_DIRNAME/listeners.py
+
+setup() {
+	ns ns1 ns2
+	CONF=$BATS_TEST_TMPDIR/conf
+}
+
+# with NS ARG...: listeners.py in the foreground
+with() {
+	in_ns "$1" python3 "$LISTENERS" "${@:2}" 3>&- 4>&-
+}
+
+# answers NS SECONDS WHERE...: each within so many seconds
+answers() {
+	with "$1" follow "$2" here "${@:3}"
+}
+
+# The targets of most maps here.
+target() {
+	spawn_ready ns2 target python3 "$LISTENERS" server here \
+		tcp:127.0.0.1/8080 udp:127.0.0.1/8080
+}
+
+# destroy NS PORT [OPTION]: ends the sockets that are bound there
+destroy() {
+	local -a which=(-Hn "${3:--lt}" "sport = :$2")
+	in_ns "$1" ss "${which[@]}" | grep -q ":$2 " ||
+		fail "nobody listens on port $2" || return
+	in_ns "$1" ss -K "${which[@]}" | grep -q ":$2 " || skip "no ss -K here"
+}
+
+said() {
+	[ "$(grep -cx -- "$2" "$BATS_TEST_TMPDIR/$1.out")" = "${3:-1}" ]
+}
+
+ends() {
+	kill -KILL "${SPAWNED[$1]}"
+	wait "${SPAWNED[$1]}" 2>/dev/null || true
+	unset "SPAWNED[$1]"
+}
+
+mappers_are() {
+	[ "$(mappers | wc -l)" = "$1" ]
+}
+
+# New mappers have taken over, and old ones are gone.
+settled() {
+	wait_until 3 mappers_are "$1" && record_fds
+}
+
+# made_anew NS: the interface d0 of the namespace, with its link-local address
+made_anew() {
+	ip -n "$1" link del d0 2>/dev/null || true
+	ip -n "$1" link add d0 type veth peer name d1
+	ip -n "$1" link set d1 up
+	ip -n "$1" link set d0 up
+	ip -n "$1" addr add fe80::1/64 dev d0 nodad
+}
+
+# hup PATTERN: HUP, until one more line than before has it
+hup() {
+	local n
+	n=$(grep -cE -- "$1" "$LOG" || true)
+	kill -HUP "$NSFWD_PID"
+	wait_until 5 logged "$1" $((n + 1))
+}
+
+# refused_start STATUS PATTERN ARG...: the start fails with it
+refused_start() {
+	local status=0 said=$BATS_TEST_TMPDIR/said
+	timeout -k 1 10 "${WRAP[@]}" "$NSFWD" "${@:3}" \
+		</dev/null >"$said" 2>&1 3>&- || status=$?
+	cat "$said"
+	[ "$status" = "$1" ] || fail "status $status, not $1" || return
+	grep -Eq -- "$2" "$said" || fail "no line has $2"
+}
+
+# Destroyed listeners.
+
+# bats test_tags=workers,both
+@test "ss -K on a listener: it listens again, connections go on" {
+	local i
+	target
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	spawn ns1 one python3 "$LISTENERS" hold tcp:127.0.0.1/8000
+	wait_until 2 said one here
+	for i in 1 2 3; do
+		destroy ns1 8000
+		answers ns1 2 tcp:127.0.0.1/8000
+	done
+	wait_until 3 logged 'serves again' 3
+	logged 'a listening socket was destroyed'
+	run ! logged 'its mapper|a worker'
+	kill -USR1 "$(pid_of one)"
+	wait_until 2 said one here 2
+	ends one
+	settled 1
+}
+
+# bats test_tags=workers
+@test "ss -K in a loop hurts one map only" {
+	local before births
+	target
+	start_nsfwd --stats /run/stats ns1@127.0.0.1:8000-8019=ns2@127.0.0.1:8080-8099 \
+		ns1@127.0.0.1:9000=ns2@127.0.0.1:8080
+	destroy ns1 8001
+	before=$(cpu_ticks $(tree))
+	spawn ns1 kills python3 "$LISTENERS" kills 3 8001
+	spawn ns1 other python3 "$LISTENERS" load 100 250 tcp:127.0.0.1/9000 0 0 0
+	spawn ns1 range python3 "$LISTENERS" load 100 250 tcp:127.0.0.1/8000 0 0 0
+	reap kills other range
+	output_of kills
+	births=$(grep -c 'serves again' "$LOG")
+	echo "# $(output_of kills | xargs), mapper births: $births, ticks: $(($(cpu_ticks $(tree)) - before))" >&3
+	[ "$births" -le 5 ]
+	run ! logged 'its mapper|a worker'
+	answers ns1 2 tcp:127.0.0.1/8000
+	wait_until 3 in_ns ns1 bash -c 'ss -Hltn | grep -q :8001'
+	settled 2
+}
+
+@test "ss -K on a UDP listener, of a link-local address too" {
+	target
+	made_anew ns1
+	start_nsfwd udp:ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 \
+		'udp:ns1@fe80::1%d0/8000=ns2@127.0.0.1:8080'
+	destroy ns1 8000 -lu
+	answers ns1 2 udp:127.0.0.1/8000 udp:fe80::1%d0/8000
+	# The interface is part of the address again.
+	wait_until 3 in_ns ns1 bash -c 'ss -Hlun | grep -q "%d0.*:8000"'
+	settled 2
+}
+
+@test "ss -K while another program takes the port: waits for it" {
+	target
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 \
+		ns1@127.0.0.1:9000=ns2@127.0.0.1:8080
+	destroy ns1 8000
+	wait_until 3 logged 'serves again'
+	# The next time is not before a second has passed.
+	destroy ns1 8000
+	spawn_ready ns1 other python3 "$LISTENERS" server other tcp:127.0.0.1/8000
+	wait_until 3 logged "8000=.*cannot listen on 127.0.0.1:8000: the port is taken"
+	with ns1 follow 0 other tcp:127.0.0.1/8000
+	answers ns1 0.5 tcp:127.0.0.1/9000
+	sleep 1.5
+	[ "$(grep -c 'port is taken' "$LOG")" = 1 ]
+	ends other
+	answers ns1 3 tcp:127.0.0.1/8000
+	settled 2
+}
+
+# bats test_tags=workers
+@test "ss -K on a socket of systemd: it listens again, for systemd too" {
+	local status=0
+	target
+	WRAP=(python3 "$LISTENERS" handed tcp:127.0.0.1/8000 web)
+	start_nsfwd systemd:web=ns2@127.0.0.1:8080
+	destroy self 8000
+	answers self 2 tcp:127.0.0.1/8000
+	settled 1
+}
+
+@test "what systemd listens on goes on when its map ends" {
+	local held
+	target
+	echo 'systemd:web=ns2@127.0.0.1:8080' >"$CONF"
+	# The wrapper's own descriptor plays the part of systemd.
+	python3 "$LISTENERS" handed tcp:127.0.0.1/8000 web /usr/bin/sleep 60 4>&- &
+	held=$!
+	wait_until 5 listens self 8000
+	WRAP=(python3 -c 'import os, sys
+fd = os.pidfd_open(int(sys.argv[1]))
+import ctypes
+sock = ctypes.CDLL(None).syscall(438, fd, 3, 0)
+os.dup2(sock, 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES="web")
+os.execv(sys.argv[2], sys.argv[2:])' "$held")
+	start_nsfwd -c "$CONF"
+	answers self 1 tcp:127.0.0.1/8000
+	echo '127.0.0.1:8001=ns2@127.0.0.1:8080' >"$CONF"
+	hup 'reloaded: 1 map'
+	listens self 8000
+	stop_nsfwd
+	listens self 8000
+	kill "$held"
+}
+
+@test "--pin: a destroyed listener listens again" {
+	target
+	spawn_ready self own python3 "$LISTENERS" server here tcp:127.0.0.1/8080
+	start_nsfwd --pin 127.0.0.1:8000=127.0.0.1:8080
+	destroy self 8000
+	answers self 2 tcp:127.0.0.1/8000
+	settled 1
+}
+
+# What listeners depend on.
+
+# bats test_tags=workers
+@test "an interface made anew: its link-local listeners are opened anew" {
+	local where=(tcp:fe80::1%d0/8000 udp:fe80::1%d0/8000) proto=tcp+udp n=2
+	# There is nothing of workers in UDP.
+	[ -z "$WORKERS" ] || where=("${where[0]}") proto=tcp n=1
+	target
+	made_anew ns1
+	echo "$proto:ns1@fe80::1%d0/8000=ns2@127.0.0.1:8080" >"$CONF"
+	start_nsfwd -c "$CONF"
+	answers ns1 1 "${where[@]}"
+	made_anew ns1
+	answers ns1 2 "${where[@]}"
+	logged 'its interface was removed or replaced' "$n"
+	# Gone for a while.
+	ip -n ns1 link del d0
+	wait_until 3 logged 'waits to listen on d0: no such interface there' "$n"
+	made_anew ns1
+	answers ns1 2 "${where[@]}"
+	# At HUP at once.
+	made_anew ns1
+	hup '^nsfwd: reloaded: 1 map$'
+	answers ns1 0 "${where[@]}"
+	settled "$n"
+}
+
+# bats test_tags=workers
+@test "a directory made anew, a file removed: the UNIX listener is opened anew" {
+	local dir=$BATS_TEST_TMPDIR/d
+	target
+	mkdir "$dir"
+	echo "$dir/u=ns2@127.0.0.1:8080,mode=600" >"$CONF"
+	start_nsfwd -c "$CONF"
+	spawn self one python3 "$LISTENERS" hold "unix:$dir/u"
+	wait_until 2 said one here
+	rm -r "$dir"
+	mkdir "$dir"
+	answers self 2 "unix:$dir/u"
+	[ "$(stat -c %a "$dir/u")" = 600 ]
+	rm "$dir/u"
+	answers self 2 "unix:$dir/u"
+	# A while without the directory.
+	rm -r "$dir"
+	wait_until 3 logged "waits to listen on $dir/u: no such directory: ENOENT"
+	mkdir "$dir"
+	answers self 2 "unix:$dir/u"
+	# At HUP at once; connections have seen nothing of it all.
+	rm "$dir/u"
+	hup '^nsfwd: reloaded: 1 map$'
+	answers self 0 "unix:$dir/u"
+	kill -USR1 "$(pid_of one)"
+	wait_until 2 said one here 2
+	ends one
+	stop_nsfwd
+	[ ! -e "$dir/u" ]
+}
+
+@test "a UNIX listener is not taken from a program that listens there now" {
+	local path=$BATS_TEST_TMPDIR/u
+	target
+	start_nsfwd "$path=ns2@127.0.0.1:8080"
+	rm "$path"
+	spawn_ready self other python3 "$LISTENERS" server other "unix:$path"
+	wait_until 3 logged "cannot listen on $path: somebody listens there"
+	sleep 1.5
+	with self follow 0 other "unix:$path"
+	# It is not even asked: this client was the only one.
+	said other accepted 1
+	[ "$(grep -c 'somebody listens' "$LOG")" = 1 ]
+	ends other
+	answers self 2 "unix:$path"
+	# What is no socket stays, too.
+	rm "$path"
+	echo mine >"$path"
+	wait_until 3 logged "cannot listen on $path: a file is there that is no socket"
+	[ "$(cat "$path")" = mine ]
+	rm "$path"
+	answers self 2 "unix:$path"
+	settled 1
+}
+
+@test "the socket of --stats is made anew" {
+	start_nsfwd --stats "$BATS_TEST_TMPDIR/stats" 127.0.0.1:8000=ns2@1
+	rm "$BATS_TEST_TMPDIR/stats"
+	wait_until 3 test -S "$BATS_TEST_TMPDIR/stats"
+	[ "$(stat -c %a "$BATS_TEST_TMPDIR/stats")" = 700 ]
+	curl -s -m 5 --unix-socket "$BATS_TEST_TMPDIR/stats" http://x/ | grep -q nsfwd_
+	rm "$BATS_TEST_TMPDIR/stats"
+	kill -HUP "$NSFWD_PID"
+	wait_until 1 test -S "$BATS_TEST_TMPDIR/stats"
+	record_fds
+}
+
+@test "what is looked at costs a wake-up a second, the rest none" {
+	local before n
+	start_nsfwd "$BATS_TEST_TMPDIR/u=ns2@1" ns1@127.0.0.1:8000=ns2@1
+	before=$(switches "$NSFWD_PID")
+	sleep 3
+	n=$(($(switches "$NSFWD_PID") - before))
+	echo "$n switches in 3 s"
+	[ "$n" -ge 2 ] && [ "$n" -le 4 ]
+	stop_nsfwd
+	target
+	start_nsfwd '@nsfwd-u=ns2@1' ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 ns1@:8001=ns2@1
+	before=$(switches "$NSFWD_PID")
+	# Nor do clients wake it, whose listeners it watches.
+	with ns1 load 50 100 tcp:127.0.0.1/8000 0 0 0
+	sleep 1
+	[ "$(switches "$NSFWD_PID")" = "$before" ]
+}
+
+# What is not there yet.
+
+@test "--wait: addresses, interfaces and lo that come later, TCP and UDP" {
+	local ready=$BATS_TEST_TMPDIR/ready
+	target
+	ip netns add ns3
+	NAMESPACES+=(ns3)
+	spawn_ready self notify python3 "$BATS_TEST_DIRNAME/service.py" notify \
+		"$BATS_TEST_TMPDIR/notify"
+	WRAP=(env "NOTIFY_SOCKET=$BATS_TEST_TMPDIR/notify")
+	start_nsfwd --wait tcp+udp:ns1@10.9.9.9:8000=ns2@127.0.0.1:8080 \
+		'tcp+udp:ns1@fe80::1%d0/8000=ns2@127.0.0.1:8080' \
+		ns3@8000=ns2@127.0.0.1:8080 \
+		"$BATS_TEST_TMPDIR/dir/u=ns2@127.0.0.1:8080" \
+		ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	logged "^nsfwd: ready: 1 of 5 maps, 4 wait$"
+	wait_until 2 said notify 'STATUS=1 of 5 maps, 4 wait'
+	logged "'tcp.*9:8000=.*': waits to listen on 10.9.9.9:8000: no such address there"
+	logged "'.*fe80::1%d0.*': waits to listen on d0: no such interface there"
+	logged "'ns3@8000=.*': waits to listen on .*: lo is down \(ip -n ns3 link set lo up\)"
+	logged "waits to listen on $BATS_TEST_TMPDIR/dir/u: no such directory"
+	answers ns1 0.5 tcp:127.0.0.1/8000
+	ip -n ns3 link set lo up
+	answers ns3 2 tcp:127.0.0.1/8000
+	ip -n ns1 addr add 10.9.9.9/32 dev lo
+	answers ns1 2 tcp:10.9.9.9/8000 udp:10.9.9.9/8000
+	made_anew ns1
+	answers ns1 2 tcp:fe80::1%d0/8000 udp:fe80::1%d0/8000
+	mkdir "$BATS_TEST_TMPDIR/dir"
+	answers self 2 "unix:$BATS_TEST_TMPDIR/dir/u"
+	wait_until 2 said notify 'STATUS=5 maps'
+	settled 7
+}
+
+# A pair of interfaces of which one has a tentative address, for half a minute.
+tentative() {
+	ip -n ns1 link add v1 type veth peer name v2
+	in_ns ns1 sysctl -qw net.ipv6.conf.v1.dad_transmits="$1"
+	ip -n ns1 link set v2 up
+	ip -n ns1 link set v1 up
+	ip -n ns1 addr add fd09::1/64 dev v1
+	ip -n ns1 addr show dev v1 | grep -q 'fd09::1.*tentative'
+}
+
+@test "an IPv6 address that is still tentative: it is said, --wait waits" {
+	target
+	tentative 30
+	refused_start 1 "cannot listen on fd09::1/8000: the address is still tentative \(--wait waits for it\): EADDRNOTAVAIL" \
+		ns1@fd09::1/8000=ns2@127.0.0.1:8080
+	refused_start 1 "cannot listen on fd09::2/8000: no such address there" \
+		ns1@fd09::2/8000=ns2@127.0.0.1:8080
+	start_nsfwd --wait tcp+udp:ns1@fd09::1/8000=ns2@127.0.0.1:8080
+	logged "waits to listen on fd09::1/8000: the address is still tentative" 2
+	logged 'ready: 0 of 1 map, 1 waits'
+	ip -n ns1 addr del fd09::1/64 dev v1
+	ip -n ns1 addr add fd09::1/64 dev v1 nodad
+	answers ns1 2 tcp:fd09::1/8000 udp:fd09::1/8000
+	settled 2
+}
+
+@test "an IPv6 address that another host has: it is said" {
+	ip -n ns1 link add v1 type veth peer name v2 netns ns2
+	ip -n ns2 addr add fd09::1/64 dev v2 nodad
+	ip -n ns2 link set v2 up
+	ip -n ns1 link set v1 up
+	ip -n ns1 addr add fd09::1/64 dev v1
+	dad_failed() {
+		ip -n ns1 addr show dev v1 | grep -q 'fd09::1.*dadfailed'
+	}
+	wait_until 10 dad_failed
+	refused_start 1 "another host has that address \(dadfailed\): EADDRNOTAVAIL" \
+		ns1@fd09::1/8000=ns2@1
+}
+
+@test "a name of another mount namespace: it is said, --wait waits" {
+	touch /run/netns/elsewhere
+	refused_start 2 "no namespace 'elsewhere' \(an empty file: the name was made in another mount namespace\)" \
+		127.0.0.1:8000=elsewhere@127.0.0.1:8080
+	start_nsfwd --wait 127.0.0.1:8000=elsewhere@127.0.0.1:8080
+	logged "waits for namespace 'elsewhere' \(an empty file"
+	# As when it is made here after all.
+	mount --bind /run/netns/ns2 /run/netns/elsewhere
+	target
+	answers self 2 tcp:127.0.0.1/8000
+	umount /run/netns/elsewhere
+	wait_until 2 logged "waits for namespace 'elsewhere'" 2
+	rm /run/netns/elsewhere
+	settled 0
+}
+
+@test "--pin --wait: it waits without spinning, and pins when all maps serve" {
+	local before ticks
+	spawn_ready self own python3 "$LISTENERS" server here tcp:127.0.0.1/8080
+	start_nsfwd --pin --wait ns1@127.0.0.1:8000=127.0.0.1:8080 \
+		127.0.0.1:8001=late@127.0.0.1:8080 \
+		late@127.0.0.1:8002=127.0.0.1:8080
+	before=$(cpu_ticks "$NSFWD_PID")
+	sleep 1
+	ticks=$(($(cpu_ticks "$NSFWD_PID") - before))
+	echo "# $ticks ticks in 1 s" >&3
+	[ "$ticks" -le 3 ]
+	logged 'pin: privileges are kept until every map serves'
+	run ! grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
+	ns late
+	spawn_ready late there python3 "$LISTENERS" server here tcp:127.0.0.1/8080
+	answers self 2 tcp:127.0.0.1/8001
+	answers late 2 tcp:127.0.0.1/8002
+	wait_until 2 logged 'pin: no mapper or namespace that goes can be followed'
+	grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
+	# Without anything to mend, and with something that cannot be.
+	before=$(cpu_ticks "$NSFWD_PID")
+	kill -KILL $(mappers)
+	sleep 1
+	[ $(($(cpu_ticks "$NSFWD_PID") - before)) -le 3 ]
+	stop_nsfwd
+}
+
+# Reloads.
+
+# bats test_tags=workers
+@test "a reload that fails refuses no client: another map cannot be had" {
+	local line
+	target
+	mkdir "$BATS_TEST_TMPDIR/locked"
+	spawn_ready ns1 taken python3 "$LISTENERS" server other tcp:127.0.0.1/9000
+	echo 'ns1@127.0.0.1:8000=ns2@127.0.0.1:8080' >"$CONF"
+	start_nsfwd -c "$CONF"
+	for line in ns1@10.9.9.9:8001=ns2@1 ns1@127.0.0.1:9000=ns2@1 \
+		"/proc/nowhere=ns2@1"; do
+		# The first of them would have to let go of the one in force.
+		printf '%s\n' ns1@:8000=ns2@127.0.0.1:8080 "$line" >"$CONF"
+		with ns1 load 300 240 tcp:127.0.0.1/8000 "$NSFWD_PID" 2 0
+	done
+	logged 'not reloaded' 6
+	run ! logged 'serves again'
+	settled 1
+}
+
+@test "a reload that fails loses no datagram of another map" {
+	target
+	echo 'udp:ns1@127.0.0.1:8000=ns2@127.0.0.1:8080' >"$CONF"
+	start_nsfwd -c "$CONF"
+	printf '%s\n' udp:ns1@:8000=ns2@127.0.0.1:8080 \
+		udp:ns1@10.9.9.9:8001=ns2@1 >"$CONF"
+	with ns1 load 100 150 udp:127.0.0.1/8000 "$NSFWD_PID" 2 0
+	logged 'not reloaded' 2
+	run ! logged 'serves again'
+	settled 1
+}
+
+# bats test_tags=workers
+@test "a listener let go in vain is back at once" {
+	local proto=tcp+udp n=2
+	[ -z "$WORKERS" ] || proto=tcp n=1
+	target
+	ip -n ns1 addr add 10.9.9.9/32 dev lo
+	spawn_ready ns1 other python3 "$LISTENERS" server other \
+		tcp:10.9.9.9/8000 udp:10.9.9.9/8000
+	echo "$proto:ns1@127.0.0.1:8000=ns2@127.0.0.1:8080" >"$CONF"
+	start_nsfwd -c "$CONF"
+	spawn ns1 one python3 "$LISTENERS" hold tcp:127.0.0.1/8000
+	wait_until 2 said one here
+	# Only when the old one is closed does it show who else is in the way.
+	echo "$proto:ns1@:8000=ns2@127.0.0.1:8080" >"$CONF"
+	with ns1 load 200 200 tcp:127.0.0.1/8000 "$NSFWD_PID" 1 12
+	logged 'cannot listen on .*8000: the port is taken'
+	logged 'not reloaded'
+	[ -n "$WORKERS" ] || answers ns1 0.3 udp:127.0.0.1/8000
+	kill -USR1 "$(pid_of one)"
+	wait_until 2 said one here 2
+	ends one
+	settled "$n"
+}
+
+@test "two maps exchange their addresses in one reload" {
+	target
+	spawn_ready ns2 second python3 "$LISTENERS" server second \
+		tcp:127.0.0.1/8081 udp:127.0.0.1/8081
+	ip -n ns1 addr add 10.9.9.9/32 dev lo
+	printf 'tcp+udp:ns1@%s=ns2@%s\n' 127.0.0.1:8000 127.0.0.1:8080 \
+		:8001 127.0.0.1:8081 >"$CONF"
+	start_nsfwd -c "$CONF"
+	printf 'tcp+udp:ns1@%s=ns2@%s\n' :8000 127.0.0.1:8081 \
+		127.0.0.1:8001 127.0.0.1:8080 >"$CONF"
+	hup 'reloaded: 2 maps'
+	answers ns1 0 tcp:127.0.0.1/8001 udp:127.0.0.1/8001
+	with ns1 follow 0 second tcp:10.9.9.9/8000 udp:10.9.9.9/8000
+	settled 4
+}
+
+@test "HUP with --wait: a map whose address is not there holds back none" {
+	target
+	echo ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 >"$CONF"
+	start_nsfwd --wait -c "$CONF"
+	echo ns1@10.9.9.9:8000=ns2@127.0.0.1:8080 >>"$CONF"
+	hup '^nsfwd: reloaded: 1 of 2 maps, 1 waits$'
+	ip -n ns1 addr add 10.9.9.9/32 dev lo
+	hup '^nsfwd: reloaded: 2 maps$'
+	answers ns1 0 tcp:10.9.9.9/8000
+	settled 2
+}

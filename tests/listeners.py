@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Clients and servers for listeners.bats.
+
+WHERE is tcp:ADDR/PORT, udp:ADDR/PORT or unix:PATH. A server writes "ready" to the
+descriptor in $READY_FD.
+
+server NAME WHERE...      answers every line, or datagram, with NAME; prints
+                          "accepted" for each connection
+follow SECONDS NAME WHERE...
+                          asks until each WHERE answers NAME; says how long it took
+load RATE COUNT WHERE PID HUPS MOST
+                          COUNT clients, RATE a second, each asks once; PID gets so
+                          many HUPs meanwhile; fails if more than MOST fail
+hold WHERE                a connection that asks once more at each USR1
+kills NS SPAN PORT        destroys the listener of that port, over and over
+handed WHERE NAME CMD...  becomes CMD, with a listener as of systemd
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+SPAN = 5
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def ready():
+    fd = int(os.environ["READY_FD"])
+    os.write(fd, b"ready\n")
+    os.close(fd)
+
+
+def parse(where):
+    kind, _, rest = where.partition(":")
+    if kind == "unix":
+        return socket.AF_UNIX, socket.SOCK_STREAM, rest
+    host, port = rest.rsplit("/", 1)
+    type_ = socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
+    family, *_, address = socket.getaddrinfo(host, int(port), type=type_)[0]
+    return family, type_, address
+
+
+def bound(where):
+    family, type_, address = parse(where)
+    sock = socket.socket(family, type_)
+    if type_ == socket.SOCK_STREAM:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(address)
+    if type_ == socket.SOCK_STREAM:
+        sock.listen(1024)
+    return sock
+
+
+def ask(where, span=SPAN):
+    family, type_, address = parse(where)
+    with socket.socket(family, type_) as sock:
+        sock.settimeout(span)
+        sock.connect(address)
+        sock.sendall(b"hello\n")
+        return sock.recv(100).decode().strip()
+
+
+def server(name, *wheres):
+    answer = f"{name}\n".encode()
+
+    def client(peer):
+        with peer:
+            while peer.recv(100):
+                peer.sendall(answer)
+
+    def serve(sock):
+        while sock.type == socket.SOCK_DGRAM:
+            _, peer = sock.recvfrom(100)
+            sock.sendto(answer, peer)
+        while True:
+            peer, _ = sock.accept()
+            say("accepted")
+            threading.Thread(target=client, args=[peer], daemon=True).start()
+
+    for where in wheres:
+        threading.Thread(target=serve, args=[bound(where)], daemon=True).start()
+    ready()
+    signal.pause()
+
+
+def follow(seconds, want, *wheres):
+    start = time.monotonic()
+    for where in wheres:
+        while True:
+            try:
+                got = ask(where, 0.3)
+            except OSError as error:
+                got = str(error)
+            took = time.monotonic() - start
+            if got == want or took > float(seconds):
+                break
+            time.sleep(0.01)
+        say(f"{where}: {got} after {took * 1000:.0f} ms")
+        if got != want:
+            return 1
+    return 0
+
+
+def load(rate, count, where, pid, hups, most):
+    rate, count, hups = float(rate), int(count), int(hups)
+    failed, threads, start = [], [], time.monotonic()
+
+    def one():
+        try:
+            if ask(where, 2) == "":
+                failed.append("empty")
+        except OSError as error:
+            failed.append(str(error))
+
+    for i in range(count):
+        time.sleep(max(0, start + i / rate - time.monotonic()))
+        if hups and i % (count // hups) == count // hups // 2:
+            os.kill(int(pid), signal.SIGHUP)
+        threads.append(threading.Thread(target=one))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    say(f"{len(failed)} of {count} failed, {time.monotonic() - start:.1f} s",
+        sorted(set(failed)))
+    return len(failed) > int(most)
+
+
+def hold(where):
+    family, type_, address = parse(where)
+    with socket.socket(family, type_) as sock:
+        sock.settimeout(SPAN)
+        sock.connect(address)
+        while True:
+            sock.sendall(b"hello\n")
+            say(sock.recv(100).decode().strip())
+            signal.sigwait([signal.SIGUSR1])
+
+
+def kills(span, port):
+    end, n = time.monotonic() + float(span), 0
+    while time.monotonic() < end:
+        out = subprocess.run(["ss", "-HKltn", f"sport = :{port}"], check=False,
+                             capture_output=True, text=True).stdout
+        n += out.count("LISTEN")
+        time.sleep(0.01)
+    say(f"{n} killed")
+
+
+def handed(where, name, *command):
+    sock = bound(where)
+    os.dup2(sock.fileno(), 3)
+    os.set_inheritable(3, True)
+    os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid()),
+                   "LISTEN_FDNAMES": name}
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    sys.exit(globals()[sys.argv[1]](*sys.argv[2:]))
