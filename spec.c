@@ -68,6 +68,23 @@ spec_auth(const char *text, char **user, char **password)
 }
 
 /*
+ * What stands in front of a ':' says of which kind a namespace is. So nothing
+ * else in front of '@' has one, but USER:PASSWORD by mistake.
+ */
+const char *
+spec_ns(struct ns *ns, const char *word)
+{
+	const char *why = ns_parse(ns, word);
+
+	if (why || !strchr(word, ':') ||
+	    (ns->kind != NS_NAME && ns->kind != NS_PATH))
+		return why;
+	ns_free(ns);
+	return "no namespace: with ':' there are pid:N and fd:N (a user and a "
+	       "password are for auth= or via-auth=)";
+}
+
+/*
  * Moves NS@ from the front of *text into *ns; where that is settled, it must be
  * the same. An '@' in front is an abstract socket's.
  */
@@ -85,7 +102,7 @@ take_ns(struct parser *p, char **text, struct ns *ns, bool settled)
 		return "an abstract name with '@' in it: write NS@ in front";
 	*at = '\0';
 	*text = at + 1;
-	why = ns_parse(&given, word);
+	why = spec_ns(&given, word);
 	if (!why && settled && !ns_same(&given, ns))
 		why = "all targets and hops of a map share one namespace";
 	p->placed |= ns == &p->map->to;
@@ -265,19 +282,6 @@ check_bytes(struct parser *p)
 	return NULL;
 }
 
-void
-spec_mask(char *word)
-{
-	while ((word = strstr(word, "auth="))) {
-		word += strlen("auth=");
-		if (*word == '/')
-			continue;
-		word += strcspn(word, ":,");
-		for (word += *word == ':'; *word && *word != ','; word++)
-			*word = '*';
-	}
-}
-
 /* The name of a key is no part of an address. */
 static const char *
 parse_word(struct parser *p)
@@ -312,6 +316,7 @@ spec_parse(struct map *map, const char *word, const struct map *usual,
 
 	*map = (struct map){
 	    .word = strdup(word),
+	    .exact = strdup(word),
 	    .proto = PROTO_TCP,
 	    .target = calloc(TARGETS_MAX, sizeof(*map->target)),
 	    .hop = calloc(HOPS_MAX, sizeof(*map->hop)),
@@ -322,7 +327,7 @@ spec_parse(struct map *map, const char *word, const struct map *usual,
 	};
 	*part = word;
 	*length = 0;
-	if (map->word && map->target && map->hop &&
+	if (map->word && map->exact && map->target && map->hop &&
 	    ns_copy(&map->from, &usual->from) == 0 &&
 	    ns_copy(&map->to, &usual->to) == 0) {
 		/* The map keeps the word as it was. */
@@ -331,7 +336,7 @@ spec_parse(struct map *map, const char *word, const struct map *usual,
 		*part = word + (p.part - map->word);
 		*length = (int)strnlen(p.part, SHOWN_MAX);
 		memcpy(map->word, word, strlen(word));
-		spec_mask(map->word);
+		mask_text(map->word);
 	}
 	if (why)
 		spec_free(map);
@@ -344,11 +349,11 @@ same_text(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-/* The words hide passwords, which may also be in files. */
+/* Passwords may also be in files. */
 bool
 spec_same(const struct map *a, const struct map *b)
 {
-	bool same = strcmp(a->word, b->word) == 0 &&
+	bool same = strcmp(a->exact, b->exact) == 0 &&
 	    same_text(a->user, b->user) && same_text(a->password, b->password);
 
 	for (size_t i = 0; same && i < a->hops; i++)
@@ -400,6 +405,7 @@ spec_free(struct map *map)
 	ns_free(&map->from);
 	ns_free(&map->to);
 	free(map->word);
+	free(map->exact);
 	free(map->where);
 	*map = (struct map){0};
 }
@@ -446,16 +452,14 @@ print_hops(FILE *out, const struct map *map, const struct map *base)
 }
 
 /*
- * "tcp:" is left out, unless a namespace in front might be taken for a
- * protocol or a comment.
+ * "tcp:" is left out, unless a namespace in front might be taken for a comment.
  */
 void
 spec_print(FILE *out, const struct map *map, const struct map *base)
 {
-	bool named = map->from.kind == NS_NAME || map->from.kind == NS_PATH;
 	bool there = !map->hops && !ns_same(&map->to, &base->to);
 
-	if (map->proto != PROTO_TCP || (named && strpbrk(map->from.text, ":#")))
+	if (map->proto != PROTO_TCP || *ns_word(&map->from) == '#')
 		fputs(protos[map->proto], out);
 	print_side(out, &map->listen, &map->from,
 	    map->listen.kind != SIDE_STDIO &&

@@ -16,7 +16,7 @@ static const struct map base = {
     .max = {.flows = 4096},
     .src = {.kind = SIDE_ANY},
 };
-static char from[] = "tcp:from", to[] = "#/to";
+static char from[] = "from", to[] = "#/to";
 static const struct map other = {
     .from = {.kind = NS_NAME, .text = from},
     .to = {.kind = NS_PATH, .text = to},
