@@ -115,6 +115,32 @@ read_secret(struct conf *conf, const struct map *map, const char *file,
 	return why ? fail_secret(map, file, why) : 0;
 }
 
+/* A namespace may have the name of a host, or is meant by NAME:PORT. */
+static int
+check_hosts(const struct map *map)
+{
+	size_t count = map->hops || map->to.text ? 0 : map->targets;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct side *to = &map->target[i];
+		struct ns ns;
+		bool found;
+
+		if (to->kind != SIDE_HOST || spec_ns(&ns, to->text))
+			continue;
+		found = ns.kind == NS_NAME && ns_identity(&ns) != 0;
+		ns_free(&ns);
+		if (!found)
+			continue;
+		log_error("%s'%.160s': '%s': a namespace has this name: write "
+			  "%s@%s (or self@%s for the host)",
+		    map->where, map->word, to->word, to->text,
+		    strrchr(to->word, ':') + 1, to->word);
+		return -1;
+	}
+	return 0;
+}
+
 /* What the word of a map names and the system knows. */
 static int
 look_up(struct conf *conf, struct map *map)
@@ -130,7 +156,7 @@ look_up(struct conf *conf, struct map *map)
 	for (size_t i = 0; i < map->hops && result == 0; i++)
 		result = read_secret(conf, map, map->hop[i].secret,
 		    &map->hop[i].user, &map->hop[i].password);
-	return result;
+	return result == 0 ? check_hosts(map) : result;
 }
 
 /* Known before anything is bound, where bind(2) would speak of somebody else. */
@@ -146,6 +172,51 @@ check_place(const struct conf *conf)
 			return -1;
 		}
 	return 0;
+}
+
+/*
+ * Follows maps to those that they lead to. *seen of each is 1 while it is on
+ * the way, 2 when no way from it comes back. A way of that many maps is enough.
+ */
+static int
+follow(const struct conf *conf, const struct map *map, char *seen, int left)
+{
+	const struct map *end = conf->map + conf->maps;
+	int result = 0;
+
+	seen[map - conf->map] = 1;
+	for (const struct map *m = conf->map; m < end && result == 0; m++) {
+		char *state = &seen[m - conf->map];
+
+		if (*state == 2 || !left || !spec_leads(map, m))
+			continue;
+		if (*state == 0) {
+			result = follow(conf, m, seen, left - 1);
+			continue;
+		}
+		log_error("%s'%.160s': its target is '%.160s', which leads "
+			  "back to it: name another port or address, or a "
+			  "namespace NS@",
+		    map->where, map->word, m->word);
+		result = -1;
+	}
+	seen[map - conf->map] = 2;
+	return result;
+}
+
+int
+conf_check(const struct conf *conf)
+{
+	char *seen = calloc(conf->maps + 1, 1);
+	int result = 0;
+
+	if (!seen)
+		return fail("", "out of memory");
+	for (size_t i = 0; i < conf->maps && result == 0; i++)
+		if (!seen[i])
+			result = follow(conf, &conf->map[i], seen, 1000);
+	free(seen);
+	return result;
 }
 
 /* Of what is shown of a word, not more than leaves room for the reason. */

@@ -30,12 +30,12 @@
 	"-_." DIGITS
 #define SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-/* What a name of a key says of its value. */
+/* What a name says of the value behind it. */
 enum value {
-	PLAIN,  /* it may be shown */
-	LOGIN,  /* USER, or USER:PASSWORD */
-	SECRET, /* PASSWORD, or USER:PASSWORD */
-	UNKNOWN
+	OTHER,  /* nothing, if it is the name of a key */
+	LOGIN,  /* it is USER or USER:PASSWORD */
+	AUTH,   /* USER:PASSWORD or PASSWORD */
+	SECRET, /* PASSWORD */
 };
 
 static bool
@@ -87,31 +87,41 @@ holds(const char *name, size_t length, const char *part)
 	return false;
 }
 
-/* Of a name that is no key, or is one of auth= and via-auth=. */
+/* True if one of its words, between what is no letter, resembles the other. */
+static bool
+has_word(const char *name, size_t length, const char *other)
+{
+	size_t n;
+
+	for (size_t i = 0; i < length; i += n + 1) {
+		for (n = 0;
+		     i + n < length && isalpha((unsigned char)name[i + n]);)
+			n++;
+		if (n > 2 && resembles(name + i, n, other))
+			return true;
+	}
+	return false;
+}
+
 static enum value
 meaning(const char *name, size_t length)
 {
-	static const char *const parts[] = {"auth", "pass", "pwd", "secret",
-	    "token", "cred", "key"};
-	static const char *const whole[] = {"auth", "pass", "passwd",
-	    "password", "secret", "token"};
-	const char *word;
-	size_t n;
+	static const struct {
+		const char *word;
+		enum value value;
+	} words[] = {{"password", SECRET}, {"passwd", SECRET}, {"pass", SECRET},
+	    {"pwd", SECRET}, {"secret", SECRET}, {"token", SECRET},
+	    {"key", SECRET}, {"auth", AUTH}, {"cred", AUTH}, {"user", LOGIN},
+	    {"login", LOGIN}};
 
-	for (size_t i = 0; i < SIZE(parts); i++)
-		if (holds(name, length, parts[i]))
-			return SECRET;
-	for (size_t i = 0; i < length; i += n + 1) {
-		word = name + i;
-		for (n = 0; i + n < length && isalpha((unsigned char)word[n]);)
-			n++;
-		for (size_t k = 0; n > 2 && k < SIZE(whole); k++)
-			if (resembles(word, n, whole[k]))
-				return SECRET;
-	}
-	return holds(name, length, "user") || holds(name, length, "login")
-	    ? LOGIN
-	    : UNKNOWN;
+	for (size_t i = 0; i < SIZE(words); i++)
+		if (holds(name, length, words[i].word))
+			return words[i].value;
+	for (size_t i = 0; i < SIZE(words); i++)
+		if (strlen(words[i].word) > 3 && words[i].value != LOGIN &&
+		    has_word(name, length, words[i].word))
+			return words[i].value;
+	return OTHER;
 }
 
 /* The length of the name of a key that is known, with its '='; 0: none. */
@@ -126,17 +136,23 @@ known(const char *s)
 	    : 0;
 }
 
-/* True if white space ends what stands before it. */
+/*
+ * True if nothing stands behind white space, or an option, or what may be a map:
+ * LISTEN has a port in the end, or is the name of a UNIX socket.
+ */
 static bool
 is_new_word(const char *white)
 {
 	const char *word = white + strspn(white, WHITE);
-	size_t length = strcspn(word, WHITE),
-	       name = strcspn(word, "=:/@" WHITE);
+	const char *end = word + strcspn(word, PARTS), *port = end;
 
-	return !*word || *word == '-' ||
-	    (*word != '=' && memchr(word, '=', length) &&
-		(word[name] != '=' || meaning(word, name) == UNKNOWN));
+	if (!*word || *word == '-')
+		return true;
+	while (port > word && strchr(DIGITS "-", port[-1]))
+		port--;
+	return *end == '=' && end > word &&
+	    (strchr("/@", *word) || memchr(word, '@', (size_t)(end - word)) ||
+		(port < end && (port == word || strchr(":/", port[-1]))));
 }
 
 /* The end of a secret that begins there. */
@@ -195,17 +211,16 @@ hide_value(char *s, enum value value, bool path)
 {
 	char *end, *user;
 
-	s += strspn(s, "=:");
-	if (is_white(*s) && !is_new_word(s))
+	if (strchr("=:", s[strspn(s, WHITE)]) || !is_new_word(s))
 		s += strspn(s, WHITE "=:");
 	end = secret_end(s);
-	if (value == UNKNOWN)
+	if (value == OTHER || value == SECRET)
 		return hide(s, end);
 	user = s + strcspn(s, ":%,?&" WHITE);
 	if (user < end && colon(user))
 		return hide(user + colon(user), end);
-	if (value == LOGIN)
-		return item_end(s);
+	if (value == LOGIN) /* what stands behind is an item */
+		return s - 1;
 	return hide(path && *s == '/' ? user + 1 : s, end);
 }
 
@@ -257,8 +272,8 @@ hide_url(char *s)
 	last = last_at(s, whole && is_white(*end) ? end : secret_end(s));
 	if (!last)
 		return item_end(s);
-	user = first_colon(s, last);
-	hide(user < last ? user + colon(user) : s, last);
+	user = s + strspn(s, NAME);
+	hide(colon(user) && user < last ? user + colon(user) : s, last);
 	return item_end(last + at_sign(last));
 }
 
@@ -314,39 +329,45 @@ is_host(char *colon_behind)
 	return *colon_behind == ':' && end > s && end == item_end(s);
 }
 
+/* True if a value stands behind a name, with that many blanks between. */
+static bool
+has_value(char *behind, enum value value, size_t blank, bool loose)
+{
+	char *next = behind + blank;
+
+	if (*next == '=')
+		return true;
+	if (*behind == ':')
+		return value != LOGIN && !is_host(behind);
+	return blank &&
+	    (loose || memchr(next, ':', strcspn(next, WHITE)) != NULL);
+}
+
 /* The item that begins there, behind that byte. Returns its end. */
 static char *
 hide_item(char *s, char before, char **clear)
 {
 	size_t length, keyed, blank;
 	enum value value;
-	char *behind;
-	bool url;
+	bool url, key = false;
 
-	s = skip_scheme(s, &url);
-	if (url)
-		return hide_url(s);
-	length = strspn(s, NAME);
-	behind = s + length;
-	blank = strspn(behind, WHITE);
-	keyed = known(s);
-	value = length ? meaning(s, length) : PLAIN;
-	if (keyed && value != SECRET) {
-		s = skip_scheme(s + keyed, &url);
-		return url ? hide_url(s) : hide_place(s, true, clear);
+	for (;; s += keyed, before = '=', key = true) {
+		s = skip_scheme(s, &url);
+		if (url)
+			return hide_url(s);
+		length = strspn(s, NAME);
+		keyed = known(s);
+		value = meaning(s, length);
+		if (!keyed || value != OTHER)
+			break;
 	}
-	if (behind[blank] == '=')
-		blank = 0, behind += strspn(behind, WHITE);
-	else if (before != ',' && *s != '-' &&
-	    !memchr(behind + blank, ':', strcspn(behind + blank, WHITE)))
-		blank = 0;
-	if ((value == SECRET || value == LOGIN) && !is_host(behind) &&
-	    (*behind == '=' || *behind == ':' || blank))
-		return hide_value(behind, value, keyed);
-	if (value == UNKNOWN && before && *behind == '=' &&
-	    strspn(s, DIGITS "-._") < length)
-		return hide_value(behind, value, false);
-	return hide_place(s, false, clear);
+	blank = strspn(s + length, WHITE);
+	if (value == OTHER ? before && s[length + blank] == '=' &&
+		    strspn(s, DIGITS "-._") < length
+			   : has_value(s + length, value, blank,
+				 before == ',' || *s == '-'))
+		return hide_value(s + length, value, keyed);
+	return hide_place(s, key, clear);
 }
 
 void

@@ -41,6 +41,7 @@ struct cli {
 enum option_kind {
 	SET_FLAG,
 	SET_FILE, /* this and what follows takes a value */
+	SET_SOCKET,
 	SET_GOST,
 	SET_NS,
 	SET_TIME,
@@ -69,7 +70,7 @@ static const struct option {
     {"--daemon", SET_FLAG, AT(conf.background), 1},
     {"-P", SET_FILE, AT(conf.pidfile), 0},
     {"--pidfile", SET_FILE, AT(conf.pidfile), 0},
-    {"--stats", SET_FILE, AT(conf.stats), 0},
+    {"--stats", SET_SOCKET, AT(conf.stats), 0},
     {"--syslog", SET_FLAG, AT(conf.syslog), 1},
     {"--ready-fd", SET_FD, AT(conf.ready_fd), 0},
     {"--max-conns", SET_COUNT, AT(conf.max_conns), 0},
@@ -170,6 +171,11 @@ set(const struct option *option, void *field, const char *value)
 	case SET_FLAG:
 		*(int *)field = option->value;
 		return value ? "no value is taken" : NULL;
+	case SET_SOCKET:
+		if (!strchr(value, '/'))
+			return "the path of a UNIX socket, with '/' in it, as "
+			       "./stats";
+		/* fallthrough */
 	case SET_FILE:
 		if (*file)
 			return "a second file";
@@ -331,7 +337,8 @@ read_maps(struct cli *cli)
 	if ((cli->config && conf_file(conf, &cli->usual, cli->config) < 0) ||
 	    conf_words(conf, &cli->usual, "", cli->words, cli->operands,
 		&cli->shown) < 0 ||
-	    conf_gost(conf, &cli->usual, listen, forward) < 0)
+	    conf_gost(conf, &cli->usual, listen, forward) < 0 ||
+	    conf_check(conf) < 0)
 		return -1;
 	if (*forward && !*listen) {
 		log_error("-F is for -L (a map has via=)");

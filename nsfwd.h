@@ -189,6 +189,9 @@ bool spec_same(const struct map *, const struct map *);
 /* True if both listen in one place, as far as their words tell. */
 bool spec_clash(const struct map *, const struct map *);
 
+/* True if a target, or the first hop, of a is where b listens, alike. */
+bool spec_leads(const struct map *a, const struct map *b);
+
 /*
  * Writes the canonical form, which spec_parse reads as the same map where
  * base, the built-in defaults, is usual.
@@ -244,6 +247,9 @@ int conf_words(struct conf *, const struct map *usual, const char *where,
     char *const *word, int words, const struct shown *);
 int conf_gost(struct conf *, const struct map *usual, const char *listen,
     const char *forward);
+
+/* Refuses maps that lead into each other: 0, or -1 with the reason logged. */
+int conf_check(const struct conf *);
 
 /* Looks up USER or USER:GROUP. NULL, or why it cannot, a string constant. */
 const char *conf_user(struct cred *, const char *value);
@@ -327,6 +333,15 @@ void listen_close(struct listeners *set, const struct map *);
 const char *side_parse(struct side *, char *text, unsigned ports,
     const char **part);
 void side_free(struct side *);
+
+/* True if both are the same but for their ports. */
+bool side_same(const struct side *, const struct side *);
+
+/*
+ * True if who connects to a target, in the namespace of what listens, meets
+ * that on one of its ports, as far as the words tell.
+ */
+bool side_leads(const struct side *to, const struct side *listen);
 
 /* Writes the canonical form. */
 void side_print(FILE *, const struct side *);

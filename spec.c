@@ -20,6 +20,10 @@ static const char *const protos[] = {
     [BOTH] = "tcp+udp:",
 };
 
+static const char own[] =
+    "its own target: a connection would come back to this map; name another "
+    "port or address, or a namespace NS@";
+
 /*
  * The word is taken to pieces in place: a NUL ends a part. A parser returns
  * NULL, or why it refuses what part then points to.
@@ -113,6 +117,18 @@ take_ns(struct parser *p, char **text, struct ns *ns, bool settled)
 }
 
 /*
+ * What a shell makes of $NS@8080, $NS@ADDR:PORT or $NS@proxy when NS is empty
+ * is the name of an abstract socket. Whoever means that says so by NS@.
+ */
+static bool
+lost_its_ns(const char *name)
+{
+	return strcmp(name, "proxy") == 0 ||
+	    (strpbrk(name, "0123456789") &&
+		!name[strspn(name, "0123456789.:-/[]")]);
+}
+
+/*
  * No ports: the side that listens. The first target settles its namespace; if
  * it names none, the first hop does.
  */
@@ -122,8 +138,12 @@ parse_side(struct parser *p, char *text, struct side *side, unsigned ports)
 	struct map *map = p->map;
 	struct ns *ns = ports ? &map->to : &map->from;
 	bool later = map->hops ? map->hops > 1 : map->targets > 1;
+	const char *word = text;
 	const char *why = take_ns(p, &text, ns, p->placed || later);
 
+	if (!why && text == word && *text == '@' && lost_its_ns(text + 1))
+		why = "the namespace in front of '@' is empty (an abstract "
+		      "socket of that name is self@@NAME)";
 	if (!why)
 		why = side_parse(side, text, ports, &p->part);
 	if (why)
@@ -173,6 +193,25 @@ parse_target(struct parser *p, char *text)
 	return parse_side(p, text, &map->target[map->targets++], ports);
 }
 
+static bool
+leads(const struct map *a, const struct side *to, const struct map *b)
+{
+	return side_leads(to, &b->listen) &&
+	    (to->kind == SIDE_PATH || ns_same(&a->to, &b->from));
+}
+
+bool
+spec_leads(const struct map *a, const struct map *b)
+{
+	const struct side *to = a->hops ? &a->hop->side : a->target;
+	size_t count = a->hops ? 1 : a->targets;
+
+	for (size_t i = 0; i < count && a->proto & b->proto; i++)
+		if (leads(a, &to[i], b))
+			return true;
+	return false;
+}
+
 static const char *
 parse_via(struct parser *p, char *value)
 {
@@ -191,6 +230,8 @@ parse_via(struct parser *p, char *value)
 	why = parse_side(p, text, &hop->side, 1);
 	if (!why && (!hop->side.lo || (map->hops > 1 && hop->side.zone)))
 		why = "a hop is HOST:PORT (no %INTERFACE behind another hop)";
+	if (!why && map->hops == 1 && spec_leads(map, map))
+		why = own;
 	return why;
 }
 
@@ -261,6 +302,8 @@ check_map(struct parser *p)
 		    (target->zone || BIT(target->kind) & UNIX))
 			why = "no hop can reach a UNIX socket, or an address "
 			      "with %INTERFACE";
+		else if (!map->hops && leads(map, target, map))
+			why = own;
 		else
 			why = key_check(map,
 			    map->hops ? &map->hop->side : target);
@@ -373,9 +416,7 @@ spec_clash(const struct map *a, const struct map *b)
 	    one->lo > other->hi || other->lo > one->hi ||
 	    (one->kind != SIDE_PATH && !ns_same(&a->from, &b->from)))
 		return false;
-	return same_text(one->text, other->text) &&
-	    same_text(one->zone, other->zone) &&
-	    memcmp(&one->addr, &other->addr, sizeof(one->addr)) == 0;
+	return side_same(one, other);
 }
 
 void
@@ -418,12 +459,13 @@ spec_free_all(struct conf *conf)
 	free(conf->map);
 }
 
-/* A name of a socket that holds an '@' must not be taken for a namespace. */
+/* A name of a socket must not be taken for a namespace, or for what lost it. */
 static void
 print_side(FILE *out, const struct side *side, const struct ns *ns,
     bool elsewhere)
 {
-	if (elsewhere || (side->text && strchr(side->text, '@')))
+	if (elsewhere || (side->text && strchr(side->text, '@')) ||
+	    (side->kind == SIDE_ABSTRACT && lost_its_ns(side->text)))
 		fprintf(out, "%s@", ns_word(ns));
 	side_print(out, side);
 }
@@ -459,6 +501,9 @@ spec_print(FILE *out, const struct map *map, const struct map *base)
 {
 	bool there = !map->hops && !ns_same(&map->to, &base->to);
 
+	/* The host, where a namespace has the name. */
+	for (size_t i = 0; i < map->targets && !map->hops; i++)
+		there |= map->target[i].kind == SIDE_HOST && map->to.text;
 	if (map->proto != PROTO_TCP || *ns_word(&map->from) == '#')
 		fputs(protos[map->proto], out);
 	print_side(out, &map->listen, &map->from,
