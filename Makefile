@@ -15,7 +15,7 @@ SOAK_TIME = 60
 # In the order in which they are linked: what a connection runs comes last, next
 # to libc, and so do the variables behind the buffer of relay.c. That spares each
 # of its processes two page faults.
-SRC = nsfwd.c conf.c gost.c spec.c key.c serve.c change.c service.c mapper.c \
+SRC = nsfwd.c conf.c gost.c spec.c mask.c key.c serve.c change.c service.c mapper.c \
 	status.c life.c stdio.c listen.c crew.c worker.c udp.c flow.c candidate.c datagram.c listen_check.c \
 	proxy.c associate.c hop.c header.c netns.c sandbox.c relay.c io.c title.c side.c \
 	table.c tcp.c conn.c dial.c log.c
@@ -109,7 +109,7 @@ FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer
 FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
 FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
 	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
-FUZZ_SPEC = tests/fuzz_spec.c gost.c spec.c key.c side.c netns.c
+FUZZ_SPEC = tests/fuzz_spec.c gost.c spec.c mask.c key.c side.c netns.c
 FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c io.c side.c netns.c log.c
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop

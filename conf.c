@@ -9,7 +9,8 @@
 
 #include "nsfwd.h"
 
-#define WHITE " \t\r\v\f"
+#define WHITE     " \t\r\v\f"
+#define SHOWN_MAX 160
 
 /* A name, or a number that need not have one. */
 const char *
@@ -64,6 +65,33 @@ open_file(struct conf *conf, const char *file, const char **why)
 	return f;
 }
 
+/* A new string, or NULL. */
+static char *
+masked(const char *text)
+{
+	char *copy = strdup(text);
+
+	if (copy)
+		mask_text(copy);
+	return copy;
+}
+
+/* Why the file of a password cannot be had: it may be one by mistake. */
+static int
+fail_secret(const struct map *map, const char *file, const char *why)
+{
+	static const char key[] = "auth=";
+	char *text = NULL;
+
+	if (asprintf(&text, "%s%s", key, file) == -1)
+		return fail(map->where, "out of memory");
+	mask_text(text);
+	log_error("%s'%.160s': '%.160s': %s", map->where, map->word,
+	    text + strlen(key), why);
+	free(text);
+	return -1;
+}
+
 /* USER:PASSWORD, the first line of a file that a map names. */
 static int
 read_secret(struct conf *conf, const struct map *map, const char *file,
@@ -84,10 +112,33 @@ read_secret(struct conf *conf, const struct map *map, const char *file,
 	if (!why)
 		why = spec_auth(line, user, password);
 	explicit_bzero(line, sizeof(line));
-	if (!why)
-		return 0;
-	log_error("%s'%.160s': '%.160s': %s", map->where, map->word, file, why);
-	return -1;
+	return why ? fail_secret(map, file, why) : 0;
+}
+
+/* A namespace may have the name of a host, or is meant by NAME:PORT. */
+static int
+check_hosts(const struct map *map)
+{
+	size_t count = map->hops || map->to.text ? 0 : map->targets;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct side *to = &map->target[i];
+		struct ns ns;
+		bool found;
+
+		if (to->kind != SIDE_HOST || spec_ns(&ns, to->text))
+			continue;
+		found = ns.kind == NS_NAME && ns_identity(&ns) != 0;
+		ns_free(&ns);
+		if (!found)
+			continue;
+		log_error("%s'%.160s': '%s': a namespace has this name: write "
+			  "%s@%s (or self@%s for the host)",
+		    map->where, map->word, to->word, to->text,
+		    strrchr(to->word, ':') + 1, to->word);
+		return -1;
+	}
+	return 0;
 }
 
 /* What the word of a map names and the system knows. */
@@ -105,7 +156,7 @@ look_up(struct conf *conf, struct map *map)
 	for (size_t i = 0; i < map->hops && result == 0; i++)
 		result = read_secret(conf, map, map->hop[i].secret,
 		    &map->hop[i].user, &map->hop[i].password);
-	return result;
+	return result == 0 ? check_hosts(map) : result;
 }
 
 /* Known before anything is bound, where bind(2) would speak of somebody else. */
@@ -123,9 +174,62 @@ check_place(const struct conf *conf)
 	return 0;
 }
 
+/*
+ * Follows maps to those that they lead to. *seen of each is 1 while it is on
+ * the way, 2 when no way from it comes back. A way of that many maps is enough.
+ */
+static int
+follow(const struct conf *conf, const struct map *map, char *seen, int left)
+{
+	const struct map *end = conf->map + conf->maps;
+	int result = 0;
+
+	seen[map - conf->map] = 1;
+	for (const struct map *m = conf->map; m < end && result == 0; m++) {
+		char *state = &seen[m - conf->map];
+
+		if (*state == 2 || !left || !spec_leads(map, m))
+			continue;
+		if (*state == 0) {
+			result = follow(conf, m, seen, left - 1);
+			continue;
+		}
+		log_error("%s'%.160s': its target is '%.160s', which leads "
+			  "back to it: name another port or address, or a "
+			  "namespace NS@",
+		    map->where, map->word, m->word);
+		result = -1;
+	}
+	seen[map - conf->map] = 2;
+	return result;
+}
+
+int
+conf_check(const struct conf *conf)
+{
+	char *seen = calloc(conf->maps + 1, 1);
+	int result = 0;
+
+	if (!seen)
+		return fail("", "out of memory");
+	for (size_t i = 0; i < conf->maps && result == 0; i++)
+		if (!seen[i])
+			result = follow(conf, &conf->map[i], seen, 1000);
+	free(seen);
+	return result;
+}
+
+/* Of what is shown of a word, not more than leaves room for the reason. */
+static int
+length_of(const char *word)
+{
+	return (int)strnlen(word, SHOWN_MAX);
+}
+
+/* A message has as much of shown as the word is long. */
 static int
 add_map(struct conf *conf, const struct map *usual, const char *where,
-    char *word)
+    const char *word, const char *shown)
 {
 	const char *part, *why;
 	struct map *map;
@@ -144,11 +248,22 @@ add_map(struct conf *conf, const struct map *usual, const char *where,
 			return fail(where, "out of memory");
 		return look_up(conf, map) == -1 ? -1 : check_place(conf);
 	}
-	spec_mask(word);
-	/* Not more of a word than leaves room for the reason. */
-	log_error("%s'%.160s': column %td: '%.*s': %s", where, word,
-	    part - word + 1, length, part, why);
+	log_error("%s'%.*s': column %td: '%.*s': %s", where, length_of(word),
+	    shown, part - word + 1, length, shown + (part - word), why);
 	return -1;
+}
+
+/* The same, shown by itself. */
+static int
+add_word(struct conf *conf, const struct map *usual, const char *where,
+    const char *word)
+{
+	char *shown = masked(word);
+	int result = shown ? add_map(conf, usual, where, word, shown)
+			   : fail(where, "out of memory");
+
+	free(shown);
+	return result;
 }
 
 /* Why these words are no maps, as a stray '=' or the line tells, and which. */
@@ -174,7 +289,7 @@ stray(bool line, char *const *word, int words, char **bad)
 /* LISTEN and TARGET may be two words; else a line of a file has but one. */
 int
 conf_words(struct conf *conf, const struct map *usual, const char *where,
-    char *const *word, int words)
+    char *const *word, int words, const struct shown *shown)
 {
 	char *joined, *bad;
 	const char *why;
@@ -183,18 +298,19 @@ conf_words(struct conf *conf, const struct map *usual, const char *where,
 	if (words == 2 && !strchr(word[0], '=') && !strchr(word[1], '=')) {
 		if (asprintf(&joined, "%s=%s", word[0], word[1]) == -1)
 			return fail(where, "out of memory");
-		result = add_map(conf, usual, where, joined);
+		result = add_word(conf, usual, where, joined);
 		free(joined);
 		return result;
 	}
 	why = words > 1 ? stray(*where, word, words, &bad) : NULL;
 	if (why) {
-		spec_mask(bad);
-		log_error("%s'%.160s': %s", where, bad, why);
+		log_error("%s'%.*s': %s", where, length_of(bad),
+		    shown->shown + (bad - shown->text), why);
 		return -1;
 	}
 	for (int i = 0; i < words && result == 0; i++)
-		result = add_map(conf, usual, where, word[i]);
+		result = add_map(conf, usual, where, word[i],
+		    shown->shown + (word[i] - shown->text));
 	return result;
 }
 
@@ -202,31 +318,32 @@ static int
 add_line(struct conf *conf, const struct map *usual, const char *where,
     char *line)
 {
-	char *word[3], *rest, *next = strtok_r(line, WHITE, &rest);
-	int words = 0;
+	char *word[3], *rest, *next, *copy = masked(line);
+	const struct shown shown = {line, copy};
+	int words = 0, result;
 
+	if (!copy)
+		return fail(where, "out of memory");
+	next = strtok_r(line, WHITE, &rest);
 	for (; next && *next != '#' && words < 3; words++) {
 		word[words] = next;
 		next = strtok_r(NULL, WHITE, &rest);
 	}
-	return conf_words(conf, usual, where, word, words);
+	result = conf_words(conf, usual, where, word, words, &shown);
+	free(copy);
+	return result;
 }
 
-int
-conf_file(struct conf *conf, const struct map *usual, const char *file)
+/* All of the file, or up to a NUL, a line at a time. */
+static int
+add_lines(struct conf *conf, const struct map *usual, const char *file, FILE *f)
 {
 	char *text = NULL, *line, *rest = NULL, where[512];
-	const char *why;
 	size_t size = 0, n = 1;
 	ssize_t length;
 	int result = 0;
-	FILE *f;
 
 	snprintf(where, sizeof(where), "%.480s: ", file);
-	f = open_file(conf, file, &why);
-	if (!f)
-		return fail(where, why);
-	/* All of it, or up to a NUL. */
 	length = getdelim(&text, &size, '\0', f);
 	if (ferror(f) || (length == -1 && !feof(f)))
 		result = fail(where, strerror(errno));
@@ -240,7 +357,26 @@ conf_file(struct conf *conf, const struct map *usual, const char *file)
 			result = add_line(conf, usual, where, line);
 	}
 	free(text);
-	fclose(f);
+	return result;
+}
+
+int
+conf_file(struct conf *conf, const struct map *usual, const char *file)
+{
+	char *shown = masked(file);
+	const char *why;
+	FILE *f = open_file(conf, file, &why);
+	int result = -1;
+
+	if (!shown)
+		why = "out of memory";
+	if (f && shown)
+		result = add_lines(conf, usual, shown, f);
+	else
+		log_error("%.480s: %s", shown ? shown : "", why);
+	free(shown);
+	if (f)
+		fclose(f);
 	return result;
 }
 
@@ -255,7 +391,7 @@ conf_gost(struct conf *conf, const struct map *usual, const char *listen,
 		length = (int)strcspn(listen, "\n");
 		if (asprintf(&word, "%.*s%s", length, listen, forward) == -1)
 			return fail("", "out of memory");
-		result = add_map(conf, usual, "", word);
+		result = add_word(conf, usual, "", word);
 		free(word);
 	}
 	return result;

@@ -97,19 +97,39 @@ conn_live(struct call *call, int last, unsigned role)
 }
 
 /*
- * What the connection says of it: an untrusted address, or what a proxy's
- * client asked for, of which nothing may pass for another word of the line;
- * or the user's word.
+ * What a proxy's client asked for, as the log has it: HOST:PORT behind the last
+ * '@', or HOST where the rest is no port, so that no password of USER:PASSWORD@
+ * is shown, and no byte that may pass for another word of the line.
  */
+static const char *
+asked_text(char *asked)
+{
+	char *at = strrchr(asked, '@'), *host = at ? at + 1 : asked;
+	char *colon = strrchr(host, ':'), *first = strchr(host, ':');
+	size_t length = strlen(asked), digits;
+
+	/* It may have been cut in front of the '@'. */
+	if (length >= HOP_NAME_MAX - 1)
+		return "?";
+	digits = colon ? strspn(colon + 1, "0123456789") : 0;
+	if (colon &&
+	    (colon[1 + digits] || digits < 1 || digits > 5 ||
+		(colon != first &&
+		    host + strspn(host, "0123456789abcdefABCDEF:.[]") < colon)))
+		*first = '\0';
+	for (char *s = host; *s; s++)
+		if (!isalnum((unsigned char)*s) && !strchr("-._:[]", *s))
+			*s = '?';
+	return *host ? host : "?";
+}
+
+/* What the connection says of it: an untrusted address; or the user's word. */
 static const char *
 target_text(const struct map *map, struct tally *t, char *buf)
 {
 	t->asked[HOP_NAME_MAX - 1] = '\0';
-	for (char *s = t->asked; *s; s++)
-		if (!isalnum((unsigned char)*s) && !strchr("-._:[]", *s))
-			*s = '?';
 	if (t->asked[0])
-		return t->asked;
+		return asked_text(t->asked);
 	if (is_inet(&t->peer))
 		return log_addr(&t->peer.any, buf);
 	if (t->target < map->targets)

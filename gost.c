@@ -7,6 +7,7 @@
 #include "nsfwd.h"
 
 #define PAIRS_MAX 32
+#define SHOWN_MAX 160
 #define SIZE(a)   (sizeof(a) / sizeof((a)[0]))
 
 /*
@@ -300,7 +301,7 @@ put_map(FILE *out, struct url *u, char *word)
 	ns = value_of(u, "netns");
 	if (strcmp(u->scheme, "udp") == 0)
 		fputs("udp:", out);
-	else if (ns && strpbrk(ns, ":#"))
+	else if (ns && *ns == '#')
 		fputs("tcp:", out);
 	if (!why)
 		why = put_ns(out, u, "netns");
@@ -321,23 +322,44 @@ put_map(FILE *out, struct url *u, char *word)
 }
 
 const char *
-gost_translate(const char *word, bool forward, char **text)
+gost_translate(const char *word, bool forward, char **text, const char **part,
+    int *length)
 {
 	/* "-L=WORD" is right, too, in GOST. */
-	char *copy = strdup(word + (*word == '='));
+	size_t skipped = *word == '=', size = 0;
+	char *copy = strdup(word + skipped);
 	const char *why = "out of memory";
-	size_t size = 0;
-	struct url u = {.part = ""};
-	FILE *out = open_memstream(text, &size);
+	struct url u = {.part = copy};
+	FILE *out;
 
+	*text = NULL;
+	*part = word;
+	*length = 0;
+	out = open_memstream(text, &size);
 	if (strchr(word, '\n'))
 		why = "a line break";
 	else if (out && copy)
 		why = forward ? put_hop(out, &u, copy) : put_map(out, &u, copy);
-	if (out && fclose(out) == 0 && why) {
+	if (why && copy) {
+		*part = word + skipped + (u.part - copy);
+		*length = (int)strnlen(u.part, SHOWN_MAX);
+	}
+	if (out && fclose(out) != 0)
+		why = why ? why : "out of memory";
+	if (why) {
 		free(*text);
-		*text = strdup(u.part);
+		*text = NULL;
 	}
 	free(copy);
 	return why;
+}
+
+bool
+gost_known(const char *name, size_t length)
+{
+	for (size_t i = 0; i < SIZE(keys); i++)
+		if (strlen(keys[i].name) == length &&
+		    strncasecmp(name, keys[i].name, length) == 0)
+			return true;
+	return false;
 }

@@ -263,6 +263,21 @@ key_parse(struct map *map, uint32_t *seen, const char *name, char *value,
 	return parse_value(key->kind, (char *)map + key->offset, value, part);
 }
 
+bool
+key_known(const char *name, size_t length)
+{
+	static const char *const others[] = {"via", "via-auth", "auth"};
+	bool found = false;
+
+	for (size_t i = 0; i < LENGTH(others); i++)
+		found |= strlen(others[i]) == length &&
+		    memcmp(name, others[i], length) == 0;
+	for (size_t i = 0; i < LENGTH(keys); i++)
+		found |= strlen(keys[i].name) == length &&
+		    memcmp(name, keys[i].name, length) == 0;
+	return found;
+}
+
 const char *
 key_check(const struct map *map, const struct side *near)
 {

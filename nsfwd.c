@@ -14,6 +14,7 @@
 #include "nsfwd.h"
 
 #define EXIT_USAGE 2
+#define SHOWN_MAX  160
 #define NOBODY     65534 /* where none is known by that name */
 
 static const struct map base = {
@@ -29,7 +30,8 @@ struct cli {
 	struct conf conf;
 	struct map usual; /* where the word of a map is silent */
 	const char *config;
-	char **words; /* the operands */
+	struct shown shown; /* the command line */
+	char **words;       /* the operands, in that */
 	int operands;
 	char *listen;  /* a line for each -L, a map so far without... */
 	char *forward; /* ...the hops that all of -F add to each */
@@ -39,6 +41,7 @@ struct cli {
 enum option_kind {
 	SET_FLAG,
 	SET_FILE, /* this and what follows takes a value */
+	SET_SOCKET,
 	SET_GOST,
 	SET_NS,
 	SET_TIME,
@@ -67,7 +70,7 @@ static const struct option {
     {"--daemon", SET_FLAG, AT(conf.background), 1},
     {"-P", SET_FILE, AT(conf.pidfile), 0},
     {"--pidfile", SET_FILE, AT(conf.pidfile), 0},
-    {"--stats", SET_FILE, AT(conf.stats), 0},
+    {"--stats", SET_SOCKET, AT(conf.stats), 0},
     {"--syslog", SET_FLAG, AT(conf.syslog), 1},
     {"--ready-fd", SET_FD, AT(conf.ready_fd), 0},
     {"--max-conns", SET_COUNT, AT(conf.max_conns), 0},
@@ -140,7 +143,7 @@ set_ns(struct ns *ns, const char *value)
 		if (iscntrl((unsigned char)*s) || strchr(" =,@", *s))
 			return "no '=', ',', '@', white space or control byte";
 	ns_free(ns);
-	return ns_parse(ns, value);
+	return spec_ns(ns, value);
 }
 
 static const char *
@@ -168,6 +171,11 @@ set(const struct option *option, void *field, const char *value)
 	case SET_FLAG:
 		*(int *)field = option->value;
 		return value ? "no value is taken" : NULL;
+	case SET_SOCKET:
+		if (!strchr(value, '/'))
+			return "the path of a UNIX socket, with '/' in it, as "
+			       "./stats";
+		/* fallthrough */
 	case SET_FILE:
 		if (*file)
 			return "a second file";
@@ -199,12 +207,27 @@ find_option(const char *name, size_t length)
 	return NULL;
 }
 
+/* How a message shows what stands there in the command line. */
+static const char *
+shown_at(const struct cli *cli, const char *at)
+{
+	return cli->shown.shown + (at - cli->shown.text);
+}
+
 static int
-take_gost(const char *name, char **all, const char *value)
+length_of(const char *word)
+{
+	return (int)strnlen(word, SHOWN_MAX);
+}
+
+static int
+take_gost(struct cli *cli, const char *name, char **all, const char *value)
 {
 	bool forward = name[1] == 'F';
-	char *text = NULL, *before = *all;
-	const char *why = gost_translate(value, forward, &text);
+	char *text, *before = *all;
+	const char *part;
+	int length;
+	const char *why = gost_translate(value, forward, &text, &part, &length);
 
 	if (!why &&
 	    asprintf(all, "%s%s%s", before ? before : "", text,
@@ -213,8 +236,9 @@ take_gost(const char *name, char **all, const char *value)
 	else if (!why)
 		free(before);
 	if (why)
-		log_error("option '%s': '%.160s': '%.160s': %s", name, value,
-		    text ? text : "", why);
+		log_error("option '%s': '%.*s': '%.*s': %s", name,
+		    length_of(value), shown_at(cli, value), length,
+		    shown_at(cli, part), why);
 	free(text);
 	return why ? -1 : 0;
 }
@@ -233,12 +257,25 @@ take_option(struct cli *cli, const struct option *option, const char *value,
 		return -1;
 	}
 	if (option->kind == SET_GOST)
-		return take_gost(option->name,
+		return take_gost(cli, option->name,
 		    (void *)((char *)cli + option->offset), value);
 	why = set(option, (char *)cli + option->offset, value);
 	if (!why)
 		return 0;
-	log_error("option '%s': '%.160s': %s", option->name, value, why);
+	log_error("option '%s': '%.*s': %s", option->name, length_of(value),
+	    shown_at(cli, value), why);
+	return -1;
+}
+
+/* What stands behind it may be a value: a letter is shown up to its end. */
+static int
+unknown(const struct cli *cli, const char *word, size_t length)
+{
+	while (((unsigned char)word[length] & 0xc0) == 0x80)
+		length++;
+	log_error("unknown option '%.*s' (nsfwd --help lists them)",
+	    (int)(length < SHOWN_MAX ? length : SHOWN_MAX),
+	    shown_at(cli, word));
 	return -1;
 }
 
@@ -256,13 +293,9 @@ take_word(struct cli *cli, char *word, char ***next)
 		s++;
 		option = letters ? find_option((char[]){'-', *s}, 2)
 				 : find_option(word, length);
-		if (!option) {
-			word[length] = '\0';
-			log_error("unknown option '%.160s' (nsfwd --help "
-				  "lists them)",
-			    word);
-			return -1;
-		}
+		if (!option)
+			return unknown(cli, word,
+			    letters ? (size_t)(s - word) + 1 : length);
 		if (letters && option->kind != SET_FLAG && s[1])
 			value = s + 1;
 		if (take_option(cli, option, value, next) < 0)
@@ -302,8 +335,10 @@ read_maps(struct cli *cli)
 	const char *forward = cli->forward ? cli->forward : "";
 
 	if ((cli->config && conf_file(conf, &cli->usual, cli->config) < 0) ||
-	    conf_words(conf, &cli->usual, "", cli->words, cli->operands) < 0 ||
-	    conf_gost(conf, &cli->usual, listen, forward) < 0)
+	    conf_words(conf, &cli->usual, "", cli->words, cli->operands,
+		&cli->shown) < 0 ||
+	    conf_gost(conf, &cli->usual, listen, forward) < 0 ||
+	    conf_check(conf) < 0)
 		return -1;
 	if (*forward && !*listen) {
 		log_error("-F is for -L (a map has via=)");
@@ -317,8 +352,10 @@ read_maps(struct cli *cli)
 		}
 	if (conf->maps > 0)
 		return 0;
-	log_error("no map in %s: write LISTEN=TARGET (nsfwd --help says more)",
-	    cli->config ? cli->config : "the command line");
+	log_error(
+	    "no map in %.*s: write LISTEN=TARGET (nsfwd --help says more)",
+	    SHOWN_MAX,
+	    cli->config ? shown_at(cli, cli->config) : "the command line");
 	return -1;
 }
 
@@ -428,6 +465,38 @@ run(struct cli *cli, char **words)
 	return serve(&cli->conf);
 }
 
+/*
+ * The words, for good, each from a copy of the command line: what ps(1) shows,
+ * and messages do, is without passwords from now on. NULL without memory.
+ */
+static char **
+hide_words(struct cli *cli, int argc, char **argv)
+{
+	char **words = calloc((size_t)argc, sizeof(*words)), *text, *shown;
+	size_t size = 1, length;
+
+	for (int i = 1; i < argc; i++)
+		size += strlen(argv[i]) + 1;
+	text = calloc(1, size);
+	shown = calloc(1, size);
+	cli->shown = (struct shown){text, shown};
+	if (!words || !text || !shown)
+		return NULL;
+	for (int i = 1; i < argc; i++) {
+		length = strlen(argv[i]);
+		words[i - 1] = memcpy(text, argv[i], length);
+		memcpy(shown, argv[i], length);
+		text += length + 1;
+		shown += length + 1;
+		if (i + 1 < argc)
+			shown[-1] = ' ';
+	}
+	mask_text(cli->shown.shown);
+	for (int i = 1; i < argc; i++)
+		memcpy(argv[i], shown_at(cli, words[i - 1]), strlen(argv[i]));
+	return words;
+}
+
 /* $LISTEN_FDS may have been meant for who started us, sd_listen_fds(3). */
 static void
 refuse_handed(void)
@@ -452,6 +521,7 @@ main(int argc, char **argv)
 	    .level = LOG_NORMAL,
 	};
 	sigset_t timer;
+	char **words;
 	int status;
 
 	if (argc < 1)
@@ -462,6 +532,11 @@ main(int argc, char **argv)
 	}
 	refuse_handed();
 	title_open(argc, argv);
+	words = hide_words(&cli, argc, argv);
+	if (!words) {
+		log_error("%s", strerror(ENOMEM));
+		return EXIT_FAILURE;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a log file may be full */
 	signal(SIGCHLD, SIG_DFL); /* whatever we inherited: waitpid(2) needs */
@@ -469,7 +544,10 @@ main(int argc, char **argv)
 	sigemptyset(&timer);
 	sigaddset(&timer, SIGALRM);
 	sigprocmask(SIG_UNBLOCK, &timer, NULL);
-	status = run(&cli, argv + 1);
+	status = run(&cli, words);
+	free(words);
+	free(cli.shown.text);
+	free(cli.shown.shown);
 	free(cli.listen);
 	free(cli.forward);
 	spec_free_all(&cli.conf);

@@ -117,7 +117,9 @@ struct cred {
 };
 
 struct map {
-	char *word;     /* the user's own text, which messages name; owned */
+	char *word;     /* the user's own text, which messages name, with no
+			   password in it: see mask_text(); owned */
+	char *exact;    /* the same text with passwords, never shown; owned */
 	char *where;    /* it was read: "" or "FILE:LINE: "; owned */
 	unsigned proto; /* PROTO_TCP | PROTO_UDP */
 	struct ns from, to;
@@ -176,16 +178,19 @@ struct conf {
 const char *spec_parse(struct map *, const char *word, const struct map *usual,
     const char **part, int *length);
 void spec_free(struct map *);
-void spec_free_all(struct conf *); /* all of its maps */
 
-/* Passwords are not for the log, which shows a word: each becomes '*'. */
-void spec_mask(char *word);
+/* Reads a namespace as ns_parse() does, and refuses what may be a password. */
+const char *spec_ns(struct ns *, const char *word);
+void spec_free_all(struct conf *); /* all of its maps */
 
 /* True if two maps of one usual are the same, with all secrets. */
 bool spec_same(const struct map *, const struct map *);
 
 /* True if both listen in one place, as far as their words tell. */
 bool spec_clash(const struct map *, const struct map *);
+
+/* True if a target, or the first hop, of a is where b listens, alike. */
+bool spec_leads(const struct map *a, const struct map *b);
 
 /*
  * Writes the canonical form, which spec_parse reads as the same map where
@@ -222,7 +227,15 @@ const char *key_check(const struct map *, const struct side *near);
 /* Writes the keys that differ from those of base, each after a ','. */
 void key_print(FILE *, const struct map *, const struct map *base);
 
+/* True if a map has a key of that name, of so many bytes. */
+bool key_known(const char *name, size_t length);
+
 /* conf.c */
+
+/* A text that holds words, and the same after mask_text(). */
+struct shown {
+	char *text, *shown;
+};
 
 /*
  * Adds maps: those of a file; of words, found at where, which is "" or ends in
@@ -231,9 +244,12 @@ void key_print(FILE *, const struct map *, const struct map *base);
  */
 int conf_file(struct conf *, const struct map *usual, const char *file);
 int conf_words(struct conf *, const struct map *usual, const char *where,
-    char *const *word, int words);
+    char *const *word, int words, const struct shown *);
 int conf_gost(struct conf *, const struct map *usual, const char *listen,
     const char *forward);
+
+/* Refuses maps that lead into each other: 0, or -1 with the reason logged. */
+int conf_check(const struct conf *);
 
 /* Looks up USER or USER:GROUP. NULL, or why it cannot, a string constant. */
 const char *conf_user(struct cred *, const char *value);
@@ -242,10 +258,23 @@ const char *conf_user(struct cred *, const char *value);
 
 /*
  * Translates a word of GOST: of -L into the word of a map, of -F into keys for
- * the end of that. NULL, or why it is wrong, a string constant, and *text is
- * what is. *text is the caller's to free.
+ * the end of that. NULL, and *text is the caller's to free; or why it is wrong,
+ * a string constant, and what is wrong in the word, of so many bytes.
  */
-const char *gost_translate(const char *word, bool forward, char **text);
+const char *gost_translate(const char *word, bool forward, char **text,
+    const char **part, int *length);
+
+/* True if a word of GOST has a key of that name, of so many bytes. */
+bool gost_known(const char *name, size_t length);
+
+/* mask.c */
+
+/*
+ * Makes each byte of a password '*', in a text of one or several words of a
+ * user, right or wrong. Whatever a message shows has been through it, whole:
+ * where a password ends is not seen in a part.
+ */
+void mask_text(char *text);
 
 /* listen.c */
 
@@ -304,6 +333,15 @@ void listen_close(struct listeners *set, const struct map *);
 const char *side_parse(struct side *, char *text, unsigned ports,
     const char **part);
 void side_free(struct side *);
+
+/* True if both are the same but for their ports. */
+bool side_same(const struct side *, const struct side *);
+
+/*
+ * True if who connects to a target, in the namespace of what listens, meets
+ * that on one of its ports, as far as the words tell.
+ */
+bool side_leads(const struct side *to, const struct side *listen);
 
 /* Writes the canonical form. */
 void side_print(FILE *, const struct side *);

@@ -139,10 +139,22 @@ number_like(const char *s)
 	return s[-1] == '\0';
 }
 
+static const char misplaced[] =
+    "tcp, udp and tcp+udp stand in front of the whole map: PROTO:NS@PORT=...";
+
+static bool
+is_proto(const char *text)
+{
+	return strcmp(text, "tcp") == 0 || strcmp(text, "udp") == 0 ||
+	    strcmp(text, "tcp+udp") == 0;
+}
+
 static const char *
 parse_host(struct reader *r, const char *part)
 {
 	r->side->kind = SIDE_HOST;
+	if (is_proto(part))
+		return misplaced;
 	if (part[strspn(part, LETTERS DIGITS "-._")] || *part == '.' ||
 	    strstr(part, ".."))
 		return "a host name is letters, digits, '-' and '_', in labels "
@@ -166,8 +178,10 @@ parse_address(struct reader *r, char *part, const char *numeric)
 		why = parse_inet6(r, part);
 	else if (inet_pton(AF_INET, part, addr) == 1)
 		r->side->kind = SIDE_INET;
+	else if (numeric)
+		return is_proto(part) ? misplaced : numeric;
 	else
-		return numeric ? numeric : parse_host(r, part);
+		return parse_host(r, part);
 	/* Connecting to it would reach loopback. */
 	if (!why && r->ports && IN6_IS_ADDR_UNSPECIFIED(addr))
 		return "no address to connect to (PORT alone is loopback)";
@@ -208,7 +222,8 @@ parse_pair(struct reader *r, char *text, char *end)
 		numeric = "not a numeric address, which ADDR/PORT takes "
 			  "(a UNIX socket begins with '/')";
 	else if (listens)
-		numeric = "neither tcp, udp, tcp+udp nor a numeric address";
+		numeric = "neither tcp, udp, tcp+udp nor a numeric address (a "
+			  "namespace is NS@PORT)";
 	*end = '\0';
 	r->side->kind = SIDE_ANY;
 	if (*text)
@@ -255,6 +270,56 @@ side_address(struct side *side, char *text, const char **part)
 	struct reader r = {side, 0, part};
 
 	return parse_address(&r, text, "not a numeric address");
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+bool
+side_same(const struct side *a, const struct side *b)
+{
+	return a->kind == b->kind && same_text(a->text, b->text) &&
+	    same_text(a->zone, b->zone) &&
+	    memcmp(&a->addr, &b->addr, sizeof(a->addr)) == 0;
+}
+
+static const struct side loopback[] = {
+    {.kind = SIDE_INET, .addr.s6_addr = {127, 0, 0, 1}},
+    {.kind = SIDE_INET6, .addr.s6_addr = {[15] = 1}},
+};
+
+/* True if a listener hears the address, as far as words tell. */
+static bool
+hears(const struct side *listen, const struct side *to)
+{
+	bool local = to->kind == SIDE_INET ? to->addr.s6_addr[0] == 127
+					   : side_same(to, &loopback[1]);
+
+	if (listen->kind == SIDE_ANY)
+		return local;
+	if (listen->kind == SIDE_LOOPBACK)
+		return side_same(to, &loopback[0]) ||
+		    side_same(to, &loopback[1]);
+	if (listen->kind == to->kind && IN6_IS_ADDR_UNSPECIFIED(&listen->addr))
+		return local;
+	return side_same(listen, to);
+}
+
+bool
+side_leads(const struct side *to, const struct side *listen)
+{
+	if (to->kind == SIDE_PATH || to->kind == SIDE_ABSTRACT)
+		return side_same(to, listen);
+	if (!to->lo || to->lo > listen->hi || listen->lo > to->hi)
+		return false;
+	if (to->kind == SIDE_LOOPBACK ||
+	    (to->kind == SIDE_HOST && strcasecmp(to->text, "localhost") == 0))
+		return hears(listen, &loopback[0]) ||
+		    hears(listen, &loopback[1]);
+	return to->kind != SIDE_HOST && hears(listen, to);
 }
 
 static bool

@@ -20,6 +20,10 @@ static const char *const protos[] = {
     [BOTH] = "tcp+udp:",
 };
 
+static const char own[] =
+    "its own target: a connection would come back to this map; name another "
+    "port or address, or a namespace NS@";
+
 /*
  * The word is taken to pieces in place: a NUL ends a part. A parser returns
  * NULL, or why it refuses what part then points to.
@@ -68,6 +72,23 @@ spec_auth(const char *text, char **user, char **password)
 }
 
 /*
+ * What stands in front of a ':' says of which kind a namespace is. So nothing
+ * else in front of '@' has one, but USER:PASSWORD by mistake.
+ */
+const char *
+spec_ns(struct ns *ns, const char *word)
+{
+	const char *why = ns_parse(ns, word);
+
+	if (why || !strchr(word, ':') ||
+	    (ns->kind != NS_NAME && ns->kind != NS_PATH))
+		return why;
+	ns_free(ns);
+	return "no namespace: with ':' there are pid:N and fd:N (a user and a "
+	       "password are for auth= or via-auth=)";
+}
+
+/*
  * Moves NS@ from the front of *text into *ns; where that is settled, it must be
  * the same. An '@' in front is an abstract socket's.
  */
@@ -85,7 +106,7 @@ take_ns(struct parser *p, char **text, struct ns *ns, bool settled)
 		return "an abstract name with '@' in it: write NS@ in front";
 	*at = '\0';
 	*text = at + 1;
-	why = ns_parse(&given, word);
+	why = spec_ns(&given, word);
 	if (!why && settled && !ns_same(&given, ns))
 		why = "all targets and hops of a map share one namespace";
 	p->placed |= ns == &p->map->to;
@@ -93,6 +114,18 @@ take_ns(struct parser *p, char **text, struct ns *ns, bool settled)
 	if (!why)
 		*ns = given;
 	return why;
+}
+
+/*
+ * What a shell makes of $NS@8080, $NS@ADDR:PORT or $NS@proxy when NS is empty
+ * is the name of an abstract socket. Whoever means that says so by NS@.
+ */
+static bool
+lost_its_ns(const char *name)
+{
+	return strcmp(name, "proxy") == 0 ||
+	    (strpbrk(name, "0123456789") &&
+		!name[strspn(name, "0123456789.:-/[]")]);
 }
 
 /*
@@ -105,8 +138,12 @@ parse_side(struct parser *p, char *text, struct side *side, unsigned ports)
 	struct map *map = p->map;
 	struct ns *ns = ports ? &map->to : &map->from;
 	bool later = map->hops ? map->hops > 1 : map->targets > 1;
+	const char *word = text;
 	const char *why = take_ns(p, &text, ns, p->placed || later);
 
+	if (!why && text == word && *text == '@' && lost_its_ns(text + 1))
+		why = "the namespace in front of '@' is empty (an abstract "
+		      "socket of that name is self@@NAME)";
 	if (!why)
 		why = side_parse(side, text, ports, &p->part);
 	if (why)
@@ -156,6 +193,25 @@ parse_target(struct parser *p, char *text)
 	return parse_side(p, text, &map->target[map->targets++], ports);
 }
 
+static bool
+leads(const struct map *a, const struct side *to, const struct map *b)
+{
+	return side_leads(to, &b->listen) &&
+	    (to->kind == SIDE_PATH || ns_same(&a->to, &b->from));
+}
+
+bool
+spec_leads(const struct map *a, const struct map *b)
+{
+	const struct side *to = a->hops ? &a->hop->side : a->target;
+	size_t count = a->hops ? 1 : a->targets;
+
+	for (size_t i = 0; i < count && a->proto & b->proto; i++)
+		if (leads(a, &to[i], b))
+			return true;
+	return false;
+}
+
 static const char *
 parse_via(struct parser *p, char *value)
 {
@@ -174,6 +230,8 @@ parse_via(struct parser *p, char *value)
 	why = parse_side(p, text, &hop->side, 1);
 	if (!why && (!hop->side.lo || (map->hops > 1 && hop->side.zone)))
 		why = "a hop is HOST:PORT (no %INTERFACE behind another hop)";
+	if (!why && map->hops == 1 && spec_leads(map, map))
+		why = own;
 	return why;
 }
 
@@ -244,6 +302,8 @@ check_map(struct parser *p)
 		    (target->zone || BIT(target->kind) & UNIX))
 			why = "no hop can reach a UNIX socket, or an address "
 			      "with %INTERFACE";
+		else if (!map->hops && leads(map, target, map))
+			why = own;
 		else
 			why = key_check(map,
 			    map->hops ? &map->hop->side : target);
@@ -263,19 +323,6 @@ check_bytes(struct parser *p)
 		return "white space or a control byte: a map is one word";
 	}
 	return NULL;
-}
-
-void
-spec_mask(char *word)
-{
-	while ((word = strstr(word, "auth="))) {
-		word += strlen("auth=");
-		if (*word == '/')
-			continue;
-		word += strcspn(word, ":,");
-		for (word += *word == ':'; *word && *word != ','; word++)
-			*word = '*';
-	}
 }
 
 /* The name of a key is no part of an address. */
@@ -312,6 +359,7 @@ spec_parse(struct map *map, const char *word, const struct map *usual,
 
 	*map = (struct map){
 	    .word = strdup(word),
+	    .exact = strdup(word),
 	    .proto = PROTO_TCP,
 	    .target = calloc(TARGETS_MAX, sizeof(*map->target)),
 	    .hop = calloc(HOPS_MAX, sizeof(*map->hop)),
@@ -322,7 +370,7 @@ spec_parse(struct map *map, const char *word, const struct map *usual,
 	};
 	*part = word;
 	*length = 0;
-	if (map->word && map->target && map->hop &&
+	if (map->word && map->exact && map->target && map->hop &&
 	    ns_copy(&map->from, &usual->from) == 0 &&
 	    ns_copy(&map->to, &usual->to) == 0) {
 		/* The map keeps the word as it was. */
@@ -331,7 +379,7 @@ spec_parse(struct map *map, const char *word, const struct map *usual,
 		*part = word + (p.part - map->word);
 		*length = (int)strnlen(p.part, SHOWN_MAX);
 		memcpy(map->word, word, strlen(word));
-		spec_mask(map->word);
+		mask_text(map->word);
 	}
 	if (why)
 		spec_free(map);
@@ -344,11 +392,11 @@ same_text(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-/* The words hide passwords, which may also be in files. */
+/* Passwords may also be in files. */
 bool
 spec_same(const struct map *a, const struct map *b)
 {
-	bool same = strcmp(a->word, b->word) == 0 &&
+	bool same = strcmp(a->exact, b->exact) == 0 &&
 	    same_text(a->user, b->user) && same_text(a->password, b->password);
 
 	for (size_t i = 0; same && i < a->hops; i++)
@@ -368,9 +416,7 @@ spec_clash(const struct map *a, const struct map *b)
 	    one->lo > other->hi || other->lo > one->hi ||
 	    (one->kind != SIDE_PATH && !ns_same(&a->from, &b->from)))
 		return false;
-	return same_text(one->text, other->text) &&
-	    same_text(one->zone, other->zone) &&
-	    memcmp(&one->addr, &other->addr, sizeof(one->addr)) == 0;
+	return side_same(one, other);
 }
 
 void
@@ -400,6 +446,7 @@ spec_free(struct map *map)
 	ns_free(&map->from);
 	ns_free(&map->to);
 	free(map->word);
+	free(map->exact);
 	free(map->where);
 	*map = (struct map){0};
 }
@@ -412,12 +459,13 @@ spec_free_all(struct conf *conf)
 	free(conf->map);
 }
 
-/* A name of a socket that holds an '@' must not be taken for a namespace. */
+/* A name of a socket must not be taken for a namespace, or for what lost it. */
 static void
 print_side(FILE *out, const struct side *side, const struct ns *ns,
     bool elsewhere)
 {
-	if (elsewhere || (side->text && strchr(side->text, '@')))
+	if (elsewhere || (side->text && strchr(side->text, '@')) ||
+	    (side->kind == SIDE_ABSTRACT && lost_its_ns(side->text)))
 		fprintf(out, "%s@", ns_word(ns));
 	side_print(out, side);
 }
@@ -446,16 +494,17 @@ print_hops(FILE *out, const struct map *map, const struct map *base)
 }
 
 /*
- * "tcp:" is left out, unless a namespace in front might be taken for a
- * protocol or a comment.
+ * "tcp:" is left out, unless a namespace in front might be taken for a comment.
  */
 void
 spec_print(FILE *out, const struct map *map, const struct map *base)
 {
-	bool named = map->from.kind == NS_NAME || map->from.kind == NS_PATH;
 	bool there = !map->hops && !ns_same(&map->to, &base->to);
 
-	if (map->proto != PROTO_TCP || (named && strpbrk(map->from.text, ":#")))
+	/* The host, where a namespace has the name. */
+	for (size_t i = 0; i < map->targets && !map->hops; i++)
+		there |= map->target[i].kind == SIDE_HOST && map->to.text;
+	if (map->proto != PROTO_TCP || *ns_word(&map->from) == '#')
 		fputs(protos[map->proto], out);
 	print_side(out, &map->listen, &map->from,
 	    map->listen.kind != SIDE_STDIO &&

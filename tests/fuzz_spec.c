@@ -1,6 +1,7 @@
 /*
  * Fuzzes the parsers of a map, a word of GOST, a span of time and a count: what
- * is accepted prints as a word that is accepted and prints as the same word.
+ * is accepted prints as a word that is accepted and prints as the same word. And
+ * mask_text(): no password is left in what is shown, of right and wrong words.
  */
 
 #include <stdlib.h>
@@ -16,7 +17,7 @@ static const struct map base = {
     .max = {.flows = 4096},
     .src = {.kind = SIDE_ANY},
 };
-static char from[] = "tcp:from", to[] = "#/to";
+static char from[] = "from", to[] = "#/to";
 static const struct map other = {
     .from = {.kind = NS_NAME, .text = from},
     .to = {.kind = NS_PATH, .text = to},
@@ -59,6 +60,72 @@ secret(const struct map *map)
 	return found;
 }
 
+/* What words have in the place of a password. */
+#define MARKER "k9XqZ"
+
+/* A mark that stands in a password, and nowhere else, must not be shown. */
+static void
+check_shown(const struct map *map)
+{
+	const char *mark = strstr(map->exact, MARKER);
+	bool inside = map->password && strstr(map->password, MARKER);
+	char *printed;
+
+	for (size_t i = 0; i < map->hops; i++)
+		inside |= map->hop[i].password &&
+		    strstr(map->hop[i].password, MARKER);
+	if (!inside || strstr(mark + 1, MARKER))
+		return;
+	printed = print(map);
+	if (strstr(map->word, MARKER) || strstr(printed, MARKER))
+		abort();
+	free(printed);
+}
+
+/* A password in its usual shapes, right and wrong, as an item of the word. */
+static void
+check_mask(const char *word)
+{
+	static const char *const shapes[] = {"auth=u:" MARKER,
+	    "via-auth=u:" MARKER, "auht=u:" MARKER, "auth:u:" MARKER,
+	    "Auth = u:" MARKER, "pass=" MARKER, "u:" MARKER "@h:1",
+	    "x://" MARKER "@h:1", "http://u:a,b=c&d?e/f@" MARKER "@h:1"};
+	size_t at = strcspn(word, ",= ");
+	char *text, *shown;
+
+	if (!word[at++] || strstr(word, MARKER))
+		return;
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+		if (asprintf(&text, "%.*s%s%s%s", (int)at, word, shapes[i],
+			word[at] ? "," : "", word + at) == -1)
+			abort();
+		shown = strdup(text);
+		if (!shown)
+			abort();
+		mask_text(shown);
+		if (strlen(shown) != strlen(text) || strstr(shown, MARKER)) {
+			fprintf(stderr, "%s\n%s\n", text, shown);
+			abort();
+		}
+		free(shown);
+		free(text);
+	}
+}
+
+/* The same word, with the mark for the first '!'. */
+static char *
+marked(const char *word)
+{
+	size_t length = strcspn(word, "!");
+	char *text;
+
+	if (asprintf(&text, "%.*s%s%s", (int)length, word,
+		word[length] ? MARKER : "",
+		word + length + !!word[length]) == -1)
+		abort();
+	return text;
+}
+
 static void
 check_word(const char *word, const struct map *usual)
 {
@@ -72,8 +139,9 @@ check_word(const char *word, const struct map *usual)
 		check_error(word, why, part, length);
 		return;
 	}
-	if (strcmp(map.word, word) != 0 && !strstr(word, "auth="))
+	if (strcmp(map.exact, word) != 0 || strlen(map.word) != strlen(word))
 		abort();
+	check_shown(&map);
 	once = print(&map);
 	if (secret(&map)) {
 		/* It is not printed: that is no word then. */
@@ -99,12 +167,14 @@ static void
 check_gost(const char *word)
 {
 	char *text;
-	const char *why;
+	const char *why, *part;
+	int length;
 
 	for (int forward = 0; forward < 2; forward++) {
-		text = NULL;
-		why = gost_translate(word, forward, &text);
-		if (!text || (why && !why[0]) || (!why && strchr(text, '\n')))
+		why = gost_translate(word, forward, &text, &part, &length);
+		if (why)
+			check_error(word, why, part, length);
+		else if (strchr(text, '\n'))
 			abort();
 		if (!why && !forward)
 			check_word(text, &base);
@@ -131,11 +201,16 @@ check_numbers(const char *text)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *copy = calloc(1, size + 1);
+	char *copy = calloc(1, size + 1), *text;
 
 	if (!copy)
 		abort();
 	memcpy(copy, data, size);
+	text = marked(copy);
+	check_word(text, &base);
+	check_gost(text);
+	check_mask(copy);
+	free(text);
 	check_word(copy, &base);
 	check_word(copy, &other);
 	check_gost(copy);

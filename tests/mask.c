@@ -1,0 +1,18 @@
+/* Shows each line of standard input as a message would. */
+
+#include <string.h>
+
+#include "nsfwd.h"
+
+int
+main(void)
+{
+	static char line[1 << 20];
+
+	while (fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\n")] = '\0';
+		mask_text(line);
+		puts(line);
+	}
+	return 0;
+}
