@@ -62,6 +62,16 @@ every() {
 	every stdio "stdin=ns2@127.0.0.1:8080" "$NSFWD" -=ns2@127.0.0.1:8080
 }
 
+# What it has on both is one socket, as inetd(8) would hand over.
+@test "an answer and last words in front of a reset pass a socket of '-'" {
+	needs socat
+	spawn ns1 inetd socat TCP-LISTEN:8000,fork,reuseaddr,backlog=64 \
+		"EXEC:'$NSFWD -=ns2@127.0.0.1:8080',nofork"
+	wait_until 5 listens ns1 8000
+	every direct ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	every words ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+}
+
 # It gives up by itself, now and then, when a write fails.
 # bats test_tags=workers,both
 @test "curl sees the answer in front of a reset" {
