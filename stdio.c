@@ -135,10 +135,10 @@ move(struct link *l, struct way *w, short readable, short writable)
 		write_to(l, w);
 	else if (writable & POLLERR)
 		fail_way(l, w, w->to, ECONNRESET);
-	else if (writable & POLLHUP)
-		w->done = true;
 	else if (readable)
 		read_from(l, w);
+	else if (writable & POLLHUP)
+		w->done = true;
 }
 
 /*
