@@ -28,11 +28,11 @@ hide(int fd)
 static int
 sift(struct pollfd *p)
 {
-	short wanted = p->events, seen = p->revents;
+	int wanted = p->events, seen = p->revents;
 
 	if (wanted & (POLLIN | POLLOUT))
 		wanted |= POLLERR | POLLHUP | POLLNVAL;
-	p->revents &= wanted;
+	p->revents = (short)(seen & wanted);
 	if (seen && !p->revents)
 		p->fd = hide(p->fd);
 	return p->revents != 0;

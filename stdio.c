@@ -135,10 +135,10 @@ move(struct link *l, struct way *w, short readable, short writable)
 		write_to(l, w);
 	else if (writable & POLLERR)
 		fail_way(l, w, w->to, ECONNRESET);
-	else if (writable & POLLHUP)
-		w->done = true;
 	else if (readable)
 		read_from(l, w);
+	else if (writable & POLLHUP)
+		w->done = true;
 }
 
 /*
@@ -166,23 +166,30 @@ relay_all(struct link *l, const struct times *times)
 
 	while (!up->done || !down->done) {
 		/* Behind its end the target may still reset, or be gone. */
-		short gone = down->eof ? POLLERR | POLLHUP : 0;
+		int gone = down->eof ? POLLERR | POLLHUP : 0;
 		struct pollfd watched[] = {
 		    {up->done || up->held ? -1 : up->from, POLLIN, 0},
-		    {up->done ? -1 : up->to, up->held ? POLLOUT : gone, 0},
+		    {up->done ? -1 : up->to, (short)(up->held ? POLLOUT : gone),
+			0},
 		    {down->done || down->held ? -1 : down->from, POLLIN, 0},
 		    {down->done ? -1 : down->to, down->held ? POLLOUT : 0, 0},
 		};
 
 		if (io_wait(watched, 4, patience(l, times)) == -1) {
-			errno = l->error ? l->error : errno;
-			return -1;
+			if (!l->error)
+				return -1;
+			break;
 		}
 		move(l, up, watched[0].revents, watched[1].revents);
 		move(l, down, watched[2].revents, watched[3].revents);
 	}
-	if (l->error && !l->broken)
+	/* An input that is not read to its end makes of exit(3) a reset. */
+	if (l->error && !l->broken) {
 		io_settle(l->server);
+	} else if (!l->up.eof) {
+		io_settle(STDIN_FILENO);
+		io_settle(STDOUT_FILENO);
+	}
 	errno = l->error;
 	return errno ? -1 : 0;
 }

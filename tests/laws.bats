@@ -174,7 +174,7 @@ allowed() {
 # of connections are mapped.
 @test "what moves bytes allocates nothing and formats no locale text" {
 	local name
-	for name in relay tcp conn worker udp flow candidate datagram; do
+	for name in relay tcp conn worker udp flow candidate datagram; do io
 		undefined "$name" >"$BATS_TEST_TMPDIR/$name"
 		no '^(malloc|realloc(array)?|aligned_alloc|strn?dup|v?asprintf|open_memstream)$' \
 			"$BATS_TEST_TMPDIR/$name"
@@ -183,7 +183,7 @@ allowed() {
 		no '^(v?f?printf|f?puts|f?putc|putchar|fwrite|std(out|err)|__printf_chk)$' \
 			"$BATS_TEST_TMPDIR/$name"
 	done
-	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,tcp,conn,worker,udp,candidate,datagram}
+	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,tcp,conn,worker,udp,candidate,datagram} "$BATS_TEST_TMPDIR"/{relay,io,tcp,conn,worker,udp,datagram}
 	awk '/^[a-z_]+\(/ { sub(/\(.*/, ""); name = $0 }
 		/[^a-z_]calloc *\(/ { print FILENAME ": " name }' \
 		"$code/flow.c" >"$BATS_TEST_TMPDIR/callers"

@@ -22,9 +22,19 @@ schedules() {
 	schedules >&2
 }
 
+# bats test_tags=workers,both
+@test "random schedules: the same with a UNIX socket at either end" {
+	local dir=$BATS_TEST_TMPDIR
+	for_nobody
+	start_nsfwd -q "$dir/in=ns2@8080" "ns1@8000=$dir/out"
+	PAIRS=("$dir/in=ns2@127.0.0.1:8080" "ns1@127.0.0.1:8000=$dir/out")
+	schedules >&2
+}
+
 @test "the model itself: a connection without a forwarder" {
-	PAIRS=(ns1@127.0.0.1:8000=ns1@127.0.0.1:8000)
-	MODEL_RUNS=30 schedules >&2
+	local path=$BATS_TEST_TMPDIR/unix
+	PAIRS=(ns1@127.0.0.1:8000=ns1@127.0.0.1:8000 "$path=$path")
+	MODEL_RUNS=60 schedules >&2
 }
 
 # Known of socat 1.7 and of 1.8: a reset is a clean end, urgent bytes are lost.

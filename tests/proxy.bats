@@ -269,6 +269,40 @@ while True:
 	logged 'target=10.0.2.2:8001 .* end=target-reset error=EIO' 1
 }
 
+# A client that posts 80 MB to what reads nothing, until no more goes, and resets.
+posts() {
+	peer_server ns2 deaf listen "$FAR:8080" "await=$BATS_TEST_TMPDIR/go" broken
+	spawn ns1 post python3 -c '
+import select, socket, struct
+s = socket.create_connection(("127.0.0.1", 1080))
+s.sendall(b"POST http://10.0.2.2:8080/ HTTP/1.1\r\nHost: 10.0.2.2:8080\r\n"
+          b"Content-Length: 80000000\r\n\r\n")
+s.setblocking(False)
+poller = select.poll()
+poller.register(s, select.POLLOUT)
+left = 80000000
+while left and poller.poll(300):
+    left -= s.send(bytes(min(left, 65536)))
+s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+s.close()
+print("reset", flush=True)'
+	wait_until 5 grep -q reset "$BATS_TEST_TMPDIR/post.out"
+}
+
+@test "plain HTTP: a client that resets while nothing moves ends it at rest" {
+	local pid before
+	start_nsfwd -v ns1@1080=ns2@proxy
+	posts
+	pid=$(connections)
+	before=$(cpu_ticks "$pid")
+	sleep 0.7
+	[ $(($(cpu_ticks "$pid") - before)) -le 5 ]
+	wait_until 3 no_connections
+	touch "$BATS_TEST_TMPDIR/go"
+	reap post deaf
+	logged 'end=client-reset error=ECONNRESET$'
+}
+
 @test "UDP over SOCKS5: both families, sizes, names; strangers are not heard" {
 	peer_server ns2 echo4 echo "$FAR:7000"
 	udp_echo "$FAR" 7000

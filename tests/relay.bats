@@ -231,6 +231,35 @@ stopped() {
 	stopped server client
 }
 
+# All of it waits in the relay, and in its sockets, when the reset comes.
+# bats test_tags=workers,both
+@test "T7 a reset behind bytes that a slow reader takes later" {
+	local go=$BATS_TEST_TMPDIR/go n=140000
+	small_buffers ns1
+	start_nsfwd "$MAP"
+	peer_server ns2 server listen 8080 send=1 recv=1 send=$n \
+		"await=$go.all" rst "touch=$go"
+	peer_start ns1 client connect 8000 recv=1 send=1 "await=$go" reset=$n
+	wait_until 5 all_sent
+	touch "$go.all"
+	reap server client
+}
+
+# The target has nothing left that has not arrived at the relay.
+all_sent() {
+	in_ns ns2 ss -Htn state established 'sport = :8080' |
+		awk '$2 == 0 { found = 1 } END { exit !found }' &&
+		in_ns ns1 ss -Htn state established 'sport = :8000' |
+		awk '$2 > 0 { found = 1 } END { exit !found }'
+}
+
+# bats test_tags=workers
+@test "T7 an end in front of a reset stays an end" {
+	start_nsfwd "$MAP"
+	pair "--count 30 flood recv=5000 eof" "--count 30 recv=1 send=5000 fin rst"
+	pair "--count 30 recv=1 send=5000 fin rst" "--count 30 flood recv=5000 eof"
+}
+
 # bats test_tags=workers,both
 @test "T8 a reset while the other side does not read ends the connection" {
 	local go=$BATS_TEST_TMPDIR/go
@@ -238,14 +267,14 @@ stopped() {
 	peer_server ns2 server listen 8080 "await=$go.1" reset
 	peer_start ns1 client connect 8000 flood sleep=1 rst
 	reap client
-	wait_until 1 no_connections
+	wait_until 3 no_connections
 	touch "$go.1"
 	reap server
 
 	peer_server ns2 server listen 8080 flood sleep=1 rst
 	peer_start ns1 client connect 8000 "await=$go.2" reset
 	reap server
-	wait_until 1 no_connections
+	wait_until 3 no_connections
 	touch "$go.2"
 	reap client
 }
@@ -442,6 +471,24 @@ prompt() {
 		unix_pair "$way" "slices=1-300 fin eof" "read=45150 eof fin"
 	done
 	wait_until 2 logged "up=$n down=$n .*end=closed" 9
+}
+
+# accept(2) hands SO_OOBINLINE down to no UNIX socket.
+# bats test_tags=workers,both
+@test "UNIX sockets on either side: urgent bytes stay in line" {
+	local dir=$BATS_TEST_TMPDIR n way
+	for_nobody
+	start_nsfwd -v "ns1@$dir/in=ns2@8080" "ns1@8000=ns2@$dir/out" \
+		"ns1@@in=ns2@@out"
+	for n in 0 100000; do
+		for way in "unix:$dir/in 8080" "8000 unix:$dir/out" \
+			"unix:@in unix:@out"; do
+			unix_pair "$way" "send=$n oob=30 fin eof" \
+				"recv=$n recv=330 eof fin"
+			unix_pair "$way" "recv=$n recv=330 eof fin" \
+				"send=$n oob=30 fin eof"
+		done
+	done
 }
 
 # shellcheck disable=SC2086 # steps are words

@@ -105,6 +105,76 @@ ends() {
 	[ ! -s err ]
 }
 
+# What a UNIX socket says of its end, it says all the time.
+@test "-: a UNIX target that closes ends it, at rest" {
+	local before
+	local -a pids
+	peer_server ns2 server listen unix:@closes send=1000 close
+	begin -=ns2@@closes
+	reap server
+	ends 0
+	sized out 1000
+	exec 8>&-
+	# While it is only half of it, the input goes on.
+	rm in
+	peer_server ns2 half listen unix:@half send=1000 fin recv=5000 eof
+	begin -=ns2@@half
+	wait_until 5 sized out 1000
+	read -ra pids < <(children "$PID")
+	before=$(cpu_ticks "${pids[@]}")
+	sleep 0.5
+	[ $(($(cpu_ticks "${pids[@]}") - before)) -le 2 ]
+	says 5000 >&8
+	exec 8>&-
+	ends 0
+	reap half
+}
+
+@test "-: what came before a reset comes out, as slowly as it is taken" {
+	peer_server ns2 server listen 127.0.0.1:8000 send=100000 recv=1 \
+		send=50000 sleep=0.2 rst touch=reset
+	mkfifo slow
+	{
+		head -c 1000
+		wait_until 5 test -e reset
+		sleep 2
+		cat
+	} <slow >got &
+	says 1048573 >period
+	for _ in {1..30}; do
+		cat period
+	done >input
+	alone "$NSFWD" -=ns2@8000 <input >slow 2>err &
+	PID=$!
+	ends 1
+	wait_until 5 sized got 150000
+	grep -q 'the connection broke: ECONNRESET' err
+	reap server
+}
+
+@test "-: an urgent byte of standard input stays in line" {
+	spawn_ready ns2 server python3 -c 'import os, socket
+sock = socket.create_server(("127.0.0.1", 8000))
+os.write(9, b"ready\n")
+os.close(9)
+client = sock.accept()[0]
+got = b""
+while data := client.recv(100):
+    got += data
+print(got.decode())'
+	run -0 python3 -c 'import socket, subprocess, sys
+here, there = socket.socketpair()
+with subprocess.Popen(sys.argv[1:], stdin=there, stdout=there) as process:
+    there.close()
+    here.send(b"abc")
+    here.send(b"U", socket.MSG_OOB)
+    here.send(b"def")
+    here.shutdown(socket.SHUT_WR)
+    sys.exit(process.wait(10))' "$NSFWD" -=ns2@8000 3>&-
+	reap server
+	[ "$(cat server.out)" = abcUdef ]
+}
+
 @test "-: the input ends, the output goes on" {
 	peer_server ns2 server listen 127.0.0.1:8000 recv=5000 eof send=3000000
 	says 5000 | stdio -=ns2@8000 >out
