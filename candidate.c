@@ -35,6 +35,13 @@ is_due(const struct candidates *c, bool lost, deadline at)
 	return at - c->asked >= (c->count ? span : RETRY_MS);
 }
 
+/* Byte by byte: what an address does not use is zero. */
+static bool
+same_address(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(union peer)) == 0;
+}
+
 /* New flows go on to begin where they did, if that is still there. */
 static void
 replace(struct candidates *c, const struct candidate *fresh, uint32_t count)
@@ -44,8 +51,7 @@ replace(struct candidates *c, const struct candidate *fresh, uint32_t count)
 	memcpy(c->candidate, fresh, count * sizeof(*fresh));
 	c->count = count;
 	for (c->current = 0; c->current < count; c->current++)
-		if (memcmp(&fresh[c->current].addr, &old.addr,
-			sizeof(old.addr)) == 0)
+		if (same_address(&fresh[c->current].addr, &old.addr))
 			return;
 	c->current = 0;
 }
@@ -94,7 +100,7 @@ candidates_find(const struct candidates *c, const union peer *addr,
 
 	for (uint32_t i = 0; i < c->count; i++) {
 		address(c, i, index, &other);
-		if (memcmp(&other, addr, sizeof(other)) == 0)
+		if (same_address(&other, addr))
 			return i;
 	}
 	return c->count;

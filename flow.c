@@ -155,6 +155,12 @@ leave_source(struct flows *t, struct flow *f)
 	t->free_source = s;
 }
 
+static bool
+is_less(const struct flow *a, const struct flow *b)
+{
+	return a->list < b->list || (a->list == b->list && a->seen < b->seen);
+}
+
 /*
  * The next time others are looked at. One flow is no surplus, however small the
  * table is.
@@ -171,7 +177,7 @@ flow_surplus(struct flows *t, const union peer *peer)
 	for (uint32_t i = 0; i < SAMPLE && i < s->count; i++) {
 		struct flow *f = s->flow;
 
-		if (!f->first && (!found || f->seen < found->seen))
+		if (!f->first && (!found || is_less(f, found)))
 			found = f;
 		s->flow = f->after;
 	}

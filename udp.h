@@ -71,9 +71,9 @@ uint32_t flow_count_source(const struct flows *, const union peer *);
 void flow_add(struct flows *, struct flow *);
 
 /*
- * One of the flows that have been silent for longest of a source that has more
- * than half of all flows, and has no share of the batch; NULL where there is no
- * such source, or it is that client's.
+ * Of a source that has more than half of all flows, one that was silent for long,
+ * and is not assured if many are not; it has no share of the batch. NULL where
+ * there is no such source, or it is that client's.
  */
 struct flow *flow_surplus(struct flows *, const union peer *);
 
