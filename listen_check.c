@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -30,7 +31,7 @@ static bool
 zone_changed(const struct listeners *set, const char *zone)
 {
 	struct ifreq ifr = {0};
-	struct sockaddr_in6 in6;
+	struct sockaddr_in6 in6 = {0};
 	socklen_t length;
 	void *addr = &in6;
 
@@ -84,12 +85,15 @@ listen_accepts(int fd)
 static unsigned
 line_flags(const char *line, const char *hex, unsigned zone)
 {
-	unsigned index, flags;
+	unsigned long field[4] = {0}; /* index, prefix, scope, flags */
+	char *end;
 
-	if (strncmp(line, hex, 32) != 0 ||
-	    sscanf(line + 32, "%x %*x %*x %x", &index, &flags) != 2)
+	if (strncmp(line, hex, 32) != 0)
 		return 0;
-	return zone == 0 || zone == index ? flags : 0;
+	line += 32;
+	for (int i = 0; i < 4; i++, line = end)
+		field[i] = strtoul(line, &end, 16);
+	return zone == 0 || zone == field[0] ? (unsigned)field[3] : 0;
 }
 
 unsigned
@@ -103,7 +107,7 @@ listen_address_flags(const struct sockaddr_in6 *in6)
 
 	if (fd == -1)
 		return 0;
-	for (int i = 0; i < 16; i++)
+	for (size_t i = 0; i < 16; i++)
 		snprintf(hex + 2 * i, 3, "%02x", in6->sin6_addr.s6_addr[i]);
 	while (!flags && used < sizeof(text) &&
 	    (n = read(fd, text + used, sizeof(text) - used)) > 0) {

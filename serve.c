@@ -128,12 +128,12 @@ open_stats(bool waits)
 static void
 follow_stats(void)
 {
-	const char *change = NULL;
+	const char *replaced = NULL;
 
 	if (server.stats.count)
-		change = listen_changed(&server.stats, &server.stats_map);
-	if (change) {
-		log_error("--stats: %s: listens anew", change);
+		replaced = listen_changed(&server.stats, &server.stats_map);
+	if (replaced) {
+		log_error("--stats: %s: listens anew", replaced);
 		listen_close(&server.stats, &server.stats_map);
 	}
 	if (!server.stats.count)

@@ -159,11 +159,11 @@ identify(struct service *s, const struct ns *ns, uint64_t *id)
 static void
 follow_listeners(struct service *s)
 {
-	const char *change = listen_changed(&s->set, s->map);
+	const char *replaced = listen_changed(&s->set, s->map);
 
-	if (!change)
+	if (!replaced)
 		return;
-	log_error("'%s': %s: listens anew", s->map->word, change);
+	log_error("'%s': %s: listens anew", s->map->word, replaced);
 	service_close(s);
 	if (s->mapper)
 		service_retire(s->mapper, -1);

@@ -83,6 +83,13 @@ refused_start() {
 	grep -Eq -- "$2" "$said" || fail "no line has $2"
 }
 
+# The time that all of nsfwd has used.
+all_ticks() {
+	local -a pids
+	mapfile -t pids < <(tree)
+	cpu_ticks "${pids[@]}"
+}
+
 # Destroyed listeners.
 
 # bats test_tags=workers,both
@@ -112,14 +119,14 @@ refused_start() {
 	start_nsfwd --stats /run/stats ns1@127.0.0.1:8000-8019=ns2@127.0.0.1:8080-8099 \
 		ns1@127.0.0.1:9000=ns2@127.0.0.1:8080
 	destroy ns1 8001
-	before=$(cpu_ticks $(tree))
+	before=$(all_ticks)
 	spawn ns1 kills python3 "$LISTENERS" kills 3 8001
 	spawn ns1 other python3 "$LISTENERS" load 100 250 tcp:127.0.0.1/9000 0 0 0
 	spawn ns1 range python3 "$LISTENERS" load 100 250 tcp:127.0.0.1/8000 0 0 0
 	reap kills other range
 	output_of kills
 	births=$(grep -c 'serves again' "$LOG")
-	echo "# $(output_of kills | xargs), mapper births: $births, ticks: $(($(cpu_ticks $(tree)) - before))" >&3
+	echo "# $(output_of kills | xargs), mapper births: $births, ticks: $(($(all_ticks) - before))" >&3
 	[ "$births" -le 5 ]
 	run ! logged 'its mapper|a worker'
 	answers ns1 2 tcp:127.0.0.1/8000
@@ -426,6 +433,7 @@ tentative() {
 	grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
 	# Without anything to mend, and with something that cannot be.
 	before=$(cpu_ticks "$NSFWD_PID")
+	# shellcheck disable=SC2046 # one word each
 	kill -KILL $(mappers)
 	sleep 1
 	[ $(($(cpu_ticks "$NSFWD_PID") - before)) -le 3 ]
