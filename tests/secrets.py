@@ -1,13 +1,19 @@
 """Passwords where users put them, rightly and wrongly: none may be shown.
 
 words           prints a command a line, its words parted by tabs
-check PROGRAM   runs each with --check, as words, and what is a map also as a
-                line of a file; prints what shows the password, and how many
+check PROGRAM [STEP]  runs each with --check, as words, and what is a map also
+                as a line of a file; prints what shows the password, and how
+                many. Of the commands, every STEPth
+hop PORT        a proxy that refuses, and says to whom and how he asked
+ask PORT        asks a proxy on 127.0.0.1 in every wrong way with a password,
+                and waits for each end
 """
 
+import base64
 import concurrent.futures
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -188,8 +194,8 @@ def shows(program, words, number, directory):
     return said if MARK.encode() in said or b"Sanitizer" in said else None
 
 
-def check(program):
-    given = list(commands())
+def check(program, step=1):
+    given = list(commands())[::int(step)]
     leaks = []
     with tempfile.TemporaryDirectory() as directory, \
             concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -201,7 +207,61 @@ def check(program):
                 leaks.append(words)
                 print(" ".join(words), said.decode(errors="replace"), sep="\n")
     print(f"{len(leaks)} of {len(given)} commands show a password")
-    return bool(leaks) or len(given) < 2000
+    return bool(leaks) or len(given) < 100
+
+
+def hop(port):
+    server = socket.create_server(("127.0.0.1", int(port)))
+    with open(int(os.environ["READY_FD"]), "w") as ready:
+        ready.write("ready\n")
+    while True:
+        client, _ = server.accept()
+        with client:
+            said = client.recv(4096)
+            auth = said.partition(b"Basic ")[2].partition(b"\r")[0]
+            word = base64.b64decode(auth)
+            client.sendall(b"HTTP/1.1 407 " + word + b"\r\nX: " + word +
+                           b"\r\n\r\n" + word)
+
+
+def requests():
+    login = "u:" + MARK
+    basic = base64.b64encode(login.encode()).decode()
+    for url in (f"http://{login}@h/", f"http://{MARK}@h/",
+                f"http://u:a@{MARK}@h:80/x", f"http://u:a/{MARK}@h/",
+                f"http://u:{MARK}/", f"http://{login}@/", f"{login}@h:80",
+                "http://u:" + 70 * MARK + "@h/", f"http://u:{MARK}%40h/"):
+        yield f"GET {url} HTTP/1.1\r\nHost: {login}@h\r\n\r\n".encode()
+    for to in (f"{login}@h:80", f"{login}@127.0.0.1:1", f"u:{MARK}", login +
+               "%40h:80", "u:" + 70 * MARK + "@h:80", f"u:a@{MARK}@h:80"):
+        yield f"CONNECT {to} HTTP/1.1\r\n\r\n".encode()
+    for said in (f"Basic {basic}", f"Basic {login}", f"Basic {MARK}==",
+                 f"Bearer {MARK}", f"Basic {basic}\r\nX-{MARK}: {MARK}"):
+        yield (f"CONNECT 127.0.0.1:1 HTTP/1.1\r\n"
+               f"Proxy-Authorization: {said}\r\n\r\n").encode()
+    word = login.encode()
+    host = word + b"@h"
+    method, there = b"\5\2\0\2", b"\0\x50"
+    said = b"\1\1u" + bytes([len(MARK)]) + MARK.encode()
+    for name in (host, word):
+        yield method + b"\5\1\0\3" + bytes([len(name)]) + name + there
+        yield (method + said + b"\5\1\0\3" + bytes([len(name)]) + name +
+               there)
+        yield b"\4\1" + there + b"\0\0\0\1" + word + b"\0" + name + b"\0"
+
+
+def ask(port):
+    for request in requests():
+        with socket.create_connection(("127.0.0.1", int(port)), 10) as s:
+            s.settimeout(10)
+            # As they are read, so that SOCKS5 hears one after the other.
+            try:
+                s.sendall(request)
+                while s.recv(4096):
+                    s.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                if isinstance(error, TimeoutError):
+                    raise
 
 
 if __name__ == "__main__":
@@ -209,4 +269,4 @@ if __name__ == "__main__":
         for c in commands():
             print("\t".join(c))
     else:
-        sys.exit(check(sys.argv[2]))
+        sys.exit(globals()[sys.argv[1]](*sys.argv[2:]))
