@@ -80,7 +80,7 @@ masked(const char *text)
 static int
 fail_secret(const struct map *map, const char *file, const char *why)
 {
-	static const char key[] = "auth=";
+	static const char key[] = ",auth=";
 	char *text = NULL;
 
 	if (asprintf(&text, "%s%s", key, file) == -1)

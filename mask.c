@@ -155,13 +155,17 @@ is_new_word(const char *white)
 		(port < end && (port == word || strchr(":/", port[-1]))));
 }
 
-/* The end of a secret that begins there. */
+/* The end of a secret that begins there; maps: one may stand behind it. */
 static char *
-secret_end(char *s)
+secret_end(char *s, bool maps)
 {
-	while (*s && !(is_white(*s) && is_new_word(s)) &&
-	    !(strchr(",?&", *s) && known(s + 1)))
-		s++;
+	for (; *s; s++) {
+		if (strchr(",?&", *s) && known(s + 1))
+			break;
+		if (is_white(*s) && is_new_word(s) &&
+		    (maps || strchr("-", s[strspn(s, WHITE)])))
+			break;
+	}
 	return s;
 }
 
@@ -187,14 +191,6 @@ last_at(char *from, char *end)
 	return last;
 }
 
-static char *
-first_colon(char *from, const char *end)
-{
-	while (from < end && !colon(from))
-		from++;
-	return from;
-}
-
 /* The end of an item: '?' and '&' may be in one. */
 static char *
 item_end(char *s)
@@ -209,18 +205,20 @@ item_end(char *s)
 static char *
 hide_value(char *s, enum value value, bool path)
 {
-	char *end, *user;
+	char *next = s + strspn(s, WHITE), *end, *user;
 
-	if (strchr("=:", s[strspn(s, WHITE)]) || !is_new_word(s))
-		s += strspn(s, WHITE "=:");
-	end = secret_end(s);
+	if (!strchr("=:", *next) && is_new_word(s))
+		return s;
+	s = next + (*next == ':');
+	s += strspn(s, "=" WHITE);
+	user = s + strcspn(s, ":%,?&" WHITE);
+	if (value == LOGIN && !colon(user))
+		return s - 1; /* what stands behind is an item */
+	end = secret_end(s, true);
 	if (value == OTHER || value == SECRET)
 		return hide(s, end);
-	user = s + strcspn(s, ":%,?&" WHITE);
 	if (user < end && colon(user))
 		return hide(user + colon(user), end);
-	if (value == LOGIN) /* what stands behind is an item */
-		return s - 1;
 	return hide(path && *s == '/' ? user + 1 : s, end);
 }
 
@@ -262,19 +260,41 @@ skip_scheme(char *s, bool *url)
 	return *url ? strstr(s, "//") + 2 : s;
 }
 
-/* Behind SCHEME://. White space ends it where no password can go on. */
+/*
+ * Hides a password up to an '@', or up to the limit, if what looks like a key
+ * stands in it: then one of the two is the password's.
+ */
 static char *
-hide_url(char *s)
+hide_login(char *s, char *last, char *limit)
+{
+	for (char *k = s; k < last; k++)
+		if (strchr(",?&", *k) && k[1 + strspn(k + 1, NAME)] == '=')
+			return hide(s, limit);
+	hide(s, last);
+	return item_end(last + at_sign(last));
+}
+
+/*
+ * Behind SCHEME://. White space ends it where no password can go on. *clear: up
+ * to there no '@' is left that could end one.
+ */
+static char *
+hide_url(char *s, char **clear)
 {
 	char *end = s + strcspn(s, "/?#" WHITE), *user, *last;
-	bool whole = first_colon(s, end) == end || has_ports(s, end);
+	bool whole = has_ports(s, end);
 
-	last = last_at(s, whole && is_white(*end) ? end : secret_end(s));
-	if (!last)
+	if (s >= *clear && !(whole && is_white(*end)))
+		end = secret_end(s, whole);
+	last = last_at(s, end);
+	if (!last) {
+		*clear = end > *clear ? end : *clear;
 		return item_end(s);
+	}
 	user = s + strspn(s, NAME);
-	hide(colon(user) && user < last ? user + colon(user) : s, last);
-	return item_end(last + at_sign(last));
+	if (colon(user) && user < last)
+		s = user + colon(user);
+	return hide_login(s, last, end);
 }
 
 /* The first ':' or '@' that is not of an address in brackets. */
@@ -290,32 +310,36 @@ first_mark(char *s, char *end)
 	return s;
 }
 
-/*
- * [NS@]ADDR:PORTS and the like. An item that is none may go on behind what
- * parts items, as may one behind the name of a key. *clear: up to there no '@'
- * is left that it could reach.
- */
+/* How far a place may go on behind what parts items. */
+enum reach {
+	ITEM,  /* it does not */
+	PLACE, /* if there is no port in the end */
+	HOP    /* as far as can be: no other place follows */
+};
+
+/* [NS@]ADDR:PORTS and the like. */
 static char *
-hide_place(char *s, bool key, char **clear)
+hide_place(char *s, enum reach reach, char **clear)
 {
 	char *end = item_end(s), *mark, *limit, *last;
+	bool whole;
 
 	while ((mark = first_mark(s, end)) < end) {
 		if (at_sign(mark)) {
 			s = mark + at_sign(mark);
 			continue;
 		}
+		whole = mark == s || has_ports(s, end);
 		limit = end;
-		if (mark >= *clear && (key || (mark > s && !has_ports(s, end))))
-			limit = secret_end(mark);
+		if (mark >= *clear && (reach == HOP || (reach && !whole)))
+			limit = secret_end(mark, whole);
 		last = last_at(mark, limit);
 		if (!last) {
 			*clear = limit > *clear ? limit : *clear;
 			break;
 		}
-		hide(mark + colon(mark), last);
+		end = hide_login(mark + colon(mark), last, limit);
 		s = last + at_sign(last);
-		end = item_end(s);
 	}
 	return end;
 }
@@ -347,27 +371,31 @@ has_value(char *behind, enum value value, size_t blank, bool loose)
 static char *
 hide_item(char *s, char before, char **clear)
 {
+	enum reach reach = PLACE;
 	size_t length, keyed, blank;
 	enum value value;
-	bool url, key = false;
+	bool url;
 
-	for (;; s += keyed, before = '=', key = true) {
+	for (;; s += keyed, before = '=') {
 		s = skip_scheme(s, &url);
 		if (url)
-			return hide_url(s);
+			return hide_url(s, clear);
 		length = strspn(s, NAME);
 		keyed = known(s);
 		value = meaning(s, length);
 		if (!keyed || value != OTHER)
 			break;
+		reach = strncmp(s, "via=", keyed) == 0 ? HOP
+		    : strncmp(s, "owner=", keyed) == 0 ? ITEM
+						       : PLACE;
 	}
 	blank = strspn(s + length, WHITE);
 	if (value == OTHER ? before && s[length + blank] == '=' &&
 		    strspn(s, DIGITS "-._") < length
 			   : has_value(s + length, value, blank,
 				 before == ',' || *s == '-'))
-		return hide_value(s + length, value, keyed);
-	return hide_place(s, key, clear);
+		return hide_value(s + length, value, keyed && before == ',');
+	return hide_place(s, reach, clear);
 }
 
 void

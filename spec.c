@@ -20,6 +20,9 @@ static const char *const protos[] = {
     [BOTH] = "tcp+udp:",
 };
 
+static const char comma[] =
+    "no KEY=VALUE that is known (a password with ',' in it goes in a file, "
+    "auth=/FILE)";
 static const char own[] =
     "its own target: a connection would come back to this map; name another "
     "port or address, or a namespace NS@";
@@ -35,6 +38,7 @@ struct parser {
 	uint32_t seen;                   /* the keys of key.c */
 	bool keyed;                      /* a key was seen */
 	bool placed; /* the namespace of the targets was named */
+	bool authed; /* auth= or via-auth= was */
 };
 
 /* Moves a protocol from the front of the word into *proto. */
@@ -80,7 +84,7 @@ spec_ns(struct ns *ns, const char *word)
 {
 	const char *why = ns_parse(ns, word);
 
-	if (why || !strchr(word, ':') ||
+	if (why || (!strchr(word, ':') && strncmp(word, "//", 2) != 0) ||
 	    (ns->kind != NS_NAME && ns->kind != NS_PATH))
 		return why;
 	ns_free(ns);
@@ -183,9 +187,11 @@ parse_target(struct parser *p, char *text)
 
 	p->part = text;
 	p->target[map->targets % TARGETS_MAX] = text;
-	if (map->targets && *text && !strpbrk(text, "0123456789/@:") &&
-	    strcmp(text, "proxy") != 0)
+	if (!p->authed && map->targets && *text &&
+	    !strpbrk(text, "0123456789/@:") && strcmp(text, "proxy") != 0)
 		return "a key wants =VALUE, a target wants a port";
+	if (p->authed)
+		return comma;
 	if (p->keyed)
 		return "not KEY=VALUE (targets come first)";
 	if (map->targets == TARGETS_MAX)
@@ -226,6 +232,8 @@ parse_via(struct parser *p, char *value)
 	if (hop->kind == HOP_SOCKS5 && strncmp(value, "socks5:", 7) != 0)
 		return "write http:[NS@]HOST:PORT or socks5:[NS@]HOST:PORT";
 	p->part = ++text;
+	if (strncmp(text, "//", 2) == 0)
+		return "a hop is HOST:PORT behind http: or socks5:, without //";
 	map->hops++;
 	why = parse_side(p, text, &hop->side, 1);
 	if (!why && (!hop->side.lo || (map->hops > 1 && hop->side.zone)))
@@ -271,11 +279,14 @@ parse_key(struct parser *p, const char *name, char *value)
 	p->keyed = true;
 	if (p->map->targets == 0)
 		return "no target in front of KEY=VALUE";
+	if (p->authed && !key_known(name, strlen(name)))
+		return comma;
 	if (!via && !via_auth && strcmp(name, "auth") != 0)
 		return key_parse(p->map, &p->seen, name, value, &p->part);
 	if (p->map->proto != PROTO_TCP)
 		return "a key of tcp maps only";
 	p->part = value;
+	p->authed |= !via;
 	return via ? parse_via(p, value) : parse_auth(p, value, via_auth);
 }
 

@@ -184,7 +184,7 @@ rows() {
 		-L tcp://:80/h:                   | not a port
 		-L tcp://:80/h:80,                | '': write HOST:PORT
 		-L tcp://:80/proxy                | 'proxy': write HOST:PORT
-		-L tcp://:80/a@h:80               | 'a@h:80': ','
+		-L tcp://:80/a@h:80               | '*@h:80': ','
 		-L tcp://:80//run/x:1             | '/run/x:1': ','
 		-L tcp://:80/h:80=1               | 'h:80=1': ','
 		-L tcp://h:80/h:80                | 'h': neither tcp, udp
@@ -193,9 +193,9 @@ rows() {
 		-L 80                             | '80': write HOST:PORT
 		-L                                | its value is missing
 		-L tcp://u:p@:80/h:80             | auth and reach are for the target proxy
-		-L http://u@:80                   | 'u': write USER:PASSWORD
-		-L http://u:p%40@:80              | 'u:p%40': ','
-		-L http://u:p,q@:80               | 'u:p,q': ','
+		-L http://u@:80                   | '*': write USER:PASSWORD
+		-L http://u:p%40@:80              | 'u:****': ','
+		-L http://u:p,q@:80               | 'u:***': ','
 		-L tcp://:80/h:80?maxFails=3      | 'maxFails': a target that failed rests 10s
 		-L tcp://:80/h:80?failTimeout=3s  | 'failTimeout': a target that failed
 		-L tcp://:80/h:80?proxyProtocol=1 | 'proxyProtocol': accept-proxy=CIDR

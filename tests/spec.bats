@@ -32,10 +32,10 @@ wrong() {
 	note "wanted: 2, nsfwd: $start...$part" "got: $status, $output$stderr"
 }
 
-# wrong_word WORD PART REASON: WORD, shown without passwords, is refused; PART
-# stands where it says.
+# wrong_word WORD PART REASON [SHOWN]: WORD is refused, as SHOWN, in which auth=
+# has no passwords; PART stands where it says.
 wrong_word() {
-	local given=$1 word=$1 part=$2 reason=$3 column
+	local given=$1 word=${4:-$1} part=$2 reason=$3 column
 	[[ $word != *auth=* ]] ||
 		word=$(sed -E 's/(auth=[^/:,]*:)[a-z]/\1*/g' <<<"$word")
 	wrong "'$word': column " ": '$part': " --check -- "$given"
@@ -69,9 +69,9 @@ repeat() {
 }
 
 @test "a wrong word is refused, and the message names the part" {
-	local word part reason n=0
-	while IFS='|' read -r word part reason; do
-		wrong_word "$word" "$part" "$reason"
+	local word part reason shown n=0
+	while IFS='|' read -r word part reason shown; do
+		wrong_word "$word" "$part" "$reason" "$shown"
 		n=$((n + 1))
 	done < <(rows <<-'TABLE'
 		                          |                    | no target: write LISTEN=TARGET
@@ -86,7 +86,7 @@ repeat() {
 		sctp:80=81                | sctp               | neither tcp, udp, tcp+udp nor a numeric
 		TCP:80=81                 | TCP                | neither tcp
 		udp+tcp:80=81             | udp+tcp            | neither tcp
-		udp:udp:80=81             | udp                | neither tcp
+		udp:udp:80=81             | udp                | stand in front of the whole map
 		sctp::80=81               | sctp               | neither tcp, udp, tcp+udp nor a numeric
 		localhost:80=81           | localhost          | numeric address
 		0=80                      | 0                  | not a port: 1 to 65535
@@ -172,8 +172,8 @@ repeat() {
 		80=a@81,self@82           | self               | all targets and hops of a map share one namespace
 		80=max=3                  | max                | no target in front of KEY=VALUE
 		80=81,max=3,82            | 82                 | targets come first
-		80=81,foo=1               | foo                | no such key
-		80=81,MAX=1               | MAX                | no such key
+		80=81,foo=1               | foo                | no such key | 80=81,foo=*
+		80=81,MAX=1               | MAX                | no such key | 80=81,MAX=*
 		80=81,=1                  |                    | no such key
 		80=81=82                  | 81                 | no target in front
 		80=81,max                 | max                | a key wants =VALUE
@@ -247,7 +247,7 @@ repeat() {
 		tcp+udp:80=81,via=http:1  | via                | a key of tcp maps only
 		80=81,via-auth=a:b        | a:*                | it stands behind its via=
 		80=81,via=http:1,via-auth=a:b,via-auth=a:c | a:* | one user is all
-		80=81,via=http:1,via-auth=a | a                | write USER:PASSWORD, or the absolute path
+		80=81,via=http:1,via-auth=a | *                | write USER:PASSWORD, or the absolute path | 80=81,via=http:1,via-auth=*
 		80=81,via=http:1,via-auth= |                   | write USER:PASSWORD
 		80=81,via=http:1,via-auth=:b | :*              | write USER:PASSWORD
 		80=81,via=http:1,via-auth=a: | a:              | a password of 1 to 255 bytes is missing
@@ -255,7 +255,10 @@ repeat() {
 		80=81,auth=a:b            | 81                 | auth and reach are for the target proxy
 		80=81,auth=/f             | 81                 | auth and reach are for the target proxy
 		80=proxy,auth=/f,auth=/f  | /f                 | one user is all
-		80=proxy,auth=pw          | pw                 | write USER:PASSWORD
+		80=proxy,auth=pw          | **                 | write USER:PASSWORD | 80=proxy,auth=**
+		80=proxy,auth=u:p,q       | *                  | a password with ',' in it goes in a file | 80=proxy,auth=u:***
+		80=proxy,auth=u:p,alow=::1 | ****              | no KEY=VALUE that is known | 80=proxy,auth=u:**********
+		80=proxy,auth=/f,q        | *                  | a password with ',' in it goes in a file | 80=proxy,auth=/f,*
 		80=81,reach=10.0.0.0/8    | 81                 | auth and reach are for the target proxy
 		80=proxy,reach=           |                    | not ADDR or ADDR/BITS
 		80=81,allow=              |                    | not ADDR or ADDR/BITS
@@ -321,10 +324,58 @@ repeat() {
 		80=81,idle-timeout=25d    | 25d                | longer than 24d
 		80=81,idle-timeout=24.001d | 24.001d           | longer than 24d
 		80=81,idle-timeout=99999999999999999999 | 99999999999999999999 | longer than 24d
+		8080=8080                 | 8080               | its own target: a connection would come back to this map; name another port
+		:8080=8080                | 8080               | its own target
+		nwca@9090=nwca@9090       | nwca               | its own target
+		/run/netns/a@80=/run/netns/a@80 | /run/netns/a | its own target
+		udp:53=53                 | 53                 | its own target
+		tcp+udp:53=53             | 53                 | its own target
+		8000-8010=8000-8010       | 8000-8010          | its own target
+		8000-8010=8005-8015       | 8005-8015          | its own target
+		8000-8010=8005            | 8005               | its own target
+		/run/a=/run/a             | /run/a             | its own target
+		ns1@/run/a=ns2@/run/a     | ns2                | its own target
+		@a=@a                     | @a                 | its own target
+		ns1@@a=ns1@@a             | ns1                | its own target
+		80=80                     | 80                 | its own target
+		:80=127.0.0.1:80          | 127.0.0.1          | its own target
+		:80=127.1.2.3:80          | 127.1.2.3          | its own target
+		:80=localhost:80          | localhost          | its own target
+		:80=::1/80                | ::1                | its own target
+		127.0.0.1:80=80           | 80                 | its own target
+		80=127.0.0.1:80           | 127.0.0.1          | its own target
+		80=LOCALHOST:80           | LOCALHOST          | its own target
+		::1/80=80                 | 80                 | its own target
+		[::1]:80=::1/80           | ::1                | its own target
+		::/80=80                  | 80                 | its own target
+		0.0.0.0:80=127.0.0.1:80   | 127.0.0.1          | its own target
+		10.0.0.1:80=10.0.0.1:80   | 10.0.0.1           | its own target
+		fe80::1%x/80=fe80::1%x/80 | fe80::1            | its own target
+		80=self@80                | self               | its own target
+		self@80=80                | 80                 | its own target
+		init@80=init@80           | init               | its own target
+		80=81,80                  | 80                 | its own target
+		80=w:81,82,127.0.0.1:80,83 | 127.0.0.1         | its own target
+		80=w:81,via=http:80       | 80                 | its own target
+		80=w@x:81,via=http:1,via=http:80,max= |        | not a whole number
+		9090=@8080                | @8080              | the namespace in front of '@' is empty
+		@9090=80                  | @9090              | the namespace in front of '@' is empty
+		@:80=80                   | @:80               | the namespace in front of '@' is empty
+		80=@10.0.0.1:80           | @10.0.0.1:80       | the namespace in front of '@' is empty
+		80=@8000-8010             | @8000-8010         | the namespace in front of '@' is empty
+		1080=@proxy               | @proxy             | the namespace in front of '@' is empty
+		80=vpn@tcp:80             | tcp                | stand in front of the whole map
+		vpn@tcp:80=81             | tcp                | stand in front of the whole map
+		80=udp:53                 | udp                | stand in front of the whole map
+		vpn:8080=80               | vpn                | (a namespace is NS@PORT)
+		a:b@80=81                 | a:*                | no namespace: with ':' there are pid:N | a:*@80=81
+		80=w:81,via=http:u:p@h:1  | u:*                | a password are for auth= or via-auth= | 80=w:81,via=http:u:*@h:1
+		80=/run/a:b@81            | /run/a:*           | no namespace | 80=/run/a:*@81
+		tcp:udp:x@80=81           | udp:x              | no namespace
 	TABLE
 	)
 	echo "$n rows"
-	[ "$bad" = 0 ] && [ "$n" -ge 60 ]
+	[ "$bad" = 0 ] && [ "$n" -ge 290 ]
 }
 
 @test "a word with a control byte or white space is refused" {
@@ -383,7 +434,7 @@ right_words() {
 		8000-8010=web@8000-8010
 		8000-8010=web@80
 		8000-8000=web@80-80                 | 8000=web@80
-		:1-65535=1-65535
+		:1-65535=vpn@1-65535
 		:80=web@10.0.0.2:80,10.0.0.3:80,balance=first | :80=web@10.0.0.2:80,10.0.0.3:80
 		:80=web@10.0.0.2:80,web@10.0.0.3:80 | :80=web@10.0.0.2:80,10.0.0.3:80
 		80=self@81,self@82                  | 80=81,82
@@ -394,11 +445,21 @@ right_words() {
 		4242@80=81
 		./ns@80=../ns@81
 		/run/netns/a@80=/run/netns/b@81
-		a:b@80=81                           | tcp:a:b@80=81
-		80=a:b@81
-		/run/a:b@80=81                      | tcp:/run/a:b@80=81
-		tcp:tcp:x@80=81
-		tcp:udp:x@80=81
+		80=@8.a
+		80=self@@8080
+		@proxy1=80
+		self@@proxy=self@81                 | self@@proxy=81
+		80=self@w:81
+		8000-8010=8011-8021
+		::1/80=127.0.0.1:80
+		127.0.0.1:80=[::1]:80               | 127.0.0.1:80=::1/80
+		::/80=127.0.0.1:80
+		80=127.0.0.2:80
+		80=80,via=http:w:1
+		ns1@80=ns2@80
+		ns1@@a=ns2@@a
+		fe80::1%x/80=fe80::1%y/80
+		init@80=80
 		#x@80=81                            | tcp:#x@80=81
 		127.0.0.1/80=10.0.0.1/81            | 127.0.0.1:80=10.0.0.1:81
 		0.0.0.0:80=127.0.0.2:81
@@ -508,7 +569,7 @@ right_words() {
 	[[ $stderr != *cret* ]]
 	# Nor where a word is wrong elsewhere.
 	run -2 "$NSFWD" --check "$word,bogus=1"
-	[[ $output == *"'${word/se:cret/*******},bogus=1': column 56: 'bogus'"* ]]
+	[[ $output == *"'${word/se:cret/*******},bogus=*': column 56: 'bogus'"* ]]
 	for word in "$word,bogus=1" "80 proxy,auth=bob:secret" \
 		"80 proxy,auth=bob:secret 1"; do
 		echo "$word" >maps
@@ -596,6 +657,57 @@ right_words() {
 	[ "$bad" = 0 ]
 }
 
+@test "maps that lead into each other are refused" {
+	local maps
+	while IFS='|' read -r maps last first; do
+		# shellcheck disable=SC2086 # words
+		wrong "'$last': its target is '$first', which leads back to it: name another port" '' \
+			--check $maps
+	done < <(rows <<-'TABLE'
+		80=81 81=80                      | 81=80         | 80=81
+		80=81 81=82 82=80                | 82=80         | 80=81
+		80=81 81=9,80 9=1                | 81=9,80       | 80=81
+		80=vpn@81 vpn@81=self@80         | vpn@81=self@80 | 80=vpn@81
+		udp:80=81 tcp+udp:81=80          | tcp+udp:81=80 | udp:80=81
+		:80=81 81=127.0.0.1:80           | 81=127.0.0.1:80 | :80=81
+		80-90=91-101 95=85               | 95=85         | 80-90=91-101
+		/a=80 80=/a                      | 80=/a         | /a=80
+		@a=80 80=@a                      | 80=@a         | @a=80
+		80=w:1,via=http:81 81=80         | 81=80         | 80=w:1,via=http:81
+	TABLE
+	)
+	for maps in '80=81 81=82 82=83' '80=vpn@81 vpn@81=web@80' 'udp:80=81 81=80' \
+		'80=81 127.0.0.2:81=80' '80=w:81 81=80' '80=init@81 vpn@81=80' \
+		'ns1@@a=80 80=ns2@@a'; do
+		# shellcheck disable=SC2086
+		run -0 "$NSFWD" --check $maps
+	done
+	printf '80=81\n\n81=80\n' >maps
+	wrong "maps:3: '81=80': its target is '80=81'" '' -c maps
+	wrong "':80=80': column 5: '80': its own target" '' -L tcp://:80/:80
+	wrong "':81=80': its target is ':80=81'" '' -L tcp://:80/:81 -L tcp://:81/:80
+	seq -f '%.0f=1' 2 1500 >maps
+	run -0 "$NSFWD" --check -c maps
+	awk 'BEGIN { for (i = 1; i < 3000; i++) print i "=" i + 1 }' >maps
+	run -0 "$NSFWD" --check -c maps
+	[ "$bad" = 0 ]
+}
+
+@test "a host that has the name of a namespace is asked about" {
+	ns ns1 ns2
+	wrong "'80=ns1:8080': 'ns1:8080': a namespace has this name: write ns1@8080 (or self@ns1:8080 for the host)" \
+		'' --check 80=ns1:8080
+	wrong "'80-81=a:1,ns2:80-81': 'ns2:80-81': a namespace has this name: write ns2@80-81" \
+		'' --check 80-81=a:1,ns2:80-81
+	wrong "':80=ns1:81': 'ns1:81': a namespace" '' --check -L :80/ns1:81
+	right 80=self@ns1:8080 80=self@ns1:8080
+	right 80=ns2@ns1:8080 80=ns2@ns1:8080
+	right 80=ns1:8080,via=http:w:1 80=ns1:8080,via=http:w:1
+	right 80=init@ns1:8080 --to init 80=ns1:8080
+	right 80=ns1.example:8080 80=ns1.example:8080
+	[ "$bad" = 0 ]
+}
+
 @test "LISTEN and TARGET may be two words" {
 	right 9091=vpn@9091 9091 vpn@9091
 	right 9091=vpn@9091 9091 -v vpn@9091
@@ -620,7 +732,7 @@ right_words() {
 	right 80=81 --from a --to b self@80=self@81
 	right /run/x@80=pid:7@81 --from /run/x --to pid:7 80=81
 	right b@80=81 --from a --from b 80=81
-	right 'tcp:udp:x@80=81' --from udp:x 80=81
+	wrong "option '--from': 'udp:x': no namespace" '' --from udp:x 80=81
 	right 'self@@x@y=81' 'self@@x@y=81'
 	right 'a@/x=b@/y' --from a --to b /x=/y
 	wrong "'80=self@81,b@82': column 12: 'b': all targets" '' \
@@ -687,6 +799,9 @@ right_words() {
 	wrong "option '--ready-fd': 'x': not a whole number" '' \
 		--ready-fd x 80=81
 	wrong "option '-c': 'b': a second file" '' -c a -cb
+	wrong "option '--stats': ':9100': the path of a UNIX socket, with '/' in it" \
+		'' --stats :9100 80=81
+	[ ! -e :9100 ]
 	wrong "no map" '--help' --check
 	wrong "no map" '--help'
 	[ "$bad" = 0 ]
@@ -729,7 +844,7 @@ right_words() {
 
 @test "an error in a config file is named with file and line" {
 	printf '80=81\n\n# x\n 82=83,foo=1 # y\n84=x\n' >maps
-	wrong "maps:4: '82=83,foo=1': column 7: 'foo': no such key" '' -c maps
+	wrong "maps:4: '82=83,foo=*': column 7: 'foo': no such key" '' -c maps
 	printf '80 81\r\n82 web\n' >maps
 	wrong "maps:2: '82=web': column 4: 'web': no port" '' -c maps
 	printf '1=2\n80 81 82\n' >maps
@@ -794,7 +909,7 @@ right_words() {
 		[ "$output" = 'nsfwd: standard output: Bad file descriptor' ]
 	done
 	# A reader that goes away is an error too, not a signal.
-	printf '%s=80\n' {1..2000} >many
+	printf '%s=vpn@80\n' {1..2000} >many
 	run bash -c 'set -o pipefail; "$1" --check -c many | :' - "$NSFWD"
 	[ "$status" = 0 ] || [ "$status" = 1 ]
 }

@@ -19,7 +19,7 @@ setup() {
 
 @test "a closed descriptor and no /dev/null: it says so" {
 	local status=0
-	unshare -m bash -c 'mount -t tmpfs tmpfs /dev && exec "$0" --check 80=80' \
+	unshare -m bash -c 'mount -t tmpfs tmpfs /dev && exec "$0" --check 80=81' \
 		"$NSFWD" <&- 2>"$BATS_TEST_TMPDIR/said" || status=$?
 	[ "$status" = 1 ]
 	grep -q '^nsfwd: /dev/null: No such file' "$BATS_TEST_TMPDIR/said"
