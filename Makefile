@@ -18,8 +18,8 @@ SOAK_TIME = 60
 SRC = nsfwd.c conf.c gost.c spec.c key.c serve.c change.c service.c mapper.c \
 	status.c life.c stdio.c listen.c crew.c worker.c udp.c flow.c datagram.c \
 	proxy.c associate.c hop.c header.c netns.c sandbox.c relay.c title.c side.c \
-	table.c tcp.c conn.c dial.c log.c
-HDR = nsfwd.h mapper.h server.h hop.h relay.h udp.h netns.h
+	table.c accept.c fork.c tcp.c conn.c dial.c log.c
+HDR = nsfwd.h mapper.h tcp.h server.h hop.h relay.h udp.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "hop.h"
-#include "mapper.h"
+#include "tcp.h"
 
 #define CLIENT 3 /* the client's descriptor */
 

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "mapper.h"
+#include "tcp.h"
 
 /* As for all of a UNIX listener: they are one source. */
 static bool

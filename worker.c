@@ -16,8 +16,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "mapper.h"
 #include "relay.h"
+#include "tcp.h"
 
 #define RETRY_MS 10 /* while a UNIX listener's backlog is full */
 
@@ -57,7 +57,7 @@ static struct worker {
 	uint64_t base;
 	struct tally *tally;
 	_Atomic deadline *failed; /* when each target last did */
-	void (*ended)(uint32_t);
+	void (*ended)(uint32_t, int);
 } worker;
 
 static void
@@ -121,7 +121,7 @@ finish(uint32_t i)
 	close(c->pair.half[RELAY_CLIENT].from);
 	close_server(c);
 	leave(c);
-	worker.ended(i);
+	worker.ended(i, 0);
 }
 
 static void
@@ -339,11 +339,11 @@ late(uint32_t i)
 	}
 }
 
-int
-worker_run(void)
+deadline
+worker_run(deadline at)
 {
 	uint32_t last = worker.conn[worker.room + BUSY].older, i = UINT32_MAX;
-	deadline left = INT_MAX, at = now();
+	deadline next = NEVER;
 
 	while (oldest(BUSY) < worker.room && i != last) {
 		i = oldest(BUSY);
@@ -356,16 +356,14 @@ worker_run(void)
 		    worker.conn[i].since + span <= at)
 			late(i);
 		if (i < worker.room && span &&
-		    worker.conn[i].since + span - at < left)
-			left = worker.conn[i].since + span - at;
+		    worker.conn[i].since + span < next)
+			next = worker.conn[i].since + span;
 	}
-	return oldest(BUSY) < worker.room ? 0
-	    : left == INT_MAX             ? -1
-					  : (int)left;
+	return oldest(BUSY) < worker.room ? at : next;
 }
 
 void
-worker_begin(uint32_t i, const struct call *call)
+worker_begin(uint32_t i, struct call *call)
 {
 	struct conn *c = &worker.conn[i];
 	int client = call->client;
@@ -417,7 +415,7 @@ worker_equip(const struct map *map, uint32_t room)
 
 void
 worker_open(int epoll, uint64_t base, struct tally *tally,
-    void (*ended)(uint32_t))
+    void (*ended)(uint32_t, int))
 {
 	worker.epoll = epoll;
 	worker.base = base;

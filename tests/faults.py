@@ -23,6 +23,8 @@ swap BYTES SECONDS WHERE   the client of bulk, with a stream of its own
 orphan SERVER KILLS COUNT WANT WHERE
                            kills the one child of SERVER, over and over, each
                            time with clients that connect at once
+hand FIFO N WHERE... CMD   runs CMD with N listeners as systemd(1) does, named
+                           web; shuts down as many as a line of the FIFO says
 redis COUNT WHERE          requests in two small writes, and 100 in one
 """
 
@@ -401,6 +403,28 @@ def orphan(server, kills, count, want, where):
         sys.exit(f"orphan: {len(wrong)} of {len(seen)} saw {wrong}")
 
 
+def hand(order, count, *words):
+    count = int(count)
+    socks = [listener(where) for where in words[:count]]
+    if os.fork() == 0:
+        os.close(9)  # the ready line's
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        with open(order, encoding="ascii") as file:
+            for sock in socks[:int(file.readline())]:
+                sock.shutdown(socket.SHUT_RDWR)
+        os.unlink(order)
+        os._exit(0)
+    os.wait()
+    for i, sock in enumerate(socks):
+        os.dup2(sock.fileno(), 3 + i)
+        os.set_inheritable(3 + i, True)
+    os.environ.update(LISTEN_FDS=str(count), LISTEN_PID=str(os.getpid()),
+                      LISTEN_FDNAMES=":".join(["web"] * count))
+    os.execvp(words[count], words[count:])
+
+
 def redis(count, where):
     sock, addr = client(where)
     sock.connect(addr)
@@ -428,7 +452,8 @@ def redis(count, where):
 def main():
     commands = {"who": who, "hole": hole, "bulk": bulk, "try": try_,
                 "ask": ask, "crowd": crowd, "gone": gone, "early": early,
-                "swap": swap, "orphan": orphan, "redis": redis}
+                "swap": swap, "orphan": orphan, "redis": redis,
+                "hand": hand}
     commands[sys.argv[1]](*sys.argv[2:])
 
 

@@ -56,15 +56,15 @@ undefined() {
 
 # Each for one kind of process: mapper, worker, connection, daemon, a reader of metrics,
 # the one connection of "-".
-@test "fork only in mapper.c, crew.c, tcp.c, life.c, status.c, stdio.c" {
+@test "fork only in mapper.c, crew.c, fork.c, life.c, status.c, stdio.c" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
-		mapper.c crew.c tcp.c life.c status.c stdio.c
+		mapper.c crew.c fork.c life.c status.c stdio.c
 }
 
 # netns.c is here because it reaps the helper that it cloned, in the same call:
 # nobody else knows of that process. The parent of a daemon has but one child.
-@test "wait only in serve.c, crew.c, tcp.c, stdio.c and, for their own child, netns.c and life.c" {
-	only 'wait|wait[34]|waitpid|waitid' serve.c crew.c tcp.c stdio.c netns.c life.c
+@test "wait only in serve.c, crew.c, fork.c, stdio.c and, for their own child, netns.c and life.c" {
+	only 'wait|wait[34]|waitpid|waitid' serve.c crew.c fork.c stdio.c netns.c life.c
 }
 
 @test "credentials, prctl and seccomp only in sandbox.c" {
@@ -89,7 +89,7 @@ undefined() {
 	local file
 	for file in "$obj"/*.o; do
 		case ${file##*/} in
-		serve.o | mapper.o | life.o | title.o | crew.o | tcp.o | worker.o | \
+		serve.o | mapper.o | life.o | title.o | crew.o | tcp.o | fork.o | worker.o | \
 			udp.o | log.o) continue ;;
 		relay.o) set -- copies ;;
 		*) set -- ;;
@@ -124,7 +124,9 @@ allowed() {
 	stdio) echo dial netns sandbox log ;;
 	listen) echo dial relay datagram side netns log ;;
 	crew) echo tcp title log ;;
-	tcp) echo table conn worker dial title side log ;;
+	tcp) echo table accept fork conn worker dial side log ;;
+	accept) echo side log ;;
+	fork) echo conn title log ;;
 	conn) echo proxy header dial relay sandbox netns side log ;;
 	worker) echo dial relay log ;;
 	udp) echo dial flow datagram netns side log ;;
@@ -170,7 +172,7 @@ allowed() {
 # of connections are mapped.
 @test "what moves bytes allocates nothing and formats no locale text" {
 	local name
-	for name in relay tcp conn worker udp flow datagram; do
+	for name in relay tcp accept fork conn worker udp flow datagram; do
 		undefined "$name" >"$BATS_TEST_TMPDIR/$name"
 		no '^(malloc|realloc(array)?|aligned_alloc|strn?dup|v?asprintf|open_memstream)$' \
 			"$BATS_TEST_TMPDIR/$name"
@@ -179,7 +181,7 @@ allowed() {
 		no '^(v?f?printf|f?puts|f?putc|putchar|fwrite|std(out|err)|__printf_chk)$' \
 			"$BATS_TEST_TMPDIR/$name"
 	done
-	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,tcp,conn,worker,udp,datagram}
+	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,tcp,accept,fork,conn,worker,udp,datagram}
 	awk '/^[a-z_]+\(/ { sub(/\(.*/, ""); name = $0 }
 		/[^a-z_]calloc *\(/ { print FILENAME ": " name }' \
 		"$code/flow.c" >"$BATS_TEST_TMPDIR/callers"
