@@ -160,34 +160,43 @@ accept_ended(struct acceptor *a)
 		a->paused = soon;
 }
 
-static uint32_t
-live_everywhere(const struct board *board)
+/* Sums of the connections that are open: of the map, and of all maps. */
+static void
+count_live(const struct acceptor *a, uint64_t *of_map, uint64_t *of_all)
 {
-	uint32_t sum = 0;
+	const struct board *board = a->post->board;
+	uint32_t service = board->service[a->post->own];
+	uint32_t used = board->used;
 
-	for (uint32_t i = 0; i < board->used; i++)
-		sum += atomic_load(&board->live[i]);
-	return sum;
+	*of_map = *of_all = 0;
+	for (uint32_t i = 0; i < used && i < MAPPERS_MAX; i++) {
+		uint32_t live = board->live[i];
+
+		*of_all += live;
+		if (board->service[i] == service)
+			*of_map += live;
+	}
 }
 
 /*
- * Reserves a place under the limits. Counting oneself first makes the limit
+ * Reserves a place under the limits. Counting oneself first makes the limits
  * over all mappers hold although they do not ask each other.
  */
 static bool
 reserve(struct acceptor *a)
 {
 	uint32_t max = a->post->max_conns;
+	uint64_t of_map, of_all;
 
 	atomic_fetch_add(a->count, 1);
-	if (a->live < a->slots && atomic_load(a->count) <= a->slots &&
-	    (!max || live_everywhere(a->post->board) <= max))
+	count_live(a, &of_map, &of_all);
+	if (a->live < a->slots && of_map <= a->slots && (!max || of_all <= max))
 		return true;
 	atomic_fetch_sub(a->count, 1);
 	a->paused =
 	    a->live == a->slots || a->live == max ? NEVER : now() + PAUSE_MS;
-	log_limited("'%s': %u connections, the limit: new clients wait",
-	    a->post->map->word, atomic_load(a->count));
+	log_limited("'%s': %llu connections, the limit: new clients wait",
+	    a->post->map->word, (unsigned long long)of_map - 1);
 	return false;
 }
 

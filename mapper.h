@@ -24,7 +24,9 @@ enum count {
 /* Shared by the server and all mappers, and with no connection. */
 struct board {
 	_Atomic uint32_t used; /* slots from this on were never taken */
-	_Atomic uint32_t live[MAPPERS_MAX]; /* connections of each mapper */
+	_Atomic uint32_t live[MAPPERS_MAX];    /* connections of each mapper */
+	_Atomic uint32_t service[MAPPERS_MAX]; /* of each: equal for mappers of
+						  one map, before and after a reload */
 	_Atomic uint64_t count[MAPPERS_MAX][COUNTS];
 };
 

@@ -25,9 +25,10 @@ served() {
 }
 
 served_are() {
-	local want=$1
+	local want=$1 sum
 	shift
-	[ "$(served "$@")" = "$want" ]
+	sum=$(served "$@")
+	[ "$sum" = "$want" ] || fail "$sum are served, not $want"
 }
 
 # While clients wait at the limit, nobody is busy.
@@ -110,6 +111,35 @@ waits_idly() {
 	kill -USR1 "$(pid_of crowd)"
 	wait_until 2 no_connections
 	peer ns1 try 5 ns2 0-50 127.0.0.1/8000 127.0.0.2
+}
+
+# bats test_tags=workers,both
+@test "max=2 counts the connections of a map's old mappers" {
+	local conf=$BATS_TEST_TMPDIR/conf i
+	change() {
+		echo "ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max=2,idle-timeout=$1" >"$conf"
+	}
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	change 60
+	start_nsfwd -c "$conf"
+	peer_start ns1 old crowd 2 127.0.0.1/8000
+	wait_until 5 crowd_is old 'served=2'
+	peer_start ns1 new crowd 8 127.0.0.1/8000
+	wait_until 5 crowd_is new 'waiting=8'
+	for i in 1 2 3 4; do
+		change "6$i"
+		kill -HUP "$NSFWD_PID"
+		wait_until 5 logged 'reloaded: 1 map' "$i"
+		waits_idly
+	done
+	served_are 2 old new
+	logged '2 connections, the limit: new clients wait'
+	kill -USR1 "$(pid_of old)"
+	wait_until 1 crowd_is new 'served=2'
+	kill -USR1 "$(pid_of new)"
+	wait_until 5 crowd_is new 'done=8'
+	wait_until 2 eval '[ "$(mappers | wc -l)" = 1 ]'
+	record_fds
 }
 
 # The work for one connection does not grow with the ports of its map.
