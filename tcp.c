@@ -67,7 +67,10 @@ take_slot(struct mapper *m, uint16_t index, const union peer *peer)
 	slot->peer = *peer;
 	slot->index = index;
 	slot->born = now();
+	atomic_store(&slot->ticket, 0);
 	memset(&m->own->tally[i], 0, sizeof(*m->own->tally));
+	/* Other workers look at all of this once they see the pid. */
+	atomic_thread_fence(memory_order_release);
 	m->own->pid[i] = m->worker;
 	return i;
 }
@@ -160,28 +163,31 @@ call_of(const struct mapper *m, int client, uint32_t i)
 }
 
 static bool
-may_have(const struct mapper *m, const union peer *peer)
+may_have(const struct mapper *m, uint32_t i)
 {
 	uint32_t max = m->map->max.source;
 
-	return !max || table_source(m->table, m->tables, peer) < max;
+	return !max ||
+	    table_source(m->table, m->tables, &m->own->slot[i]) < max;
 }
 
-/* Gives a client that was accepted a slot, and hands it to the mode. */
+/*
+ * Gives a client that was accepted a slot, and hands it to the mode. The slot
+ * comes first, so that other workers count the client, too.
+ */
 static void
 start(int client, uint16_t index, const union peer *peer)
 {
 	struct mapper *m = &mapper;
+	uint32_t i = take_slot(m, index, peer);
 	struct call call;
-	uint32_t i;
 
-	if (!may_have(m, peer)) {
+	if (!may_have(m, i)) {
 		accept_refuse(&m->gate, client, peer,
 		    "it has max-source= connections");
-		accept_ended(&m->gate);
+		free_slot(m, i);
 		return;
 	}
-	i = take_slot(m, index, peer);
 	call = call_of(m, client, i);
 	m->turn++;
 	atomic_fetch_add(&m->post->count[COUNT_BEGUN], 1);

@@ -13,6 +13,9 @@ struct slot {
 	union peer peer; /* v4-mapped ones as v4 */
 	uint16_t index;  /* of the port in the map's range */
 	uint32_t next;   /* the next free slot */
+	/* In the order in which the slots of all tables were taken; 0: not yet
+	 * known. Of a map with max-source. */
+	_Atomic uint64_t ticket;
 };
 
 /*
@@ -27,6 +30,7 @@ struct table {
 	uint32_t used;       /* slots from used on were never taken */
 	/* Of the first one only: */
 	bool recalled;            /* by the crew, which is not dead */
+	_Atomic uint64_t tickets; /* so many were given */
 	_Atomic deadline *failed; /* when each of several targets last did */
 };
 
@@ -36,9 +40,13 @@ struct table {
  */
 struct table *table_open(const struct map *, uint32_t tables, uint32_t room);
 
-/* How many connections of these tables are from there. */
-uint32_t table_source(const struct table *, uint32_t tables,
-    const union peer *);
+/*
+ * Gives a slot of one of these tables, whose pid is set, its ticket. Returns how
+ * many connections were there before it from the same source. Of processes that
+ * do this at the same time each counts those whose ticket is lower, and no
+ * other: together they do not exceed a limit, nor stay below it.
+ */
+uint32_t table_source(struct table *, uint32_t tables, struct slot *);
 
 /* accept.c */
 
