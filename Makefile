@@ -16,10 +16,11 @@ SOAK_TIME = 60
 # to libc, and so do the variables behind the buffer of relay.c. That spares each
 # of its processes two page faults.
 SRC = nsfwd.c conf.c gost.c spec.c key.c serve.c change.c service.c mapper.c \
-	status.c life.c stdio.c listen.c crew.c worker.c udp.c flow.c datagram.c \
+	status.c life.c stdio.c listen.c crew.c worker.c timers.c udp.c flow.c datagram.c \
 	proxy.c associate.c hop.c header.c netns.c sandbox.c relay.c title.c side.c \
-	table.c accept.c fork.c tcp.c conn.c dial.c log.c
-HDR = nsfwd.h mapper.h tcp.h server.h hop.h relay.h udp.h netns.h
+	table.c accept.c fork.c tcp.c conn.c dial.c \
+	balance.c attempt.c log.c
+HDR = nsfwd.h dial.h mapper.h tcp.h server.h hop.h relay.h udp.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)
@@ -110,7 +111,7 @@ FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
 FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
 	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
 FUZZ_SPEC = tests/fuzz_spec.c gost.c spec.c key.c side.c netns.c
-FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c
+FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c balance.c attempt.c datagram.c relay.c side.c netns.c log.c
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop
 	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)

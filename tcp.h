@@ -152,6 +152,25 @@ void conn_log(const struct map *, const union peer *, deadline born,
 void conn_show(const struct map *, const union peer *, deadline born,
     struct tally *);
 
+/* timers.c */
+
+/* Which of many connections is late first: a heap of their deadlines. */
+struct timers {
+	uint32_t *heap; /* numbers of connections, the first is at [1] */
+	uint32_t count;
+	struct timer *timer; /* of each connection */
+};
+
+/* For so many connections. -1 with errno. */
+int timers_init(struct timers *, uint32_t room);
+
+/* Sets the one of a connection that has none; NEVER: none. */
+void timers_set(struct timers *, uint32_t i, deadline at);
+void timers_clear(struct timers *, uint32_t i);
+
+/* The earliest deadline, and whose it is; NEVER if there is none. */
+deadline timers_first(const struct timers *, uint32_t *i);
+
 /* worker.c */
 
 /*

@@ -122,22 +122,24 @@ allowed() {
 	mapper) echo crew tcp udp netns sandbox title log ;;
 	life) echo log ;;
 	stdio) echo dial netns sandbox log ;;
-	listen) echo dial relay datagram side netns log ;;
+	listen) echo attempt relay datagram side netns log ;;
 	crew) echo tcp title log ;;
 	tcp) echo table accept fork conn worker dial side log ;;
 	accept) echo side log ;;
 	fork) echo conn title log ;;
 	conn) echo proxy header dial relay sandbox netns side log ;;
-	worker) echo dial relay log ;;
-	udp) echo dial flow datagram netns side log ;;
-	proxy) echo associate dial hop side log ;;
-	associate) echo dial hop datagram side log ;;
-	dial) echo header hop relay side netns log ;;
+	worker) echo timers dial attempt relay log ;;
+	udp) echo dial attempt flow datagram netns side log ;;
+	proxy) echo associate dial attempt hop side log ;;
+	associate) echo dial attempt hop datagram side log ;;
+	dial) echo balance attempt header hop side netns log ;;
+	balance) echo log ;;
+	attempt) echo relay ;;
 	header) echo hop side ;;
 	hop) echo side log ;;
 	spec) echo key side netns ;;
 	key) echo side ;;
-	relay | table | side | flow | datagram | netns | sandbox | title | log) ;;
+	relay | table | timers | side | flow | datagram | netns | sandbox | title | log) ;;
 	*)
 		echo "$1.c is not in the table of this test" >&2
 		return 1
@@ -172,7 +174,7 @@ allowed() {
 # of connections are mapped.
 @test "what moves bytes allocates nothing and formats no locale text" {
 	local name
-	for name in relay tcp accept fork conn worker udp flow datagram; do
+	for name in relay tcp accept fork conn worker timers udp flow datagram; do
 		undefined "$name" >"$BATS_TEST_TMPDIR/$name"
 		no '^(malloc|realloc(array)?|aligned_alloc|strn?dup|v?asprintf|open_memstream)$' \
 			"$BATS_TEST_TMPDIR/$name"
@@ -181,7 +183,7 @@ allowed() {
 		no '^(v?f?printf|f?puts|f?putc|putchar|fwrite|std(out|err)|__printf_chk)$' \
 			"$BATS_TEST_TMPDIR/$name"
 	done
-	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,tcp,accept,fork,conn,worker,udp,datagram}
+	no '^calloc$' "$BATS_TEST_TMPDIR"/{relay,tcp,accept,fork,conn,worker,timers,udp,datagram}
 	awk '/^[a-z_]+\(/ { sub(/\(.*/, ""); name = $0 }
 		/[^a-z_]calloc *\(/ { print FILENAME ": " name }' \
 		"$code/flow.c" >"$BATS_TEST_TMPDIR/callers"
