@@ -12,14 +12,8 @@ FUZZ_TIME = 60
 MODEL_RUNS = 2000
 SOAK_TIME = 60
 
-# In the order in which they are linked: what a connection runs comes last, next
-# to libc, and so do the variables behind the buffer of relay.c. That spares each
-# of its processes two page faults.
-SRC = nsfwd.c conf.c gost.c spec.c mask.c key.c serve.c change.c service.c mapper.c \
-	status.c life.c stdio.c listen.c crew.c worker.c udp.c flow.c candidate.c datagram.c listen_check.c \
-	proxy.c associate.c hop.c header.c netns.c sandbox.c relay.c io.c title.c side.c \
-	table.c tcp.c conn.c dial.c log.c
-HDR = nsfwd.h mapper.h server.h hop.h io.h relay.h udp.h netns.h associate.h listen_check.h
+SRC = $(sort $(wildcard *.c))
+HDR = $(wildcard *.h)
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)
@@ -110,7 +104,7 @@ FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
 FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
 	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
 FUZZ_SPEC = tests/fuzz_spec.c gost.c spec.c mask.c key.c side.c netns.c
-FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c io.c side.c netns.c log.c
+FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c io.c side.c netns.c log.c balance.c attempt.c
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop
 	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)

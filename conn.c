@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "hop.h"
-#include "mapper.h"
 #include "relay.h"
+#include "tcp.h"
 
 #define CLIENT 3 /* the client's descriptor */
 

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "mapper.h"
+#include "tcp.h"
 
 #define BIRTH_MS 1000 /* between two births of one worker */
 

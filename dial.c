@@ -1,104 +1,29 @@
 /* Resolves and connects, in the namespace it is in, until a deadline. */
 
-#include <arpa/inet.h>
+/*
+ * Theory of operation
+ *
+ * The search for a target is a struct dialing, which knows what comes next and
+ * does no waiting, but for the resolver. dial() drives it for a connection that
+ * has a process of its own, worker.c for those that share one.
+ *
+ * What is left of the time is shared evenly among the targets that are left,
+ * and the share of a target among its addresses. A target has failed when all
+ * of its addresses have; the error of the first one is the one that is told.
+ */
+
 #include <errno.h>
-#include <net/if.h>
 #include <netdb.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "dial.h"
 #include "hop.h"
 #include "io.h"
-#include "nsfwd.h"
 
-#define RETRY_MS      10 /* while a UNIX listener's backlog is full */
-#define ADDRESSES_MAX 16 /* of one host name that are tried */
-
-static socklen_t
-inet_address(struct sockaddr_storage *addr, const void *four, uint16_t port)
-{
-	struct sockaddr_in in = {.sin_family = AF_INET,
-	    .sin_port = htons(port)};
-
-	memcpy(&in.sin_addr, four, sizeof(in.sin_addr));
-	memcpy(addr, &in, sizeof(in));
-	return sizeof(in);
-}
-
-static socklen_t
-inet6_address(struct sockaddr_storage *addr, const struct in6_addr *sixteen,
-    const char *zone, uint16_t port)
-{
-	struct sockaddr_in6 in6 = {
-	    .sin6_family = AF_INET6,
-	    .sin6_port = htons(port),
-	    .sin6_addr = *sixteen,
-	};
-
-	if (zone) {
-		in6.sin6_scope_id = if_nametoindex(zone);
-		if (!in6.sin6_scope_id) {
-			errno = ENODEV;
-			return 0;
-		}
-	}
-	memcpy(addr, &in6, sizeof(in6));
-	return sizeof(in6);
-}
-
-/* An abstract name begins with a zero byte and counts to its last, unix(7). */
-static socklen_t
-unix_address(struct sockaddr_storage *addr, const struct side *side)
-{
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	size_t skip = side->kind == SIDE_ABSTRACT;
-	size_t length = strlen(side->text);
-
-	if (skip + length >= sizeof(un.sun_path)) {
-		errno = ENAMETOOLONG;
-		return 0;
-	}
-	memcpy(un.sun_path + skip, side->text, length);
-	memcpy(addr, &un, sizeof(un));
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
-}
-
-socklen_t
-dial_address(struct sockaddr_storage *addr, const struct side *side,
-    unsigned index, int family)
-{
-	const uint32_t loopback = htonl(INADDR_LOOPBACK), any = 0;
-	uint16_t port = (uint16_t)(side->lo + index);
-
-	memset(addr, 0, sizeof(*addr));
-	switch (side->kind) {
-	case SIDE_LOOPBACK:
-		if (family == AF_INET)
-			return inet_address(addr, &loopback, port);
-		return inet6_address(addr, &in6addr_loopback, NULL, port);
-	case SIDE_ANY:
-		if (family == AF_INET)
-			return inet_address(addr, &any, port);
-		return inet6_address(addr, &in6addr_any, NULL, port);
-	case SIDE_INET:
-		return inet_address(addr, &side->addr, port);
-	case SIDE_INET6:
-		return inet6_address(addr, &side->addr, side->zone, port);
-	case SIDE_PATH:
-	case SIDE_ABSTRACT:
-		return unix_address(addr, side);
-	case SIDE_HOST:
-	case SIDE_SYSTEMD:
-	case SIDE_PROXY:
-	case SIDE_STDIO:
-		break;
-	}
-	errno = EINVAL;
-	return 0;
-}
+static const int families[] = {AF_INET, AF_INET6}; /* of a bare port */
 
 deadline
 dial_until(const struct map *map, deadline from)
@@ -118,53 +43,6 @@ share(deadline until, size_t left)
 	return at >= until ? until : at + (until - at) / (deadline)left;
 }
 
-/*
- * connect(2). One over loopback has been decided by the time that it is asked for
- * again, which spares a wait.
- */
-static int
-connect_twice(int fd, const void *addr, socklen_t length)
-{
-	int result = connect(fd, addr, length);
-
-	if (result == -1 && (errno == EINPROGRESS || errno == EINTR))
-		result = connect(fd, addr, length);
-	return result;
-}
-
-/*
- * Waits until the connect is decided. The client is watched for a reset only:
- * its end of stream may lie behind a request that wants an answer.
- */
-static int
-await(const struct line *line)
-{
-	socklen_t length = sizeof(errno);
-	int error;
-
-	if (hop_wait(line, POLLOUT) == -1 ||
-	    getsockopt(line->fd, SOL_SOCKET, SO_ERROR, &error, &length) == -1)
-		return -1;
-	errno = error;
-	return error ? -1 : 0;
-}
-
-/*
- * With nobody listening on a port of the ephemeral range, connect(2) may pick
- * that port as its own and meet itself.
- */
-bool
-dial_met_itself(int fd, const void *peer, socklen_t length)
-{
-	struct sockaddr_storage own;
-	socklen_t size = sizeof(own);
-	void *p = &own;
-
-	memset(&own, 0, sizeof(own));
-	return getsockname(fd, p, &size) == 0 && size == length &&
-	    own.ss_family != AF_UNIX && memcmp(&own, peer, length) == 0;
-}
-
 bool
 dial_reset(int client)
 {
@@ -174,88 +52,6 @@ dial_reset(int client)
 		return false;
 	errno = ECONNABORTED;
 	return true;
-}
-
-/* A full backlog is EAGAIN on a UNIX socket, with no event to wait for. */
-static int
-start_connect(const struct line *line, const struct candidate *to)
-{
-	const void *addr = &to->addr;
-
-	while (connect_twice(line->fd, addr, to->length) == -1) {
-		if (errno == EALREADY || errno == EINPROGRESS || errno == EINTR)
-			return await(line);
-		if (errno != EAGAIN || to->addr.ss_family != AF_UNIX ||
-		    dial_reset(line->client))
-			return -1;
-		errno = ETIMEDOUT;
-		if (io_timeout(line->until) == 0)
-			return -1;
-		poll(NULL, 0, RETRY_MS);
-	}
-	return 0;
-}
-
-int
-dial_give_up(int fd)
-{
-	int saved = errno;
-
-	close(fd);
-	errno = saved;
-	return -1;
-}
-
-int
-dial_prepare(int fd, const struct map *map, int family)
-{
-	const int on = 1;
-	struct sockaddr_storage own;
-	void *addr = &own;
-	socklen_t length;
-
-	if (family == AF_UNIX)
-		return 0;
-	if (map->dev &&
-	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, map->dev,
-		(socklen_t)strlen(map->dev)) == -1)
-		return -1;
-	if (map->mark &&
-	    setsockopt(fd, SOL_SOCKET, SO_MARK, &map->mark,
-		sizeof(map->mark)) == -1)
-		return -1;
-	if (map->src.kind == SIDE_ANY)
-		return 0;
-	length = dial_address(&own, &map->src, 0, AF_UNSPEC);
-	if (length && own.ss_family != family)
-		errno = EAFNOSUPPORT;
-	if (!length || own.ss_family != family)
-		return -1;
-	/* The port is chosen by connect(2), which knows the other end. */
-	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-	return bind(fd, addr, length);
-}
-
-/* What is given up is reset: the target must not see an empty, clean end. */
-static int
-attempt(const struct call *call, const struct candidate *to, deadline until)
-{
-	struct line line = {.client = call->client, .until = until};
-	int family = to->addr.ss_family;
-
-	if (dial_reset(call->client))
-		return -1;
-	line.fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (line.fd == -1)
-		return -1;
-	relay_prepare(line.fd);
-	if (dial_prepare(line.fd, call->map, family) == -1 ||
-	    start_connect(&line, to) == -1)
-		return dial_give_up(line.fd);
-	if (!dial_met_itself(line.fd, &to->addr, to->length))
-		return line.fd;
-	errno = ECONNREFUSED;
-	return dial_give_up(line.fd);
 }
 
 /*
@@ -293,7 +89,8 @@ resolve(const struct side *target, unsigned index, int type,
 		errno = error == EAI_SYSTEM ? errno : error;
 		return 0;
 	}
-	for (ai = list; ai && n < max && n < ADDRESSES_MAX; ai = ai->ai_next) {
+	for (ai = list; ai && n < max && n < DIAL_ADDRESSES_MAX;
+	     ai = ai->ai_next) {
 		memset(&out[n].addr, 0, sizeof(out[n].addr));
 		memcpy(&out[n].addr, ai->ai_addr, ai->ai_addrlen);
 		out[n++].length = ai->ai_addrlen;
@@ -302,13 +99,19 @@ resolve(const struct side *target, unsigned index, int type,
 	return n;
 }
 
+/* How many addresses an endpoint has that is no host name. */
+static size_t
+count_addresses(const struct side *side)
+{
+	return side->kind == SIDE_LOOPBACK ? 2 : 1;
+}
+
 /* Without an address it is 127.0.0.1, then ::1. 0 with errno, as resolve(). */
 static size_t
 addresses(const struct side *target, unsigned index, int type,
     struct candidate *out, size_t max)
 {
-	static const int families[] = {AF_INET, AF_INET6};
-	size_t n = 0, wanted = target->kind == SIDE_LOOPBACK ? 2 : 1;
+	size_t n = 0, wanted = count_addresses(target);
 
 	if (target->kind == SIDE_HOST)
 		return resolve(target, index, type, out, max);
@@ -391,22 +194,221 @@ dial_permits(const struct map *map, const void *addr)
 		permits_six(&peer.six.sin6_addr);
 }
 
+static void
+note_peer(const struct dialing *d, const struct candidate *to)
+{
+	if (!d->call->map->hops && to->length && to->addr.ss_family != AF_UNIX)
+		memcpy(&d->call->tally->peer, &to->addr, to->length);
+}
+
+static const struct side *
+target_of(const struct dialing *d)
+{
+	return d->call->asked ? d->call->asked
+			      : &d->call->map->target[d->target];
+}
+
+static unsigned
+index_of(const struct dialing *d)
+{
+	const struct side *target = target_of(d);
+
+	return target->lo == target->hi ? 0 : d->call->index;
+}
+
+/* What is connected to: the target, or the first hop on the way to it. */
+static const struct side *
+near_end(const struct dialing *d, unsigned *index)
+{
+	*index = d->call->map->hops ? 0 : index_of(d);
+	return d->call->map->hops ? &d->call->map->hop[0].side : target_of(d);
+}
+
+/* How many addresses the target has. 0 with errno. */
+static size_t
+look_up(const struct dialing *d)
+{
+	struct tally *tally = d->call->tally;
+	unsigned index;
+	const struct side *side = near_end(d, &index);
+	size_t n;
+
+	if (side->kind != SIDE_HOST)
+		return count_addresses(side);
+	tally->resolving = 1;
+	set_timer(d->target_until);
+	n = resolve(side, index, SOCK_STREAM, d->list, DIAL_ADDRESSES_MAX);
+	setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+	tally->resolving = 0;
+	return n;
+}
+
+void
+dial_start(struct dialing *d, const struct call *call, struct candidate *list)
+{
+	*d = (struct dialing){
+	    .call = call,
+	    .backoff = balance_backoff(call),
+	    .until = call->until ? call->until : dial_until(call->map, now()),
+	    .list = list,
+	};
+}
+
+void
+dial_failed(struct dialing *d)
+{
+	d->error = errno;
+	d->at = d->addresses;
+	balance_failed(d->call, d->target);
+}
+
+/* False if there is none left. One that has no address has failed. */
+static bool
+next_target(struct dialing *d)
+{
+	const struct call *call = d->call;
+	size_t left = call->asked ? 1 : call->map->targets;
+
+	for (uint64_t bits = d->tried; bits; bits &= bits - 1)
+		left--;
+	if (!left)
+		return false;
+	d->target = (uint32_t)balance_next(call, d->tried, d->backoff);
+	d->tried |= (uint64_t)1 << d->target;
+	d->target_until = share(d->until, left);
+	call->tally->target = d->target;
+	call->tally->peer.any.sa_family = AF_UNSPEC;
+	call->tally->code = 0;
+	d->at = 0;
+	d->addresses = (uint32_t)look_up(d);
+	if (!d->addresses)
+		dial_failed(d);
+	return true;
+}
+
+int
+dial_same(const struct dialing *d, struct candidate *to)
+{
+	unsigned index;
+	const struct side *side = near_end(d, &index);
+
+	if (side->kind == SIDE_HOST)
+		*to = d->list[d->at - 1];
+	else
+		to->length =
+		    dial_address(&to->addr, side, index, families[d->at - 1]);
+	if (!to->length)
+		return -1;
+	errno = EACCES;
+	return d->call->asked && !d->call->map->hops &&
+		!dial_permits(d->call->map, &to->addr)
+	    ? -1
+	    : 0;
+}
+
+int
+dial_next(struct dialing *d, struct candidate *to)
+{
+	for (;;) {
+		while (d->at == d->addresses)
+			if (!next_target(d)) {
+				errno = d->error;
+				return -1;
+			}
+		d->address_until = share(d->target_until, d->addresses - d->at);
+		d->at++;
+		if (dial_same(d, to) == 0)
+			return 0;
+		dial_missed(d, to);
+	}
+}
+
+void
+dial_missed(struct dialing *d, const struct candidate *to)
+{
+	if (d->at == 1) {
+		d->error = errno;
+		note_peer(d, to);
+	}
+	if (d->at == d->addresses)
+		balance_failed(d->call, d->target);
+}
+
+void
+dial_reached(const struct dialing *d, const struct candidate *to)
+{
+	note_peer(d, to);
+}
+
+/* The blocking driver. */
+
+/*
+ * Waits until the connect is decided. The client is watched for a reset only:
+ * its end of stream may lie behind a request that wants an answer. Over
+ * loopback it has been decided by the time that it is asked for again, which
+ * spares a wait.
+ */
+static enum attempt
+await(const struct line *line, const struct candidate *to)
+{
+	enum attempt result = attempt_connect(line->fd, to);
+
+	if (result != ATTEMPT_WAIT)
+		return result;
+	return hop_wait(line, POLLOUT) == -1 ? ATTEMPT_FAILED
+					     : attempt_result(line->fd, to);
+}
+
+static int
+connect_until(const struct line *line, const struct candidate *to)
+{
+	enum attempt result;
+
+	while ((result = attempt_connect(line->fd, to)) == ATTEMPT_RETRY) {
+		if (dial_reset(line->client))
+			return -1;
+		errno = ETIMEDOUT;
+		if (io_timeout(line->until) == 0)
+			return -1;
+		poll(NULL, 0, DIAL_RETRY_MS);
+	}
+	if (result == ATTEMPT_WAIT)
+		result = await(line, to);
+	return result == ATTEMPT_DONE ? 0 : -1;
+}
+
+/* What is given up is reset: the target must not see an empty, clean end. */
+static int
+try_address(const struct dialing *d, const struct candidate *to)
+{
+	struct line line = {.client = d->call->client,
+	    .until = d->address_until};
+
+	if (dial_reset(line.client))
+		return -1;
+	line.fd = attempt_open(d->call->map, to->addr.ss_family);
+	if (line.fd == -1 || connect_until(&line, to) == 0)
+		return line.fd;
+	return dial_give_up(line.fd);
+}
+
 /* Through the other hops, then who the client is. */
 static int
-introduce(const struct call *call, int fd, const struct side *target,
-    unsigned index, deadline until)
+introduce(const struct dialing *d, int fd)
 {
+	const struct call *call = d->call;
 	const struct map *map = call->map;
-	const struct line line = {fd, call->client, until};
+	const struct line line = {fd, call->client, d->target_until};
 	const char *ns = map->from.kind == NS_SELF ? NULL : ns_word(&map->from);
 	unsigned char header[HEADER_SIZE];
 	size_t length;
 
 	for (size_t i = 0; i < map->hops; i++) {
 		bool last = i + 1 == map->hops;
-		const struct side *to = last ? target : &map->hop[i + 1].side;
+		const struct side *to =
+		    last ? target_of(d) : &map->hop[i + 1].side;
 
-		if (hop_through(&line, &map->hop[i], to, last ? index : 0,
+		if (hop_through(&line, &map->hop[i], to, last ? index_of(d) : 0,
 			&call->tally->code) == -1)
 			return -1;
 	}
@@ -416,126 +418,29 @@ introduce(const struct call *call, int fd, const struct side *target,
 	return hop_write(&line, header, length);
 }
 
-static size_t
-look_up(const struct side *side, unsigned index, deadline until,
-    struct tally *tally, struct candidate *list)
-{
-	bool name = side->kind == SIDE_HOST;
-	size_t n;
-
-	if (name) {
-		tally->resolving = 1;
-		set_timer(until);
-	}
-	n = addresses(side, index, SOCK_STREAM, list, ADDRESSES_MAX);
-	if (name)
-		setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
-	tally->resolving = 0;
-	return n;
-}
-
-/*
- * The error of its first address is the one that counts, and is named; that of
- * a hop is not the target's.
- */
-static int
-dial_target(const struct call *call, const struct side *target, unsigned index,
-    deadline until)
-{
-	const struct map *map = call->map;
-	struct candidate list[ADDRESSES_MAX];
-	int fd = -1, error = 0;
-	size_t n = map->hops
-	    ? look_up(&map->hop[0].side, 0, until, call->tally, list)
-	    : look_up(target, index, until, call->tally, list);
-
-	if (n == 0)
-		return -1;
-	for (size_t i = 0; i < n && fd == -1 && error != ECONNABORTED; i++) {
-		errno = EACCES;
-		if (map->hops || !call->asked ||
-		    dial_permits(map, &list[i].addr))
-			fd = attempt(call, &list[i], share(until, n - i));
-		if (i == 0 || errno == ECONNABORTED)
-			error = errno;
-		if ((i == 0 || fd != -1) && !map->hops &&
-		    list[i].addr.ss_family != AF_UNIX)
-			memcpy(&call->tally->peer, &list[i].addr,
-			    list[i].length);
-	}
-	errno = error;
-	if (fd != -1 && introduce(call, fd, target, index, until) == -1)
-		return dial_give_up(fd);
-	return fd;
-}
-
-size_t
-dial_first(const struct call *call)
-{
-	size_t n = call->map->targets;
-	const union peer *from = &call->from;
-	const unsigned char *addr = (const void *)&from->six.sin6_addr;
-	uint64_t hash = 14695981039346656037U; /* FNV-1a */
-	size_t length = 16;
-
-	if (call->map->balance == BALANCE_ROUND)
-		return call->turn % n;
-	if (call->map->balance == BALANCE_FIRST)
-		return 0;
-	if (from->any.sa_family == AF_INET) {
-		addr = (const void *)&from->four.sin_addr;
-		length = 4;
-	}
-	while (length--)
-		hash = (hash ^ *addr++) * 1099511628211U;
-	return (hash >> 32) % n;
-}
-
-/* All targets, from the first on; in the end those that rest. */
-static void
-arrange(const struct call *call, uint32_t *order)
-{
-	size_t n = call->map->targets, count = 0, at;
-	size_t first = dial_first(call);
-	deadline after = call->failed ? now() - DIAL_REST_MS : 0;
-
-	for (int resting = 0; resting < 2; resting++)
-		for (size_t i = 0; i < n; i++) {
-			at = (first + i) % n;
-			if ((call->failed && call->failed[at] > after) ==
-			    (resting == 1))
-				order[count++] = (uint32_t)at;
-		}
-}
-
 int
 dial(const struct call *call)
 {
-	const struct map *map = call->map;
-	uint32_t order[TARGETS_MAX] = {0};
-	size_t n = call->asked ? 1 : map->targets;
-	deadline until = call->until;
-	int fd = -1;
+	struct candidate list[DIAL_ADDRESSES_MAX], to;
+	struct dialing d;
+	int fd;
 
-	if (!until)
-		until = dial_until(map, now());
-
-	if (!call->asked)
-		arrange(call, order);
-	for (size_t i = 0; i < n && fd == -1; i++) {
-		const struct side *target =
-		    call->asked ? call->asked : &map->target[order[i]];
-
-		call->tally->target = order[i];
-		call->tally->peer.any.sa_family = AF_UNSPEC;
-		call->tally->code = 0;
-		fd = dial_target(call, target,
-		    target->lo == target->hi ? 0 : call->index,
-		    share(until, n - i));
-		if (fd == -1 && errno == ECONNABORTED)
-			break;
-		if (fd == -1 && call->failed)
-			atomic_store(&call->failed[order[i]], now());
+	dial_start(&d, call, list);
+	while (dial_next(&d, &to) == 0) {
+		fd = try_address(&d, &to);
+		if (fd == -1) {
+			if (errno == ECONNABORTED)
+				return -1;
+			dial_missed(&d, &to);
+			continue;
+		}
+		dial_reached(&d, &to);
+		if (introduce(&d, fd) == 0)
+			return fd;
+		dial_give_up(fd);
+		if (errno == ECONNABORTED)
+			return -1;
+		dial_failed(&d);
 	}
-	return fd;
+	return -1;
 }

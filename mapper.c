@@ -10,7 +10,8 @@
  * tells a mapper that the server is gone.
  *
  * Each mapper has a slot of the board, where it counts. Limits over all
- * mappers are sums over the board: a mapper that dies takes its share with it.
+ * mappers, or over those of one map, of which the old ones drain, are sums over
+ * the board: a mapper that dies takes its share with it.
  */
 
 #include <errno.h>
@@ -24,6 +25,7 @@
 static struct child *first;
 static struct board *board;
 static bool taken[MAPPERS_MAX]; /* slots of the board */
+static uint32_t services;       /* that have had a mapper */
 
 int
 mapper_open(void)
@@ -173,6 +175,9 @@ mapper_birth(struct service *s, const struct conf *conf)
 		goto failed;
 	if (m->slot >= board->used)
 		board->used = (uint32_t)m->slot + 1;
+	if (!s->number)
+		s->number = ++services;
+	board->service[m->slot] = s->number;
 	m->pid = fork();
 	if (m->pid == 0)
 		live(s, conf, m->slot, pair[1]);

@@ -439,15 +439,6 @@ struct call {
 };
 
 /*
- * Fills *addr with the side's socket address for the port lo + index, in the
- * namespace one is in: a zone is looked up there. Returns its length, or 0
- * with errno (ENODEV no such zone). LOOPBACK and ANY give the family asked
- * for, AF_INET or AF_INET6; HOST gives EINVAL.
- */
-socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
-    unsigned index, int family);
-
-/*
  * Connects to what was asked for or else to the map's targets, each address
  * of each, the port lo + index, and says what hops and targets are to hear
  * first, until call->until; what is left of it is shared evenly among the
@@ -463,23 +454,11 @@ int dial(const struct call *);
 /* The deadline of a connection that began then, by connect-timeout. */
 deadline dial_until(const struct map *, deadline born);
 
-/* Sets src=, dev= and mark= of the map on a new socket. -1 with errno. */
-int dial_prepare(int fd, const struct map *, int family);
-
 /* True if a client of a proxy may reach the address, see reach=. */
 bool dial_permits(const struct map *, const void *addr);
 
-/* The target that balance= has for the client first. */
-size_t dial_first(const struct call *);
-
 /* A client that was reset must not reach the target any more: ECONNABORTED. */
 bool dial_reset(int client);
-
-/* Closes it: -1, errno preserved. */
-int dial_give_up(int fd);
-
-/* True if a socket was connected to its own address, by a port of chance. */
-bool dial_met_itself(int fd, const void *peer, socklen_t length);
 
 /* One of the places a map's datagrams may go to. */
 struct candidate {
@@ -495,6 +474,26 @@ struct candidate {
  * getaddrinfo(3) does.
  */
 size_t dial_candidates(const struct map *, struct candidate *, size_t max);
+
+/* attempt.c */
+
+/*
+ * Fills *addr with the side's socket address for the port lo + index, in the
+ * namespace one is in: a zone is looked up there. Returns its length, or 0
+ * with errno (ENODEV no such zone). LOOPBACK and ANY give the family asked
+ * for, AF_INET or AF_INET6; HOST gives EINVAL.
+ */
+socklen_t dial_address(struct sockaddr_storage *addr, const struct side *,
+    unsigned index, int family);
+
+/* Sets src=, dev= and mark= of the map on a new socket. -1 with errno. */
+int dial_prepare(int fd, const struct map *, int family);
+
+/* Closes it: -1, errno preserved. */
+int dial_give_up(int fd);
+
+/* True if a socket was connected to its own address, by a port of chance. */
+bool dial_met_itself(int fd, const void *peer, socklen_t length);
 
 /* relay.c */
 

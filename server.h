@@ -20,6 +20,7 @@ struct service {
 	uint64_t from, to;    /* the namespaces as last seen; 0: not there */
 	uint64_t opened;      /* that of the set; 0: there is no set */
 	struct child *mapper; /* that accepts, or NULL */
+	uint32_t number;      /* its own, which an heir inherits; 0: none yet */
 	deadline tried;       /* the last birth or opening */
 	int told;             /* why it waits, an errno that was logged */
 	bool silent;          /* what it depends on is, see ns_silent() */

@@ -3,7 +3,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "mapper.h"
+#include "tcp.h"
+
+#define PATIENCE 10000 /* looks at a slot that has no ticket yet */
 
 /* As for all of a UNIX listener: they are one source. */
 static bool
@@ -14,14 +16,32 @@ same_source(const union peer *a, const union peer *b)
 	    memcmp(&a->six.sin6_addr, &b->six.sin6_addr, 16) == 0;
 }
 
-uint32_t
-table_source(const struct table *table, uint32_t tables, const union peer *peer)
+/*
+ * A slot that was taken gets its ticket at once. If it does not, its process has
+ * lost the processor, or its life: it counts.
+ */
+static bool
+is_before(const struct slot *slot, uint64_t ticket)
 {
+	uint64_t other = atomic_load(&slot->ticket);
+
+	for (int i = 0; !other && i < PATIENCE; i++)
+		other = atomic_load(&slot->ticket);
+	return other < ticket;
+}
+
+uint32_t
+table_source(struct table *table, uint32_t tables, struct slot *slot)
+{
+	uint64_t ticket = atomic_fetch_add(&table->tickets, 1) + 1;
 	uint32_t n = 0;
 
+	atomic_store(&slot->ticket, ticket);
 	for (const struct table *t = table; t < table + tables; t++)
 		for (uint32_t i = 0; i < t->used; i++)
-			if (t->pid[i] && same_source(&t->slot[i].peer, peer))
+			if (t->pid[i] &&
+			    same_source(&t->slot[i].peer, &slot->peer) &&
+			    is_before(&t->slot[i], ticket))
 				n++;
 	return n;
 }

@@ -1,27 +1,37 @@
-/* The mapper of a TCP map: accepts, admits, forks, reaps, logs. */
+/* The mapper of a TCP map: its connections, the orders that it gets, its end. */
 
-#include <errno.h>
+/*
+ * Theory of operation
+ *
+ * One epoll has the channel, the listeners, which accept.c handles, and what
+ * the mode adds: the signals of processes (fork.c), or the sockets of the
+ * connections themselves (worker.c). A client that was accepted gets a slot and
+ * is handed to the mode; when its connection has ended, the mode says so, and
+ * the slot is free again.
+ */
+
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/signalfd.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "associate.h"
-#include "mapper.h"
+#include "tcp.h"
 
-#define REST_MS 100 /* after the machine ran out of something */
-#define FALL    5   /* connections of a chain that end in a millisecond */
 #define EVENTS  32
-#define FEW     64 /* children; later by a millisecond for each so many */
 #define NO_SLOT UINT32_MAX
-#define SIGNALS UINT64_MAX /* in epoll's data; a listener's is its index */
-#define CHANNEL (UINT64_MAX - 1)
-#define WORK    ((uint64_t)1 << 32) /* and more is the worker's */
+#define CHANNEL UINT64_MAX          /* in epoll's data */
+#define MODE    ((uint64_t)1 << 32) /* and more: the mode's; less: a listener */
+
+/* How connections live: each in a process of its own, or all in this one. */
+struct mode {
+	void (*begin)(uint32_t i, struct call *);
+	void (*event)(uint64_t data, uint32_t events);
+	deadline (*due)(
+	    deadline at); /* what it returns is when it is due again */
+};
 
 /*
  * Without workers there is one table. Of several each has its own, and sees
@@ -31,69 +41,39 @@
 struct mapper {
 	const struct post *post;
 	const struct map *map;
-	_Atomic uint32_t *count; /* its connections, as the others see them */
+	const struct mode *mode;
+	struct acceptor gate;
 	struct table *table, *own;
-	uint32_t tables, slots; /* at most so many of the map */
-	uint32_t free, live;
-	pid_t worker; /* what it is; 0: a mapper without workers */
-	int channel, signals, epoll;
+	uint32_t tables;
+	uint32_t free; /* the first free slot of those that were used */
+	pid_t worker;  /* what it is; 0: a mapper without workers */
+	int channel, epoll;
 	uint32_t turn; /* connections so far */
-	int last; /* the highest descriptor of these, and of the listeners */
-	deadline sweep; /* when to look for the dead of whom nobody told */
-	deadline rest;  /* until then no listener is watched */
-	bool minds;     /* they are watched */
 	bool draining, killing;
 };
 
 static struct mapper mapper;
 
 static uint32_t
-live_everywhere(const struct mapper *m)
-{
-	uint32_t sum = 0;
-
-	for (uint32_t i = 0; i < m->post->board->used; i++)
-		sum += atomic_load(&m->post->board->live[i]);
-	return sum;
-}
-
-static uint32_t
-take_slot(struct mapper *m)
+take_slot(struct mapper *m, uint16_t index, const union peer *peer)
 {
 	uint32_t i = m->free;
+	struct slot *slot;
 
 	if (i == NO_SLOT)
 		i = m->own->used++;
 	else
 		m->free = m->own->slot[i].next;
-	m->live++;
-	atomic_fetch_add(&m->post->count[COUNT_BEGUN], 1);
+	slot = &m->own->slot[i];
+	slot->peer = *peer;
+	slot->index = index;
+	slot->born = now();
+	atomic_store(&slot->ticket, 0);
 	memset(&m->own->tally[i], 0, sizeof(*m->own->tally));
+	/* Other workers look at all of this once they see the pid. */
+	atomic_thread_fence(memory_order_release);
+	m->own->pid[i] = m->worker;
 	return i;
-}
-
-/* Never below none, which a successor of a dead crew began with. */
-static void
-uncount(_Atomic uint32_t *count)
-{
-	uint32_t n = atomic_load(count);
-
-	while (n && !atomic_compare_exchange_weak(count, &n, n - 1))
-		;
-}
-
-/*
- * One that ends makes room for the next. Not at once: of a map that is its own
- * target the chain would grow behind as fast as it falls apart in front.
- */
-static void
-rest_less(struct mapper *m)
-{
-	uint32_t span = 1 + m->slots / FALL;
-	deadline soon = now() + (span < REST_MS ? span : REST_MS);
-
-	if (m->rest > soon)
-		m->rest = soon;
 }
 
 static void
@@ -102,10 +82,7 @@ free_slot(struct mapper *m, uint32_t i)
 	m->own->pid[i] = 0;
 	m->own->slot[i].next = m->free;
 	m->free = i;
-	m->live--;
-	if (m->rest)
-		rest_less(m);
-	uncount(m->count);
+	accept_ended(&m->gate);
 }
 
 /* The tally is read once: other connections could write it while we do. */
@@ -142,21 +119,14 @@ udp_of(const struct mapper *m, uint32_t i)
 }
 
 static void
-bury(struct mapper *m, uint32_t i, int status)
+ended(uint32_t i, int status)
 {
-	int udp = udp_of(m, i);
+	int udp = udp_of(&mapper, i);
 
 	if (udp != -1)
 		associate_rearm(udp);
-	report(m, m->own, i, m->killing ? 0 : status);
-	free_slot(m, i);
-}
-
-/* A worker is done with one of its connections. */
-static void
-release(uint32_t i)
-{
-	bury(&mapper, i, 0);
+	report(&mapper, mapper.own, i, mapper.killing ? 0 : status);
+	free_slot(&mapper, i);
 }
 
 void
@@ -173,45 +143,10 @@ tcp_lost(uint32_t table, int status)
 	for (uint32_t i = 0; i < t->used; i++)
 		if (t->pid[i]) {
 			report(&mapper, t, i, status);
-			uncount(mapper.count);
+			accept_uncount(&mapper.gate);
 			t->pid[i] = 0;
 		}
 	t->used = 0;
-}
-
-/* There may be more dead than SIGCHLD told of. */
-static void
-sweep(struct mapper *m)
-{
-	int status;
-
-	for (uint32_t i = 0; i < m->own->used; i++)
-		if (m->own->pid[i] &&
-		    waitpid(m->own->pid[i], &status, WNOHANG) > 0)
-			bury(m, i, status);
-	m->sweep = 0;
-}
-
-/*
- * It costs less to ask for one child than for any, for whom waitpid(2) looks at
- * all of them: where there are thousands that is left for later.
- */
-static void
-reap(struct mapper *m)
-{
-	struct signalfd_siginfo info;
-	int status;
-
-	if (read(m->signals, &info, sizeof(info)) == -1)
-		return;
-	for (uint32_t i = 0; i < m->own->used; i++)
-		if (m->own->pid[i] == (pid_t)info.ssi_pid &&
-		    waitpid(m->own->pid[i], &status, WNOHANG) > 0) {
-			bury(m, i, status);
-			break;
-		}
-	if (!m->sweep && m->live)
-		m->sweep = now() + 1 + m->live / FEW;
 }
 
 static struct call
@@ -232,153 +167,64 @@ call_of(const struct mapper *m, int client, uint32_t i)
 	};
 }
 
-static void
-rest(struct mapper *m, const char *what)
+static bool
+may_have(const struct mapper *m, uint32_t i)
 {
-	m->rest = now() + REST_MS;
-	log_limited("'%s': %s: %s: accepting rests", m->map->word, what,
-	    log_errno(errno));
+	uint32_t max = m->map->max.source;
+
+	return !max ||
+	    table_source(m->table, m->tables, &m->own->slot[i]) < max;
+}
+
+/*
+ * Gives a client that was accepted a slot, and hands it to the mode. The slot
+ * comes first, so that other workers count the client, too.
+ */
+static void
+start(int client, uint16_t index, const union peer *peer)
+{
+	struct mapper *m = &mapper;
+	uint32_t i = take_slot(m, index, peer);
+	struct call call;
+
+	if (!may_have(m, i)) {
+		accept_refuse(&m->gate, client, peer,
+		    "it has max-source= connections");
+		free_slot(m, i);
+		return;
+	}
+	call = call_of(m, client, i);
+	m->turn++;
+	atomic_fetch_add(&m->post->count[COUNT_BEGUN], 1);
+	m->mode->begin(i, &call);
 }
 
 /* Closing a client here resets it: it inherited that from the listener. */
 static void
-start(struct mapper *m, int client, uint16_t index, const union peer *peer)
+begin_process(uint32_t i, struct call *call)
 {
-	struct table *own = m->own;
-	uint32_t i = take_slot(m);
-	char text[LOG_ADDR];
-	struct call call;
-	pid_t pid;
+	struct mapper *m = &mapper;
+	pid_t pid = fork_begin(call);
 
-	own->slot[i].peer = *peer;
-	own->slot[i].index = index;
-	own->slot[i].born = now();
-	call = call_of(m, client, i);
-	m->turn++;
-	if (m->worker) {
-		own->pid[i] = m->worker;
-		worker_begin(i, &call);
+	close(call->client);
+	m->own->pid[i] = pid;
+	if (pid != -1)
 		return;
-	}
-	pid = fork();
-	if (pid == 0) {
-		title_set(log_addr(&peer->any, text), " > ", m->map->word);
-		conn_live(&call, m->last, m->post->role);
-	}
-	own->pid[i] = pid;
-	if (pid == -1) {
-		int error = errno;
-
-		free_slot(m, i);
-		errno = error;
-		rest(m, "fork");
-	}
-	close(client);
-}
-
-/*
- * True if the machine ran out of something, accept(2): the rest are errors of
- * the one connection that was to be accepted, which is gone.
- */
-static bool
-exhausted(int err)
-{
-	return err == EMFILE || err == ENFILE || err == ENOBUFS ||
-	    err == ENOMEM;
-}
-
-static bool
-may_come(const struct mapper *m, const union peer *peer)
-{
-	uint32_t max = m->map->max.source;
-	bool allowed = side_admits(m->map, peer);
-	char text[LOG_ADDR];
-
-	if (allowed && (!max || table_source(m->table, m->tables, peer) < max))
-		return true;
-	log_limited("'%s': refused %s: it %s", m->map->word,
-	    log_addr(&peer->any, text),
-	    allowed ? "has max-source= connections" : "is not allowed");
-	return false;
+	free_slot(m, i);
+	accept_pause(&m->gate, "fork");
 }
 
 static void
-admit(struct mapper *m, const struct listener *listener)
+process_event(uint64_t data, uint32_t events)
 {
-	struct sockaddr_storage addr = {0};
-	socklen_t length = sizeof(addr);
-	union peer peer;
-	int client;
-
-	client = (int)syscall(SYS_accept4, listener->fd, &addr, &length,
-	    SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (client == -1) {
-		if (exhausted(errno))
-			rest(m, "accept");
-		if (errno == EINVAL)
-			epoll_ctl(m->epoll, EPOLL_CTL_DEL, listener->fd, NULL);
-		atomic_fetch_sub(m->count, 1);
-		return;
-	}
-	peer = side_peer(&addr);
-	if (may_come(m, &peer)) {
-		start(m, client, listener->index, &peer);
-		return;
-	}
-	atomic_fetch_add(&m->post->count[COUNT_REFUSED], 1);
-	atomic_fetch_sub(m->count, 1);
-	close(client);
+	(void)data;
+	(void)events;
+	fork_event();
 }
 
-/*
- * Reserves a place under the limits. Counting oneself first makes the limit
- * over all mappers hold although they do not ask each other.
- */
-static bool
-reserve(struct mapper *m)
-{
-	uint32_t max = m->post->max_conns;
+static const struct mode processes = {begin_process, process_event, fork_due};
 
-	atomic_fetch_add(m->count, 1);
-	if (m->live < m->slots && atomic_load(m->count) <= m->slots &&
-	    (!max || live_everywhere(m) <= max))
-		return true;
-	atomic_fetch_sub(m->count, 1);
-	m->rest =
-	    m->live == m->slots || m->live == max ? NEVER : now() + REST_MS;
-	log_limited("'%s': %u connections, the limit: new clients wait",
-	    m->map->word, atomic_load(m->count));
-	return false;
-}
-
-/*
- * Each worker watches for itself; a client wakes one of those that sleep. A
- * closed listener would stay in the epoll as long as anybody has it.
- */
-static int
-mind(struct mapper *m, bool on)
-{
-	struct epoll_event ev = {.events = EPOLLIN};
-	int error = 0;
-
-	if (m->minds == on)
-		return 0;
-	m->minds = on;
-	if (m->worker)
-		ev.events |= EPOLLEXCLUSIVE;
-	for (size_t i = 0; i < m->post->listeners; i++) {
-		ev.data.u64 = i;
-		if (epoll_ctl(m->epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL,
-			m->post->listener[i].fd, &ev) == -1 &&
-		    on)
-			error = errno;
-	}
-	if (!error)
-		return 0;
-	mind(m, false);
-	errno = error;
-	return -1;
-}
+static const struct mode loop = {worker_begin, worker_event, worker_run};
 
 /*
  * Connections only: the listeners are the server's to keep or to close. When
@@ -395,12 +241,10 @@ drain(struct mapper *m)
 		post = *m->post;
 		post.count = count;
 		m->post = &post;
-		atomic_store(&orphans, m->live);
-		m->count = &orphans;
+		atomic_store(&orphans, m->gate.live);
+		m->gate.count = &orphans;
 	}
-	mind(m, false);
-	for (size_t i = 0; i < m->post->listeners; i++)
-		close(m->post->listener[i].fd);
+	accept_end(&m->gate);
 	m->draining = true;
 }
 
@@ -445,94 +289,60 @@ obey(struct mapper *m)
 		kill_all(m);
 }
 
-static int
-watch(const struct mapper *m, int fd, uint64_t data)
+static deadline
+sooner(deadline a, deadline b)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = data};
-
-	return epoll_ctl(m->epoll, EPOLL_CTL_ADD, fd, &ev);
-}
-
-/* The shorter of two spans for epoll_wait(2), of which -1 is the longest. */
-static int
-sooner(deadline span, int other)
-{
-	if (span > INT_MAX)
-		span = INT_MAX;
-	return other == -1 || span < other ? (int)span : other;
+	return a < b ? a : b;
 }
 
 /*
- * How long to wait; the listeners are watched, or are not, from now on. What is
- * due comes first: it may be the end of a connection for which clients wait.
+ * Does what is due; returns for how long there is nothing to do, for
+ * epoll_wait(2). The mode comes first: clients may wait for the end of one of
+ * its connections.
  */
 static int
 prepare(struct mapper *m)
 {
-	int span = m->worker ? worker_run() : -1;
-	deadline at = now();
+	deadline at = now(), next = m->mode->due(at);
 
-	if (m->sweep && m->sweep <= at)
-		sweep(m);
-	if (m->draining || m->rest <= at)
-		m->rest = 0;
-	if (mind(m, !m->draining && !m->rest) == -1)
-		rest(m, "epoll_ctl");
-	if (m->rest)
-		span = sooner(m->rest - at, span);
-	return m->sweep ? sooner(m->sweep - at, span) : span;
+	next = sooner(next, accept_due(&m->gate, at));
+	return next == NEVER      ? -1
+	    : next <= at          ? 0
+	    : next - at > INT_MAX ? INT_MAX
+				  : (int)(next - at);
 }
 
-/* Signals and orders first: they may close what the other events are about. */
+/* Listeners come last: an order may have closed them. */
 static void
 turn(struct mapper *m)
 {
 	static struct epoll_event ev[EVENTS]; /* a fork copies the stack */
 	int span = prepare(m), n;
 
-	if (m->draining && !m->live)
+	if (m->draining && !m->gate.live)
 		return;
 	n = epoll_wait(m->epoll, ev, EVENTS, span);
 	for (int i = 0; i < n; i++) {
-		if (ev[i].data.u64 == SIGNALS)
-			reap(m);
-		else if (ev[i].data.u64 == CHANNEL)
+		if (ev[i].data.u64 == CHANNEL)
 			obey(m);
+		else if (ev[i].data.u64 >= MODE)
+			m->mode->event(ev[i].data.u64 - MODE, ev[i].events);
 	}
-	for (int i = 0; i < n; i++)
-		if (ev[i].data.u64 >= WORK && ev[i].data.u64 < CHANNEL)
-			worker_event(ev[i].data.u64 - WORK, ev[i].events);
-	for (int i = 0; i < n && !m->draining; i++) {
-		if (ev[i].data.u64 >= WORK)
-			continue;
-		if (m->rest || !reserve(m))
-			break;
-		admit(m, &m->post->listener[ev[i].data.u64]);
-	}
+	for (int i = 0; i < n && !m->draining; i++)
+		if (ev[i].data.u64 < MODE)
+			accept_event(&m->gate, (uint32_t)ev[i].data.u64,
+			    ev[i].events);
 }
 
 static int
 open_events(struct mapper *m)
 {
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = CHANNEL};
+
 	m->epoll = epoll_create1(EPOLL_CLOEXEC);
-	return m->epoll == -1 ? -1 : watch(m, m->channel, CHANNEL);
-}
-
-static int
-open_signals(struct mapper *m)
-{
-	sigset_t chld;
-
-	sigemptyset(&chld);
-	sigaddset(&chld, SIGCHLD);
-	m->signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (m->signals == -1 || watch(m, m->signals, SIGNALS) == -1)
-		return -1;
-	m->last = m->signals > m->channel ? m->signals : m->channel;
-	for (size_t i = 0; i < m->post->listeners + m->post->spares; i++)
-		if (m->post->listener[i].fd > m->last)
-			m->last = m->post->listener[i].fd;
-	return mind(m, true);
+	return m->epoll == -1
+	    ? -1
+	    : epoll_ctl(m->epoll, EPOLL_CTL_ADD, m->channel, &ev);
 }
 
 /*
@@ -542,22 +352,26 @@ open_signals(struct mapper *m)
 int
 tcp_equip(const struct post *post)
 {
-	uint32_t conns = post->map->max.conns, max = post->max_conns;
+	uint32_t slots = post->map->max.conns, max = post->max_conns;
 	struct mapper *m = &mapper;
 
 	m->post = post;
 	m->map = post->map;
-	m->count = &post->board->live[post->own];
 	m->channel = post->channel;
 	m->tables = m->map->workers ? m->map->workers : 1;
-	m->slots = !conns || (max && max < conns) ? max : conns;
 	m->free = NO_SLOT;
-	m->table = m->own = table_open(m->map, m->tables, m->slots);
-	if (!m->table)
+	slots = !slots || (max && max < slots) ? max : slots;
+	m->table = m->own = table_open(m->map, m->tables, slots);
+	m->gate.start = start;
+	if (!m->table || accept_init(&m->gate, post, slots) == -1)
 		return -1;
 	if (m->map->workers)
-		return worker_equip(m->map, m->slots);
-	if (open_events(m) == -1 || open_signals(m) == -1)
+		return worker_equip(m->map, slots);
+	m->mode = &processes;
+	if (open_events(m) == -1 ||
+	    fork_init(post, m->epoll, MODE, m->own->pid, &m->own->used,
+		ended) == -1 ||
+	    accept_begin(&m->gate, m->epoll, false) == -1)
 		return -1;
 	return madvise(post->board, sizeof(*post->board), MADV_DONTFORK);
 }
@@ -565,7 +379,7 @@ tcp_equip(const struct post *post)
 _Noreturn void
 tcp_serve(void)
 {
-	while (!mapper.draining || mapper.live)
+	while (!mapper.draining || mapper.gate.live)
 		turn(&mapper);
 	_exit(0);
 }
@@ -575,11 +389,13 @@ tcp_work(uint32_t table, int channel)
 {
 	struct mapper *m = &mapper;
 
+	m->mode = &loop;
 	m->worker = getpid();
 	m->own = &m->table[table];
 	m->channel = channel;
-	if (open_events(m) == -1 || mind(m, true) == -1)
+	if (open_events(m) == -1 ||
+	    accept_begin(&m->gate, m->epoll, true) == -1)
 		_exit(1);
-	worker_open(m->epoll, WORK, m->own->tally, release);
+	worker_open(m->epoll, MODE, m->own->tally, ended);
 	tcp_serve();
 }

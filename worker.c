@@ -6,7 +6,11 @@
  * A connection is in one phase at a time, and each phase is a list in the order
  * of arrival. Since all of a list may stay there for the same time, the head of
  * each is the next to be late, whatever their number. An event moves its
- * connection to the end of a list: time counts from the last one.
+ * connection to the end of a list: time counts from the last one. Only those
+ * that dial differ in their times: for them there is a heap, see timers.c.
+ *
+ * Which target and address is dialled is the decision of dial.c: the driver
+ * here starts an attempt and comes back when it is decided, or late.
  */
 
 #include <errno.h>
@@ -16,16 +20,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "dial.h"
 #include "io.h"
-#include "mapper.h"
 #include "relay.h"
-
-#define RETRY_MS 10 /* while a UNIX listener's backlog is full */
+#include "tcp.h"
 
 enum phase {
 	NONE,
-	DIALLING,    /* until the candidate has had its share of the time */
-	RETRYING,    /* before the same one is tried again */
+	DIALLING,    /* until the address has had its share of the time */
+	RETRYING,    /* before the same address is tried again */
 	OPEN,        /* for as long as a connection may be idle */
 	HALF_CLOSED, /* one direction has ended */
 	DRAINING,    /* it failed; until one looks what is left to deliver */
@@ -35,17 +38,11 @@ enum phase {
 
 struct conn {
 	struct pair pair;
+	struct call call;
+	struct dialing dialing;
 	uint32_t older, newer; /* in the list of its phase */
-	uint16_t index;        /* of the port in the map's range */
 	uint8_t phase;
-	bool second;      /* address of the target that it dials */
-	uint32_t first;   /* target for it */
-	uint64_t tried;   /* targets, a bit for each */
-	union peer to;    /* the address, unless it is a UNIX socket */
-	socklen_t length; /* of that */
-	deadline since;   /* it is in this phase, or was heard of last */
-	deadline begun;   /* with this address */
-	int error;        /* of the last target's first address */
+	deadline since; /* it is in this phase, or was heard of last */
 };
 
 static struct worker {
@@ -57,9 +54,9 @@ static struct worker {
 	bool inet;             /* no target is a UNIX socket */
 	int epoll;
 	uint64_t base;
+	struct timers timers; /* of those that dial */
 	struct tally *tally;
-	_Atomic deadline *failed; /* when each target last did */
-	void (*ended)(uint32_t);
+	void (*ended)(uint32_t, int);
 } worker;
 
 static void
@@ -69,6 +66,8 @@ leave(struct conn *c)
 		return;
 	worker.conn[c->older].newer = c->newer;
 	worker.conn[c->newer].older = c->older;
+	if (c->phase == DIALLING)
+		timers_clear(&worker.timers, (uint32_t)(c - worker.conn));
 	c->phase = NONE;
 }
 
@@ -123,7 +122,7 @@ finish(uint32_t i)
 	close(c->pair.half[RELAY_CLIENT].from);
 	close_server(c);
 	leave(c);
-	worker.ended(i);
+	worker.ended(i, 0);
 }
 
 static void
@@ -154,92 +153,57 @@ move(uint32_t i)
 	}
 }
 
-static bool
-rests(uint32_t target)
-{
-	return worker.failed && worker.failed[target] > now() - DIAL_REST_MS;
-}
-
-/* Goes on to the next address to dial: false if there is none left. */
-static bool
-advance(struct conn *c, uint32_t *target)
-{
-	const struct map *map = worker.map;
-	uint32_t n = (uint32_t)map->targets, best = n, at;
-
-	c->begun = now();
-	c->second = c->tried && !c->second &&
-	    map->target[*target].kind == SIDE_LOOPBACK;
-	if (c->second)
-		return true;
-	for (uint32_t i = 0; i < n; i++) {
-		at = (c->first + i) % n;
-		if (c->tried >> at & 1)
-			continue;
-		if (best == n || (rests(best) && !rests(at)))
-			best = at;
-	}
-	if (best == n)
-		return false;
-	*target = best;
-	c->tried |= UINT64_C(1) << best;
-	return true;
-}
-
-/* 0: it is connected already. The socket is in its place in any case. */
-static int
-attempt(uint32_t i, const struct side *side)
+/* Starts to connect to an address. The socket is in its place in any case. */
+static enum attempt
+attempt(uint32_t i, const struct candidate *to)
 {
 	struct conn *c = &worker.conn[i];
-	int family = c->second ? AF_INET6 : AF_INET;
-	struct sockaddr_storage addr;
-	const void *to = &addr;
-	int fd;
+	int fd = attempt_open(worker.map, to->addr.ss_family);
 
-	c->length = dial_address(&addr, side,
-	    side->lo == side->hi ? 0 : c->index, family);
-	memcpy(&c->to, &addr, sizeof(c->to));
-	if (!c->length)
-		return -1;
-	fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-	    0);
 	*server_of(c) = c->pair.half[RELAY_CLIENT].to = fd;
-	if (fd == -1)
-		return -1;
-	relay_prepare(fd);
-	if (dial_prepare(fd, worker.map, addr.ss_family) == -1 ||
+	if (fd == -1 ||
 	    relay_watch(worker.epoll, fd, event_of(i, RELAY_SERVER)) == -1)
-		return -1;
-	return connect(fd, to, c->length);
+		return ATTEMPT_FAILED;
+	return attempt_connect(fd, to);
 }
 
-/* What this address said may be what the log will say. */
-static void
-miss(uint32_t i)
-{
-	struct conn *c = &worker.conn[i];
-
-	if (!c->second) {
-		c->error = errno;
-		worker.tally[i].peer = c->to;
-	}
-	close_server(c);
-	if (worker.failed)
-		atomic_store(&worker.failed[worker.tally[i].target], now());
-}
-
-/* A port of the ephemeral range that nobody listens on may meet itself. */
+/* True if the connection has a socket, and is to wait, or has ended. */
 static bool
-join(uint32_t i)
+decided(uint32_t i, const struct candidate *to, enum attempt result)
 {
 	struct conn *c = &worker.conn[i];
 
-	if (dial_met_itself(*server_of(c), &c->to, c->length)) {
-		errno = ECONNREFUSED;
-		return false;
+	if (result == ATTEMPT_RETRY && now() >= c->dialing.address_until) {
+		errno = ETIMEDOUT;
+		result = ATTEMPT_FAILED;
 	}
-	worker.tally[i].peer = c->to;
-	move(i);
+	switch (result) {
+	case ATTEMPT_DONE:
+		dial_reached(&c->dialing, to);
+		move(i);
+		return true;
+	case ATTEMPT_WAIT:
+		enter(i, DIALLING);
+		timers_set(&worker.timers, i, c->dialing.address_until);
+		return true;
+	case ATTEMPT_RETRY:
+		close_server(c);
+		enter(i, RETRYING);
+		return true;
+	case ATTEMPT_FAILED:
+		dial_missed(&c->dialing, to);
+		close_server(c);
+	}
+	return false;
+}
+
+/* True if the client has gone, which ends its connection. */
+static bool
+abandoned(uint32_t i)
+{
+	if (!dial_reset(worker.conn[i].call.client))
+		return false;
+	fail(i, END_CLIENT, errno);
 	return true;
 }
 
@@ -248,57 +212,48 @@ static void
 dial_on(uint32_t i)
 {
 	struct conn *c = &worker.conn[i];
-	uint32_t *target = &worker.tally[i].target;
+	struct candidate to;
 
 	do {
-		if (dial_reset(c->pair.half[RELAY_CLIENT].from)) {
-			fail(i, END_CLIENT, errno);
+		if (abandoned(i))
+			return;
+		if (dial_next(&c->dialing, &to) == -1) {
+			fail(i, END_DIAL, errno);
 			return;
 		}
-		if (attempt(i, &worker.map->target[*target]) == 0 && join(i))
-			return;
-		if (errno == EINPROGRESS) {
-			enter(i, DIALLING);
-			return;
-		}
-		if (errno == EAGAIN &&
-		    (!worker.span[DIALLING] ||
-			now() < c->begun + worker.span[DIALLING])) {
-			close_server(c);
-			enter(i, RETRYING);
-			return;
-		}
-		miss(i);
-	} while (advance(c, target));
-	fail(i, END_DIAL, c->error);
+	} while (!decided(i, &to, attempt(i, &to)));
 }
 
 static void
-dial_next(uint32_t i)
-{
-	miss(i);
-	if (advance(&worker.conn[i], &worker.tally[i].target))
-		dial_on(i);
-	else
-		fail(i, END_DIAL, worker.conn[i].error);
-}
-
-/* What connect(2) came to. */
-static void
-decided(uint32_t i, uint32_t events)
+dial_again(uint32_t i)
 {
 	struct conn *c = &worker.conn[i];
-	socklen_t length = sizeof(errno);
-	int error = 0;
+	struct candidate to;
 
-	getsockopt(*server_of(c), SOL_SOCKET, SO_ERROR, &error, &length);
-	errno = error;
-	if (!error) {
-		relay_note(&c->pair, RELAY_SERVER, events);
-		if (join(i))
-			return;
+	if (abandoned(i))
+		return;
+	if (dial_same(&c->dialing, &to) == -1 ||
+	    !decided(i, &to, attempt(i, &to)))
+		dial_on(i);
+}
+
+/* What connect(2) came to: by an event, or, without any, too late. */
+static void
+hear(uint32_t i, uint32_t events)
+{
+	struct conn *c = &worker.conn[i];
+	enum attempt result = ATTEMPT_FAILED;
+	struct candidate to;
+
+	if (dial_same(&c->dialing, &to) == 0) {
+		errno = ETIMEDOUT;
+		if (events)
+			result = attempt_result(*server_of(c), &to);
 	}
-	dial_next(i);
+	if (result == ATTEMPT_DONE)
+		relay_note(&c->pair, RELAY_SERVER, events);
+	if (!decided(i, &to, result))
+		dial_on(i);
 }
 
 /* An event may be older than its connection's end, in the same turn. */
@@ -315,7 +270,7 @@ worker_event(uint64_t data, uint32_t events)
 		relay_note(&c->pair, side, events);
 		move(i);
 	} else if (side == RELAY_SERVER) {
-		decided(i, events);
+		hear(i, events);
 	} else if (events & EPOLLERR) {
 		fail(i, END_CLIENT, ECONNABORTED);
 	} else {
@@ -330,11 +285,10 @@ late(uint32_t i)
 
 	switch (c->phase) {
 	case DIALLING:
-		errno = ETIMEDOUT;
-		dial_next(i);
+		hear(i, 0);
 		break;
 	case RETRYING:
-		dial_on(i);
+		dial_again(i);
 		break;
 	case DRAINING:
 		move(i);
@@ -345,41 +299,40 @@ late(uint32_t i)
 	}
 }
 
-int
-worker_run(void)
+deadline
+worker_run(deadline at)
 {
 	uint32_t last = worker.conn[worker.room + BUSY].older, i = UINT32_MAX;
-	deadline left = INT_MAX, at = now();
+	deadline next = NEVER;
 
 	while (oldest(BUSY) < worker.room && i != last) {
 		i = oldest(BUSY);
 		move(i);
 	}
-	for (int phase = DIALLING; phase < BUSY; phase++) {
+	while (timers_first(&worker.timers, &i) <= at)
+		late(i);
+	next = timers_first(&worker.timers, &i);
+	for (int phase = RETRYING; phase < BUSY; phase++) {
 		deadline span = worker.span[phase];
 
 		while ((i = oldest(phase)) < worker.room && span &&
 		    worker.conn[i].since + span <= at)
 			late(i);
 		if (i < worker.room && span &&
-		    worker.conn[i].since + span - at < left)
-			left = worker.conn[i].since + span - at;
+		    worker.conn[i].since + span < next)
+			next = worker.conn[i].since + span;
 	}
-	return oldest(BUSY) < worker.room ? 0
-	    : left == INT_MAX             ? -1
-					  : (int)left;
+	return oldest(BUSY) < worker.room ? at : next;
 }
 
 void
-worker_begin(uint32_t i, const struct call *call)
+worker_begin(uint32_t i, struct call *call)
 {
 	struct conn *c = &worker.conn[i];
 	int client = call->client;
 
-	*c = (struct conn){.index = (uint16_t)call->index};
-	c->first = (uint32_t)dial_first(call);
-	worker.failed = call->failed;
-	advance(c, &worker.tally[i].target);
+	*c = (struct conn){.call = *call};
+	dial_start(&c->dialing, &c->call, NULL);
 	if (call->from.any.sa_family == AF_UNIX)
 		relay_inline(client);
 	relay_begin(&c->pair, client, -1,
@@ -403,30 +356,29 @@ int
 worker_equip(const struct map *map, uint32_t room)
 {
 	struct pair half_closed = {.half[0].done = true};
-	deadline places = (deadline)map->targets;
 
 	worker.inet = true;
 	for (size_t i = 0; i < map->targets; i++) {
 		enum side_kind kind = map->target[i].kind;
 
-		places += kind == SIDE_LOOPBACK;
 		worker.inet &= kind != SIDE_PATH && kind != SIDE_ABSTRACT;
 	}
 	worker.map = map;
 	worker.room = room;
-	worker.span[DIALLING] = places ? map->times.connect / places : 0;
-	worker.span[RETRYING] = RETRY_MS;
+	worker.span[RETRYING] = DIAL_RETRY_MS;
 	worker.span[OPEN] = map->times.idle;
 	worker.span[HALF_CLOSED] = relay_patience(&half_closed, &map->times);
 	worker.span[DRAINING] = IO_LOOK_MS;
 	worker.conn = allocate(room + PHASES, sizeof(*worker.conn));
 	worker.own = allocate(room, (size_t)2 * RELAY_COPY);
-	return worker.conn == MAP_FAILED || worker.own == MAP_FAILED ? -1 : 0;
+	if (worker.conn == MAP_FAILED || worker.own == MAP_FAILED)
+		return -1;
+	return timers_init(&worker.timers, room);
 }
 
 void
 worker_open(int epoll, uint64_t base, struct tally *tally,
-    void (*ended)(uint32_t))
+    void (*ended)(uint32_t, int))
 {
 	worker.epoll = epoll;
 	worker.base = base;

@@ -16,6 +16,11 @@ try COUNT WANT MIN-MAX WHERE [FROM]
 ask WHERE=WANT...          one client for each, in turn, with 2 s
 crowd COUNT WHERE [FROM]   clients at once; prints a line of counts whenever one
                            changes. After USR1 whoever is served makes room
+bursts COUNT SOURCES CLIENTS WANT WHERE PID...
+                           over and over: so many clients at once from each of so
+                           many addresses, of which WANT are served and the others
+                           reset; the processes, which accept, are stopped until
+                           all have connected
 gone HOW COUNT WHERE       clients that leave after 0.2 s: HOW is fin or rst
 early BYTES WHERE          sends that many bytes and the end at once, then
                            checks the answer of a hole
@@ -23,6 +28,8 @@ swap BYTES SECONDS WHERE   the client of bulk, with a stream of its own
 orphan SERVER KILLS COUNT WANT WHERE
                            kills the one child of SERVER, over and over, each
                            time with clients that connect at once
+hand FIFO N WHERE... CMD   runs CMD with N listeners as systemd(1) does, named
+                           web; shuts down as many as a line of the FIFO says
 redis COUNT WHERE          requests in two small writes, and 100 in one
 """
 
@@ -326,6 +333,47 @@ def crowd(count, where, source=None):
             before = now
 
 
+def burst(number, sources, clients, where, pids):
+    """How many clients of each address are served; the others are reset."""
+    select = selectors.DefaultSelector()
+    served = [0] * sources
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for i in range(sources * clients):
+        of = i // clients
+        sock, addr = client(where, f"127.{number + 1}.{of // 250}.{of % 250 + 1}")
+        sock.connect(addr)
+        sock.sendall(b"hello\n")
+        select.register(sock, selectors.EVENT_READ, of)
+    socks = [key.fileobj for key in select.get_map().values()]
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    while select.get_map():
+        events = select.select(SPAN)
+        if not events:
+            sys.exit("burst: neither served nor reset")
+        for key, _ in events:
+            select.unregister(key.fileobj)
+            try:
+                served[key.data] += len(key.fileobj.recv(4096)) > 0
+            except ConnectionResetError:
+                pass
+    for sock in socks:
+        sock.close()
+    return served
+
+
+def bursts(count, sources, clients, want, where, *pids):
+    many_descriptors()
+    seen = []
+    for i in range(int(count)):
+        seen += burst(i, int(sources), int(clients), where, list(map(int, pids)))
+    wrong = [n for n in seen if n != int(want)]
+    say(f"{len(seen)} bursts: {len(wrong)} wrong: {wrong}")
+    if wrong:
+        sys.exit(1)
+
+
 def gone(how, count, where):
     socks = []
     for _ in range(int(count)):
@@ -401,6 +449,28 @@ def orphan(server, kills, count, want, where):
         sys.exit(f"orphan: {len(wrong)} of {len(seen)} saw {wrong}")
 
 
+def hand(order, count, *words):
+    count = int(count)
+    socks = [listener(where) for where in words[:count]]
+    if os.fork() == 0:
+        os.close(9)  # the ready line's
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        with open(order, encoding="ascii") as file:
+            for sock in socks[:int(file.readline())]:
+                sock.shutdown(socket.SHUT_RDWR)
+        os.unlink(order)
+        os._exit(0)
+    os.wait()
+    for i, sock in enumerate(socks):
+        os.dup2(sock.fileno(), 3 + i)
+        os.set_inheritable(3 + i, True)
+    os.environ.update(LISTEN_FDS=str(count), LISTEN_PID=str(os.getpid()),
+                      LISTEN_FDNAMES=":".join(["web"] * count))
+    os.execvp(words[count], words[count:])
+
+
 def redis(count, where):
     sock, addr = client(where)
     sock.connect(addr)
@@ -427,8 +497,9 @@ def redis(count, where):
 
 def main():
     commands = {"who": who, "hole": hole, "bulk": bulk, "try": try_,
-                "ask": ask, "crowd": crowd, "gone": gone, "early": early,
-                "swap": swap, "orphan": orphan, "redis": redis}
+                "ask": ask, "crowd": crowd, "bursts": bursts, "gone": gone, "early": early,
+                "swap": swap, "orphan": orphan, "redis": redis,
+                "hand": hand}
     commands[sys.argv[1]](*sys.argv[2:])
 
 

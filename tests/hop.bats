@@ -226,19 +226,22 @@ served_by() {
 	END
 }
 
-# letters NAME...: servers at 127.0.0.1 and 9001 on, or $FIRST, that say it.
+# letters NAME...: servers at 127.0.0.1, or $HOST, and 9001 on, or $FIRST, that
+# say it.
 letters() {
 	local i=${FIRST:-1} name
 	for name; do
 		spawn_ready ns2 "$name" python3 -c '
 import os, socket, sys
-s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+host = sys.argv[3]
+s = socket.create_server((host, int(sys.argv[1])),
+    family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 os.write(int(os.environ["READY_FD"]), b"ready\n")
 os.close(int(os.environ["READY_FD"]))
 while True:
     c = s.accept()[0]
     c.sendall(sys.argv[2].encode())
-    c.close()' "900$i" "$name"
+    c.close()' "900$i" "$name" "${HOST:-127.0.0.1}"
 		i=$((i + 1))
 	done
 }
@@ -255,6 +258,7 @@ while True:
 	[[ $got == *a* && $got == *b* && $got == *c* ]]
 }
 
+# bats test_tags=workers,both
 @test "the first client after a failure is served, and the target rests (gost 9)" {
 	local targets=127.0.0.1:9001,127.0.0.1:9002,127.0.0.1:9003 one
 	letters a b c
@@ -290,6 +294,52 @@ while True:
 	FIRST=2 letters a
 	wait_until 12 says a
 	[ $(($(now_ms) - begin)) -ge 9500 ]
+}
+
+# All of the addresses of a target have to fail.
+# bats test_tags=workers,both
+@test "a bare port that only ::1 serves has not failed" {
+	local round
+	letters b b
+	HOST=::1 FIRST=3 letters a
+	start_nsfwd ns1@8000=ns2@9003,9001 ns1@8001=ns2@9003,9001,balance=round
+	[ "$(served_by 8000 127.0.0.{1..20})" = aaaaaaaaaaaaaaaaaaaa ]
+	round=$(served_by 8001 127.0.0.{1..20})
+	echo "round: $round"
+	# Each worker has its own turn.
+	[[ ${#round} == 20 && ${round//b/} == aaaaaaaa*([a]) && ${round//a/} == bbbbbbbb*([b]) ]]
+}
+
+# How long it took, in ms, and what it came to, by the last line for that port.
+outcome() {
+	client resets 1 3 "127.0.0.1:$1"
+	wait_until 2 logged "map=ns1@$1=.* end=dial"
+	sed -n "s/.* map=ns1@$1=.* target=\([^ ]*\) .* ms=\([0-9]*\) end=dial \(.*\)/\1 \3 \2/p" "$LOG"
+}
+
+# bats test_tags=workers,both
+@test "time is shared among the targets left, the last one's first address says why" {
+	local target why ms
+	peer_server ns2 void void 127.0.0.1:7000
+	start_nsfwd ns1@8001=ns2@127.0.0.1:9,127.0.0.1:7000,connect-timeout=1 \
+		ns1@8002=ns2@127.0.0.1:7000,127.0.0.1:9,connect-timeout=1 \
+		ns1@8003=ns2@10,9,connect-timeout=1 \
+		ns1@8004=ns2@7000,127.0.0.1:7000,connect-timeout=1
+	read -r target why ms < <(outcome 8001)
+	echo "$target $why after $ms ms"
+	[ "$target $why" = "127.0.0.1:7000 error=ETIMEDOUT" ]
+	[ "$ms" -ge 990 ] && [ "$ms" -lt 1900 ]
+	read -r target why ms < <(outcome 8002)
+	echo "$target $why after $ms ms"
+	[ "$target $why" = "127.0.0.1:9 error=ECONNREFUSED" ]
+	[ "$ms" -ge 490 ] && [ "$ms" -lt 950 ]
+	read -r target why ms < <(outcome 8003)
+	[ "$target $why" = "127.0.0.1:9 error=ECONNREFUSED" ]
+	# A quarter of a second for 127.0.0.1, nothing for ::1, the rest for the last.
+	read -r target why ms < <(outcome 8004)
+	echo "$target $why after $ms ms"
+	[ "$target $why" = "127.0.0.1:7000 error=ETIMEDOUT" ]
+	[ "$ms" -ge 990 ] && [ "$ms" -lt 1900 ]
 }
 
 no_flows() {

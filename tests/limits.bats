@@ -25,9 +25,10 @@ served() {
 }
 
 served_are() {
-	local want=$1
+	local want=$1 sum
 	shift
-	[ "$(served "$@")" = "$want" ]
+	sum=$(served "$@")
+	[ "$sum" = "$want" ] || fail "$sum are served, not $want"
 }
 
 # While clients wait at the limit, nobody is busy.
@@ -110,6 +111,117 @@ waits_idly() {
 	kill -USR1 "$(pid_of crowd)"
 	wait_until 2 no_connections
 	peer ns1 try 5 ns2 0-50 127.0.0.1/8000 127.0.0.2
+}
+
+# bats test_tags=workers,both
+@test "max=2 counts the connections of a map's old mappers" {
+	local conf=$BATS_TEST_TMPDIR/conf i
+	change() {
+		echo "ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max=2,idle-timeout=$1" >"$conf"
+	}
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	change 60
+	start_nsfwd -c "$conf"
+	peer_start ns1 old crowd 2 127.0.0.1/8000
+	wait_until 5 crowd_is old 'served=2'
+	peer_start ns1 new crowd 8 127.0.0.1/8000
+	wait_until 5 crowd_is new 'waiting=8'
+	for i in 1 2 3 4; do
+		change "6$i"
+		kill -HUP "$NSFWD_PID"
+		wait_until 5 logged 'reloaded: 1 map' "$i"
+		waits_idly
+	done
+	served_are 2 old new
+	logged '2 connections, the limit: new clients wait'
+	kill -USR1 "$(pid_of old)"
+	wait_until 1 crowd_is new 'served=2'
+	kill -USR1 "$(pid_of new)"
+	wait_until 5 crowd_is new 'done=8'
+	wait_until 2 eval '[ "$(mappers | wc -l)" = 1 ]'
+	record_fds
+}
+
+# The work for one connection does not grow with the ports of its map.
+# bats test_tags=workers,both
+@test "max=1 on 3,000 ports: a connection costs the mapper no more than on one" {
+	local before ticks port names=()
+	[ "$(ulimit -Hn)" -ge 4000 ] || skip "$(ulimit -Hn) descriptors"
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd -q ns1@127.0.0.1:10001-13000=ns2@127.0.0.1:8080,max=1
+	before=$(mapper_ticks)
+	for port in 10001 11000 12000 13000; do
+		peer_start ns1 "port$port" try 30 ns2 0-500 "127.0.0.1/$port"
+		names+=("port$port")
+	done
+	reap "${names[@]}"
+	ticks=$(($(mapper_ticks) - before))
+	echo "$ticks ticks for 120 connections"
+	[ "$ticks" -le 20 ]
+	logged '1 connections, the limit: new clients wait'
+}
+
+mapper_ticks() {
+	# shellcheck disable=SC2046 # one word each
+	cpu_ticks $(mappers) $([ -z "$WORKERS" ] || workers)
+}
+
+# Each port comes to its turn, and who waits does so in the order of arrival.
+# bats test_tags=workers,both
+@test "at the limit the ports of a map take turns" {
+	local i
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@127.0.0.1:8000-8009=ns2@127.0.0.1:8080,max=1
+	peer_start ns1 first crowd 1 127.0.0.1/8000
+	wait_until 5 crowd_is first 'served=1'
+	for ((i = 1; i < 10; i++)); do
+		peer_start ns1 "port$i" try 1 ns2 0-9000 "127.0.0.1/$((8000 + i))"
+	done
+	peer_start ns1 greedy try 500 ns2 0-9000 127.0.0.1/8000
+	kill -USR1 "$(pid_of first)"
+	for ((i = 1; i < 10; i++)); do
+		reap "port$i" -t 5
+	done
+	waits_for greedy
+}
+
+waits_for() {
+	kill -0 "$(pid_of "$1")" && [ ! -s "$BATS_TEST_TMPDIR/$1.out" ]
+}
+
+# What ends a listener.
+
+# bats test_tags=workers,both
+@test "ss -K on one listener of a map: the others serve, nothing spins or dies" {
+	needs ss
+	local old
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd ns1@127.0.0.1:8000-8002=ns2@127.0.0.1:8080
+	peer_start ns1 open crowd 5 127.0.0.1/8000
+	wait_until 5 crowd_is open 'served=5'
+	in_ns ns1 ss -HKltn 'sport = :8000' >"$BATS_TEST_TMPDIR/closed"
+	[ -s "$BATS_TEST_TMPDIR/closed" ] || skip "no CONFIG_INET_DIAG_DESTROY"
+	peer ns1 try 5 ns2 0-200 127.0.0.1/8001
+	waits_idly
+	peer ns1 try 5 ns2 0-200 127.0.0.1/8002
+	crowd_is open 'served=5'
+	run ! grep -E 'killed by signal|ended with status' "$LOG"
+}
+
+# The socket is that of another process, too, which may do with it what it wants.
+# bats test_tags=workers,both
+@test "systemd:NAME, and its sockets are shut down: nothing spins or dies" {
+	local order=$BATS_TEST_TMPDIR/shutdown path=$BATS_TEST_TMPDIR/path
+	WRAP=(python3 "$PEER" hand "$order" 3 127.0.0.1/8000 "$path" 127.0.0.1/8001)
+	mkfifo "$order"
+	peer_server ns2 good who ns2 127.0.0.1/8080
+	start_nsfwd systemd:web=ns2@127.0.0.1:8080
+	peer self ask 127.0.0.1/8000=ns2 "$path=ns2" 127.0.0.1/8001=ns2
+	echo 2 >"$order"
+	wait_until 2 eval '[ ! -e "$order" ]'
+	waits_idly
+	peer self try 5 ns2 0-200 127.0.0.1/8001
+	run ! grep -E 'killed by signal|ended with status' "$LOG"
 }
 
 # The end.

@@ -103,3 +103,11 @@ no_zombies() {
 	wait_until 2 logged 'table:   127.0.0.1:[0-9]+ > 127.0.0.1:8080 up=6 down=4' 30
 	logged 'table: +30 +30 +0 +0 +0 +0 +ns1@'
 }
+
+@test "max-source holds when several workers accept clients of one address at once" {
+	faults peer_server ns2 good who ns2 127.0.0.1/8080
+	WORKERS=4
+	start_nsfwd -q ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max-source=1
+	# shellcheck disable=SC2046 # one word each
+	faults peer ns1 bursts 10 200 2 1 127.0.0.1/8000 $(workers)
+}

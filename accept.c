@@ -1,0 +1,289 @@
+/* Accepts the clients of a map's listeners, as far as its limits allow. */
+
+/*
+ * Theory of operation
+ *
+ * Each listener is watched by itself, level-triggered. While accepting is
+ * paused, because a limit is reached or the machine ran out of something, a
+ * listener that reports a client is unwatched and goes to the end of a queue;
+ * a listener that reports nothing is left alone. When accepting goes on,
+ * listeners are watched again from the head of the queue, as many as there is
+ * room for. So a connection at the limit costs two calls of epoll_ctl(2),
+ * however many ports the map has, and the ports take turns.
+ *
+ * An epoll of all listeners inside that of a worker would be one call, but
+ * EPOLLEXCLUSIVE does not work through it: each client would wake each worker.
+ *
+ * A listener that is shut down, as by "ss -K" in its namespace, is unwatched
+ * for good. The server sees the same on its own descriptor, opens the listener
+ * anew and starts a new mapper.
+ */
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tcp.h"
+
+#define PAUSE_MS 100 /* after the machine ran out of something */
+#define FALL     5   /* connections of a chain that end in a millisecond */
+#define AT_ONCE  32  /* listeners that are watched again in one turn */
+
+int
+accept_init(struct acceptor *a, const struct post *post, uint32_t slots)
+{
+	size_t size = post->listeners * sizeof(*a->queue);
+
+	a->post = post;
+	a->slots = slots;
+	a->count = &post->board->live[post->own];
+	a->queue = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (a->queue == MAP_FAILED)
+		return -1;
+	/* Workers inherit it, untouched; connections have no use for it. */
+	return post->map->workers ? 0 : madvise(a->queue, size, MADV_DONTFORK);
+}
+
+static int
+watch(const struct acceptor *a, uint32_t i)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = i};
+
+	if (a->exclusive)
+		ev.events |= EPOLLEXCLUSIVE;
+	return epoll_ctl(a->epoll, EPOLL_CTL_ADD, a->post->listener[i].fd, &ev);
+}
+
+static void
+unwatch(const struct acceptor *a, uint32_t i)
+{
+	epoll_ctl(a->epoll, EPOLL_CTL_DEL, a->post->listener[i].fd, NULL);
+}
+
+int
+accept_begin(struct acceptor *a, int epoll, bool exclusive)
+{
+	a->epoll = epoll;
+	a->exclusive = exclusive;
+	for (uint32_t i = 0; i < a->post->listeners; i++)
+		if (watch(a, i) == -1)
+			return -1;
+	return 0;
+}
+
+/* A closed listener would stay in the epoll as long as any process has it. */
+void
+accept_end(struct acceptor *a)
+{
+	for (uint32_t i = 0; i < a->post->listeners; i++) {
+		unwatch(a, i);
+		close(a->post->listener[i].fd);
+	}
+	a->waiting = 0;
+	a->paused = 0;
+}
+
+void
+accept_pause(struct acceptor *a, const char *what)
+{
+	a->paused = now() + PAUSE_MS;
+	log_limited("'%s': %s: %s: accepting rests", a->post->map->word, what,
+	    log_errno(errno));
+}
+
+/* Queues a listener until accepting goes on. */
+static void
+put_off(struct acceptor *a, uint32_t i)
+{
+	unwatch(a, i);
+	a->queue[(a->head + a->waiting++) % a->post->listeners] = i;
+}
+
+static void
+resume(struct acceptor *a)
+{
+	uint32_t room = a->slots - a->live;
+
+	if (a->waiting && !room)
+		a->paused = NEVER;
+	if (room > AT_ONCE)
+		room = AT_ONCE;
+	for (; a->waiting && room; room--) {
+		if (watch(a, a->queue[a->head]) == -1) {
+			accept_pause(a, "epoll_ctl");
+			return;
+		}
+		a->head = (a->head + 1) % (uint32_t)a->post->listeners;
+		a->waiting--;
+	}
+}
+
+deadline
+accept_due(struct acceptor *a, deadline at)
+{
+	if (a->paused <= at)
+		a->paused = 0;
+	if (!a->paused)
+		resume(a);
+	return a->paused ? a->paused : a->waiting ? at : NEVER;
+}
+
+/* Never below none, which a successor of a dead crew began with. */
+void
+accept_uncount(struct acceptor *a)
+{
+	uint32_t n = atomic_load(a->count);
+
+	while (n && !atomic_compare_exchange_weak(a->count, &n, n - 1))
+		;
+}
+
+/*
+ * A connection that ends makes room for the next. Not at once: of a map that is
+ * its own target the chain would grow behind as fast as it falls apart in front.
+ */
+void
+accept_ended(struct acceptor *a)
+{
+	uint32_t span = 1 + a->slots / FALL;
+	deadline soon;
+
+	a->live--;
+	accept_uncount(a);
+	if (!a->paused)
+		return;
+	soon = now() + (span < PAUSE_MS ? span : PAUSE_MS);
+	if (a->paused > soon)
+		a->paused = soon;
+}
+
+/* Sums of the connections that are open: of the map, and of all maps. */
+static void
+count_live(const struct acceptor *a, uint64_t *of_map, uint64_t *of_all)
+{
+	const struct board *board = a->post->board;
+	uint32_t service = board->service[a->post->own];
+	uint32_t used = board->used;
+
+	*of_map = *of_all = 0;
+	for (uint32_t i = 0; i < used && i < MAPPERS_MAX; i++) {
+		uint32_t live = board->live[i];
+
+		*of_all += live;
+		if (board->service[i] == service)
+			*of_map += live;
+	}
+}
+
+/*
+ * Reserves a place under the limits. Counting oneself first makes the limits
+ * over all mappers hold although they do not ask each other.
+ */
+static bool
+reserve(struct acceptor *a)
+{
+	uint32_t max = a->post->max_conns;
+	uint64_t of_map, of_all;
+
+	atomic_fetch_add(a->count, 1);
+	count_live(a, &of_map, &of_all);
+	if (a->live < a->slots && of_map <= a->slots && (!max || of_all <= max))
+		return true;
+	atomic_fetch_sub(a->count, 1);
+	a->paused =
+	    a->live == a->slots || a->live == max ? NEVER : now() + PAUSE_MS;
+	log_limited("'%s': %llu connections, the limit: new clients wait",
+	    a->post->map->word, (unsigned long long)of_map - 1);
+	return false;
+}
+
+void
+accept_refuse(const struct acceptor *a, int client, const union peer *peer,
+    const char *why)
+{
+	char text[LOG_ADDR];
+
+	log_limited("'%s': refused %s: %s", a->post->map->word,
+	    log_addr(&peer->any, text), why);
+	atomic_fetch_add(&a->post->count[COUNT_REFUSED], 1);
+	close(client);
+}
+
+/* The machine ran out of something, accept(2). */
+static bool
+exhausted(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOBUFS ||
+	    err == ENOMEM;
+}
+
+/* The listener is none any more. */
+static bool
+closed(int err)
+{
+	return err == EINVAL || err == EBADF || err == ENOTSOCK;
+}
+
+/* All other errors are of the one connection that was to be accepted. */
+static void
+failed(struct acceptor *a, uint32_t i, uint32_t events)
+{
+	if (exhausted(errno))
+		accept_pause(a, "accept");
+	else if (closed(errno) || (errno == EAGAIN && events & EPOLLHUP))
+		unwatch(a, i);
+	atomic_fetch_sub(a->count, 1);
+}
+
+/*
+ * As a system call: where the kernel says EINVAL, the function of musl goes on
+ * to accept(2), which the filter does not know.
+ */
+static int
+accept_client(int listener, struct sockaddr_storage *addr)
+{
+	socklen_t length = sizeof(*addr);
+
+	return (int)syscall(SYS_accept4, listener, addr, &length,
+	    SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static void
+admit(struct acceptor *a, uint32_t i, uint32_t events)
+{
+	const struct listener *listener = &a->post->listener[i];
+	struct sockaddr_storage addr = {0};
+	union peer peer;
+	int client = accept_client(listener->fd, &addr);
+
+	if (client == -1) {
+		failed(a, i, events);
+		return;
+	}
+	peer = side_peer(&addr);
+	if (side_admits(a->post->map, &peer)) {
+		a->live++;
+		a->start(client, listener->index, &peer);
+		return;
+	}
+	accept_refuse(a, client, &peer, "it is not allowed");
+	atomic_fetch_sub(a->count, 1);
+}
+
+/* An error that stays would be reported for ever: it is read. */
+void
+accept_event(struct acceptor *a, uint32_t i, uint32_t events)
+{
+	socklen_t length = sizeof(errno);
+
+	if (events & EPOLLERR)
+		getsockopt(a->post->listener[i].fd, SOL_SOCKET, SO_ERROR,
+		    &errno, &length);
+	if (a->paused || !reserve(a))
+		put_off(a, i);
+	else
+		admit(a, i, events);
+}
