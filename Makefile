@@ -17,9 +17,9 @@ SOAK_TIME = 60
 # of its processes two page faults.
 SRC = nsfwd.c conf.c gost.c spec.c key.c serve.c change.c service.c mapper.c \
 	status.c life.c stdio.c listen.c crew.c worker.c udp.c flow.c datagram.c \
-	proxy.c associate.c hop.c header.c netns.c sandbox.c relay.c title.c side.c \
+	proxy.c associate.c hop.c header.c netns.c anchor.c sandbox.c relay.c title.c side.c \
 	table.c tcp.c conn.c dial.c log.c
-HDR = nsfwd.h mapper.h server.h hop.h relay.h udp.h netns.h
+HDR = nsfwd.h mapper.h server.h hop.h relay.h udp.h netns.h anchor.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)
@@ -109,8 +109,8 @@ FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer
 FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
 FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
 	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
-FUZZ_SPEC = tests/fuzz_spec.c gost.c spec.c key.c side.c netns.c
-FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c
+FUZZ_SPEC = tests/fuzz_spec.c gost.c spec.c key.c side.c netns.c anchor.c
+FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c anchor.c
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop
 	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)

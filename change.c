@@ -55,6 +55,22 @@ inherit(const struct services *list, struct service *s, enum descent descent)
 	old->heir = s;
 }
 
+/* What pid:N means in the list in force, it means in the plan. */
+static void
+keep_processes(const struct services *old, const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->maps; i++)
+		for (size_t k = 0; k < old->count; k++) {
+			const struct map *was = old->service[k].map;
+			struct map *map = &conf->map[i];
+
+			ns_inherit(&map->from, &was->from);
+			ns_inherit(&map->from, &was->to);
+			ns_inherit(&map->to, &was->from);
+			ns_inherit(&map->to, &was->to);
+		}
+}
+
 /* A map has a service for each of its protocols. */
 static int
 plan(struct services *fresh, const struct services *old,
@@ -64,6 +80,7 @@ plan(struct services *fresh, const struct services *old,
 	struct service *list = calloc(2 * conf->maps + 1, sizeof(*list));
 	size_t n = 0;
 
+	keep_processes(old, conf);
 	for (size_t i = 0; list && i < conf->maps; i++)
 		for (size_t k = 0; k < 2; k++)
 			if (conf->map[i].proto & protos[k])

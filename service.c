@@ -104,10 +104,10 @@ service_hear(struct service *s)
 }
 
 static void
-wait_for(const struct service *s, const struct ns *ns)
+wait_for(const struct service *s, const struct ns *ns, int err)
 {
 	log_error("'%s': waits for namespace '%s' (%s)", s->map->word,
-	    ns_word(ns), ns_hint(ns, ENOENT));
+	    ns_word(ns), ns_hint(ns, ns_is_missing(err) ? err : ENOENT));
 }
 
 /* What cannot be looked at is as it was; what is new is tried at once. */
@@ -121,7 +121,7 @@ identify(struct service *s, const struct ns *ns, uint64_t *id)
 	*id = seen;
 	s->tried = 0;
 	if (!seen)
-		wait_for(s, ns);
+		wait_for(s, ns, errno);
 }
 
 void
@@ -178,7 +178,7 @@ service_check(struct service *s, bool patient)
 			continue;
 		if (!ns_is_missing(errno) || !patient)
 			return service_explain(s->map, both[i], errno);
-		wait_for(s, both[i]);
+		wait_for(s, both[i], errno);
 	}
 	return 0;
 }

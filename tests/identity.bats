@@ -1,0 +1,175 @@
+#!/usr/bin/env bats
+# A number is not an identity: which process a pid names, whose a pid file is, and
+# what becomes of processes that somebody else stops.
+
+bats_require_minimum_version 1.5.0
+load helpers
+load service
+
+# Numbers of processes. A process namespace of its own, in which a number can be
+# given away again.
+
+export FAULTS=$BATS_TEST_DIRNAME/faults.py
+
+# apart FUNCTION...: runs the first in a process namespace that has them all, with
+# the tools below; what nsfwd says is in $LOG.
+apart() {
+	export LOG NSFWD FAULTS SERVICE
+	export -f "$@" with_pid in_own_net secret begin again_at waits_at now_ms wait_until fail logged
+	unshare -pf --kill-child --mount-proc --propagation private true ||
+		skip "no process namespace to be had"
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare -pf --kill-child --mount-proc --propagation private bash -c '
+		trap "rm -f /run/netns/linked /run/up
+			ip netns | grep -o ^late. | xargs -rn 1 ip netns del" EXIT
+		set -e; "$@" 3>&-' - "$1"
+}
+
+# with_pid N CMD...: CMD in the background, as process N.
+with_pid() {
+	echo $(($1 - 1)) >/proc/sys/kernel/ns_last_pid
+	"${@:2}" &
+	[ "$!" = "$1" ]
+}
+
+# in_own_net NAME: becomes a server of that name in a network namespace of its own.
+in_own_net() {
+	exec unshare -n sh -c 'ip link set lo up &&
+		READY_FD=9 exec python3 "$FAULTS" who "$0" 127.0.0.1/8080' "$1" 9>>/run/up
+}
+
+# What nobody is to reach: a server on the loopback that nsfwd was started on.
+secret() {
+	READY_FD=9 python3 "$FAULTS" who secret 127.0.0.1/8080 9>>/run/up &
+	wait_until 5 grep -qc ready /run/up
+	: >/run/up
+}
+
+begin() {
+	"$NSFWD" "$@" >>"$LOG" 2>&1 &
+	server=$!
+	wait_until 5 logged 'ready: '
+}
+
+# waits_at PORT...: nobody is served there, and the log says why.
+waits_at() {
+	local port said
+	for port; do
+		said=$(timeout 1 python3 "$FAULTS" ask "127.0.0.1/$port=nobody" 2>&1) || true
+		[[ $said != *secret* ]] || fail "$port: $said"
+		wait_until 3 logged "$port=.*waits for namespace.*its process has ended"
+	done
+}
+
+# again_at N: namespace lateN is made, and served: all maps before that one were
+# looked at again.
+again_at() {
+	ip netns add "late$1"
+	wait_until 3 logged "=late$1@.*serves again"
+}
+
+followed() {
+	local n=300
+	secret
+	echo "127.0.0.1:8000=pid:$n@8080" >/run/conf
+	printf '%s\n' 127.0.0.1:700{1=late1,2=late2,3=late3}@9 >>/run/conf
+	with_pid $n in_own_net first
+	wait_until 5 grep -q ready /run/up
+	begin --wait -c /run/conf
+	python3 "$FAULTS" ask 127.0.0.1/8000=first
+	kill -9 $n
+	wait $n || true
+	wait_until 3 logged "8000=pid:$n@.*waits for namespace 'pid:$n'"
+	with_pid $n sleep 60
+	again_at 1
+	waits_at 8000
+	# The same map in a file that is read again, and one with the same number.
+	kill -HUP $server
+	wait_until 3 logged 'reloaded' 1
+	again_at 2
+	sed -i '1s/$/,max=9/' /run/conf
+	kill -HUP $server
+	wait_until 3 logged 'reloaded' 2
+	again_at 3
+	waits_at 8000
+	# A number that was not in the file for a while is a new one.
+	sed -i 1d /run/conf
+	kill -HUP $server
+	wait_until 3 logged 'reloaded' 3
+	echo "127.0.0.1:8000=pid:$n@8080" >>/run/conf
+	kill -HUP $server
+	wait_until 3 logged 'reloaded' 4
+	python3 "$FAULTS" ask 127.0.0.1/8000=secret
+}
+
+@test "pid:N is the process that had the number first, also after HUP" {
+	apart followed
+	logged "\(its process has ended: name the one in its place\)$"
+}
+
+# Each way to name a process by its number, none of which is there at the start.
+all_ways() {
+	local n=300 ways
+	secret
+	mkdir -p /run/other
+	ln -sfn /proc/$n/ns/net /run/netns/linked
+	ln -sfn ../netns/linked /run/other/link
+	ln -sfn /proc/$n/ns /run/other/ns
+	ways=(pid:$n /proc/$n/ns/net /proc/$n/task/$n/ns/net linked /run/other/link
+		/run/other/ns/net /proc/self/root//proc/$n/ns/net)
+	local i maps=()
+	for i in "${!ways[@]}"; do
+		maps+=("127.0.0.1:800$i=${ways[i]}@8080")
+	done
+	begin --wait "${maps[@]}" "pid:$n@8010=127.0.0.1:8080" \
+		127.0.0.1:700{1=late1,2=late2}@9
+	with_pid $n in_own_net first
+	wait_until 5 grep -q ready /run/up
+	wait_until 5 logged 'serves again' 8
+	for i in "${!ways[@]}"; do
+		python3 "$FAULTS" ask "127.0.0.1/800$i=first"
+	done
+	nsenter --net=/proc/$n/ns/net python3 "$FAULTS" ask 127.0.0.1/8010=secret
+	kill -9 $n
+	wait $n || true
+	wait_until 5 logged 'waits for namespace' 18
+	with_pid $n sleep 60
+	again_at 1
+	waits_at 8000 8001 8002 8003 8004 8005 8006
+	python3 "$FAULTS" ask 127.0.0.1/8010=refused
+	# A link that leads to another number is another process.
+	: >/run/up
+	with_pid 400 in_own_net second
+	wait_until 5 grep -q ready /run/up
+	ln -sfn /proc/400/ns/net /run/netns/linked
+	again_at 2
+	wait_until 5 logged '=linked@.*serves again' 2
+	wait_until 5 logged '=/run/other/link@.*serves again' 2
+	python3 "$FAULTS" ask 127.0.0.1/8003=second 127.0.0.1/8004=second
+	waits_at 8000 8001
+}
+
+@test "no way to write a number, and no link to it, leads to a later process" {
+	apart all_ways
+}
+
+# A process that has ended and that nobody reaps has no namespace any more.
+unreaped() {
+	local n
+	secret
+	# shellcheck disable=SC2016 # for sh
+	python3 -c 'import os, time
+if not os.fork():
+    os.execvp("unshare", ["unshare", "-n", "sh", "-c", "echo $$ >>/run/up; exec sleep 60"])
+time.sleep(60)' &
+	wait_until 5 grep -q . /run/up
+	n=$(cat /run/up)
+	begin "127.0.0.1:8000=pid:$n@8080"
+	kill -9 "$n"
+	waits_at 8000
+	grep -q '^State:.*Z' "/proc/$n/status"
+}
+
+@test "a process that ended and is not reaped has ended" {
+	apart unreaped
+}
