@@ -281,7 +281,10 @@ open_anchored(struct anchor *a, int dir, const char *rest)
 	return fd;
 }
 
-/* Most paths lead through no process: that takes one call to learn. */
+/*
+ * Most paths lead through no process: openat2(2) learns that in one call. A
+ * kernel before 5.6, or a filter, does not have it.
+ */
 int
 anchor_open(struct anchor *a, const char *path)
 {
@@ -290,15 +293,19 @@ anchor_open(struct anchor *a, const char *path)
 	    .resolve = RESOLVE_NO_MAGICLINKS,
 	};
 	char rest[REST_MAX];
-	int fd, dir;
+	int fd, dir, error;
 
 	if (!a)
 		return open(path, OPEN_FLAGS);
 	fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &plain, sizeof(plain));
 	if (fd != -1)
 		return fd;
+	error = errno;
 	dir = find_anchor(path, rest);
 	if (dir != -1)
 		return open_anchored(a, dir, rest);
-	return errno ? -1 : open(path, OPEN_FLAGS);
+	if (!errno && (error == ENOSYS || error == EPERM))
+		return open(path, OPEN_FLAGS);
+	errno = errno ? errno : error;
+	return -1;
 }

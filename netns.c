@@ -394,6 +394,7 @@ ns_hint(const struct ns *ns, int err)
 {
 	static const char *const missing[] = {
 	    [NS_NAME] = "ip netns list shows them",
+	    [NS_PID] = "no such process",
 	    [NS_FD] = "the descriptor is not open",
 	};
 

@@ -232,6 +232,12 @@ sandbox_follow(pid_t parent)
 	    : -1;
 }
 
+int
+sandbox_adopt(void)
+{
+	return prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
 void
 sandbox_shrink(void)
 {

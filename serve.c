@@ -35,6 +35,9 @@
 #define RETRY_MS    1000    /* between two looks, or attempts for one service */
 #define LOOK_MS     100     /* for what else is mounted at the same time */
 #define KILL_MS     1000    /* for a mapper to reset its connections */
+#define STOPS_MAX   10      /* of one mapper, before it is replaced */
+#define REPLACE_MS  2000    /* between two such replacements of a service */
+#define REAP_MAX    256     /* children in one turn */
 #define READERS_MAX 8       /* of metrics, at a time */
 #define NOFILE_MAX  1048576 /* the kernel's own limit, fs.nr_open */
 
@@ -43,7 +46,7 @@ static struct server {
 	struct services list;
 	struct map stats_map; /* the socket for metrics, as if it were one */
 	struct listeners stats;
-	unsigned readers;
+	pid_t reader[READERS_MAX]; /* 0: none */
 	int signals, mounts;
 	deadline looked; /* at the namespaces */
 	bool look, stopping;
@@ -91,8 +94,8 @@ expire(void)
 
 	for (struct child *m = mapper_first(); m; m = m->next) {
 		if (at >= m->until) {
-			if (m->killed)
-				kill(m->pid, SIGKILL);
+			if (m->killed || m->ended)
+				mapper_kill(m);
 			mapper_order(m, ORDER_KILL);
 			m->killed = true;
 			m->until = at + KILL_MS;
@@ -171,6 +174,20 @@ stop(void)
 
 /* Events. */
 
+/*
+ * True if connections of a mapper that has ended live on. As long as the server
+ * has not reaped the last of them, no other process group has that number.
+ */
+static bool
+has_orphans(const struct child *m)
+{
+	pid_t pid;
+
+	while ((pid = waitpid(-m->pid, NULL, WNOHANG)) > 0)
+		;
+	return pid == 0;
+}
+
 static void
 bury(struct child *m, int status)
 {
@@ -184,24 +201,87 @@ bury(struct child *m, int status)
 		    m->service->map->word, WEXITSTATUS(status));
 	if (m->service && m->service->mapper == m)
 		m->service->mapper = NULL;
-	mapper_bury(m);
+	mapper_orphan(m);
 }
 
+/*
+ * Nobody but the server says when a mapper is to stop. One that is stopped again
+ * and again is replaced, but not sooner than another one can be had.
+ */
+static void
+resume(struct child *m, int status)
+{
+	const char *word = m->service ? m->service->map->word : "";
+
+	log_limited("'%s': its mapper was stopped by signal %d: continued",
+	    word, WSTOPSIG(status));
+	if (++m->stops < STOPS_MAX || m->retired ||
+	    now() - m->service->tried < REPLACE_MS)
+		return;
+	log_error("'%s': its mapper is stopped again and again: replaced",
+	    word);
+	service_retire(m, server.conf->drain);
+}
+
+/* A reader of metrics or a connection of a mapper that has ended. */
+static void
+reap_other(pid_t pid)
+{
+	for (int i = 0; i < READERS_MAX; i++)
+		if (server.reader[i] == pid)
+			server.reader[i] = 0;
+}
+
+/* Hears of a child that has ended or was stopped: false if there is none. */
+static bool
+reap_one(void)
+{
+	struct child *m = mapper_first();
+	int status;
+	pid_t pid = waitpid(-1, &status, WNOHANG | WUNTRACED);
+
+	if (pid <= 0)
+		return false;
+	while (m && m->pid != pid)
+		m = m->next;
+	if (WIFSTOPPED(status)) {
+		kill(pid, SIGCONT);
+		if (m)
+			resume(m, status);
+	} else if (m) {
+		bury(m, status);
+	} else {
+		reap_other(pid);
+	}
+	return true;
+}
+
+/* In turns: who stops them again and again is not to hold up the server. */
 static void
 reap(void)
 {
-	struct child *m;
-	int status;
-	pid_t pid;
+	struct child *m, *next;
+	int n = 0;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		for (m = mapper_first(); m && m->pid != pid; m = m->next)
-			;
-		if (m)
-			bury(m, status);
-		else if (server.readers)
-			server.readers--;
+	while (n < REAP_MAX && reap_one())
+		n++;
+	if (n == REAP_MAX)
+		raise(SIGCHLD);
+	for (m = mapper_first(); m; m = next) {
+		next = m->next;
+		if (m->ended && !has_orphans(m))
+			mapper_bury(m);
 	}
+}
+
+/* A place for one more reader of metrics, or NULL. */
+static pid_t *
+free_reader(void)
+{
+	for (int i = 0; i < READERS_MAX; i++)
+		if (!server.reader[i])
+			return &server.reader[i];
+	return NULL;
 }
 
 static void
@@ -238,8 +318,9 @@ turn(deadline next)
 	    {.fd = server.stopping ? -1 : server.mounts, .events = POLLPRI},
 	    {.fd = -1, .events = POLLIN},
 	};
+	pid_t *reader = free_reader();
 
-	if (server.stats.count && server.readers < READERS_MAX)
+	if (server.stats.count && reader)
 		watched[2].fd = server.stats.listener->fd;
 	if (poll(watched, 3, span_until(next)) == 0)
 		server.look = !server.conf->pin;
@@ -247,9 +328,9 @@ turn(deadline next)
 		take_signal();
 	if (watched[1].revents)
 		server.look = true;
-	if (watched[2].revents &&
-	    status_answer(watched[2].fd, &server.list, &server.conf->cred))
-		server.readers++;
+	if (watched[2].revents && reader)
+		*reader = status_answer(watched[2].fd, &server.list,
+		    &server.conf->cred);
 }
 
 static void
@@ -362,7 +443,7 @@ prepare(struct conf *conf)
 	    (conf->background && life_daemon() == -1) ||
 	    log_open(conf->syslog || conf->background) == -1 ||
 	    open_signals() == -1 || mapper_open() == -1 ||
-	    sandbox_keep() == -1) {
+	    sandbox_adopt() == -1 || sandbox_keep() == -1) {
 		log_error("%s", strerror(errno));
 		return 1;
 	}

@@ -42,7 +42,9 @@ struct child {
 	size_t slot;
 	uint64_t from, to; /* the namespaces that it serves */
 	deadline until;    /* it is to be gone then, or NEVER */
+	unsigned stops;    /* signals that stopped it */
 	bool retired, killed;
+	bool ended; /* its connections are the server's children now */
 };
 
 /* change.c */
@@ -110,7 +112,15 @@ struct child *mapper_birth(struct service *, const struct conf *);
 /* Waits so long for the next word of a mapper: 0, or -1 with its errno. */
 int mapper_hear(const struct child *, deadline span);
 
+/* A command, and SIGCONT: somebody may have stopped it. */
 void mapper_order(const struct child *, enum order);
+
+/* Kills it and its connections, which are its process group. */
+void mapper_kill(const struct child *);
+
+/* It has ended, but not all of its connections: no limit counts those. */
+void mapper_orphan(struct child *);
+
 uint64_t mapper_count(const struct child *, enum count);
 
 /* Frees what is left of one that has ended; its counts go to the service. */
@@ -123,9 +133,9 @@ void status_table(const struct services *);
 
 /*
  * Accepts a client and has a process of its own, of that user, write the
- * metrics to it, which the caller reaps: true if there is one.
+ * metrics to it. Returns its pid, which the caller reaps; 0: there is none.
  */
-bool status_answer(int listener, const struct services *, const struct cred *);
+pid_t status_answer(int listener, const struct services *, const struct cred *);
 
 /* life.c */
 

@@ -1,7 +1,6 @@
 /* A service: a map and one of its protocols, its listeners and its mapper. */
 
 #include <errno.h>
-#include <signal.h>
 
 #include "server.h"
 
@@ -97,7 +96,7 @@ service_hear(struct service *s)
 	if (mapper_hear(s->mapper, BIRTH_MS) == 0)
 		return 0;
 	saved = errno;
-	kill(s->mapper->pid, SIGKILL);
+	mapper_kill(s->mapper);
 	service_retire(s->mapper, 0);
 	errno = saved;
 	return -1;

@@ -139,14 +139,15 @@ hear_request(int client)
 
 /* The reader may be slow: it has a process to itself, for a while. */
 static _Noreturn void
-answer(int client, const struct services *list, const struct cred *cred)
+answer(int client, const struct services *list, const struct cred *cred,
+    pid_t server)
 {
 	FILE *out;
 
 	title_set("metrics", "", "");
 	sandbox_close_others(&client, 1);
 	alarm(ANSWER_S);
-	if (sandbox_drop(cred, false) == -1)
+	if (sandbox_drop(cred, false) == -1 || sandbox_follow(server) == -1)
 		_exit(1);
 	out = fdopen(client, "w");
 	if (!out)
@@ -159,17 +160,17 @@ answer(int client, const struct services *list, const struct cred *cred)
 	_exit(fflush(out) == 0 ? 0 : 1);
 }
 
-bool
+pid_t
 status_answer(int listener, const struct services *list,
     const struct cred *cred)
 {
 	int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	pid_t pid = -1;
+	pid_t server = getpid(), pid = -1;
 
 	if (client != -1)
 		pid = fork();
 	if (pid == 0)
-		answer(client, list, cred);
+		answer(client, list, cred, server);
 	/* EAGAIN: who came has gone again, or there is no process to be had. */
 	if (pid == -1 && (client != -1 || errno != EAGAIN)) {
 		log_limited("--stats: %s", strerror(errno));
@@ -177,5 +178,5 @@ status_answer(int listener, const struct services *list,
 	}
 	if (client != -1)
 		close(client);
-	return pid > 0;
+	return pid > 0 ? pid : 0;
 }

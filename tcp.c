@@ -157,16 +157,32 @@ tcp_lost(uint32_t table, int status)
 	t->used = 0;
 }
 
+/*
+ * Asks for a connection that SIGCHLD told of. One that somebody has stopped goes
+ * on: nobody but its mapper says when it is to end.
+ */
+static bool
+ask(struct mapper *m, uint32_t i)
+{
+	pid_t pid = m->own->pid[i];
+	int status;
+
+	if (waitpid(pid, &status, WNOHANG | WUNTRACED) <= 0)
+		return false;
+	if (WIFSTOPPED(status))
+		kill(pid, SIGCONT);
+	else
+		bury(m, i, status);
+	return true;
+}
+
 /* There may be more dead than SIGCHLD told of. */
 static void
 sweep(struct mapper *m)
 {
-	int status;
-
 	for (uint32_t i = 0; i < m->own->used; i++)
-		if (m->own->pid[i] &&
-		    waitpid(m->own->pid[i], &status, WNOHANG) > 0)
-			bury(m, i, status);
+		if (m->own->pid[i])
+			ask(m, i);
 	m->sweep = 0;
 }
 
@@ -178,16 +194,12 @@ static void
 reap(struct mapper *m)
 {
 	struct signalfd_siginfo info;
-	int status;
 
 	if (read(m->signals, &info, sizeof(info)) == -1)
 		return;
 	for (uint32_t i = 0; i < m->own->used; i++)
-		if (m->own->pid[i] == (pid_t)info.ssi_pid &&
-		    waitpid(m->own->pid[i], &status, WNOHANG) > 0) {
-			bury(m, i, status);
+		if (m->own->pid[i] == (pid_t)info.ssi_pid && ask(m, i))
 			break;
-		}
 	if (!m->sweep && m->live)
 		m->sweep = now() + 1 + m->live / FEW;
 }

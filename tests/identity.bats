@@ -173,3 +173,135 @@ time.sleep(60)' &
 @test "a process that ended and is not reaped has ended" {
 	apart unreaped
 }
+
+# Processes that somebody else stops.
+
+MAP=127.0.0.1:8000=ns2@127.0.0.1:8080
+
+# Every process of nsfwd but the server.
+others() {
+	tree | grep -vx "$NSFWD_PID"
+}
+
+runs() {
+	[[ "$(cat "/proc/$1/stat")" != *") T "* ]]
+}
+
+all_run() {
+	local pid
+	for pid in $(others); do
+		runs "$pid" || return
+	done
+}
+
+# A second map, where there are no workers to wait for.
+udp_too() {
+	[ -n "$WORKERS" ] || echo udp:127.0.0.1:8000=ns2@8080
+}
+
+# held: a client of the map is served, and stays.
+held() {
+	who ns2 here 8080
+	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
+	wait_until 2 said one here
+}
+
+# bats test_tags=workers,both
+@test "a stopped mapper, worker or connection goes on" {
+	local pid
+	# shellcheck disable=SC2046 # a word or none
+	start_nsfwd "$MAP" $(udp_too)
+	held
+	for pid in $(others); do
+		kill -STOP "$pid"
+		wait_until 1 runs "$pid"
+		kill -USR1 "$(pid_of one)"
+		wait_until 2 eval "[ \"\$(cat '$BATS_TEST_TMPDIR/one.out' | wc -l)\" -gt $((++n)) ]"
+	done
+	# shellcheck disable=SC2046 # one word each
+	kill -STOP $(others)
+	wait_until 2 all_run
+	service self follow 1 here 127.0.0.1/8000
+	logged "its mapper was stopped by signal 19: continued"
+	ends one
+}
+
+# A process that stops all others of this nsfwd, as often as it can.
+stopper() {
+	while :; do
+		# shellcheck disable=SC2046 # one word each
+		kill -STOP $(others) 2>/dev/null || true
+	done
+}
+
+# bats test_tags=workers,both
+@test "TERM leaves nothing behind, whatever is stopped" {
+	local pid
+	start_nsfwd --drain 1 "$MAP" $(udp_too)
+	held
+	# shellcheck disable=SC2046 # one word each
+	kill -STOP $(others)
+	kill -TERM "$NSFWD_PID"
+	wait_nsfwd 3.5
+	[ "$NSFWD_STATUS" = 0 ]
+	[ -z "$(tree)" ]
+	ends one
+}
+
+# bats test_tags=workers,both
+@test "TERM leaves nothing behind, although all is stopped again and again" {
+	start_nsfwd --drain 0.5 "$MAP"
+	held
+	stopper &
+	SPAWNED[stopper]=$!
+	kill -TERM "$NSFWD_PID"
+	wait_nsfwd 3
+	[ -z "$(tree)" ]
+	ends stopper
+	ends one
+}
+
+# bats test_tags=workers,both
+@test "TERM ends the connections of a mapper that was killed, too" {
+	start_nsfwd --drain 1 "$MAP"
+	held
+	kill -KILL "$(mappers)"
+	wait_until 3 logged 'serves again'
+	# They go on until then.
+	kill -USR1 "$(pid_of one)"
+	wait_until 2 said one here 2
+	kill -TERM "$NSFWD_PID"
+	wait_nsfwd 3.5
+	[ "$NSFWD_STATUS" = 0 ]
+	[ -z "$(tree)" ]
+	ends one
+}
+
+@test "a killed mapper is forgotten when the last of its connections ends" {
+	start_nsfwd "$MAP"
+	held
+	kill -KILL "$(mappers)"
+	wait_until 3 logged 'serves again'
+	[ "$(mappers | wc -l)" = 2 ]
+	ends one
+	wait_until 2 eval '[ "$(mappers | wc -l)" = 1 ]'
+	record_fds
+	service self follow 1 here 127.0.0.1/8000
+}
+
+# bats test_tags=workers,both
+@test "a mapper that is stopped again and again is replaced" {
+	local old
+	start_nsfwd --drain 1 "$MAP"
+	held
+	old=$(mappers)
+	(while kill -STOP "$old"; do :; done) 2>/dev/null &
+	SPAWNED[stopper]=$!
+	wait_until 5 logged "'$MAP': its mapper is stopped again and again: replaced"
+	wait_until 2 logged 'serves again'
+	service self follow 1 here 127.0.0.1/8000
+	# What the old one has ends when its time is up.
+	wait_until 5 ended "$old"
+	wait_until 2 ended "$(pid_of stopper)"
+	record_fds
+}
