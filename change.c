@@ -157,14 +157,16 @@ may_wait(struct service *s, const uint64_t *id, const struct conf *conf)
 /*
  * The address of one may be that of another that is about to go: that is asked
  * to let go of it first, and its mapper takes a moment. Should the plan fail
- * all the same, it is mended.
+ * all the same, it is mended. At the start it may be that of the server that had
+ * the pid file before, which lets go of the file first.
  */
 static int
 open_patiently(const struct services *fresh, const struct services *old,
     const struct conf *conf)
 {
-	int known = old->count ? EADDRINUSE : 0;
-	deadline until = 0;
+	bool patient = old->count || conf->pidfile;
+	int known = patient ? EADDRINUSE : 0;
+	deadline until = old->count ? 0 : now() + RELEASE_MS;
 	struct service *s;
 
 	while ((s = open_sets(fresh, known))) {

@@ -166,6 +166,9 @@ stop(void)
 	life_notify("STOPPING=1\n");
 	for (size_t i = 0; i < server.list.count; i++)
 		service_close(&server.list.service[i]);
+	/* Another server may take over while this one drains. */
+	listen_close(&server.stats, &server.stats_map);
+	life_end();
 	if (live_connections())
 		log_info("stopping: %llu connections have %lld s to finish",
 		    (unsigned long long)live_connections(),
@@ -294,7 +297,7 @@ take_signal(void)
 	if (info.ssi_signo == SIGCHLD)
 		reap();
 	else if (info.ssi_signo == SIGUSR1)
-		status_table(&server.list);
+		status_table(&server.list, server.signals);
 	else if (info.ssi_signo != SIGHUP)
 		stop();
 	else if (!server.stopping)
@@ -328,7 +331,7 @@ turn(deadline next)
 		take_signal();
 	if (watched[1].revents)
 		server.look = true;
-	if (watched[2].revents && reader)
+	if (watched[2].revents && reader && server.stats.count)
 		*reader = status_answer(watched[2].fd, &server.list,
 		    &server.conf->cred);
 }

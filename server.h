@@ -128,8 +128,11 @@ void mapper_bury(struct child *);
 
 /* status.c */
 
-/* Logs a table of the services, and of what is open. */
-void status_table(const struct services *);
+/*
+ * Logs a table of the services, and of what is open, for which it waits a second
+ * over all mappers, or until there is something to read from signals.
+ */
+void status_table(const struct services *, int signals);
 
 /*
  * Accepts a client and has a process of its own, of that user, write the
@@ -152,7 +155,10 @@ void life_ready(int fd);
 /* Takes and locks the file, and writes the pid: 0, or -1, logged. */
 int life_pidfile(const char *path);
 
-/* Removes it, if it is still there. */
+/*
+ * Removes it, if it is still there, and unlocks it: another server may have it
+ * from now on. Does nothing the second time.
+ */
 void life_end(void);
 
 /* Tells systemd or the like, where $NOTIFY_SOCKET says how; see sd_notify(3). */

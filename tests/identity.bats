@@ -305,3 +305,39 @@ stopper() {
 	wait_until 2 ended "$(pid_of stopper)"
 	record_fds
 }
+
+# silent PID...: these mappers hear a command only after 6 s.
+silent() {
+	needs strace
+	spawn self tracer strace -qq -o /dev/null "${@/#/-p}" \
+		-e inject=recvfrom:delay_enter=6000000:when=1
+	local pid
+	for pid; do
+		wait_until 5 grep -q '^TracerPid:.*[1-9]' "/proc/$pid/status"
+	done
+}
+
+@test "USR1 waits a second for all mappers that are silent, and no signal waits" {
+	local began
+	start_nsfwd --drain 100ms --stats /run/stats --no-sandbox \
+		127.0.0.1:800{0,1,2,3,4}=ns2@8080
+	# shellcheck disable=SC2046 # one word each
+	silent $(mappers)
+	began=$(now_ms)
+	kill -USR1 "$NSFWD_PID"
+	wait_until 2 logged 'table: +OPEN'
+	curl --silent --fail --max-time 9 --unix-socket /run/stats http://nsfwd/ \
+		>"$BATS_TEST_TMPDIR/stats"
+	[ $(($(now_ms) - began)) -lt 2000 ]
+	logged 'table:   process [0-9]+ has not answered yet' 5
+	# While it waits for them again: the socket goes when TERM was heard.
+	kill -USR1 "$NSFWD_PID"
+	wait_until 2 logged 'table: +OPEN' 2
+	kill -TERM "$NSFWD_PID"
+	wait_until 0.7 eval '[ ! -e /run/stats ]'
+	# What is traced ends when its tracer does.
+	ends tracer
+	wait_nsfwd 3
+	[ "$NSFWD_STATUS" = 0 ]
+	[ -z "$(tree)" ]
+}
