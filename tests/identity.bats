@@ -11,11 +11,11 @@ load service
 
 export FAULTS=$BATS_TEST_DIRNAME/faults.py
 
-# apart FUNCTION...: runs the first in a process namespace that has them all, with
-# the tools below; what nsfwd says is in $LOG.
+# apart FUNCTION: runs it in a process namespace, with the tools below; what nsfwd
+# says is in $LOG.
 apart() {
 	export LOG NSFWD FAULTS SERVICE
-	export -f "$@" with_pid in_own_net secret begin again_at waits_at now_ms wait_until fail logged
+	export -f "${1?}" with_pid in_own_net secret begin again_at waits_at now_ms wait_until fail logged
 	unshare -pf --kill-child --mount-proc --propagation private true ||
 		skip "no process namespace to be had"
 	# shellcheck disable=SC2016 # for the inner shell
@@ -115,8 +115,8 @@ all_ways() {
 	ln -sfn /proc/$n/ns/net /run/netns/linked
 	ln -sfn ../netns/linked /run/other/link
 	ln -sfn /proc/$n/ns /run/other/ns
-	ways=(pid:$n /proc/$n/ns/net /proc/$n/task/$n/ns/net linked /run/other/link
-		/run/other/ns/net /proc/self/root//proc/$n/ns/net)
+	ways=("pid:$n" "/proc/$n/ns/net" "/proc/$n/task/$n/ns/net" linked
+		/run/other/link /run/other/ns/net "/proc/self/root//proc/$n/ns/net")
 	local i maps=()
 	for i in "${!ways[@]}"; do
 		maps+=("127.0.0.1:800$i=${ways[i]}@8080")
@@ -237,6 +237,7 @@ stopper() {
 # bats test_tags=workers,both
 @test "TERM leaves nothing behind, whatever is stopped" {
 	local pid
+	# shellcheck disable=SC2046 # a word or none
 	start_nsfwd --drain 1 "$MAP" $(udp_too)
 	held
 	# shellcheck disable=SC2046 # one word each
