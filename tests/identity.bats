@@ -226,6 +226,36 @@ held() {
 	ends one
 }
 
+# Where each of these waits is another system call, and another filter.
+@test "what was stopped goes on wherever it waits: -, handshakes, a relay" {
+	local dir=$BATS_TEST_TMPDIR pid part
+	who ns2 here 8080
+	mkfifo "$dir/in"
+	exec {keep}<>"$dir/in"
+	alone "$NSFWD" -=ns2@127.0.0.1:8080 <"$dir/in" >"$dir/out" 2>"$LOG" 9>&- &
+	SPAWNED[stdio]=$!
+	echo hello >&"$keep"
+	wait_until 2 grep -qx here "$dir/out"
+	for pid in $(children "$(pid_of stdio)") "$(pid_of stdio)"; do
+		kill -STOP "$pid"
+		wait_until 2 eval "! runs $pid"
+		kill -CONT "$pid"
+	done
+	echo hello >&"$keep"
+	wait_until 2 eval '[ "$(grep -cx here "$dir/out")" = 2 ]'
+	exec {keep}>&-
+	reap stdio
+	start_nsfwd 127.0.0.1:8001=ns2@proxy,reach=127.0.0.0/8 \
+		127.0.0.1:8002=ns2@127.0.0.1:8080,accept-proxy=127.0.0.0/8
+	# In the middle of what a client says its connection is stopped.
+	for part in '8001 GET http://127.0.0.1:8080/ HTTP/1.1|Host: a||' \
+		'8001 CONNECT 127.0.0.1:8080 HTTP/1.1||hello|' \
+		'8002 PROXY TCP4 1.2.3.4 5.6.7.8 1 2|hello|'; do
+		python3 "$BATS_TEST_DIRNAME/identity.py" halves "$NSFWD_PID" "${part%% *}" "${part#* }"
+	done
+	run ! logged 'signal=31|signal 31'
+}
+
 # A process that stops all others of this nsfwd, as often as it can.
 stopper() {
 	while :; do
