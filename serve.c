@@ -214,15 +214,15 @@ bury(struct child *m, int status)
 static void
 resume(struct child *m, int status)
 {
-	const char *word = m->service ? m->service->map->word : "";
+	const struct service *s = m->service;
 
 	log_limited("'%s': its mapper was stopped by signal %d: continued",
-	    word, WSTOPSIG(status));
-	if (++m->stops < STOPS_MAX || m->retired ||
-	    now() - m->service->tried < REPLACE_MS)
+	    s ? s->map->word : "", WSTOPSIG(status));
+	if (++m->stops < STOPS_MAX || m->retired || !s ||
+	    now() - s->tried < REPLACE_MS)
 		return;
 	log_error("'%s': its mapper is stopped again and again: replaced",
-	    word);
+	    s->map->word);
 	service_retire(m, server.conf->drain);
 }
 
