@@ -103,8 +103,8 @@ FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer
 FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
 FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
 	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
-FUZZ_SPEC = tests/fuzz_spec.c gost.c spec.c mask.c key.c side.c netns.c
-FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c io.c side.c netns.c log.c balance.c attempt.c
+FUZZ_SPEC = tests/fuzz_spec.c gost.c spec.c mask.c key.c side.c netns.c anchor.c
+FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c io.c side.c netns.c anchor.c log.c balance.c attempt.c
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop
 	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)

@@ -63,6 +63,22 @@ inherit(const struct services *list, struct service *s, enum descent descent)
 	old->heir = s;
 }
 
+/* What pid:N means in the list in force, it means in the plan. */
+static void
+keep_processes(const struct services *old, const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->maps; i++)
+		for (size_t k = 0; k < old->count; k++) {
+			const struct map *was = old->service[k].map;
+			struct map *map = &conf->map[i];
+
+			ns_inherit(&map->from, &was->from);
+			ns_inherit(&map->from, &was->to);
+			ns_inherit(&map->to, &was->from);
+			ns_inherit(&map->to, &was->to);
+		}
+}
+
 /* A map has a service for each of its protocols. */
 static int
 plan(struct services *fresh, const struct services *old,
@@ -72,6 +88,7 @@ plan(struct services *fresh, const struct services *old,
 	struct service *list = calloc(2 * conf->maps + 1, sizeof(*list));
 	size_t n = 0;
 
+	keep_processes(old, conf);
 	for (size_t i = 0; list && i < conf->maps; i++)
 		for (size_t k = 0; k < 2; k++)
 			if (conf->map[i].proto & protos[k])
@@ -132,14 +149,20 @@ may_open_later(struct service *s, const struct conf *conf)
 	return true;
 }
 
-/* Opens all listeners that no listener in force is in the way of. */
+/*
+ * Opens all listeners that no listener in force is in the way of. At the start
+ * that may be a listener of the server that had the pid file before: it lets go
+ * of the file first.
+ */
 static int
 open_free(const struct services *fresh, const struct services *old,
     const struct conf *conf)
 {
 	for (size_t i = 0; i < fresh->count; i++) {
 		struct service *s = &fresh->service[i];
-		int known = is_blocked(old, s) ? EADDRINUSE : 0;
+		bool blocked =
+		    old->count ? is_blocked(old, s) : conf->pidfile != NULL;
+		int known = blocked ? EADDRINUSE : 0;
 
 		if (!s->from || s->descent != DESCENT_NONE ||
 		    service_open(s, known, conf->wait) == 0)
@@ -195,10 +218,11 @@ patience(const struct service *s)
 	return s->proto == PROTO_UDP ? END_MS : 0;
 }
 
+/* Tries for at most that long. */
 static int
-open_patiently(struct service *s)
+open_patiently(struct service *s, deadline span)
 {
-	deadline until = now() + patience(s);
+	deadline until = now() + span;
 	bool last;
 
 	do {
@@ -220,7 +244,9 @@ open_blocked(const struct services *fresh, const struct services *old)
 		if (s->blocked)
 			release(old, s);
 	for (s = fresh->service; s < end; s++)
-		if (s->blocked && open_patiently(s) == -1)
+		if (s->blocked &&
+		    open_patiently(s, old->count ? patience(s) : RELEASE_MS) ==
+			-1)
 			return -1;
 	return 0;
 }
@@ -235,7 +261,7 @@ restore(const struct services *old, const struct conf *conf)
 		if (!s->released)
 			continue;
 		s->released = false;
-		if (open_patiently(s) == 0)
+		if (open_patiently(s, patience(s)) == 0)
 			service_mend(s, conf);
 		else
 			s->told = errno;

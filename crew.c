@@ -36,6 +36,15 @@ explain(int status)
 		    WEXITSTATUS(status));
 }
 
+/* Nobody else says when a worker is to stop. */
+static void
+resume(pid_t pid, int status)
+{
+	kill(pid, SIGCONT);
+	log_limited("'%s': a worker was stopped by signal %d: continued",
+	    crew.post->map->word, WSTOPSIG(status));
+}
+
 static void
 reap(void)
 {
@@ -45,7 +54,14 @@ reap(void)
 
 	if (read(crew.watched[0].fd, &info, sizeof(info)) == -1)
 		return;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	/* More than one of each are of later signals: not to hold up orders. */
+	for (uint32_t n = 0; n < 2 * crew.count &&
+	     (pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0;
+	     n++) {
+		if (WIFSTOPPED(status)) {
+			resume(pid, status);
+			continue;
+		}
 		for (uint32_t i = 0; i < crew.count; i++)
 			if (crew.member[i].pid == pid) {
 				crew.member[i].pid = 0;
@@ -54,6 +70,7 @@ reap(void)
 				if (!crew.killing)
 					explain(status);
 			}
+	}
 }
 
 /* Of the mapper it keeps only the listeners. */

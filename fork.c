@@ -58,14 +58,21 @@ fork_begin(struct call *call)
 	conn_live(call, forks.last, forks.role);
 }
 
+/*
+ * Asks for a connection that SIGCHLD told of. One that somebody has stopped goes
+ * on, because only its mapper says when it is to end.
+ */
 static bool
 reap(uint32_t i)
 {
 	int status;
 
-	if (waitpid(forks.pid[i], &status, WNOHANG) <= 0)
+	if (waitpid(forks.pid[i], &status, WNOHANG | WUNTRACED) <= 0)
 		return false;
-	forks.ended(i, status);
+	if (WIFSTOPPED(status))
+		kill(forks.pid[i], SIGCONT);
+	else
+		forks.ended(i, status);
 	return true;
 }
 

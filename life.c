@@ -118,6 +118,9 @@ life_end(void)
 	if (life.pidfile && is_at(life.pidfile, life.lock) &&
 	    unlink(life.pidfile) == -1 && ftruncate(life.lock, 0) == -1)
 		log_error("--pidfile '%s': %s", life.pidfile, strerror(errno));
+	if (life.pidfile)
+		close(life.lock);
+	life.pidfile = NULL;
 }
 
 static int

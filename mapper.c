@@ -9,6 +9,9 @@
  * two says "it stands" once, upwards, then carries orders downwards; its end
  * tells a mapper that the server is gone.
  *
+ * A mapper and its connections are a process group: whatever becomes of the
+ * mapper, the server can end them, also those that somebody has stopped.
+ *
  * Each mapper has a slot of the board, where it counts. Limits over all
  * mappers, or over those of one map, of which the old ones drain, are sums over
  * the board: a mapper that dies takes its share with it.
@@ -16,11 +19,14 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "server.h"
+
+#define SILENCE_MS 100 /* of a mapper that is to answer */
 
 static struct child *first;
 static struct board *board;
@@ -118,6 +124,21 @@ become(const struct service *s, const struct conf *conf,
 	return 0;
 }
 
+/*
+ * A process group of its own is not that of the terminal: a log line there must
+ * not stop it.
+ */
+static void
+leave_group(void)
+{
+	sigset_t tty;
+
+	setpgid(0, 0);
+	sigemptyset(&tty);
+	sigaddset(&tty, SIGTTOU);
+	sigprocmask(SIG_BLOCK, &tty, NULL);
+}
+
 /* The whole life of a mapper: only when it can serve does it say so. */
 static _Noreturn void
 live(const struct service *s, const struct conf *conf, size_t slot, int channel)
@@ -134,8 +155,10 @@ live(const struct service *s, const struct conf *conf, size_t slot, int channel)
 	    .max_conns = conf->max_conns,
 	    .role = conf->unconfined ? 0 : role_of(s),
 	};
-	int error = become(s, conf, &post) == -1 ? errno : 0;
+	int error;
 
+	leave_group();
+	error = become(s, conf, &post) == -1 ? errno : 0;
 	if (send(channel, &error, sizeof(error), MSG_NOSIGNAL) == -1 || error)
 		_exit(1);
 	if (s->proto == PROTO_UDP)
@@ -184,6 +207,7 @@ mapper_birth(struct service *s, const struct conf *conf)
 	close(pair[1]);
 	m->channel = pair[0];
 	if (m->pid > 0) {
+		setpgid(m->pid, m->pid); /* who is first */
 		taken[m->slot] = true;
 		m->next = first;
 		first = m;
@@ -199,11 +223,17 @@ int
 mapper_hear(const struct child *m, deadline span)
 {
 	struct pollfd watched = {.fd = m->channel, .events = POLLIN};
+	deadline until = now() + span, left = span;
 	int error = ETIMEDOUT, n;
 
-	do
-		n = poll(&watched, 1, (int)span);
-	while (n == -1 && errno == EINTR);
+	/* Whoever is silent may have been stopped. */
+	while ((n = poll(&watched, 1,
+		    (int)(left < SILENCE_MS ? left : SILENCE_MS))) != 1) {
+		left = until - now();
+		if (left <= 0)
+			break;
+		kill(-m->pid, SIGCONT);
+	}
 	if (n == 1 &&
 	    recv(m->channel, &error, sizeof(error), 0) != sizeof(error))
 		error = ECONNRESET;
@@ -216,7 +246,21 @@ mapper_order(const struct child *m, enum order what)
 {
 	const char byte = (char)what;
 
+	kill(-m->pid, SIGCONT);
 	send(m->channel, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void
+mapper_kill(const struct child *m)
+{
+	kill(-m->pid, SIGKILL);
+}
+
+void
+mapper_orphan(struct child *m)
+{
+	m->ended = true;
+	board->live[m->slot] = 0;
 }
 
 uint64_t

@@ -21,6 +21,7 @@
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 
+#include "anchor.h"
 #include "netns.h"
 
 #define HELPER_STACK 32768
@@ -68,6 +69,18 @@ classify(struct ns *ns, const char *word)
 	return NULL;
 }
 
+/* Sets the word and an anchor without a process. -1 with ENOMEM. */
+static int
+set_word(struct ns *ns, const char *word)
+{
+	ns->text = strdup(word);
+	ns->anchor = anchor_new();
+	if (ns->text && ns->anchor)
+		return 0;
+	ns_free(ns);
+	return -1;
+}
+
 const char *
 ns_parse(struct ns *ns, const char *word)
 {
@@ -77,25 +90,33 @@ ns_parse(struct ns *ns, const char *word)
 	why = classify(ns, word);
 	if (why)
 		return why;
-	ns->text = strdup(word);
-	return ns->text ? NULL : "out of memory";
+	return set_word(ns, word) == 0 ? NULL : "out of memory";
 }
 
 void
 ns_free(struct ns *ns)
 {
 	free(ns->text);
+	anchor_free(ns->anchor);
 	ns->text = NULL;
+	ns->anchor = NULL;
 }
 
 int
 ns_copy(struct ns *to, const struct ns *from)
 {
-	*to = *from;
-	if (!from->text)
-		return 0;
-	to->text = strdup(from->text);
-	return to->text ? 0 : -1;
+	*to = (struct ns){.kind = from->kind, .number = from->number};
+	return from->text ? set_word(to, from->text) : 0;
+}
+
+void
+ns_inherit(struct ns *to, const struct ns *from)
+{
+	if (!anchor_seen(from->anchor) || anchor_seen(to->anchor) ||
+	    !ns_same(to, from))
+		return;
+	anchor_free(to->anchor);
+	to->anchor = anchor_share(from->anchor);
 }
 
 const char *
@@ -121,18 +142,18 @@ put_away(int fd)
 }
 
 /*
- * O_NONBLOCK: a FIFO in the place of a namespace must not hang us. A regular
- * file is what `ip netns add` shows for a moment before it mounts on it.
+ * A regular file is what `ip netns add` shows for a moment before it mounts on
+ * it.
  */
 static int
-open_nsfs(const char *path, bool *unfinished)
+open_nsfs(struct anchor *a, const char *path, bool *unfinished)
 {
 	int fd, kind = -1;
 	struct statfs fs;
 	struct stat st;
 
 	*unfinished = false;
-	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = anchor_open(a, path);
 	if (fd == -1)
 		return -1;
 	/* What could not be asked is no answer. */
@@ -150,14 +171,14 @@ open_nsfs(const char *path, bool *unfinished)
 }
 
 static int
-open_patiently(const char *path, int retries)
+open_patiently(struct anchor *a, const char *path, int retries)
 {
 	const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
 	bool unfinished;
 	int fd;
 
 	for (int i = 0;; i++) {
-		fd = open_nsfs(path, &unfinished);
+		fd = open_nsfs(a, path, &unfinished);
 		if (fd != -1 || !unfinished || i == retries)
 			return fd;
 		nanosleep(&pause, NULL);
@@ -165,45 +186,18 @@ open_patiently(const char *path, int retries)
 }
 
 static int
-open_name(const char *name, int retries)
+open_name(const struct ns *ns, int retries)
 {
 	static const char *const dirs[] = {"/run/netns", "/var/run/netns"};
 	char path[sizeof("/var/run/netns/") + 255];
 	int fd = -1;
 
 	for (int i = 0; i < 2 && fd == -1; i++) {
-		snprintf(path, sizeof(path), "%s/%s", dirs[i], name);
-		fd = open_patiently(path, retries);
+		snprintf(path, sizeof(path), "%s/%s", dirs[i], ns->text);
+		fd = open_patiently(ns->anchor, path, retries);
 		if (fd == -1 && errno != ENOENT)
 			break;
 	}
-	return fd;
-}
-
-/*
- * A process that ends between the two looks may have left its number to
- * another: only if the pidfd is still alive was the file opened its own.
- */
-static int
-open_pid(pid_t pid)
-{
-	char path[32];
-	int pidfd, fd, saved;
-
-	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (pidfd == -1)
-		return -1;
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	saved = errno == ENOENT ? ESRCH : errno;
-	if (fd != -1 && syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) &&
-	    errno == ESRCH) {
-		saved = ESRCH;
-		close(fd);
-		fd = -1;
-	}
-	close(pidfd);
-	errno = saved;
 	return fd;
 }
 
@@ -214,22 +208,23 @@ open_any(const struct ns *ns, int retries)
 
 	switch (ns->kind) {
 	case NS_NAME:
-		return open_name(ns->text, retries);
+		return open_name(ns, retries);
 	case NS_PATH:
-		return open_patiently(ns->text, retries);
+		return open_patiently(ns->anchor, ns->text, retries);
 	case NS_PID:
-		return open_pid(ns->number);
+		snprintf(path, sizeof(path), "/proc/%d/ns/net", ns->number);
+		return open_patiently(ns->anchor, path, 0);
 	case NS_FD:
 		if (fcntl(ns->number, F_GETFD) == -1)
 			return -1;
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", ns->number);
-		return open_patiently(path, 0);
+		return open_patiently(NULL, path, 0);
 	case NS_INIT:
-		return open_patiently("/proc/1/ns/net", 0);
+		return open_patiently(NULL, "/proc/1/ns/net", 0);
 	case NS_SELF:
 		break;
 	}
-	return open_patiently("/proc/self/ns/net", 0);
+	return open_patiently(NULL, "/proc/self/ns/net", 0);
 }
 
 uint64_t
@@ -407,6 +402,10 @@ ns_hint(const struct ns *ns, int err)
 	if (err == ENODATA)
 		return "an empty file: the name was made in another mount "
 		       "namespace";
+	if (err == ESRCH)
+		return anchor_seen(ns->anchor)
+		    ? "its process has ended: name the one in its place"
+		    : "no such process";
 	if (ns_is_missing(err))
 		return missing[ns->kind] ? missing[ns->kind] : "no such file";
 	if (err == EPERM)

@@ -19,11 +19,18 @@ enum ns_kind {
 /*
  * A namespace as the user named it; all zero is NS_SELF. Nothing is looked up
  * until it is used.
+ *
+ * A number is not an identity: pid:N, and each path or name that leads through
+ * /proc/N, is of the process that had the number when the namespace was first
+ * opened. When that process has ended, errno is ESRCH, and a later process of
+ * that number is never entered. A link that leads to another number is opened
+ * anew.
  */
 struct ns {
 	enum ns_kind kind;
 	int number; /* NS_PID, NS_FD */
 	char *text; /* the user's word, a name or path if it is that: owned */
+	struct anchor *anchor; /* the process, once it was seen: owned */
 };
 
 /*
@@ -34,8 +41,14 @@ struct ns {
 const char *ns_parse(struct ns *, const char *word);
 void ns_free(struct ns *);
 
-/* Copies *from into *to, which ns_free releases. -1 with ENOMEM. */
+/*
+ * Copies *from into *to, which ns_free releases, but not the process that was
+ * seen: *to has not been opened. -1 with ENOMEM.
+ */
 int ns_copy(struct ns *to, const struct ns *from);
+
+/* If both have the same word and *to was never opened: is of from's process. */
+void ns_inherit(struct ns *to, const struct ns *from);
 
 /* The user's word for it, "self" where there was none. */
 const char *ns_word(const struct ns *);
@@ -60,7 +73,8 @@ bool ns_silent(const struct ns *);
  * user namespace that owns it first where that is what it takes. NS_SELF is
  * where one is: no call. The process must have one thread. 0, or -1 with errno
  * of setns(2), or ENOENT there is none, EINVAL the file is not a network
- * namespace, ENODATA it is empty: one may be mounted on it elsewhere, ESRCH the process is gone, EACCES and EPERM as open(2). A file that
+ * namespace, ENODATA it is empty: one may be mounted on it elsewhere, ESRCH the
+ * process has ended, EACCES and EPERM as open(2). A file that
  * `ip netns add` has not finished yet is tried again for up to a second.
  */
 int ns_enter(const struct ns *);

@@ -542,6 +542,8 @@ int sandbox_drop(const struct cred *, bool network);
 
 /* From now on this process dies with its parent. -1: that is gone. */
 int sandbox_follow(pid_t parent);
+/* It becomes the parent of descendants that lose theirs. -1 with errno. */
+int sandbox_adopt(void);
 
 /* What a process does; SANDBOX_RELAY alone, or others joined. */
 enum role {

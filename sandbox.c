@@ -42,13 +42,14 @@ struct program {
 
 /*
  * What moves the bytes of a connection, and ends it: see relay.c. -1 is no call:
- * it is what strace(1) makes of one that it is told to fail.
+ * it is what strace(1) makes of one that it is told to fail. restart_syscall(2)
+ * is what poll(2) becomes in a process that was stopped and goes on.
  */
 static const int relay_calls[] = {
 	-1,
 	SYS_recvfrom, SYS_sendto, SYS_splice, SYS_pipe2, SYS_shutdown,
 	SYS_close, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait,
-	SYS_clock_gettime, SYS_exit_group,
+	SYS_clock_gettime, SYS_exit_group, SYS_restart_syscall,
 #ifdef SYS_epoll_wait
 	SYS_epoll_wait,
 #endif
@@ -57,7 +58,7 @@ static const int relay_calls[] = {
 /* A mapper also logs, connects, and sets what a socket has. */
 static const int mapper_calls[] = {
 	SYS_write, SYS_ppoll, SYS_connect, SYS_setsockopt, SYS_getsockopt,
-	SYS_getsockname, SYS_getpeername, SYS_restart_syscall,
+	SYS_getsockname, SYS_getpeername,
 #ifdef SYS_poll
 	SYS_poll,
 #endif
@@ -231,6 +232,12 @@ sandbox_follow(pid_t parent)
 	return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent
 	    ? 0
 	    : -1;
+}
+
+int
+sandbox_adopt(void)
+{
+	return prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
 void

@@ -39,6 +39,9 @@
 #define RETRY_MS    1000    /* between two looks, or attempts for one service */
 #define LOOK_MS     100     /* for what else is mounted at the same time */
 #define KILL_MS     1000    /* for a mapper to reset its connections */
+#define STOPS_MAX   10      /* of one mapper, before it is replaced */
+#define REPLACE_MS  2000    /* between two such replacements of a service */
+#define REAP_MAX    256     /* children in one turn */
 #define READERS_MAX 8       /* of metrics, at a time */
 #define NOFILE_MAX  1048576 /* the kernel's own limit, fs.nr_open */
 #define CENSUS      96      /* room for the words of census() */
@@ -50,7 +53,7 @@ static struct server {
 	struct map stats_map; /* the socket for metrics, as if it were one */
 	struct listeners stats;
 	int stats_told; /* why it has no socket, an errno that was logged */
-	unsigned readers;
+	pid_t reader[READERS_MAX]; /* 0: none */
 	int signals, mounts;
 	int ends;        /* epoll: of listeners that `ss -K` has destroyed */
 	deadline looked; /* at the namespaces */
@@ -208,8 +211,8 @@ expire(void)
 
 	for (struct child *m = mapper_first(); m; m = m->next) {
 		if (at >= m->until) {
-			if (m->killed)
-				kill(m->pid, SIGKILL);
+			if (m->killed || m->ended)
+				mapper_kill(m);
 			mapper_order(m, ORDER_KILL);
 			m->killed = true;
 			m->until = at + KILL_MS;
@@ -292,6 +295,9 @@ stop(void)
 	life_notify("STOPPING=1\n");
 	for (size_t i = 0; i < server.list.count; i++)
 		service_close(&server.list.service[i]);
+	/* Another server may take over while this one drains. */
+	listen_close(&server.stats, &server.stats_map);
+	life_end();
 	if (live_connections())
 		log_info("stopping: %llu connections have %lld s to finish",
 		    (unsigned long long)live_connections(),
@@ -299,6 +305,20 @@ stop(void)
 }
 
 /* Events. */
+
+/*
+ * True if connections of a mapper that has ended live on. As long as the server
+ * has not reaped the last of them, no other process group has that number.
+ */
+static bool
+has_orphans(const struct child *m)
+{
+	pid_t pid;
+
+	while ((pid = waitpid(-m->pid, NULL, WNOHANG)) > 0)
+		;
+	return pid == 0;
+}
 
 static void
 bury(struct child *m, int status)
@@ -313,24 +333,87 @@ bury(struct child *m, int status)
 		    m->service->map->word, WEXITSTATUS(status));
 	if (m->service && m->service->mapper == m)
 		m->service->mapper = NULL;
-	mapper_bury(m);
+	mapper_orphan(m);
 }
 
+/*
+ * Nobody but the server says when a mapper is to stop. One that is stopped again
+ * and again is replaced, but not sooner than another one can be had.
+ */
+static void
+resume(struct child *m, int status)
+{
+	const struct service *s = m->service;
+
+	log_limited("'%s': its mapper was stopped by signal %d: continued",
+	    s ? s->map->word : "", WSTOPSIG(status));
+	if (++m->stops < STOPS_MAX || m->retired || !s ||
+	    now() - s->tried < REPLACE_MS)
+		return;
+	log_error("'%s': its mapper is stopped again and again: replaced",
+	    s->map->word);
+	service_retire(m, server.conf->drain);
+}
+
+/* A reader of metrics or a connection of a mapper that has ended. */
+static void
+reap_other(pid_t pid)
+{
+	for (int i = 0; i < READERS_MAX; i++)
+		if (server.reader[i] == pid)
+			server.reader[i] = 0;
+}
+
+/* Hears of a child that has ended or was stopped: false if there is none. */
+static bool
+reap_one(void)
+{
+	struct child *m = mapper_first();
+	int status;
+	pid_t pid = waitpid(-1, &status, WNOHANG | WUNTRACED);
+
+	if (pid <= 0)
+		return false;
+	while (m && m->pid != pid)
+		m = m->next;
+	if (WIFSTOPPED(status)) {
+		kill(pid, SIGCONT);
+		if (m)
+			resume(m, status);
+	} else if (m) {
+		bury(m, status);
+	} else {
+		reap_other(pid);
+	}
+	return true;
+}
+
+/* In turns: who stops them again and again is not to hold up the server. */
 static void
 reap(void)
 {
-	struct child *m;
-	int status;
-	pid_t pid;
+	struct child *m, *next;
+	int n = 0;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		for (m = mapper_first(); m && m->pid != pid; m = m->next)
-			;
-		if (m)
-			bury(m, status);
-		else if (server.readers)
-			server.readers--;
+	while (n < REAP_MAX && reap_one())
+		n++;
+	if (n == REAP_MAX)
+		raise(SIGCHLD);
+	for (m = mapper_first(); m; m = next) {
+		next = m->next;
+		if (m->ended && !has_orphans(m))
+			mapper_bury(m);
 	}
+}
+
+/* A place for one more reader of metrics, or NULL. */
+static pid_t *
+free_reader(void)
+{
+	for (int i = 0; i < READERS_MAX; i++)
+		if (!server.reader[i])
+			return &server.reader[i];
+	return NULL;
 }
 
 static void
@@ -343,7 +426,7 @@ take_signal(void)
 	if (info.ssi_signo == SIGCHLD)
 		reap();
 	else if (info.ssi_signo == SIGUSR1)
-		status_table(&server.list);
+		status_table(&server.list, server.signals);
 	else if (info.ssi_signo != SIGHUP)
 		stop();
 	else if (!server.stopping)
@@ -388,8 +471,9 @@ turn(deadline next)
 	    {.fd = server.stopping ? -1 : server.ends, .events = POLLIN},
 	    {.fd = -1, .events = POLLIN},
 	};
+	pid_t *reader = free_reader();
 
-	if (server.stats.count && server.readers < READERS_MAX)
+	if (server.stats.count && reader)
 		watched[3].fd = server.stats.listener->fd;
 	poll(watched, 4, span_until(next));
 	if (watched[0].revents)
@@ -398,9 +482,9 @@ turn(deadline next)
 		server.look = true;
 	if (watched[2].revents)
 		take_ends();
-	if (watched[3].revents &&
-	    status_answer(watched[3].fd, &server.list, &server.conf->cred))
-		server.readers++;
+	if (watched[3].revents && reader && server.stats.count)
+		*reader = status_answer(watched[3].fd, &server.list,
+		    &server.conf->cred);
 }
 
 /*
@@ -526,7 +610,7 @@ prepare(struct conf *conf)
 	    open_signals() == -1 || mapper_open() == -1 ||
 	    (server.ends = epoll_create1(EPOLL_CLOEXEC)) == -1 ||
 	    (conf->stats && name_stats(conf->stats) == -1) ||
-	    sandbox_keep() == -1) {
+	    sandbox_adopt() == -1 || sandbox_keep() == -1) {
 		log_error("%s", strerror(errno));
 		return 1;
 	}

@@ -48,7 +48,9 @@ struct child {
 	uint64_t from, to; /* the namespaces that it serves */
 	deadline until;    /* it is to be gone then, or NEVER */
 	bool stands;       /* it has been heard */
+	unsigned stops;    /* signals that stopped it */
 	bool retired, killed;
+	bool ended; /* its connections are the server's children now */
 };
 
 /* change.c */
@@ -128,7 +130,15 @@ struct child *mapper_birth(struct service *, const struct conf *);
 /* Waits so long for the next word of a mapper: 0, or -1 with its errno. */
 int mapper_hear(const struct child *, deadline span);
 
+/* A command, and SIGCONT: somebody may have stopped it. */
 void mapper_order(const struct child *, enum order);
+
+/* Kills it and its connections, which are its process group. */
+void mapper_kill(const struct child *);
+
+/* It has ended, but not all of its connections: no limit counts those. */
+void mapper_orphan(struct child *);
+
 uint64_t mapper_count(const struct child *, enum count);
 
 /* Frees what is left of one that has ended; its counts go to the service. */
@@ -136,14 +146,17 @@ void mapper_bury(struct child *);
 
 /* status.c */
 
-/* Logs a table of the services, and of what is open. */
-void status_table(const struct services *);
+/*
+ * Logs a table of the services, and of what is open, for which it waits a second
+ * over all mappers, or until there is something to read from signals.
+ */
+void status_table(const struct services *, int signals);
 
 /*
  * Accepts a client and has a process of its own, of that user, write the
- * metrics to it, which the caller reaps: true if there is one.
+ * metrics to it. Returns its pid, which the caller reaps; 0: there is none.
  */
-bool status_answer(int listener, const struct services *, const struct cred *);
+pid_t status_answer(int listener, const struct services *, const struct cred *);
 
 /* life.c */
 
@@ -160,7 +173,10 @@ void life_ready(int fd, const char *line);
 /* Takes and locks the file, and writes the pid: 0, or -1, logged. */
 int life_pidfile(const char *path);
 
-/* Removes it, if it is still there. */
+/*
+ * Removes it, if it is still there, and unlocks it: another server may have it
+ * from now on. Does nothing the second time.
+ */
 void life_end(void);
 
 /* Tells systemd or the like, where $NOTIFY_SOCKET says how; see sd_notify(3). */

@@ -1,7 +1,6 @@
 /* A service: a map and one of its protocols, its listeners and its mapper. */
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/epoll.h>
 
 #include "listen_check.h"
@@ -124,7 +123,7 @@ service_hear(struct service *s)
 		return 0;
 	}
 	saved = errno;
-	kill(s->mapper->pid, SIGKILL);
+	mapper_kill(s->mapper);
 	service_retire(s->mapper, 0);
 	errno = saved;
 	return -1;
@@ -134,7 +133,7 @@ static void
 wait_for(const struct service *s, const struct ns *ns, int err)
 {
 	log_error("'%s': waits for namespace '%s' (%s)", s->map->word,
-	    ns_word(ns), ns_hint(ns, err));
+	    ns_word(ns), ns_hint(ns, ns_is_missing(err) ? err : ENOENT));
 }
 
 /* What cannot be looked at is as it was; what is new is tried at once. */
@@ -149,7 +148,7 @@ identify(struct service *s, const struct ns *ns, uint64_t *id)
 	*id = seen;
 	s->tried = 0;
 	if (!seen)
-		wait_for(s, ns, ns_is_missing(err) ? err : ENOENT);
+		wait_for(s, ns, err);
 }
 
 /*

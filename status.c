@@ -8,7 +8,7 @@
 #include "server.h"
 
 #define ANSWER_S   3    /* for a reader of the metrics */
-#define ANSWER_MS  1000 /* for a mapper to log what is open */
+#define ANSWER_MS  1000 /* for all mappers to log what is open */
 #define REST_MS    100  /* after the machine ran out of something */
 #define REQUEST_MS 50   /* for a reader of the metrics to ask, if it does */
 
@@ -23,37 +23,58 @@ total(const struct service *s, enum count what)
 	return sum;
 }
 
+/*
+ * Waits until a mapper has logged its part of the table, so that the parts stand
+ * in order. A signal to the server is not to wait for that.
+ */
+static bool
+answered(const struct child *m, int signals, deadline until)
+{
+	struct pollfd watched[] = {
+	    {.fd = m->channel, .events = POLLIN},
+	    {.fd = signals, .events = POLLIN},
+	};
+	deadline left = until - now();
+
+	return poll(watched, 2, left > 0 ? (int)left : 0) > 0 &&
+	    watched[0].revents;
+}
+
 /* What it said when nobody listened must not be taken for the answer. */
 static void
-table_of(const struct child *m)
+table_of(const struct child *m, int signals, deadline until)
 {
 	int old;
 
 	while (recv(m->channel, &old, sizeof(old), MSG_DONTWAIT) > 0)
 		;
 	mapper_order(m, ORDER_TABLE);
-	mapper_hear(m, ANSWER_MS);
+	if (!answered(m, signals, until))
+		log_error("table:   process %d has not answered yet",
+		    (int)m->pid);
 }
 
 static void
-row_of(const struct service *s)
+row_of(const struct service *s, int signals, deadline until)
 {
 	log_error("table: %8llu %10llu %8llu %8llu %12llu %12llu  %s%s",
 	    total(s, COUNT_OPEN), total(s, COUNT_BEGUN), total(s, COUNT_FAILED),
 	    total(s, COUNT_REFUSED), total(s, COUNT_UP), total(s, COUNT_DOWN),
 	    s->map->word, s->mapper ? "" : " (waits)");
 	for (struct child *m = mapper_first(); m; m = m->next)
-		if (m->service == s)
-			table_of(m);
+		if (m->service == s && !m->ended)
+			table_of(m, signals, until);
 }
 
 void
-status_table(const struct services *list)
+status_table(const struct services *list, int signals)
 {
+	deadline until = now() + ANSWER_MS;
+
 	log_error("table: %8s %10s %8s %8s %12s %12s  MAP", "OPEN", "BEGUN",
 	    "FAILED", "REFUSED", "UP", "DOWN");
 	for (size_t i = 0; i < list->count; i++)
-		row_of(&list->service[i]);
+		row_of(&list->service[i], signals, until);
 }
 
 /* Counts with one name are next to each other: the format wants it so. */
@@ -139,14 +160,15 @@ hear_request(int client)
 
 /* The reader may be slow: it has a process to itself, for a while. */
 static _Noreturn void
-answer(int client, const struct services *list, const struct cred *cred)
+answer(int client, const struct services *list, const struct cred *cred,
+    pid_t server)
 {
 	FILE *out;
 
 	title_set("metrics", "", "");
 	sandbox_close_others(&client, 1);
 	alarm(ANSWER_S);
-	if (sandbox_drop(cred, false) == -1)
+	if (sandbox_drop(cred, false) == -1 || sandbox_follow(server) == -1)
 		_exit(1);
 	out = fdopen(client, "w");
 	if (!out)
@@ -159,17 +181,17 @@ answer(int client, const struct services *list, const struct cred *cred)
 	_exit(fflush(out) == 0 ? 0 : 1);
 }
 
-bool
+pid_t
 status_answer(int listener, const struct services *list,
     const struct cred *cred)
 {
 	int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	pid_t pid = -1;
+	pid_t server = getpid(), pid = -1;
 
 	if (client != -1)
 		pid = fork();
 	if (pid == 0)
-		answer(client, list, cred);
+		answer(client, list, cred, server);
 	/* EAGAIN: who came has gone again, or there is no process to be had. */
 	if (pid == -1 && (client != -1 || errno != EAGAIN)) {
 		log_limited("--stats: %s", strerror(errno));
@@ -177,5 +199,5 @@ status_answer(int listener, const struct services *list,
 	}
 	if (client != -1)
 		close(client);
-	return pid > 0;
+	return pid > 0 ? pid : 0;
 }

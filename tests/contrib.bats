@@ -68,19 +68,122 @@ listens() {
 	ss -Hltn "sport = :$1" | grep -q .
 }
 
-@test "the sysv script: start, status, reload, restart, stop" {
-	export -f life listens
-	own_dev bash -c 'life "$CONTRIB/nsfwd.sysv"'
-	echo "8000=ns2@" >"$NSFWD_CONF"
-	run own_dev "$CONTRIB/nsfwd.sysv" start
-	[ "$status" = 2 ]
+# beside SCRIPT...: a restart while a connection is open, and what stop waits for.
+beside() {
+	set -e
+	trap '[ ! -e /run/nsfwd.pid ] || kill -9 "$(cat /run/nsfwd.pid)"
+		kill $(cat /run/held.pid) 2>/dev/null || true' EXIT
+	echo "127.0.0.1:8001=ns2@8080,max=9" >>/run/nsfwd.conf
+	"$@" start
+	old=$(cat /run/nsfwd.pid)
+	python3 "$SERVICE" hold 127.0.0.1/8000 >/run/held 2>&1 3>&- &
+	echo $! >/run/held.pid
+	wait_until 2 grep -qx here /run/held
+	# No time at all without a listener is not to be had; a second is.
+	began=$(now_ms)
+	"$@" restart
+	echo "restarted after $(($(now_ms) - began)) ms"
+	[ $(($(now_ms) - began)) -lt 2500 ]
+	[ "$(cat /run/nsfwd.pid)" != "$old" ]
+	python3 "$SERVICE" follow 1 here 127.0.0.1/8001 3>&-
+	# What was open is served to its end.
+	kill -USR1 "$(cat /run/held.pid)"
+	wait_until 2 eval '[ "$(grep -cx here /run/held)" = 2 ]'
+	[ -e "/proc/$old" ]
+	kill -9 "$(cat /run/held.pid)"
+	wait_until 3 ended "$old"
+	# A file that is wrong does not end what serves.
+	echo 8002= >>/run/nsfwd.conf
+	now=$(cat /run/nsfwd.pid)
+	! "$@" restart || false
+	[ "$(cat /run/nsfwd.pid)" = "$now" ]
+	python3 "$SERVICE" follow 1 here 127.0.0.1/8001 3>&-
+	sed -i '$d' /run/nsfwd.conf
+	"$@" stop
+	trap - EXIT
+}
+
+who() {
+	spawn_ready "$1" who python3 "$BATS_TEST_DIRNAME/faults.py" who here 127.0.0.1/8080
+	export SERVICE=$BATS_TEST_DIRNAME/service.py
+	export -f beside listens wait_until now_ms fail ended
+}
+
+@test "sysv: a restart serves at once, beside the connections of the old server" {
+	who ns2
+	own_dev bash -c 'beside "$CONTRIB/nsfwd.sysv"'
+}
+
+@test "OpenRC: a restart serves within a second, beside the connections of the old server" {
+	who ns2
+	export -f openrc_run
+	own_dev bash -c 'beside openrc_run'
+}
+
+@test "sysv: stop waits for the end of the connections, restart takes over the metrics" {
+	who ns2
+	export NSFWD_ARGS="--drain 1 --stats /run/stats"
+	# shellcheck disable=SC2016 # for the inner shell
+	run own_dev bash -c '
+		set -e
+		"$CONTRIB/nsfwd.sysv" start
+		python3 "$SERVICE" hold 127.0.0.1/8000 >/run/held 2>&1 3>&- &
+		wait_until 2 grep -qx here /run/held
+		"$CONTRIB/nsfwd.sysv" restart
+		curl --silent --fail --max-time 5 --unix-socket /run/stats http://nsfwd/ >/dev/null
+		python3 "$SERVICE" hold 127.0.0.1/8000 >/run/held 2>&1 3>&- &
+		wait_until 2 grep -qx here /run/held
+		began=$(now_ms)
+		"$CONTRIB/nsfwd.sysv" stop
+		echo "stopped after $(($(now_ms) - began)) ms"
+		[ $(($(now_ms) - began)) -ge 1000 ]
+		[ ! -e /run/nsfwd.pid ]
+		kill %1 %2 2>/dev/null || true'
+	echo "$output"
+	[ "$status" = 0 ]
+	[[ $output == *"process "*" finishes its connections"* ]]
+}
+
+@test "sysv: a pid file that was left behind is not another process" {
+	# By the name of the program and by the number it might be the server.
+	spawn self other "$NSFWD" 127.0.0.1:8100=ns2@1
+	wait_until 5 listens 8100
+	pid_of other >"$NSFWD_PIDFILE"
+	run -1 "$CONTRIB/nsfwd.sysv" status
+	"$CONTRIB/nsfwd.sysv" stop
+	! ended "$(pid_of other)" || fail "another server was stopped"
+	export -f listens
+	own_dev bash -c '"$CONTRIB/nsfwd.sysv" start && listens 8000 && "$CONTRIB/nsfwd.sysv" stop'
+	! ended "$(pid_of other)" || fail "another server was stopped"
+	rm -f "$NSFWD_PIDFILE"
+}
+
+@test "the scripts ask for as many descriptors as the unit" {
+	# shellcheck disable=SC2016 # for the inner shell
+	local most say='
+		ulimit() { echo "$*" >>/run/ulimits; }
+		exec() { :; }
+		[ "$1" = run ] || eval "$(sed "/^case /,\$d" "$CONTRIB/nsfwd.sysv")"
+		[ "$1" != sysv ] || NSFWD=true start
+		[ "$1" != run ] || . "$CONTRIB/run"'
+	most=$(sed -n 's/^LimitNOFILE=//p' "$CONTRIB/nsfwd.service")
+	[ "$most" = 1048576 ]
+	rm -f /run/ulimits
+	bash -c "$say" - sysv
+	bash -c "$say" - run
+	[ "$(cat /run/ulimits)" = "$(printf '%s\n' "-n $most" "-n $most")" ]
+	# shellcheck disable=SC2016 # for the inner shell
+	[ "$(nsfwd_conf=/dev/null bash -c 'ulimit() { :; }
+		. "$CONTRIB/nsfwd.openrc"; echo "$rc_ulimit"')" = "-n $most" ]
 }
 
 # Not openrc-run(8), which is not to be had without its init, but as much of it
 # as the script asks for. Its supervisor here keeps no watch.
 openrc_run() {
 	export RC_SVCNAME=nsfwd
+	export RC_CMD=$1
 	ebegin() { echo " * $*"; }
+	einfo() { echo " * $*"; }
 	eend() { return "$1"; }
 	supervise-daemon() { # NAME --signal HUP --pidfile FILE
 		[ "$1 $2 $3 $4 $5" = "nsfwd --signal HUP --pidfile /run/nsfwd.pid" ]
@@ -97,7 +200,9 @@ openrc_run() {
 		kill -0 "$(cat "$pidfile")" || return 1
 		;;
 	start)
-		start_pre
+		start_pre || return
+		# shellcheck disable=SC2086 # words
+		[ -z "$rc_ulimit" ] || ulimit $rc_ulimit
 		[ -e "$pidfile" ] && kill -0 "$(cat "$pidfile")" 2>/dev/null && return
 		# shellcheck disable=SC2086 # words
 		"$command" $command_args 2>/dev/null 3>&- &
@@ -112,16 +217,20 @@ openrc_run() {
 		reload
 		;;
 	stop)
-		[[ $retry == TERM/* ]]
 		[ -e "$pidfile" ] || return 0
+		stop_pre || return
+		# The supervisor waits so long, then it ends, and leaves the server.
+		[[ $retry == TERM/[0-9]* ]]
 		kill -TERM "$(cat "$pidfile")" 2>/dev/null || true
-		for ((i = 0; i < 100; i++)); do
+		for ((i = 0; i < 50 * ${retry#TERM/}; i++)); do
 			kill -0 "$(cat "$pidfile")" 2>/dev/null || break
 			sleep 0.02
 		done
 		rm "$pidfile"
+		stop_post
 		;;
 	restart)
+		stop_pre || return
 		openrc_run stop
 		openrc_run start
 		;;

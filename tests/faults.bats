@@ -228,7 +228,7 @@ no_zombies() {
 	for pid in "${!FDS[@]}"; do
 		[ "$pid" = "$server" ] || unset "FDS[$pid]"
 	done
-	# Those of a mapper that is gone are for process 1 to reap.
+	# Those of a mapper that is gone are for the server to reap.
 	wait_until 5 no_zombies
 }
 

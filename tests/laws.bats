@@ -103,8 +103,8 @@ undefined() {
 	done
 }
 
-@test "netns.c knows nothing of nsfwd" {
-	no 'nsfwd\.h' "$top/netns.c" "$top/netns.h"
+@test "netns.c and anchor.c know nothing of nsfwd" {
+	no 'nsfwd\.h' "$top"/{netns,anchor}.[ch]
 }
 
 # What moves bytes must not wait for memory or for a file of the locale. Only

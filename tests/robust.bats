@@ -102,7 +102,7 @@ except BlockingIOError:
 @test "--wait: a namespace that goes while it is looked at" {
 	spawn self it env ASAN_OPTIONS=detect_leaks=0 strace -D -f -qq \
 		-o /dev/null -P /run/netns/ns1 \
-		-e inject=openat,open:error=ENOENT:when=3+ \
+		-e inject=openat2,openat,open:error=ENOENT:when=3+ \
 		"$NSFWD" --wait /run/netns/ns1@127.0.0.1:8000=ns2@127.0.0.1:1
 	LOG=$BATS_TEST_TMPDIR/it.out
 	wait_until 5 logged 'ready: 0 of 1 map, 1 waits'

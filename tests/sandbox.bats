@@ -497,10 +497,10 @@ END
 	local world='
 		unshare -n sleep 60 & old=$!
 		strace -f -qq -E ASAN_OPTIONS=detect_leaks=0 -o /dev/null \
-			-P "/proc/$old/ns/net" -e trace=open,openat \
+			-P "/proc/$old/ns" -e trace=open,openat \
 			-e inject=open,openat:delay_enter=700000 \
 			"$1" "8000=pid:$old@80" & nsfwd=$!
-		until ls -l /proc/[0-9]*/fd 2>&1 | grep -q pidfd; do
+		until ls -l /proc/[0-9]*/fd 2>&1 | grep -q "/proc/$old/ns$"; do
 			sleep 0.01
 		done
 		kill $old; wait $old
