@@ -19,7 +19,7 @@ SRC = nsfwd.c conf.c gost.c spec.c mask.c key.c serve.c change.c service.c mappe
 	status.c life.c stdio.c listen.c crew.c worker.c udp.c flow.c datagram.c \
 	proxy.c associate.c hop.c header.c netns.c sandbox.c relay.c title.c side.c \
 	table.c tcp.c conn.c dial.c log.c
-HDR = nsfwd.h mapper.h server.h hop.h relay.h udp.h netns.h
+HDR = nsfwd.h words.h mapper.h server.h hop.h relay.h udp.h netns.h
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)

@@ -112,15 +112,16 @@ undefined() {
 # and relay.c; the leaves are below all.
 allowed() {
 	case $1 in
-	nsfwd) echo conf serve stdio gost spec key side netns title log ;;
-	conf) echo spec key side log ;;
+	nsfwd) echo conf serve stdio gost spec mask key side netns title log ;;
+	conf) echo spec mask key side netns log ;;
 	gost) ;;
+	mask) echo gost key ;;
 	serve) echo change service status mapper life listen spec netns sandbox log ;;
 	change) echo service mapper listen spec log ;;
 	service) echo mapper listen netns log ;;
 	status) echo mapper sandbox title log ;;
 	mapper) echo crew tcp udp netns sandbox title log ;;
-	life) echo log ;;
+	life) echo mask log ;;
 	stdio) echo dial netns sandbox log ;;
 	listen) echo dial relay datagram side netns log ;;
 	crew) echo tcp title log ;;
@@ -133,7 +134,7 @@ allowed() {
 	dial) echo header hop relay side netns log ;;
 	header) echo hop side ;;
 	hop) echo side log ;;
-	spec) echo key side netns ;;
+	spec) echo mask key side netns ;;
 	key) echo side ;;
 	relay | table | side | flow | datagram | netns | sandbox | title | log) ;;
 	*)
