@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "nsfwd.h"
+#include "words.h"
 
 #define WHITE     " \t\r\v\f"
 #define SHOWN_MAX 160

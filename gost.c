@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "nsfwd.h"
+#include "words.h"
 
 #define PAIRS_MAX 32
 #define SHOWN_MAX 160

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nsfwd.h"
+#include "words.h"
 
 #define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 #define AT(member) \

@@ -11,11 +11,13 @@
 #include <unistd.h>
 
 #include "server.h"
+#include "words.h"
 
 static struct life {
 	int parent;          /* hears that we are ready, or -1 */
 	int notify;          /* to $NOTIFY_SOCKET, or -1 */
 	const char *pidfile; /* that we have locked, or NULL */
+	char *shown;         /* as messages name it */
 	int lock;
 } life = {.parent = -1, .notify = -1};
 
@@ -89,8 +91,15 @@ int
 life_pidfile(const char *path)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char *shown = strdup(path);
 	int fd, locked;
 
+	if (!shown) {
+		log_error("--pidfile: %s", strerror(errno));
+		return -1;
+	}
+	mask_text(shown);
+	life.shown = shown;
 	do {
 		fd =
 		    open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -104,10 +113,10 @@ life_pidfile(const char *path)
 	}
 	if (fd != -1 && (errno == EAGAIN || errno == EACCES) &&
 	    fcntl(fd, F_GETLK, &lock) == 0)
-		log_error("--pidfile '%s': process %d has it", path,
+		log_error("--pidfile '%s': process %d has it", shown,
 		    (int)lock.l_pid);
 	else
-		log_error("--pidfile '%s': %s", path, strerror(errno));
+		log_error("--pidfile '%s': %s", shown, strerror(errno));
 	return -1;
 }
 
@@ -117,7 +126,7 @@ life_end(void)
 	/* After --pin, perhaps, the directory is not ours to write any more. */
 	if (life.pidfile && is_at(life.pidfile, life.lock) &&
 	    unlink(life.pidfile) == -1 && ftruncate(life.lock, 0) == -1)
-		log_error("--pidfile '%s': %s", life.pidfile, strerror(errno));
+		log_error("--pidfile '%s': %s", life.shown, strerror(errno));
 	if (life.pidfile)
 		close(life.lock);
 	life.pidfile = NULL;

@@ -20,7 +20,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "nsfwd.h"
+#include "words.h"
 
 #define WHITE  " \t\r\n\v\f"
 #define PARTS  ",=?&" WHITE

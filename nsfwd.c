@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "nsfwd.h"
+#include "words.h"
 
 #define EXIT_USAGE 2
 #define SHOWN_MAX  160
@@ -172,7 +172,7 @@ set(const struct option *option, void *field, const char *value)
 		*(int *)field = option->value;
 		return value ? "no value is taken" : NULL;
 	case SET_SOCKET:
-		if (!strchr(value, '/'))
+		if (!strchr(value, '/') || strstr(value, "://"))
 			return "the path of a UNIX socket, with '/' in it, as "
 			       "./stats";
 		/* fallthrough */

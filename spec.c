@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nsfwd.h"
+#include "words.h"
 
 #define HOPS_MAX  8
 #define AUTH_MAX  255 /* of RFC 1929 */

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "nsfwd.h"
+#include "words.h"
 
 int
 main(void)

@@ -242,7 +242,7 @@ with subprocess.Popen(sys.argv[1:], stdin=there, stdout=there) as process:
 
 @test "-: what only a server has is no option of it" {
 	local option
-	for option in --wait --pin --daemon --syslog --pidfile=pid --stats=sock \
+	for option in --wait --pin --daemon --syslog --pidfile=pid --stats=./sock \
 		--ready-fd=1; do
 		run -2 stdio "$option" -=ns2@8000 </dev/null
 		[ "$output" = "nsfwd: '-=ns2@8000': an option that is for a server" ]
