@@ -192,11 +192,11 @@ reserve(struct acceptor *a)
 	count_live(a, &of_map, &of_all);
 	if (a->live < a->slots && of_map <= a->slots && (!max || of_all <= max))
 		return true;
-	atomic_fetch_sub(a->count, 1);
+	accept_uncount(a);
 	a->paused =
 	    a->live == a->slots || a->live == max ? NEVER : now() + PAUSE_MS;
 	log_limited("'%s': %llu connections, the limit: new clients wait",
-	    a->post->map->word, (unsigned long long)of_map - 1);
+	    a->post->map->word, (unsigned long long)(of_map ? of_map - 1 : 0));
 	return false;
 }
 
@@ -235,7 +235,7 @@ failed(struct acceptor *a, uint32_t i, uint32_t events)
 		accept_pause(a, "accept");
 	else if (closed(errno) || (errno == EAGAIN && events & EPOLLHUP))
 		unwatch(a, i);
-	atomic_fetch_sub(a->count, 1);
+	accept_uncount(a);
 }
 
 /*
@@ -270,7 +270,7 @@ admit(struct acceptor *a, uint32_t i, uint32_t events)
 		return;
 	}
 	accept_refuse(a, client, &peer, "it is not allowed");
-	atomic_fetch_sub(a->count, 1);
+	accept_uncount(a);
 }
 
 /* An error that stays would be reported for ever: it is read. */

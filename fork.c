@@ -16,6 +16,7 @@ static struct forks {
 	int last; /* the highest descriptor that a connection closes */
 	pid_t *pid;
 	const uint32_t *used;
+	uint32_t children;
 	deadline
 	    sweep; /* when to reap all: one SIGCHLD can stand for several */
 	void (*ended)(uint32_t, int);
@@ -52,6 +53,7 @@ fork_begin(struct call *call)
 	char text[LOG_ADDR];
 	pid_t pid = fork();
 
+	forks.children += pid > 0;
 	if (pid)
 		return pid;
 	title_set(log_addr(&call->from.any, text), " > ", call->map->word);
@@ -69,10 +71,12 @@ reap(uint32_t i)
 
 	if (waitpid(forks.pid[i], &status, WNOHANG | WUNTRACED) <= 0)
 		return false;
-	if (WIFSTOPPED(status))
+	if (WIFSTOPPED(status)) {
 		kill(forks.pid[i], SIGCONT);
-	else
-		forks.ended(i, status);
+		return true;
+	}
+	forks.children--;
+	forks.ended(i, status);
 	return true;
 }
 
@@ -84,19 +88,14 @@ void
 fork_event(void)
 {
 	struct signalfd_siginfo info;
-	uint32_t left = 0;
 
 	if (read(forks.signals, &info, sizeof(info)) == -1)
 		return;
 	for (uint32_t i = 0; i < *forks.used; i++)
 		if (forks.pid[i] == (pid_t)info.ssi_pid && reap(i))
 			break;
-	if (forks.sweep)
-		return;
-	for (uint32_t i = 0; i < *forks.used; i++)
-		left += forks.pid[i] != 0;
-	if (left)
-		forks.sweep = now() + 1 + left / FEW;
+	if (!forks.sweep && forks.children)
+		forks.sweep = now() + 1 + forks.children / FEW;
 }
 
 deadline

@@ -17,10 +17,10 @@ ask WHERE=WANT...          one client for each, in turn, with 2 s
 crowd COUNT WHERE [FROM]   clients at once; prints a line of counts whenever one
                            changes. After USR1 whoever is served makes room
 bursts COUNT SOURCES CLIENTS WANT WHERE PID...
-                           over and over: so many clients at once from each of so
-                           many addresses, of which WANT are served and the others
-                           reset; the processes, which accept, are stopped until
-                           all have connected
+                           over and over: so many clients at once from each of
+                           so many addresses, of which WANT are served and the
+                           others reset; the processes, which accept, are
+                           stopped until all have connected
 gone HOW COUNT WHERE       clients that leave after 0.2 s: HOW is fin or rst
 early BYTES WHERE          sends that many bytes and the end at once, then
                            checks the answer of a hole
@@ -341,7 +341,8 @@ def burst(number, sources, clients, where, pids):
         os.kill(pid, signal.SIGSTOP)
     for i in range(sources * clients):
         of = i // clients
-        sock, addr = client(where, f"127.{number + 1}.{of // 250}.{of % 250 + 1}")
+        sock, addr = client(
+            where, f"127.{number + 1}.{of // 250}.{of % 250 + 1}")
         sock.connect(addr)
         sock.sendall(b"hello\n")
         select.register(sock, selectors.EVENT_READ, of)
@@ -367,7 +368,8 @@ def bursts(count, sources, clients, want, where, *pids):
     many_descriptors()
     seen = []
     for i in range(int(count)):
-        seen += burst(i, int(sources), int(clients), where, list(map(int, pids)))
+        seen += burst(i, int(sources), int(clients), where,
+                      [int(pid) for pid in pids])
     wrong = [n for n in seen if n != int(want)]
     say(f"{len(seen)} bursts: {len(wrong)} wrong: {wrong}")
     if wrong:
@@ -497,7 +499,8 @@ def redis(count, where):
 
 def main():
     commands = {"who": who, "hole": hole, "bulk": bulk, "try": try_,
-                "ask": ask, "crowd": crowd, "bursts": bursts, "gone": gone, "early": early,
+                "ask": ask, "crowd": crowd, "bursts": bursts, "gone": gone,
+                "early": early,
                 "swap": swap, "orphan": orphan, "redis": redis,
                 "hand": hand}
     commands[sys.argv[1]](*sys.argv[2:])
