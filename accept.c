@@ -32,19 +32,19 @@
 #define AT_ONCE  32  /* listeners that are watched again in one turn */
 
 int
-accept_init(struct acceptor *a, const struct post *post, uint32_t slots)
+accept_init(struct acceptor *a, const struct mapper_args *args, uint32_t slots)
 {
-	size_t size = post->listeners * sizeof(*a->queue);
+	size_t size = args->n_listeners * sizeof(*a->queue);
 
-	a->post = post;
-	a->slots = slots;
-	a->count = &post->board->live[post->own];
+	a->args = args;
+	a->max_open = slots;
+	a->shared_open = &args->scoreboard->live[args->slot];
 	a->queue = mmap(NULL, size, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (a->queue == MAP_FAILED)
 		return -1;
 	/* Workers inherit it, untouched; connections have no use for it. */
-	return post->map->workers ? 0 : madvise(a->queue, size, MADV_DONTFORK);
+	return args->map->workers ? 0 : madvise(a->queue, size, MADV_DONTFORK);
 }
 
 static int
@@ -54,21 +54,22 @@ watch(const struct acceptor *a, uint32_t i)
 
 	if (a->exclusive)
 		ev.events |= EPOLLEXCLUSIVE;
-	return epoll_ctl(a->epoll, EPOLL_CTL_ADD, a->post->listener[i].fd, &ev);
+	return epoll_ctl(a->epoll, EPOLL_CTL_ADD, a->args->listeners[i].fd,
+	    &ev);
 }
 
 static void
 unwatch(const struct acceptor *a, uint32_t i)
 {
-	epoll_ctl(a->epoll, EPOLL_CTL_DEL, a->post->listener[i].fd, NULL);
+	epoll_ctl(a->epoll, EPOLL_CTL_DEL, a->args->listeners[i].fd, NULL);
 }
 
 int
-accept_begin(struct acceptor *a, int epoll, bool exclusive)
+accept_listen(struct acceptor *a, int epoll, bool exclusive)
 {
 	a->epoll = epoll;
 	a->exclusive = exclusive;
-	for (uint32_t i = 0; i < a->post->listeners; i++)
+	for (uint32_t i = 0; i < a->args->n_listeners; i++)
 		if (watch(a, i) == -1)
 			return -1;
 	return 0;
@@ -76,68 +77,68 @@ accept_begin(struct acceptor *a, int epoll, bool exclusive)
 
 /* A closed listener would stay in the epoll as long as any process has it. */
 void
-accept_end(struct acceptor *a)
+accept_close(struct acceptor *a)
 {
-	for (uint32_t i = 0; i < a->post->listeners; i++) {
+	for (uint32_t i = 0; i < a->args->n_listeners; i++) {
 		unwatch(a, i);
-		close(a->post->listener[i].fd);
+		close(a->args->listeners[i].fd);
 	}
 	a->waiting = 0;
-	a->paused = 0;
+	a->paused_until = 0;
 }
 
 void
 accept_pause(struct acceptor *a, const char *what)
 {
-	a->paused = now() + PAUSE_MS;
-	log_limited("'%s': %s: %s: accepting rests", a->post->map->word, what,
-	    log_errno(errno));
+	a->paused_until = now_ms() + PAUSE_MS;
+	log_ratelimited("'%s': %s: %s: accepting rests", a->args->map->spec,
+	    what, errno_name(errno));
 }
 
 /* Queues a listener until accepting goes on. */
 static void
-put_off(struct acceptor *a, uint32_t i)
+enqueue(struct acceptor *a, uint32_t i)
 {
 	unwatch(a, i);
-	a->queue[(a->head + a->waiting++) % a->post->listeners] = i;
+	a->queue[(a->head + a->waiting++) % a->args->n_listeners] = i;
 }
 
 static void
-resume(struct acceptor *a)
+accept_queued(struct acceptor *a)
 {
-	uint32_t room = a->slots - a->live;
+	uint32_t capacity = a->max_open - a->n_open;
 
-	if (a->waiting && !room)
-		a->paused = NEVER;
-	if (room > AT_ONCE)
-		room = AT_ONCE;
-	for (; a->waiting && room; room--) {
+	if (a->waiting && !capacity)
+		a->paused_until = NEVER;
+	if (capacity > AT_ONCE)
+		capacity = AT_ONCE;
+	for (; a->waiting && capacity; capacity--) {
 		if (watch(a, a->queue[a->head]) == -1) {
 			accept_pause(a, "epoll_ctl");
 			return;
 		}
-		a->head = (a->head + 1) % (uint32_t)a->post->listeners;
+		a->head = (a->head + 1) % (uint32_t)a->args->n_listeners;
 		a->waiting--;
 	}
 }
 
-deadline
-accept_due(struct acceptor *a, deadline at)
+msec
+accept_run_timers(struct acceptor *a, msec at)
 {
-	if (a->paused <= at)
-		a->paused = 0;
-	if (!a->paused)
-		resume(a);
-	return a->paused ? a->paused : a->waiting ? at : NEVER;
+	if (a->paused_until <= at)
+		a->paused_until = 0;
+	if (!a->paused_until)
+		accept_queued(a);
+	return a->paused_until ? a->paused_until : a->waiting ? at : NEVER;
 }
 
 /* Never below none, which a successor of a dead crew began with. */
 void
 accept_uncount(struct acceptor *a)
 {
-	uint32_t n = atomic_load(a->count);
+	uint32_t n = atomic_load(a->shared_open);
 
-	while (n && !atomic_compare_exchange_weak(a->count, &n, n - 1))
+	while (n && !atomic_compare_exchange_weak(a->shared_open, &n, n - 1))
 		;
 }
 
@@ -146,34 +147,34 @@ accept_uncount(struct acceptor *a)
  * its own target the chain would grow behind as fast as it falls apart in front.
  */
 void
-accept_ended(struct acceptor *a)
+accept_release(struct acceptor *a)
 {
-	uint32_t span = 1 + a->slots / FALL;
-	deadline soon;
+	uint32_t span = 1 + a->max_open / FALL;
+	msec soon;
 
-	a->live--;
+	a->n_open--;
 	accept_uncount(a);
-	if (!a->paused)
+	if (!a->paused_until)
 		return;
-	soon = now() + (span < PAUSE_MS ? span : PAUSE_MS);
-	if (a->paused > soon)
-		a->paused = soon;
+	soon = now_ms() + (span < PAUSE_MS ? span : PAUSE_MS);
+	if (a->paused_until > soon)
+		a->paused_until = soon;
 }
 
 /* Sums of the connections that are open: of the map, and of all maps. */
 static void
-count_live(const struct acceptor *a, uint64_t *of_map, uint64_t *of_all)
+count_open(const struct acceptor *a, uint64_t *of_map, uint64_t *of_all)
 {
-	const struct board *board = a->post->board;
-	uint32_t service = board->service[a->post->own];
-	uint32_t used = board->used;
+	const struct scoreboard *scoreboard = a->args->scoreboard;
+	uint32_t service = scoreboard->service[a->args->slot];
+	uint32_t used = scoreboard->used;
 
 	*of_map = *of_all = 0;
 	for (uint32_t i = 0; i < used && i < MAPPERS_MAX; i++) {
-		uint32_t live = board->live[i];
+		uint32_t live = scoreboard->live[i];
 
 		*of_all += live;
-		if (board->service[i] == service)
+		if (scoreboard->service[i] == service)
 			*of_map += live;
 	}
 }
@@ -185,30 +186,32 @@ count_live(const struct acceptor *a, uint64_t *of_map, uint64_t *of_all)
 static bool
 reserve(struct acceptor *a)
 {
-	uint32_t max = a->post->max_conns;
+	uint32_t max = a->args->max_conns;
 	uint64_t of_map, of_all;
 
-	atomic_fetch_add(a->count, 1);
-	count_live(a, &of_map, &of_all);
-	if (a->live < a->slots && of_map <= a->slots && (!max || of_all <= max))
+	atomic_fetch_add(a->shared_open, 1);
+	count_open(a, &of_map, &of_all);
+	if (a->n_open < a->max_open && of_map <= a->max_open &&
+	    (!max || of_all <= max))
 		return true;
 	accept_uncount(a);
-	a->paused =
-	    a->live == a->slots || a->live == max ? NEVER : now() + PAUSE_MS;
-	log_limited("'%s': %llu connections, the limit: new clients wait",
-	    a->post->map->word, (unsigned long long)(of_map ? of_map - 1 : 0));
+	a->paused_until = a->n_open == a->max_open || a->n_open == max
+	    ? NEVER
+	    : now_ms() + PAUSE_MS;
+	log_ratelimited("'%s': %llu connections, the limit: new clients wait",
+	    a->args->map->spec, (unsigned long long)(of_map ? of_map - 1 : 0));
 	return false;
 }
 
 void
-accept_refuse(const struct acceptor *a, int client, const union peer *peer,
-    const char *why)
+accept_refuse(const struct acceptor *a, int client,
+    const union sockaddr_inet *peer, const char *why)
 {
-	char text[LOG_ADDR];
+	char text[SOCKADDR_STRLEN];
 
-	log_limited("'%s': refused %s: %s", a->post->map->word,
-	    log_addr(&peer->any, text), why);
-	atomic_fetch_add(&a->post->count[COUNT_REFUSED], 1);
+	log_ratelimited("'%s': refused %s: %s", a->args->map->spec,
+	    sockaddr_format(&peer->sa, text), why);
+	atomic_fetch_add(&a->args->count[COUNT_REFUSED], 1);
 	close(client);
 }
 
@@ -222,18 +225,18 @@ exhausted(int err)
 
 /* The listener is none any more. */
 static bool
-closed(int err)
+listener_gone(int err)
 {
 	return err == EINVAL || err == EBADF || err == ENOTSOCK;
 }
 
 /* All other errors are of the one connection that was to be accepted. */
 static void
-failed(struct acceptor *a, uint32_t i, uint32_t events)
+accept_failed(struct acceptor *a, uint32_t i, uint32_t events)
 {
 	if (exhausted(errno))
 		accept_pause(a, "accept");
-	else if (closed(errno) || (errno == EAGAIN && events & EPOLLHUP))
+	else if (listener_gone(errno) || (errno == EAGAIN && events & EPOLLHUP))
 		unwatch(a, i);
 	accept_uncount(a);
 }
@@ -252,21 +255,21 @@ accept_client(int listener, struct sockaddr_storage *addr)
 }
 
 static void
-admit(struct acceptor *a, uint32_t i, uint32_t events)
+accept_one(struct acceptor *a, uint32_t i, uint32_t events)
 {
-	const struct listener *listener = &a->post->listener[i];
+	const struct listener *listener = &a->args->listeners[i];
 	struct sockaddr_storage addr = {0};
-	union peer peer;
+	union sockaddr_inet peer;
 	int client = accept_client(listener->fd, &addr);
 
 	if (client == -1) {
-		failed(a, i, events);
+		accept_failed(a, i, events);
 		return;
 	}
-	peer = side_peer(&addr);
-	if (side_admits(a->post->map, &peer)) {
-		a->live++;
-		a->start(client, listener->index, &peer);
+	peer = unmap_v4(&addr);
+	if (map_allows_client(a->args->map, &peer)) {
+		a->n_open++;
+		a->start(client, listener->port_index, &peer);
 		return;
 	}
 	accept_refuse(a, client, &peer, "it is not allowed");
@@ -280,10 +283,10 @@ accept_event(struct acceptor *a, uint32_t i, uint32_t events)
 	socklen_t length = sizeof(errno);
 
 	if (events & EPOLLERR)
-		getsockopt(a->post->listener[i].fd, SOL_SOCKET, SO_ERROR,
+		getsockopt(a->args->listeners[i].fd, SOL_SOCKET, SO_ERROR,
 		    &errno, &length);
-	if (a->paused || !reserve(a))
-		put_off(a, i);
+	if (a->paused_until || !reserve(a))
+		enqueue(a, i);
 	else
-		admit(a, i, events);
+		accept_one(a, i, events);
 }

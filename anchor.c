@@ -31,9 +31,9 @@
 
 #include "anchor.h"
 
-#define LINKS_MAX 40 /* followed in one path, as the kernel does */
-#define PROC_ROOT 1  /* the inode of /proc */
-#define REST_MAX  (NAME_MAX + PATH_MAX)
+#define LINKS_MAX     40 /* followed in one path, as the kernel does */
+#define PROC_ROOT     1  /* the inode of /proc */
+#define REMAINING_MAX (NAME_MAX + PATH_MAX)
 
 /* O_NONBLOCK because a FIFO must not hang us. */
 #define OPEN_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
@@ -89,7 +89,7 @@ put_away(int fd)
 }
 
 static int
-open_place(int dir, const char *name, int flags)
+open_dir(int dir, const char *name, int flags)
 {
 	return openat(dir, name, O_PATH | O_CLOEXEC | flags);
 }
@@ -153,7 +153,7 @@ put_link(int fd, char *path)
  * -1 with errno; ESRCH: there is no such process.
  */
 static int
-step(int dir, int fd, char *path)
+walk_step(int dir, int fd, char *path)
 {
 	int next = fd;
 
@@ -163,9 +163,9 @@ step(int dir, int fd, char *path)
 	} else if (is_link(fd)) {
 		next = put_link(fd, path);
 		if (next == 0 && *path == '/')
-			next = open_place(AT_FDCWD, "/", 0);
+			next = open_dir(AT_FDCWD, "/", 0);
 		else if (next == 0)
-			next = open_place(dir, ".", 0);
+			next = open_dir(dir, ".", 0);
 		put_away(fd);
 	}
 	put_away(dir);
@@ -179,30 +179,30 @@ step(int dir, int fd, char *path)
  * errno, 0 if there is none.
  */
 static int
-find_anchor(const char *path, char *rest)
+find_anchor(const char *path, char *remaining)
 {
 	char todo[PATH_MAX], name[NAME_MAX + 1];
 	int anchor = -1, dir, fd;
 
 	snprintf(todo, sizeof(todo), "%s", path);
-	dir = open_place(AT_FDCWD, *todo == '/' ? "/" : ".", 0);
+	dir = open_dir(AT_FDCWD, *todo == '/' ? "/" : ".", 0);
 	for (int links = 0; dir != -1 && cut_name(todo, name);) {
-		fd = open_place(dir, name, O_NOFOLLOW);
+		fd = open_dir(dir, name, O_NOFOLLOW);
 		if (fd != -1 && is_link(fd) && links++ == LINKS_MAX) {
 			close(fd);
 			fd = -1;
 			errno = ELOOP;
 		}
 		if (fd == -1 || !is_link(fd) || !is_in_proc(dir, false)) {
-			dir = step(dir, fd, todo);
+			dir = walk_step(dir, fd, todo);
 			continue;
 		}
 		close(fd);
 		if (anchor != -1)
 			close(anchor);
 		anchor = dir;
-		snprintf(rest, REST_MAX, "%s%s", name, todo);
-		dir = open_place(anchor, name, 0);
+		snprintf(remaining, REMAINING_MAX, "%s%s", name, todo);
+		dir = open_dir(anchor, name, 0);
 		if (dir ==
 		    -1) /* its process has ended, or is not ours to see */
 			return anchor;
@@ -234,7 +234,7 @@ path_of(int dir, char *path)
 
 /* Opens rest from the directory of a process. ESRCH: that has ended. */
 static int
-open_rest(int dir, const char *rest)
+open_remaining(int dir, const char *rest)
 {
 	int fd = openat(dir, rest, OPEN_FLAGS), link;
 	char name[NAME_MAX + 1];
@@ -242,7 +242,7 @@ open_rest(int dir, const char *rest)
 	if (fd != -1 || (errno != ENOENT && errno != ESRCH))
 		return fd;
 	snprintf(name, sizeof(name), "%.*s", (int)strcspn(rest, "/"), rest);
-	link = open_place(dir, name, 0);
+	link = open_dir(dir, name, 0);
 	if (link == -1) {
 		errno = ESRCH;
 	} else {
@@ -264,9 +264,9 @@ open_anchored(struct anchor *a, int dir, const char *rest)
 
 	if (path_of(dir, path) == 0) {
 		if (a->dir != -1 && strcmp(a->path, path) == 0)
-			fd = open_rest(a->dir, rest);
+			fd = open_remaining(a->dir, rest);
 		else if ((copy = strdup(path)))
-			fd = open_rest(dir, rest);
+			fd = open_remaining(dir, rest);
 	}
 	if (fd == -1 || !copy) {
 		free(copy);
@@ -292,7 +292,7 @@ anchor_open(struct anchor *a, const char *path)
 	    .flags = OPEN_FLAGS,
 	    .resolve = RESOLVE_NO_MAGICLINKS,
 	};
-	char rest[REST_MAX];
+	char remaining[REMAINING_MAX];
 	int fd, dir, error;
 
 	if (!a)
@@ -301,9 +301,9 @@ anchor_open(struct anchor *a, const char *path)
 	if (fd != -1)
 		return fd;
 	error = errno;
-	dir = find_anchor(path, rest);
+	dir = find_anchor(path, remaining);
 	if (dir != -1)
-		return open_anchored(a, dir, rest);
+		return open_anchored(a, dir, remaining);
 	if (!errno && (error == ENOSYS || error == EPERM))
 		return open(path, OPEN_FLAGS);
 	errno = errno ? errno : error;

@@ -10,7 +10,7 @@
 #include "dial.h"
 
 static socklen_t
-inet_address(struct sockaddr_storage *addr, const void *four, uint16_t port)
+set_inet_addr(struct sockaddr_storage *addr, const void *four, uint16_t port)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET,
 	    .sin_port = htons(port)};
@@ -21,7 +21,7 @@ inet_address(struct sockaddr_storage *addr, const void *four, uint16_t port)
 }
 
 static socklen_t
-inet6_address(struct sockaddr_storage *addr, const struct in6_addr *sixteen,
+set_inet6_addr(struct sockaddr_storage *addr, const struct in6_addr *sixteen,
     const char *zone, uint16_t port)
 {
 	struct sockaddr_in6 in6 = {
@@ -43,45 +43,45 @@ inet6_address(struct sockaddr_storage *addr, const struct in6_addr *sixteen,
 
 /* An abstract name begins with a zero byte and counts to its last, unix(7). */
 static socklen_t
-unix_address(struct sockaddr_storage *addr, const struct side *side)
+set_unix_addr(struct sockaddr_storage *addr, const struct endpoint *ep)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	size_t skip = side->kind == SIDE_ABSTRACT;
-	size_t length = strlen(side->text);
+	size_t skip = ep->kind == EP_UNIX_ABSTRACT;
+	size_t length = strlen(ep->name);
 
 	if (skip + length >= sizeof(un.sun_path)) {
 		errno = ENAMETOOLONG;
 		return 0;
 	}
-	memcpy(un.sun_path + skip, side->text, length);
+	memcpy(un.sun_path + skip, ep->name, length);
 	memcpy(addr, &un, sizeof(un));
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
 }
 
 socklen_t
-dial_address(struct sockaddr_storage *addr, const struct side *side,
+endpoint_sockaddr(struct sockaddr_storage *addr, const struct endpoint *ep,
     unsigned index, int family)
 {
 	const uint32_t loopback = htonl(INADDR_LOOPBACK), any = 0;
-	uint16_t port = (uint16_t)(side->lo + index);
+	uint16_t port = (uint16_t)(ep->port_first + index);
 
 	memset(addr, 0, sizeof(*addr));
-	switch (side->kind) {
+	switch (ep->kind) {
 	case SIDE_LOOPBACK:
 		if (family == AF_INET)
-			return inet_address(addr, &loopback, port);
-		return inet6_address(addr, &in6addr_loopback, NULL, port);
+			return set_inet_addr(addr, &loopback, port);
+		return set_inet6_addr(addr, &in6addr_loopback, NULL, port);
 	case SIDE_ANY:
 		if (family == AF_INET)
-			return inet_address(addr, &any, port);
-		return inet6_address(addr, &in6addr_any, NULL, port);
-	case SIDE_INET:
-		return inet_address(addr, &side->addr, port);
-	case SIDE_INET6:
-		return inet6_address(addr, &side->addr, side->zone, port);
-	case SIDE_PATH:
-	case SIDE_ABSTRACT:
-		return unix_address(addr, side);
+			return set_inet_addr(addr, &any, port);
+		return set_inet6_addr(addr, &in6addr_any, NULL, port);
+	case EP_IPV4:
+		return set_inet_addr(addr, &ep->addr, port);
+	case EP_IPV6:
+		return set_inet6_addr(addr, &ep->addr, ep->zone, port);
+	case EP_UNIX_PATH:
+	case EP_UNIX_ABSTRACT:
+		return set_unix_addr(addr, ep);
 	case SIDE_HOST:
 	case SIDE_SYSTEMD:
 	case SIDE_PROXY:
@@ -93,7 +93,7 @@ dial_address(struct sockaddr_storage *addr, const struct side *side,
 }
 
 int
-dial_give_up(int fd)
+close_keep_errno(int fd)
 {
 	int saved = errno;
 
@@ -103,7 +103,7 @@ dial_give_up(int fd)
 }
 
 int
-dial_prepare(int fd, const struct map *map, int family)
+set_source_options(int fd, const struct map *map, int family)
 {
 	const int on = 1;
 	struct sockaddr_storage own;
@@ -122,7 +122,7 @@ dial_prepare(int fd, const struct map *map, int family)
 		return -1;
 	if (map->src.kind == SIDE_ANY)
 		return 0;
-	length = dial_address(&own, &map->src, 0, AF_UNSPEC);
+	length = endpoint_sockaddr(&own, &map->src, 0, AF_UNSPEC);
 	if (length && own.ss_family != family)
 		errno = EAFNOSUPPORT;
 	if (!length || own.ss_family != family)
@@ -137,7 +137,7 @@ dial_prepare(int fd, const struct map *map, int family)
  * that port as its own and meet itself.
  */
 bool
-dial_met_itself(int fd, const void *peer, socklen_t length)
+is_self_connected(int fd, const void *peer, socklen_t length)
 {
 	struct sockaddr_storage own;
 	socklen_t size = sizeof(own);
@@ -155,21 +155,22 @@ attempt_open(const struct map *map, int family)
 
 	if (fd == -1)
 		return -1;
-	relay_prepare(fd);
-	return dial_prepare(fd, map, family) == -1 ? dial_give_up(fd) : fd;
+	sock_set_stream_options(fd);
+	return set_source_options(fd, map, family) == -1 ? close_keep_errno(fd)
+							 : fd;
 }
 
 static enum attempt
-connected(int fd, const struct candidate *to)
+connected(int fd, const struct target_addr *to)
 {
-	if (!dial_met_itself(fd, &to->addr, to->length))
+	if (!is_self_connected(fd, &to->addr, to->length))
 		return ATTEMPT_DONE;
 	errno = ECONNREFUSED;
 	return ATTEMPT_FAILED;
 }
 
 enum attempt
-attempt_connect(int fd, const struct candidate *to)
+attempt_connect(int fd, const struct target_addr *to)
 {
 	const void *addr = &to->addr;
 
@@ -184,7 +185,7 @@ attempt_connect(int fd, const struct candidate *to)
 }
 
 enum attempt
-attempt_result(int fd, const struct candidate *to)
+attempt_result(int fd, const struct target_addr *to)
 {
 	socklen_t length = sizeof(errno);
 	int error;

@@ -4,20 +4,20 @@
 
 /* The target that balance= has for the client first. */
 static size_t
-first(const struct call *call)
+first(const struct conn *conn)
 {
-	size_t n = call->map->targets;
-	const union peer *from = &call->from;
-	const unsigned char *addr = (const void *)&from->six.sin6_addr;
+	size_t n = conn->map->n_targets;
+	const union sockaddr_inet *from = &conn->peer;
+	const unsigned char *addr = (const void *)&from->v6.sin6_addr;
 	uint64_t hash = 14695981039346656037U; /* FNV-1a */
 	size_t length = 16;
 
-	if (call->map->balance == BALANCE_ROUND)
-		return call->turn % n;
-	if (call->map->balance == BALANCE_FIRST)
+	if (conn->map->balance == BALANCE_ROUND)
+		return conn->seq % n;
+	if (conn->map->balance == BALANCE_FIRST)
 		return 0;
-	if (from->any.sa_family == AF_INET) {
-		addr = (const void *)&from->four.sin_addr;
+	if (from->sa.sa_family == AF_INET) {
+		addr = (const void *)&from->v4.sin_addr;
 		length = 4;
 	}
 	while (length--)
@@ -26,24 +26,24 @@ first(const struct call *call)
 }
 
 uint64_t
-balance_backoff(const struct call *call)
+balance_backoff(const struct conn *conn)
 {
 	uint64_t set = 0;
-	deadline after;
+	msec after;
 
-	if (!call->failed)
+	if (!conn->target_failed_at)
 		return 0;
-	after = now() - DIAL_REST_MS;
-	for (size_t i = 0; i < call->map->targets; i++)
-		if (atomic_load(&call->failed[i]) > after)
+	after = now_ms() - TARGET_BACKOFF_MS;
+	for (size_t i = 0; i < conn->map->n_targets; i++)
+		if (atomic_load(&conn->target_failed_at[i]) > after)
 			set |= (uint64_t)1 << i;
 	return set;
 }
 
 size_t
-balance_next(const struct call *call, uint64_t tried, uint64_t backoff)
+balance_next(const struct conn *conn, uint64_t tried, uint64_t backoff)
 {
-	size_t n = call->map->targets, from = first(call), best = n;
+	size_t n = conn->map->n_targets, from = first(conn), best = n;
 
 	for (size_t i = 0; i < n; i++) {
 		size_t at = (from + i) % n;
@@ -59,8 +59,8 @@ balance_next(const struct call *call, uint64_t tried, uint64_t backoff)
 }
 
 void
-balance_failed(const struct call *call, size_t target)
+balance_failed(const struct conn *conn, size_t target)
 {
-	if (call->failed)
-		atomic_store(&call->failed[target], now());
+	if (conn->target_failed_at)
+		atomic_store(&conn->target_failed_at[target], now_ms());
 }

@@ -14,41 +14,41 @@
 static bool
 may_move(const struct map *map)
 {
-	for (size_t i = 0; i < map->targets; i++)
-		if (map->target[i].kind == SIDE_HOST || map->target[i].zone)
+	for (size_t i = 0; i < map->n_targets; i++)
+		if (map->targets[i].kind == SIDE_HOST || map->targets[i].zone)
 			return true;
 	return false;
 }
 
 static bool
-is_due(const struct candidates *c, bool lost, deadline at)
+is_due(const struct candidates *c, bool lost, msec at)
 {
-	deadline span = c->span * SHARE;
+	msec timeout = c->span * SHARE;
 
 	if (!c->asked)
 		return true;
 	if (c->count && !may_move(c->map))
 		return false;
-	span = span < LOST_MS ? LOST_MS : span;
-	if (!lost || span > RESOLVE_MS)
-		span = RESOLVE_MS;
-	return at - c->asked >= (c->count ? span : RETRY_MS);
+	timeout = timeout < LOST_MS ? LOST_MS : timeout;
+	if (!lost || timeout > RESOLVE_MS)
+		timeout = RESOLVE_MS;
+	return at - c->asked >= (c->count ? timeout : RETRY_MS);
 }
 
 /* Byte by byte: what an address does not use is zero. */
 static bool
 same_address(const void *a, const void *b)
 {
-	return memcmp(a, b, sizeof(union peer)) == 0;
+	return memcmp(a, b, sizeof(union sockaddr_inet)) == 0;
 }
 
 /* New flows go on to begin where they did, if that is still there. */
 static void
-replace(struct candidates *c, const struct candidate *fresh, uint32_t count)
+replace(struct candidates *c, const struct target_addr *fresh, uint32_t count)
 {
-	const struct candidate old = c->candidate[c->current];
+	const struct target_addr old = c->addr_index[c->current];
 
-	memcpy(c->candidate, fresh, count * sizeof(*fresh));
+	memcpy(c->addr_index, fresh, count * sizeof(*fresh));
 	c->count = count;
 	for (c->current = 0; c->current < count; c->current++)
 		if (same_address(&fresh[c->current].addr, &old.addr))
@@ -57,49 +57,49 @@ replace(struct candidates *c, const struct candidate *fresh, uint32_t count)
 }
 
 bool
-candidates_resolve(struct candidates *c, bool lost)
+targets_resolve(struct candidates *c, bool lost)
 {
-	struct candidate fresh[CANDIDATES_MAX];
-	deadline begin = now();
+	struct target_addr fresh[CANDIDATES_MAX];
+	msec connect_to = now_ms();
 	size_t n;
 
-	if (!is_due(c, lost, begin))
+	if (!is_due(c, lost, connect_to))
 		return false;
 	memset(fresh, 0, sizeof(fresh));
-	n = dial_candidates(c->map, fresh, CANDIDATES_MAX);
+	n = resolve_targets(c->map, fresh, CANDIDATES_MAX);
 	if (n)
 		replace(c, fresh, (uint32_t)n);
 	else
-		log_limited("'%s': no target address: %s", c->map->word,
-		    log_errno(errno));
-	c->asked = now();
-	c->span = c->asked - begin;
+		log_ratelimited("'%s': no target address: %s", c->map->spec,
+		    errno_name(errno));
+	c->asked = now_ms();
+	c->span = c->asked - connect_to;
 	return true;
 }
 
 /* The port lies at the same place in the addresses of both families. */
 static socklen_t
-address(const struct candidates *c, uint32_t i, uint16_t index,
-    union peer *addr)
+address_of(const struct candidates *c, uint32_t i, uint16_t index,
+    union sockaddr_inet *addr)
 {
-	const struct candidate *to = &c->candidate[i];
-	const struct side *side = &c->map->target[to->target];
+	const struct target_addr *to = &c->addr_index[i];
+	const struct endpoint *ep = &c->map->targets[to->target];
 
 	memset(addr, 0, sizeof(*addr));
 	memcpy(addr, &to->addr, to->length);
-	if (side->lo != side->hi)
-		addr->six.sin6_port = htons((uint16_t)(side->lo + index));
+	if (ep->port_first != ep->port_last)
+		addr->v6.sin6_port = htons((uint16_t)(ep->port_first + index));
 	return to->length;
 }
 
 uint32_t
-candidates_find(const struct candidates *c, const union peer *addr,
-    uint16_t index)
+targets_find_address(const struct candidates *c,
+    const union sockaddr_inet *addr, uint16_t index)
 {
-	union peer other;
+	union sockaddr_inet other;
 
 	for (uint32_t i = 0; i < c->count; i++) {
-		address(c, i, index, &other);
+		address_of(c, i, index, &other);
 		if (same_address(&other, addr))
 			return i;
 	}
@@ -113,39 +113,40 @@ open_socket(const struct map *map, int family, int broadcast)
 
 	if (fd == -1)
 		return -1;
-	datagram_prepare(fd, family, false, !map->plain);
+	datagram_set_options(fd, family, false, !map->no_offload);
 	if (broadcast)
 		setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &broadcast,
 		    sizeof(broadcast));
-	return dial_prepare(fd, map, family) == 0 ? fd : dial_give_up(fd);
+	return set_source_options(fd, map, family) == 0 ? fd
+							: close_keep_errno(fd);
 }
 
 /* What came in while connect(2) was at work may be of strangers. */
 static int
-open_connected(const struct map *map, const union peer *to, socklen_t length,
-    bool broadcast)
+open_connected(const struct map *map, const union sockaddr_inet *to,
+    socklen_t length, bool broadcast)
 {
-	int fd = open_socket(map, to->any.sa_family, broadcast);
+	int fd = open_socket(map, to->sa.sa_family, broadcast);
 	char byte;
 
 	if (fd == -1)
 		return -1;
-	if (connect(fd, &to->any, length) == -1)
-		return dial_give_up(fd);
+	if (connect(fd, &to->sa, length) == -1)
+		return close_keep_errno(fd);
 	for (int i = 0; i < BATCH && recv(fd, &byte, 1, 0) != -1; i++)
 		;
-	if (!dial_met_itself(fd, to, length))
+	if (!is_self_connected(fd, to, length))
 		return fd;
 	errno = ECONNREFUSED;
-	return dial_give_up(fd);
+	return close_keep_errno(fd);
 }
 
 static bool
-is_multicast(const union peer *addr)
+is_multicast(const union sockaddr_inet *addr)
 {
-	return addr->any.sa_family == AF_INET
-	    ? IN_MULTICAST(ntohl(addr->four.sin_addr.s_addr))
-	    : IN6_IS_ADDR_MULTICAST(&addr->six.sin6_addr);
+	return addr->sa.sa_family == AF_INET
+	    ? IN_MULTICAST(ntohl(addr->v4.sin_addr.s_addr))
+	    : IN6_IS_ADDR_MULTICAST(&addr->v6.sin6_addr);
 }
 
 /*
@@ -154,9 +155,9 @@ is_multicast(const union peer *addr)
  */
 static int
 open_one(const struct candidates *c, uint32_t i, uint16_t index,
-    union peer *addr, bool *group)
+    union sockaddr_inet *addr, bool *group)
 {
-	socklen_t length = address(c, i, index, addr);
+	socklen_t length = address_of(c, i, index, addr);
 	bool broadcast = false;
 	int fd = open_connected(c->map, addr, length, false);
 
@@ -168,12 +169,12 @@ open_one(const struct candidates *c, uint32_t i, uint16_t index,
 	if (fd == -1 || !*group)
 		return fd;
 	close(fd);
-	return open_socket(c->map, addr->any.sa_family, broadcast);
+	return open_socket(c->map, addr->sa.sa_family, broadcast);
 }
 
 int
-candidates_open(const struct candidates *c, uint32_t first, uint16_t index,
-    union peer *addr, bool *group)
+targets_open_socket(const struct candidates *c, uint32_t first, uint16_t index,
+    union sockaddr_inet *addr, bool *group)
 {
 	int fd = -1, error = 0;
 

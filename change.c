@@ -29,110 +29,113 @@
 #define RETRY_MS   10
 
 static struct service *
-ancestor(const struct services *list, const struct service *s,
-    enum descent descent)
+find_reusable(const struct services *list, const struct service *s,
+    enum reuse reuse)
 {
-	struct service *old = list->service;
+	struct service *old = list->items;
 
-	for (; old < list->service + list->count; old++) {
-		if (old->heir || old->proto != s->proto)
+	for (; old < list->items + list->count; old++) {
+		if (old->successor || old->proto != s->proto)
 			continue;
-		if (descent == DESCENT_ALL
-			? spec_same(old->map, s->map)
-			: old->opened && listen_same(old->map, s->map))
+		if (reuse == REUSE_ALL ? map_equal(old->map, s->map)
+				       : old->listeners_ns &&
+			    listen_reusable(old->map, s->map))
 			return old;
 	}
 	return NULL;
 }
 
 static void
-inherit(const struct services *list, struct service *s, enum descent descent)
+reuse_old(const struct services *list, struct service *s, enum reuse reuse)
 {
-	struct service *old = s->descent ? NULL : ancestor(list, s, descent);
+	struct service *old = s->reuse ? NULL : find_reusable(list, s, reuse);
 	const struct map *map = s->map;
 
 	if (!old)
 		return;
 	*s = *old;
 	s->map = map;
-	s->descent = descent;
-	if (descent == DESCENT_SET) {
+	s->reuse = reuse;
+	if (reuse == REUSE_LISTENERS) {
 		s->mapper = NULL;
-		s->told = 0;
+		s->logged_errno = 0;
 	}
-	old->heir = s;
+	old->successor = s;
 }
 
 /* What pid:N means in the list in force, it means in the plan. */
 static void
-keep_processes(const struct services *old, const struct conf *conf)
+keep_processes(const struct services *old, const struct config *conf)
 {
-	for (size_t i = 0; i < conf->maps; i++)
+	for (size_t i = 0; i < conf->n_maps; i++)
 		for (size_t k = 0; k < old->count; k++) {
-			const struct map *was = old->service[k].map;
-			struct map *map = &conf->map[i];
+			const struct map *was = old->items[k].map;
+			struct map *map = &conf->maps[i];
 
-			ns_inherit(&map->from, &was->from);
-			ns_inherit(&map->from, &was->to);
-			ns_inherit(&map->to, &was->from);
-			ns_inherit(&map->to, &was->to);
+			ns_inherit(&map->listen_ns, &was->listen_ns);
+			ns_inherit(&map->listen_ns, &was->target_ns);
+			ns_inherit(&map->target_ns, &was->listen_ns);
+			ns_inherit(&map->target_ns, &was->target_ns);
 		}
 }
 
 /* A map has a service for each of its protocols. */
 static int
 plan(struct services *fresh, const struct services *old,
-    const struct conf *conf)
+    const struct config *conf)
 {
 	static const enum proto protos[] = {PROTO_TCP, PROTO_UDP};
-	struct service *list = calloc(2 * conf->maps + 1, sizeof(*list));
+	struct service *list = calloc(2 * conf->n_maps + 1, sizeof(*list));
 	size_t n = 0;
 
 	keep_processes(old, conf);
-	for (size_t i = 0; list && i < conf->maps; i++)
+	for (size_t i = 0; list && i < conf->n_maps; i++)
 		for (size_t k = 0; k < 2; k++)
-			if (conf->map[i].proto & protos[k])
+			if (conf->maps[i].proto & protos[k])
 				list[n++] = (struct service){
-				    .map = &conf->map[i],
+				    .map = &conf->maps[i],
 				    .proto = protos[k],
 				};
 	for (size_t i = 0; i < n; i++)
-		inherit(old, &list[i], DESCENT_ALL);
+		reuse_old(old, &list[i], REUSE_ALL);
 	for (size_t i = 0; i < n; i++)
-		inherit(old, &list[i], DESCENT_SET);
+		reuse_old(old, &list[i], REUSE_LISTENERS);
 	*fresh = (struct services){list, n};
 	return list ? 0 : -1;
 }
 
 /* Paths are the same in all namespaces, abstract names are not. */
 static bool
-in_the_way(const struct service *s, const struct service *wanted)
+holds_address(const struct service *s, const struct service *wanted)
 {
-	const struct side *a = &s->map->listen, *b = &wanted->map->listen;
+	const struct endpoint *a = &s->map->listen, *b = &wanted->map->listen;
 
-	if (s->heir || s->proto != wanted->proto || !s->opened ||
-	    (a->kind != SIDE_PATH && s->opened != wanted->from))
+	if (s->successor || s->proto != wanted->proto || !s->listeners_ns ||
+	    (a->kind != EP_UNIX_PATH &&
+		s->listeners_ns != wanted->listen_ns_id))
 		return false;
-	if (a->lo)
-		return a->lo <= b->hi && b->lo <= a->hi;
-	return a->kind == b->kind && strcmp(a->text, b->text) == 0;
+	if (a->port_first)
+		return a->port_first <= b->port_last &&
+		    b->port_first <= a->port_last;
+	return a->kind == b->kind && strcmp(a->name, b->name) == 0;
 }
 
 static bool
 is_blocked(const struct services *old, const struct service *wanted)
 {
 	for (size_t i = 0; i < old->count; i++)
-		if (in_the_way(&old->service[i], wanted))
+		if (holds_address(&old->items[i], wanted))
 			return true;
 	return false;
 }
 
 /* The namespace was there and has gone meanwhile. errno is preserved. */
 static bool
-may_wait(struct service *s, const uint64_t *id, const struct conf *conf)
+may_start_waiting(struct service *s, const uint64_t *id,
+    const struct config *conf)
 {
 	int saved = errno;
-	bool may = conf->wait && service_check(s, true) == 0 && !*id;
+	bool may = conf->wait_for_ns && service_probe_ns(s, true) == 0 && !*id;
 
 	errno = saved;
 	return may;
@@ -140,12 +143,12 @@ may_wait(struct service *s, const uint64_t *id, const struct conf *conf)
 
 /* The same, or what the map listens on is not there. */
 static bool
-may_open_later(struct service *s, const struct conf *conf)
+may_open_later(struct service *s, const struct config *conf)
 {
-	if (!conf->wait || !listen_absent(s->map, errno))
-		return may_wait(s, &s->from, conf);
-	s->told = errno;
-	s->tried = now();
+	if (!conf->wait_for_ns || !listen_absent(s->map, errno))
+		return may_start_waiting(s, &s->listen_ns_id, conf);
+	s->logged_errno = errno;
+	s->last_attempt = now_ms();
 	return true;
 }
 
@@ -156,18 +159,18 @@ may_open_later(struct service *s, const struct conf *conf)
  */
 static int
 open_free(const struct services *fresh, const struct services *old,
-    const struct conf *conf)
+    const struct config *conf)
 {
 	for (size_t i = 0; i < fresh->count; i++) {
-		struct service *s = &fresh->service[i];
+		struct service *s = &fresh->items[i];
 		bool blocked =
 		    old->count ? is_blocked(old, s) : conf->pidfile != NULL;
-		int known = blocked ? EADDRINUSE : 0;
+		int quiet_errno = blocked ? EADDRINUSE : 0;
 
-		if (!s->from || s->descent != DESCENT_NONE ||
-		    service_open(s, known, conf->wait) == 0)
+		if (!s->listen_ns_id || s->reuse != REUSE_NONE ||
+		    service_open(s, quiet_errno, conf->wait_for_ns) == 0)
 			continue;
-		s->blocked = known && errno == known;
+		s->blocked = quiet_errno && errno == quiet_errno;
 		if (!s->blocked && !may_open_later(s, conf))
 			return -1;
 	}
@@ -179,30 +182,30 @@ open_free(const struct services *fresh, const struct services *old,
  * are closed; for no longer than it may take, whatever that mapper says.
  */
 static void
-await_end(const struct child *m)
+wait_for_exit(const struct mapper_proc *m)
 {
-	deadline at = now(), until = at + RELEASE_MS;
+	msec at = now_ms(), deadline = at + RELEASE_MS;
 
-	while (at < until && mapper_hear(m, until - at) == 0)
-		at = now();
+	while (at < deadline && mapper_wait_reply(m, deadline - at) == 0)
+		at = now_ms();
 }
 
 /* Closes listeners in force that have no heir and are in the way. */
 static void
-release(const struct services *old, const struct service *wanted)
+release_blocking(const struct services *old, const struct service *wanted)
 {
 	for (size_t i = 0; i < old->count; i++) {
-		struct service *s = &old->service[i];
-		struct child *m = s->mapper;
+		struct service *s = &old->items[i];
+		struct mapper_proc *m = s->mapper;
 
-		if (!in_the_way(s, wanted))
+		if (!holds_address(s, wanted))
 			continue;
 		service_close(s);
 		s->released = true;
 		if (m)
-			service_retire(m, -1);
+			mapper_drain(m, -1);
 		if (m && s->proto == PROTO_UDP)
-			await_end(m);
+			wait_for_exit(m);
 	}
 }
 
@@ -210,23 +213,23 @@ release(const struct services *old, const struct service *wanted)
  * An abstract name, or a UDP port, is free when the mapper has closed it, too. A
  * TCP port is free at once, see listen_close(), as is a path.
  */
-static deadline
-patience(const struct service *s)
+static msec
+release_time(const struct service *s)
 {
-	if (s->map->listen.kind == SIDE_ABSTRACT)
+	if (s->map->listen.kind == EP_UNIX_ABSTRACT)
 		return RELEASE_MS;
 	return s->proto == PROTO_UDP ? END_MS : 0;
 }
 
 /* Tries for at most that long. */
 static int
-open_patiently(struct service *s, deadline span)
+open_with_retry(struct service *s, msec timeout)
 {
-	deadline until = now() + span;
+	msec deadline = now_ms() + timeout;
 	bool last;
 
 	do {
-		last = now() >= until;
+		last = now_ms() >= deadline;
 		if (service_open(s, last ? 0 : EADDRINUSE, false) == 0)
 			return 0;
 		if (!last && errno == EADDRINUSE)
@@ -238,58 +241,59 @@ open_patiently(struct service *s, deadline span)
 static int
 open_blocked(const struct services *fresh, const struct services *old)
 {
-	struct service *s, *end = fresh->service + fresh->count;
+	struct service *s, *end = fresh->items + fresh->count;
 
-	for (s = fresh->service; s < end; s++)
+	for (s = fresh->items; s < end; s++)
 		if (s->blocked)
-			release(old, s);
-	for (s = fresh->service; s < end; s++)
+			release_blocking(old, s);
+	for (s = fresh->items; s < end; s++)
 		if (s->blocked &&
-		    open_patiently(s, old->count ? patience(s) : RELEASE_MS) ==
-			-1)
+		    open_with_retry(s,
+			old->count ? release_time(s) : RELEASE_MS) == -1)
 			return -1;
 	return 0;
 }
 
 /* What was released for a plan that has failed comes back at once. */
 static void
-restore(const struct services *old, const struct conf *conf)
+reopen_released(const struct services *old, const struct config *conf)
 {
 	for (size_t i = 0; i < old->count; i++) {
-		struct service *s = &old->service[i];
+		struct service *s = &old->items[i];
 
 		if (!s->released)
 			continue;
 		s->released = false;
-		if (open_patiently(s, patience(s)) == 0)
-			service_mend(s, conf);
+		if (open_with_retry(s, release_time(s)) == 0)
+			service_retry(s, conf);
 		else
-			s->told = errno;
+			s->logged_errno = errno;
 	}
 }
 
 /* Gives what is open, and has none, its mapper: 0, or the exit status. */
 static int
-bear_all(const struct services *fresh, const struct conf *conf)
+spawn_mappers(const struct services *fresh, const struct config *conf)
 {
-	struct service *s, *end = fresh->service + fresh->count;
+	struct service *s, *end = fresh->items + fresh->count;
 
-	for (s = fresh->service; s < end; s++)
-		if (s->descent == DESCENT_NONE && s->opened &&
-		    service_begin(s, 0) == -1)
+	for (s = fresh->items; s < end; s++)
+		if (s->reuse == REUSE_NONE && s->listeners_ns &&
+		    service_listen(s, 0) == -1)
 			return 1;
-	for (s = fresh->service; s < end; s++)
-		if (s->descent != DESCENT_ALL && s->opened && s->to &&
-		    !s->mapper && service_bear(s, conf) == -1) {
-			log_error("'%s': fork: %s", s->map->word,
+	for (s = fresh->items; s < end; s++)
+		if (s->reuse != REUSE_ALL && s->listeners_ns &&
+		    s->target_ns_id && !s->mapper &&
+		    service_spawn_mapper(s, conf) == -1) {
+			log_error("'%s': fork: %s", s->map->spec,
 			    strerror(errno));
 			return 1;
 		}
-	for (s = fresh->service; s < end; s++)
-		if (s->descent != DESCENT_ALL && s->mapper &&
-		    !s->mapper->stands && service_hear(s) == -1 &&
-		    !may_wait(s, &s->to, conf))
-			return service_explain(s->map, &s->map->to, errno);
+	for (s = fresh->items; s < end; s++)
+		if (s->reuse != REUSE_ALL && s->mapper && !s->mapper->ready &&
+		    service_wait_ready(s) == -1 &&
+		    !may_start_waiting(s, &s->target_ns_id, conf))
+			return log_ns_error(s->map, &s->map->target_ns, errno);
 	return 0;
 }
 
@@ -298,49 +302,50 @@ bear_all(const struct services *fresh, const struct conf *conf)
  * listener in force being closed comes first.
  */
 static int
-bring_up(const struct services *fresh, const struct services *old,
-    const struct conf *conf)
+prepare_new(const struct services *fresh, const struct services *old,
+    const struct config *conf)
 {
 	int status = 0;
 
 	for (size_t i = 0; i < fresh->count && !status; i++)
-		if (fresh->service[i].descent != DESCENT_ALL)
-			status = service_check(&fresh->service[i], conf->wait);
+		if (fresh->items[i].reuse != REUSE_ALL)
+			status = service_probe_ns(&fresh->items[i],
+			    conf->wait_for_ns);
 	if (!status)
 		status = -open_free(fresh, old, conf);
 	if (!status)
-		status = bear_all(fresh, conf);
+		status = spawn_mappers(fresh, conf);
 	if (!status)
 		status = -open_blocked(fresh, old);
-	return status ? status : bear_all(fresh, conf);
+	return status ? status : spawn_mappers(fresh, conf);
 }
 
 /* A mapper that is given up has accepted clients, maybe: it drains. */
 static void
-take_down(const struct services *fresh, const struct services *old,
-    const struct conf *conf)
+rollback(const struct services *fresh, const struct services *old,
+    const struct config *conf)
 {
 	for (size_t i = 0; i < fresh->count; i++) {
-		struct service *s = &fresh->service[i];
+		struct service *s = &fresh->items[i];
 
-		if (s->descent == DESCENT_ALL)
+		if (s->reuse == REUSE_ALL)
 			continue;
-		for (struct child *m = mapper_first(); m; m = m->next)
+		for (struct mapper_proc *m = mapper_list(); m; m = m->next)
 			if (m->service == s) {
-				service_retire(m, conf->drain);
+				mapper_drain(m, conf->drain_timeout);
 				m->service = NULL;
 			}
-		if (s->descent == DESCENT_NONE)
+		if (s->reuse == REUSE_NONE)
 			service_close(s);
 	}
 	for (size_t i = 0; i < old->count; i++) {
-		struct service *s = &old->service[i];
+		struct service *s = &old->items[i];
 
-		if (s->heir) /* the spares may be others by now */
-			s->set = s->heir->set;
-		s->heir = NULL;
+		if (s->successor) /* the spares may be others by now */
+			s->listeners = s->successor->listeners;
+		s->successor = NULL;
 	}
-	free(fresh->service);
+	free(fresh->items);
 }
 
 /*
@@ -348,37 +353,37 @@ take_down(const struct services *fresh, const struct services *old,
  * gone, or whose namespaces are others, which service_follow() sees.
  */
 static void
-bequeath(struct child *m, const struct conf *conf)
+hand_over(struct mapper_proc *m, const struct config *conf)
 {
-	struct service *heir = m->service->heir;
+	struct service *successor = m->service->successor;
 
-	if (!heir || heir->descent != DESCENT_ALL)
-		service_retire(m, heir ? -1 : conf->drain);
-	m->service = heir;
+	if (!successor || successor->reuse != REUSE_ALL)
+		mapper_drain(m, successor ? -1 : conf->drain_timeout);
+	m->service = successor;
 }
 
 static void
 commit(const struct services *fresh, struct services *old,
-    const struct conf *conf)
+    const struct config *conf)
 {
-	const struct service *end = old->service + old->count;
+	const struct service *end = old->items + old->count;
 
-	for (struct child *m = mapper_first(); m; m = m->next)
-		if (m->service >= old->service && m->service < end)
-			bequeath(m, conf);
+	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
+		if (m->service >= old->items && m->service < end)
+			hand_over(m, conf);
 	for (size_t i = 0; i < old->count; i++)
-		if (!old->service[i].heir)
-			service_close(&old->service[i]);
+		if (!old->items[i].successor)
+			service_close(&old->items[i]);
 	for (size_t i = 0; i < fresh->count; i++) {
-		fresh->service[i].descent = DESCENT_NONE;
-		fresh->service[i].blocked = false;
+		fresh->items[i].reuse = REUSE_NONE;
+		fresh->items[i].blocked = false;
 	}
-	free(old->service);
+	free(old->items);
 	*old = *fresh;
 }
 
 int
-change(struct services *list, const struct conf *conf)
+apply_config(struct services *list, const struct config *conf)
 {
 	struct services fresh;
 	int status;
@@ -387,10 +392,10 @@ change(struct services *list, const struct conf *conf)
 		log_error("%s", strerror(errno));
 		return 1;
 	}
-	status = bring_up(&fresh, list, conf);
+	status = prepare_new(&fresh, list, conf);
 	if (status) {
-		take_down(&fresh, list, conf);
-		restore(list, conf);
+		rollback(&fresh, list, conf);
+		reopen_released(list, conf);
 	} else {
 		commit(&fresh, list, conf);
 	}

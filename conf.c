@@ -14,7 +14,7 @@
 
 /* A name, or a number that need not have one. */
 const char *
-conf_user(struct cred *cred, const char *value)
+parse_cred(struct cred *cred, const char *value)
 {
 	char name[256];
 	size_t length = strcspn(value, ":");
@@ -27,14 +27,14 @@ conf_user(struct cred *cred, const char *value)
 		return "no user";
 	memcpy(name, value, length);
 	name[length] = '\0';
-	number = side_number(name, 0, INT32_MAX, &cred->uid);
+	number = parse_uint(name, 0, INT32_MAX, &cred->uid);
 	user = number ? getpwuid(cred->uid) : getpwnam(name);
 	if (!user && !number)
 		return "no such user";
 	cred->uid = user ? user->pw_uid : cred->uid;
 	cred->gid = user ? user->pw_gid : cred->uid;
-	cred->given = true;
-	if (!group || side_number(group, 0, INT32_MAX, &cred->gid))
+	cred->explicit = true;
+	if (!group || parse_uint(group, 0, INT32_MAX, &cred->gid))
 		return NULL;
 	entry = getgrnam(group);
 	cred->gid = entry ? entry->gr_gid : cred->gid;
@@ -51,14 +51,14 @@ fail(const char *where, const char *why)
 
 /* A pipe was read to its end at the start, and who reads it again may wait. */
 static FILE *
-open_file(struct conf *conf, const char *file, const char **why)
+open_file(struct config *conf, const char *file, const char **why)
 {
 	struct stat st;
 	FILE *f = NULL;
 
 	*why = NULL;
-	conf->files = true;
-	if (conf->again && stat(file, &st) == 0 && !S_ISREG(st.st_mode))
+	conf->has_files = true;
+	if (conf->reloading && stat(file, &st) == 0 && !S_ISREG(st.st_mode))
 		*why = "only a regular file is read again";
 	else if (!(f = fopen(file, "re")))
 		*why = strerror(errno);
@@ -84,9 +84,9 @@ fail_secret(const struct map *map, const char *file, const char *why)
 	char *text = NULL;
 
 	if (asprintf(&text, "%s%s", key, file) == -1)
-		return fail(map->where, "out of memory");
+		return fail(map->origin, "out of memory");
 	mask_text(text);
-	log_error("%s'%.160s': '%.160s': %s", map->where, map->word,
+	log_error("%s'%.160s': '%.160s': %s", map->origin, map->spec,
 	    text + strlen(key), why);
 	free(text);
 	return -1;
@@ -94,7 +94,7 @@ fail_secret(const struct map *map, const char *file, const char *why)
 
 /* USER:PASSWORD, the first line of a file that a map names. */
 static int
-read_secret(struct conf *conf, const struct map *map, const char *file,
+read_auth_file(struct config *conf, const struct map *map, const char *file,
     char **user, char **password)
 {
 	char line[600] = "";
@@ -110,7 +110,7 @@ read_secret(struct conf *conf, const struct map *map, const char *file,
 		fclose(f);
 	line[strcspn(line, "\r\n")] = '\0';
 	if (!why)
-		why = spec_auth(line, user, password);
+		why = parse_user_password(line, user, password);
 	explicit_bzero(line, sizeof(line));
 	return why ? fail_secret(map, file, why) : 0;
 }
@@ -119,23 +119,23 @@ read_secret(struct conf *conf, const struct map *map, const char *file,
 static int
 check_hosts(const struct map *map)
 {
-	size_t count = map->hops || map->to.text ? 0 : map->targets;
+	size_t count = map->n_hops || map->target_ns.spec ? 0 : map->n_targets;
 
 	for (size_t i = 0; i < count; i++) {
-		const struct side *to = &map->target[i];
+		const struct endpoint *to = &map->targets[i];
 		struct ns ns;
 		bool found;
 
-		if (to->kind != SIDE_HOST || spec_ns(&ns, to->text))
+		if (to->kind != SIDE_HOST || map_set_ns(&ns, to->name))
 			continue;
-		found = ns.kind == NS_NAME && ns_identity(&ns) != 0;
+		found = ns.kind == NS_NAME && ns_id(&ns) != 0;
 		ns_free(&ns);
 		if (!found)
 			continue;
 		log_error("%s'%.160s': '%s': a namespace has this name: write "
 			  "%s@%s (or self@%s for the host)",
-		    map->where, map->word, to->word, to->text,
-		    strrchr(to->word, ':') + 1, to->word);
+		    map->origin, map->spec, to->arg, to->name,
+		    strrchr(to->arg, ':') + 1, to->arg);
 		return -1;
 	}
 	return 0;
@@ -143,32 +143,33 @@ check_hosts(const struct map *map)
 
 /* What the word of a map names and the system knows. */
 static int
-look_up(struct conf *conf, struct map *map)
+read_owner_and_auth(struct config *conf, struct map *map)
 {
-	const char *why = map->owner ? conf_user(&map->cred, map->owner) : NULL;
-	int result = why
-	    ? -1
-	    : read_secret(conf, map, map->secret, &map->user, &map->password);
+	const char *why =
+	    map->owner ? parse_cred(&map->owner_cred, map->owner) : NULL;
+	int result = why ? -1
+			 : read_auth_file(conf, map, map->auth_file, &map->user,
+			       &map->password);
 
 	if (why)
-		log_error("%s'%.160s': '%.160s': %s", map->where, map->word,
+		log_error("%s'%.160s': '%.160s': %s", map->origin, map->spec,
 		    map->owner, why);
-	for (size_t i = 0; i < map->hops && result == 0; i++)
-		result = read_secret(conf, map, map->hop[i].secret,
-		    &map->hop[i].user, &map->hop[i].password);
+	for (size_t i = 0; i < map->n_hops && result == 0; i++)
+		result = read_auth_file(conf, map, map->hops[i].auth_file,
+		    &map->hops[i].user, &map->hops[i].password);
 	return result == 0 ? check_hosts(map) : result;
 }
 
 /* Known before anything is bound, where bind(2) would speak of somebody else. */
 static int
-check_place(const struct conf *conf)
+check_conflict(const struct config *conf)
 {
-	const struct map *map = &conf->map[conf->maps - 1];
+	const struct map *map = &conf->maps[conf->n_maps - 1];
 
-	for (const struct map *m = conf->map; m < map; m++)
-		if (spec_clash(m, map)) {
+	for (const struct map *m = conf->maps; m < map; m++)
+		if (map_conflicts(m, map)) {
 			log_error("%s'%.160s': it listens where '%.160s' does",
-			    map->where, map->word, m->word);
+			    map->origin, map->spec, m->spec);
 			return -1;
 		}
 	return 0;
@@ -179,42 +180,43 @@ check_place(const struct conf *conf)
  * the way, 2 when no way from it comes back. A way of that many maps is enough.
  */
 static int
-follow(const struct conf *conf, const struct map *map, char *seen, int left)
+follow_chain(const struct config *conf, const struct map *map, char *seen,
+    int left)
 {
-	const struct map *end = conf->map + conf->maps;
+	const struct map *end = conf->maps + conf->n_maps;
 	int result = 0;
 
-	seen[map - conf->map] = 1;
-	for (const struct map *m = conf->map; m < end && result == 0; m++) {
-		char *state = &seen[m - conf->map];
+	seen[map - conf->maps] = 1;
+	for (const struct map *m = conf->maps; m < end && result == 0; m++) {
+		char *state = &seen[m - conf->maps];
 
-		if (*state == 2 || !left || !spec_leads(map, m))
+		if (*state == 2 || !left || !map_leads_to(map, m))
 			continue;
 		if (*state == 0) {
-			result = follow(conf, m, seen, left - 1);
+			result = follow_chain(conf, m, seen, left - 1);
 			continue;
 		}
 		log_error("%s'%.160s': its target is '%.160s', which leads "
 			  "back to it: name another port or address, or a "
 			  "namespace NS@",
-		    map->where, map->word, m->word);
+		    map->origin, map->spec, m->spec);
 		result = -1;
 	}
-	seen[map - conf->map] = 2;
+	seen[map - conf->maps] = 2;
 	return result;
 }
 
 int
-conf_check(const struct conf *conf)
+config_check(const struct config *conf)
 {
-	char *seen = calloc(conf->maps + 1, 1);
+	char *seen = calloc(conf->n_maps + 1, 1);
 	int result = 0;
 
 	if (!seen)
 		return fail("", "out of memory");
-	for (size_t i = 0; i < conf->maps && result == 0; i++)
+	for (size_t i = 0; i < conf->n_maps && result == 0; i++)
 		if (!seen[i])
-			result = follow(conf, &conf->map[i], seen, 1000);
+			result = follow_chain(conf, &conf->maps[i], seen, 1000);
 	free(seen);
 	return result;
 }
@@ -228,25 +230,27 @@ length_of(const char *word)
 
 /* A message has as much of shown as the word is long. */
 static int
-add_map(struct conf *conf, const struct map *usual, const char *where,
+add_map(struct config *conf, const struct map *defaults, const char *where,
     const char *word, const char *shown)
 {
 	const char *part, *why;
 	struct map *map;
 	int length;
 
-	map = realloc(conf->map, (conf->maps + 1) * sizeof(*map));
+	map = realloc(conf->maps, (conf->n_maps + 1) * sizeof(*map));
 	if (!map)
 		return fail(where, "out of memory");
-	conf->map = map;
-	map += conf->maps;
-	why = spec_parse(map, word, usual, &part, &length);
+	conf->maps = map;
+	map += conf->n_maps;
+	why = map_parse(map, word, defaults, &part, &length);
 	if (!why) {
-		conf->maps++;
-		map->where = strdup(where);
-		if (!map->where)
+		conf->n_maps++;
+		map->origin = strdup(where);
+		if (!map->origin)
 			return fail(where, "out of memory");
-		return look_up(conf, map) == -1 ? -1 : check_place(conf);
+		return read_owner_and_auth(conf, map) == -1
+		    ? -1
+		    : check_conflict(conf);
 	}
 	log_error("%s'%.*s': column %td: '%.*s': %s", where, length_of(word),
 	    shown, part - word + 1, length, shown + (part - word), why);
@@ -255,11 +259,11 @@ add_map(struct conf *conf, const struct map *usual, const char *where,
 
 /* The same, shown by itself. */
 static int
-add_word(struct conf *conf, const struct map *usual, const char *where,
+add_word(struct config *conf, const struct map *defaults, const char *where,
     const char *word)
 {
 	char *shown = masked(word);
-	int result = shown ? add_map(conf, usual, where, word, shown)
+	int result = shown ? add_map(conf, defaults, where, word, shown)
 			   : fail(where, "out of memory");
 
 	free(shown);
@@ -268,7 +272,7 @@ add_word(struct conf *conf, const struct map *usual, const char *where,
 
 /* Why these words are no maps, as a stray '=' or the line tells, and which. */
 static const char *
-stray(bool line, char *const *word, int words, char **bad)
+explain_bad_args(bool line, char *const *word, int words, char **bad)
 {
 	for (int i = 1; i < words; i++) {
 		const char *left = strchr(word[i - 1], '=');
@@ -288,8 +292,8 @@ stray(bool line, char *const *word, int words, char **bad)
 
 /* LISTEN and TARGET may be two words; else a line of a file has but one. */
 int
-conf_words(struct conf *conf, const struct map *usual, const char *where,
-    char *const *word, int words, const struct shown *shown)
+config_add_args(struct config *conf, const struct map *defaults,
+    const char *where, char *const *word, int words, const struct shown *shown)
 {
 	char *joined, *bad;
 	const char *why;
@@ -298,24 +302,24 @@ conf_words(struct conf *conf, const struct map *usual, const char *where,
 	if (words == 2 && !strchr(word[0], '=') && !strchr(word[1], '=')) {
 		if (asprintf(&joined, "%s=%s", word[0], word[1]) == -1)
 			return fail(where, "out of memory");
-		result = add_word(conf, usual, where, joined);
+		result = add_word(conf, defaults, where, joined);
 		free(joined);
 		return result;
 	}
-	why = words > 1 ? stray(*where, word, words, &bad) : NULL;
+	why = words > 1 ? explain_bad_args(*where, word, words, &bad) : NULL;
 	if (why) {
 		log_error("%s'%.*s': %s", where, length_of(bad),
 		    shown->shown + (bad - shown->text), why);
 		return -1;
 	}
 	for (int i = 0; i < words && result == 0; i++)
-		result = add_map(conf, usual, where, word[i],
+		result = add_map(conf, defaults, where, word[i],
 		    shown->shown + (word[i] - shown->text));
 	return result;
 }
 
 static int
-add_line(struct conf *conf, const struct map *usual, const char *where,
+add_line(struct config *conf, const struct map *defaults, const char *where,
     char *line)
 {
 	char *word[3], *rest, *next, *copy = masked(line);
@@ -329,14 +333,15 @@ add_line(struct conf *conf, const struct map *usual, const char *where,
 		word[words] = next;
 		next = strtok_r(NULL, WHITE, &rest);
 	}
-	result = conf_words(conf, usual, where, word, words, &shown);
+	result = config_add_args(conf, defaults, where, word, words, &shown);
 	free(copy);
 	return result;
 }
 
 /* All of the file, or up to a NUL, a line at a time. */
 static int
-add_lines(struct conf *conf, const struct map *usual, const char *file, FILE *f)
+add_lines(struct config *conf, const struct map *defaults, const char *file,
+    FILE *f)
 {
 	char *text = NULL, *line, *rest = NULL, where[512];
 	size_t size = 0, n = 1;
@@ -354,14 +359,15 @@ add_lines(struct conf *conf, const struct map *usual, const char *file, FILE *f)
 		if (!rest && line + strlen(line) != text + length)
 			result = fail(where, "a NUL byte: this is no text");
 		else
-			result = add_line(conf, usual, where, line);
+			result = add_line(conf, defaults, where, line);
 	}
 	free(text);
 	return result;
 }
 
 int
-conf_file(struct conf *conf, const struct map *usual, const char *file)
+config_add_file(struct config *conf, const struct map *defaults,
+    const char *file)
 {
 	char *shown = masked(file);
 	const char *why;
@@ -371,7 +377,7 @@ conf_file(struct conf *conf, const struct map *usual, const char *file)
 	if (!shown)
 		why = "out of memory";
 	if (f && shown)
-		result = add_lines(conf, usual, shown, f);
+		result = add_lines(conf, defaults, shown, f);
 	else
 		log_error("%.480s: %s", shown ? shown : "", why);
 	free(shown);
@@ -381,8 +387,8 @@ conf_file(struct conf *conf, const struct map *usual, const char *file)
 }
 
 int
-conf_gost(struct conf *conf, const struct map *usual, const char *listen,
-    const char *forward)
+config_add_gost(struct config *conf, const struct map *defaults,
+    const char *listen, const char *forward)
 {
 	int result = 0, length;
 	char *word;
@@ -391,7 +397,7 @@ conf_gost(struct conf *conf, const struct map *usual, const char *listen,
 		length = (int)strcspn(listen, "\n");
 		if (asprintf(&word, "%.*s%s", length, listen, forward) == -1)
 			return fail("", "out of memory");
-		result = add_word(conf, usual, "", word);
+		result = add_word(conf, defaults, "", word);
 		free(word);
 	}
 	return result;

@@ -12,88 +12,88 @@
 #include "relay.h"
 #include "tcp.h"
 
-#define CLIENT 3 /* the client's descriptor */
+#define CLIENT_FD 3 /* the client's descriptor */
 
 static bool
-is_inet(const union peer *peer)
+is_inet(const union sockaddr_inet *peer)
 {
-	return peer->any.sa_family == AF_INET ||
-	    peer->any.sa_family == AF_INET6;
+	return peer->sa.sa_family == AF_INET || peer->sa.sa_family == AF_INET6;
 }
 
 /* Nothing but the client, and that socket, stays open: behind one another. */
 static void
-take_over(struct call *call, int last)
+keep_client_fds(struct conn *conn, int last)
 {
-	int client = call->client;
+	int client = conn->client;
 
 	last = client > last ? client : last;
-	call->client = CLIENT;
-	if (call->udp == CLIENT)
-		call->udp = dup3(CLIENT, ++last, O_CLOEXEC);
-	if (client != CLIENT && dup3(client, CLIENT, O_CLOEXEC) == -1)
+	conn->client = CLIENT_FD;
+	if (conn->udp_fd == CLIENT_FD)
+		conn->udp_fd = dup3(CLIENT_FD, ++last, O_CLOEXEC);
+	if (client != CLIENT_FD && dup3(client, CLIENT_FD, O_CLOEXEC) == -1)
 		_exit(1);
-	if (call->udp != -1 && call->udp != CLIENT + 1)
-		call->udp = dup3(call->udp, CLIENT + 1, O_CLOEXEC);
-	sandbox_close_from(CLIENT + 1 + (call->udp != -1), last);
+	if (conn->udp_fd != -1 && conn->udp_fd != CLIENT_FD + 1)
+		conn->udp_fd = dup3(conn->udp_fd, CLIENT_FD + 1, O_CLOEXEC);
+	fd_close_from(CLIENT_FD + 1 + (conn->udp_fd != -1), last);
 }
 
 /* A proxy in front, if it is one of ours, says first who the client is. */
 static int
-learn(struct call *call)
+read_client_identity(struct conn *conn)
 {
-	const struct line line = {CLIENT, -1, call->until};
-	union peer from = {0};
+	const struct io io = {CLIENT_FD, -1, conn->deadline};
+	union sockaddr_inet from = {0};
 	struct sockaddr_storage addr = {0};
 	socklen_t length = sizeof(addr);
 
-	if (getsockname(CLIENT, (struct sockaddr *)&addr, &length) == 0)
-		call->to = side_peer(&addr);
-	if (!side_match(&call->map->accept_proxy, &call->from))
+	if (getsockname(CLIENT_FD, (struct sockaddr *)&addr, &length) == 0)
+		conn->local = unmap_v4(&addr);
+	if (!cidr_match(&conn->map->accept_proxy, &conn->peer))
 		return 0;
-	if (header_read(&line, &from, &call->to) == -1) {
-		call->tally->end = END_HANDSHAKE;
+	if (pp_read(&io, &from, &conn->local) == -1) {
+		conn->report->end = END_HANDSHAKE;
 		return -1;
 	}
-	if (from.any.sa_family)
-		call->from = call->tally->client = from;
+	if (from.sa.sa_family)
+		conn->peer = conn->report->client = from;
 	return 0;
 }
 
 /* Who has read words of strangers does nothing more but relay. */
 static int
-confine(unsigned role)
+narrow_sandbox(unsigned role)
 {
-	sandbox_shrink();
-	return role & SANDBOX_PARSES ? sandbox_confine(SANDBOX_RELAY) : 0;
+	sandbox_set_rlimits();
+	return role & SANDBOX_MAY_NARROW ? sandbox_seccomp(SANDBOX_RELAY) : 0;
 }
 
 _Noreturn void
-conn_live(struct call *call, int last, unsigned role)
+conn_main(struct conn *conn, int last, unsigned role)
 {
-	struct tally *tally = call->tally;
-	const struct map *map = call->map;
+	struct conn_report *report = conn->report;
+	const struct map *map = conn->map;
 	int server = -1;
 	bool inet;
 
-	take_over(call, last);
-	if (call->from.any.sa_family == AF_UNIX)
-		relay_inline(CLIENT);
-	if (learn(call) == 0)
-		server =
-		    map->target->kind == SIDE_PROXY ? proxy(call) : dial(call);
-	inet = is_inet(&call->from) && is_inet(&tally->peer);
-	if (server != -1 && confine(role) == 0)
-		_exit(relay(CLIENT, server, inet, call->refused, &map->times,
-			  tally) != 0);
-	tally->error = errno;
+	keep_client_fds(conn, last);
+	if (conn->peer.sa.sa_family == AF_UNIX)
+		sock_set_oobinline(CLIENT_FD);
+	if (read_client_identity(conn) == 0)
+		server = map->targets->kind == SIDE_PROXY
+		    ? proxy_handle_client(conn)
+		    : dial(conn);
+	inet = is_inet(&conn->peer) && is_inet(&report->peer);
+	if (server != -1 && narrow_sandbox(role) == 0)
+		_exit(relay(CLIENT_FD, server, inet, conn->refused, &map->times,
+			  report) != 0);
+	report->error = errno;
 	if (server != -1)
-		tally->end = END_LOCAL;
-	else if (tally->error == ECONNABORTED)
-		tally->end = END_CLIENT;
-	else if (!tally->end)
-		tally->end = END_DIAL;
-	_exit(tally->end != END_CLOSED);
+		report->end = END_LOCAL;
+	else if (report->error == ECONNABORTED)
+		report->end = END_CLIENT;
+	else if (!report->end)
+		report->end = END_DIAL;
+	_exit(report->end != END_CLOSED);
 }
 
 /*
@@ -109,7 +109,7 @@ asked_text(char *asked)
 	size_t length = strlen(asked), digits;
 
 	/* It may have been cut in front of the '@'. */
-	if (length >= HOP_NAME_MAX - 1)
+	if (length >= HOSTPORT_MAX - 1)
 		return "?";
 	digits = colon ? strspn(colon + 1, "0123456789") : 0;
 	if (colon &&
@@ -125,21 +125,21 @@ asked_text(char *asked)
 
 /* What the connection says of it: an untrusted address; or the user's word. */
 static const char *
-target_text(const struct map *map, struct tally *t, char *buf)
+target_text(const struct map *map, struct conn_report *t, char *buf)
 {
-	t->asked[HOP_NAME_MAX - 1] = '\0';
-	if (t->asked[0])
-		return asked_text(t->asked);
+	t->requested[HOSTPORT_MAX - 1] = '\0';
+	if (t->requested[0])
+		return asked_text(t->requested);
 	if (is_inet(&t->peer))
-		return log_addr(&t->peer.any, buf);
-	if (t->target < map->targets)
-		return map->target[t->target].word;
+		return sockaddr_format(&t->peer.sa, buf);
+	if (t->target < map->n_targets)
+		return map->targets[t->target].arg;
 	return "unknown";
 }
 
 /* "end=refused error=..." for the line of a connection. */
 static const char *
-end_text(const struct tally *t, int status, char *buf, size_t size)
+end_text(const struct conn_report *t, int status, char *buf, size_t size)
 {
 	static const char *const names[] = {
 	    [END_NONE] = "killed",
@@ -151,67 +151,71 @@ end_text(const struct tally *t, int status, char *buf, size_t size)
 	    [END_LOCAL] = "local",
 	    [END_HANDSHAKE] = "handshake",
 	};
-	enum end end = END_NONE;
+	enum end_reason end = END_NONE;
 
 	if (t->end >= END_NONE && t->end <= END_HANDSHAKE)
-		end = (enum end)t->end;
+		end = (enum end_reason)t->end;
 	if (status == 0 && end == END_NONE)
 		return "stopped";
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM && t->resolving)
-		snprintf(buf, size, "dial error=%s", log_errno(ETIMEDOUT));
+		snprintf(buf, size, "dial error=%s", errno_name(ETIMEDOUT));
 	else if (WIFSIGNALED(status))
 		snprintf(buf, size, "killed signal=%d", WTERMSIG(status));
-	else if (t->code)
+	else if (t->hop_status)
 		snprintf(buf, size, "%s error=%s hop=%d", names[end],
-		    log_errno(t->error), t->code);
+		    errno_name(t->error), t->hop_status);
 	else if (t->error)
 		snprintf(buf, size, "%s error=%s", names[end],
-		    log_errno(t->error));
+		    errno_name(t->error));
 	else
 		snprintf(buf, size, "%s", names[end]);
 	return buf;
 }
 
 /* Who it is by a PROXY header, and who said so; both, as the line has them. */
-#define CLIENT_TEXT (2 * LOG_ADDR + 5)
+#define CLIENT_TEXT (2 * SOCKADDR_STRLEN + 5)
 
 static const char *
-client_text(const union peer *peer, const struct tally *t, char *buf)
+client_text(const union sockaddr_inet *peer, const struct conn_report *t,
+    char *buf)
 {
-	char client[LOG_ADDR], via[LOG_ADDR];
+	char client[SOCKADDR_STRLEN], via[SOCKADDR_STRLEN];
 
 	if (!is_inet(&t->client))
-		return log_addr(&peer->any, buf);
+		return sockaddr_format(&peer->sa, buf);
 	snprintf(buf, CLIENT_TEXT, "%s via=%s",
-	    log_addr(&t->client.any, client), log_addr(&peer->any, via));
+	    sockaddr_format(&t->client.sa, client),
+	    sockaddr_format(&peer->sa, via));
 	return buf;
 }
 
 void
-conn_log(const struct map *map, const union peer *peer, deadline born,
-    struct tally *t, int status)
+conn_log(const struct map *map, const union sockaddr_inet *peer,
+    msec started_at, struct conn_report *t, int status)
 {
 	bool good = WIFEXITED(status) && t->end == END_CLOSED;
 	enum log_level least = good ? LOG_VERBOSE : LOG_NORMAL;
-	char client[CLIENT_TEXT], target[LOG_ADDR], end[64];
+	char client[CLIENT_TEXT], target[SOCKADDR_STRLEN], end[64];
 
-	if (!log_wants(least)) /* of what it costs, most goes into the words */
+	if (!log_enabled(
+		least)) /* of what it costs, most goes into the words */
 		return;
 	log_line(least,
 	    "connection from=%s to=%s map=%s client=%s target=%s up=%llu "
 	    "down=%llu ms=%lld end=%s",
-	    ns_word(&map->from), ns_word(&map->to), map->word,
+	    ns_spec(&map->listen_ns), ns_spec(&map->target_ns), map->spec,
 	    client_text(peer, t, client), target_text(map, t, target),
 	    (unsigned long long)t->up, (unsigned long long)t->down,
-	    (long long)(now() - born), end_text(t, status, end, sizeof(end)));
+	    (long long)(now_ms() - started_at),
+	    end_text(t, status, end, sizeof(end)));
 }
 
 void
-conn_show(const struct map *map, const union peer *peer, deadline born,
-    struct tally *t)
+conn_log_row(const struct map *map, const union sockaddr_inet *peer,
+    msec started_at, struct conn_report *t)
 {
-	char client[LOG_ADDR], target[LOG_ADDR];
+	char client[SOCKADDR_STRLEN], target[SOCKADDR_STRLEN];
 
-	log_row(log_addr(&peer->any, client), target_text(map, t, target),
-	    t->up, t->down, born);
+	log_open_row(sockaddr_format(&peer->sa, client),
+	    target_text(map, t, target), t->up, t->down, started_at);
 }

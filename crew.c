@@ -9,29 +9,29 @@
 
 #include "tcp.h"
 
-#define BIRTH_MS 1000 /* between two births of one worker */
+#define RESPAWN_MS 1000 /* between two births of one worker */
 
-static struct crew {
-	const struct post *post;
-	struct member {
+static struct pool {
+	const struct mapper_args *args;
+	struct worker_slot {
 		pid_t pid; /* 0: there is none */
-		deadline begun;
-	} member[WORKERS_MAX];
-	uint32_t count, alive;
-	struct pollfd watched[2]; /* signals; the channel to the server */
-	int leash[2]; /* a worker's channel: its end is that of our end */
+		msec spawned_at;
+	} slots[WORKERS_MAX];
+	uint32_t n_workers, n_running;
+	struct pollfd pollfds[2]; /* signals; the channel to the server */
+	int lifeline[2]; /* a worker's channel: its end is that of our end */
 	bool draining, killing;
-} crew;
+} pool;
 
 static void
-explain(int status)
+log_worker_exit(int status)
 {
-	const char *word = crew.post->map->word;
+	const char *word = pool.args->map->spec;
 
 	if (WIFSIGNALED(status))
 		log_error("'%s': a worker was killed by signal %d", word,
 		    WTERMSIG(status));
-	else if (!crew.draining)
+	else if (!pool.draining)
 		log_error("'%s': a worker ended with status %d", word,
 		    WEXITSTATUS(status));
 }
@@ -41,8 +41,8 @@ static void
 resume(pid_t pid, int status)
 {
 	kill(pid, SIGCONT);
-	log_limited("'%s': a worker was stopped by signal %d: continued",
-	    crew.post->map->word, WSTOPSIG(status));
+	log_ratelimited("'%s': a worker was stopped by signal %d: continued",
+	    pool.args->map->spec, WSTOPSIG(status));
 }
 
 static void
@@ -52,23 +52,23 @@ reap(void)
 	int status;
 	pid_t pid;
 
-	if (read(crew.watched[0].fd, &info, sizeof(info)) == -1)
+	if (read(pool.pollfds[0].fd, &info, sizeof(info)) == -1)
 		return;
 	/* More than one of each are of later signals: not to hold up orders. */
-	for (uint32_t n = 0; n < 2 * crew.count &&
+	for (uint32_t n = 0; n < 2 * pool.n_workers &&
 	     (pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0;
 	     n++) {
 		if (WIFSTOPPED(status)) {
 			resume(pid, status);
 			continue;
 		}
-		for (uint32_t i = 0; i < crew.count; i++)
-			if (crew.member[i].pid == pid) {
-				crew.member[i].pid = 0;
-				crew.alive--;
-				tcp_lost(i, crew.killing ? 0 : status);
-				if (!crew.killing)
-					explain(status);
+		for (uint32_t i = 0; i < pool.n_workers; i++)
+			if (pool.slots[i].pid == pid) {
+				pool.slots[i].pid = 0;
+				pool.n_running--;
+				table_worker_died(i, pool.killing ? 0 : status);
+				if (!pool.killing)
+					log_worker_exit(status);
 			}
 	}
 }
@@ -77,38 +77,38 @@ reap(void)
 static _Noreturn void
 work(uint32_t i)
 {
-	close(crew.watched[0].fd);
-	close(crew.watched[1].fd);
-	close(crew.leash[1]);
-	title_set("worker", " of ", crew.post->map->word);
-	tcp_work(i, crew.leash[0]);
+	close(pool.pollfds[0].fd);
+	close(pool.pollfds[1].fd);
+	close(pool.lifeline[1]);
+	proctitle_set("worker", " of ", pool.args->map->spec);
+	worker_main(i, pool.lifeline[0]);
 }
 
 /* Replaces the dead; returns how long it is until the next may be born, or -1. */
 static int
-hire(void)
+spawn_missing(void)
 {
 	int span = -1;
 
-	for (uint32_t i = 0; i < crew.count && !crew.draining; i++) {
-		struct member *m = &crew.member[i];
-		deadline left = m->begun + BIRTH_MS - now();
+	for (uint32_t i = 0; i < pool.n_workers && !pool.draining; i++) {
+		struct worker_slot *slot = &pool.slots[i];
+		msec left = slot->spawned_at + RESPAWN_MS - now_ms();
 
-		if (m->pid)
+		if (slot->pid)
 			continue;
-		if (!m->begun || left <= 0) {
-			m->begun = now();
-			m->pid = fork();
-			if (m->pid == 0)
+		if (!slot->spawned_at || left <= 0) {
+			slot->spawned_at = now_ms();
+			slot->pid = fork();
+			if (slot->pid == 0)
 				work(i);
-			if (m->pid > 0) {
-				crew.alive++;
+			if (slot->pid > 0) {
+				pool.n_running++;
 				continue;
 			}
-			m->pid = 0;
-			left = BIRTH_MS;
+			slot->pid = 0;
+			left = RESPAWN_MS;
 			log_error("'%s': no worker: fork: %s",
-			    crew.post->map->word, log_errno(errno));
+			    pool.args->map->spec, errno_name(errno));
 		}
 		span = span == -1 || left < span ? (int)left : span;
 	}
@@ -117,60 +117,60 @@ hire(void)
 
 /* The server's word, or its end. */
 static void
-obey(void)
+pool_handle_command(void)
 {
-	char order = ORDER_DRAIN;
-	ssize_t n = recv(crew.watched[1].fd, &order, 1, MSG_DONTWAIT);
+	char command = CMD_DRAIN;
+	ssize_t n = recv(pool.pollfds[1].fd, &command, 1, MSG_DONTWAIT);
 
 	if (n == -1)
 		return;
 	if (n == 0)
-		crew.watched[1].fd = -1;
-	if (order == ORDER_TABLE) {
-		tcp_table(crew.watched[1].fd);
+		pool.pollfds[1].fd = -1;
+	if (command == CMD_DUMP) {
+		table_dump(pool.pollfds[1].fd);
 		return;
 	}
-	if (!crew.draining) {
-		tcp_recall();
-		close(crew.leash[1]);
-		for (size_t i = 0; i < crew.post->listeners; i++)
-			close(crew.post->listener[i].fd);
+	if (!pool.draining) {
+		pool_mark_draining();
+		close(pool.lifeline[1]);
+		for (size_t i = 0; i < pool.args->n_listeners; i++)
+			close(pool.args->listeners[i].fd);
 	}
-	crew.draining = true;
-	crew.killing |= order == ORDER_KILL;
-	for (uint32_t i = 0; i < crew.count && crew.killing; i++)
-		if (crew.member[i].pid)
-			kill(crew.member[i].pid, SIGKILL);
+	pool.draining = true;
+	pool.killing |= command == CMD_KILL;
+	for (uint32_t i = 0; i < pool.n_workers && pool.killing; i++)
+		if (pool.slots[i].pid)
+			kill(pool.slots[i].pid, SIGKILL);
 }
 
 int
-crew_equip(const struct post *post)
+pool_init(const struct mapper_args *args)
 {
 	sigset_t chld;
 
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
-	crew.post = post;
-	crew.count = post->map->workers;
-	crew.watched[0].fd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-	crew.watched[1].fd = post->channel;
-	crew.watched[0].events = crew.watched[1].events = POLLIN;
-	if (crew.watched[0].fd == -1 ||
-	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, crew.leash) ==
+	pool.args = args;
+	pool.n_workers = args->map->workers;
+	pool.pollfds[0].fd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+	pool.pollfds[1].fd = args->channel;
+	pool.pollfds[0].events = pool.pollfds[1].events = POLLIN;
+	if (pool.pollfds[0].fd == -1 ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pool.lifeline) ==
 		-1)
 		return -1;
-	return tcp_equip(post);
+	return tcp_init(args);
 }
 
 _Noreturn void
-crew_serve(void)
+pool_run(void)
 {
-	while (!crew.draining || crew.alive)
-		if (poll(crew.watched, 2, hire()) > 0) {
-			if (crew.watched[0].revents)
+	while (!pool.draining || pool.n_running)
+		if (poll(pool.pollfds, 2, spawn_missing()) > 0) {
+			if (pool.pollfds[0].revents)
 				reap();
-			if (crew.watched[1].revents)
-				obey();
+			if (pool.pollfds[1].revents)
+				pool_handle_command();
 		}
 	_exit(0);
 }

@@ -23,22 +23,22 @@
 #define SO_MEMINFO 55
 #endif
 
-#define RECEIVE_BUFFER (4 << 20)
-#define STALE_MAX      16384 /* more than such a buffer holds */
-#define MEMINFO_DROPS  8     /* SK_MEMINFO_DROPS in linux/sock_diag.h */
-#define JOIN_MAX       64    /* in one send, UDP_MAX_SEGMENTS of Linux 4.18 */
-#define SEND_MAX       65000 /* bytes of one send of several */
+#define RECEIVE_BUFFER   (4 << 20)
+#define STALE_MAX        16384 /* more than such a buffer holds */
+#define MEMINFO_DROPS    8     /* SK_MEMINFO_DROPS in linux/sock_diag.h */
+#define GSO_SEGMENTS_MAX 64    /* in one send, UDP_MAX_SEGMENTS of Linux 4.18 */
+#define GSO_BYTES_MAX    65000 /* bytes of one send of several */
 
 /* One message of sendmmsg(2): a run of datagrams of one size. */
-struct run {
+struct gso_run {
 	struct datagram *end; /* the first behind it */
 	size_t count, bytes;
 };
 
 /* The messages of one sendmmsg(2), and the parts of all of them. */
-struct outbox {
+struct send_batch {
 	struct mmsghdr msg[BATCH];
-	struct run run[BATCH];
+	struct gso_run run[BATCH];
 	struct iovec iov[BATCH];
 	unsigned count;
 	size_t parts;
@@ -52,7 +52,7 @@ set(int fd, int level, int name, int value)
 }
 
 void
-datagram_prepare(int fd, int family, bool listens, bool offload)
+datagram_set_options(int fd, int family, bool listens, bool offload)
 {
 	/* The first has a sysctl's limit, the second takes CAP_NET_ADMIN. */
 	set(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
@@ -102,7 +102,7 @@ datagram_unmute(int fd)
 }
 
 uint32_t
-datagram_overflow(int fd)
+datagram_rcvbuf_drops(int fd)
 {
 	uint32_t info[MEMINFO_DROPS + 1] = {0};
 	socklen_t length = sizeof(info);
@@ -121,7 +121,7 @@ read_local(struct flow_key *key, const struct in6_pktinfo *six)
 	if (!IN6_IS_ADDR_MULTICAST(&six->ipi6_addr))
 		key->local = six->ipi6_addr;
 	if (IN6_IS_ADDR_LINKLOCAL(&six->ipi6_addr))
-		key->peer.six.sin6_scope_id = six->ipi6_ifindex;
+		key->peer.v6.sin6_scope_id = six->ipi6_ifindex;
 }
 
 /* Returns the size of the datagrams that it is made of; 0: it is one. */
@@ -151,7 +151,7 @@ read_control(struct flow_key *key, struct msghdr *msg)
 
 /* Only what the last call used has to be laid out anew. */
 static void
-lay_out(struct batch *batch)
+reset_msgs(struct batch *batch)
 {
 	for (size_t i = 0; i < BATCH; i++) {
 		struct msghdr *msg = &batch->msg[i].msg_hdr;
@@ -173,7 +173,7 @@ lay_out(struct batch *batch)
 }
 
 static void
-take_apart(struct batch *batch, size_t i)
+split_gro(struct batch *batch, size_t i)
 {
 	size_t length = batch->msg[i].msg_len, at = 0, size;
 
@@ -195,14 +195,14 @@ datagram_receive(int fd, struct batch *batch)
 {
 	int n;
 
-	lay_out(batch);
+	reset_msgs(batch);
 	do
 		n = recvmmsg(fd, batch->msg, BATCH, MSG_DONTWAIT, NULL);
 	while (n == -1 && errno == EINTR);
 	batch->count = 0;
 	batch->used = n == -1 ? 0 : (size_t)n;
 	for (size_t i = 0; i < batch->used && batch->count < DATAGRAMS; i++)
-		take_apart(batch, i);
+		split_gro(batch, i);
 	return n == -1 ? -1 : 0;
 }
 
@@ -223,26 +223,26 @@ add_control(struct msghdr *msg, int level, int type, const void *data,
 
 /* The address that the client wrote to is the one that answers it. */
 static void
-address(struct msghdr *msg, const struct flow_key *to)
+set_reply_addr(struct msghdr *msg, const struct flow_key *to)
 {
 	struct in6_pktinfo six = {.ipi6_addr = to->local};
 	struct in_pktinfo four = {0};
 
 	msg->msg_name = (void *)(uintptr_t)&to->peer;
-	if (to->peer.any.sa_family == AF_INET) {
+	if (to->peer.sa.sa_family == AF_INET) {
 		memcpy(&four.ipi_spec_dst, &to->local, 4);
 		add_control(msg, IPPROTO_IP, IP_PKTINFO, &four, sizeof(four));
-		msg->msg_namelen = sizeof(to->peer.four);
+		msg->msg_namelen = sizeof(to->peer.v4);
 	} else {
-		six.ipi6_ifindex = to->peer.six.sin6_scope_id;
+		six.ipi6_ifindex = to->peer.v6.sin6_scope_id;
 		add_control(msg, IPPROTO_IPV6, IPV6_PKTINFO, &six, sizeof(six));
-		msg->msg_namelen = sizeof(to->peer.six);
+		msg->msg_namelen = sizeof(to->peer.v6);
 	}
 }
 
 /* What was received joined lies side by side, and is one part again. */
 static bool
-add_part(struct outbox *box, struct msghdr *msg, const struct datagram *d)
+add_part(struct send_batch *box, struct msghdr *msg, const struct datagram *d)
 {
 	struct iovec *last = msg->msg_iov + msg->msg_iovlen;
 
@@ -260,12 +260,12 @@ add_part(struct outbox *box, struct msghdr *msg, const struct datagram *d)
 }
 
 /* Datagrams of one size, of which the last may be shorter, are one run. */
-static struct run
-next_run(struct outbox *box, struct msghdr *msg, struct datagram *d,
+static struct gso_run
+next_run(struct send_batch *box, struct msghdr *msg, struct datagram *d,
     size_t limit)
 {
 	size_t size = d->length, last;
-	struct run run = {0};
+	struct gso_run run = {0};
 
 	while (add_part(box, msg, d)) {
 		run.count++;
@@ -273,8 +273,8 @@ next_run(struct outbox *box, struct msghdr *msg, struct datagram *d,
 		last = d->length;
 		d = d->next;
 		if (!d || last < size || size > limit || d->length > size ||
-		    d->length == 0 || run.count == JOIN_MAX ||
-		    run.bytes + d->length > SEND_MAX)
+		    d->length == 0 || run.count == GSO_SEGMENTS_MAX ||
+		    run.bytes + d->length > GSO_BYTES_MAX)
 			break;
 	}
 	run.end = d;
@@ -282,21 +282,21 @@ next_run(struct outbox *box, struct msghdr *msg, struct datagram *d,
 }
 
 static void
-pack(struct outbox *box, const struct flow_key *to, size_t limit,
+build_msgs(struct send_batch *box, const struct flow_key *to, size_t limit,
     struct datagram *list)
 {
 	box->count = 0;
 	box->parts = 0;
 	while (list && box->parts < BATCH) {
 		struct msghdr *msg = &box->msg[box->count].msg_hdr;
-		struct run *run = &box->run[box->count];
+		struct gso_run *run = &box->run[box->count];
 		uint16_t size = (uint16_t)list->length;
 
 		*msg = (struct msghdr){.msg_iov = &box->iov[box->parts],
 		    .msg_control = box->control[box->count]};
 		*run = next_run(box, msg, list, limit);
 		if (to)
-			address(msg, to);
+			set_reply_addr(msg, to);
 		if (run->count > 1)
 			add_control(msg, SOL_UDP, UDP_SEGMENT, &size,
 			    sizeof(size));
@@ -307,7 +307,7 @@ pack(struct outbox *box, const struct flow_key *to, size_t limit,
 
 /* musl's sendmmsg(3) is a loop of sendmsg(2). */
 static int
-send_all(int fd, struct outbox *box)
+send_all(int fd, struct send_batch *box)
 {
 	return (int)syscall(SYS_sendmmsg, fd, box->msg, box->count,
 	    MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -315,14 +315,14 @@ send_all(int fd, struct outbox *box)
 
 /* On this way, or of this size. */
 static bool
-refuses_joined(int err)
+is_gso_error(int err)
 {
 	return err == EINVAL || err == EMSGSIZE || err == EIO ||
 	    err == ENOPROTOOPT || err == EOPNOTSUPP;
 }
 
 bool
-datagram_refused(int err)
+datagram_is_icmp_error(int err)
 {
 	return err == ECONNREFUSED || err == EHOSTUNREACH ||
 	    err == ENETUNREACH || err == EACCES || err == ENOPROTOOPT;
@@ -335,7 +335,7 @@ datagram_refused_at_once(int fd)
 	int error = 0;
 
 	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
-	return datagram_refused(error);
+	return datagram_is_icmp_error(error);
 }
 
 /* After `ss -K` a socket says ECONNABORTED, and EDESTADDRREQ ever after. */
@@ -361,17 +361,17 @@ datagram_exhausted(int err)
  */
 void
 datagram_send(int fd, const struct flow_key *to, uint16_t *limit,
-    struct datagram *list, struct outcome *outcome)
+    struct datagram *list, struct send_result *outcome)
 {
-	struct outbox box;
+	struct send_batch box;
 	bool again = false;
 	uint16_t before = 0; /* the limit, until one has gone out below it */
 
 	while (list) {
-		const struct run *run = box.run;
+		const struct gso_run *run = box.run;
 		int sent;
 
-		pack(&box, to, *limit, list);
+		build_msgs(&box, to, *limit, list);
 		sent = send_all(fd, &box);
 		for (; sent > 0; sent--, run++) {
 			outcome->datagrams += run->count;
@@ -382,9 +382,9 @@ datagram_send(int fd, const struct flow_key *to, uint16_t *limit,
 		}
 		if (run != box.run || errno == EINTR)
 			continue;
-		if (datagram_refused(errno) && !again) {
+		if (datagram_is_icmp_error(errno) && !again) {
 			outcome->refused = again = true;
-		} else if (run->count > 1 && refuses_joined(errno)) {
+		} else if (run->count > 1 && is_gso_error(errno)) {
 			before = *limit;
 			*limit = (uint16_t)(list->length - 1);
 		} else {

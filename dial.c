@@ -25,26 +25,26 @@
 
 static const int families[] = {AF_INET, AF_INET6}; /* of a bare port */
 
-deadline
-dial_until(const struct map *map, deadline from)
+msec
+connect_deadline(const struct map *map, msec from)
 {
 	return map->times.connect ? from + map->times.connect : NEVER;
 }
 
 /* The time for the next of so many attempts, each with an even share. */
-static deadline
-share(deadline until, size_t left)
+static msec
+share_of_time(msec deadline, size_t left)
 {
-	deadline at;
+	msec at;
 
-	if (until == NEVER || left == 1)
-		return until;
-	at = now();
-	return at >= until ? until : at + (until - at) / (deadline)left;
+	if (deadline == NEVER || left == 1)
+		return deadline;
+	at = now_ms();
+	return at >= deadline ? deadline : at + (deadline - at) / (msec)left;
 }
 
 bool
-dial_reset(int client)
+client_was_reset(int client)
 {
 	struct pollfd watched = {.fd = client};
 
@@ -60,10 +60,10 @@ dial_reset(int client)
  * tally tells the mapper what it was.
  */
 static void
-set_timer(deadline until)
+arm_resolver_timeout(msec deadline)
 {
 	struct itimerval timer = {0};
-	int span = io_timeout(until);
+	int span = io_timeout(deadline);
 
 	if (span == -1)
 		return;
@@ -74,8 +74,8 @@ set_timer(deadline until)
 }
 
 static size_t
-resolve(const struct side *target, unsigned index, int type,
-    struct candidate *out, size_t max)
+resolve(const struct endpoint *target, unsigned index, int type,
+    struct target_addr *out, size_t max)
 {
 	const struct addrinfo hints = {.ai_socktype = type};
 	struct addrinfo *list, *ai;
@@ -83,8 +83,8 @@ resolve(const struct side *target, unsigned index, int type,
 	size_t n = 0;
 	int error;
 
-	snprintf(port, sizeof(port), "%u", target->lo + index);
-	error = getaddrinfo(target->text, port, &hints, &list);
+	snprintf(port, sizeof(port), "%u", target->port_first + index);
+	error = getaddrinfo(target->name, port, &hints, &list);
 	if (error) {
 		errno = error == EAI_SYSTEM ? errno : error;
 		return 0;
@@ -101,15 +101,15 @@ resolve(const struct side *target, unsigned index, int type,
 
 /* How many addresses an endpoint has that is no host name. */
 static size_t
-count_addresses(const struct side *side)
+count_addresses(const struct endpoint *ep)
 {
-	return side->kind == SIDE_LOOPBACK ? 2 : 1;
+	return ep->kind == SIDE_LOOPBACK ? 2 : 1;
 }
 
 /* Without an address it is 127.0.0.1, then ::1. 0 with errno, as resolve(). */
 static size_t
-addresses(const struct side *target, unsigned index, int type,
-    struct candidate *out, size_t max)
+endpoint_addrs(const struct endpoint *target, unsigned index, int type,
+    struct target_addr *out, size_t max)
 {
 	size_t n = 0, wanted = count_addresses(target);
 
@@ -117,7 +117,7 @@ addresses(const struct side *target, unsigned index, int type,
 		return resolve(target, index, type, out, max);
 	for (; n < wanted && n < max; n++) {
 		out[n].length =
-		    dial_address(&out[n].addr, target, index, families[n]);
+		    endpoint_sockaddr(&out[n].addr, target, index, families[n]);
 		if (!out[n].length)
 			break;
 	}
@@ -125,13 +125,13 @@ addresses(const struct side *target, unsigned index, int type,
 }
 
 size_t
-dial_candidates(const struct map *map, struct candidate *out, size_t max)
+resolve_targets(const struct map *map, struct target_addr *out, size_t max)
 {
 	size_t n = 0, more;
 
-	for (size_t i = 0; i < map->targets; i++) {
-		more =
-		    addresses(&map->target[i], 0, SOCK_DGRAM, out + n, max - n);
+	for (size_t i = 0; i < map->n_targets; i++) {
+		more = endpoint_addrs(&map->targets[i], 0, SOCK_DGRAM, out + n,
+		    max - n);
 		while (more--)
 			out[n++].target = (uint32_t)i;
 	}
@@ -182,74 +182,78 @@ permits_six(const struct in6_addr *addr)
  * many at once is not for strangers. The address counts, not its name.
  */
 bool
-dial_permits(const struct map *map, const void *addr)
+reach_allows(const struct map *map, const void *addr)
 {
-	union peer peer;
+	union sockaddr_inet peer;
 
 	memcpy(&peer, addr, sizeof(peer));
-	if (side_match(&map->reach, &peer))
+	if (cidr_match(&map->reach, &peer))
 		return true;
-	return peer.any.sa_family == AF_INET ? permits_four(&peer.four.sin_addr)
-					     : peer.any.sa_family == AF_INET6 &&
-		permits_six(&peer.six.sin6_addr);
+	return peer.sa.sa_family == AF_INET
+	    ? permits_four(&peer.v4.sin_addr)
+	    : peer.sa.sa_family == AF_INET6 && permits_six(&peer.v6.sin6_addr);
 }
 
 static void
-note_peer(const struct dialing *d, const struct candidate *to)
+report_target(const struct dialing *d, const struct target_addr *to)
 {
-	if (!d->call->map->hops && to->length && to->addr.ss_family != AF_UNIX)
-		memcpy(&d->call->tally->peer, &to->addr, to->length);
+	if (!d->conn->map->n_hops && to->length &&
+	    to->addr.ss_family != AF_UNIX)
+		memcpy(&d->conn->report->peer, &to->addr, to->length);
 }
 
-static const struct side *
+static const struct endpoint *
 target_of(const struct dialing *d)
 {
-	return d->call->asked ? d->call->asked
-			      : &d->call->map->target[d->target];
+	return d->conn->requested ? d->conn->requested
+				  : &d->conn->map->targets[d->target];
 }
 
 static unsigned
 index_of(const struct dialing *d)
 {
-	const struct side *target = target_of(d);
+	const struct endpoint *target = target_of(d);
 
-	return target->lo == target->hi ? 0 : d->call->index;
+	return target->port_first == target->port_last ? 0
+						       : d->conn->port_index;
 }
 
 /* What is connected to: the target, or the first hop on the way to it. */
-static const struct side *
-near_end(const struct dialing *d, unsigned *index)
+static const struct endpoint *
+first_hop_or_target(const struct dialing *d, unsigned *index)
 {
-	*index = d->call->map->hops ? 0 : index_of(d);
-	return d->call->map->hops ? &d->call->map->hop[0].side : target_of(d);
+	*index = d->conn->map->n_hops ? 0 : index_of(d);
+	return d->conn->map->n_hops ? &d->conn->map->hops[0].side
+				    : target_of(d);
 }
 
 /* How many addresses the target has. 0 with errno. */
 static size_t
-look_up(const struct dialing *d)
+resolve_endpoint(const struct dialing *d)
 {
-	struct tally *tally = d->call->tally;
+	struct conn_report *report = d->conn->report;
 	unsigned index;
-	const struct side *side = near_end(d, &index);
+	const struct endpoint *ep = first_hop_or_target(d, &index);
 	size_t n;
 
-	if (side->kind != SIDE_HOST)
-		return count_addresses(side);
-	tally->resolving = 1;
-	set_timer(d->target_until);
-	n = resolve(side, index, SOCK_STREAM, d->list, DIAL_ADDRESSES_MAX);
+	if (ep->kind != SIDE_HOST)
+		return count_addresses(ep);
+	report->resolving = 1;
+	arm_resolver_timeout(d->target_deadline);
+	n = resolve(ep, index, SOCK_STREAM, d->list, DIAL_ADDRESSES_MAX);
 	setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
-	tally->resolving = 0;
+	report->resolving = 0;
 	return n;
 }
 
 void
-dial_start(struct dialing *d, const struct call *call, struct candidate *list)
+dial_start(struct dialing *d, const struct conn *conn, struct target_addr *list)
 {
 	*d = (struct dialing){
-	    .call = call,
-	    .backoff = balance_backoff(call),
-	    .until = call->until ? call->until : dial_until(call->map, now()),
+	    .conn = conn,
+	    .backoff = balance_backoff(conn),
+	    .deadline = conn->deadline ? conn->deadline
+				       : connect_deadline(conn->map, now_ms()),
 	    .list = list,
 	};
 }
@@ -259,55 +263,55 @@ dial_failed(struct dialing *d)
 {
 	d->error = errno;
 	d->at = d->addresses;
-	balance_failed(d->call, d->target);
+	balance_failed(d->conn, d->target);
 }
 
 /* False if there is none left. One that has no address has failed. */
 static bool
 next_target(struct dialing *d)
 {
-	const struct call *call = d->call;
-	size_t left = call->asked ? 1 : call->map->targets;
+	const struct conn *conn = d->conn;
+	size_t left = conn->requested ? 1 : conn->map->n_targets;
 
 	for (uint64_t bits = d->tried; bits; bits &= bits - 1)
 		left--;
 	if (!left)
 		return false;
-	d->target = (uint32_t)balance_next(call, d->tried, d->backoff);
+	d->target = (uint32_t)balance_next(conn, d->tried, d->backoff);
 	d->tried |= (uint64_t)1 << d->target;
-	d->target_until = share(d->until, left);
-	call->tally->target = d->target;
-	call->tally->peer.any.sa_family = AF_UNSPEC;
-	call->tally->code = 0;
+	d->target_deadline = share_of_time(d->deadline, left);
+	conn->report->target = d->target;
+	conn->report->peer.sa.sa_family = AF_UNSPEC;
+	conn->report->hop_status = 0;
 	d->at = 0;
-	d->addresses = (uint32_t)look_up(d);
+	d->addresses = (uint32_t)resolve_endpoint(d);
 	if (!d->addresses)
 		dial_failed(d);
 	return true;
 }
 
 int
-dial_same(const struct dialing *d, struct candidate *to)
+dial_same(const struct dialing *d, struct target_addr *to)
 {
 	unsigned index;
-	const struct side *side = near_end(d, &index);
+	const struct endpoint *ep = first_hop_or_target(d, &index);
 
-	if (side->kind == SIDE_HOST)
+	if (ep->kind == SIDE_HOST)
 		*to = d->list[d->at - 1];
 	else
-		to->length =
-		    dial_address(&to->addr, side, index, families[d->at - 1]);
+		to->length = endpoint_sockaddr(&to->addr, ep, index,
+		    families[d->at - 1]);
 	if (!to->length)
 		return -1;
 	errno = EACCES;
-	return d->call->asked && !d->call->map->hops &&
-		!dial_permits(d->call->map, &to->addr)
+	return d->conn->requested && !d->conn->map->n_hops &&
+		!reach_allows(d->conn->map, &to->addr)
 	    ? -1
 	    : 0;
 }
 
 int
-dial_next(struct dialing *d, struct candidate *to)
+dial_next(struct dialing *d, struct target_addr *to)
 {
 	for (;;) {
 		while (d->at == d->addresses)
@@ -315,7 +319,8 @@ dial_next(struct dialing *d, struct candidate *to)
 				errno = d->error;
 				return -1;
 			}
-		d->address_until = share(d->target_until, d->addresses - d->at);
+		d->address_deadline =
+		    share_of_time(d->target_deadline, d->addresses - d->at);
 		d->at++;
 		if (dial_same(d, to) == 0)
 			return 0;
@@ -324,20 +329,20 @@ dial_next(struct dialing *d, struct candidate *to)
 }
 
 void
-dial_missed(struct dialing *d, const struct candidate *to)
+dial_missed(struct dialing *d, const struct target_addr *to)
 {
 	if (d->at == 1) {
 		d->error = errno;
-		note_peer(d, to);
+		report_target(d, to);
 	}
 	if (d->at == d->addresses)
-		balance_failed(d->call, d->target);
+		balance_failed(d->conn, d->target);
 }
 
 void
-dial_reached(const struct dialing *d, const struct candidate *to)
+dial_reached(const struct dialing *d, const struct target_addr *to)
 {
-	note_peer(d, to);
+	report_target(d, to);
 }
 
 /* The blocking driver. */
@@ -349,83 +354,85 @@ dial_reached(const struct dialing *d, const struct candidate *to)
  * spares a wait.
  */
 static enum attempt
-await(const struct line *line, const struct candidate *to)
+wait_connected(const struct io *io, const struct target_addr *to)
 {
-	enum attempt result = attempt_connect(line->fd, to);
+	enum attempt result = attempt_connect(io->fd, to);
 
 	if (result != ATTEMPT_WAIT)
 		return result;
-	return hop_wait(line, POLLOUT) == -1 ? ATTEMPT_FAILED
-					     : attempt_result(line->fd, to);
+	return io_wait_for(io, POLLOUT) == -1 ? ATTEMPT_FAILED
+					      : attempt_result(io->fd, to);
 }
 
 static int
-connect_until(const struct line *line, const struct candidate *to)
+connect_with_deadline(const struct io *io, const struct target_addr *to)
 {
 	enum attempt result;
 
-	while ((result = attempt_connect(line->fd, to)) == ATTEMPT_RETRY) {
-		if (dial_reset(line->client))
+	while ((result = attempt_connect(io->fd, to)) == ATTEMPT_RETRY) {
+		if (client_was_reset(io->abort_fd))
 			return -1;
 		errno = ETIMEDOUT;
-		if (io_timeout(line->until) == 0)
+		if (io_timeout(io->deadline) == 0)
 			return -1;
 		poll(NULL, 0, DIAL_RETRY_MS);
 	}
 	if (result == ATTEMPT_WAIT)
-		result = await(line, to);
+		result = wait_connected(io, to);
 	return result == ATTEMPT_DONE ? 0 : -1;
 }
 
 /* What is given up is reset: the target must not see an empty, clean end. */
 static int
-try_address(const struct dialing *d, const struct candidate *to)
+try_address(const struct dialing *d, const struct target_addr *to)
 {
-	struct line line = {.client = d->call->client,
-	    .until = d->address_until};
+	struct io io = {.abort_fd = d->conn->client,
+	    .deadline = d->address_deadline};
 
-	if (dial_reset(line.client))
+	if (client_was_reset(io.abort_fd))
 		return -1;
-	line.fd = attempt_open(d->call->map, to->addr.ss_family);
-	if (line.fd == -1 || connect_until(&line, to) == 0)
-		return line.fd;
-	return dial_give_up(line.fd);
+	io.fd = attempt_open(d->conn->map, to->addr.ss_family);
+	if (io.fd == -1 || connect_with_deadline(&io, to) == 0)
+		return io.fd;
+	return close_keep_errno(io.fd);
 }
 
 /* Through the other hops, then who the client is. */
 static int
-introduce(const struct dialing *d, int fd)
+send_handshakes(const struct dialing *d, int fd)
 {
-	const struct call *call = d->call;
-	const struct map *map = call->map;
-	const struct line line = {fd, call->client, d->target_until};
-	const char *ns = map->from.kind == NS_SELF ? NULL : ns_word(&map->from);
+	const struct conn *conn = d->conn;
+	const struct map *map = conn->map;
+	const struct io io = {fd, conn->client, d->target_deadline};
+	const char *ns =
+	    map->listen_ns.kind == NS_SELF ? NULL : ns_spec(&map->listen_ns);
 	unsigned char header[HEADER_SIZE];
 	size_t length;
 
-	for (size_t i = 0; i < map->hops; i++) {
-		bool last = i + 1 == map->hops;
-		const struct side *to =
-		    last ? target_of(d) : &map->hop[i + 1].side;
+	for (size_t i = 0; i < map->n_hops; i++) {
+		bool last = i + 1 == map->n_hops;
+		const struct endpoint *to =
+		    last ? target_of(d) : &map->hops[i + 1].side;
 
-		if (hop_through(&line, &map->hop[i], to, last ? index_of(d) : 0,
-			&call->tally->code) == -1)
+		if (hop_connect(&io, &map->hops[i], to, last ? index_of(d) : 0,
+			&conn->report->hop_status) == -1)
 			return -1;
 	}
-	if (!map->header)
+	if (!map->send_proxy)
 		return 0;
-	length = header_make(header, map->header, &call->from, &call->to, ns);
-	return hop_write(&line, header, length);
+	length =
+	    pp_write(header, map->send_proxy, &conn->peer, &conn->local, ns);
+	return io_write_all(&io, header, length);
 }
 
 int
-dial(const struct call *call)
+dial(const struct conn *conn)
 {
-	struct candidate list[DIAL_ADDRESSES_MAX], to;
+	struct target_addr list[DIAL_ADDRESSES_MAX], to;
 	struct dialing d;
 	int fd;
 
-	dial_start(&d, call, list);
+	dial_start(&d, conn, list);
 	while (dial_next(&d, &to) == 0) {
 		fd = try_address(&d, &to);
 		if (fd == -1) {
@@ -435,9 +442,9 @@ dial(const struct call *call)
 			continue;
 		}
 		dial_reached(&d, &to);
-		if (introduce(&d, fd) == 0)
+		if (send_handshakes(&d, fd) == 0)
 			return fd;
-		dial_give_up(fd);
+		close_keep_errno(fd);
 		if (errno == ECONNABORTED)
 			return -1;
 		dial_failed(&d);

@@ -10,9 +10,9 @@
 
 /* One that was never taken, or NULL: only what is used is ever touched. */
 static struct flow *
-fresh_flow(struct flows *t)
+alloc_flow(struct flows *t)
 {
-	struct flow *f = &t->flow[t->used];
+	struct flow *f = &t->items[t->used];
 
 	if (t->used == t->cap)
 		return NULL;
@@ -22,19 +22,19 @@ fresh_flow(struct flows *t)
 }
 
 int
-flow_table(struct flows *t, uint32_t cap)
+flow_init(struct flows *t, uint32_t cap)
 {
 	memset(t, 0, sizeof(*t));
 	t->cap = cap;
 	for (t->buckets = 64; t->buckets < cap; t->buckets *= 2)
 		;
-	t->flow = calloc(cap, sizeof(*t->flow));
+	t->items = calloc(cap, sizeof(*t->items));
 	t->bucket = calloc(t->buckets, sizeof(struct flow *));
 	t->source = calloc(cap, sizeof(*t->source));
 	t->source_bucket = calloc(t->buckets, sizeof(struct source *));
-	if (!t->flow || !t->bucket || !t->source || !t->source_bucket)
+	if (!t->items || !t->bucket || !t->source || !t->source_bucket)
 		return -1;
-	t->free = fresh_flow(t);
+	t->free = alloc_flow(t);
 	return getrandom(&t->seed, sizeof(t->seed), 0) == -1 ? -1 : 0;
 }
 
@@ -73,28 +73,28 @@ flow_find(const struct flows *t, const struct flow_key *key)
 	struct flow *f = *bucket_of(t, key);
 
 	while (f && !same(&f->key, key, sizeof(*key)))
-		f = f->chain;
+		f = f->next_in_bucket;
 	return f;
 }
 
 /* Where the source of that client is linked, or would be. */
 static struct source **
-find_source(const struct flows *t, const union peer *peer)
+find_source(const struct flows *t, const union sockaddr_inet *peer)
 {
 	uint64_t word[4] = {0};
-	union peer key = *peer;
+	union sockaddr_inet key = *peer;
 	struct source **at;
 
-	key.six.sin6_port = 0;
+	key.v6.sin6_port = 0;
 	memcpy(word, &key, sizeof(key));
 	at = &t->source_bucket[hash(t, word, 4)];
 	while (*at && !same(&(*at)->peer, &key, sizeof(key)))
-		at = &(*at)->chain;
+		at = &(*at)->next_in_bucket;
 	return at;
 }
 
 uint32_t
-flow_count_source(const struct flows *t, const union peer *peer)
+flow_count_source(const struct flows *t, const union sockaddr_inet *peer)
 {
 	const struct source *s = *find_source(t, peer);
 
@@ -103,16 +103,16 @@ flow_count_source(const struct flows *t, const union peer *peer)
 
 /* There are as many sources as flows. */
 static struct source *
-add_source(struct flows *t, struct source **at, const union peer *peer)
+add_source(struct flows *t, struct source **at, const union sockaddr_inet *peer)
 {
 	struct source *s = t->free_source;
 
 	if (s)
-		t->free_source = s->chain;
+		t->free_source = s->next_in_bucket;
 	else
 		s = &t->source[t->used_sources++];
 	*s = (struct source){.peer = *peer};
-	s->peer.six.sin6_port = 0;
+	s->peer.v6.sin6_port = 0;
 	return *at = s;
 }
 
@@ -150,15 +150,16 @@ leave_source(struct flows *t, struct flow *f)
 	if (t->largest == s)
 		t->largest = NULL;
 	at = find_source(t, &s->peer);
-	*at = s->chain;
-	s->chain = t->free_source;
+	*at = s->next_in_bucket;
+	s->next_in_bucket = t->free_source;
 	t->free_source = s;
 }
 
 static bool
 is_less(const struct flow *a, const struct flow *b)
 {
-	return a->list < b->list || (a->list == b->list && a->seen < b->seen);
+	return a->list < b->list ||
+	    (a->list == b->list && a->last_used < b->last_used);
 }
 
 /*
@@ -166,7 +167,7 @@ is_less(const struct flow *a, const struct flow *b)
  * table is.
  */
 struct flow *
-flow_surplus(struct flows *t, const union peer *peer)
+flow_surplus(struct flows *t, const union sockaddr_inet *peer)
 {
 	struct source *s = t->largest;
 	struct flow *found = NULL;
@@ -177,7 +178,7 @@ flow_surplus(struct flows *t, const union peer *peer)
 	for (uint32_t i = 0; i < SAMPLE && i < s->count; i++) {
 		struct flow *f = s->flow;
 
-		if (!f->first && (!found || is_less(f, found)))
+		if (!f->batch_first && (!found || is_less(f, found)))
 			found = f;
 		s->flow = f->after;
 	}
@@ -185,7 +186,7 @@ flow_surplus(struct flows *t, const union peer *peer)
 }
 
 static void
-unlist(struct flows *t, struct flow *f)
+list_remove(struct flows *t, struct flow *f)
 {
 	if (f->older)
 		f->older->newer = f->newer;
@@ -198,7 +199,7 @@ unlist(struct flows *t, struct flow *f)
 }
 
 static void
-enlist(struct flows *t, struct flow *f, enum flow_list list)
+list_append(struct flows *t, struct flow *f, enum flow_list list)
 {
 	f->list = (uint8_t)list;
 	f->newer = NULL;
@@ -215,19 +216,19 @@ flow_add(struct flows *t, struct flow *f)
 {
 	struct flow **bucket = bucket_of(t, &f->key);
 
-	t->free = f->chain ? f->chain : fresh_flow(t);
-	f->chain = *bucket;
+	t->free = f->next_in_bucket ? f->next_in_bucket : alloc_flow(t);
+	f->next_in_bucket = *bucket;
 	*bucket = f;
-	enlist(t, f, FLOW_ONE_WAY);
+	list_append(t, f, FLOW_ONE_WAY);
 	join_source(t, f);
 }
 
 void
-flow_touch(struct flows *t, struct flow *f, enum flow_list list, deadline at)
+flow_touch(struct flows *t, struct flow *f, enum flow_list list, msec at)
 {
-	f->seen = at;
-	unlist(t, f);
-	enlist(t, f, list);
+	f->last_used = at;
+	list_remove(t, f);
+	list_append(t, f, list);
 }
 
 void
@@ -236,11 +237,11 @@ flow_remove(struct flows *t, struct flow *f)
 	struct flow **at = bucket_of(t, &f->key);
 
 	while (*at != f)
-		at = &(*at)->chain;
-	*at = f->chain;
-	unlist(t, f);
+		at = &(*at)->next_in_bucket;
+	*at = f->next_in_bucket;
+	list_remove(t, f);
 	leave_source(t, f);
 	f->fd = -1;
-	f->chain = t->free;
+	f->next_in_bucket = t->free;
 	t->free = f;
 }

@@ -8,22 +8,23 @@
 
 #include "tcp.h"
 
-#define FEW 64 /* children; later by a millisecond for each so many */
+#define REAP_CHILDREN_PER_MS \
+	64 /* children; later by a millisecond for each so many */
 
 static struct forks {
 	unsigned role; /* of a connection */
-	int signals;
-	int last; /* the highest descriptor that a connection closes */
-	pid_t *pid;
+	int signal_fd;
+	int max_fd; /* the highest descriptor that a connection closes */
+	pid_t *pids;
 	const uint32_t *used;
 	uint32_t children;
-	deadline
-	    sweep; /* when to reap all: one SIGCHLD can stand for several */
-	void (*ended)(uint32_t, int);
+	msec
+	    reap_all_at; /* when to reap all: one SIGCHLD can stand for several */
+	void (*on_exit)(uint32_t, int);
 } forks;
 
 int
-fork_init(const struct post *post, int epoll, uint64_t data, pid_t *pid,
+fork_init(const struct mapper_args *args, int epoll, uint64_t data, pid_t *pid,
     const uint32_t *used, void (*ended)(uint32_t, int))
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = data};
@@ -31,33 +32,34 @@ fork_init(const struct post *post, int epoll, uint64_t data, pid_t *pid,
 
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
-	forks.signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (forks.signals == -1 ||
-	    epoll_ctl(epoll, EPOLL_CTL_ADD, forks.signals, &ev) == -1)
+	forks.signal_fd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (forks.signal_fd == -1 ||
+	    epoll_ctl(epoll, EPOLL_CTL_ADD, forks.signal_fd, &ev) == -1)
 		return -1;
-	forks.role = post->role;
-	forks.pid = pid;
+	forks.role = args->role;
+	forks.pids = pid;
 	forks.used = used;
-	forks.ended = ended;
-	forks.last =
-	    forks.signals > post->channel ? forks.signals : post->channel;
-	for (size_t i = 0; i < post->listeners + post->spares; i++)
-		if (post->listener[i].fd > forks.last)
-			forks.last = post->listener[i].fd;
+	forks.on_exit = ended;
+	forks.max_fd =
+	    forks.signal_fd > args->channel ? forks.signal_fd : args->channel;
+	for (size_t i = 0; i < args->n_listeners + args->n_udp_relays; i++)
+		if (args->listeners[i].fd > forks.max_fd)
+			forks.max_fd = args->listeners[i].fd;
 	return 0;
 }
 
 pid_t
-fork_begin(struct call *call)
+fork_conn(struct conn *conn)
 {
-	char text[LOG_ADDR];
+	char text[SOCKADDR_STRLEN];
 	pid_t pid = fork();
 
 	forks.children += pid > 0;
 	if (pid)
 		return pid;
-	title_set(log_addr(&call->from.any, text), " > ", call->map->word);
-	conn_live(call, forks.last, forks.role);
+	proctitle_set(sockaddr_format(&conn->peer.sa, text), " > ",
+	    conn->map->spec);
+	conn_main(conn, forks.max_fd, forks.role);
 }
 
 /*
@@ -69,14 +71,14 @@ reap(uint32_t i)
 {
 	int status;
 
-	if (waitpid(forks.pid[i], &status, WNOHANG | WUNTRACED) <= 0)
+	if (waitpid(forks.pids[i], &status, WNOHANG | WUNTRACED) <= 0)
 		return false;
 	if (WIFSTOPPED(status)) {
-		kill(forks.pid[i], SIGCONT);
+		kill(forks.pids[i], SIGCONT);
 		return true;
 	}
 	forks.children--;
-	forks.ended(i, status);
+	forks.on_exit(i, status);
 	return true;
 }
 
@@ -85,29 +87,30 @@ reap(uint32_t i)
  * all of them: where there are thousands that is left for later.
  */
 void
-fork_event(void)
+fork_handle_sigchld(void)
 {
 	struct signalfd_siginfo info;
 
-	if (read(forks.signals, &info, sizeof(info)) == -1)
+	if (read(forks.signal_fd, &info, sizeof(info)) == -1)
 		return;
 	for (uint32_t i = 0; i < *forks.used; i++)
-		if (forks.pid[i] == (pid_t)info.ssi_pid && reap(i))
+		if (forks.pids[i] == (pid_t)info.ssi_pid && reap(i))
 			break;
-	if (!forks.sweep && forks.children)
-		forks.sweep = now() + 1 + forks.children / FEW;
+	if (!forks.reap_all_at && forks.children)
+		forks.reap_all_at =
+		    now_ms() + 1 + forks.children / REAP_CHILDREN_PER_MS;
 }
 
-deadline
-fork_due(deadline at)
+msec
+fork_run_timers(msec at)
 {
-	if (!forks.sweep)
+	if (!forks.reap_all_at)
 		return NEVER;
-	if (forks.sweep > at)
-		return forks.sweep;
-	forks.sweep = 0;
+	if (forks.reap_all_at > at)
+		return forks.reap_all_at;
+	forks.reap_all_at = 0;
 	for (uint32_t i = 0; i < *forks.used; i++)
-		if (forks.pid[i])
+		if (forks.pids[i])
 			reap(i);
 	return NEVER;
 }

@@ -17,14 +17,14 @@
  */
 struct url {
 	char *scheme, *user, *host, *path;
-	struct pair {
+	struct url_param {
 		char *key, *value;
 	} pair[PAIRS_MAX];
 	size_t pairs;
 	const char *part;
 };
 
-enum use {
+enum url_role {
 	PROXY,
 	TARGET,
 	HOP
@@ -32,7 +32,7 @@ enum use {
 
 static const struct {
 	const char *name;
-	bool may[3];
+	bool allowed[3];
 } schemes[] = {
     {"", {true, true, true}},
     {"auto", {true, true, false}},
@@ -119,7 +119,7 @@ split_query(struct url *u, char *query)
 			return "not KEY=VALUE";
 		if (value_of(u, key))
 			return "a key may stand only once";
-		u->pair[u->pairs++] = (struct pair){key, value};
+		u->pair[u->pairs++] = (struct url_param){key, value};
 	}
 	return NULL;
 }
@@ -147,7 +147,7 @@ split(struct url *u, char *word)
 }
 
 static const char *
-check_scheme(struct url *u, enum use use)
+check_scheme(struct url *u, enum url_role use)
 {
 	static const char *const whys[] = {
 	    [PROXY] = "no target: write SCHEME://LISTEN/TARGET",
@@ -158,7 +158,7 @@ check_scheme(struct url *u, enum use use)
 	u->part = u->scheme;
 	for (size_t i = 0; i < SIZE(schemes); i++)
 		if (strcmp(u->scheme, schemes[i].name) == 0)
-			return schemes[i].may[use] ? NULL : whys[use];
+			return schemes[i].allowed[use] ? NULL : whys[use];
 	return "nsfwd has tcp, udp, auto, http, socks4, socks4a and socks5";
 }
 
@@ -167,7 +167,7 @@ check_scheme(struct url *u, enum use use)
  * hears IPv4 too.
  */
 static const char *
-put_place(FILE *out, struct url *u, const char *place, bool listens)
+put_hostport(FILE *out, struct url *u, const char *place, bool listens)
 {
 	const char *why = check(u, place, "=,@/%");
 
@@ -195,22 +195,22 @@ static const char *
 put_targets(FILE *out, struct url *u)
 {
 	const char *why = NULL, *comma = "", *item;
-	bool turns = strchr(u->path, ',') && !value_of(u, "strategy") &&
+	bool round_robin = strchr(u->path, ',') && !value_of(u, "strategy") &&
 	    strcmp(u->scheme, "udp") != 0;
 
 	while (!why && (item = strsep(&u->path, ","))) {
 		fputs(comma, out);
-		why = put_place(out, u, item, false);
+		why = put_hostport(out, u, item, false);
 		comma = ",";
 	}
-	if (turns)
+	if (round_robin)
 		fputs(",balance=round", out);
 	return why;
 }
 
 /* What is in the list is refused, or, behind a '~', all else. */
 static const char *
-put_admission(FILE *out, char *list)
+put_acl(FILE *out, char *list)
 {
 	fputs(*list == '~' ? ",allow=" : ",deny=", out);
 	for (list += *list == '~'; *list; list++)
@@ -219,7 +219,7 @@ put_admission(FILE *out, char *list)
 }
 
 static const char *
-translate(const struct url *u, const char **key, const char **value)
+map_value(const struct url *u, const char **key, const char **value)
 {
 	if (strcmp(*key, "max") == 0 && strcmp(u->scheme, "udp") == 0)
 		*key = "flows";
@@ -237,13 +237,13 @@ translate(const struct url *u, const char **key, const char **value)
 }
 
 static const char *
-put_key(FILE *out, struct url *u, const struct pair *pair)
+put_key(FILE *out, struct url *u, const struct url_param *r)
 {
-	const char *key, *value = pair->value;
+	const char *key, *value = r->value;
 	size_t i = 0;
 
-	u->part = pair->key;
-	while (i < SIZE(keys) && strcasecmp(keys[i].name, pair->key) != 0)
+	u->part = r->key;
+	while (i < SIZE(keys) && strcasecmp(keys[i].name, r->key) != 0)
 		i++;
 	if (i == SIZE(keys))
 		return "no key that is taken over (nsfwd(1), FROM GOST)";
@@ -254,8 +254,8 @@ put_key(FILE *out, struct url *u, const struct pair *pair)
 		return keys[i].why && strcmp(value, "true") != 0 ? keys[i].why
 								 : NULL;
 	if (strcmp(key, "deny") == 0)
-		return put_admission(out, pair->value);
-	if (translate(u, &key, &value))
+		return put_acl(out, r->value);
+	if (map_value(u, &key, &value))
 		return keys[i].why;
 	fprintf(out, ",%s=%s", key, value);
 	if (strcmp(key, "udp-timeout") == 0)
@@ -282,7 +282,7 @@ put_hop(FILE *out, struct url *u, char *word)
 	if (!why)
 		why = put_ns(out, u, "netns");
 	if (!why)
-		why = put_place(out, u, u->host, false);
+		why = put_hostport(out, u, u->host, false);
 	if (*u->user)
 		fprintf(out, ",via-auth=%s", u->user);
 	return why;
@@ -306,7 +306,7 @@ put_map(FILE *out, struct url *u, char *word)
 	if (!why)
 		why = put_ns(out, u, "netns");
 	if (!why)
-		why = put_place(out, u, u->host, true);
+		why = put_hostport(out, u, u->host, true);
 	putc('=', out);
 	if (!why)
 		why = put_ns(out, u, "netns.out");
@@ -355,7 +355,7 @@ gost_translate(const char *word, bool forward, char **text, const char **part,
 }
 
 bool
-gost_known(const char *name, size_t length)
+gost_key_exists(const char *name, size_t length)
 {
 	for (size_t i = 0; i < SIZE(keys); i++)
 		if (strlen(keys[i].name) == length &&

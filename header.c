@@ -16,24 +16,25 @@
 static const unsigned char v2_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
 static size_t
-header_text(char *out, const union peer *from, const union peer *to)
+pp_write_v1(char *out, const union sockaddr_inet *from,
+    const union sockaddr_inet *to)
 {
-	bool six = from->any.sa_family == AF_INET6;
-	int family = from->any.sa_family;
+	bool six = from->sa.sa_family == AF_INET6;
+	int family = from->sa.sa_family;
 	char a[INET6_ADDRSTRLEN], b[INET6_ADDRSTRLEN];
-	const void *p = &from->four.sin_addr, *q = &to->four.sin_addr;
+	const void *p = &from->v4.sin_addr, *q = &to->v4.sin_addr;
 
 	if (!six && family != AF_INET)
 		return (size_t)sprintf(out, "PROXY UNKNOWN\r\n");
 	if (six) {
-		p = &from->six.sin6_addr;
-		q = &to->six.sin6_addr;
+		p = &from->v6.sin6_addr;
+		q = &to->v6.sin6_addr;
 	}
 	inet_ntop(family, p, a, sizeof(a));
 	inet_ntop(family, q, b, sizeof(b));
 	return (size_t)sprintf(out, "PROXY TCP%c %s %s %u %u\r\n",
-	    six ? '6' : '4', a, b, ntohs(from->four.sin_port),
-	    ntohs(to->four.sin_port));
+	    six ? '6' : '4', a, b, ntohs(from->v4.sin_port),
+	    ntohs(to->v4.sin_port));
 }
 
 static unsigned char *
@@ -44,31 +45,31 @@ put(unsigned char *at, const void *data, size_t length)
 }
 
 size_t
-header_make(unsigned char *out, unsigned version, const union peer *from,
-    const union peer *to, const char *ns)
+pp_write(unsigned char *out, unsigned version, const union sockaddr_inet *from,
+    const union sockaddr_inet *to, const char *ns)
 {
-	bool six = from->any.sa_family == AF_INET6;
-	bool known = (six || from->any.sa_family == AF_INET) &&
-	    from->any.sa_family == to->any.sa_family;
+	bool six = from->sa.sa_family == AF_INET6;
+	bool known = (six || from->sa.sa_family == AF_INET) &&
+	    from->sa.sa_family == to->sa.sa_family;
 	unsigned char *at = out + V2_FIXED;
 	size_t length = ns ? strlen(ns) : 0;
 
 	if (version == 1)
-		return header_text((char *)out, known ? from : &(union peer){0},
-		    to);
+		return pp_write_v1((char *)out,
+		    known ? from : &(union sockaddr_inet){0}, to);
 	memcpy(out, v2_signature, sizeof(v2_signature));
 	out[12] = known ? 0x21 : 0x20;
 	out[13] = !known ? 0 : six ? 0x21 : 0x11;
 	if (known && six) {
-		at = put(at, &from->six.sin6_addr, 16);
-		at = put(at, &to->six.sin6_addr, 16);
+		at = put(at, &from->v6.sin6_addr, 16);
+		at = put(at, &to->v6.sin6_addr, 16);
 	} else if (known) {
-		at = put(at, &from->four.sin_addr, 4);
-		at = put(at, &to->four.sin_addr, 4);
+		at = put(at, &from->v4.sin_addr, 4);
+		at = put(at, &to->v4.sin_addr, 4);
 	}
 	if (known) {
-		at = put(at, &from->four.sin_port, 2);
-		at = put(at, &to->four.sin_port, 2);
+		at = put(at, &from->v4.sin_port, 2);
+		at = put(at, &to->v4.sin_port, 2);
 	}
 	if (length && length <= NAME_MAX) {
 		*at++ = V2_NETNS;
@@ -83,20 +84,20 @@ header_make(unsigned char *out, unsigned version, const union peer *from,
 }
 
 static void
-read_peer(union peer *peer, int family, const void *addr, uint16_t port)
+set_addr(union sockaddr_inet *peer, int family, const void *addr, uint16_t port)
 {
 	memset(peer, 0, sizeof(*peer));
-	peer->any.sa_family = (sa_family_t)family;
-	peer->four.sin_port = port;
+	peer->sa.sa_family = (sa_family_t)family;
+	peer->v4.sin_port = port;
 	if (family == AF_INET)
-		memcpy(&peer->four.sin_addr, addr, 4);
+		memcpy(&peer->v4.sin_addr, addr, 4);
 	else
-		memcpy(&peer->six.sin6_addr, addr, 16);
+		memcpy(&peer->v6.sin6_addr, addr, 16);
 }
 
 /* "ADDR ADDR PORT PORT", one space between them. */
 static int
-read_pair(union peer peer[2], int family, char *text)
+parse_v1_addrs(union sockaddr_inet peer[2], int family, char *text)
 {
 	unsigned char addr[2][16];
 	uint32_t port;
@@ -105,18 +106,18 @@ read_pair(union peer peer[2], int family, char *text)
 	for (int i = 0; i < 4; i++)
 		word[i] = strsep(&text, " ");
 	if (!word[3] || text)
-		return hop_refuse(EPROTO);
+		return fail_errno(EPROTO);
 	for (int i = 0; i < 2; i++) {
 		if (inet_pton(family, word[i], addr[i]) != 1 ||
-		    !side_number(word[i + 2], 0, UINT16_MAX, &port))
-			return hop_refuse(EPROTO);
-		read_peer(&peer[i], family, addr[i], htons((uint16_t)port));
+		    !parse_uint(word[i + 2], 0, UINT16_MAX, &port))
+			return fail_errno(EPROTO);
+		set_addr(&peer[i], family, addr[i], htons((uint16_t)port));
 	}
 	return 0;
 }
 
 static ssize_t
-parse_v1(const unsigned char *data, size_t length, union peer peer[2])
+parse_v1(const unsigned char *data, size_t length, union sockaddr_inet peer[2])
 {
 	const unsigned char *end = memchr(data, '\r', length);
 	char line[V1_MAX + 1];
@@ -126,24 +127,24 @@ parse_v1(const unsigned char *data, size_t length, union peer peer[2])
 	if (memcmp(data, "PROXY ", length < 6 ? length : 6) != 0 ||
 	    n > V1_MAX - 2 || memchr(data, '\0', n) || memchr(data, '\n', n) ||
 	    (end && n + 1 < length && end[1] != '\n'))
-		return hop_refuse(EPROTO);
+		return fail_errno(EPROTO);
 	if (!end || n + 1 == length)
 		return 0;
 	memcpy(line, data, n);
 	line[n] = '\0';
 	if (strncmp(line + 6, "TCP4 ", 5) == 0)
-		bad = read_pair(peer, AF_INET, line + 11);
+		bad = parse_v1_addrs(peer, AF_INET, line + 11);
 	else if (strncmp(line + 6, "TCP6 ", 5) == 0)
-		bad = read_pair(peer, AF_INET6, line + 11);
+		bad = parse_v1_addrs(peer, AF_INET6, line + 11);
 	else if (strcmp(line + 6, "UNKNOWN") != 0 &&
 	    strncmp(line + 6, "UNKNOWN ", 8) != 0)
-		bad = hop_refuse(EPROTO);
+		bad = fail_errno(EPROTO);
 	return bad ? -1 : (ssize_t)n + 2;
 }
 
 /* The least that a family's addresses take; 0 where these are none. */
 static size_t
-v2_least(unsigned char family)
+v2_addr_size(unsigned char family)
 {
 	return family >> 4 == 1 ? 12
 	    : family >> 4 == 2  ? 36
@@ -152,25 +153,25 @@ v2_least(unsigned char family)
 }
 
 static ssize_t
-parse_v2(const unsigned char *data, size_t length, union peer peer[2])
+parse_v2(const unsigned char *data, size_t length, union sockaddr_inet peer[2])
 {
-	size_t rest, least;
+	size_t tail, least;
 	uint16_t port[2];
 	bool local = length > 12 && data[12] == 0x20;
 
 	if (memcmp(data, v2_signature, length < 12 ? length : 12) != 0 ||
 	    (length > 12 && !local && data[12] != 0x21))
-		return hop_refuse(EPROTO);
+		return fail_errno(EPROTO);
 	if (length > 13 && !local &&
 	    ((data[13] >> 4) > 3 || (data[13] & 15) > 2))
-		return hop_refuse(EPROTO);
+		return fail_errno(EPROTO);
 	if (length < V2_FIXED)
 		return 0;
-	rest = (size_t)(data[14] << 8 | data[15]);
-	least = local ? 0 : v2_least(data[13]);
-	if (rest > V2_MAX || rest < least)
-		return hop_refuse(rest > V2_MAX ? EMSGSIZE : EPROTO);
-	if (length < V2_FIXED + rest)
+	tail = (size_t)(data[14] << 8 | data[15]);
+	least = local ? 0 : v2_addr_size(data[13]);
+	if (tail > V2_MAX || tail < least)
+		return fail_errno(tail > V2_MAX ? EMSGSIZE : EPROTO);
+	if (length < V2_FIXED + tail)
 		return 0;
 	if (!local && (data[13] == 0x11 || data[13] == 0x21)) {
 		int family = data[13] == 0x11 ? AF_INET : AF_INET6;
@@ -178,10 +179,10 @@ parse_v2(const unsigned char *data, size_t length, union peer peer[2])
 
 		memcpy(port, data + V2_FIXED + 2 * size, 4);
 		for (size_t i = 0; i < 2; i++)
-			read_peer(&peer[i], family, data + V2_FIXED + i * size,
+			set_addr(&peer[i], family, data + V2_FIXED + i * size,
 			    port[i]);
 	}
-	return (ssize_t)(V2_FIXED + rest);
+	return (ssize_t)(V2_FIXED + tail);
 }
 
 /* peer[0] is the client, peer[1] what it connected to. */
@@ -193,12 +194,12 @@ parse_header(const unsigned char *data, size_t length, void *arg)
 }
 
 int
-header_read(const struct line *line, union peer *from, union peer *to)
+pp_read(const struct io *io, union sockaddr_inet *from, union sockaddr_inet *to)
 {
 	unsigned char data[V2_FIXED + V2_MAX];
-	union peer peer[2] = {*from, *to};
+	union sockaddr_inet peer[2] = {*from, *to};
 
-	if (hop_read(line, data, sizeof(data), parse_header, peer) == -1)
+	if (io_read_message(io, data, sizeof(data), parse_header, peer) == -1)
 		return -1;
 	*from = peer[0];
 	*to = peer[1];

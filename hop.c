@@ -12,35 +12,35 @@
 #define INTERIM_MAX 8 /* HTTP replies 1xx before the one that counts */
 
 int
-hop_refuse(int err)
+fail_errno(int err)
 {
 	errno = err;
 	return -1;
 }
 
 int
-hop_wait(const struct line *line, short events)
+io_wait_for(const struct io *io, short events)
 {
 	struct pollfd watched[2] = {
-	    {.fd = line->fd, .events = events},
-	    {.fd = line->client, .events = POLLERR},
+	    {.fd = io->fd, .events = events},
+	    {.fd = io->abort_fd, .events = POLLERR},
 	};
 
-	if (io_wait(watched, 2, line->until) == -1)
+	if (io_wait(watched, 2, io->deadline) == -1)
 		return -1;
-	return watched[1].revents ? hop_refuse(ECONNABORTED) : 0;
+	return watched[1].revents ? fail_errno(ECONNABORTED) : 0;
 }
 
 int
-hop_write(const struct line *line, const void *data, size_t length)
+io_write_all(const struct io *io, const void *data, size_t length)
 {
 	const unsigned char *at = data;
 
 	while (length) {
-		ssize_t n = send(line->fd, at, length, MSG_NOSIGNAL);
+		ssize_t n = send(io->fd, at, length, MSG_NOSIGNAL);
 
 		if (n == -1 && errno == EAGAIN) {
-			if (hop_wait(line, POLLOUT) == -1)
+			if (io_wait_for(io, POLLOUT) == -1)
 				return -1;
 		} else if (n == -1 && errno != EINTR) {
 			return -1;
@@ -57,46 +57,46 @@ hop_write(const struct line *line, const void *data, size_t length)
  * that the next wait is for more; of the rest only what belongs to it.
  */
 ssize_t
-hop_read(const struct line *line, unsigned char *data, size_t size,
-    hop_parser *parse, void *arg)
+io_read_message(const struct io *io, unsigned char *data, size_t size,
+    io_parser *parse, void *arg)
 {
 	size_t have = 0;
 	ssize_t n, used = 0;
 
 	while (!used) {
-		n = recv(line->fd, data + have, size - have, MSG_PEEK);
+		n = recv(io->fd, data + have, size - have, MSG_PEEK);
 		if (n == -1 && errno == EAGAIN) {
-			if (hop_wait(line, POLLIN) == -1)
+			if (io_wait_for(io, POLLIN) == -1)
 				return -1;
 			continue;
 		}
 		if (n == -1 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return n ? -1 : hop_refuse(ECONNRESET);
+			return n ? -1 : fail_errno(ECONNRESET);
 		used = parse(data, have + (size_t)n, arg);
 		if (used == -1)
 			return -1;
 		if (used)
 			n = used - (ssize_t)have;
-		if (n <= 0 || recv(line->fd, data + have, (size_t)n, 0) != n)
-			return hop_refuse(EPROTO);
+		if (n <= 0 || recv(io->fd, data + have, (size_t)n, 0) != n)
+			return fail_errno(EPROTO);
 		have += (size_t)n;
 		if (!used && have == size)
-			return hop_refuse(EMSGSIZE);
+			return fail_errno(EMSGSIZE);
 	}
 	return used;
 }
 
 ssize_t
-hop_head(const unsigned char *data, size_t length)
+http_head_length(const unsigned char *data, size_t length)
 {
 	for (size_t i = 0; i < length; i++) {
 		unsigned char c = data[i], before = i ? data[i - 1] : 0;
 
 		if ((c == '\n') != (before == '\r') ||
 		    ((c < ' ' || c == 127) && !strchr("\r\n\t", c)) || !c)
-			return hop_refuse(EPROTO);
+			return fail_errno(EPROTO);
 		if (c == '\n' && i >= 3 && data[i - 2] == '\n')
 			return (ssize_t)i + 1;
 	}
@@ -104,15 +104,15 @@ hop_head(const unsigned char *data, size_t length)
 }
 
 void
-hop_basic(char *out, const char *user, const char *password)
+http_basic_auth(char *out, const char *user, const char *password)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				     "abcdefghijklmnopqrstuvwxyz0123456789+/";
-	char text[2 * HOP_WORD + 2];
+	char text[2 * SOCKS_STRING_MAX + 2];
 	size_t length;
 
-	snprintf(text, sizeof(text), "%.*s:%.*s", HOP_WORD, user, HOP_WORD,
-	    password ? password : "");
+	snprintf(text, sizeof(text), "%.*s:%.*s", SOCKS_STRING_MAX, user,
+	    SOCKS_STRING_MAX, password ? password : "");
 	length = strlen(text);
 	for (size_t i = 0; i < length; i += 3) {
 		uint32_t bits = 0;
@@ -139,28 +139,28 @@ parse_http(const unsigned char *data, size_t length, void *arg)
 
 	for (size_t i = 0; i < length && form[i]; i++)
 		if (form[i] == 'd' ? !isdigit(data[i]) : data[i] != form[i])
-			return hop_refuse(EPROTO);
+			return fail_errno(EPROTO);
 	if (length > 12 && data[12] != ' ' && data[12] != '\r')
-		return hop_refuse(EPROTO);
+		return fail_errno(EPROTO);
 	if (length >= 12)
 		*code = (data[9] - '0') * 100 + (data[10] - '0') * 10 +
 		    data[11] - '0';
-	return hop_head(data, length);
+	return http_head_length(data, length);
 }
 
 /* What SOCKS5 says of a method or a password: the version, then a code. */
-struct verdict {
+struct socks_reply {
 	unsigned char version;
 	int code;
 };
 
 static ssize_t
-parse_verdict(const unsigned char *data, size_t length, void *arg)
+parse_method_reply(const unsigned char *data, size_t length, void *arg)
 {
-	struct verdict *verdict = arg;
+	struct socks_reply *verdict = arg;
 
 	if (data[0] != verdict->version)
-		return hop_refuse(EPROTO);
+		return fail_errno(EPROTO);
 	if (length < 2)
 		return 0;
 	verdict->code = data[1];
@@ -169,30 +169,30 @@ parse_verdict(const unsigned char *data, size_t length, void *arg)
 
 /* Behind a refusal nothing counts, and often nothing comes. */
 static ssize_t
-parse_socks(const unsigned char *data, size_t length, void *arg)
+parse_connect_reply(const unsigned char *data, size_t length, void *arg)
 {
-	struct verdict *verdict = arg;
-	ssize_t used = parse_verdict(data, length, arg);
+	struct socks_reply *verdict = arg;
+	ssize_t used = parse_method_reply(data, length, arg);
 
 	if (used != 2 || verdict->code != 0)
 		return used;
 	if (length > 2 && data[2] != 0)
-		return hop_refuse(EPROTO);
-	used = hop_socks_length(data + 3, length > 3 ? length - 3 : 0);
+		return fail_errno(EPROTO);
+	used = socks_addr_length(data + 3, length > 3 ? length - 3 : 0);
 	if (used <= 0 || (size_t)used + 3 > length)
 		return used < 0 ? -1 : 0;
 	return used + 3;
 }
 
 ssize_t
-hop_socks_length(const unsigned char *data, size_t length)
+socks_addr_length(const unsigned char *data, size_t length)
 {
 	if (length == 0)
 		return 0;
-	if (data[0] == HOP_INET || data[0] == HOP_INET6)
-		return data[0] == HOP_INET ? 1 + 4 + 2 : 1 + 16 + 2;
-	if (data[0] != HOP_NAME)
-		return hop_refuse(EAFNOSUPPORT);
+	if (data[0] == SOCKS_ATYP_V4 || data[0] == SOCKS_ATYP_V6)
+		return data[0] == SOCKS_ATYP_V4 ? 1 + 4 + 2 : 1 + 16 + 2;
+	if (data[0] != SOCKS_ATYP_DOMAIN)
+		return fail_errno(EAFNOSUPPORT);
 	return length > 1 ? 2 + data[1] + 2 : 0;
 }
 
@@ -215,9 +215,9 @@ http_error(int code)
 }
 
 static unsigned char *
-put_word(unsigned char *at, const char *word)
+put_socks_string(unsigned char *at, const char *word)
 {
-	size_t length = strnlen(word, HOP_WORD);
+	size_t length = strnlen(word, SOCKS_STRING_MAX);
 
 	*at++ = (unsigned char)length;
 	memcpy(at, word, length);
@@ -226,16 +226,16 @@ put_word(unsigned char *at, const char *word)
 
 /* Returns the end of the address, in the form that SOCKS5 gives it. */
 static unsigned char *
-put_target(unsigned char *at, const struct side *to, uint16_t port)
+put_socks_addr(unsigned char *at, const struct endpoint *to, uint16_t port)
 {
 	const uint32_t loopback = htonl(INADDR_LOOPBACK);
-	bool six = to->kind == SIDE_INET6;
+	bool six = to->kind == EP_IPV6;
 
 	if (to->kind == SIDE_HOST) {
-		*at++ = HOP_NAME;
-		at = put_word(at, to->text);
+		*at++ = SOCKS_ATYP_DOMAIN;
+		at = put_socks_string(at, to->name);
 	} else {
-		*at++ = six ? HOP_INET6 : HOP_INET;
+		*at++ = six ? SOCKS_ATYP_V6 : SOCKS_ATYP_V4;
 		if (to->kind == SIDE_LOOPBACK)
 			memcpy(at, &loopback, 4);
 		else
@@ -248,134 +248,139 @@ put_target(unsigned char *at, const struct side *to, uint16_t port)
 }
 
 static int
-say_http(const struct line *line, const struct hop *hop, const struct side *to,
-    uint16_t port, int *code)
+http_connect(const struct io *io, const struct hop *hop,
+    const struct endpoint *to, uint16_t port, int *code)
 {
-	char basic[HOP_BASIC], name[HOP_NAME_MAX], text[2048];
-	unsigned char head[HOP_HEAD];
+	char basic[BASIC_AUTH_MAX], name[HOSTPORT_MAX], text[2048];
+	unsigned char head[HTTP_HEAD_MAX];
 
-	put_target(head, to, port);
-	hop_socks_text(name, head);
+	put_socks_addr(head, to, port);
+	socks_addr_format(name, head);
 	if (hop->user)
-		hop_basic(basic, hop->user, hop->password);
+		http_basic_auth(basic, hop->user, hop->password);
 	snprintf(text, sizeof(text),
 	    "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s%s%s\r\n", name, name,
 	    hop->user ? "Proxy-Authorization: Basic " : "",
 	    hop->user ? basic : "", hop->user ? "\r\n" : "");
-	if (hop_write(line, text, strlen(text)) == -1)
+	if (io_write_all(io, text, strlen(text)) == -1)
 		return -1;
 	for (int i = 0; i < INTERIM_MAX; i++) {
-		if (hop_read(line, head, sizeof(head), parse_http, code) == -1)
+		if (io_read_message(io, head, sizeof(head), parse_http, code) ==
+		    -1)
 			return -1;
 		if (*code / 100 == 2)
 			return *code = 0;
 		if (*code / 100 != 1)
-			return hop_refuse(http_error(*code));
+			return fail_errno(http_error(*code));
 	}
-	return hop_refuse(EPROTO);
+	return fail_errno(EPROTO);
 }
 
 /* User and password, RFC 1929. */
 static int
-say_password(const struct line *line, const struct hop *hop)
+socks5_auth(const struct io *io, const struct hop *hop)
 {
-	struct verdict verdict = {.version = 1};
-	unsigned char data[2 * HOP_WORD + 3] = {1}, *at;
+	struct socks_reply verdict = {.version = 1};
+	unsigned char data[2 * SOCKS_STRING_MAX + 3] = {1}, *at;
 
-	at = put_word(data + 1, hop->user);
-	at = put_word(at, hop->password ? hop->password : "");
-	if (hop_write(line, data, (size_t)(at - data)) == -1 ||
-	    hop_read(line, data, sizeof(data), parse_verdict, &verdict) == -1)
+	at = put_socks_string(data + 1, hop->user);
+	at = put_socks_string(at, hop->password ? hop->password : "");
+	if (io_write_all(io, data, (size_t)(at - data)) == -1 ||
+	    io_read_message(io, data, sizeof(data), parse_method_reply,
+		&verdict) == -1)
 		return -1;
-	return verdict.code ? hop_refuse(EACCES) : 0;
+	return verdict.code ? fail_errno(EACCES) : 0;
 }
 
 /* Where to, RFC 1928. */
 static int
-say_target(const struct line *line, const struct side *to, uint16_t port,
+socks5_request(const struct io *io, const struct endpoint *to, uint16_t port,
     int *code)
 {
-	struct verdict verdict = {.version = 5};
-	unsigned char data[3 + 2 + HOP_WORD + 2] = {5, 1, 0}, *end;
+	struct socks_reply verdict = {.version = 5};
+	unsigned char data[3 + 2 + SOCKS_STRING_MAX + 2] = {5, 1, 0}, *end;
 
-	end = put_target(data + 3, to, port);
-	if (hop_write(line, data, (size_t)(end - data)) == -1 ||
-	    hop_read(line, data, sizeof(data), parse_socks, &verdict) == -1)
+	end = put_socks_addr(data + 3, to, port);
+	if (io_write_all(io, data, (size_t)(end - data)) == -1 ||
+	    io_read_message(io, data, sizeof(data), parse_connect_reply,
+		&verdict) == -1)
 		return -1;
 	*code = verdict.code;
-	return verdict.code ? hop_refuse(socks_error(verdict.code)) : 0;
+	return verdict.code ? fail_errno(socks_error(verdict.code)) : 0;
 }
 
 static int
-say_socks(const struct line *line, const struct hop *hop, const struct side *to,
-    uint16_t port, int *code)
+socks5_connect(const struct io *io, const struct hop *hop,
+    const struct endpoint *to, uint16_t port, int *code)
 {
-	struct verdict verdict = {.version = 5};
+	struct socks_reply verdict = {.version = 5};
 	unsigned char data[] = {5, 1, 0, 2};
 
 	data[1] = hop->user ? 2 : 1;
-	if (hop_write(line, data, 2 + (size_t)data[1]) == -1 ||
-	    hop_read(line, data, sizeof(data), parse_verdict, &verdict) == -1)
+	if (io_write_all(io, data, 2 + (size_t)data[1]) == -1 ||
+	    io_read_message(io, data, sizeof(data), parse_method_reply,
+		&verdict) == -1)
 		return -1;
 	if (verdict.code == 2 && hop->user) {
-		if (say_password(line, hop) == -1)
+		if (socks5_auth(io, hop) == -1)
 			return -1;
 	} else if (verdict.code) {
-		return hop_refuse(verdict.code == 255 ? EACCES : EPROTO);
+		return fail_errno(verdict.code == 255 ? EACCES : EPROTO);
 	}
-	return say_target(line, to, port, code);
+	return socks5_request(io, to, port, code);
 }
 
 int
-hop_through(const struct line *line, const struct hop *hop,
-    const struct side *to, unsigned index, int *code)
+hop_connect(const struct io *io, const struct hop *hop,
+    const struct endpoint *to, unsigned index, int *code)
 {
-	uint16_t port = (uint16_t)(to->lo + index);
+	uint16_t port = (uint16_t)(to->port_first + index);
 
 	*code = 0;
-	return hop->kind == HOP_HTTP ? say_http(line, hop, to, port, code)
-				     : say_socks(line, hop, to, port, code);
+	return hop->kind == HOP_HTTP ? http_connect(io, hop, to, port, code)
+				     : socks5_connect(io, hop, to, port, code);
 }
 
 int
-hop_socks_text(char *text, const unsigned char *at)
+socks_addr_format(char *text, const unsigned char *at)
 {
-	char host[HOP_WORD + 1];
-	size_t length = at[0] == HOP_INET ? 4 : 16;
+	char host[SOCKS_STRING_MAX + 1];
+	size_t length = at[0] == SOCKS_ATYP_V4 ? 4 : 16;
 	const unsigned char *port = at + 1 + length;
 
-	if (at[0] == HOP_NAME) {
+	if (at[0] == SOCKS_ATYP_DOMAIN) {
 		length = at[1];
 		port = at + 2 + length;
 		memcpy(host, at + 2, length);
 		host[length] = '\0';
 		if (strlen(host) != length)
-			return hop_refuse(EINVAL);
+			return fail_errno(EINVAL);
 	} else {
 		inet_ntop(length == 4 ? AF_INET : AF_INET6, at + 1, host,
 		    sizeof(host));
 	}
-	snprintf(text, HOP_NAME_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u",
+	snprintf(text, HOSTPORT_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u",
 	    host, (unsigned)(port[0] << 8 | port[1]));
 	return 0;
 }
 
 int
-hop_asked(struct side *side, const char *text)
+endpoint_parse_untrusted(struct endpoint *ep, const char *text)
 {
-	static const char usual[] = "abcdefghijklmnopqrstuvwxyz0123456789"
-				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ-._:[]";
-	char word[HOP_NAME_MAX];
+	static const char allowed_chars[] =
+	    "abcdefghijklmnopqrstuvwxyz0123456789"
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ-._:[]";
+	char word[HOSTPORT_MAX];
 	const char *part;
 
-	side_free(side);
-	*side = (struct side){0};
-	if (strlen(text) >= sizeof(word) || text[strspn(text, usual)])
-		return hop_refuse(EINVAL);
+	endpoint_free(ep);
+	*ep = (struct endpoint){0};
+	if (strlen(text) >= sizeof(word) || text[strspn(text, allowed_chars)])
+		return fail_errno(EINVAL);
 	memcpy(word, text, strlen(text) + 1);
-	if (side_parse(side, word, 1, &part) ||
-	    (side->kind != SIDE_INET && side->kind != SIDE_INET6 &&
-		side->kind != SIDE_HOST))
-		return hop_refuse(EINVAL);
+	if (endpoint_parse(ep, word, 1, &part) ||
+	    (ep->kind != EP_IPV4 && ep->kind != EP_IPV6 &&
+		ep->kind != SIDE_HOST))
+		return fail_errno(EINVAL);
 	return 0;
 }

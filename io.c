@@ -7,13 +7,13 @@
 #include "io.h"
 
 int
-io_timeout(deadline until)
+io_timeout(msec deadline)
 {
-	deadline left;
+	msec left;
 
-	if (until == NEVER)
+	if (deadline == NEVER)
 		return -1;
-	left = until - now();
+	left = deadline - now_ms();
 	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
@@ -39,12 +39,12 @@ sift(struct pollfd *p)
 }
 
 int
-io_wait(struct pollfd *watched, size_t n, deadline until)
+io_wait(struct pollfd *watched, size_t n, msec deadline)
 {
 	int got, ready = 0;
 
 	while (!ready) {
-		got = poll(watched, n, io_timeout(until));
+		got = poll(watched, n, io_timeout(deadline));
 		if (got == 0)
 			errno = ETIMEDOUT;
 		if (got == 0 || (got == -1 && errno != EINTR))
@@ -69,18 +69,18 @@ io_unacked(int fd)
 }
 
 void
-io_settle(int fd)
+io_wait_acked(int fd)
 {
 	struct pollfd broken = {.fd = fd, .events = POLLERR | POLLHUP};
 	size_t left = io_unacked(fd), before = left;
-	deadline until = now() + IO_STALL_MS;
+	msec deadline = now_ms() + IO_STALL_MS;
 
-	while (left && now() < until &&
-	    io_wait(&broken, 1, now() + IO_LOOK_MS) == -1 &&
+	while (left && now_ms() < deadline &&
+	    io_wait(&broken, 1, now_ms() + IO_POLL_ACKED_MS) == -1 &&
 	    errno == ETIMEDOUT) {
 		left = io_unacked(fd);
 		if (left < before)
-			until = now() + IO_STALL_MS;
+			deadline = now_ms() + IO_STALL_MS;
 		before = left;
 	}
 }

@@ -8,7 +8,7 @@
 #include "nsfwd.h"
 
 /* The time until then, for poll(2); -1 for NEVER. */
-int io_timeout(deadline until);
+int io_timeout(msec deadline);
 
 /*
  * Waits until one of n descriptors has one of its events, which are then in its
@@ -20,7 +20,7 @@ int io_timeout(deadline until);
  * away from that descriptor until it returns. So an event that nobody waits for
  * wakes nobody twice.
  */
-int io_wait(struct pollfd *, size_t n, deadline until);
+int io_wait(struct pollfd *, size_t n, msec deadline);
 
 /*
  * Returns how many bytes the peer of a TCP socket has not acknowledged, the end
@@ -31,12 +31,12 @@ size_t io_unacked(int fd);
 /* A peer that takes nothing for this long is not waited for. */
 #define IO_STALL_MS 1000
 /* How often io_unacked() is asked: no event tells. */
-#define IO_LOOK_MS 10
+#define IO_POLL_ACKED_MS 10
 
 /*
  * Waits until the peer has acknowledged all that was sent to it, so that a reset
  * throws nothing away; or takes nothing for IO_STALL_MS, or is gone.
  */
-void io_settle(int fd);
+void io_wait_acked(int fd);
 
 #endif

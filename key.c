@@ -6,18 +6,18 @@
 
 #include "words.h"
 
-#define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define AT(member) \
 	offsetof(struct map, member), sizeof(((struct map *)0)->member)
 
 /* poll(2) and epoll_wait(2) take a little more than 24 days. */
-#define SPAN_MAX (24 * (deadline)86400000)
+#define DURATION_MAX (24 * (msec)86400000)
 
 enum kind {
 	COUNT,
 	COUNT_FROM_1,
 	BALANCE,
-	HEADER,
+	SEND_PROXY,
 	MARK,
 	MODE, /* so far uint32_t */
 	TIME,
@@ -33,9 +33,9 @@ enum {
 	TCP = PROTO_TCP,
 	UDP = PROTO_UDP,
 	BOTH = TCP | UDP,
-	ALONE = 4,   /* that protocol and no other */
-	LISTENS = 8, /* not on standard input */
-	FILED = 16   /* on a UNIX socket with a path */
+	ONLY = 4,      /* that protocol and no other */
+	NOT_STDIO = 8, /* not on standard input */
+	UNIX_PATH = 16 /* on a UNIX socket with a path */
 };
 
 /* In the order in which they are printed. */
@@ -46,27 +46,27 @@ static const struct key {
 	unsigned maps;
 	size_t offset, size; /* of what is compared with a default */
 } keys[] = {
-	{"reach", CIDRS, TCP | ALONE, AT(reach)},
-	{"allow", CIDRS, BOTH | LISTENS, AT(allow)},
-	{"deny", CIDRS, BOTH | LISTENS, AT(deny)},
-	{"max", COUNT, TCP | LISTENS, AT(max.conns)},
-	{"flows", COUNT_FROM_1, UDP, AT(max.flows)},
-	{"max-source", COUNT, BOTH | LISTENS, AT(max.source)},
-	{"workers", COUNT, TCP | LISTENS, AT(workers)},
+	{"reach", CIDRS, TCP | ONLY, AT(reach)},
+	{"allow", CIDRS, BOTH | NOT_STDIO, AT(allow)},
+	{"deny", CIDRS, BOTH | NOT_STDIO, AT(deny)},
+	{"max", COUNT, TCP | NOT_STDIO, AT(limits.conns)},
+	{"flows", COUNT_FROM_1, UDP, AT(limits.flows)},
+	{"max-source", COUNT, BOTH | NOT_STDIO, AT(limits.per_source)},
+	{"workers", COUNT, TCP | NOT_STDIO, AT(workers)},
 	{"balance", BALANCE, BOTH, AT(balance)},
-	{"proxy", HEADER, TCP | ALONE, AT(header)},
-	{"accept-proxy", CIDRS, TCP | ALONE | LISTENS, AT(accept_proxy)},
+	{"proxy", SEND_PROXY, TCP | ONLY, AT(send_proxy)},
+	{"accept-proxy", CIDRS, TCP | ONLY | NOT_STDIO, AT(accept_proxy)},
 	{"src", SRC, BOTH, AT(src.kind)},
 	{"dev", DEV, BOTH, AT(dev)},
 	{"mark", MARK, BOTH, AT(mark)},
-	{"mode", MODE, TCP | FILED, AT(mode)},
-	{"owner", OWNER, TCP | FILED, AT(owner)},
+	{"mode", MODE, TCP | UNIX_PATH, AT(unix_mode)},
+	{"owner", OWNER, TCP | UNIX_PATH, AT(owner)},
 	{"connect-timeout", TIME, TCP, AT(times.connect)},
 	{"idle-timeout", TIME, TCP, AT(times.idle)},
 	{"half-close-timeout", TIME, TCP, AT(times.half_close)},
-	{"udp-timeout", TIME, UDP, AT(times.answered)},
-	{"udp-one-way-timeout", TIME, UDP, AT(times.one_way)},
-	{"offload", OFFLOAD, UDP, AT(plain)},
+	{"udp-timeout", TIME, UDP, AT(times.udp)},
+	{"udp-one-way-timeout", TIME, UDP, AT(times.udp_one_way)},
+	{"offload", OFFLOAD, UDP, AT(no_offload)},
 };
 /* clang-format on */
 
@@ -79,7 +79,7 @@ static const char *const balances[] = {
 /* The largest first: a span is printed in the first that divides it. */
 static const struct unit {
 	const char *name;
-	deadline span;
+	msec span;
 } units[] = {
     {"d", 86400000},
     {"h", 3600000},
@@ -90,49 +90,49 @@ static const struct unit {
 };
 
 const char *
-spec_count(const char *word, uint32_t least, uint32_t *count)
+parse_count(const char *word, uint32_t least, uint32_t *count)
 {
-	if (side_number(word, least, 1000000, count))
+	if (parse_uint(word, least, 1000000, count))
 		return NULL;
 	return least ? "not a whole number from 1 to 1000000 (no leading 0)"
 		     : "not a whole number from 0 to 1000000 (no leading 0)";
 }
 
 const char *
-spec_time(const char *word, deadline *span)
+parse_duration(const char *word, msec *timeout)
 {
 	static const char wrong[] = "not a time in whole milliseconds, such as "
 				    "10, 1.5s, 500ms, 5m, 2h or 1d";
-	deadline value = 0, place = 1000; /* in thousandths of the unit */
+	msec value = 0, scale = 1000; /* in thousandths of the unit */
 	const struct unit *unit = units;
 	const char *s = word;
 
 	/* Far above what is right it stops growing. */
 	for (; isdigit((unsigned char)*s); s++)
-		if (value <= SPAN_MAX * 1000)
-			value = value * 10 + (*s - '0') * place;
+		if (value <= DURATION_MAX * 1000)
+			value = value * 10 + (*s - '0') * scale;
 	if (s > word && s[0] == '.' && isdigit((unsigned char)s[1]))
-		for (s++; isdigit((unsigned char)*s) && place > 1; s++) {
-			place /= 10;
-			value += (*s - '0') * place;
+		for (s++; isdigit((unsigned char)*s) && scale > 1; s++) {
+			scale /= 10;
+			value += (*s - '0') * scale;
 		}
-	while (unit < units + LENGTH(units) && strcmp(s, unit->name) != 0)
+	while (unit < units + ARRAY_LEN(units) && strcmp(s, unit->name) != 0)
 		unit++;
-	if (s == word || unit == units + LENGTH(units))
+	if (s == word || unit == units + ARRAY_LEN(units))
 		return wrong;
-	if (value / 1000 > SPAN_MAX / unit->span ||
-	    value * unit->span > SPAN_MAX * 1000)
+	if (value / 1000 > DURATION_MAX / unit->span ||
+	    value * unit->span > DURATION_MAX * 1000)
 		return "longer than 24d (0 is for ever)";
 	if (value * unit->span % 1000)
 		return wrong;
-	*span = value * unit->span / 1000;
+	*timeout = value * unit->span / 1000;
 	return NULL;
 }
 
 static const char *
 parse_balance(const char *value, enum balance *balance)
 {
-	for (size_t i = 0; i < LENGTH(balances); i++)
+	for (size_t i = 0; i < ARRAY_LEN(balances); i++)
 		if (strcmp(value, balances[i]) == 0) {
 			*balance = (enum balance)i;
 			return NULL;
@@ -148,7 +148,7 @@ parse_mark(const char *value, uint32_t *mark)
 
 	if (digits > 0 && digits <= 8 && !hex[digits])
 		*mark = (uint32_t)strtoul(hex, NULL, 16);
-	else if (!side_number(value, 1, UINT32_MAX, mark))
+	else if (!parse_uint(value, 1, UINT32_MAX, mark))
 		*mark = 0;
 	return *mark ? NULL : "not a number from 1 to 4294967295 or 0xffffffff";
 }
@@ -166,7 +166,7 @@ parse_mode(const char *value, uint32_t *mode)
 }
 
 static const char *
-parse_cidrs(char *value, struct cidrs *list, const char **part)
+parse_cidrs(char *value, struct cidr_list *list, const char **part)
 {
 	const char *why = NULL;
 	struct cidr *more;
@@ -174,11 +174,11 @@ parse_cidrs(char *value, struct cidrs *list, const char **part)
 
 	while (!why && (item = strsep(&value, "+"))) {
 		*part = item;
-		more = realloc(list->cidr, (list->count + 1) * sizeof(*more));
+		more = realloc(list->items, (list->count + 1) * sizeof(*more));
 		if (!more)
 			return "out of memory";
-		list->cidr = more;
-		why = side_cidr(&more[list->count++], item);
+		list->items = more;
+		why = cidr_parse(&more[list->count++], item);
 	}
 	return why;
 }
@@ -200,23 +200,23 @@ parse_value(enum kind kind, void *field, char *value, const char **part)
 	switch (kind) {
 	case COUNT:
 	case COUNT_FROM_1:
-		return spec_count(value, kind == COUNT_FROM_1, field);
+		return parse_count(value, kind == COUNT_FROM_1, field);
 	case BALANCE:
 		return parse_balance(value, field);
-	case HEADER:
-		return side_number(value, 1, 2, field) ? NULL : "1 or 2";
+	case SEND_PROXY:
+		return parse_uint(value, 1, 2, field) ? NULL : "1 or 2";
 	case MARK:
 		return parse_mark(value, field);
 	case MODE:
 		return parse_mode(value, field);
 	case TIME:
-		return spec_time(value, field);
+		return parse_duration(value, field);
 	case CIDRS:
 		return parse_cidrs(value, field, part);
 	case SRC:
-		return side_address(field, value, part);
+		return parse_source_addr(field, value, part);
 	case DEV:
-		return side_device(field, value);
+		return parse_ifname(field, value);
 	case OWNER:
 		return parse_owner(value, field);
 	case OFFLOAD:
@@ -228,14 +228,14 @@ parse_value(enum kind kind, void *field, char *value, const char **part)
 
 /* Why such a map takes no such key. */
 static const char *
-misfit(const struct map *map, unsigned maps)
+key_not_allowed(const struct map *map, unsigned maps)
 {
-	if (!(map->proto & maps) || (maps & ALONE && map->proto != PROTO_TCP))
+	if (!(map->proto & maps) || (maps & ONLY && map->proto != PROTO_TCP))
 		return maps & TCP ? "a key of tcp maps only"
 				  : "a key of udp maps only";
-	if (maps & LISTENS && map->listen.kind == SIDE_STDIO)
+	if (maps & NOT_STDIO && map->listen.kind == SIDE_STDIO)
 		return "not for standard input";
-	if (maps & FILED && map->listen.kind != SIDE_PATH)
+	if (maps & UNIX_PATH && map->listen.kind != EP_UNIX_PATH)
 		return "for LISTEN that is the path of a UNIX socket";
 	return NULL;
 }
@@ -248,15 +248,15 @@ key_parse(struct map *map, uint32_t *seen, const char *name, char *value,
 	const char *why;
 	uint32_t bit;
 
-	while (key < keys + LENGTH(keys) && strcmp(name, key->name) != 0)
+	while (key < keys + ARRAY_LEN(keys) && strcmp(name, key->name) != 0)
 		key++;
-	if (key == keys + LENGTH(keys))
+	if (key == keys + ARRAY_LEN(keys))
 		return "no such key (nsfwd --help lists them)";
 	bit = 1U << (key - keys);
 	if (*seen & bit)
 		return "a key may stand only once";
 	*seen |= bit;
-	why = misfit(map, key->maps);
+	why = key_not_allowed(map, key->maps);
 	if (why)
 		return why;
 	*part = value;
@@ -264,45 +264,46 @@ key_parse(struct map *map, uint32_t *seen, const char *name, char *value,
 }
 
 bool
-key_known(const char *name, size_t length)
+key_exists(const char *name, size_t length)
 {
 	static const char *const others[] = {"via", "via-auth", "auth"};
 	bool found = false;
 
-	for (size_t i = 0; i < LENGTH(others); i++)
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
 		found |= strlen(others[i]) == length &&
 		    memcmp(name, others[i], length) == 0;
-	for (size_t i = 0; i < LENGTH(keys); i++)
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
 		found |= strlen(keys[i].name) == length &&
 		    memcmp(name, keys[i].name, length) == 0;
 	return found;
 }
 
 const char *
-key_check(const struct map *map, const struct side *near)
+key_check(const struct map *map, const struct endpoint *first_ep)
 {
-	bool inet = near->kind == SIDE_INET, inet6 = near->kind == SIDE_INET6;
+	bool inet = first_ep->kind == EP_IPV4,
+	     inet6 = first_ep->kind == EP_IPV6;
 
-	if (near->text && near->kind != SIDE_HOST &&
+	if (first_ep->name && first_ep->kind != SIDE_HOST &&
 	    (map->src.kind != SIDE_ANY || map->dev || map->mark))
 		return "src, dev and mark are not for a UNIX socket";
-	if ((inet && map->src.kind == SIDE_INET6) ||
-	    (inet6 && map->src.kind == SIDE_INET))
+	if ((inet && map->src.kind == EP_IPV6) ||
+	    (inet6 && map->src.kind == EP_IPV4))
 		return "IPv4 and IPv6 do not meet: not from src";
 	if (map->balance && map->proto != PROTO_TCP)
 		return "udp knows no balance but first";
 	if (map->workers > WORKERS_MAX)
 		return "more than 256 workers";
 	if (map->workers &&
-	    (map->hops || map->header || map->accept_proxy.count ||
-		near->kind == SIDE_HOST || near->kind == SIDE_PROXY))
+	    (map->n_hops || map->send_proxy || map->accept_proxy.count ||
+		first_ep->kind == SIDE_HOST || first_ep->kind == SIDE_PROXY))
 		return "workers take numeric targets, without via, proxy and "
 		       "accept-proxy";
 	return NULL;
 }
 
 static void
-print_time(FILE *out, deadline value)
+print_time(FILE *out, msec value)
 {
 	const struct unit *unit = units;
 
@@ -313,12 +314,12 @@ print_time(FILE *out, deadline value)
 }
 
 static void
-print_cidrs(FILE *out, const struct cidrs *list)
+print_cidrs(FILE *out, const struct cidr_list *list)
 {
 	for (size_t i = 0; i < list->count; i++) {
 		if (i)
 			putc('+', out);
-		side_print_cidr(out, &list->cidr[i]);
+		cidr_print(out, &list->items[i]);
 	}
 }
 
@@ -330,7 +331,7 @@ print_value(FILE *out, const struct key *key, const void *field)
 		fputs(balances[*(const enum balance *)field], out);
 		break;
 	case TIME:
-		print_time(out, *(const deadline *)field);
+		print_time(out, *(const msec *)field);
 		break;
 	case OFFLOAD:
 		fputs("off", out);
@@ -339,7 +340,7 @@ print_value(FILE *out, const struct key *key, const void *field)
 		print_cidrs(out, field);
 		break;
 	case SRC:
-		side_print(out, field);
+		endpoint_print(out, field);
 		break;
 	case DEV:
 	case OWNER:
@@ -352,13 +353,15 @@ print_value(FILE *out, const struct key *key, const void *field)
 }
 
 void
-key_print(FILE *out, const struct map *map, const struct map *base)
+key_print(FILE *out, const struct map *map, const struct map *builtin)
 {
-	for (const struct key *key = keys; key < keys + LENGTH(keys); key++) {
+	for (const struct key *key = keys; key < keys + ARRAY_LEN(keys);
+	     key++) {
 		const char *field = (const char *)map + key->offset;
 
-		if (misfit(map, key->maps) ||
-		    !memcmp(field, (const char *)base + key->offset, key->size))
+		if (key_not_allowed(map, key->maps) ||
+		    !memcmp(field, (const char *)builtin + key->offset,
+			key->size))
 			continue;
 		fprintf(out, ",%s=", key->name);
 		print_value(out, key, field);

@@ -23,7 +23,7 @@ static struct life {
 
 /* The parent: what becomes of the child is what becomes of it. */
 static _Noreturn void
-await(int ready, pid_t child)
+wait_for_child(int ready, pid_t child)
 {
 	int status;
 	char byte;
@@ -37,7 +37,7 @@ await(int ready, pid_t child)
 
 /* The output of whoever started us is not ours to hold open. */
 int
-life_daemon(void)
+daemonize(void)
 {
 	int ready[2], null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	pid_t pid;
@@ -46,7 +46,7 @@ life_daemon(void)
 		return -1;
 	if (pid) {
 		close(ready[1]);
-		await(ready[0], pid);
+		wait_for_child(ready[0], pid);
 	}
 	close(ready[0]);
 	life.parent = ready[1];
@@ -57,7 +57,7 @@ life_daemon(void)
 }
 
 static void
-say(int fd, const char *name, const char *line)
+write_ready_line(int fd, const char *name, const char *line)
 {
 	if (fd == -1)
 		return;
@@ -67,15 +67,15 @@ say(int fd, const char *name, const char *line)
 }
 
 void
-life_ready(int fd, const char *line)
+daemon_ready(int fd, const char *line)
 {
-	say(fd, "--ready-fd", line);
-	say(life.parent, "--daemon", line);
+	write_ready_line(fd, "--ready-fd", line);
+	write_ready_line(life.parent, "--daemon", line);
 }
 
 /* True if the path is that of the open file. */
 static bool
-is_at(const char *path, int fd)
+is_same_file(const char *path, int fd)
 {
 	struct stat file, open;
 
@@ -88,7 +88,7 @@ is_at(const char *path, int fd)
  * may have removed the file that we have opened.
  */
 int
-life_pidfile(const char *path)
+pidfile_create(const char *path)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	char *shown = strdup(path);
@@ -104,7 +104,7 @@ life_pidfile(const char *path)
 		fd =
 		    open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 		locked = fd == -1 ? -1 : fcntl(fd, F_SETLK, &lock);
-	} while (locked == 0 && !is_at(path, fd) && close(fd) == 0);
+	} while (locked == 0 && !is_same_file(path, fd) && close(fd) == 0);
 	if (locked == 0 && ftruncate(fd, 0) == 0 &&
 	    dprintf(fd, "%d\n", (int)getpid()) > 0) {
 		life.pidfile = path;
@@ -121,10 +121,10 @@ life_pidfile(const char *path)
 }
 
 void
-life_end(void)
+pidfile_remove(void)
 {
 	/* After --pin, perhaps, the directory is not ours to write any more. */
-	if (life.pidfile && is_at(life.pidfile, life.lock) &&
+	if (life.pidfile && is_same_file(life.pidfile, life.lock) &&
 	    unlink(life.pidfile) == -1 && ftruncate(life.lock, 0) == -1)
 		log_error("--pidfile '%s': %s", life.shown, strerror(errno));
 	if (life.pidfile)
@@ -151,7 +151,7 @@ open_notify(void)
 }
 
 void
-life_notify(const char *fmt, ...)
+sd_notify_send(const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;

@@ -15,27 +15,28 @@
 #include "udp.h"
 
 #define BACKLOG    4096
-#define SPARES     64          /* UDP sockets of a proxy, of each family */
-#define SPARE_ROOM (256 << 10) /* bytes that one receives before it is read */
-#define HANDED_MAX 1024        /* descriptors that systemd(1) opened for us */
+#define UDP_RELAYS 64 /* UDP sockets of a proxy, of each family */
+#define UDP_RELAY_RCVBUF \
+	(256 << 10)         /* bytes that one receives before it is read */
+#define LISTEN_FDS_MAX 1024 /* descriptors that systemd(1) opened for us */
 
 static bool
-is_unix(const struct side *side)
+is_unix(const struct endpoint *ep)
 {
-	return side->kind == SIDE_PATH || side->kind == SIDE_ABSTRACT;
+	return ep->kind == EP_UNIX_PATH || ep->kind == EP_UNIX_ABSTRACT;
 }
 
 /* A proxy whose clients get UDP sockets, too. */
 static bool
-has_spares(const struct map *map)
+has_udp_relays(const struct map *map)
 {
-	return map->targets && map->target->kind == SIDE_PROXY && !map->hops &&
-	    !is_unix(&map->listen);
+	return map->n_targets && map->targets->kind == SIDE_PROXY &&
+	    !map->n_hops && !is_unix(&map->listen);
 }
 
 /* What one helper opens: all the listeners of a map for one protocol. */
-struct opening {
-	const struct side *side;
+struct bind_job {
+	const struct endpoint *side;
 	enum proto proto;
 	bool offload;
 	bool proxy; /* whose clients get UDP sockets too */
@@ -77,7 +78,7 @@ remove_stale(const struct sockaddr_storage *addr, socklen_t length)
 
 /* By descriptor: whoever may rename files there has us change no other one. */
 static int
-give_away(const struct opening *o, const char *path)
+set_owner(const struct bind_job *o, const char *path)
 {
 	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), result = -1;
 	struct stat st;
@@ -93,7 +94,7 @@ give_away(const struct opening *o, const char *path)
 
 /* It is made with its permissions, and no one can connect before listen(2). */
 static int
-bind_path(const struct opening *o, int fd, socklen_t length)
+bind_path(const struct bind_job *o, int fd, socklen_t length)
 {
 	const void *p = &o->addr;
 	const struct sockaddr_un *un = p;
@@ -105,7 +106,7 @@ bind_path(const struct opening *o, int fd, socklen_t length)
 	    (errno != EADDRINUSE || remove_stale(p, length) == -1 ||
 		bind(fd, p, length) == -1))
 		return -1;
-	if ((!o->owner.given || give_away(o, un->sun_path) == 0) &&
+	if ((!o->owner.explicit || set_owner(o, un->sun_path) == 0) &&
 	    listen(fd, BACKLOG) == 0)
 		return 0;
 	saved = errno;
@@ -116,9 +117,9 @@ bind_path(const struct opening *o, int fd, socklen_t length)
 
 /* A spare hears nothing before it is given to a client, nor after that. */
 static int
-prepare_spare(int fd)
+prepare_udp_relay(int fd)
 {
-	const int room = SPARE_ROOM;
+	const int room = UDP_RELAY_RCVBUF;
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
 	return datagram_mute(fd);
@@ -126,7 +127,7 @@ prepare_spare(int fd)
 
 /* Addresses of a UDP port are not shared: SO_REUSEADDR would let others in. */
 static void
-set_options(const struct opening *o, int fd, int family)
+set_options(const struct bind_job *o, int fd, int family)
 {
 	const int on = 1,
 		  v6only = o->side->kind != SIDE_ANY || o->proto == PROTO_UDP;
@@ -135,21 +136,21 @@ set_options(const struct opening *o, int fd, int family)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only,
 		    sizeof(v6only));
 	if (o->proto == PROTO_UDP) {
-		datagram_prepare(fd, family, true, o->offload);
+		datagram_set_options(fd, family, true, o->offload);
 		return;
 	}
-	relay_prepare(fd);
+	sock_set_stream_options(fd);
 	if (family != AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 }
 
 static bool
-is_loopback(const struct side *side)
+is_loopback(const struct endpoint *ep)
 {
-	if (side->kind == SIDE_INET)
-		return side->addr.s6_addr[0] == 127;
-	return side->kind == SIDE_LOOPBACK ||
-	    (side->kind == SIDE_INET6 && IN6_IS_ADDR_LOOPBACK(&side->addr));
+	if (ep->kind == EP_IPV4)
+		return ep->addr.s6_addr[0] == 127;
+	return ep->kind == SIDE_LOOPBACK ||
+	    (ep->kind == EP_IPV6 && IN6_IS_ADDR_LOOPBACK(&ep->addr));
 }
 
 /* bind(2) takes 127.0.0.1 while lo is down, and then nobody can connect. */
@@ -163,7 +164,7 @@ lo_is_down(int fd)
 
 /* errno stays as it was. */
 static void
-note_flags(struct opening *o)
+note_flags(struct bind_job *o)
 {
 	struct sockaddr_in6 in6;
 	int saved = errno;
@@ -178,35 +179,35 @@ note_flags(struct opening *o)
 
 /* Bound and not listening yet: nobody can connect to what may yet fail. */
 static int
-open_socket(struct opening *o, unsigned index, int family)
+open_socket(struct bind_job *o, unsigned index, int family)
 {
 	int type = o->proto == PROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
 	const void *addr = &o->addr;
 	socklen_t length;
 	int fd;
 
-	length = dial_address(&o->addr, o->side, index, family);
+	length = endpoint_sockaddr(&o->addr, o->side, index, family);
 	if (length == 0)
 		return -1;
 	fd = socket(o->addr.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return -1;
 	set_options(o, fd, o->addr.ss_family);
-	if (o->spare && prepare_spare(fd) == -1)
-		return dial_give_up(fd);
+	if (o->spare && prepare_udp_relay(fd) == -1)
+		return close_keep_errno(fd);
 	if (is_loopback(o->side) && lo_is_down(fd))
 		errno = ENETDOWN;
-	else if (o->side->kind == SIDE_PATH) {
+	else if (o->side->kind == EP_UNIX_PATH) {
 		if (bind_path(o, fd, length) == 0)
 			return fd;
 	} else if (bind(fd, addr, length) == 0)
 		return fd;
 	note_flags(o);
-	return dial_give_up(fd);
+	return close_keep_errno(fd);
 }
 
 static int
-add_listener(struct opening *o, unsigned index, int family)
+add_listener(struct bind_job *o, unsigned index, int family)
 {
 	int fd = open_socket(o, index, family);
 
@@ -214,7 +215,7 @@ add_listener(struct opening *o, unsigned index, int family)
 		return -1;
 	o->listener[o->listeners++] = (struct listener){
 	    .fd = fd,
-	    .index = (uint16_t)index,
+	    .port_index = (uint16_t)index,
 	    .family = o->addr.ss_family,
 	};
 	return 0;
@@ -226,7 +227,7 @@ add_listener(struct opening *o, unsigned index, int family)
  * only so each knows which address a datagram was sent to.
  */
 static int
-open_port(struct opening *o, unsigned index)
+open_port(struct bind_job *o, unsigned index)
 {
 	bool any = o->side->kind == SIDE_ANY;
 
@@ -251,19 +252,19 @@ open_port(struct opening *o, unsigned index)
  * one is given to a client.
  */
 static int
-open_spares(void *arg)
+open_udp_relays(void *arg)
 {
-	struct opening *o = arg;
-	struct side side = *o->side;
-	struct opening udp = *o;
+	struct bind_job *o = arg;
+	struct endpoint ep = *o->side;
+	struct bind_job udp = *o;
 	int result = 0;
 
-	side.lo = side.hi = 0;
-	udp.side = &side;
+	ep.port_first = ep.port_last = 0;
+	udp.side = &ep;
 	udp.proto = PROTO_UDP;
 	udp.offload = false;
 	udp.spare = true;
-	for (int i = 0; i < SPARES && result == 0; i++)
+	for (int i = 0; i < UDP_RELAYS && result == 0; i++)
 		result = open_port(&udp, 0);
 	o->spares = udp.listeners - o->listeners;
 	o->addr = udp.addr;
@@ -274,16 +275,17 @@ open_spares(void *arg)
 static int
 open_ports(void *arg)
 {
-	struct opening *o = arg;
+	struct bind_job *o = arg;
 
-	for (unsigned i = 0; i <= (unsigned)(o->side->hi - o->side->lo); i++)
+	for (unsigned i = 0;
+	     i <= (unsigned)(o->side->port_last - o->side->port_first); i++)
 		if (open_port(o, i) == -1)
 			return -1;
-	return o->proxy ? open_spares(o) : 0;
+	return o->proxy ? open_udp_relays(o) : 0;
 }
 
 static const char *
-bind_hint(const struct opening *o, int err)
+bind_hint(const struct bind_job *o, int err)
 {
 	static const struct {
 		int err;
@@ -317,46 +319,47 @@ bind_hint(const struct opening *o, int err)
 }
 
 static void
-explain(const struct opening *o, const struct map *map, int err, bool waits)
+log_bind_error(const struct bind_job *o, const struct map *map, int err,
+    bool waits)
 {
-	bool named = map->from.kind == NS_NAME;
+	bool named = map->listen_ns.kind == NS_NAME;
 	const void *addr = &o->addr;
 	const char *where, *does = "cannot listen";
-	char text[LOG_ADDR];
+	char text[SOCKADDR_STRLEN];
 
 	if (waits && listen_absent(map, err))
 		does = "waits to listen";
 	where = is_unix(o->side) || o->side->kind == SIDE_SYSTEMD
-	    ? o->side->text
-	    : log_addr(addr, text);
+	    ? o->side->name
+	    : sockaddr_format(addr, text);
 	if (err == ENODEV && o->side->zone)
 		where = o->side->zone;
 	if (err == ENETDOWN) /* as `ip netns add` leaves it */
 		log_error("'%s': %s on %s: lo is down (ip %s%s%s"
 			  "link set lo up%s)",
-		    map->word, does, where, named ? "-n " : "",
-		    named ? map->from.text : "", named ? " " : "",
+		    map->spec, does, where, named ? "-n " : "",
+		    named ? map->listen_ns.spec : "", named ? " " : "",
 		    named ? "" : " there");
 	else
-		log_error("'%s': %s on %s: %s: %s", map->word, does, where,
-		    bind_hint(o, err), log_errno(err));
+		log_error("'%s': %s on %s: %s: %s", map->spec, does, where,
+		    bind_hint(o, err), errno_name(err));
 }
 
 /* The file that a UNIX listener has made. */
 static bool
-own_file(const struct map *map, struct stat *file)
+stat_unix_path(const struct map *map, struct stat *file)
 {
-	return map->listen.kind == SIDE_PATH &&
-	    lstat(map->listen.text, file) == 0;
+	return map->listen.kind == EP_UNIX_PATH &&
+	    lstat(map->listen.name, file) == 0;
 }
 
 int
-listen_inherited(void)
+systemd_fd_count(void)
 {
 	const char *fds = getenv("LISTEN_FDS");
 	uint32_t n = 0;
 
-	return fds && side_number(fds, 0, HANDED_MAX, &n) ? (int)n : 0;
+	return fds && parse_uint(fds, 0, LISTEN_FDS_MAX, &n) ? (int)n : 0;
 }
 
 /* True if a descriptor that was handed to us is of that kind. */
@@ -379,16 +382,16 @@ is_listener(int fd, enum proto proto, sa_family_t *family)
 
 /* All that have the name, of the right kind. Ours is a copy, to be closed. */
 static int
-take_handed(struct opening *o, const struct side *side)
+adopt_systemd_fds(struct bind_job *o, const struct endpoint *ep)
 {
 	const char *name = getenv("LISTEN_FDNAMES");
-	size_t length = strlen(side->text);
+	size_t length = strlen(ep->name);
 
-	for (int fd = 3; name && fd < 3 + listen_inherited(); fd++) {
+	for (int fd = 3; name && fd < 3 + systemd_fd_count(); fd++) {
 		struct listener *l = &o->listener[o->listeners];
 
 		if (strcspn(name, ":") == length &&
-		    memcmp(name, side->text, length) == 0 &&
+		    memcmp(name, ep->name, length) == 0 &&
 		    is_listener(fd, o->proto, &l->family)) {
 			l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 			if (l->fd == -1)
@@ -405,72 +408,75 @@ take_handed(struct opening *o, const struct side *side)
 }
 
 void
-listen_renew(struct listeners *set, const struct map *map)
+listen_reopen_udp_relays(struct listeners *set, const struct map *map)
 {
-	struct opening o = {.side = &map->listen,
-	    .listener = set->listener,
+	struct bind_job o = {.side = &map->listen,
+	    .listener = set->items,
 	    .listeners = set->count};
 
-	if (!has_spares(map))
+	if (!has_udp_relays(map))
 		return;
-	while (set->spares)
-		close(set->listener[set->count + --set->spares].fd);
-	if (ns_call(&map->from, open_spares, &o, NULL) == 0)
-		set->spares = o.spares;
-	while (o.spares > set->spares)
-		close(set->listener[set->count + --o.spares].fd);
+	while (set->n_udp_relays)
+		close(set->items[set->count + --set->n_udp_relays].fd);
+	if (ns_call(&map->listen_ns, open_udp_relays, &o, NULL) == 0)
+		set->n_udp_relays = o.spares;
+	while (o.spares > set->n_udp_relays)
+		close(set->items[set->count + --o.spares].fd);
 }
 
 bool
-listen_same(const struct map *a, const struct map *b)
+listen_reusable(const struct map *a, const struct map *b)
 {
-	return ns_same(&a->from, &b->from) && a->plain == b->plain &&
-	    a->mode == b->mode && a->cred.uid == b->cred.uid &&
-	    a->cred.gid == b->cred.gid &&
-	    (a->target->kind == SIDE_PROXY) ==
-	    (b->target->kind == SIDE_PROXY) &&
-	    !a->hops == !b->hops && strcmp(a->listen.word, b->listen.word) == 0;
+	return ns_same(&a->listen_ns, &b->listen_ns) &&
+	    a->no_offload == b->no_offload && a->unix_mode == b->unix_mode &&
+	    a->owner_cred.uid == b->owner_cred.uid &&
+	    a->owner_cred.gid == b->owner_cred.gid &&
+	    (a->targets->kind == SIDE_PROXY) ==
+	    (b->targets->kind == SIDE_PROXY) &&
+	    !a->n_hops == !b->n_hops &&
+	    strcmp(a->listen.arg, b->listen.arg) == 0;
 }
 
 int
 listen_open(struct listeners *set, const struct map *map, enum proto proto,
-    int *entered, int known, bool waits)
+    int *entered, int quiet_errno, bool waits)
 {
-	struct opening o = {
+	struct bind_job o = {
 	    .side = &map->listen,
 	    .proto = proto,
-	    .offload = !map->plain,
-	    .proxy = has_spares(map),
-	    .mode = map->mode,
-	    .owner = map->cred,
+	    .offload = !map->no_offload,
+	    .proxy = has_udp_relays(map),
+	    .mode = map->unix_mode,
+	    .owner = map->owner_cred,
 	};
-	size_t ports = (size_t)(map->listen.hi - map->listen.lo) + 1;
+	size_t ports =
+	    (size_t)(map->listen.port_last - map->listen.port_first) + 1;
 	struct stat file;
 	int result, saved;
 
 	*entered = 1;
 	*set = (struct listeners){0};
 	if (map->listen.kind == SIDE_SYSTEMD)
-		ports = listen_inherited() + 1;
-	o.listener = calloc(2 * (ports + SPARES), sizeof(*o.listener));
+		ports = systemd_fd_count() + 1;
+	o.listener = calloc(2 * (ports + UDP_RELAYS), sizeof(*o.listener));
 	if (!o.listener) {
 		log_error("%s", strerror(errno));
 		return -1;
 	}
 	if (map->listen.kind == SIDE_SYSTEMD)
-		result = take_handed(&o, &map->listen);
+		result = adopt_systemd_fds(&o, &map->listen);
 	else
-		result = ns_call(&map->from, open_ports, &o, entered);
+		result = ns_call(&map->listen_ns, open_ports, &o, entered);
 	saved = errno;
-	set->listener = o.listener;
+	set->items = o.listener;
 	set->count = o.listeners;
-	set->spares = o.spares;
-	if (own_file(map, &file)) {
+	set->n_udp_relays = o.spares;
+	if (stat_unix_path(map, &file)) {
 		set->dev = file.st_dev;
 		set->ino = file.st_ino;
 	}
-	if (result == -1 && *entered && saved != known)
-		explain(&o, map, saved, waits);
+	if (result == -1 && *entered && saved != quiet_errno)
+		log_bind_error(&o, map, saved, waits);
 	errno = saved;
 	return result;
 }
@@ -492,23 +498,24 @@ disconnect(int fd)
 
 /* Two maps on one port are both bound; the second one that listens fails. */
 int
-listen_begin(const struct listeners *set, const struct map *map, int known)
+listen_start(const struct listeners *set, const struct map *map,
+    int quiet_errno)
 {
-	struct opening o = {.side = &map->listen};
+	struct bind_job o = {.side = &map->listen};
 	socklen_t length = sizeof(o.addr);
 	void *addr = &o.addr;
 	int saved;
 
 	for (size_t i = 0; i < set->count; i++) {
-		if (listen_accepts(set->listener[i].fd))
+		if (listen_accepts(set->items[i].fd))
 			continue;
-		disconnect(set->listener[i].fd);
-		if (listen(set->listener[i].fd, BACKLOG) == 0)
+		disconnect(set->items[i].fd);
+		if (listen(set->items[i].fd, BACKLOG) == 0)
 			continue;
 		saved = errno;
-		getsockname(set->listener[i].fd, addr, &length);
-		if (saved != known)
-			explain(&o, map, saved, false);
+		getsockname(set->items[i].fd, addr, &length);
+		if (saved != quiet_errno)
+			log_bind_error(&o, map, saved, false);
 		errno = saved;
 		return -1;
 	}
@@ -525,15 +532,15 @@ listen_close(struct listeners *set, const struct map *map)
 	bool handed = map->listen.kind == SIDE_SYSTEMD;
 	struct stat file;
 
-	if (set->count && own_file(map, &file) && file.st_dev == set->dev &&
-	    file.st_ino == set->ino)
-		unlink(map->listen.text);
-	for (size_t i = 0; i < set->count + set->spares; i++) {
+	if (set->count && stat_unix_path(map, &file) &&
+	    file.st_dev == set->dev && file.st_ino == set->ino)
+		unlink(map->listen.name);
+	for (size_t i = 0; i < set->count + set->n_udp_relays; i++) {
 		if (!handed && i < set->count &&
-		    listen_accepts(set->listener[i].fd))
-			disconnect(set->listener[i].fd);
-		close(set->listener[i].fd);
+		    listen_accepts(set->items[i].fd))
+			disconnect(set->items[i].fd);
+		close(set->items[i].fd);
 	}
-	free(set->listener);
+	free(set->items);
 	*set = (struct listeners){0};
 }

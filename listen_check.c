@@ -14,7 +14,7 @@
 bool
 listen_absent(const struct map *map, int err)
 {
-	if (map->listen.kind == SIDE_PATH)
+	if (map->listen.kind == EP_UNIX_PATH)
 		return err == ENOENT;
 	return map->listen.kind != SIDE_SYSTEMD &&
 	    (err == EADDRNOTAVAIL || err == ENODEV || err == ENETDOWN);
@@ -23,7 +23,7 @@ listen_absent(const struct map *map, int err)
 bool
 listen_depends(const struct map *map)
 {
-	return map->listen.kind == SIDE_PATH || map->listen.zone;
+	return map->listen.kind == EP_UNIX_PATH || map->listen.zone;
 }
 
 /* A UDP socket that `ss -K` disconnected is bound to no interface any more. */
@@ -36,11 +36,11 @@ zone_changed(const struct listeners *set, const char *zone)
 	void *addr = &in6;
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", zone);
-	if (ioctl(set->listener->fd, SIOCGIFINDEX, &ifr) == -1)
+	if (ioctl(set->items->fd, SIOCGIFINDEX, &ifr) == -1)
 		return errno == ENODEV;
 	for (size_t i = 0; i < set->count; i++) {
 		length = sizeof(in6);
-		if (getsockname(set->listener[i].fd, addr, &length) == 0 &&
+		if (getsockname(set->items[i].fd, addr, &length) == 0 &&
 		    in6.sin6_scope_id != (uint32_t)ifr.ifr_ifindex)
 			return true;
 	}
@@ -56,7 +56,7 @@ file_changed(const struct listeners *set, const struct map *map)
 {
 	struct stat file;
 
-	if (lstat(map->listen.text, &file) == -1)
+	if (lstat(map->listen.name, &file) == -1)
 		return errno == ENOENT || errno == ENOTDIR;
 	return file.st_dev != set->dev || file.st_ino != set->ino;
 }
@@ -64,7 +64,7 @@ file_changed(const struct listeners *set, const struct map *map)
 const char *
 listen_changed(const struct listeners *set, const struct map *map)
 {
-	if (map->listen.kind == SIDE_PATH && file_changed(set, map))
+	if (map->listen.kind == EP_UNIX_PATH && file_changed(set, map))
 		return "its socket file was removed or replaced";
 	if (map->listen.zone && set->count &&
 	    zone_changed(set, map->listen.zone))

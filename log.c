@@ -23,12 +23,12 @@
 static enum log_level level = LOG_NORMAL;
 
 /* Where lines go: "stderr" is a descriptor, too. */
-static struct sink {
+static struct log_sink {
 	const char *prefix; /* with a priority in front, if it has a facility */
 	int facility;       /* -1: none */
 	bool syslog;
-	int left; /* where they go as well, or -1 */
-} sink = {"nsfwd: ", -1, false, -1};
+	int stderr_copy; /* where they go as well, or -1 */
+} log_sink = {"nsfwd: ", -1, false, -1};
 
 void
 log_level(enum log_level wanted)
@@ -37,18 +37,18 @@ log_level(enum log_level wanted)
 }
 
 bool
-log_wants(enum log_level least)
+log_enabled(enum log_level least)
 {
 	return level >= least;
 }
 
-deadline
-now(void)
+msec
+now_ms(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (deadline)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return (msec)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 /*
@@ -113,26 +113,28 @@ log_open(bool syslog)
 	int fd;
 
 	if (!syslog && is_journal())
-		sink = (struct sink){"", 0, false, -1};
+		log_sink = (struct log_sink){"", 0, false, -1};
 	unblock();
 	if (!syslog)
 		return 0;
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	sink.left = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-	if (fd == -1 || sink.left == -1 || dup2(fd, STDERR_FILENO) == -1)
+	log_sink.stderr_copy =
+	    fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (fd == -1 || log_sink.stderr_copy == -1 ||
+	    dup2(fd, STDERR_FILENO) == -1)
 		return -1;
 	close(fd);
-	sink.syslog = true;
-	sink.facility = FACILITY;
+	log_sink.syslog = true;
+	log_sink.facility = FACILITY;
 	return 0;
 }
 
 void
-log_leave(void)
+log_close_stderr(void)
 {
-	if (sink.left != -1)
-		close(sink.left);
-	sink.left = -1;
+	if (log_sink.stderr_copy != -1)
+		close(log_sink.stderr_copy);
+	log_sink.stderr_copy = -1;
 }
 
 /*
@@ -140,7 +142,7 @@ log_leave(void)
  * time: its daemon may have been started anew.
  */
 static bool
-emit(const char *line, size_t length)
+write_line(const char *line, size_t length)
 {
 	static const struct sockaddr_un un = {.sun_family = AF_UNIX,
 	    .sun_path = "/dev/log"};
@@ -151,7 +153,7 @@ emit(const char *line, size_t length)
 	if (poll(&out, 1, 0) == 0)
 		return false;
 	do
-		n = sink.syslog
+		n = log_sink.syslog
 		    ? sendto(STDERR_FILENO, line, length,
 			  MSG_DONTWAIT | MSG_NOSIGNAL, to, sizeof(un))
 		    : write(STDERR_FILENO, line, length);
@@ -160,19 +162,19 @@ emit(const char *line, size_t length)
 }
 
 __attribute__((format(printf, 2, 0))) static void
-put(int priority, const char *fmt, va_list ap, unsigned skipped)
+write_event(int priority, const char *fmt, va_list ap, unsigned skipped)
 {
 	static unsigned lost;
 	char text[LINE_SIZE], line[LINE_SIZE];
 	size_t used = 0, head = 0;
 	int saved = errno;
 
-	if (sink.facility != -1)
+	if (log_sink.facility != -1)
 		head = (size_t)snprintf(line, sizeof(line), "<%d>",
-		    sink.facility + priority);
+		    log_sink.facility + priority);
 	used = head +
 	    (size_t)snprintf(line + head, sizeof(line) - head, "%s",
-		sink.prefix);
+		log_sink.prefix);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	used = escape(line, used, text);
 	skipped += lost;
@@ -181,9 +183,10 @@ put(int priority, const char *fmt, va_list ap, unsigned skipped)
 		used = escape(line, used, text);
 	}
 	line[used++] = '\n';
-	lost = emit(line, used) ? 0 : skipped + 1;
-	if (sink.left != -1 && write(sink.left, line + head, used - head) == -1)
-		log_leave();
+	lost = write_line(line, used) ? 0 : skipped + 1;
+	if (log_sink.stderr_copy != -1 &&
+	    write(log_sink.stderr_copy, line + head, used - head) == -1)
+		log_close_stderr();
 	errno = saved;
 }
 
@@ -194,19 +197,19 @@ log_line(enum log_level least, const char *fmt, ...)
 
 	static const int priority[] = {[LOG_QUIET] = 3, 6, 6};
 
-	if (!log_wants(least))
+	if (!log_enabled(least))
 		return;
 	va_start(ap, fmt);
-	put(priority[least], fmt, ap, 0);
+	write_event(priority[least], fmt, ap, 0);
 	va_end(ap);
 }
 
 void
-log_limited(const char *fmt, ...)
+log_ratelimited(const char *fmt, ...)
 {
-	static deadline next;
+	static msec next;
 	static unsigned skipped;
-	deadline at = now();
+	msec at = now_ms();
 	va_list ap;
 
 	if (at < next) {
@@ -215,22 +218,22 @@ log_limited(const char *fmt, ...)
 	}
 	next = at + 1000;
 	va_start(ap, fmt);
-	put(WARNING, fmt, ap, skipped);
+	write_event(WARNING, fmt, ap, skipped);
 	va_end(ap);
 	skipped = 0;
 }
 
 void
-log_row(const char *client, const char *target, unsigned long long up,
-    unsigned long long down, deadline born)
+log_open_row(const char *client, const char *target, unsigned long long up,
+    unsigned long long down, msec started_at)
 {
 	log_error("table:   %s > %s up=%llu down=%llu ms=%lld", client, target,
-	    up, down, (long long)(now() - born));
+	    up, down, (long long)(now_ms() - started_at));
 }
 
 /* A table of our own: strerror(3) may allocate and open locale files. */
 const char *
-log_errno(int err)
+errno_name(int err)
 {
 	/* clang-format off */
 #define NAME(e) {e, #e}
@@ -265,7 +268,7 @@ log_errno(int err)
 }
 
 const char *
-log_addr(const struct sockaddr *addr, char *buf)
+sockaddr_format(const struct sockaddr *addr, char *buf)
 {
 	const void *p = addr;
 	const struct sockaddr_in *in = p;
@@ -274,16 +277,17 @@ log_addr(const struct sockaddr *addr, char *buf)
 
 	if (addr->sa_family == AF_INET) {
 		inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-		snprintf(buf, LOG_ADDR, "%s:%u", text, ntohs(in->sin_port));
+		snprintf(buf, SOCKADDR_STRLEN, "%s:%u", text,
+		    ntohs(in->sin_port));
 	} else if (addr->sa_family == AF_INET6) {
 		inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
 		if (in6->sin6_scope_id)
 			snprintf(zone, sizeof(zone), "%%%u",
 			    (unsigned)in6->sin6_scope_id);
-		snprintf(buf, LOG_ADDR, "%s%s/%u", text, zone,
+		snprintf(buf, SOCKADDR_STRLEN, "%s%s/%u", text, zone,
 		    ntohs(in6->sin6_port));
 	} else {
-		snprintf(buf, LOG_ADDR, "unix");
+		snprintf(buf, SOCKADDR_STRLEN, "unix");
 	}
 	return buf;
 }

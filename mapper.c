@@ -28,98 +28,100 @@
 
 #define SILENCE_MS 100 /* of a mapper that is to answer */
 
-static struct child *first;
-static struct board *board;
-static bool taken[MAPPERS_MAX]; /* slots of the board */
-static uint32_t services;       /* that have had a mapper */
+static struct mapper_proc *mappers;
+static struct scoreboard *scoreboard;
+static bool slot_used[MAPPERS_MAX]; /* slots of the board */
+static uint32_t services;           /* that have had a mapper */
 
 int
-mapper_open(void)
+scoreboard_init(void)
 {
-	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE,
+	scoreboard = mmap(NULL, sizeof(*scoreboard), PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	return board == MAP_FAILED ? -1 : 0;
+	return scoreboard == MAP_FAILED ? -1 : 0;
 }
 
-struct child *
-mapper_first(void)
+struct mapper_proc *
+mapper_list(void)
 {
-	return first;
+	return mappers;
 }
 
 /* What else the server holds ends here. */
 static int
-keep_own(const struct listeners *set, int channel)
+close_server_fds(const struct listeners *set, int channel)
 {
-	size_t count = set->count + set->spares;
+	size_t count = set->count + set->n_udp_relays;
 	int *keep = calloc(count + 1, sizeof(*keep));
 
 	if (!keep)
 		return -1;
 	for (size_t i = 0; i < count; i++)
-		keep[i] = set->listener[i].fd;
+		keep[i] = set->items[i].fd;
 	keep[count] = channel;
-	sandbox_close_others(keep, count + 1);
+	fd_close_except(keep, count + 1);
 	free(keep);
 	return 0;
 }
 
 static unsigned
-role_of(const struct service *s)
+sandbox_flags_of(const struct service *s)
 {
 	const struct map *map = s->map;
 	unsigned role = s->proto == PROTO_UDP ? SANDBOX_UDP : SANDBOX_TCP;
 
-	for (size_t i = 0; i < map->targets + map->hops; i++) {
-		const struct side *side = i < map->targets
-		    ? &map->target[i]
-		    : &map->hop[i - map->targets].side;
+	for (size_t i = 0; i < map->n_targets + map->n_hops; i++) {
+		const struct endpoint *ep = i < map->n_targets
+		    ? &map->targets[i]
+		    : &map->hops[i - map->n_targets].side;
 
-		if (side->kind == SIDE_HOST || side->kind == SIDE_PROXY)
-			role |= SANDBOX_NAMES | SANDBOX_PARSES;
-		if (side->kind == SIDE_PATH || side->kind == SIDE_ABSTRACT ||
-		    side->zone)
+		if (ep->kind == SIDE_HOST || ep->kind == SIDE_PROXY)
+			role |= SANDBOX_NAMES | SANDBOX_MAY_NARROW;
+		if (ep->kind == EP_UNIX_PATH || ep->kind == EP_UNIX_ABSTRACT ||
+		    ep->zone)
 			role |= SANDBOX_UNIX;
 	}
-	if (map->hops || map->accept_proxy.count)
-		role |= SANDBOX_PARSES;
-	if (map->src.kind == SIDE_INET || map->src.kind == SIDE_INET6)
+	if (map->n_hops || map->accept_proxy.count)
+		role |= SANDBOX_MAY_NARROW;
+	if (map->src.kind == EP_IPV4 || map->src.kind == EP_IPV6)
 		role |= SANDBOX_BIND;
 	return role;
 }
 
 /* Its own words for what is no fault of the namespace: ECANCELED. */
 static int
-deny(const struct service *s, const char *what, const char *advice)
+setup_failed(const struct service *s, const char *what, const char *advice)
 {
-	log_error("'%s': cannot %s: %s%s", s->map->word, what, log_errno(errno),
-	    advice);
+	log_error("'%s': cannot %s: %s%s", s->map->spec, what,
+	    errno_name(errno), advice);
 	errno = ECANCELED;
 	return -1;
 }
 
 /* With the fewest rights that let it be a mapper; they are gone before. */
 static int
-become(const struct service *s, const struct conf *conf,
-    const struct post *post)
+mapper_setup(const struct service *s, const struct config *conf,
+    const struct mapper_args *args)
 {
 	const struct map *map = s->map;
 
-	title_set("map", " ", map->word);
-	log_leave(); /* its number is another descriptor's soon */
-	if (ns_enter(&map->to) == -1 || keep_own(&s->set, post->channel) == -1)
+	proctitle_set("map", " ", map->spec);
+	log_close_stderr(); /* its number is another descriptor's soon */
+	if (ns_enter(&map->target_ns) == -1 ||
+	    close_server_fds(&s->listeners, args->channel) == -1)
 		return -1;
-	if (role_of(s) & SANDBOX_NAMES && ns_etc(&map->to) == -1)
-		return deny(s, "use the files of /etc/netns", "");
-	if (sandbox_drop(&conf->cred, map->mark) == -1)
-		return deny(s, "drop privileges",
+	if (sandbox_flags_of(s) & SANDBOX_NAMES &&
+	    ns_mount_etc(&map->target_ns) == -1)
+		return setup_failed(s, "use the files of /etc/netns", "");
+	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1)
+		return setup_failed(s, "drop privileges",
 		    errno == EPERM ? " (--user takes root)" : " (see --user)");
-	if ((s->proto == PROTO_UDP ? udp_equip(post)
-		    : map->workers ? crew_equip(post)
-				   : tcp_equip(post)) == -1)
+	if ((s->proto == PROTO_UDP ? udp_init(args)
+		    : map->workers ? pool_init(args)
+				   : tcp_init(args)) == -1)
 		return -1;
-	if (post->role && sandbox_confine(post->role) == -1)
-		return deny(s, "filter system calls",
+	if (args->role && sandbox_seccomp(args->role) == -1)
+		return setup_failed(s, "filter system calls",
 		    " (--no-sandbox does without)");
 	return 0;
 }
@@ -141,31 +143,32 @@ leave_group(void)
 
 /* The whole life of a mapper: only when it can serve does it say so. */
 static _Noreturn void
-live(const struct service *s, const struct conf *conf, size_t slot, int channel)
+mapper_main(const struct service *s, const struct config *conf, size_t slot,
+    int channel)
 {
-	const struct post post = {
+	const struct mapper_args args = {
 	    .map = s->map,
-	    .listener = s->set.listener,
-	    .listeners = s->set.count,
-	    .spares = s->set.spares,
+	    .listeners = s->listeners.items,
+	    .n_listeners = s->listeners.count,
+	    .n_udp_relays = s->listeners.n_udp_relays,
 	    .channel = channel,
-	    .board = board,
-	    .own = slot,
-	    .count = board->count[slot],
+	    .scoreboard = scoreboard,
+	    .slot = slot,
+	    .count = scoreboard->count[slot],
 	    .max_conns = conf->max_conns,
-	    .role = conf->unconfined ? 0 : role_of(s),
+	    .role = conf->no_sandbox ? 0 : sandbox_flags_of(s),
 	};
 	int error;
 
 	leave_group();
-	error = become(s, conf, &post) == -1 ? errno : 0;
+	error = mapper_setup(s, conf, &args) == -1 ? errno : 0;
 	if (send(channel, &error, sizeof(error), MSG_NOSIGNAL) == -1 || error)
 		_exit(1);
 	if (s->proto == PROTO_UDP)
-		udp_serve();
+		udp_run();
 	if (s->map->workers)
-		crew_serve();
-	tcp_serve();
+		pool_run();
+	tcp_run();
 }
 
 /* The lowest that is free, so that the sums stay short. */
@@ -174,43 +177,43 @@ free_slot(void)
 {
 	size_t slot = 0;
 
-	while (slot < MAPPERS_MAX && taken[slot])
+	while (slot < MAPPERS_MAX && slot_used[slot])
 		slot++;
 	return slot;
 }
 
-struct child *
-mapper_birth(struct service *s, const struct conf *conf)
+struct mapper_proc *
+mapper_spawn(struct service *s, const struct config *conf)
 {
-	struct child *m = calloc(1, sizeof(*m));
+	struct mapper_proc *m = calloc(1, sizeof(*m));
 	int pair[2] = {-1, -1};
 
 	if (!m)
 		return NULL;
 	m->service = s;
-	m->from = s->opened;
-	m->to = s->to;
-	m->until = NEVER;
+	m->listen_ns_id = s->listeners_ns;
+	m->target_ns_id = s->target_ns_id;
+	m->kill_at = NEVER;
 	m->slot = free_slot();
 	errno = EAGAIN;
 	if (m->slot == MAPPERS_MAX ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
 		goto failed;
-	if (m->slot >= board->used)
-		board->used = (uint32_t)m->slot + 1;
+	if (m->slot >= scoreboard->used)
+		scoreboard->used = (uint32_t)m->slot + 1;
 	if (!s->number)
 		s->number = ++services;
-	board->service[m->slot] = s->number;
+	scoreboard->service[m->slot] = s->number;
 	m->pid = fork();
 	if (m->pid == 0)
-		live(s, conf, m->slot, pair[1]);
+		mapper_main(s, conf, m->slot, pair[1]);
 	close(pair[1]);
 	m->channel = pair[0];
 	if (m->pid > 0) {
 		setpgid(m->pid, m->pid); /* who is first */
-		taken[m->slot] = true;
-		m->next = first;
-		first = m;
+		slot_used[m->slot] = true;
+		m->next = mappers;
+		mappers = m;
 		return m;
 	}
 	close(pair[0]);
@@ -220,16 +223,16 @@ failed:
 }
 
 int
-mapper_hear(const struct child *m, deadline span)
+mapper_wait_reply(const struct mapper_proc *m, msec timeout)
 {
 	struct pollfd watched = {.fd = m->channel, .events = POLLIN};
-	deadline until = now() + span, left = span;
+	msec deadline = now_ms() + timeout, left = timeout;
 	int error = ETIMEDOUT, n;
 
 	/* Whoever is silent may have been stopped. */
 	while ((n = poll(&watched, 1,
 		    (int)(left < SILENCE_MS ? left : SILENCE_MS))) != 1) {
-		left = until - now();
+		left = deadline - now_ms();
 		if (left <= 0)
 			break;
 		kill(-m->pid, SIGCONT);
@@ -242,38 +245,38 @@ mapper_hear(const struct child *m, deadline span)
 }
 
 void
-mapper_order(const struct child *m, enum order what)
+mapper_send_command(const struct mapper_proc *m, enum mapper_command command)
 {
-	const char byte = (char)what;
+	const char byte = (char)command;
 
 	kill(-m->pid, SIGCONT);
 	send(m->channel, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void
-mapper_kill(const struct child *m)
+mapper_kill(const struct mapper_proc *m)
 {
 	kill(-m->pid, SIGKILL);
 }
 
 void
-mapper_orphan(struct child *m)
+mapper_keep_orphans(struct mapper_proc *m)
 {
-	m->ended = true;
-	board->live[m->slot] = 0;
+	m->exited = true;
+	scoreboard->live[m->slot] = 0;
 }
 
 uint64_t
-mapper_count(const struct child *m, enum count what)
+mapper_count(const struct mapper_proc *m, enum count counter)
 {
-	return board->count[m->slot][what] +
-	    (what == COUNT_OPEN ? board->live[m->slot] : 0);
+	return scoreboard->count[m->slot][counter] +
+	    (counter == COUNT_OPEN ? scoreboard->live[m->slot] : 0);
 }
 
 void
-mapper_bury(struct child *m)
+mapper_remove(struct mapper_proc *m)
 {
-	struct child **at = &first;
+	struct mapper_proc **at = &mappers;
 
 	while (*at != m)
 		at = &(*at)->next;
@@ -281,10 +284,11 @@ mapper_bury(struct child *m)
 	close(m->channel);
 	for (int i = 0; i < COUNTS; i++) {
 		if (m->service && i != COUNT_OPEN)
-			m->service->past[i] += mapper_count(m, (enum count)i);
-		board->count[m->slot][i] = 0;
+			m->service->past_counts[i] +=
+			    mapper_count(m, (enum count)i);
+		scoreboard->count[m->slot][i] = 0;
 	}
-	board->live[m->slot] = 0;
-	taken[m->slot] = false;
+	scoreboard->live[m->slot] = 0;
+	slot_used[m->slot] = false;
 	free(m);
 }

@@ -7,7 +7,7 @@
 
 /* What a mapper counts from its birth on. */
 enum count {
-	COUNT_BEGUN,   /* connections, or flows */
+	COUNT_STARTED, /* connections, or flows */
 	COUNT_FAILED,  /* connections that reached no target */
 	COUNT_REFUSED, /* clients that may not have a connection */
 	COUNT_UP,      /* bytes; those of a connection when it has ended */
@@ -22,7 +22,7 @@ enum count {
 #define MAPPERS_MAX 16384
 
 /* Shared by the server and all mappers, and with no connection. */
-struct board {
+struct scoreboard {
 	_Atomic uint32_t used; /* slots from this on were never taken */
 	_Atomic uint32_t live[MAPPERS_MAX];    /* connections of each mapper */
 	_Atomic uint32_t service[MAPPERS_MAX]; /* of each: equal for mappers of
@@ -31,31 +31,31 @@ struct board {
 };
 
 /* What a mapper is born with. */
-struct post {
+struct mapper_args {
 	const struct map *map;
-	struct listener *listener;
-	size_t listeners;
-	size_t spares; /* UDP sockets behind them, for a proxy */
-	int channel;   /* to the server: ends when the server does */
-	struct board *board;
-	size_t own;              /* which slot of the board is this one's */
+	struct listener *listeners;
+	size_t n_listeners;
+	size_t n_udp_relays; /* UDP sockets behind them, for a proxy */
+	int channel;         /* to the server: ends when the server does */
+	struct scoreboard *scoreboard;
+	size_t slot;             /* which slot of the board is this one's */
 	_Atomic uint64_t *count; /* and that of its counts */
 	uint32_t max_conns;      /* over all mappers */
 	unsigned role;           /* of sandbox_confine(); 0: without filters */
 };
 
 /* What the server may write into the channel, a byte. */
-enum order {
-	ORDER_DRAIN = 'd', /* close the listeners, finish, exit */
-	ORDER_KILL = 'k',  /* reset every connection, exit */
-	ORDER_TABLE = 't'  /* log what is open, then answer with an int, 0 */
+enum mapper_command {
+	CMD_DRAIN = 'd', /* close the listeners, finish, exit */
+	CMD_KILL = 'k',  /* reset every connection, exit */
+	CMD_DUMP = 't'   /* log what is open, then answer with an int, 0 */
 };
 
 /* crew.c */
 
 /* The life of the mapper of a map with workers, as of tcp_equip(). */
-int crew_equip(const struct post *);
-_Noreturn void crew_serve(void);
+int pool_init(const struct mapper_args *);
+_Noreturn void pool_run(void);
 
 /* tcp.c */
 
@@ -63,13 +63,13 @@ _Noreturn void crew_serve(void);
  * The life of a mapper of TCP connections, in its destination namespace: it
  * makes its tables and opens its events, 0 or -1 with errno, and then serves.
  */
-int tcp_equip(const struct post *);
-_Noreturn void tcp_serve(void);
+int tcp_init(const struct mapper_args *);
+_Noreturn void tcp_run(void);
 
 /* udp.c */
 
 /* The same for UDP flows. */
-int udp_equip(const struct post *);
-_Noreturn void udp_serve(void);
+int udp_init(const struct mapper_args *);
+_Noreturn void udp_run(void);
 
 #endif

@@ -131,7 +131,7 @@ known(const char *s)
 	size_t length = strspn(s, NAME);
 
 	return s[length] == '=' &&
-		(key_known(s, length) || gost_known(s, length))
+		(key_exists(s, length) || gost_key_exists(s, length))
 	    ? length + 1
 	    : 0;
 }
@@ -312,14 +312,14 @@ first_mark(char *s, char *end)
 
 /* How far a place may go on behind what parts items. */
 enum reach {
-	ITEM,  /* it does not */
-	PLACE, /* if there is no port in the end */
-	HOP    /* as far as can be: no other place follows */
+	ITEM,     /* it does not */
+	ENDPOINT, /* if there is no port in the end */
+	HOP       /* as far as can be: no other place follows */
 };
 
 /* [NS@]ADDR:PORTS and the like. */
 static char *
-hide_place(char *s, enum reach reach, char **clear)
+hide_endpoint(char *s, enum reach reach, char **clear)
 {
 	char *end = item_end(s), *mark, *limit, *last;
 	bool whole;
@@ -371,7 +371,7 @@ has_value(char *behind, enum value value, size_t blank, bool loose)
 static char *
 hide_item(char *s, char before, char **clear)
 {
-	enum reach reach = PLACE;
+	enum reach reach = ENDPOINT;
 	size_t length, keyed, blank;
 	enum value value;
 	bool url;
@@ -387,7 +387,7 @@ hide_item(char *s, char before, char **clear)
 			break;
 		reach = strncmp(s, "via=", keyed) == 0 ? HOP
 		    : strncmp(s, "owner=", keyed) == 0 ? ITEM
-						       : PLACE;
+						       : ENDPOINT;
 	}
 	blank = strspn(s + length, WHITE);
 	if (value == OTHER ? before && s[length + blank] == '=' &&
@@ -395,7 +395,7 @@ hide_item(char *s, char before, char **clear)
 			   : has_value(s + length, value, blank,
 				 before == ',' || *s == '-'))
 		return hide_value(s + length, value, keyed && before == ',');
-	return hide_place(s, reach, clear);
+	return hide_endpoint(s, reach, clear);
 }
 
 void

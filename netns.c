@@ -71,11 +71,11 @@ classify(struct ns *ns, const char *word)
 
 /* Sets the word and an anchor without a process. -1 with ENOMEM. */
 static int
-set_word(struct ns *ns, const char *word)
+set_spec(struct ns *ns, const char *word)
 {
-	ns->text = strdup(word);
+	ns->spec = strdup(word);
 	ns->anchor = anchor_new();
-	if (ns->text && ns->anchor)
+	if (ns->spec && ns->anchor)
 		return 0;
 	ns_free(ns);
 	return -1;
@@ -90,50 +90,50 @@ ns_parse(struct ns *ns, const char *word)
 	why = classify(ns, word);
 	if (why)
 		return why;
-	return set_word(ns, word) == 0 ? NULL : "out of memory";
+	return set_spec(ns, word) == 0 ? NULL : "out of memory";
 }
 
 void
 ns_free(struct ns *ns)
 {
-	free(ns->text);
+	free(ns->spec);
 	anchor_free(ns->anchor);
-	ns->text = NULL;
+	ns->spec = NULL;
 	ns->anchor = NULL;
 }
 
 int
-ns_copy(struct ns *to, const struct ns *from)
+ns_copy(struct ns *dst, const struct ns *src)
 {
-	*to = (struct ns){.kind = from->kind, .number = from->number};
-	return from->text ? set_word(to, from->text) : 0;
+	*dst = (struct ns){.kind = src->kind, .number = src->number};
+	return src->spec ? set_spec(dst, src->spec) : 0;
 }
 
 void
-ns_inherit(struct ns *to, const struct ns *from)
+ns_inherit(struct ns *dst, const struct ns *src)
 {
-	if (!anchor_seen(from->anchor) || anchor_seen(to->anchor) ||
-	    !ns_same(to, from))
+	if (!anchor_seen(src->anchor) || anchor_seen(dst->anchor) ||
+	    !ns_same(dst, src))
 		return;
-	anchor_free(to->anchor);
-	to->anchor = anchor_share(from->anchor);
+	anchor_free(dst->anchor);
+	dst->anchor = anchor_share(src->anchor);
 }
 
 const char *
-ns_word(const struct ns *ns)
+ns_spec(const struct ns *ns)
 {
-	return ns->text ? ns->text : "self";
+	return ns->spec ? ns->spec : "self";
 }
 
 bool
 ns_same(const struct ns *a, const struct ns *b)
 {
-	return a->kind == b->kind && strcmp(ns_word(a), ns_word(b)) == 0;
+	return a->kind == b->kind && strcmp(ns_spec(a), ns_spec(b)) == 0;
 }
 
 /* errno stays as it was. */
 static void
-put_away(int fd)
+ns_close_keep_errno(int fd)
 {
 	int saved = errno;
 
@@ -166,12 +166,12 @@ open_nsfs(struct anchor *a, const char *path, bool *unfinished)
 		    S_ISREG(st.st_mode) && st.st_size == 0;
 		errno = *unfinished ? ENODATA : EINVAL;
 	}
-	put_away(fd);
+	ns_close_keep_errno(fd);
 	return -1;
 }
 
 static int
-open_patiently(struct anchor *a, const char *path, int retries)
+open_ns_with_retry(struct anchor *a, const char *path, int retries)
 {
 	const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
 	bool unfinished;
@@ -193,8 +193,8 @@ open_name(const struct ns *ns, int retries)
 	int fd = -1;
 
 	for (int i = 0; i < 2 && fd == -1; i++) {
-		snprintf(path, sizeof(path), "%s/%s", dirs[i], ns->text);
-		fd = open_patiently(ns->anchor, path, retries);
+		snprintf(path, sizeof(path), "%s/%s", dirs[i], ns->spec);
+		fd = open_ns_with_retry(ns->anchor, path, retries);
 		if (fd == -1 && errno != ENOENT)
 			break;
 	}
@@ -210,25 +210,25 @@ open_any(const struct ns *ns, int retries)
 	case NS_NAME:
 		return open_name(ns, retries);
 	case NS_PATH:
-		return open_patiently(ns->anchor, ns->text, retries);
+		return open_ns_with_retry(ns->anchor, ns->spec, retries);
 	case NS_PID:
 		snprintf(path, sizeof(path), "/proc/%d/ns/net", ns->number);
-		return open_patiently(ns->anchor, path, 0);
+		return open_ns_with_retry(ns->anchor, path, 0);
 	case NS_FD:
 		if (fcntl(ns->number, F_GETFD) == -1)
 			return -1;
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", ns->number);
-		return open_patiently(NULL, path, 0);
+		return open_ns_with_retry(NULL, path, 0);
 	case NS_INIT:
-		return open_patiently(NULL, "/proc/1/ns/net", 0);
+		return open_ns_with_retry(NULL, "/proc/1/ns/net", 0);
 	case NS_SELF:
 		break;
 	}
-	return open_patiently(NULL, "/proc/self/ns/net", 0);
+	return open_ns_with_retry(NULL, "/proc/self/ns/net", 0);
 }
 
 uint64_t
-ns_identity(const struct ns *ns)
+ns_id(const struct ns *ns)
 {
 	int fd = open_any(ns, 0), result;
 	struct stat st;
@@ -236,22 +236,22 @@ ns_identity(const struct ns *ns)
 	if (fd == -1)
 		return 0;
 	result = fstat(fd, &st);
-	put_away(fd);
+	ns_close_keep_errno(fd);
 	return result == -1 ? 0 : st.st_ino;
 }
 
 /* Links say nothing when they change, nor do mounts that another process has. */
 bool
-ns_silent(const struct ns *ns)
+ns_needs_polling(const struct ns *ns)
 {
 	char path[sizeof("/run/netns/") + 255], real[PATH_MAX];
 	struct stat st;
 
 	if (ns->kind == NS_PATH)
-		return !realpath(ns->text, real) || strcmp(real, ns->text) != 0;
+		return !realpath(ns->spec, real) || strcmp(real, ns->spec) != 0;
 	if (ns->kind != NS_NAME)
 		return ns->kind == NS_PID;
-	snprintf(path, sizeof(path), "/run/netns/%s", ns->text);
+	snprintf(path, sizeof(path), "/run/netns/%s", ns->spec);
 	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
@@ -261,7 +261,7 @@ ns_silent(const struct ns *ns)
  * CLONE_NEWUSER without CLONE_FS and without threads, see setns(2).
  */
 static int
-join(int fd)
+enter_fd(int fd)
 {
 	int owner, result;
 
@@ -289,8 +289,8 @@ ns_enter(const struct ns *ns)
 	fd = open_any(ns, RETRIES);
 	if (fd == -1)
 		return -1;
-	result = join(fd);
-	put_away(fd);
+	result = enter_fd(fd);
+	ns_close_keep_errno(fd);
 	return result;
 }
 
@@ -299,7 +299,7 @@ ns_enter(const struct ns *ns)
  * such as a namespace's name, must go here too: a slave.
  */
 int
-ns_etc(const struct ns *ns)
+ns_mount_etc(const struct ns *ns)
 {
 	static const char *const files[] = {"resolv.conf", "hosts",
 	    "nsswitch.conf"};
@@ -307,7 +307,7 @@ ns_etc(const struct ns *ns)
 	bool apart = false;
 
 	for (int i = 0; i < 3 && ns->kind == NS_NAME; i++) {
-		snprintf(from, sizeof(from), "/etc/netns/%s/%s", ns->text,
+		snprintf(from, sizeof(from), "/etc/netns/%s/%s", ns->spec,
 		    files[i]);
 		if (access(from, F_OK) == -1)
 			continue;
@@ -323,7 +323,7 @@ ns_etc(const struct ns *ns)
 	return 0;
 }
 
-struct errand {
+struct helper_job {
 	int fd;
 	int (*fn)(void *);
 	void *arg;
@@ -332,11 +332,11 @@ struct errand {
 
 /* Memory is shared: the errand is filled in, and errno is the caller's. */
 static int
-help(void *arg)
+helper_main(void *arg)
 {
-	struct errand *errand = arg;
+	struct helper_job *errand = arg;
 
-	if (errand->fd != -1 && join(errand->fd) == -1)
+	if (errand->fd != -1 && enter_fd(errand->fd) == -1)
 		return 0;
 	errand->entered = 1;
 	errand->result = errand->fn ? errand->fn(errand->arg) : 0;
@@ -345,13 +345,13 @@ help(void *arg)
 
 /* CLONE_VFORK: the caller sleeps, so that its stack may hold the helper's. */
 static int
-run_helper(struct errand *errand)
+run_helper(struct helper_job *errand)
 {
 	_Alignas(64) char stack[HELPER_STACK];
 	pid_t pid;
 	int saved;
 
-	pid = clone(help, stack + sizeof(stack),
+	pid = clone(helper_main, stack + sizeof(stack),
 	    CLONE_VM | CLONE_VFORK | CLONE_FILES, errand);
 	if (pid == -1)
 		return -1;
@@ -365,7 +365,10 @@ run_helper(struct errand *errand)
 int
 ns_call(const struct ns *ns, int (*fn)(void *), void *arg, int *entered)
 {
-	struct errand errand = {.fd = -1, .fn = fn, .arg = arg, .result = -1};
+	struct helper_job errand = {.fd = -1,
+	    .fn = fn,
+	    .arg = arg,
+	    .result = -1};
 	int result;
 
 	if (entered)
@@ -377,7 +380,7 @@ ns_call(const struct ns *ns, int (*fn)(void *), void *arg, int *entered)
 	}
 	result = run_helper(&errand);
 	if (errand.fd != -1)
-		put_away(errand.fd);
+		ns_close_keep_errno(errand.fd);
 	if (entered)
 		*entered = errand.entered;
 	return result;

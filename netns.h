@@ -29,7 +29,7 @@ enum ns_kind {
 struct ns {
 	enum ns_kind kind;
 	int number; /* NS_PID, NS_FD */
-	char *text; /* the user's word, a name or path if it is that: owned */
+	char *spec; /* the user's word, a name or path if it is that: owned */
 	struct anchor *anchor; /* the process, once it was seen: owned */
 };
 
@@ -45,13 +45,13 @@ void ns_free(struct ns *);
  * Copies *from into *to, which ns_free releases, but not the process that was
  * seen: *to has not been opened. -1 with ENOMEM.
  */
-int ns_copy(struct ns *to, const struct ns *from);
+int ns_copy(struct ns *dst, const struct ns *src);
 
 /* If both have the same word and *to was never opened: is of from's process. */
-void ns_inherit(struct ns *to, const struct ns *from);
+void ns_inherit(struct ns *dst, const struct ns *src);
 
 /* The user's word for it, "self" where there was none. */
-const char *ns_word(const struct ns *);
+const char *ns_spec(const struct ns *);
 
 /* True if both name the same namespace in the same words. */
 bool ns_same(const struct ns *, const struct ns *);
@@ -60,13 +60,13 @@ bool ns_same(const struct ns *, const struct ns *);
  * A number that no other namespace has as long as this one lives, for which a
  * socket in it, or a process, is enough; 0 with errno of ns_enter(), at once.
  */
-uint64_t ns_identity(const struct ns *);
+uint64_t ns_id(const struct ns *);
 
 /*
  * True if it may become another one without a mount or unmount, which is what
  * poll(2) of /proc/self/mountinfo tells of.
  */
-bool ns_silent(const struct ns *);
+bool ns_needs_polling(const struct ns *);
 
 /*
  * Moves the calling process into the namespace for good: setns(2), into the
@@ -84,7 +84,7 @@ int ns_enter(const struct ns *);
  * and nsswitch.conf is seen in /etc from now on, by this process alone. 0 also
  * where there is none; -1 with errno.
  */
-int ns_etc(const struct ns *);
+int ns_mount_etc(const struct ns *);
 
 /*
  * Runs fn(arg) in the namespace and returns what it returned, errno included.

@@ -17,22 +17,22 @@
 #define SHOWN_MAX  160
 #define NOBODY     65534 /* where none is known by that name */
 
-static const struct map base = {
+static const struct map builtin = {
     .times = {.connect = 10000,
 	.half_close = 3600000,
-	.one_way = 30000,
-	.answered = 120000},
-    .max = {.flows = 4096},
+	.udp_one_way = 30000,
+	.udp = 120000},
+    .limits = {.flows = 4096},
     .src = {.kind = SIDE_ANY},
 };
 
 struct cli {
-	struct conf conf;
-	struct map usual; /* where the word of a map is silent */
+	struct config conf;
+	struct map defaults; /* where the word of a map is silent */
 	const char *config;
 	struct shown shown; /* the command line */
-	char **words;       /* the operands, in that */
-	int operands;
+	char **args;        /* the operands, in that */
+	int n_operands;
 	char *listen;  /* a line for each -L, a map so far without... */
 	char *forward; /* ...the hops that all of -F add to each */
 	int level, check, help, version;
@@ -63,26 +63,26 @@ static const struct option {
     {"-L", SET_GOST, AT(listen), 0},
     {"-F", SET_GOST, AT(forward), 0},
     {"--check", SET_FLAG, AT(check), 1},
-    {"--from", SET_NS, AT(usual.from), 0},
-    {"--to", SET_NS, AT(usual.to), 0},
-    {"--wait", SET_FLAG, AT(conf.wait), 1},
-    {"-d", SET_FLAG, AT(conf.background), 1},
-    {"--daemon", SET_FLAG, AT(conf.background), 1},
+    {"--from", SET_NS, AT(defaults.listen_ns), 0},
+    {"--to", SET_NS, AT(defaults.target_ns), 0},
+    {"--wait", SET_FLAG, AT(conf.wait_for_ns), 1},
+    {"-d", SET_FLAG, AT(conf.daemonize), 1},
+    {"--daemon", SET_FLAG, AT(conf.daemonize), 1},
     {"-P", SET_FILE, AT(conf.pidfile), 0},
     {"--pidfile", SET_FILE, AT(conf.pidfile), 0},
     {"--stats", SET_SOCKET, AT(conf.stats), 0},
     {"--syslog", SET_FLAG, AT(conf.syslog), 1},
     {"--ready-fd", SET_FD, AT(conf.ready_fd), 0},
     {"--max-conns", SET_COUNT, AT(conf.max_conns), 0},
-    {"--workers", SET_COUNT, AT(usual.workers), 0},
-    {"--connect-timeout", SET_TIME, AT(usual.times.connect), 0},
-    {"--idle-timeout", SET_TIME, AT(usual.times.idle), 0},
-    {"--half-close-timeout", SET_TIME, AT(usual.times.half_close), 0},
-    {"--udp-timeout", SET_TIME, AT(usual.times.answered), 0},
-    {"--udp-one-way-timeout", SET_TIME, AT(usual.times.one_way), 0},
-    {"--drain", SET_TIME, AT(conf.drain), 0},
-    {"--user", SET_USER, AT(conf.cred), 0},
-    {"--no-sandbox", SET_FLAG, AT(conf.unconfined), 1},
+    {"--workers", SET_COUNT, AT(defaults.workers), 0},
+    {"--connect-timeout", SET_TIME, AT(defaults.times.connect), 0},
+    {"--idle-timeout", SET_TIME, AT(defaults.times.idle), 0},
+    {"--half-close-timeout", SET_TIME, AT(defaults.times.half_close), 0},
+    {"--udp-timeout", SET_TIME, AT(defaults.times.udp), 0},
+    {"--udp-one-way-timeout", SET_TIME, AT(defaults.times.udp_one_way), 0},
+    {"--drain", SET_TIME, AT(conf.drain_timeout), 0},
+    {"--user", SET_USER, AT(conf.owner_cred), 0},
+    {"--no-sandbox", SET_FLAG, AT(conf.no_sandbox), 1},
     {"--pin", SET_FLAG, AT(conf.pin), 1},
     {"-v", SET_FLAG, AT(level), LOG_VERBOSE},
     {"--verbose", SET_FLAG, AT(level), LOG_VERBOSE},
@@ -143,14 +143,14 @@ set_ns(struct ns *ns, const char *value)
 		if (iscntrl((unsigned char)*s) || strchr(" =,@", *s))
 			return "no '=', ',', '@', white space or control byte";
 	ns_free(ns);
-	return spec_ns(ns, value);
+	return map_set_ns(ns, value);
 }
 
 static const char *
 set_ready(int *ready, const char *value)
 {
 	uint32_t fd;
-	const char *why = spec_count(value, 0, &fd);
+	const char *why = parse_count(value, 0, &fd);
 	int flags;
 
 	if (why)
@@ -163,7 +163,7 @@ set_ready(int *ready, const char *value)
 }
 
 static const char *
-set(const struct option *option, void *field, const char *value)
+set_option(const struct option *option, void *field, const char *value)
 {
 	const char **file = field;
 
@@ -184,12 +184,12 @@ set(const struct option *option, void *field, const char *value)
 	case SET_NS:
 		return set_ns(field, value);
 	case SET_TIME:
-		return spec_time(value, field);
+		return parse_duration(value, field);
 	case SET_COUNT:
-		return spec_count(value, 1, field);
+		return parse_count(value, 1, field);
 	case SET_USER:
-		return conf_user(field, value);
-	case SET_GOST: /* see take_gost() */
+		return parse_cred(field, value);
+	case SET_GOST: /* see parse_gost_option() */
 	case SET_FD:
 		break;
 	}
@@ -221,7 +221,8 @@ length_of(const char *word)
 }
 
 static int
-take_gost(struct cli *cli, const char *name, char **all, const char *value)
+parse_gost_option(struct cli *cli, const char *name, char **all,
+    const char *value)
 {
 	bool forward = name[1] == 'F';
 	char *text, *before = *all;
@@ -245,7 +246,7 @@ take_gost(struct cli *cli, const char *name, char **all, const char *value)
 
 /* Sets an option; where value is NULL, it may need the next word. */
 static int
-take_option(struct cli *cli, const struct option *option, const char *value,
+parse_option(struct cli *cli, const struct option *option, const char *value,
     char ***next)
 {
 	const char *why;
@@ -257,9 +258,9 @@ take_option(struct cli *cli, const struct option *option, const char *value,
 		return -1;
 	}
 	if (option->kind == SET_GOST)
-		return take_gost(cli, option->name,
+		return parse_gost_option(cli, option->name,
 		    (void *)((char *)cli + option->offset), value);
-	why = set(option, (char *)cli + option->offset, value);
+	why = set_option(option, (char *)cli + option->offset, value);
 	if (!why)
 		return 0;
 	log_error("option '%s': '%.*s': %s", option->name, length_of(value),
@@ -281,7 +282,7 @@ unknown(const struct cli *cli, const char *word, size_t length)
 
 /* "--name", "--name=value", "-abc", "-cvalue" */
 static int
-take_word(struct cli *cli, char *word, char ***next)
+parse_arg(struct cli *cli, char *word, char ***next)
 {
 	bool letters = word[1] != '-';
 	size_t length = strcspn(word, letters ? "" : "=");
@@ -298,7 +299,7 @@ take_word(struct cli *cli, char *word, char ***next)
 			    letters ? (size_t)(s - word) + 1 : length);
 		if (letters && option->kind != SET_FLAG && s[1])
 			value = s + 1;
-		if (take_option(cli, option, value, next) < 0)
+		if (parse_option(cli, option, value, next) < 0)
 			return -1;
 	} while (letters && option->kind == SET_FLAG && s[1]);
 	return 0;
@@ -306,7 +307,7 @@ take_word(struct cli *cli, char *word, char ***next)
 
 /* Moves the operands to the front. Their number, or -1. */
 static int
-take_options(struct cli *cli, char **words)
+parse_options(struct cli *cli, char **words)
 {
 	char **next = words;
 	int operands = 0;
@@ -320,7 +321,7 @@ take_options(struct cli *cli, char **words)
 			words[operands++] = word;
 		else if (strcmp(word, "--") == 0)
 			plain = true;
-		else if (take_word(cli, word, &next) < 0)
+		else if (parse_arg(cli, word, &next) < 0)
 			return -1;
 	}
 	return operands;
@@ -330,27 +331,28 @@ take_options(struct cli *cli, char **words)
 static int
 read_maps(struct cli *cli)
 {
-	struct conf *conf = &cli->conf;
+	struct config *conf = &cli->conf;
 	const char *listen = cli->listen ? cli->listen : "";
 	const char *forward = cli->forward ? cli->forward : "";
 
-	if ((cli->config && conf_file(conf, &cli->usual, cli->config) < 0) ||
-	    conf_words(conf, &cli->usual, "", cli->words, cli->operands,
-		&cli->shown) < 0 ||
-	    conf_gost(conf, &cli->usual, listen, forward) < 0 ||
-	    conf_check(conf) < 0)
+	if ((cli->config &&
+		config_add_file(conf, &cli->defaults, cli->config) < 0) ||
+	    config_add_args(conf, &cli->defaults, "", cli->args,
+		cli->n_operands, &cli->shown) < 0 ||
+	    config_add_gost(conf, &cli->defaults, listen, forward) < 0 ||
+	    config_check(conf) < 0)
 		return -1;
 	if (*forward && !*listen) {
 		log_error("-F is for -L (a map has via=)");
 		return -1;
 	}
-	for (size_t i = 0; i < conf->maps && conf->maps > 1; i++)
-		if (conf->map[i].listen.kind == SIDE_STDIO) {
+	for (size_t i = 0; i < conf->n_maps && conf->n_maps > 1; i++)
+		if (conf->maps[i].listen.kind == SIDE_STDIO) {
 			log_error("%s'%s': it must be the only map",
-			    conf->map[i].where, conf->map[i].word);
+			    conf->maps[i].origin, conf->maps[i].spec);
 			return -1;
 		}
-	if (conf->maps > 0)
+	if (conf->n_maps > 0)
 		return 0;
 	log_error(
 	    "no map in %.*s: write LISTEN=TARGET (nsfwd --help says more)",
@@ -361,19 +363,19 @@ read_maps(struct cli *cli)
 
 /* serve() calls it with the conf that it was given. */
 static int
-read_again(const struct conf *conf, struct conf *fresh)
+reread_config(const struct config *conf, struct config *fresh)
 {
 	struct cli cli = *(const struct cli *)(const void *)conf;
 
-	if (!conf->files) {
+	if (!conf->has_files) {
 		log_error("there is no file to read again (--config)");
 		return -1;
 	}
-	cli.conf.map = NULL;
-	cli.conf.maps = 0;
-	cli.conf.again = true;
+	cli.conf.maps = NULL;
+	cli.conf.n_maps = 0;
+	cli.conf.reloading = true;
 	if (read_maps(&cli) < 0) {
-		spec_free_all(&cli.conf);
+		config_free_maps(&cli.conf);
 		return -1;
 	}
 	*fresh = cli.conf;
@@ -382,15 +384,15 @@ read_again(const struct conf *conf, struct conf *fresh)
 
 /* What the options ask for instead of serving. The exit status. */
 static int
-say(const struct cli *cli)
+print_info(const struct cli *cli)
 {
 	if (cli->help)
 		fputs(help, stdout);
 	else if (cli->version)
 		puts("nsfwd " VERSION);
 	else
-		for (size_t i = 0; i < cli->conf.maps; i++) {
-			spec_print(stdout, &cli->conf.map[i], &base);
+		for (size_t i = 0; i < cli->conf.n_maps; i++) {
+			map_print(stdout, &cli->conf.maps[i], &builtin);
 			putchar('\n');
 		}
 	if (fflush(stdout) == 0 && !ferror(stdout))
@@ -418,7 +420,7 @@ fill_standard_descriptors(void)
  * output for the line must then see its end; standard error stays the log.
  */
 static int
-move_ready(int *ready)
+move_ready_fd(int *ready)
 {
 	int old = *ready;
 
@@ -433,36 +435,36 @@ move_ready(int *ready)
 }
 
 static void
-choose_nobody(struct cred *cred)
+default_cred(struct cred *cred)
 {
-	if (conf_user(cred, "nobody"))
+	if (parse_cred(cred, "nobody"))
 		cred->uid = cred->gid = NOBODY;
-	cred->given = false;
+	cred->explicit = false;
 }
 
 static int
-run(struct cli *cli, char **words)
+run_cli(struct cli *cli, char **words)
 {
-	cli->words = words;
-	cli->operands = take_options(cli, words);
-	if (cli->operands < 0)
+	cli->args = words;
+	cli->n_operands = parse_options(cli, words);
+	if (cli->n_operands < 0)
 		return EXIT_USAGE;
 	if (cli->help || cli->version)
-		return say(cli);
+		return print_info(cli);
 	if (read_maps(cli) < 0)
 		return EXIT_USAGE;
 	if (cli->check)
-		return say(cli);
+		return print_info(cli);
 	log_level((enum log_level)cli->level);
-	if (move_ready(&cli->conf.ready_fd) < 0) {
+	if (move_ready_fd(&cli->conf.ready_fd) < 0) {
 		log_error("--ready-fd: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
-	if (!cli->conf.cred.given)
-		choose_nobody(&cli->conf.cred);
-	if (cli->conf.map->listen.kind == SIDE_STDIO)
-		return stdio_serve(&cli->conf);
-	return serve(&cli->conf);
+	if (!cli->conf.owner_cred.explicit)
+		default_cred(&cli->conf.owner_cred);
+	if (cli->conf.maps->listen.kind == SIDE_STDIO)
+		return stdio_run(&cli->conf);
+	return server_run(&cli->conf);
 }
 
 /*
@@ -499,7 +501,7 @@ hide_words(struct cli *cli, int argc, char **argv)
 
 /* $LISTEN_FDS may have been meant for who started us, sd_listen_fds(3). */
 static void
-refuse_handed(void)
+ignore_foreign_listen_fds(void)
 {
 	const char *pid = getenv("LISTEN_PID");
 	char own[16];
@@ -514,10 +516,10 @@ main(int argc, char **argv)
 {
 	struct cli cli = {
 	    .conf = {.max_conns = 1024,
-		.drain = 30000,
+		.drain_timeout = 30000,
 		.ready_fd = -1,
-		.read = read_again},
-	    .usual = base,
+		.reread = reread_config},
+	    .defaults = builtin,
 	    .level = LOG_NORMAL,
 	};
 	sigset_t timer;
@@ -530,8 +532,8 @@ main(int argc, char **argv)
 		log_error("/dev/null: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
-	refuse_handed();
-	title_open(argc, argv);
+	ignore_foreign_listen_fds();
+	proctitle_init(argc, argv);
 	words = hide_words(&cli, argc, argv);
 	if (!words) {
 		log_error("%s", strerror(ENOMEM));
@@ -544,13 +546,13 @@ main(int argc, char **argv)
 	sigemptyset(&timer);
 	sigaddset(&timer, SIGALRM);
 	sigprocmask(SIG_UNBLOCK, &timer, NULL);
-	status = run(&cli, words);
+	status = run_cli(&cli, words);
 	free(words);
 	free(cli.shown.text);
 	free(cli.shown.shown);
 	free(cli.listen);
 	free(cli.forward);
-	spec_free_all(&cli.conf);
-	spec_free(&cli.usual);
+	config_free_maps(&cli.conf);
+	map_free(&cli.defaults);
 	return status;
 }

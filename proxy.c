@@ -12,14 +12,14 @@
 #include "io.h"
 #include "nsfwd.h"
 
-#define FAREWELL_MS 1000 /* for a client to read why it is refused */
-#define LETTERS     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define ERROR_LINGER_MS 1000 /* for a client to read why it is refused */
+#define LETTERS         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 static const char CONNECTED[] = "HTTP/1.1 200 Connection established\r\n\r\n";
 
 /* How a client wants its answer. */
-enum tongue {
-	MUTE, /* it has not said anything that could be answered */
+enum client_protocol {
+	PROTO_UNKNOWN, /* it has not said anything that could be answered */
 	SOCKS4,
 	SOCKS5,
 	HTTP, /* plain: the target answers it */
@@ -27,25 +27,25 @@ enum tongue {
 };
 
 struct session {
-	struct call *call;
-	struct line line; /* to the client */
-	enum tongue tongue;
+	struct conn *conn;
+	struct io io; /* to the client */
+	enum client_protocol tongue;
 	bool udp;
-	struct side asked;
-	unsigned char data[HOP_HEAD + 1]; /* what it said */
-	char head[HOP_HEAD + 64];         /* and what the target is told */
+	struct endpoint asked;
+	unsigned char in_buf[HTTP_HEAD_MAX + 1]; /* what it said */
+	char request[HTTP_HEAD_MAX + 64]; /* and what the target is told */
 };
 
 static int
-ask(struct session *s, const char *text)
+set_requested(struct session *s, const char *text)
 {
-	snprintf(s->call->tally->asked, HOP_NAME_MAX, "%s", text);
-	return hop_asked(&s->asked, text);
+	snprintf(s->conn->report->requested, HOSTPORT_MAX, "%s", text);
+	return endpoint_parse_untrusted(&s->asked, text);
 }
 
 /* Takes as long for a wrong word as for a right one of its length. */
 static bool
-same(const char *given, size_t length, const char *wanted)
+equal_constant_time(const char *given, size_t length, const char *wanted)
 {
 	size_t size = strlen(wanted);
 	unsigned differ = length != size;
@@ -56,14 +56,14 @@ same(const char *given, size_t length, const char *wanted)
 	return !differ;
 }
 
-/* A word, and the NUL behind it, at most HOP_WORD bytes; 0: not all of it. */
+/* A word, and the NUL behind it, at most SOCKS_STRING_MAX bytes; 0: not all of it. */
 static ssize_t
-string_length(const unsigned char *data, size_t length)
+nul_string_length(const unsigned char *data, size_t length)
 {
 	const unsigned char *end = memchr(data, '\0', length);
 
-	if (end ? end - data > HOP_WORD : length > HOP_WORD)
-		return hop_refuse(EPROTO);
+	if (end ? end - data > SOCKS_STRING_MAX : length > SOCKS_STRING_MAX)
+		return fail_errno(EPROTO);
 	return end ? end - data + 1 : 0;
 }
 
@@ -74,14 +74,14 @@ parse_socks4(const unsigned char *data, size_t length)
 	ssize_t user, host = 0;
 
 	if (length > 1 && data[1] != 1)
-		return hop_refuse(EOPNOTSUPP);
+		return fail_errno(EOPNOTSUPP);
 	if (length <= 8)
 		return 0;
-	user = string_length(data + 8, length - 8);
+	user = nul_string_length(data + 8, length - 8);
 	if (user > 0 && !data[4] && !data[5] && !data[6] && data[7]) {
 		host = 8 + user == (ssize_t)length
 		    ? 0
-		    : string_length(data + 8 + user, length - 8 - user);
+		    : nul_string_length(data + 8 + user, length - 8 - user);
 		if (host <= 0)
 			return host;
 	}
@@ -90,9 +90,9 @@ parse_socks4(const unsigned char *data, size_t length)
 
 /* The first thing a client says: of HTTP, and of SOCKS4, it is all. */
 static ssize_t
-parse_first(const unsigned char *data, size_t length, void *arg)
+detect_protocol(const unsigned char *data, size_t length, void *arg)
 {
-	enum tongue *tongue = arg;
+	enum client_protocol *tongue = arg;
 
 	if (data[0] == 4) {
 		*tongue = SOCKS4;
@@ -102,9 +102,9 @@ parse_first(const unsigned char *data, size_t length, void *arg)
 		return length < 2 || length < 2 + (size_t)data[1] ? 0
 								  : 2 + data[1];
 	if (!isupper(data[0]))
-		return hop_refuse(EPROTO);
+		return fail_errno(EPROTO);
 	*tongue = HTTP;
-	return hop_head(data, length);
+	return http_head_length(data, length);
 }
 
 /* Version 1, a user and a password, each with its length in front. */
@@ -115,7 +115,7 @@ parse_password(const unsigned char *data, size_t length, void *arg)
 
 	(void)arg;
 	if (data[0] != 1)
-		return hop_refuse(EPROTO);
+		return fail_errno(EPROTO);
 	user = n > 1 ? data[1] : n;
 	if (n < 3 + user)
 		return 0;
@@ -129,82 +129,84 @@ parse_request(const unsigned char *data, size_t length, void *arg)
 
 	(void)arg;
 	if (data[0] != 5 || (length > 2 && data[2] != 0))
-		return hop_refuse(EPROTO);
+		return fail_errno(EPROTO);
 	if (length > 1 && data[1] != 1 && data[1] != 3)
-		return hop_refuse(EOPNOTSUPP);
+		return fail_errno(EOPNOTSUPP);
 	if (length < 4)
 		return 0;
-	n = hop_socks_length(data + 3, length - 3);
+	n = socks_addr_length(data + 3, length - 3);
 	return n <= 0 ? n : 3 + (size_t)n > length ? 0 : 3 + n;
 }
 
 static int
-say(struct session *s, const void *data, size_t length)
+send_bytes(struct session *s, const void *data, size_t length)
 {
-	return hop_write(&s->line, data, length);
+	return io_write_all(&s->io, data, length);
 }
 
 static int
-hear_socks4(struct session *s)
+read_socks4(struct session *s)
 {
-	const unsigned char *data = s->data, *host = data + 8;
-	char text[HOP_WORD + 8], addr[INET_ADDRSTRLEN];
+	const unsigned char *data = s->in_buf, *host = data + 8;
+	char text[SOCKS_STRING_MAX + 8], addr[INET_ADDRSTRLEN];
 	bool name = !data[4] && !data[5] && !data[6] && data[7];
 
-	if (s->call->map->user) /* for which SOCKS4 has no password */
-		return hop_refuse(EPERM);
+	if (s->conn->map->user) /* for which SOCKS4 has no password */
+		return fail_errno(EPERM);
 	host += strlen((const char *)host) + 1;
 	inet_ntop(AF_INET, data + 4, addr, sizeof(addr));
 	snprintf(text, sizeof(text), "%s:%u", name ? (const char *)host : addr,
 	    (unsigned)(data[2] << 8 | data[3]));
-	return ask(s, text);
+	return set_requested(s, text);
 }
 
 static int
-hear_password(struct session *s)
+read_password(struct session *s)
 {
-	const struct map *map = s->call->map;
-	const char *data = (const char *)s->data;
+	const struct map *map = s->conn->map;
+	const char *data = (const char *)s->in_buf;
 	unsigned char reply[] = {1, 0};
 	size_t user;
 	bool good;
 
-	if (hop_read(&s->line, s->data, HOP_HEAD, parse_password, NULL) == -1)
+	if (io_read_message(&s->io, s->in_buf, HTTP_HEAD_MAX, parse_password,
+		NULL) == -1)
 		return -1;
-	user = s->data[1];
-	good = same(data + 2, user, map->user);
-	good &= same(data + 3 + user, s->data[2 + user],
+	user = s->in_buf[1];
+	good = equal_constant_time(data + 2, user, map->user);
+	good &= equal_constant_time(data + 3 + user, s->in_buf[2 + user],
 	    map->password ? map->password : "");
 	reply[1] = !good;
-	if (say(s, reply, sizeof(reply)) == -1)
+	if (send_bytes(s, reply, sizeof(reply)) == -1)
 		return -1;
-	return good ? 0 : hop_refuse(EPERM);
+	return good ? 0 : fail_errno(EPERM);
 }
 
 static int
-hear_socks5(struct session *s)
+read_socks5(struct session *s)
 {
-	unsigned char method = s->call->map->user ? 2 : 0;
+	unsigned char method = s->conn->map->user ? 2 : 0;
 	unsigned char reply[] = {5, method};
-	char text[HOP_NAME_MAX];
+	char text[HOSTPORT_MAX];
 
-	if (!memchr(s->data + 2, method, s->data[1]))
+	if (!memchr(s->in_buf + 2, method, s->in_buf[1]))
 		reply[1] = 255;
-	if (say(s, reply, sizeof(reply)) == -1)
+	if (send_bytes(s, reply, sizeof(reply)) == -1)
 		return -1;
 	if (reply[1] == 255)
-		return hop_refuse(EPERM);
-	if (method && hear_password(s) == -1)
+		return fail_errno(EPERM);
+	if (method && read_password(s) == -1)
 		return -1;
 	s->tongue = SOCKS5;
-	if (hop_read(&s->line, s->data, HOP_HEAD, parse_request, NULL) == -1)
+	if (io_read_message(&s->io, s->in_buf, HTTP_HEAD_MAX, parse_request,
+		NULL) == -1)
 		return -1;
-	s->udp = s->data[1] == 3;
+	s->udp = s->in_buf[1] == 3;
 	if (s->udp)
-		return s->call->udp == -1 ? hop_refuse(EOPNOTSUPP) : 0;
-	if (hop_socks_text(text, s->data + 3) == -1)
+		return s->conn->udp_fd == -1 ? fail_errno(EOPNOTSUPP) : 0;
+	if (socks_addr_format(text, s->in_buf + 3) == -1)
 		return -1;
-	return ask(s, text);
+	return set_requested(s, text);
 }
 
 /* The value of the header that a line is, if it has that name. */
@@ -229,21 +231,22 @@ next_line(const char *line)
 static bool
 authorized(const struct map *map, const char *first)
 {
-	char wanted[HOP_BASIC];
+	char wanted[BASIC_AUTH_MAX];
 	const char *value;
 
-	hop_basic(wanted, map->user, map->password);
+	http_basic_auth(wanted, map->user, map->password);
 	for (const char *line = first; *line; line = next_line(line)) {
 		value = value_of(line, "Proxy-Authorization");
 		if (value && strncasecmp(value, "Basic ", 6) == 0)
-			return same(value + 6, strlen(value + 6), wanted);
+			return equal_constant_time(value + 6, strlen(value + 6),
+			    wanted);
 	}
 	return false;
 }
 
 /* A header of this connection, by its name or because Connection names it. */
 static bool
-stays_here(const char *header, const char *first)
+is_hop_by_hop(const char *header, const char *first)
 {
 	static const char *const names[] = {"Connection", "Host", "Keep-Alive",
 	    "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
@@ -274,45 +277,45 @@ stays_here(const char *header, const char *first)
  * said anew, as the one that is dialled.
  */
 static int
-rewrite(struct session *s, const char *method, const char *url,
+rewrite_request(struct session *s, const char *method, const char *url,
     const char *version, const char *first)
 {
-	size_t length, used, room = sizeof(s->head);
-	char text[HOP_NAME_MAX];
+	size_t length, used, room = sizeof(s->request);
+	char text[HOSTPORT_MAX];
 	const char *colon;
 
 	if (strncasecmp(url, "http://", 7) != 0)
-		return hop_refuse(EINVAL);
+		return fail_errno(EINVAL);
 	url += 7;
 	length = strcspn(url, "/?#");
 	if (length + 4 > sizeof(text))
-		return hop_refuse(EINVAL);
+		return fail_errno(EINVAL);
 	memcpy(text, url, length);
 	text[length] = '\0';
-	used = (size_t)snprintf(s->head, room,
+	used = (size_t)snprintf(s->request, room,
 	    "%s %s%s %s\r\nHost: %s\r\nConnection: close\r\n", method,
 	    url[length] == '/' ? "" : "/", url + length, version, text);
 	colon = strrchr(text, ':');
 	if (!colon || strchr(colon, ']'))
 		memcpy(text + length, ":80", 4);
 	for (const char *line = first; *line; line = next_line(line))
-		if (!stays_here(line, first) && used < room)
-			used += (size_t)snprintf(s->head + used, room - used,
+		if (!is_hop_by_hop(line, first) && used < room)
+			used += (size_t)snprintf(s->request + used, room - used,
 			    "%s\r\n", line);
 	if (used + 2 >= room)
-		return hop_refuse(EMSGSIZE);
-	memcpy(s->head + used, "\r\n", 3);
-	return ask(s, text);
+		return fail_errno(EMSGSIZE);
+	memcpy(s->request + used, "\r\n", 3);
+	return set_requested(s, text);
 }
 
 static int
-hear_http(struct session *s, size_t length)
+read_http_request(struct session *s, size_t length)
 {
-	char *line = (char *)s->data, *method = line, *url, *version;
+	char *line = (char *)s->in_buf, *method = line, *url, *version;
 	const char *first;
 	size_t n;
 
-	s->data[length] = '\0';
+	s->in_buf[length] = '\0';
 	for (char *end = line; (end = strstr(end, "\r\n"));)
 		*end = '\0', end += 2;
 	first = line + strlen(line) + 2;
@@ -321,41 +324,41 @@ hear_http(struct session *s, size_t length)
 	if (!version ||
 	    (strcmp(version, " HTTP/1.1") != 0 &&
 		strcmp(version, " HTTP/1.0") != 0))
-		return hop_refuse(EINVAL);
+		return fail_errno(EINVAL);
 	*url++ = *version++ = '\0';
 	if (method[strspn(method, LETTERS "-")])
-		return hop_refuse(EINVAL);
+		return fail_errno(EINVAL);
 	for (const char *header = first; *header; header = next_line(header)) {
 		n = strcspn(header, ": \t");
 		if (n == 0 || header[n] != ':')
-			return hop_refuse(EINVAL);
+			return fail_errno(EINVAL);
 	}
-	if (s->call->map->user && !authorized(s->call->map, first))
-		return hop_refuse(EPERM);
+	if (s->conn->map->user && !authorized(s->conn->map, first))
+		return fail_errno(EPERM);
 	if (strcmp(method, "CONNECT") != 0)
-		return rewrite(s, method, url, version, first);
+		return rewrite_request(s, method, url, version, first);
 	s->tongue = CONNECT;
-	return ask(s, url);
+	return set_requested(s, url);
 }
 
 /* What the client asks for, in s->asked; or s->udp. */
 static int
-hear(struct session *s)
+read_request(struct session *s)
 {
-	ssize_t length =
-	    hop_read(&s->line, s->data, HOP_HEAD, parse_first, &s->tongue);
+	ssize_t length = io_read_message(&s->io, s->in_buf, HTTP_HEAD_MAX,
+	    detect_protocol, &s->tongue);
 
 	if (length == -1)
 		return -1;
 	if (s->tongue == SOCKS4)
-		return hear_socks4(s);
-	if (s->data[0] == 5)
-		return hear_socks5(s);
-	return hear_http(s, (size_t)length);
+		return read_socks4(s);
+	if (s->in_buf[0] == 5)
+		return read_socks5(s);
+	return read_http_request(s, (size_t)length);
 }
 
 /* A number of SOCKS5 and a status of HTTP for it; SOCKS4 knows one only. */
-static const struct answer {
+static const struct send_reply {
 	int err, socks;
 	const char *http;
 } answers[] = {
@@ -374,7 +377,7 @@ static const struct answer {
 };
 
 static int
-answer_http(struct session *s, const char *status, int err)
+send_http_error(struct session *s, const char *status, int err)
 {
 	char text[256];
 
@@ -383,15 +386,15 @@ answer_http(struct session *s, const char *status, int err)
 	    status,
 	    err == EPERM ? "Proxy-Authenticate: Basic realm=\"nsfwd\"\r\n"
 			 : "");
-	return say(s, text, strlen(text));
+	return send_bytes(s, text, strlen(text));
 }
 
 /* err 0: it is connected. */
 static int
-answer(struct session *s, int err)
+send_reply(struct session *s, int err)
 {
 	unsigned char four[8] = {0, err ? 91 : 90}, five[10] = {5, 0, 0, 1};
-	const struct answer *a = answers;
+	const struct send_reply *a = answers;
 
 	if (err < 0) /* of getaddrinfo(3) */
 		err = EHOSTUNREACH;
@@ -399,17 +402,17 @@ answer(struct session *s, int err)
 		a++;
 	switch (s->tongue) {
 	case SOCKS4:
-		return say(s, four, sizeof(four));
+		return send_bytes(s, four, sizeof(four));
 	case SOCKS5:
 		five[1] = (unsigned char)(err ? a->socks : 0);
-		return say(s, five, sizeof(five));
+		return send_bytes(s, five, sizeof(five));
 	case HTTP:
-		return err ? answer_http(s, a->http, err) : 0;
+		return err ? send_http_error(s, a->http, err) : 0;
 	case CONNECT:
 		if (err)
-			return answer_http(s, a->http, err);
-		return say(s, CONNECTED, sizeof(CONNECTED) - 1);
-	case MUTE:
+			return send_http_error(s, a->http, err);
+		return send_bytes(s, CONNECTED, sizeof(CONNECTED) - 1);
+	case PROTO_UNKNOWN:
 		break;
 	}
 	return 0;
@@ -417,54 +420,58 @@ answer(struct session *s, int err)
 
 /* A reset would overtake the answer, and unread bytes make a close a reset. */
 static void
-take_leave(struct session *s, int err)
+send_error_and_close(struct session *s, int err)
 {
 	const struct linger off = {0};
 
-	s->line.until = now() + FAREWELL_MS;
-	if (s->tongue == MUTE ? err != EPERM : answer(s, err) == -1)
+	s->io.deadline = now_ms() + ERROR_LINGER_MS;
+	if (s->tongue == PROTO_UNKNOWN ? err != EPERM
+				       : send_reply(s, err) == -1)
 		return;
-	setsockopt(s->line.fd, SOL_SOCKET, SO_LINGER, &off, sizeof(off));
-	shutdown(s->line.fd, SHUT_WR);
-	while (hop_wait(&s->line, POLLIN) == 0 &&
-	    recv(s->line.fd, s->data, sizeof(s->data), 0) > 0)
+	setsockopt(s->io.fd, SOL_SOCKET, SO_LINGER, &off, sizeof(off));
+	shutdown(s->io.fd, SHUT_WR);
+	while (io_wait_for(&s->io, POLLIN) == 0 &&
+	    recv(s->io.fd, s->in_buf, sizeof(s->in_buf), 0) > 0)
 		;
 }
 
 /* A status line; of an answer that is not the last one, the head to its end. */
 static ssize_t
-parse_answer(const unsigned char *data, size_t length, void *arg)
+parse_status_line(const unsigned char *data, size_t length, void *arg)
 {
 	const unsigned char *end = memchr(data, '\n', length);
 	bool *interim = arg;
 
 	if (memcmp(data, "HTTP/1.", length < 7 ? length : 7) != 0 ||
 	    (end && end < data + 12))
-		return hop_refuse(EIO);
+		return fail_errno(EIO);
 	*interim = end && data[9] == '1';
-	return !end ? 0 : *interim ? hop_head(data, length) : end - data + 1;
+	return !end    ? 0
+	    : *interim ? http_head_length(data, length)
+		       : end - data + 1;
 }
 
 /* 1: it was the last one, or the server is done; 0: not yet; -1 with errno. */
 static int
-pass_answer(struct session *s, int server)
+forward_response_head(struct session *s, int server)
 {
-	const struct line line = {server, s->line.fd,
-	    dial_until(s->call->map, now())};
+	const struct io io = {server, s->io.fd,
+	    connect_deadline(s->conn->map, now_ms())};
 	static const char end[] = "Connection: close\r\n";
-	ssize_t n = recv(server, s->data, 1, MSG_PEEK);
+	ssize_t n = recv(server, s->in_buf, 1, MSG_PEEK);
 	bool interim = false;
 
 	if (n <= 0)
 		return n == 0 ? 1 : errno == EAGAIN ? 0 : -1;
-	n = hop_read(&line, s->data, HOP_HEAD, parse_answer, &interim);
+	n = io_read_message(&io, s->in_buf, HTTP_HEAD_MAX, parse_status_line,
+	    &interim);
 	if (n == -1)
-		return errno == EMSGSIZE ? hop_refuse(EIO) : -1;
-	s->data[7] = '1'; /* keep-alive is said in another way in HTTP/1.0 */
-	s->call->tally->down += (uint64_t)n;
-	if (say(s, s->data, (size_t)n) == -1 ||
-	    (!interim && say(s, end, sizeof(end) - 1) == -1))
-		return hop_refuse(ECONNABORTED);
+		return errno == EMSGSIZE ? fail_errno(EIO) : -1;
+	s->in_buf[7] = '1'; /* keep-alive is said in another way in HTTP/1.0 */
+	s->conn->report->down += (uint64_t)n;
+	if (send_bytes(s, s->in_buf, (size_t)n) == -1 ||
+	    (!interim && send_bytes(s, end, sizeof(end) - 1) == -1))
+		return fail_errno(ECONNABORTED);
 	return !interim;
 }
 
@@ -474,24 +481,24 @@ pass_answer(struct session *s, int server)
  * server's to tell.
  */
 static int
-pass_body(struct session *s, int server, bool *full)
+forward_body(struct session *s, int server, bool *full)
 {
-	struct tally *tally = s->call->tally;
-	ssize_t n = recv(s->line.fd, s->head, sizeof(s->head), MSG_PEEK);
+	struct conn_report *report = s->conn->report;
+	ssize_t n = recv(s->io.fd, s->request, sizeof(s->request), MSG_PEEK);
 
 	*full = false;
 	if (n <= 0)
 		return n == 0         ? 1
 		    : errno == EAGAIN ? 0
-				      : hop_refuse(ECONNABORTED);
-	n = send(server, s->head, (size_t)n, MSG_NOSIGNAL);
+				      : fail_errno(ECONNABORTED);
+	n = send(server, s->request, (size_t)n, MSG_NOSIGNAL);
 	*full = n == -1 && errno == EAGAIN;
 	if (n == -1 && !*full)
-		s->call->refused = errno;
+		s->conn->refused = errno;
 	if (n == -1)
 		return 0;
-	tally->up += (uint64_t)n;
-	return recv(s->line.fd, s->head, (size_t)n, 0) == n ? 0 : -1;
+	report->up += (uint64_t)n;
+	return recv(s->io.fd, s->request, (size_t)n, 0) == n ? 0 : -1;
 }
 
 /*
@@ -501,11 +508,11 @@ pass_body(struct session *s, int server, bool *full)
  * that resets hears no answer: relay() delivers what it has sent.
  */
 static int
-exchange(struct session *s, int server)
+forward_request(struct session *s, int server)
 {
-	const deadline idle = s->call->map->times.idle;
-	const int *refused = &s->call->refused;
-	struct pollfd client = {.fd = s->line.fd}, watched[2];
+	const msec idle = s->conn->map->times.idle;
+	const int *refused = &s->conn->refused;
+	struct pollfd client = {.fd = s->io.fd}, watched[2];
 	bool full = false;
 	int n = 0;
 
@@ -514,35 +521,35 @@ exchange(struct session *s, int server)
 		watched[0] = client;
 		watched[1] = (struct pollfd){server,
 		    full ? POLLIN | POLLOUT : POLLIN, 0};
-		if (io_wait(watched, 2, idle ? now() + idle : NEVER) == -1)
+		if (io_wait(watched, 2, idle ? now_ms() + idle : NEVER) == -1)
 			return -1;
 		if (watched[0].revents & (POLLERR | POLLHUP))
 			return 0;
 		if (watched[1].revents & ~POLLOUT)
-			n = pass_answer(s, server);
+			n = forward_response_head(s, server);
 		if (n == 0 && !*refused &&
 		    (watched[0].revents || watched[1].revents & POLLOUT))
-			n = pass_body(s, server, &full);
+			n = forward_body(s, server, &full);
 	}
 	return n == 1 ? 0 : -1;
 }
 
 /* What the server answers counts, also where it does not take the request. */
 static int
-request(struct session *s, const struct line *server)
+forward_plain_http(struct session *s, const struct io *server)
 {
-	struct tally *tally = s->call->tally;
-	bool sent = hop_write(server, s->head, strlen(s->head)) == 0;
+	struct conn_report *report = s->conn->report;
+	bool sent = io_write_all(server, s->request, strlen(s->request)) == 0;
 
 	if (sent)
-		tally->up += strlen(s->head);
+		report->up += strlen(s->request);
 	else if (errno != ETIMEDOUT && errno != ECONNABORTED)
-		s->call->refused = errno;
-	if ((sent || s->call->refused) && exchange(s, server->fd) == 0)
+		s->conn->refused = errno;
+	if ((sent || s->conn->refused) && forward_request(s, server->fd) == 0)
 		return 0;
-	tally->end = errno == ETIMEDOUT ? END_IDLE : END_TARGET;
+	report->end = errno == ETIMEDOUT ? END_IDLE : END_TARGET;
 	if (errno == ECONNABORTED) {
-		io_settle(server->fd);
+		io_wait_acked(server->fd);
 		errno = ECONNABORTED;
 	}
 	return -1;
@@ -550,52 +557,53 @@ request(struct session *s, const struct line *server)
 
 /* Dials it, or does not, and says so. */
 static int
-reach(struct session *s)
+connect_requested(struct session *s)
 {
-	struct call *call = s->call;
-	struct line server = {-1, call->client, call->until};
+	struct conn *conn = s->conn;
+	struct io server = {-1, conn->client, conn->deadline};
 	struct sockaddr_storage addr;
 
 	errno = EACCES;
-	call->asked = &s->asked;
-	if (!dial_address(&addr, &s->asked, 0, AF_UNSPEC) ||
-	    dial_permits(call->map, &addr))
-		server.fd = dial(call);
-	call->asked = NULL;
+	conn->requested = &s->asked;
+	if (!endpoint_sockaddr(&addr, &s->asked, 0, AF_UNSPEC) ||
+	    reach_allows(conn->map, &addr))
+		server.fd = dial(conn);
+	conn->requested = NULL;
 	if (server.fd == -1)
 		return -1;
-	if ((s->tongue == HTTP ? request(s, &server) : answer(s, 0)) == 0)
+	if ((s->tongue == HTTP ? forward_plain_http(s, &server)
+			       : send_reply(s, 0)) == 0)
 		return server.fd;
 	close(server.fd);
 	return -1;
 }
 
 int
-proxy(struct call *call)
+proxy_handle_client(struct conn *conn)
 {
 	struct session s = {
-	    .call = call,
-	    .line = {call->client, -1, call->until},
+	    .conn = conn,
+	    .io = {conn->client, -1, conn->deadline},
 	};
-	bool heard = hear(&s) == 0;
+	bool heard = read_request(&s) == 0;
 	int fd = -1, err;
 
 	if (heard && s.udp) {
-		call->tally->end = (int32_t)associate(call);
-		return hop_refuse(call->tally->end == END_CLOSED ? 0 : errno);
+		conn->report->end = (int32_t)udp_associate(conn);
+		return fail_errno(conn->report->end == END_CLOSED ? 0 : errno);
 	}
-	if (call->udp != -1)
-		close(call->udp);
+	if (conn->udp_fd != -1)
+		close(conn->udp_fd);
 	if (heard)
-		fd = reach(&s);
+		fd = connect_requested(&s);
 	err = errno;
-	side_free(&s.asked);
+	endpoint_free(&s.asked);
 	if (fd != -1)
 		return fd;
-	if (!call->tally->end)
-		call->tally->end = heard ? END_DIAL : END_HANDSHAKE;
+	if (!conn->report->end)
+		conn->report->end = heard ? END_DIAL : END_HANDSHAKE;
 	if (err != ECONNABORTED && err != ECONNRESET &&
 	    (heard || err != ETIMEDOUT))
-		take_leave(&s, err);
-	return hop_refuse(err);
+		send_error_and_close(&s, err);
+	return fail_errno(err);
 }

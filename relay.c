@@ -43,7 +43,7 @@
  * the kernel has not sent, and a segment that is lost on the way behind it is
  * never sent again. So the pair "drains" until the other peer has acknowledged
  * all of it, by SIOCOUTQ. There is no event for that: it is looked at every
- * IO_LOOK_MS. A peer that takes nothing for IO_STALL_MS is reset without the
+ * IO_POLL_ACKED_MS. A peer that takes nothing for IO_STALL_MS is reset without the
  * rest, as it would be directly, by a sender whose window is full. A UNIX socket
  * needs no such wait: what was written is in the queue of its peer.
  */
@@ -60,18 +60,18 @@
 #include "io.h"
 #include "relay.h"
 
-#define SPLICE_FROM 32768   /* a read of this many bytes makes it splice */
-#define SPLICE_SIZE 1048576 /* at most in one call */
-#define PIPE_SIZE   1048576
-#define PIPE_LEAST  65536 /* below this copying is cheaper */
-#define ROUNDS      8     /* before one looks whether the other side stirred */
-#define IN_VAIN_MAX 1000  /* wake-ups in a row for which there was no cause */
+#define SPLICE_MIN    32768   /* a read of this many bytes makes it splice */
+#define SPLICE_SIZE   1048576 /* at most in one call */
+#define PIPE_SIZE     1048576
+#define PIPE_SIZE_MIN 65536 /* below this copying is cheaper */
+#define ROUNDS_MAX    8    /* before one looks whether the other side stirred */
+#define SPURIOUS_MAX  1000 /* wake-ups in a row for which there was no cause */
 
 /*
  * For what is read: nothing stays in the first while another half has its turn.
  * The others are for what does, of the one connection of relay().
  */
-static _Alignas(4096) unsigned char copies[3][RELAY_COPY];
+static _Alignas(4096) unsigned char buffers[3][RELAY_COPY];
 
 static void
 set_linger(int fd, int on)
@@ -82,7 +82,7 @@ set_linger(int fd, int on)
 }
 
 void
-relay_prepare(int fd)
+sock_set_stream_options(int fd)
 {
 	const int on = 1;
 
@@ -94,7 +94,7 @@ relay_prepare(int fd)
 }
 
 void
-relay_inline(int fd)
+sock_set_oobinline(int fd)
 {
 	const int on = 1;
 
@@ -102,66 +102,66 @@ relay_inline(int fd)
 }
 
 static void
-close_pipe(struct half *h)
+close_pipe(struct relay_dir *d)
 {
-	close(h->pipe[0]);
-	close(h->pipe[1]);
-	h->pipe[0] = h->pipe[1] = -1;
+	close(d->pipe[0]);
+	close(d->pipe[1]);
+	d->pipe[0] = d->pipe[1] = -1;
 }
 
 /* Failure only means to go on copying: so a full descriptor table is no error. */
 static void
-open_pipe(struct half *h)
+open_pipe(struct relay_dir *d)
 {
 	int size;
 
-	if (h->tried)
+	if (d->pipe_tried)
 		return;
-	h->tried = true;
-	if (pipe2(h->pipe, O_NONBLOCK | O_CLOEXEC) == -1) {
-		h->pipe[0] = h->pipe[1] = -1;
+	d->pipe_tried = true;
+	if (pipe2(d->pipe, O_NONBLOCK | O_CLOEXEC) == -1) {
+		d->pipe[0] = d->pipe[1] = -1;
 		return;
 	}
-	size = fcntl(h->pipe[1], F_SETPIPE_SZ, PIPE_SIZE);
+	size = fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_SIZE);
 	if (size == -1)
-		size = fcntl(h->pipe[1], F_GETPIPE_SZ);
-	if (size < PIPE_LEAST)
-		close_pipe(h);
+		size = fcntl(d->pipe[1], F_GETPIPE_SZ);
+	if (size < PIPE_SIZE_MIN)
+		close_pipe(d);
 }
 
 static bool
-holds(const struct half *h)
+has_pending(const struct relay_dir *d)
 {
-	return h->held || h->queued;
+	return d->buffered || d->in_pipe;
 }
 
 static ssize_t
-splice_in(struct half *h)
+splice_in(struct relay_dir *d)
 {
 	ssize_t n;
 
 	do
-		n = splice(h->from, NULL, h->pipe[1], NULL, SPLICE_SIZE,
+		n = splice(d->in, NULL, d->pipe[1], NULL, SPLICE_SIZE,
 		    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	while (n == -1 && errno == EINTR);
 	if (n > 0)
-		h->queued = (size_t)n;
+		d->in_pipe = (size_t)n;
 	else if (n == -1 && errno == EINVAL)
-		close_pipe(h); /* no socket to splice from */
+		close_pipe(d); /* no socket to splice from */
 	return n;
 }
 
 static ssize_t
-copy_in(struct half *h)
+copy_in(struct relay_dir *d)
 {
 	ssize_t n;
 
 	do
-		n = recv(h->from, copies[0], RELAY_COPY, 0);
+		n = recv(d->in, buffers[0], RELAY_COPY, 0);
 	while (n == -1 && errno == EINTR);
 	if (n > 0) {
-		h->at = copies[0];
-		h->held = (size_t)n;
+		d->data = buffers[0];
+		d->buffered = (size_t)n;
 	}
 	return n;
 }
@@ -171,173 +171,173 @@ copy_in(struct half *h)
  * of an urgent byte splice(2) takes the error that lies behind it.
  */
 static int
-fill(struct half *h)
+dir_read(struct relay_dir *d)
 {
 	ssize_t n = 0;
 
-	if (h->pipe[0] != -1)
-		n = splice_in(h);
+	if (d->pipe[0] != -1)
+		n = splice_in(d);
 	if (n == -1 && errno != EAGAIN && errno != EINVAL)
-		h->spent = errno;
+		d->spent = errno;
 	if (n <= 0)
-		n = copy_in(h);
+		n = copy_in(d);
 	if (n == -1) {
 		if (errno != EAGAIN)
 			return -1;
-		h->readable = false;
+		d->readable = false;
 		return 0;
 	}
-	if (n == 0 && h->spent) {
-		errno = h->spent;
+	if (n == 0 && d->spent) {
+		errno = d->spent;
 		return -1;
 	}
 	if (n == 0)
-		h->eof = true;
-	else if (n >= SPLICE_FROM)
-		open_pipe(h);
-	else if (h->held && !h->wary)
-		h->readable = false;
+		d->eof = true;
+	else if (n >= SPLICE_MIN)
+		open_pipe(d);
+	else if (d->buffered && !d->read_to_eagain)
+		d->readable = false;
 	return 1;
 }
 
 /* 1: delivered something; 0: no room; -1: error, in errno. */
 static int
-flush(struct half *h)
+dir_write(struct relay_dir *d)
 {
 	ssize_t n;
 
 	do {
-		if (h->held)
-			n = send(h->to, h->at, h->held, MSG_NOSIGNAL);
+		if (d->buffered)
+			n = send(d->out, d->data, d->buffered, MSG_NOSIGNAL);
 		else
-			n = splice(h->pipe[0], NULL, h->to, NULL, h->queued,
+			n = splice(d->pipe[0], NULL, d->out, NULL, d->in_pipe,
 			    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	} while (n == -1 && errno == EINTR);
 	if (n == -1) {
 		if (errno != EAGAIN)
 			return -1;
-		h->writable = false;
+		d->writable = false;
 		return 0;
 	}
-	if (h->held) {
-		h->at += (size_t)n;
-		h->held -= (size_t)n;
+	if (d->buffered) {
+		d->data += (size_t)n;
+		d->buffered -= (size_t)n;
 	} else {
-		h->queued -= (size_t)n;
+		d->in_pipe -= (size_t)n;
 	}
-	*h->count += (uint64_t)n;
+	*d->count += (uint64_t)n;
 	return 1;
 }
 
 /* That socket is broken: what reads from it looks for itself from now on. */
 static void
-mark_broken(struct pair *pair, int side)
+mark_broken(struct relay *r, int peer)
 {
-	pair->broken[side] = true;
-	pair->half[side].readable = pair->half[side].wary = true;
+	r->failed[peer] = true;
+	r->dirs[peer].readable = r->dirs[peer].read_to_eagain = true;
 }
 
 /* The first error is the one that counts, and is blamed on its side. */
 static void
-fail(struct pair *pair, int side)
+fail(struct relay *r, int peer)
 {
-	mark_broken(pair, side);
-	if (pair->error)
+	mark_broken(r, peer);
+	if (r->error)
 		return;
-	pair->error = errno;
-	pair->blame = side;
+	r->error = errno;
+	r->error_side = peer;
 }
 
 /* A write has met the error of that side's socket, in errno. */
 static void
-fail_write(struct pair *pair, int side)
+fail_write(struct relay *r, int peer)
 {
-	pair->half[!side].done = true;
+	r->dirs[!peer].done = true;
 	if (errno != EPIPE)
-		pair->half[side].spent = errno;
-	fail(pair, side);
+		r->dirs[peer].spent = errno;
+	fail(r, peer);
 }
 
 /* Passes the end of stream on. That this fails tells nothing of the reason. */
 static int
-finish(struct pair *pair, int side)
+dir_finish(struct relay *r, int peer)
 {
-	pair->half[side].done = true;
-	if (shutdown(pair->half[side].to, SHUT_WR) == 0)
+	r->dirs[peer].done = true;
+	if (shutdown(r->dirs[peer].out, SHUT_WR) == 0)
 		return 0;
-	mark_broken(pair, !side);
+	mark_broken(r, !peer);
 	return 1;
 }
 
 /* Does what half[side] can do now; true if anything moved, or failed. */
 static bool
-pump(struct pair *pair, int side)
+pump(struct relay *r, int peer)
 {
-	struct half *h = &pair->half[side];
+	struct relay_dir *d = &r->dirs[peer];
 	int did = 0;
 
-	if (h->done)
+	if (d->done)
 		return false;
-	if (!holds(h) && !h->eof && h->readable)
-		did = fill(h);
+	if (!has_pending(d) && !d->eof && d->readable)
+		did = dir_read(d);
 	if (did == -1) {
-		h->done = true;
-		fail(pair, side);
+		d->done = true;
+		fail(r, peer);
 		return true;
 	}
-	if (holds(h) && h->writable)
-		did = flush(h);
-	else if (h->eof && !holds(h))
-		did = finish(pair, side);
+	if (has_pending(d) && d->writable)
+		did = dir_write(d);
+	else if (d->eof && !has_pending(d))
+		did = dir_finish(r, peer);
 	if (did == -1)
-		fail_write(pair, !side);
+		fail_write(r, !peer);
 	return did != 0;
 }
 
 /* What could not be sent on moves out of the way of other halves. */
 static void
-settle(struct half *h)
+dir_spill(struct relay_dir *d)
 {
-	if (h->held && !h->kept) {
-		h->at = memcpy(h->own, h->at, h->held);
-		h->kept = true;
-	} else if (!h->held && h->kept) {
-		madvise(h->own, RELAY_COPY, MADV_DONTNEED);
-		h->kept = false;
+	if (d->buffered && !d->in_spill) {
+		d->data = memcpy(d->spill, d->data, d->buffered);
+		d->in_spill = true;
+	} else if (!d->buffered && d->in_spill) {
+		madvise(d->spill, RELAY_COPY, MADV_DONTNEED);
+		d->in_spill = false;
 	}
 }
 
 static bool
-step(struct pair *pair, int side)
+step(struct relay *r, int peer)
 {
-	bool moved = pump(pair, side);
+	bool moved = pump(r, peer);
 
-	settle(&pair->half[side]);
+	dir_spill(&r->dirs[peer]);
 	return moved;
 }
 
 void
-relay_begin(struct pair *pair, int client, int server, bool inet,
-    unsigned char *own, struct tally *tally)
+relay_init(struct relay *r, int client, int server, bool inet,
+    unsigned char *own, struct conn_report *report)
 {
-	*pair = (struct pair){.half = {
-				  {.from = client,
-				      .to = server,
-				      .pipe = {-1, -1},
-				      .wary = !inet,
-				      .own = own,
-				      .count = &tally->up},
-				  {.from = server,
-				      .to = client,
-				      .pipe = {-1, -1},
-				      .wary = !inet,
-				      .own = own + RELAY_COPY,
-				      .count = &tally->down},
-			      }};
+	*r = (struct relay){.dirs = {
+				{.in = client,
+				    .out = server,
+				    .pipe = {-1, -1},
+				    .read_to_eagain = !inet,
+				    .spill = own,
+				    .count = &report->up},
+				{.in = server,
+				    .out = client,
+				    .pipe = {-1, -1},
+				    .read_to_eagain = !inet,
+				    .spill = own + RELAY_COPY,
+				    .count = &report->down},
+			    }};
 }
 
 int
-relay_watch(int epoll, int fd, uint64_t data)
+relay_register(int epoll, int fd, uint64_t data)
 {
 	struct epoll_event ev = {
 	    .events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
@@ -348,36 +348,36 @@ relay_watch(int epoll, int fd, uint64_t data)
 }
 
 void
-relay_note(struct pair *pair, int side, uint32_t events)
+relay_event(struct relay *r, int peer, uint32_t events)
 {
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		pair->half[side].readable = true;
+		r->dirs[peer].readable = true;
 	if (events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		pair->half[side].wary = true;
+		r->dirs[peer].read_to_eagain = true;
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-		pair->half[!side].writable = true;
+		r->dirs[!peer].writable = true;
 	if (events & EPOLLERR)
-		mark_broken(pair, side);
+		mark_broken(r, peer);
 }
 
 /* It was told that there is something to read, and has room for it. */
 static bool
-expects(const struct half *h)
+can_read(const struct relay_dir *d)
 {
-	return h->readable && !h->eof && !h->done && !holds(h);
+	return d->readable && !d->eof && !d->done && !has_pending(d);
 }
 
 /* As long as anything can move, for a while: true if something did. */
 static bool
-pump_both(struct pair *pair)
+pump_both(struct relay *r)
 {
 	bool moved = false;
 
-	pair->busy = true;
-	for (int i = 0; i < ROUNDS && pair->busy; i++) {
-		pair->busy = step(pair, RELAY_CLIENT);
-		pair->busy |= step(pair, RELAY_SERVER);
-		moved |= pair->busy;
+	r->runnable = true;
+	for (int i = 0; i < ROUNDS_MAX && r->runnable; i++) {
+		r->runnable = step(r, RELAY_CLIENT);
+		r->runnable |= step(r, RELAY_TARGET);
+		moved |= r->runnable;
 	}
 	return moved;
 }
@@ -387,25 +387,25 @@ pump_both(struct pair *pair)
  * deliver to one that is not. All others are done.
  */
 static bool
-drains(struct pair *pair, bool moved)
+drains(struct relay *r, bool moved)
 {
 	size_t left = 0;
 
-	for (int side = RELAY_CLIENT; side <= RELAY_SERVER; side++) {
-		struct half *h = &pair->half[side];
+	for (int peer = RELAY_CLIENT; peer <= RELAY_TARGET; peer++) {
+		struct relay_dir *d = &r->dirs[peer];
 
-		if (pair->broken[side] && !pair->broken[!side])
-			left +=
-			    !h->done + h->held + h->queued + io_unacked(h->to);
+		if (r->failed[peer] && !r->failed[!peer])
+			left += !d->done + d->buffered + d->in_pipe +
+			    io_unacked(d->out);
 		else
-			h->done = true;
+			d->done = true;
 	}
 	if (!left)
 		return false;
-	if (moved || !pair->drains || left < pair->left)
-		pair->moved_at = now();
-	pair->left = left;
-	return now() - pair->moved_at < IO_STALL_MS;
+	if (moved || !r->drains || left < r->left)
+		r->moved_at = now_ms();
+	r->left = left;
+	return now_ms() - r->moved_at < IO_STALL_MS;
 }
 
 /*
@@ -414,113 +414,112 @@ drains(struct pair *pair, bool moved)
  * turn before. A thousand of them are a relay that spins.
  */
 int
-relay_turn(struct pair *pair)
+relay_step(struct relay *r)
 {
-	bool expected = expects(&pair->half[RELAY_CLIENT]) ||
-	    expects(&pair->half[RELAY_SERVER]);
-	bool moved = pump_both(pair);
+	bool expected = can_read(&r->dirs[RELAY_CLIENT]) ||
+	    can_read(&r->dirs[RELAY_TARGET]);
+	bool moved = pump_both(r);
 
 	if (moved)
-		pair->in_vain = 0;
-	else if (expected && !pair->error && ++pair->in_vain > IN_VAIN_MAX)
-		pair->error = ELOOP;
-	if (pair->busy)
+		r->spurious_wakeups = 0;
+	else if (expected && !r->error && ++r->spurious_wakeups > SPURIOUS_MAX)
+		r->error = ELOOP;
+	if (r->runnable)
 		return 0;
-	for (int side = RELAY_CLIENT; side <= RELAY_SERVER && !pair->error;
-	     side++)
-		if (pair->broken[side]) {
+	for (int peer = RELAY_CLIENT; peer <= RELAY_TARGET && !r->error; peer++)
+		if (r->failed[peer]) {
 			errno = ECONNRESET;
-			fail(pair, side);
+			fail(r, peer);
 		}
-	if (!pair->error)
-		return pair->half[RELAY_CLIENT].done &&
-		    pair->half[RELAY_SERVER].done;
-	pair->drains = drains(pair, moved);
-	return pair->drains ? 0 : -1;
+	if (!r->error)
+		return r->dirs[RELAY_CLIENT].done && r->dirs[RELAY_TARGET].done;
+	r->drains = drains(r, moved);
+	return r->drains ? 0 : -1;
 }
 
-deadline
-relay_patience(const struct pair *pair, const struct times *times)
+msec
+relay_timeout(const struct relay *r, const struct timeouts *times)
 {
-	deadline span = times->idle;
+	msec timeout = times->idle;
 
-	if (pair->drains)
-		return IO_LOOK_MS;
-	if (pair->half[RELAY_CLIENT].done || pair->half[RELAY_SERVER].done)
-		if (times->half_close && (!span || times->half_close < span))
-			span = times->half_close;
-	return span;
+	if (r->drains)
+		return IO_POLL_ACKED_MS;
+	if (r->dirs[RELAY_CLIENT].done || r->dirs[RELAY_TARGET].done)
+		if (times->half_close &&
+		    (!timeout || times->half_close < timeout))
+			timeout = times->half_close;
+	return timeout;
 }
 
 int
-relay_end(struct pair *pair, int ended, struct tally *tally)
+relay_finish(struct relay *r, int ended, struct conn_report *report)
 {
-	enum end end = ended == 0  ? END_IDLE
-	    : ended == 1           ? END_CLOSED
-	    : pair->error == ELOOP ? END_LOCAL
-	    : pair->blame          ? END_TARGET
-				   : END_CLIENT;
+	enum end_reason end = ended == 0 ? END_IDLE
+	    : ended == 1                 ? END_CLOSED
+	    : r->error == ELOOP          ? END_LOCAL
+	    : r->error_side              ? END_TARGET
+					 : END_CLIENT;
 
-	for (int side = RELAY_CLIENT; side <= RELAY_SERVER; side++) {
-		struct half *h = &pair->half[side];
+	for (int peer = RELAY_CLIENT; peer <= RELAY_TARGET; peer++) {
+		struct relay_dir *d = &r->dirs[peer];
 
-		if (h->pipe[0] != -1)
-			close_pipe(h);
-		h->held = 0;
-		if (h->kept)
-			settle(h);
+		if (d->pipe[0] != -1)
+			close_pipe(d);
+		d->buffered = 0;
+		if (d->in_spill)
+			dir_spill(d);
 		if (end == END_CLOSED)
-			set_linger(h->from, 0);
+			set_linger(d->in, 0);
 	}
-	tally->end = (int32_t)end;
-	tally->error = end == END_IDLE ? ETIMEDOUT : pair->error;
+	report->end = (int32_t)end;
+	report->error = end == END_IDLE ? ETIMEDOUT : r->error;
 	return end == END_CLOSED ? 0 : -1;
 }
 
 static int
-wait_events(int epoll, struct pair *pair, const struct times *times)
+wait_events(int epoll, struct relay *r, const struct timeouts *times)
 {
-	deadline span = relay_patience(pair, times);
-	int timeout = pair->busy ? 0
-	    : !span              ? -1
-	    : span > INT_MAX     ? INT_MAX
-				 : (int)span;
+	msec timeout = relay_timeout(r, times);
+	int ms = r->runnable    ? 0
+	    : !timeout          ? -1
+	    : timeout > INT_MAX ? INT_MAX
+				: (int)timeout;
 	struct epoll_event ev[2];
 	int n;
 
 	do
-		n = epoll_wait(epoll, ev, 2, timeout);
+		n = epoll_wait(epoll, ev, 2, ms);
 	while (n == -1 && errno == EINTR);
 	for (int i = 0; i < n; i++)
-		relay_note(pair, (int)ev[i].data.u64, ev[i].events);
+		relay_event(r, (int)ev[i].data.u64, ev[i].events);
 	return n;
 }
 
 int
-relay(int client, int server, bool inet, int error, const struct times *times,
-    struct tally *tally)
+relay(int client, int server, bool inet, int error,
+    const struct timeouts *times, struct conn_report *report)
 {
-	struct pair pair;
+	struct relay r;
 	int epoll, n, ended = 0;
 
-	relay_begin(&pair, client, server, inet, copies[1], tally);
+	relay_init(&r, client, server, inet, buffers[1], report);
 	errno = error;
 	if (error)
-		fail_write(&pair, RELAY_SERVER);
+		fail_write(&r, RELAY_TARGET);
 	epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (epoll == -1 || relay_watch(epoll, client, RELAY_CLIENT) == -1 ||
-	    relay_watch(epoll, server, RELAY_SERVER) == -1)
+	if (epoll == -1 || relay_register(epoll, client, RELAY_CLIENT) == -1 ||
+	    relay_register(epoll, server, RELAY_TARGET) == -1)
 		n = -1;
 	else
 		do {
-			n = wait_events(epoll, &pair, times);
-			if (n == -1 || (n == 0 && !pair.busy && !pair.drains))
+			n = wait_events(epoll, &r, times);
+			if (n == -1 || (n == 0 && !r.runnable && !r.drains))
 				break;
-			ended = relay_turn(&pair);
+			ended = relay_step(&r);
 		} while (!ended);
 	if (n != -1)
-		return relay_end(&pair, ended, tally);
-	tally->end = END_LOCAL;
-	tally->error = errno;
+		return relay_finish(&r, ended, report);
+	report->end = END_LOCAL;
+	report->error = errno;
 	return -1;
 }

@@ -24,7 +24,7 @@
 #define ARCH AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
 #define ARCH AUDIT_ARCH_AARCH64
-#endif /* another one does not compile; begin() takes it for little-endian */
+#endif /* another one does not compile; begin_arg_rule() takes it for little-endian */
 
 /* Standard ones, client, server, epoll, two pipes: all that a relay holds. */
 #define RELAY_NOFILE 10
@@ -100,7 +100,7 @@ static const int names_calls[] = {
 
 /* close_range(2) came with Linux 5.9; before that, one by one up to last. */
 void
-sandbox_close_from(int fd, int last)
+fd_close_from(int fd, int last)
 {
 	if (syscall(SYS_close_range, fd, ~0U, 0) == -1)
 		while (fd <= last)
@@ -126,7 +126,7 @@ ascending(const void *a, const void *b)
 }
 
 void
-sandbox_close_others(int *keep, size_t n)
+fd_close_except(int *keep, size_t n)
 {
 	unsigned next = STDERR_FILENO + 1;
 
@@ -175,38 +175,38 @@ set_capabilities(uint64_t keep)
  * who it is: everything else goes all the same. Groups only root can leave.
  */
 static bool
-refused(const struct cred *cred, int result)
+is_fatal_refusal(const struct cred *cred, int result)
 {
 	return result == -1 &&
-	    (cred->given || (errno != EPERM && errno != EINVAL));
+	    (cred->explicit || (errno != EPERM && errno != EINVAL));
 }
 
 int
-sandbox_drop(const struct cred *cred, bool network)
+sandbox_drop_privileges(const struct cred *cred, bool network)
 {
 	const uid_t uid = cred->uid;
 	const gid_t gid = cred->gid;
 
 	prctl(PR_SET_KEEPCAPS, network);
 	if ((setgroups(0, NULL) == -1 && errno != EPERM) ||
-	    refused(cred, setresgid(gid, gid, gid)) ||
-	    refused(cred, setresuid(uid, uid, uid)) ||
+	    is_fatal_refusal(cred, setresgid(gid, gid, gid)) ||
+	    is_fatal_refusal(cred, setresuid(uid, uid, uid)) ||
 	    set_capabilities(network ? CAP(NET_ADMIN) : 0) == -1)
 		return -1;
 	set_limit(RLIMIT_CORE, 0);
 	set_limit(RLIMIT_MEMLOCK, 0);
-	sandbox_hide();
+	sandbox_no_ptrace();
 	return 0;
 }
 
 void
-sandbox_hide(void)
+sandbox_no_ptrace(void)
 {
 	prctl(PR_SET_DUMPABLE, 0);
 }
 
 int
-sandbox_keep(void)
+sandbox_limit_caps(void)
 {
 	/* In this order: to enter namespaces, and those of processes; UNIX
 	 * sockets and paths of others; low ports; room for datagrams; the
@@ -226,7 +226,7 @@ sandbox_keep(void)
 }
 
 int
-sandbox_follow(pid_t parent)
+sandbox_die_with_parent(pid_t parent)
 {
 	errno = ESRCH;
 	return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent
@@ -241,7 +241,7 @@ sandbox_adopt(void)
 }
 
 void
-sandbox_shrink(void)
+sandbox_set_rlimits(void)
 {
 #ifndef UNCONFINED
 	set_limit(RLIMIT_NOFILE, RELAY_NOFILE);
@@ -284,12 +284,12 @@ allow(struct program *p, const int *values, size_t n)
 	    COUNT(((const int[]){__VA_ARGS__})))
 
 /*
- * Between begin() and end() stands what decides on one call, by the lower half
+ * Between begin_arg_rule() and end_arg_rule() stands what decides on one call, by the lower half
  * of an argument: all that are looked at are of 32 bits, or the kernel itself
  * reads no more of them (the flags of clone).
  */
 static unsigned short
-begin(struct program *p, int call, int argument)
+begin_arg_rule(struct program *p, int call, int argument)
 {
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 0);
 	load(p, offsetof(struct seccomp_data, args[argument]));
@@ -297,16 +297,16 @@ begin(struct program *p, int call, int argument)
 }
 
 static void
-end(struct program *p, unsigned short at)
+end_arg_rule(struct program *p, unsigned short at)
 {
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	p->code[at].jf = (unsigned char)(p->length - at - 1);
 }
-#define ALLOW_WITH(p, call, argument, ...)                     \
-	do {                                                   \
-		unsigned short at_ = begin(p, call, argument); \
-		ALLOW(p, __VA_ARGS__);                         \
-		end(p, at_);                                   \
+#define ALLOW_WITH(p, call, argument, ...)                              \
+	do {                                                            \
+		unsigned short at_ = begin_arg_rule(p, call, argument); \
+		ALLOW(p, __VA_ARGS__);                                  \
+		end_arg_rule(p, at_);                                   \
 	} while (0)
 
 /* fork(2), but no new namespace and no shared memory; see clone(2). */
@@ -316,11 +316,11 @@ allow_fork(struct program *p)
 	const uint32_t never = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
 	    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP |
 	    CLONE_VM | CLONE_PTRACE;
-	unsigned short at = begin(p, SYS_clone, 0);
+	unsigned short at = begin_arg_rule(p, SYS_clone, 0);
 
 	emit(p, BPF_JMP | BPF_JSET | BPF_K, never, 1, 0);
 	verdict(p, SECCOMP_RET_ALLOW);
-	end(p, at);
+	end_arg_rule(p, at);
 }
 
 /*
@@ -332,7 +332,7 @@ allow_fork(struct program *p)
 static void
 allow_socket(struct program *p, unsigned role)
 {
-	unsigned short at = begin(p, SYS_socket, 1);
+	unsigned short at = begin_arg_rule(p, SYS_socket, 1);
 
 	emit(p, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
 	emit(p, BPF_JMP | BPF_JGT | BPF_K, SOCK_RAW, 4, 0);
@@ -351,7 +351,7 @@ allow_socket(struct program *p, unsigned role)
 		ALLOW(p, SOCK_DGRAM);
 		verdict(p, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
 	}
-	end(p, at);
+	end_arg_rule(p, at);
 }
 
 static void
@@ -369,7 +369,7 @@ build_mapper(struct program *p, unsigned role)
 		allow(p, names_calls, COUNT(names_calls));
 	else
 		ALLOW_WITH(p, SYS_madvise, 2, MADV_DONTNEED);
-	if (role & SANDBOX_PARSES)
+	if (role & SANDBOX_MAY_NARROW)
 		ALLOW(p, SYS_seccomp);
 	if (role & SANDBOX_STDIO) {
 		allow(p, stdio_calls, COUNT(stdio_calls));
@@ -410,7 +410,7 @@ build(struct program *p, unsigned role)
  * of, anybody outside: landlock(7), a second layer where the kernel has it.
  */
 static void
-lock_land(unsigned role)
+landlock(unsigned role)
 {
 	static const unsigned rights[] = {0, 13, 14, 15, 15, 16};
 	/* Of files, of ports, of scopes. */
@@ -432,7 +432,7 @@ lock_land(unsigned role)
 }
 
 int
-sandbox_confine(unsigned role)
+sandbox_seccomp(unsigned role)
 {
 	struct program p = {.length = 0};
 	struct sock_fprog program = {.filter = p.code};
@@ -441,7 +441,7 @@ sandbox_confine(unsigned role)
 	return 0;
 #endif
 	if (role & ~SANDBOX_STDIO)
-		lock_land(role);
+		landlock(role);
 	build(&p, role);
 	program.len = p.length;
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);

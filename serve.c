@@ -36,44 +36,44 @@
 #include "listen_check.h"
 #include "server.h"
 
-#define RETRY_MS    1000    /* between two looks, or attempts for one service */
-#define LOOK_MS     100     /* for what else is mounted at the same time */
-#define KILL_MS     1000    /* for a mapper to reset its connections */
-#define STOPS_MAX   10      /* of one mapper, before it is replaced */
-#define REPLACE_MS  2000    /* between two such replacements of a service */
-#define REAP_MAX    256     /* children in one turn */
-#define READERS_MAX 8       /* of metrics, at a time */
-#define NOFILE_MAX  1048576 /* the kernel's own limit, fs.nr_open */
-#define CENSUS      96      /* room for the words of census() */
-#define EVENTS      64
+#define RETRY_MS          1000 /* between two looks, or attempts for one service */
+#define NS_SETTLE_MS      100  /* for what else is mounted at the same time */
+#define KILL_MS           1000 /* for a mapper to reset its connections */
+#define STOPS_MAX         10   /* of one mapper, before it is replaced */
+#define REPLACE_MS        2000 /* between two such replacements of a service */
+#define REAP_MAX          256  /* children in one turn */
+#define STATS_CLIENTS_MAX 8    /* of metrics, at a time */
+#define NOFILE_MAX        1048576 /* the kernel's own limit, fs.nr_open */
+#define COUNTS_TEXT_MAX   96      /* room for the words of format_counts() */
+#define EVENTS            64
 
 static struct server {
-	struct conf *conf;
+	struct config *conf;
 	struct services list;
 	struct map stats_map; /* the socket for metrics, as if it were one */
 	struct listeners stats;
-	int stats_told; /* why it has no socket, an errno that was logged */
-	pid_t reader[READERS_MAX]; /* 0: none */
-	int signals, mounts;
-	int ends;        /* epoll: of listeners that `ss -K` has destroyed */
-	deadline looked; /* at the namespaces */
-	size_t serving;  /* maps, as the service manager was told last */
-	bool look, pinned, stopping;
+	int stats_errno; /* why it has no socket, an errno that was logged */
+	pid_t stats_pids[STATS_CLIENTS_MAX]; /* 0: none */
+	int signal_fd, mountinfo_fd;
+	int destroyed_epoll; /* epoll: of listeners that `ss -K` has destroyed */
+	msec ns_checked_at;  /* at the namespaces */
+	size_t serving;      /* maps, as the service manager was told last */
+	bool check_ns, pinned, stopping;
 } server;
 
-static deadline
-sooner(deadline a, deadline b)
+static msec
+min_msec(msec a, msec b)
 {
 	return b < a ? b : a;
 }
 
 /* How many maps have all their mappers. A map's services are neighbours. */
 static size_t
-serving(void)
+count_serving(void)
 {
-	const struct service *s = server.list.service;
+	const struct service *s = server.list.items;
 	const struct map *waits = NULL;
-	size_t n = server.conf->maps;
+	size_t n = server.conf->n_maps;
 
 	for (size_t i = 0; i < server.list.count; i++)
 		if (!s[i].mapper && s[i].map != waits) {
@@ -85,9 +85,9 @@ serving(void)
 
 /* The same in words, "2 maps" or "1 of 2 maps, 1 waits". */
 static const char *
-census(char *text, size_t size)
+format_counts(char *text, size_t size)
 {
-	size_t all = server.conf->maps, n = serving();
+	size_t all = server.conf->n_maps, n = count_serving();
 
 	if (n == all)
 		snprintf(text, size, "%zu %s", n, n == 1 ? "map" : "maps");
@@ -99,12 +99,13 @@ census(char *text, size_t size)
 }
 
 static void
-say_status(const char *before)
+notify_status(const char *before)
 {
-	char text[CENSUS];
+	char text[COUNTS_TEXT_MAX];
 
-	server.serving = serving();
-	life_notify("%sSTATUS=%s\n", before, census(text, sizeof(text)));
+	server.serving = count_serving();
+	sd_notify_send("%sSTATUS=%s\n", before,
+	    format_counts(text, sizeof(text)));
 }
 
 /* It is the owner's alone: a umask of its own makes it so. */
@@ -115,15 +116,15 @@ open_stats(bool waits)
 	mode_t old = umask(077);
 
 	result = listen_open(&server.stats, &server.stats_map, PROTO_TCP,
-	    &entered, server.stats_told, waits);
+	    &entered, server.stats_errno, waits);
 	umask(old);
 	if (result == 0) {
-		server.stats_told = 0;
+		server.stats_errno = 0;
 		return 0;
 	}
 	if (!entered)
 		log_error("--stats: %s", strerror(errno));
-	server.stats_told = errno;
+	server.stats_errno = errno;
 	listen_close(&server.stats, &server.stats_map);
 	return -1;
 }
@@ -145,79 +146,79 @@ follow_stats(void)
 
 /* Looks at what the services depend on, and at what --stats does. */
 static void
-look(void)
+check_namespaces(void)
 {
-	server.looked = now();
-	server.look = false;
+	server.ns_checked_at = now_ms();
+	server.check_ns = false;
 	if (server.conf->stats)
 		follow_stats();
 	for (size_t i = 0; i < server.list.count; i++)
-		service_follow(&server.list.service[i], server.conf);
+		service_check_ns(&server.list.items[i], server.conf);
 }
 
 /*
  * When to look: soon after a mount; each second where nothing tells of a change.
  * Always later than the last look.
  */
-static deadline
-look_due(void)
+static msec
+check_due_at(void)
 {
 	if (server.pinned)
 		return NEVER;
-	if (server.look)
-		return server.looked + LOOK_MS;
+	if (server.check_ns)
+		return server.ns_checked_at + NS_SETTLE_MS;
 	if (server.conf->stats)
-		return server.looked + RETRY_MS;
+		return server.ns_checked_at + RETRY_MS;
 	for (size_t i = 0; i < server.list.count; i++)
-		if (!server.list.service[i].mapper ||
-		    server.list.service[i].silent)
-			return server.looked + RETRY_MS;
+		if (!server.list.items[i].mapper ||
+		    server.list.items[i].poll_ns)
+			return server.ns_checked_at + RETRY_MS;
 	return NEVER;
 }
 
 /* Returns when to look or to try again, or NEVER. */
-static deadline
-mend_all(void)
+static msec
+retry_services(void)
 {
-	deadline at = now(), next = NEVER;
+	msec at = now_ms(), next = NEVER;
 
-	if (at >= look_due())
-		look();
+	if (at >= check_due_at())
+		check_namespaces();
 	for (size_t i = 0; i < server.list.count; i++) {
-		struct service *s = &server.list.service[i];
+		struct service *s = &server.list.items[i];
 		bool lacks = !s->mapper || s->lost;
 
-		if (lacks && at >= s->tried + RETRY_MS) {
-			service_mend(s, server.conf);
+		if (lacks && at >= s->last_attempt + RETRY_MS) {
+			service_retry(s, server.conf);
 			lacks = !s->mapper || s->lost;
 		}
 		if (lacks)
-			next = sooner(next, s->tried + RETRY_MS);
-		if (s->opened && !s->watched &&
-		    service_watch(s, server.ends) == -1)
+			next = min_msec(next, s->last_attempt + RETRY_MS);
+		if (s->listeners_ns && !s->watched &&
+		    service_watch(s, server.destroyed_epoll) == -1)
 			log_error("'%s': its listeners are not watched: %s",
-			    s->map->word, log_errno(errno));
+			    s->map->spec, errno_name(errno));
 	}
-	if (server.serving != serving())
-		say_status("");
-	return sooner(next, look_due());
+	if (server.serving != count_serving())
+		notify_status("");
+	return min_msec(next, check_due_at());
 }
 
 /* Sees to it that what is retired ends; returns when to do so again. */
-static deadline
-expire(void)
+static msec
+kill_overdue(void)
 {
-	deadline next = NEVER, at = now();
+	msec next = NEVER, at = now_ms();
 
-	for (struct child *m = mapper_first(); m; m = m->next) {
-		if (at >= m->until) {
-			if (m->killed || m->ended)
+	for (struct mapper_proc *m = mapper_list(); m; m = m->next) {
+		if (at >= m->kill_at) {
+			if (m->killed || m->exited)
 				mapper_kill(m);
-			mapper_order(m, ORDER_KILL);
+			mapper_send_command(m, CMD_KILL);
 			m->killed = true;
-			m->until = at + KILL_MS;
+			m->kill_at = at + KILL_MS;
 		}
-		next = sooner(next, m->until);
+		next = min_msec(next, m->kill_at);
 	}
 	return next;
 }
@@ -228,41 +229,41 @@ say_ready(void)
 	char text[64];
 
 	snprintf(text, sizeof(text), "READY=1\nMAINPID=%d\n", (int)getpid());
-	say_status(text);
+	notify_status(text);
 }
 
 /* Looks and tries now, as whoever asks for a reload expects. */
 static void
-mend_now(void)
+retry_now(void)
 {
-	server.look = !server.pinned;
-	server.looked = 0;
+	server.check_ns = !server.pinned;
+	server.ns_checked_at = 0;
 	for (size_t i = 0; i < server.list.count; i++)
-		if (!server.list.service[i].mapper)
-			server.list.service[i].tried = 0;
-	mend_all();
+		if (!server.list.items[i].mapper)
+			server.list.items[i].last_attempt = 0;
+	retry_services();
 }
 
 static void
 reload(void)
 {
-	char text[CENSUS];
-	struct conf fresh;
+	char text[COUNTS_TEXT_MAX];
+	struct config fresh;
 
 	/* Rounded up: not before the request. */
-	life_notify("RELOADING=1\nMONOTONIC_USEC=%lld\n",
-	    (long long)now() * 1000 + 999);
-	if (server.conf->read(server.conf, &fresh) == -1) {
+	sd_notify_send("RELOADING=1\nMONOTONIC_USEC=%lld\n",
+	    (long long)now_ms() * 1000 + 999);
+	if (server.conf->reread(server.conf, &fresh) == -1) {
 		log_error("not reloaded: everything is as it was");
-	} else if (change(&server.list, &fresh)) {
+	} else if (apply_config(&server.list, &fresh)) {
 		log_error("not reloaded: everything is as it was");
-		spec_free_all(&fresh);
+		config_free_maps(&fresh);
 	} else {
-		spec_free_all(server.conf);
-		server.conf->map = fresh.map;
+		config_free_maps(server.conf);
 		server.conf->maps = fresh.maps;
-		mend_now();
-		log_info("reloaded: %s", census(text, sizeof(text)));
+		server.conf->n_maps = fresh.n_maps;
+		retry_now();
+		log_info("reloaded: %s", format_counts(text, sizeof(text)));
 	}
 	say_ready();
 }
@@ -270,11 +271,11 @@ reload(void)
 /* The end. */
 
 static uint64_t
-live_connections(void)
+count_connections(void)
 {
 	uint64_t sum = 0;
 
-	for (struct child *m = mapper_first(); m; m = m->next)
+	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
 		if (!m->service || m->service->proto == PROTO_TCP)
 			sum += mapper_count(m, COUNT_OPEN);
 	return sum;
@@ -282,26 +283,26 @@ live_connections(void)
 
 /* The first time to drain, the second time to end. */
 static void
-stop(void)
+drain_or_kill(void)
 {
-	for (struct child *m = mapper_first(); m; m = m->next) {
+	for (struct mapper_proc *m = mapper_list(); m; m = m->next) {
 		if (server.stopping)
-			m->until = now();
-		service_retire(m, server.conf->drain);
+			m->kill_at = now_ms();
+		mapper_drain(m, server.conf->drain_timeout);
 	}
 	if (server.stopping)
 		return;
 	server.stopping = true;
-	life_notify("STOPPING=1\n");
+	sd_notify_send("STOPPING=1\n");
 	for (size_t i = 0; i < server.list.count; i++)
-		service_close(&server.list.service[i]);
+		service_close(&server.list.items[i]);
 	/* Another server may take over while this one drains. */
 	listen_close(&server.stats, &server.stats_map);
-	life_end();
-	if (live_connections())
+	pidfile_remove();
+	if (count_connections())
 		log_info("stopping: %llu connections have %lld s to finish",
-		    (unsigned long long)live_connections(),
-		    (long long)server.conf->drain / 1000);
+		    (unsigned long long)count_connections(),
+		    (long long)server.conf->drain_timeout / 1000);
 }
 
 /* Events. */
@@ -311,7 +312,7 @@ stop(void)
  * has not reaped the last of them, no other process group has that number.
  */
 static bool
-has_orphans(const struct child *m)
+has_orphans(const struct mapper_proc *m)
 {
 	pid_t pid;
 
@@ -321,19 +322,19 @@ has_orphans(const struct child *m)
 }
 
 static void
-bury(struct child *m, int status)
+mapper_exited(struct mapper_proc *m, int status)
 {
-	if (m->retired)
+	if (m->draining)
 		;
 	else if (WIFSIGNALED(status))
 		log_error("'%s': its mapper was killed by signal %d",
-		    m->service->map->word, WTERMSIG(status));
+		    m->service->map->spec, WTERMSIG(status));
 	else
 		log_error("'%s': its mapper ended with status %d",
-		    m->service->map->word, WEXITSTATUS(status));
+		    m->service->map->spec, WEXITSTATUS(status));
 	if (m->service && m->service->mapper == m)
 		m->service->mapper = NULL;
-	mapper_orphan(m);
+	mapper_keep_orphans(m);
 }
 
 /*
@@ -341,34 +342,34 @@ bury(struct child *m, int status)
  * and again is replaced, but not sooner than another one can be had.
  */
 static void
-resume(struct child *m, int status)
+continue_stopped(struct mapper_proc *m, int status)
 {
 	const struct service *s = m->service;
 
-	log_limited("'%s': its mapper was stopped by signal %d: continued",
-	    s ? s->map->word : "", WSTOPSIG(status));
-	if (++m->stops < STOPS_MAX || m->retired || !s ||
-	    now() - s->tried < REPLACE_MS)
+	log_ratelimited("'%s': its mapper was stopped by signal %d: continued",
+	    s ? s->map->spec : "", WSTOPSIG(status));
+	if (++m->n_stops < STOPS_MAX || m->draining || !s ||
+	    now_ms() - s->last_attempt < REPLACE_MS)
 		return;
 	log_error("'%s': its mapper is stopped again and again: replaced",
-	    s->map->word);
-	service_retire(m, server.conf->drain);
+	    s->map->spec);
+	mapper_drain(m, server.conf->drain_timeout);
 }
 
 /* A reader of metrics or a connection of a mapper that has ended. */
 static void
-reap_other(pid_t pid)
+reap_helper(pid_t pid)
 {
-	for (int i = 0; i < READERS_MAX; i++)
-		if (server.reader[i] == pid)
-			server.reader[i] = 0;
+	for (int i = 0; i < STATS_CLIENTS_MAX; i++)
+		if (server.stats_pids[i] == pid)
+			server.stats_pids[i] = 0;
 }
 
 /* Hears of a child that has ended or was stopped: false if there is none. */
 static bool
 reap_one(void)
 {
-	struct child *m = mapper_first();
+	struct mapper_proc *m = mapper_list();
 	int status;
 	pid_t pid = waitpid(-1, &status, WNOHANG | WUNTRACED);
 
@@ -379,11 +380,11 @@ reap_one(void)
 	if (WIFSTOPPED(status)) {
 		kill(pid, SIGCONT);
 		if (m)
-			resume(m, status);
+			continue_stopped(m, status);
 	} else if (m) {
-		bury(m, status);
+		mapper_exited(m, status);
 	} else {
-		reap_other(pid);
+		reap_helper(pid);
 	}
 	return true;
 }
@@ -392,52 +393,52 @@ reap_one(void)
 static void
 reap(void)
 {
-	struct child *m, *next;
+	struct mapper_proc *m, *next;
 	int n = 0;
 
 	while (n < REAP_MAX && reap_one())
 		n++;
 	if (n == REAP_MAX)
 		raise(SIGCHLD);
-	for (m = mapper_first(); m; m = next) {
+	for (m = mapper_list(); m; m = next) {
 		next = m->next;
-		if (m->ended && !has_orphans(m))
-			mapper_bury(m);
+		if (m->exited && !has_orphans(m))
+			mapper_remove(m);
 	}
 }
 
 /* A place for one more reader of metrics, or NULL. */
 static pid_t *
-free_reader(void)
+free_stats_slot(void)
 {
-	for (int i = 0; i < READERS_MAX; i++)
-		if (!server.reader[i])
-			return &server.reader[i];
+	for (int i = 0; i < STATS_CLIENTS_MAX; i++)
+		if (!server.stats_pids[i])
+			return &server.stats_pids[i];
 	return NULL;
 }
 
 static void
-take_signal(void)
+handle_signal(void)
 {
 	struct signalfd_siginfo info;
 
-	if (read(server.signals, &info, sizeof(info)) != sizeof(info))
+	if (read(server.signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGCHLD)
 		reap();
 	else if (info.ssi_signo == SIGUSR1)
-		status_table(&server.list, server.signals);
+		stats_log_table(&server.list, server.signal_fd);
 	else if (info.ssi_signo != SIGHUP)
-		stop();
+		drain_or_kill();
 	else if (!server.stopping)
 		reload();
 }
 
 /* For poll(2); no time that can be given is longer than its int. */
 static int
-span_until(deadline next)
+ms_until(msec next)
 {
-	deadline left = next - now();
+	msec left = next - now_ms();
 
 	return next == NEVER ? -1 : left < 0 ? 0 : (int)left;
 }
@@ -447,14 +448,14 @@ span_until(deadline next)
  * another one's by now, or what it is of may have been mended.
  */
 static void
-take_ends(void)
+handle_destroyed_listeners(void)
 {
 	struct epoll_event ev[EVENTS];
-	int n = epoll_wait(server.ends, ev, EVENTS, 0);
+	int n = epoll_wait(server.destroyed_epoll, ev, EVENTS, 0);
 
 	for (int k = 0; k < n; k++)
 		for (size_t i = 0; i < server.list.count; i++) {
-			struct service *s = &server.list.service[i];
+			struct service *s = &server.list.items[i];
 
 			if (s->proto == PROTO_TCP && !s->lost &&
 			    service_has(s, ev[k].data.fd))
@@ -463,28 +464,30 @@ take_ends(void)
 }
 
 static void
-turn(deadline next)
+server_loop_once(msec next)
 {
 	struct pollfd watched[] = {
-	    {.fd = server.signals, .events = POLLIN},
-	    {.fd = server.stopping ? -1 : server.mounts, .events = POLLPRI},
-	    {.fd = server.stopping ? -1 : server.ends, .events = POLLIN},
+	    {.fd = server.signal_fd, .events = POLLIN},
+	    {.fd = server.stopping ? -1 : server.mountinfo_fd,
+		.events = POLLPRI},
+	    {.fd = server.stopping ? -1 : server.destroyed_epoll,
+		.events = POLLIN},
 	    {.fd = -1, .events = POLLIN},
 	};
-	pid_t *reader = free_reader();
+	pid_t *reader = free_stats_slot();
 
 	if (server.stats.count && reader)
-		watched[3].fd = server.stats.listener->fd;
-	poll(watched, 4, span_until(next));
+		watched[3].fd = server.stats.items->fd;
+	poll(watched, 4, ms_until(next));
 	if (watched[0].revents)
-		take_signal();
+		handle_signal();
 	if (watched[1].revents)
-		server.look = true;
+		server.check_ns = true;
 	if (watched[2].revents)
-		take_ends();
+		handle_destroyed_listeners();
 	if (watched[3].revents && reader && server.stats.count)
-		*reader = status_answer(watched[3].fd, &server.list,
-		    &server.conf->cred);
+		*reader = stats_serve(watched[3].fd, &server.list,
+		    &server.conf->owner_cred);
 }
 
 /*
@@ -492,35 +495,37 @@ turn(deadline next)
  * then it needs none; a map that waits does. -1, logged.
  */
 static int
-pin(void)
+drop_for_pin(void)
 {
-	if (!server.conf->pin || server.pinned || serving() < server.conf->maps)
+	if (!server.conf->pin || server.pinned ||
+	    count_serving() < server.conf->n_maps)
 		return 0;
 	log_info("--pin: no mapper or namespace that goes can be followed");
 	server.pinned = true;
-	server.look = false;
-	close(server.mounts);
-	server.mounts = -1;
-	if (sandbox_drop(&server.conf->cred, false) == 0)
+	server.check_ns = false;
+	close(server.mountinfo_fd);
+	server.mountinfo_fd = -1;
+	if (sandbox_drop_privileges(&server.conf->owner_cred, false) == 0)
 		return 0;
-	log_error("--pin: cannot drop privileges: %s", log_errno(errno));
+	log_error("--pin: cannot drop privileges: %s", errno_name(errno));
 	return -1;
 }
 
 /* Returns the exit status. */
 static int
-loop(void)
+server_loop(void)
 {
-	deadline next;
+	msec next;
 
-	server.look = !server.pinned;
+	server.check_ns = !server.pinned;
 	for (;;) {
-		next = sooner(server.stopping ? NEVER : mend_all(), expire());
-		if (server.stopping && !mapper_first())
+		next = min_msec(server.stopping ? NEVER : retry_services(),
+		    kill_overdue());
+		if (server.stopping && !mapper_list())
 			return 0;
-		if (!server.stopping && pin() == -1)
+		if (!server.stopping && drop_for_pin() == -1)
 			return 1;
-		turn(next);
+		server_loop_once(next);
 	}
 }
 
@@ -558,8 +563,8 @@ open_signals(void)
 			sigaddset(&set, wanted[i]);
 	if (sigprocmask(SIG_SETMASK, &set, NULL) == -1)
 		return -1;
-	server.signals = signalfd(-1, &set, SFD_CLOEXEC);
-	return server.signals == -1 ? -1 : 0;
+	server.signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return server.signal_fd == -1 ? -1 : 0;
 }
 
 /*
@@ -567,10 +572,10 @@ open_signals(void)
  * reader would wait for its end. Named descriptors stay.
  */
 static int
-close_inherited(const struct conf *conf)
+close_inherited(const struct config *conf)
 {
-	int handed = listen_inherited();
-	int *keep = calloc(2 * conf->maps + 1 + handed, sizeof(*keep));
+	int handed = systemd_fd_count();
+	int *keep = calloc(2 * conf->n_maps + 1 + handed, sizeof(*keep));
 	size_t n = 0;
 
 	if (!keep)
@@ -578,13 +583,13 @@ close_inherited(const struct conf *conf)
 	keep[n++] = conf->ready_fd;
 	while (handed)
 		keep[n++] = STDERR_FILENO + handed--;
-	for (size_t i = 0; i < conf->maps; i++) {
-		if (conf->map[i].from.kind == NS_FD)
-			keep[n++] = conf->map[i].from.number;
-		if (conf->map[i].to.kind == NS_FD)
-			keep[n++] = conf->map[i].to.number;
+	for (size_t i = 0; i < conf->n_maps; i++) {
+		if (conf->maps[i].listen_ns.kind == NS_FD)
+			keep[n++] = conf->maps[i].listen_ns.number;
+		if (conf->maps[i].target_ns.kind == NS_FD)
+			keep[n++] = conf->maps[i].target_ns.number;
 	}
-	sandbox_close_others(keep, n);
+	fd_close_except(keep, n);
 	free(keep);
 	return 0;
 }
@@ -594,80 +599,82 @@ name_stats(const char *path)
 {
 	struct map *map = &server.stats_map;
 
-	*map = (struct map){.word = strdup("--stats"),
-	    .listen = {.kind = SIDE_PATH, .text = strdup(path)}};
-	return map->word && map->listen.text ? 0 : -1;
+	*map = (struct map){.spec = strdup("--stats"),
+	    .listen = {.kind = EP_UNIX_PATH, .name = strdup(path)}};
+	return map->spec && map->listen.name ? 0 : -1;
 }
 
 static int
-prepare(struct conf *conf)
+server_init(struct config *conf)
 {
-	sandbox_hide();
+	sandbox_no_ptrace();
 	server.conf = conf;
 	if (close_inherited(conf) == -1 ||
-	    (conf->background && life_daemon() == -1) ||
-	    log_open(conf->syslog || conf->background) == -1 ||
-	    open_signals() == -1 || mapper_open() == -1 ||
-	    (server.ends = epoll_create1(EPOLL_CLOEXEC)) == -1 ||
+	    (conf->daemonize && daemonize() == -1) ||
+	    log_open(conf->syslog || conf->daemonize) == -1 ||
+	    open_signals() == -1 || scoreboard_init() == -1 ||
+	    (server.destroyed_epoll = epoll_create1(EPOLL_CLOEXEC)) == -1 ||
 	    (conf->stats && name_stats(conf->stats) == -1) ||
-	    sandbox_adopt() == -1 || sandbox_keep() == -1) {
+	    sandbox_adopt() == -1 || sandbox_limit_caps() == -1) {
 		log_error("%s", strerror(errno));
 		return 1;
 	}
 	/* While its socket may be reached: --pin takes rights away. */
-	life_notify("STATUS=starting\n");
+	sd_notify_send("STATUS=starting\n");
 	raise_limits();
-	server.mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-	if (conf->pidfile && life_pidfile(conf->pidfile) == -1)
+	server.mountinfo_fd =
+	    open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	if (conf->pidfile && pidfile_create(conf->pidfile) == -1)
 		return 1;
 	return conf->stats && open_stats(false) == -1;
 }
 
 /* What is in force, where it is not what the user expects. */
 static int
-settle(const struct conf *conf)
+log_settings(const struct config *conf)
 {
 #ifdef UNCONFINED
 	log_info("built for tests: no filters of system calls");
 #endif
-	if (conf->unconfined)
+	if (conf->no_sandbox)
 		log_info("--no-sandbox: no filters of system calls");
-	if (conf->pin && serving() < conf->maps)
+	if (conf->pin && count_serving() < conf->n_maps)
 		log_info("--pin: privileges are kept until every map serves");
-	return pin() == -1;
+	return drop_for_pin() == -1;
 }
 
 /* The line of --ready-fd is "ready" alone where no map waits. */
 static void
-say_start(void)
+log_start(void)
 {
-	bool all = serving() == server.conf->maps;
-	char text[CENSUS], line[sizeof("ready: ") + CENSUS];
+	bool all = count_serving() == server.conf->n_maps;
+	char text[COUNTS_TEXT_MAX], line[sizeof("ready: ") + COUNTS_TEXT_MAX];
 
-	snprintf(line, sizeof(line), "ready: %s", census(text, sizeof(text)));
+	snprintf(line, sizeof(line), "ready: %s",
+	    format_counts(text, sizeof(text)));
 	log_info("%s", line);
-	life_ready(server.conf->ready_fd, all ? "ready" : line);
+	daemon_ready(server.conf->ready_fd, all ? "ready" : line);
 	say_ready();
 }
 
 int
-serve(struct conf *conf)
+server_run(struct config *conf)
 {
-	int status = prepare(conf);
+	int status = server_init(conf);
 
 	if (!status)
-		status = change(&server.list, conf);
+		status = apply_config(&server.list, conf);
 	if (!status)
-		status = settle(conf);
+		status = log_settings(conf);
 	if (!status) {
-		say_start();
-		log_leave();
-		status = loop();
+		log_start();
+		log_close_stderr();
+		status = server_loop();
 		log_info("stopped");
 	}
 	listen_close(&server.stats, &server.stats_map);
-	spec_free(&server.stats_map);
-	free(server.list.service);
-	life_end();
+	map_free(&server.stats_map);
+	free(server.list.items);
+	pidfile_remove();
 	return status;
 }

@@ -6,42 +6,42 @@
 #include "listen_check.h"
 #include "server.h"
 
-#define BIRTH_MS 5000 /* for a mapper to reach its destination */
+#define MAPPER_READY_MS 5000 /* for a mapper to reach its destination */
 
 static bool
-is_other(int err)
+is_not_netns(int err)
 {
 	return err == EINVAL || err == EISDIR || err == ENXIO || err == ELOOP;
 }
 
 int
-service_explain(const struct map *map, const struct ns *ns, int err)
+log_ns_error(const struct map *map, const struct ns *ns, int err)
 {
 	const char *hint = ns_hint(ns, err);
 
 	if (ns_is_missing(err))
-		log_error("%s'%s': no namespace '%s' (%s)", map->where,
-		    map->word, ns_word(ns), hint);
-	else if (is_other(err))
-		log_error("%s'%s': '%s' is not a network namespace", map->where,
-		    map->word, ns_word(ns));
+		log_error("%s'%s': no namespace '%s' (%s)", map->origin,
+		    map->spec, ns_spec(ns), hint);
+	else if (is_not_netns(err))
+		log_error("%s'%s': '%s' is not a network namespace",
+		    map->origin, map->spec, ns_spec(ns));
 	else if (err != ECANCELED) /* else the mapper has said it */
-		log_error("%s'%s': %s '%s' (%s)", map->where, map->word,
+		log_error("%s'%s': %s '%s' (%s)", map->origin, map->spec,
 		    hint ? "cannot enter namespace" : "no mapper in",
-		    ns_word(ns), hint ? hint : log_errno(err));
-	return ns_is_missing(err) || is_other(err) ? 2 : 1;
+		    ns_spec(ns), hint ? hint : errno_name(err));
+	return ns_is_missing(err) || is_not_netns(err) ? 2 : 1;
 }
 
 void
-service_retire(struct child *m, deadline drain)
+mapper_drain(struct mapper_proc *m, msec drain)
 {
-	if (!m->retired)
-		mapper_order(m, ORDER_DRAIN);
-	m->retired = true;
+	if (!m->draining)
+		mapper_send_command(m, CMD_DRAIN);
+	m->draining = true;
 	if (m->service && m->service->mapper == m)
 		m->service->mapper = NULL;
-	if (drain >= 0 && m->until == NEVER)
-		m->until = now() + drain + 1;
+	if (drain >= 0 && m->kill_at == NEVER)
+		m->kill_at = now_ms() + drain + 1;
 }
 
 void
@@ -49,35 +49,37 @@ service_close(struct service *s)
 {
 	int saved = errno;
 
-	listen_close(&s->set, s->map);
-	s->opened = 0;
+	listen_close(&s->listeners, s->map);
+	s->listeners_ns = 0;
 	s->watched = false;
 	s->lost = false;
 	errno = saved;
 }
 
 int
-service_open(struct service *s, int known, bool waits)
+service_open(struct service *s, int quiet_errno, bool waits)
 {
 	int entered, saved;
 
-	if (listen_open(&s->set, s->map, s->proto, &entered, known, waits) ==
-	    0) {
-		s->opened = s->from;
+	if (listen_open(&s->listeners, s->map, s->proto, &entered, quiet_errno,
+		waits) == 0) {
+		s->listeners_ns = s->listen_ns_id;
 		return 0;
 	}
 	saved = errno;
 	service_close(s);
-	if (!entered && saved != known)
-		service_explain(s->map, &s->map->from, saved);
+	if (!entered && saved != quiet_errno)
+		log_ns_error(s->map, &s->map->listen_ns, saved);
 	errno = saved;
 	return -1;
 }
 
 int
-service_begin(struct service *s, int known)
+service_listen(struct service *s, int quiet_errno)
 {
-	return s->proto == PROTO_UDP ? 0 : listen_begin(&s->set, s->map, known);
+	return s->proto == PROTO_UDP
+	    ? 0
+	    : listen_start(&s->listeners, s->map, quiet_errno);
 }
 
 int
@@ -86,8 +88,9 @@ service_watch(struct service *s, int epoll)
 	struct epoll_event ev = {.events = EPOLLET};
 
 	s->watched = true;
-	for (size_t i = 0; i < s->set.count && s->proto == PROTO_TCP; i++) {
-		ev.data.fd = s->set.listener[i].fd;
+	for (size_t i = 0; i < s->listeners.count && s->proto == PROTO_TCP;
+	     i++) {
+		ev.data.fd = s->listeners.items[i].fd;
 		if (epoll_ctl(epoll, EPOLL_CTL_ADD, ev.data.fd, &ev) == -1)
 			return -1;
 	}
@@ -97,58 +100,58 @@ service_watch(struct service *s, int epoll)
 bool
 service_has(const struct service *s, int fd)
 {
-	for (size_t i = 0; i < s->set.count; i++)
-		if (s->set.listener[i].fd == fd)
+	for (size_t i = 0; i < s->listeners.count; i++)
+		if (s->listeners.items[i].fd == fd)
 			return true;
 	return false;
 }
 
 int
-service_bear(struct service *s, const struct conf *conf)
+service_spawn_mapper(struct service *s, const struct config *conf)
 {
-	s->tried = now();
-	listen_renew(&s->set, s->map);
-	s->births++;
-	s->mapper = mapper_birth(s, conf);
+	s->last_attempt = now_ms();
+	listen_reopen_udp_relays(&s->listeners, s->map);
+	s->mapper_starts++;
+	s->mapper = mapper_spawn(s, conf);
 	return s->mapper ? 0 : -1;
 }
 
 int
-service_hear(struct service *s)
+service_wait_ready(struct service *s)
 {
 	int saved;
 
-	if (mapper_hear(s->mapper, BIRTH_MS) == 0) {
-		s->mapper->stands = true;
+	if (mapper_wait_reply(s->mapper, MAPPER_READY_MS) == 0) {
+		s->mapper->ready = true;
 		return 0;
 	}
 	saved = errno;
 	mapper_kill(s->mapper);
-	service_retire(s->mapper, 0);
+	mapper_drain(s->mapper, 0);
 	errno = saved;
 	return -1;
 }
 
 static void
-wait_for(const struct service *s, const struct ns *ns, int err)
+log_waiting(const struct service *s, const struct ns *ns, int err)
 {
-	log_error("'%s': waits for namespace '%s' (%s)", s->map->word,
-	    ns_word(ns), ns_hint(ns, ns_is_missing(err) ? err : ENOENT));
+	log_error("'%s': waits for namespace '%s' (%s)", s->map->spec,
+	    ns_spec(ns), ns_hint(ns, ns_is_missing(err) ? err : ENOENT));
 }
 
 /* What cannot be looked at is as it was; what is new is tried at once. */
 static void
-identify(struct service *s, const struct ns *ns, uint64_t *id)
+update_ns_id(struct service *s, const struct ns *ns, uint64_t *id)
 {
-	uint64_t seen = ns_identity(ns);
+	uint64_t seen = ns_id(ns);
 	int err = errno;
 
-	if (seen == *id || (!seen && !ns_is_missing(err) && !is_other(err)))
+	if (seen == *id || (!seen && !ns_is_missing(err) && !is_not_netns(err)))
 		return;
 	*id = seen;
-	s->tried = 0;
+	s->last_attempt = 0;
 	if (!seen)
-		wait_for(s, ns, err);
+		log_waiting(s, ns, err);
 }
 
 /*
@@ -156,46 +159,48 @@ identify(struct service *s, const struct ns *ns, uint64_t *id)
  * connections of their mapper have no limit: their target is the right one.
  */
 static void
-follow_listeners(struct service *s)
+check_listeners(struct service *s)
 {
-	const char *replaced = listen_changed(&s->set, s->map);
+	const char *replaced = listen_changed(&s->listeners, s->map);
 
 	if (!replaced)
 		return;
-	log_error("'%s': %s: listens anew", s->map->word, replaced);
+	log_error("'%s': %s: listens anew", s->map->spec, replaced);
 	service_close(s);
 	if (s->mapper)
-		service_retire(s->mapper, -1);
-	s->tried = 0;
+		mapper_drain(s->mapper, -1);
+	s->last_attempt = 0;
 }
 
 void
-service_follow(struct service *s, const struct conf *conf)
+service_check_ns(struct service *s, const struct config *conf)
 {
-	identify(s, &s->map->from, &s->from);
-	identify(s, &s->map->to, &s->to);
-	s->silent = ns_silent(&s->map->from) || ns_silent(&s->map->to) ||
-	    listen_depends(s->map);
-	if (s->opened && s->opened != s->from)
+	update_ns_id(s, &s->map->listen_ns, &s->listen_ns_id);
+	update_ns_id(s, &s->map->target_ns, &s->target_ns_id);
+	s->poll_ns = ns_needs_polling(&s->map->listen_ns) ||
+	    ns_needs_polling(&s->map->target_ns) || listen_depends(s->map);
+	if (s->listeners_ns && s->listeners_ns != s->listen_ns_id)
 		service_close(s);
-	if (s->opened)
-		follow_listeners(s);
-	for (struct child *m = mapper_first(); m; m = m->next)
-		if (m->service == s && (m->from != s->from || m->to != s->to))
-			service_retire(m, conf->drain);
+	if (s->listeners_ns)
+		check_listeners(s);
+	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
+		if (m->service == s &&
+		    (m->listen_ns_id != s->listen_ns_id ||
+			m->target_ns_id != s->target_ns_id))
+			mapper_drain(m, conf->drain_timeout);
 }
 
 /* Opens what is not open, revives what `ss -K` has destroyed. */
 static int
-mend_listeners(struct service *s)
+reopen_listeners(struct service *s)
 {
-	if (s->lost && !s->told)
+	if (s->lost && !s->logged_errno)
 		log_error("'%s': a listening socket was destroyed (ss -K?)",
-		    s->map->word);
+		    s->map->spec);
 	s->lost = false;
-	if (!s->opened && service_open(s, s->told, true) == -1)
+	if (!s->listeners_ns && service_open(s, s->logged_errno, true) == -1)
 		return -1;
-	if (service_begin(s, s->told) == 0)
+	if (service_listen(s, s->logged_errno) == 0)
 		return 0;
 	if (s->mapper)
 		s->lost = true;
@@ -209,52 +214,53 @@ mend_listeners(struct service *s)
  * stands.
  */
 void
-service_mend(struct service *s, const struct conf *conf)
+service_retry(struct service *s, const struct config *conf)
 {
-	struct child *old = s->mapper;
+	struct mapper_proc *old = s->mapper;
 
-	s->tried = now();
-	if (!s->from)
+	s->last_attempt = now_ms();
+	if (!s->listen_ns_id)
 		return;
-	if (mend_listeners(s) == -1) {
-		s->told = errno;
+	if (reopen_listeners(s) == -1) {
+		s->logged_errno = errno;
 		return;
 	}
-	if (!s->to)
+	if (!s->target_ns_id)
 		return;
-	if (service_bear(s, conf) == -1 || service_hear(s) == -1) {
-		if (s->told != errno)
-			log_error("'%s': no new mapper: %s", s->map->word,
-			    log_errno(errno));
-		s->told = errno;
+	if (service_spawn_mapper(s, conf) == -1 ||
+	    service_wait_ready(s) == -1) {
+		if (s->logged_errno != errno)
+			log_error("'%s': no new mapper: %s", s->map->spec,
+			    errno_name(errno));
+		s->logged_errno = errno;
 		s->mapper = old;
 		s->lost = old != NULL;
 		return;
 	}
 	if (old)
-		service_retire(old, -1);
-	s->told = 0;
-	log_info("'%s': serves again", s->map->word);
+		mapper_drain(old, -1);
+	s->logged_errno = 0;
+	log_info("'%s': serves again", s->map->spec);
 }
 
 int
-service_check(struct service *s, bool patient)
+service_probe_ns(struct service *s, bool patient)
 {
-	const struct ns *both[] = {&s->map->from, &s->map->to};
-	uint64_t *const id[] = {&s->from, &s->to};
+	const struct ns *both[] = {&s->map->listen_ns, &s->map->target_ns};
+	uint64_t *const id[] = {&s->listen_ns_id, &s->target_ns_id};
 
 	for (int i = 0; i < 2; i++) {
 		/* In this order: the first waits for who is making it. */
 		*id[i] = 0;
 		if (ns_call(both[i], NULL, NULL, NULL) == 0) {
-			*id[i] = ns_identity(both[i]);
+			*id[i] = ns_id(both[i]);
 			errno = ENOENT; /* it has gone since, if it is 0 */
 		}
 		if (*id[i])
 			continue;
 		if (!ns_is_missing(errno) || !patient)
-			return service_explain(s->map, both[i], errno);
-		wait_for(s, both[i], errno);
+			return log_ns_error(s->map, both[i], errno);
+		log_waiting(s, both[i], errno);
 	}
 	return 0;
 }

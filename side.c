@@ -19,15 +19,15 @@
  * The text is taken to pieces in place: a NUL ends a part. A parser returns
  * NULL, or why it refuses what *part then points to.
  */
-struct reader {
-	struct side *side;
+struct endpoint_parser {
+	struct endpoint *side;
 	unsigned ports; /* that listen; 0: this is the side that does */
 	const char **part;
 };
 
 /* A 0 in front might be meant as octal: it is refused. */
 bool
-side_number(const char *text, uint32_t least, uint32_t most, uint32_t *value)
+parse_uint(const char *text, uint32_t least, uint32_t most, uint32_t *value)
 {
 	unsigned long long n;
 
@@ -41,7 +41,7 @@ side_number(const char *text, uint32_t least, uint32_t most, uint32_t *value)
 }
 
 static const char *
-keep(char **field, const char *text)
+dup_string(char **field, const char *text)
 {
 	*field = strdup(text);
 	return *field ? NULL : "out of memory";
@@ -49,7 +49,7 @@ keep(char **field, const char *text)
 
 /* N or N-M */
 static const char *
-parse_ports(struct reader *r, char *part)
+parse_ports(struct endpoint_parser *r, char *part)
 {
 	static const char wrong[] = "not a port: 1 to 65535";
 	char *dash = strchr(part, '-'), *high = dash ? dash + 1 : part;
@@ -58,10 +58,10 @@ parse_ports(struct reader *r, char *part)
 	if (dash)
 		*dash = '\0';
 	*r->part = part;
-	if (!side_number(part, 1, UINT16_MAX, &lo))
+	if (!parse_uint(part, 1, UINT16_MAX, &lo))
 		return wrong;
 	*r->part = high;
-	if (!side_number(high, 1, UINT16_MAX, &hi))
+	if (!parse_uint(high, 1, UINT16_MAX, &hi))
 		return wrong;
 	if (dash)
 		*dash = '-';
@@ -70,17 +70,17 @@ parse_ports(struct reader *r, char *part)
 		return "a range runs from low to high";
 	if (r->ports && hi != lo && hi - lo + 1 != r->ports)
 		return "a target has one port, or as many as listen";
-	r->side->lo = (uint16_t)lo;
-	r->side->hi = (uint16_t)hi;
+	r->side->port_first = (uint16_t)lo;
+	r->side->port_last = (uint16_t)hi;
 	return NULL;
 }
 
 static const char *
-parse_unix(struct reader *r, const char *name)
+parse_unix(struct endpoint_parser *r, const char *name)
 {
-	r->side->kind = SIDE_PATH;
+	r->side->kind = EP_UNIX_PATH;
 	if (*name == '@') {
-		r->side->kind = SIDE_ABSTRACT;
+		r->side->kind = EP_UNIX_ABSTRACT;
 		name++;
 	}
 	*r->part = name;
@@ -88,26 +88,26 @@ parse_unix(struct reader *r, const char *name)
 		return "an abstract socket needs a name";
 	if (strlen(name) > UNIX_MAX)
 		return "longer than the 107 bytes of a UNIX socket";
-	return keep(&r->side->text, name);
+	return dup_string(&r->side->name, name);
 }
 
 const char *
-side_device(char **device, const char *text)
+parse_ifname(char **device, const char *text)
 {
 	if (!*text || strlen(text) > ZONE_MAX ||
 	    text[strspn(text, LETTERS DIGITS "._-+")])
 		return "no interface: 1 to 15 letters, digits, '.', '_', '-', "
 		       "'+'";
-	return keep(device, text);
+	return dup_string(device, text);
 }
 
 static const char *
-parse_inet6(struct reader *r, char *part)
+parse_inet6(struct endpoint_parser *r, char *part)
 {
 	struct in6_addr *addr = &r->side->addr;
 	char *zone = strchr(part, '%');
 
-	r->side->kind = SIDE_INET6;
+	r->side->kind = EP_IPV6;
 	if (zone)
 		*zone++ = '\0';
 	if (inet_pton(AF_INET6, part, addr) != 1)
@@ -120,7 +120,7 @@ parse_inet6(struct reader *r, char *part)
 	if (!zone)
 		return NULL;
 	*r->part = zone;
-	return side_device(&r->side->zone, zone);
+	return parse_ifname(&r->side->zone, zone);
 }
 
 /*
@@ -128,7 +128,7 @@ parse_inet6(struct reader *r, char *part)
  * every label is decimal or hexadecimal.
  */
 static bool
-number_like(const char *s)
+looks_numeric(const char *s)
 {
 	bool hex;
 
@@ -150,7 +150,7 @@ is_proto(const char *text)
 }
 
 static const char *
-parse_host(struct reader *r, const char *part)
+parse_host(struct endpoint_parser *r, const char *part)
 {
 	r->side->kind = SIDE_HOST;
 	if (is_proto(part))
@@ -161,14 +161,14 @@ parse_host(struct reader *r, const char *part)
 		       "with one '.' between them";
 	if (strlen(part) > HOST_MAX)
 		return "longer than the 253 bytes of a host name";
-	if (number_like(part))
+	if (looks_numeric(part))
 		return "not an IPv4 address: four numbers, each 0 to 255";
-	return keep(&r->side->text, part);
+	return dup_string(&r->side->name, part);
 }
 
 /* A host name will do where numeric does not say why it must be a number. */
 static const char *
-parse_address(struct reader *r, char *part, const char *numeric)
+parse_address(struct endpoint_parser *r, char *part, const char *numeric)
 {
 	struct in6_addr *addr = &r->side->addr;
 	const char *why = NULL;
@@ -177,7 +177,7 @@ parse_address(struct reader *r, char *part, const char *numeric)
 	if (strchr(part, ':'))
 		why = parse_inet6(r, part);
 	else if (inet_pton(AF_INET, part, addr) == 1)
-		r->side->kind = SIDE_INET;
+		r->side->kind = EP_IPV4;
 	else if (numeric)
 		return is_proto(part) ? misplaced : numeric;
 	else
@@ -190,7 +190,7 @@ parse_address(struct reader *r, char *part, const char *numeric)
 
 /* [ADDR]:PORTS; a target that a program wrote may be a name all the same. */
 static const char *
-parse_bracketed(struct reader *r, char *text)
+parse_bracketed(struct endpoint_parser *r, char *text)
 {
 	char *end = strstr(text, "]:");
 	const char *why;
@@ -207,7 +207,7 @@ parse_bracketed(struct reader *r, char *text)
 
 /* ADDR/PORTS, ADDR:PORTS, HOST:PORTS, :PORTS */
 static const char *
-parse_pair(struct reader *r, char *text, char *end)
+parse_addr_port(struct endpoint_parser *r, char *text, char *end)
 {
 	bool slash = *end == '/', listens = r->ports == 0;
 	const char *why = NULL, *numeric = NULL;
@@ -232,24 +232,25 @@ parse_pair(struct reader *r, char *text, char *end)
 }
 
 const char *
-side_parse(struct side *side, char *text, unsigned ports, const char **part)
+endpoint_parse(struct endpoint *ep, char *text, unsigned ports,
+    const char **part)
 {
-	struct reader r = {side, ports, part};
+	struct endpoint_parser r = {ep, ports, part};
 	char *slash = strrchr(text, '/'), *colon = strchr(text, ':');
 
-	*side = (struct side){.kind = SIDE_LOOPBACK, .word = strdup(text)};
+	*ep = (struct endpoint){.kind = SIDE_LOOPBACK, .arg = strdup(text)};
 	*part = text;
-	if (!side->word)
+	if (!ep->arg)
 		return "out of memory";
 	if (!*text)
 		return "an address or a port is missing";
 	if (!ports && strncmp(text, "systemd:", 8) == 0) {
-		side->kind = SIDE_SYSTEMD;
-		return text[8] ? keep(&side->text, text + 8)
+		ep->kind = SIDE_SYSTEMD;
+		return text[8] ? dup_string(&ep->name, text + 8)
 			       : "a name of sockets is missing";
 	}
 	if (strcmp(text, ports ? "proxy" : "-") == 0) {
-		side->kind = ports ? SIDE_PROXY : SIDE_STDIO;
+		ep->kind = ports ? SIDE_PROXY : SIDE_STDIO;
 		return NULL;
 	}
 	if (*text == '/' || *text == '@')
@@ -257,7 +258,7 @@ side_parse(struct side *side, char *text, unsigned ports, const char **part)
 	if (*text == '[')
 		return parse_bracketed(&r, text);
 	if (slash || colon)
-		return parse_pair(&r, text, slash ? slash : colon);
+		return parse_addr_port(&r, text, slash ? slash : colon);
 	if (strchr(DIGITS "-", *text) && !strchr(text, '.'))
 		return parse_ports(&r, text);
 	return "no port: write ADDR:PORT or NS@PORT, or PORT alone for "
@@ -265,9 +266,9 @@ side_parse(struct side *side, char *text, unsigned ports, const char **part)
 }
 
 const char *
-side_address(struct side *side, char *text, const char **part)
+parse_source_addr(struct endpoint *ep, char *text, const char **part)
 {
-	struct reader r = {side, 0, part};
+	struct endpoint_parser r = {ep, 0, part};
 
 	return parse_address(&r, text, "not a numeric address");
 }
@@ -279,51 +280,52 @@ same_text(const char *a, const char *b)
 }
 
 bool
-side_same(const struct side *a, const struct side *b)
+endpoint_equal(const struct endpoint *a, const struct endpoint *b)
 {
-	return a->kind == b->kind && same_text(a->text, b->text) &&
+	return a->kind == b->kind && same_text(a->name, b->name) &&
 	    same_text(a->zone, b->zone) &&
 	    memcmp(&a->addr, &b->addr, sizeof(a->addr)) == 0;
 }
 
-static const struct side loopback[] = {
-    {.kind = SIDE_INET, .addr.s6_addr = {127, 0, 0, 1}},
-    {.kind = SIDE_INET6, .addr.s6_addr = {[15] = 1}},
+static const struct endpoint loopback[] = {
+    {.kind = EP_IPV4, .addr.s6_addr = {127, 0, 0, 1}},
+    {.kind = EP_IPV6, .addr.s6_addr = {[15] = 1}},
 };
 
 /* True if a listener hears the address, as far as words tell. */
 static bool
-hears(const struct side *listen, const struct side *to)
+listens_on(const struct endpoint *listen, const struct endpoint *to)
 {
-	bool local = to->kind == SIDE_INET ? to->addr.s6_addr[0] == 127
-					   : side_same(to, &loopback[1]);
+	bool local = to->kind == EP_IPV4 ? to->addr.s6_addr[0] == 127
+					 : endpoint_equal(to, &loopback[1]);
 
 	if (listen->kind == SIDE_ANY)
 		return local;
 	if (listen->kind == SIDE_LOOPBACK)
-		return side_same(to, &loopback[0]) ||
-		    side_same(to, &loopback[1]);
+		return endpoint_equal(to, &loopback[0]) ||
+		    endpoint_equal(to, &loopback[1]);
 	if (listen->kind == to->kind && IN6_IS_ADDR_UNSPECIFIED(&listen->addr))
 		return local;
-	return side_same(listen, to);
+	return endpoint_equal(listen, to);
 }
 
 bool
-side_leads(const struct side *to, const struct side *listen)
+endpoint_leads_to(const struct endpoint *to, const struct endpoint *listen)
 {
-	if (to->kind == SIDE_PATH || to->kind == SIDE_ABSTRACT)
-		return side_same(to, listen);
-	if (!to->lo || to->lo > listen->hi || listen->lo > to->hi)
+	if (to->kind == EP_UNIX_PATH || to->kind == EP_UNIX_ABSTRACT)
+		return endpoint_equal(to, listen);
+	if (!to->port_first || to->port_first > listen->port_last ||
+	    listen->port_first > to->port_last)
 		return false;
 	if (to->kind == SIDE_LOOPBACK ||
-	    (to->kind == SIDE_HOST && strcasecmp(to->text, "localhost") == 0))
-		return hears(listen, &loopback[0]) ||
-		    hears(listen, &loopback[1]);
-	return to->kind != SIDE_HOST && hears(listen, to);
+	    (to->kind == SIDE_HOST && strcasecmp(to->name, "localhost") == 0))
+		return listens_on(listen, &loopback[0]) ||
+		    listens_on(listen, &loopback[1]);
+	return to->kind != SIDE_HOST && listens_on(listen, to);
 }
 
 static bool
-same_prefix(const struct in6_addr *a, const struct in6_addr *b, unsigned bits)
+prefix_equal(const struct in6_addr *a, const struct in6_addr *b, unsigned bits)
 {
 	unsigned whole = bits / 8, mask = 0xff00U >> bits % 8 & 0xff;
 
@@ -332,7 +334,7 @@ same_prefix(const struct in6_addr *a, const struct in6_addr *b, unsigned bits)
 }
 
 static struct in6_addr
-mapped(const void *four)
+v4_to_mapped(const void *four)
 {
 	struct in6_addr addr = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
 
@@ -341,7 +343,7 @@ mapped(const void *four)
 }
 
 const char *
-side_cidr(struct cidr *cidr, char *text)
+cidr_parse(struct cidr *cidr, char *text)
 {
 	char *slash = strchr(text, '/');
 	struct in6_addr four;
@@ -355,11 +357,11 @@ side_cidr(struct cidr *cidr, char *text)
 		    !IN6_IS_ADDR_V4MAPPED(&cidr->addr);
 	else {
 		good = inet_pton(AF_INET, text, &four) == 1;
-		cidr->addr = mapped(&four);
+		cidr->addr = v4_to_mapped(&four);
 		most = 32;
 	}
 	bits = most;
-	if (!good || (slash && !side_number(slash, 0, most, &bits)))
+	if (!good || (slash && !parse_uint(slash, 0, most, &bits)))
 		return "not ADDR or ADDR/BITS (several with '+' between them)";
 	cidr->bits = (uint8_t)(128 - most + bits);
 	for (unsigned i = cidr->bits; i < 128; i++)
@@ -369,16 +371,16 @@ side_cidr(struct cidr *cidr, char *text)
 }
 
 static bool
-is_four(const struct cidr *cidr)
+is_v4_cidr(const struct cidr *cidr)
 {
 	return cidr->bits >= 96 && IN6_IS_ADDR_V4MAPPED(&cidr->addr);
 }
 
 void
-side_print_cidr(FILE *out, const struct cidr *cidr)
+cidr_print(FILE *out, const struct cidr *cidr)
 {
 	char addr[INET6_ADDRSTRLEN] = "";
-	bool four = is_four(cidr);
+	bool four = is_v4_cidr(cidr);
 
 	inet_ntop(four ? AF_INET : AF_INET6, &cidr->addr.s6_addr[four ? 12 : 0],
 	    addr, sizeof(addr));
@@ -389,86 +391,88 @@ side_print_cidr(FILE *out, const struct cidr *cidr)
 
 /* "::/0" is every IPv6 address, and no IPv4 address. */
 bool
-side_match(const struct cidrs *list, const union peer *peer)
+cidr_match(const struct cidr_list *list, const union sockaddr_inet *peer)
 {
 	struct in6_addr addr;
 
-	if (peer->any.sa_family == AF_INET)
-		addr = mapped(&peer->four.sin_addr);
-	else if (peer->any.sa_family == AF_INET6)
-		addr = peer->six.sin6_addr;
+	if (peer->sa.sa_family == AF_INET)
+		addr = v4_to_mapped(&peer->v4.sin_addr);
+	else if (peer->sa.sa_family == AF_INET6)
+		addr = peer->v6.sin6_addr;
 	else
 		return false;
 	for (size_t i = 0; i < list->count; i++)
-		if (is_four(&list->cidr[i]) == IN6_IS_ADDR_V4MAPPED(&addr) &&
-		    same_prefix(&list->cidr[i].addr, &addr, list->cidr[i].bits))
+		if (is_v4_cidr(&list->items[i]) ==
+			IN6_IS_ADDR_V4MAPPED(&addr) &&
+		    prefix_equal(&list->items[i].addr, &addr,
+			list->items[i].bits))
 			return true;
 	return false;
 }
 
 bool
-side_admits(const struct map *map, const union peer *peer)
+map_allows_client(const struct map *map, const union sockaddr_inet *peer)
 {
-	return !side_match(&map->deny, peer) &&
-	    (!map->allow.count || side_match(&map->allow, peer));
+	return !cidr_match(&map->deny, peer) &&
+	    (!map->allow.count || cidr_match(&map->allow, peer));
 }
 
-union peer
-side_peer(const struct sockaddr_storage *addr)
+union sockaddr_inet
+unmap_v4(const struct sockaddr_storage *addr)
 {
-	union peer peer, four;
+	union sockaddr_inet peer, four;
 
 	memcpy(&peer, addr, sizeof(peer));
-	if (peer.any.sa_family != AF_INET6 ||
-	    !IN6_IS_ADDR_V4MAPPED(&peer.six.sin6_addr))
+	if (peer.sa.sa_family != AF_INET6 ||
+	    !IN6_IS_ADDR_V4MAPPED(&peer.v6.sin6_addr))
 		return peer;
 	memset(&four, 0, sizeof(four));
-	four.four.sin_family = AF_INET;
-	four.four.sin_port = peer.six.sin6_port;
-	memcpy(&four.four.sin_addr, &peer.six.sin6_addr.s6_addr[12], 4);
+	four.v4.sin_family = AF_INET;
+	four.v4.sin_port = peer.v6.sin6_port;
+	memcpy(&four.v4.sin_addr, &peer.v6.sin6_addr.s6_addr[12], 4);
 	return four;
 }
 
 void
-side_free(struct side *side)
+endpoint_free(struct endpoint *ep)
 {
-	free(side->word);
-	free(side->text);
-	free(side->zone);
+	free(ep->arg);
+	free(ep->name);
+	free(ep->zone);
 }
 
 void
-side_print(FILE *out, const struct side *side)
+endpoint_print(FILE *out, const struct endpoint *ep)
 {
 	char addr[INET6_ADDRSTRLEN] = "";
-	unsigned lo = side->lo, hi = side->hi;
+	unsigned lo = ep->port_first, hi = ep->port_last;
 
-	switch (side->kind) {
+	switch (ep->kind) {
 	case SIDE_LOOPBACK:
 		break;
 	case SIDE_ANY:
 		fputs(":", out);
 		break;
-	case SIDE_INET:
-		inet_ntop(AF_INET, &side->addr, addr, sizeof(addr));
+	case EP_IPV4:
+		inet_ntop(AF_INET, &ep->addr, addr, sizeof(addr));
 		fprintf(out, "%s%s", addr, lo ? ":" : "");
 		break;
-	case SIDE_INET6:
-		inet_ntop(AF_INET6, &side->addr, addr, sizeof(addr));
-		fprintf(out, "%s%s%s%s", addr, side->zone ? "%" : "",
-		    side->zone ? side->zone : "", lo ? "/" : "");
+	case EP_IPV6:
+		inet_ntop(AF_INET6, &ep->addr, addr, sizeof(addr));
+		fprintf(out, "%s%s%s%s", addr, ep->zone ? "%" : "",
+		    ep->zone ? ep->zone : "", lo ? "/" : "");
 		break;
 	case SIDE_HOST:
-		fprintf(out, "%s:", side->text);
+		fprintf(out, "%s:", ep->name);
 		break;
-	case SIDE_PATH:
-		fputs(side->text, out);
+	case EP_UNIX_PATH:
+		fputs(ep->name, out);
 		return;
-	case SIDE_ABSTRACT:
-		fprintf(out, "@%s", side->text);
+	case EP_UNIX_ABSTRACT:
+		fprintf(out, "@%s", ep->name);
 		return;
 	case SIDE_SYSTEMD:
-		fprintf(out, "systemd:%s", side->text);
+		fprintf(out, "systemd:%s", ep->name);
 		return;
 	case SIDE_PROXY:
 		fputs("proxy", out);

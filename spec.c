@@ -6,12 +6,12 @@
 
 #include "words.h"
 
-#define HOPS_MAX  8
-#define AUTH_MAX  255 /* of RFC 1929 */
-#define SHOWN_MAX 160
+#define HOPS_MAX       8
+#define AUTH_MAX       255 /* of RFC 1929 */
+#define ERROR_PART_MAX 160
 
 #define BIT(kind) (1U << (kind))
-#define UNIX      (BIT(SIDE_PATH) | BIT(SIDE_ABSTRACT))
+#define UNIX      (BIT(EP_UNIX_PATH) | BIT(EP_UNIX_ABSTRACT))
 #define BOTH      (PROTO_TCP | PROTO_UDP)
 
 static const char *const protos[] = {
@@ -31,19 +31,19 @@ static const char own[] =
  * The word is taken to pieces in place: a NUL ends a part. A parser returns
  * NULL, or why it refuses what part then points to.
  */
-struct parser {
+struct map_parser {
 	struct map *map;
 	const char *part;
 	const char *target[TARGETS_MAX]; /* where each stands */
 	uint32_t seen;                   /* the keys of key.c */
-	bool keyed;                      /* a key was seen */
-	bool placed; /* the namespace of the targets was named */
-	bool authed; /* auth= or via-auth= was */
+	bool key_seen;                   /* a key was seen */
+	bool target_ns_set; /* the namespace of the targets was named */
+	bool authed;        /* auth= or via-auth= was */
 };
 
 /* Moves a protocol from the front of the word into *proto. */
 static char *
-skip_proto(char *word, unsigned *proto)
+parse_proto_prefix(char *word, unsigned *proto)
 {
 	for (unsigned i = PROTO_TCP; i <= BOTH; i++) {
 		size_t length = strlen(protos[i]);
@@ -58,7 +58,7 @@ skip_proto(char *word, unsigned *proto)
 
 /* --check prints '*' for a password: that must not be taken for one. */
 const char *
-spec_auth(const char *text, char **user, char **password)
+parse_user_password(const char *text, char **user, char **password)
 {
 	const char *secret = strchr(text, ':');
 	size_t length = secret ? (size_t)(secret - text) : 0;
@@ -80,7 +80,7 @@ spec_auth(const char *text, char **user, char **password)
  * else in front of '@' has one, but USER:PASSWORD by mistake.
  */
 const char *
-spec_ns(struct ns *ns, const char *word)
+map_set_ns(struct ns *ns, const char *word)
 {
 	const char *why = ns_parse(ns, word);
 
@@ -97,7 +97,7 @@ spec_ns(struct ns *ns, const char *word)
  * the same. An '@' in front is an abstract socket's.
  */
 static const char *
-take_ns(struct parser *p, char **text, struct ns *ns, bool settled)
+parse_ns_prefix(struct map_parser *p, char **text, struct ns *ns, bool fixed)
 {
 	char *word = *text, *at = strchr(word, '@');
 	struct ns given;
@@ -110,10 +110,10 @@ take_ns(struct parser *p, char **text, struct ns *ns, bool settled)
 		return "an abstract name with '@' in it: write NS@ in front";
 	*at = '\0';
 	*text = at + 1;
-	why = spec_ns(&given, word);
-	if (!why && settled && !ns_same(&given, ns))
+	why = map_set_ns(&given, word);
+	if (!why && fixed && !ns_same(&given, ns))
 		why = "all targets and hops of a map share one namespace";
-	p->placed |= ns == &p->map->to;
+	p->target_ns_set |= ns == &p->map->target_ns;
 	ns_free(why ? &given : ns);
 	if (!why)
 		*ns = given;
@@ -125,7 +125,7 @@ take_ns(struct parser *p, char **text, struct ns *ns, bool settled)
  * is the name of an abstract socket. Whoever means that says so by NS@.
  */
 static bool
-lost_its_ns(const char *name)
+explain_missing_ns(const char *name)
 {
 	return strcmp(name, "proxy") == 0 ||
 	    (strpbrk(name, "0123456789") &&
@@ -137,34 +137,37 @@ lost_its_ns(const char *name)
  * it names none, the first hop does.
  */
 static const char *
-parse_side(struct parser *p, char *text, struct side *side, unsigned ports)
+parse_endpoint(struct map_parser *p, char *text, struct endpoint *ep,
+    unsigned ports)
 {
 	struct map *map = p->map;
-	struct ns *ns = ports ? &map->to : &map->from;
-	bool later = map->hops ? map->hops > 1 : map->targets > 1;
+	struct ns *ns = ports ? &map->target_ns : &map->listen_ns;
+	bool later = map->n_hops ? map->n_hops > 1 : map->n_targets > 1;
 	const char *word = text;
-	const char *why = take_ns(p, &text, ns, p->placed || later);
+	const char *why =
+	    parse_ns_prefix(p, &text, ns, p->target_ns_set || later);
 
-	if (!why && text == word && *text == '@' && lost_its_ns(text + 1))
+	if (!why && text == word && *text == '@' &&
+	    explain_missing_ns(text + 1))
 		why = "the namespace in front of '@' is empty (an abstract "
 		      "socket of that name is self@@NAME)";
 	if (!why)
-		why = side_parse(side, text, ports, &p->part);
+		why = endpoint_parse(ep, text, ports, &p->part);
 	if (why)
 		return why;
 	p->part = text;
-	if (side->lo == 0 && side->kind != SIDE_SYSTEMD &&
+	if (ep->port_first == 0 && ep->kind != SIDE_SYSTEMD &&
 	    map->proto & PROTO_UDP)
-		return side->text ? "a UNIX socket takes tcp only"
-				  : "'-' and a proxy take tcp only";
+		return ep->name ? "a UNIX socket takes tcp only"
+				: "'-' and a proxy take tcp only";
 	return NULL;
 }
 
 static const char *
-parse_listen(struct parser *p, char *text)
+parse_listen(struct map_parser *p, char *text)
 {
 	struct map *map = p->map;
-	const char *why = parse_side(p, text, &map->listen, 0);
+	const char *why = parse_endpoint(p, text, &map->listen, 0);
 
 	if (why ||
 	    (map->listen.kind != SIDE_STDIO &&
@@ -174,59 +177,61 @@ parse_listen(struct parser *p, char *text)
 		return map->listen.kind == SIDE_STDIO
 		    ? "standard input is in no namespace: write '-' alone"
 		    : "what systemd opened has its namespace: no NS@";
-	ns_free(&map->from);
-	map->from = (struct ns){0};
+	ns_free(&map->listen_ns);
+	map->listen_ns = (struct ns){0};
 	return NULL;
 }
 
 static const char *
-parse_target(struct parser *p, char *text)
+parse_target(struct map_parser *p, char *text)
 {
 	struct map *map = p->map;
-	unsigned ports = (unsigned)(map->listen.hi - map->listen.lo) + 1;
+	unsigned ports =
+	    (unsigned)(map->listen.port_last - map->listen.port_first) + 1;
 
 	p->part = text;
-	p->target[map->targets % TARGETS_MAX] = text;
-	if (!p->authed && map->targets && *text &&
+	p->target[map->n_targets % TARGETS_MAX] = text;
+	if (!p->authed && map->n_targets && *text &&
 	    !strpbrk(text, "0123456789/@:") && strcmp(text, "proxy") != 0)
 		return "a key wants =VALUE, a target wants a port";
 	if (p->authed)
 		return comma;
-	if (p->keyed)
+	if (p->key_seen)
 		return "not KEY=VALUE (targets come first)";
-	if (map->targets == TARGETS_MAX)
+	if (map->n_targets == TARGETS_MAX)
 		return "more than 64 targets";
-	return parse_side(p, text, &map->target[map->targets++], ports);
+	return parse_endpoint(p, text, &map->targets[map->n_targets++], ports);
 }
 
 static bool
-leads(const struct map *a, const struct side *to, const struct map *b)
+endpoint_leads(const struct map *a, const struct endpoint *to,
+    const struct map *b)
 {
-	return side_leads(to, &b->listen) &&
-	    (to->kind == SIDE_PATH || ns_same(&a->to, &b->from));
+	return endpoint_leads_to(to, &b->listen) &&
+	    (to->kind == EP_UNIX_PATH || ns_same(&a->target_ns, &b->listen_ns));
 }
 
 bool
-spec_leads(const struct map *a, const struct map *b)
+map_leads_to(const struct map *a, const struct map *b)
 {
-	const struct side *to = a->hops ? &a->hop->side : a->target;
-	size_t count = a->hops ? 1 : a->targets;
+	const struct endpoint *to = a->n_hops ? &a->hops->side : a->targets;
+	size_t count = a->n_hops ? 1 : a->n_targets;
 
 	for (size_t i = 0; i < count && a->proto & b->proto; i++)
-		if (leads(a, &to[i], b))
+		if (endpoint_leads(a, &to[i], b))
 			return true;
 	return false;
 }
 
 static const char *
-parse_via(struct parser *p, char *value)
+parse_via(struct map_parser *p, char *value)
 {
 	struct map *map = p->map;
-	struct hop *hop = &map->hop[map->hops];
+	struct hop *hop = &map->hops[map->n_hops];
 	char *text = strchr(value, ':');
 	const char *why;
 
-	if (map->hops == HOPS_MAX)
+	if (map->n_hops == HOPS_MAX)
 		return "more than 8 hops";
 	hop->kind = strncmp(value, "http:", 5) == 0 ? HOP_HTTP : HOP_SOCKS5;
 	if (hop->kind == HOP_SOCKS5 && strncmp(value, "socks5:", 7) != 0)
@@ -234,41 +239,42 @@ parse_via(struct parser *p, char *value)
 	p->part = ++text;
 	if (strncmp(text, "//", 2) == 0)
 		return "a hop is HOST:PORT behind http: or socks5:, without //";
-	map->hops++;
-	why = parse_side(p, text, &hop->side, 1);
-	if (!why && (!hop->side.lo || (map->hops > 1 && hop->side.zone)))
+	map->n_hops++;
+	why = parse_endpoint(p, text, &hop->side, 1);
+	if (!why &&
+	    (!hop->side.port_first || (map->n_hops > 1 && hop->side.zone)))
 		why = "a hop is HOST:PORT (no %INTERFACE behind another hop)";
-	if (!why && map->hops == 1 && spec_leads(map, map))
+	if (!why && map->n_hops == 1 && map_leads_to(map, map))
 		why = own;
 	return why;
 }
 
 /* Of a proxy's clients, or of ourselves at the hop in front. */
 static const char *
-parse_auth(struct parser *p, char *value, bool via)
+parse_auth(struct map_parser *p, char *value, bool via)
 {
 	struct map *map = p->map;
-	struct hop *hop = map->hops ? &map->hop[map->hops - 1] : NULL;
+	struct hop *hop = map->n_hops ? &map->hops[map->n_hops - 1] : NULL;
 	char **user = &map->user, **password = &map->password,
-	     **secret = &map->secret;
+	     **secret = &map->auth_file;
 
 	if (via && !hop)
 		return "it stands behind its via=";
 	if (via) {
 		user = &hop->user;
 		password = &hop->password;
-		secret = &hop->secret;
+		secret = &hop->auth_file;
 	}
 	if (*user || *secret)
 		return "one user is all";
 	if (*value != '/')
-		return spec_auth(value, user, password);
+		return parse_user_password(value, user, password);
 	*secret = strdup(value);
 	return *secret ? NULL : "out of memory";
 }
 
 static const char *
-parse_key(struct parser *p, const char *name, char *value)
+parse_key(struct map_parser *p, const char *name, char *value)
 {
 	bool via, via_auth;
 
@@ -276,10 +282,10 @@ parse_key(struct parser *p, const char *name, char *value)
 	via = strcmp(name, "via") == 0;
 	via_auth = strcmp(name, "via-auth") == 0;
 	p->part = name;
-	p->keyed = true;
-	if (p->map->targets == 0)
+	p->key_seen = true;
+	if (p->map->n_targets == 0)
 		return "no target in front of KEY=VALUE";
-	if (p->authed && !key_known(name, strlen(name)))
+	if (p->authed && !key_exists(name, strlen(name)))
 		return comma;
 	if (!via && !via_auth && strcmp(name, "auth") != 0)
 		return key_parse(p->map, &p->seen, name, value, &p->part);
@@ -292,41 +298,41 @@ parse_key(struct parser *p, const char *name, char *value)
 
 /* What does not fit together, once all of it was read. */
 static const char *
-check_map(struct parser *p)
+check_map(struct map_parser *p)
 {
 	const struct map *map = p->map;
 	const char *why = NULL;
 
-	for (size_t i = 0; i < map->targets && !why; i++) {
-		const struct side *target = &map->target[i];
+	for (size_t i = 0; i < map->n_targets && !why; i++) {
+		const struct endpoint *target = &map->targets[i];
 
 		p->part = p->target[i];
-		if (target->kind == SIDE_PROXY && map->targets > 1)
+		if (target->kind == SIDE_PROXY && map->n_targets > 1)
 			why = "a proxy is the only target of its map";
 		else if (target->kind == SIDE_PROXY &&
 		    map->listen.kind == SIDE_STDIO)
 			why = "a proxy needs a port to listen on";
 		else if (target->kind != SIDE_PROXY &&
-		    (map->user || map->secret || map->reach.count))
+		    (map->user || map->auth_file || map->reach.count))
 			why = "auth and reach are for the target proxy";
-		else if (map->hops &&
+		else if (map->n_hops &&
 		    (target->zone || BIT(target->kind) & UNIX))
 			why = "no hop can reach a UNIX socket, or an address "
 			      "with %INTERFACE";
-		else if (!map->hops && leads(map, target, map))
+		else if (!map->n_hops && endpoint_leads(map, target, map))
 			why = own;
 		else
 			why = key_check(map,
-			    map->hops ? &map->hop->side : target);
+			    map->n_hops ? &map->hops->side : target);
 	}
 	return why;
 }
 
 /* A space would end the word in a config file and in the log. */
 static const char *
-check_bytes(struct parser *p)
+check_bytes(struct map_parser *p)
 {
-	for (char *s = p->map->word; *s; s++) {
+	for (char *s = p->map->spec; *s; s++) {
 		if (!iscntrl((unsigned char)*s) && *s != ' ')
 			continue;
 		s[1] = '\0';
@@ -338,14 +344,14 @@ check_bytes(struct parser *p)
 
 /* The name of a key is no part of an address. */
 static const char *
-parse_word(struct parser *p)
+parse_spec(struct map_parser *p)
 {
 	char *rest, *item, *value;
 	const char *why = check_bytes(p);
 
 	if (why)
 		return why;
-	rest = skip_proto(p->map->word, &p->map->proto);
+	rest = parse_proto_prefix(p->map->spec, &p->map->proto);
 	item = strsep(&rest, "=");
 	p->part = item;
 	if (!rest)
@@ -362,38 +368,38 @@ parse_word(struct parser *p)
 }
 
 const char *
-spec_parse(struct map *map, const char *word, const struct map *usual,
+map_parse(struct map *map, const char *word, const struct map *defaults,
     const char **part, int *length)
 {
-	struct parser p = {.map = map};
+	struct map_parser p = {.map = map};
 	const char *why = "out of memory";
 
 	*map = (struct map){
-	    .word = strdup(word),
+	    .spec = strdup(word),
 	    .exact = strdup(word),
 	    .proto = PROTO_TCP,
-	    .target = calloc(TARGETS_MAX, sizeof(*map->target)),
-	    .hop = calloc(HOPS_MAX, sizeof(*map->hop)),
+	    .targets = calloc(TARGETS_MAX, sizeof(*map->targets)),
+	    .hops = calloc(HOPS_MAX, sizeof(*map->hops)),
 	    .src = {.kind = SIDE_ANY},
-	    .times = usual->times,
-	    .max = usual->max,
-	    .workers = usual->workers,
+	    .times = defaults->times,
+	    .limits = defaults->limits,
+	    .workers = defaults->workers,
 	};
 	*part = word;
 	*length = 0;
-	if (map->word && map->exact && map->target && map->hop &&
-	    ns_copy(&map->from, &usual->from) == 0 &&
-	    ns_copy(&map->to, &usual->to) == 0) {
+	if (map->spec && map->exact && map->targets && map->hops &&
+	    ns_copy(&map->listen_ns, &defaults->listen_ns) == 0 &&
+	    ns_copy(&map->target_ns, &defaults->target_ns) == 0) {
 		/* The map keeps the word as it was. */
-		p.part = map->word;
-		why = parse_word(&p);
-		*part = word + (p.part - map->word);
-		*length = (int)strnlen(p.part, SHOWN_MAX);
-		memcpy(map->word, word, strlen(word));
-		mask_text(map->word);
+		p.part = map->spec;
+		why = parse_spec(&p);
+		*part = word + (p.part - map->spec);
+		*length = (int)strnlen(p.part, ERROR_PART_MAX);
+		memcpy(map->spec, word, strlen(word));
+		mask_text(map->spec);
 	}
 	if (why)
-		spec_free(map);
+		map_free(map);
 	return why;
 }
 
@@ -405,80 +411,82 @@ same_text(const char *a, const char *b)
 
 /* Passwords may also be in files. */
 bool
-spec_same(const struct map *a, const struct map *b)
+map_equal(const struct map *a, const struct map *b)
 {
 	bool same = strcmp(a->exact, b->exact) == 0 &&
 	    same_text(a->user, b->user) && same_text(a->password, b->password);
 
-	for (size_t i = 0; same && i < a->hops; i++)
-		same = same_text(a->hop[i].user, b->hop[i].user) &&
-		    same_text(a->hop[i].password, b->hop[i].password);
+	for (size_t i = 0; same && i < a->n_hops; i++)
+		same = same_text(a->hops[i].user, b->hops[i].user) &&
+		    same_text(a->hops[i].password, b->hops[i].password);
 	return same;
 }
 
 bool
-spec_clash(const struct map *a, const struct map *b)
+map_conflicts(const struct map *a, const struct map *b)
 {
-	const struct side *one = &a->listen, *other = &b->listen;
+	const struct endpoint *one = &a->listen, *other = &b->listen;
 
 	/* Paths are the same in all namespaces. */
 	if (!(a->proto & b->proto) || one->kind != other->kind ||
 	    one->kind == SIDE_SYSTEMD || one->kind == SIDE_STDIO ||
-	    one->lo > other->hi || other->lo > one->hi ||
-	    (one->kind != SIDE_PATH && !ns_same(&a->from, &b->from)))
+	    one->port_first > other->port_last ||
+	    other->port_first > one->port_last ||
+	    (one->kind != EP_UNIX_PATH &&
+		!ns_same(&a->listen_ns, &b->listen_ns)))
 		return false;
-	return side_same(one, other);
+	return endpoint_equal(one, other);
 }
 
 void
-spec_free(struct map *map)
+map_free(struct map *map)
 {
-	for (size_t i = 0; i < map->targets; i++)
-		side_free(&map->target[i]);
-	free(map->target);
-	for (size_t i = 0; map->hop && i < map->hops; i++) {
-		side_free(&map->hop[i].side);
-		free(map->hop[i].user);
-		free(map->hop[i].password);
-		free(map->hop[i].secret);
+	for (size_t i = 0; i < map->n_targets; i++)
+		endpoint_free(&map->targets[i]);
+	free(map->targets);
+	for (size_t i = 0; map->hops && i < map->n_hops; i++) {
+		endpoint_free(&map->hops[i].side);
+		free(map->hops[i].user);
+		free(map->hops[i].password);
+		free(map->hops[i].auth_file);
 	}
-	free(map->hop);
-	free(map->accept_proxy.cidr);
-	free(map->reach.cidr);
-	free(map->allow.cidr);
-	free(map->deny.cidr);
+	free(map->hops);
+	free(map->accept_proxy.items);
+	free(map->reach.items);
+	free(map->allow.items);
+	free(map->deny.items);
 	free(map->user);
 	free(map->password);
-	free(map->secret);
+	free(map->auth_file);
 	free(map->owner);
 	free(map->dev);
-	side_free(&map->src);
-	side_free(&map->listen);
-	ns_free(&map->from);
-	ns_free(&map->to);
-	free(map->word);
+	endpoint_free(&map->src);
+	endpoint_free(&map->listen);
+	ns_free(&map->listen_ns);
+	ns_free(&map->target_ns);
+	free(map->spec);
 	free(map->exact);
-	free(map->where);
+	free(map->origin);
 	*map = (struct map){0};
 }
 
 void
-spec_free_all(struct conf *conf)
+config_free_maps(struct config *conf)
 {
-	for (size_t i = 0; i < conf->maps; i++)
-		spec_free(&conf->map[i]);
-	free(conf->map);
+	for (size_t i = 0; i < conf->n_maps; i++)
+		map_free(&conf->maps[i]);
+	free(conf->maps);
 }
 
 /* A name of a socket must not be taken for a namespace, or for what lost it. */
 static void
-print_side(FILE *out, const struct side *side, const struct ns *ns,
-    bool elsewhere)
+print_endpoint(FILE *out, const struct endpoint *ep, const struct ns *ns,
+    bool print_ns)
 {
-	if (elsewhere || (side->text && strchr(side->text, '@')) ||
-	    (side->kind == SIDE_ABSTRACT && lost_its_ns(side->text)))
-		fprintf(out, "%s@", ns_word(ns));
-	side_print(out, side);
+	if (print_ns || (ep->name && strchr(ep->name, '@')) ||
+	    (ep->kind == EP_UNIX_ABSTRACT && explain_missing_ns(ep->name)))
+		fprintf(out, "%s@", ns_spec(ns));
+	endpoint_print(out, ep);
 }
 
 static void
@@ -491,16 +499,16 @@ print_auth(FILE *out, const char *key, const char *user, const char *secret)
 }
 
 static void
-print_hops(FILE *out, const struct map *map, const struct map *base)
+print_hops(FILE *out, const struct map *map, const struct map *builtin)
 {
-	for (size_t i = 0; i < map->hops; i++) {
-		const struct hop *hop = &map->hop[i];
+	for (size_t i = 0; i < map->n_hops; i++) {
+		const struct hop *hop = &map->hops[i];
 
 		fprintf(out,
 		    ",via=%s:", hop->kind == HOP_HTTP ? "http" : "socks5");
-		print_side(out, &hop->side, &map->to,
-		    i == 0 && !ns_same(&map->to, &base->to));
-		print_auth(out, "via-auth", hop->user, hop->secret);
+		print_endpoint(out, &hop->side, &map->target_ns,
+		    i == 0 && !ns_same(&map->target_ns, &builtin->target_ns));
+		print_auth(out, "via-auth", hop->user, hop->auth_file);
 	}
 }
 
@@ -508,23 +516,26 @@ print_hops(FILE *out, const struct map *map, const struct map *base)
  * "tcp:" is left out, unless a namespace in front might be taken for a comment.
  */
 void
-spec_print(FILE *out, const struct map *map, const struct map *base)
+map_print(FILE *out, const struct map *map, const struct map *builtin)
 {
-	bool there = !map->hops && !ns_same(&map->to, &base->to);
+	bool print_ns =
+	    !map->n_hops && !ns_same(&map->target_ns, &builtin->target_ns);
 
 	/* The host, where a namespace has the name. */
-	for (size_t i = 0; i < map->targets && !map->hops; i++)
-		there |= map->target[i].kind == SIDE_HOST && map->to.text;
-	if (map->proto != PROTO_TCP || *ns_word(&map->from) == '#')
+	for (size_t i = 0; i < map->n_targets && !map->n_hops; i++)
+		print_ns |=
+		    map->targets[i].kind == SIDE_HOST && map->target_ns.spec;
+	if (map->proto != PROTO_TCP || *ns_spec(&map->listen_ns) == '#')
 		fputs(protos[map->proto], out);
-	print_side(out, &map->listen, &map->from,
+	print_endpoint(out, &map->listen, &map->listen_ns,
 	    map->listen.kind != SIDE_STDIO &&
-		!ns_same(&map->from, &base->from));
-	for (size_t i = 0; i < map->targets; i++) {
+		!ns_same(&map->listen_ns, &builtin->listen_ns));
+	for (size_t i = 0; i < map->n_targets; i++) {
 		fputs(i ? "," : "=", out);
-		print_side(out, &map->target[i], &map->to, i == 0 && there);
+		print_endpoint(out, &map->targets[i], &map->target_ns,
+		    i == 0 && print_ns);
 	}
-	print_hops(out, map, base);
-	print_auth(out, "auth", map->user, map->secret);
-	key_print(out, map, base);
+	print_hops(out, map, builtin);
+	print_auth(out, "auth", map->user, map->auth_file);
+	key_print(out, map, builtin);
 }

@@ -7,19 +7,19 @@
 
 #include "server.h"
 
-#define ANSWER_S   3    /* for a reader of the metrics */
-#define ANSWER_MS  1000 /* for all mappers to log what is open */
-#define REST_MS    100  /* after the machine ran out of something */
-#define REQUEST_MS 50   /* for a reader of the metrics to ask, if it does */
+#define ANSWER_S       3    /* for a reader of the metrics */
+#define ANSWER_MS      1000 /* for all mappers to log what is open */
+#define STATS_PAUSE_MS 100  /* after the machine ran out of something */
+#define REQUEST_MS     50   /* for a reader of the metrics to ask, if it does */
 
 static unsigned long long
-total(const struct service *s, enum count what)
+sum_counter(const struct service *s, enum count counter)
 {
-	unsigned long long sum = s->past[what];
+	unsigned long long sum = s->past_counts[counter];
 
-	for (struct child *m = mapper_first(); m; m = m->next)
+	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
 		if (m->service == s)
-			sum += mapper_count(m, what);
+			sum += mapper_count(m, counter);
 	return sum;
 }
 
@@ -28,13 +28,13 @@ total(const struct service *s, enum count what)
  * in order. A signal to the server is not to wait for that.
  */
 static bool
-answered(const struct child *m, int signals, deadline until)
+wait_answers(const struct mapper_proc *m, int signals, msec deadline)
 {
 	struct pollfd watched[] = {
 	    {.fd = m->channel, .events = POLLIN},
 	    {.fd = signals, .events = POLLIN},
 	};
-	deadline left = until - now();
+	msec left = deadline - now_ms();
 
 	return poll(watched, 2, left > 0 ? (int)left : 0) > 0 &&
 	    watched[0].revents;
@@ -42,39 +42,40 @@ answered(const struct child *m, int signals, deadline until)
 
 /* What it said when nobody listened must not be taken for the answer. */
 static void
-table_of(const struct child *m, int signals, deadline until)
+ask_mapper_rows(const struct mapper_proc *m, int signals, msec deadline)
 {
 	int old;
 
 	while (recv(m->channel, &old, sizeof(old), MSG_DONTWAIT) > 0)
 		;
-	mapper_order(m, ORDER_TABLE);
-	if (!answered(m, signals, until))
+	mapper_send_command(m, CMD_DUMP);
+	if (!wait_answers(m, signals, deadline))
 		log_error("table:   process %d has not answered yet",
 		    (int)m->pid);
 }
 
 static void
-row_of(const struct service *s, int signals, deadline until)
+log_service_row(const struct service *s, int signals, msec deadline)
 {
 	log_error("table: %8llu %10llu %8llu %8llu %12llu %12llu  %s%s",
-	    total(s, COUNT_OPEN), total(s, COUNT_BEGUN), total(s, COUNT_FAILED),
-	    total(s, COUNT_REFUSED), total(s, COUNT_UP), total(s, COUNT_DOWN),
-	    s->map->word, s->mapper ? "" : " (waits)");
-	for (struct child *m = mapper_first(); m; m = m->next)
-		if (m->service == s && !m->ended)
-			table_of(m, signals, until);
+	    sum_counter(s, COUNT_OPEN), sum_counter(s, COUNT_STARTED),
+	    sum_counter(s, COUNT_FAILED), sum_counter(s, COUNT_REFUSED),
+	    sum_counter(s, COUNT_UP), sum_counter(s, COUNT_DOWN), s->map->spec,
+	    s->mapper ? "" : " (waits)");
+	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
+		if (m->service == s && !m->exited)
+			ask_mapper_rows(m, signals, deadline);
 }
 
 void
-status_table(const struct services *list, int signals)
+stats_log_table(const struct services *list, int signals)
 {
-	deadline until = now() + ANSWER_MS;
+	msec deadline = now_ms() + ANSWER_MS;
 
 	log_error("table: %8s %10s %8s %8s %12s %12s  MAP", "OPEN", "BEGUN",
 	    "FAILED", "REFUSED", "UP", "DOWN");
 	for (size_t i = 0; i < list->count; i++)
-		row_of(&list->service[i], signals, until);
+		log_service_row(&list->items[i], signals, deadline);
 }
 
 /* Counts with one name are next to each other: the format wants it so. */
@@ -83,9 +84,9 @@ static const struct metric {
 	enum count count;
 	unsigned proto; /* the services that have it */
 } metrics[] = {
-    {"nsfwd_connections_total", "", "Connections accepted.", COUNT_BEGUN,
+    {"nsfwd_connections_total", "", "Connections accepted.", COUNT_STARTED,
 	PROTO_TCP},
-    {"nsfwd_flows_total", "", "UDP flows begun.", COUNT_BEGUN, PROTO_UDP},
+    {"nsfwd_flows_total", "", "UDP flows begun.", COUNT_STARTED, PROTO_UDP},
     {"nsfwd_open_connections", "", "Connections open.", COUNT_OPEN, PROTO_TCP},
     {"nsfwd_open_flows", "", "UDP flows open.", COUNT_OPEN, PROTO_UDP},
     {"nsfwd_dial_failures_total", "", "Connections that reached no target.",
@@ -112,10 +113,10 @@ put_metric(FILE *out, const struct metric *m, const struct service *s)
 {
 	fprintf(out, "%s{proto=\"%s\"%s,map=\"", m->name,
 	    s->proto == PROTO_UDP ? "udp" : "tcp", m->label);
-	for (const char *c = s->map->word; *c; c++)
+	for (const char *c = s->map->spec; *c; c++)
 		fprintf(out, *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
 	fprintf(out, "\"} %llu\n",
-	    m->count == COUNTS ? s->births : total(s, m->count));
+	    m->count == COUNTS ? s->mapper_starts : sum_counter(s, m->count));
 }
 
 static void
@@ -130,8 +131,8 @@ put_metrics(FILE *out, const struct services *list)
 			    m->help, m->name,
 			    m->count == COUNT_OPEN ? "gauge" : "counter");
 		for (size_t i = 0; i < list->count; i++)
-			if (list->service[i].proto & m->proto)
-				put_metric(out, m, &list->service[i]);
+			if (list->items[i].proto & m->proto)
+				put_metric(out, m, &list->items[i]);
 	}
 }
 
@@ -140,7 +141,7 @@ put_metrics(FILE *out, const struct services *list)
  * sender the answer. Others only read.
  */
 static bool
-hear_request(int client)
+stats_read_request(int client)
 {
 	struct pollfd ready = {.fd = client, .events = POLLIN};
 	char text[4096];
@@ -165,15 +166,16 @@ answer(int client, const struct services *list, const struct cred *cred,
 {
 	FILE *out;
 
-	title_set("metrics", "", "");
-	sandbox_close_others(&client, 1);
+	proctitle_set("metrics", "", "");
+	fd_close_except(&client, 1);
 	alarm(ANSWER_S);
-	if (sandbox_drop(cred, false) == -1 || sandbox_follow(server) == -1)
+	if (sandbox_drop_privileges(cred, false) == -1 ||
+	    sandbox_die_with_parent(server) == -1)
 		_exit(1);
 	out = fdopen(client, "w");
 	if (!out)
 		_exit(1);
-	if (hear_request(client))
+	if (stats_read_request(client))
 		fputs("HTTP/1.0 200 OK\r\nContent-Type: text/plain; "
 		      "version=0.0.4; charset=utf-8\r\n\r\n",
 		    out);
@@ -182,8 +184,7 @@ answer(int client, const struct services *list, const struct cred *cred,
 }
 
 pid_t
-status_answer(int listener, const struct services *list,
-    const struct cred *cred)
+stats_serve(int listener, const struct services *list, const struct cred *cred)
 {
 	int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	pid_t server = getpid(), pid = -1;
@@ -194,8 +195,9 @@ status_answer(int listener, const struct services *list,
 		answer(client, list, cred, server);
 	/* EAGAIN: who came has gone again, or there is no process to be had. */
 	if (pid == -1 && (client != -1 || errno != EAGAIN)) {
-		log_limited("--stats: %s", strerror(errno));
-		poll(NULL, 0, REST_MS); /* the client still waits, maybe */
+		log_ratelimited("--stats: %s", strerror(errno));
+		poll(NULL, 0,
+		    STATS_PAUSE_MS); /* the client still waits, maybe */
 	}
 	if (client != -1)
 		close(client);

@@ -32,15 +32,15 @@
 
 #define COPY_SIZE 65536
 
-struct way {
-	int from, to;
-	size_t head, held;
+struct stdio_dir {
+	int in, out;
+	size_t head, buffered;
 	bool eof, done; /* passed on */
 	unsigned char data[COPY_SIZE];
 };
 
 struct link {
-	struct way up, down; /* to the target, and from it */
+	struct stdio_dir up, down; /* to the target, and from it */
 	int server;
 	int error;   /* the first one, or 0 */
 	bool broken; /* the target's socket has met an error, */
@@ -49,40 +49,42 @@ struct link {
 
 /* 0, or -1 with errno. */
 static int
-fill(struct way *w)
+fill(struct stdio_dir *d)
 {
-	ssize_t n = recv(w->from, w->data, sizeof(w->data), MSG_DONTWAIT);
+	ssize_t n = recv(d->in, d->data, sizeof(d->data), MSG_DONTWAIT);
 
 	if (n == -1 && errno == ENOTSOCK)
-		n = read(w->from, w->data, sizeof(w->data));
+		n = read(d->in, d->data, sizeof(d->data));
 	if (n == -1)
 		return errno == EAGAIN || errno == EINTR ? 0 : -1;
-	w->head = 0;
-	w->held = (size_t)n;
-	w->eof = n == 0;
+	d->head = 0;
+	d->buffered = (size_t)n;
+	d->eof = n == 0;
 	return 0;
 }
 
 static int
-flush(struct way *w)
+flush(struct stdio_dir *d)
 {
-	const unsigned char *data = w->data + w->head;
-	ssize_t n = send(w->to, data, w->held, MSG_DONTWAIT | MSG_NOSIGNAL);
+	const unsigned char *data = d->data + d->head;
+	ssize_t n =
+	    send(d->out, data, d->buffered, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (n == -1 && errno == ENOTSOCK)
-		n = write(w->to, data, w->held < PIPE_BUF ? w->held : PIPE_BUF);
+		n = write(d->out, data,
+		    d->buffered < PIPE_BUF ? d->buffered : PIPE_BUF);
 	if (n == -1)
 		return errno == EAGAIN || errno == EINTR ? 0 : -1;
-	w->head += (size_t)n;
-	w->held -= (size_t)n;
+	d->head += (size_t)n;
+	d->buffered -= (size_t)n;
 	return 0;
 }
 
 /* Nothing more goes this way, since one of its descriptors failed. */
 static void
-fail_way(struct link *l, struct way *w, int fd, int error)
+dir_fail(struct link *l, struct stdio_dir *d, int fd, int error)
 {
-	w->done = true;
+	d->done = true;
 	if (!l->error)
 		l->error = error;
 	if (fd == l->server)
@@ -91,120 +93,122 @@ fail_way(struct link *l, struct way *w, int fd, int error)
 
 /* Standard input may be the same socket: closing alone would not tell. */
 static void
-finish(struct link *l, struct way *w)
+dir_close(struct link *l, struct stdio_dir *d)
 {
-	int result = shutdown(w->to, SHUT_WR);
+	int result = shutdown(d->out, SHUT_WR);
 
-	w->done = true;
-	if (w->to == STDOUT_FILENO)
-		result = close(w->to);
+	d->done = true;
+	if (d->out == STDOUT_FILENO)
+		result = close(d->out);
 	if (result == -1)
-		fail_way(l, w, w->to, w->to == l->server ? ECONNRESET : errno);
+		dir_fail(l, d, d->out,
+		    d->out == l->server ? ECONNRESET : errno);
 }
 
 static void
-read_from(struct link *l, struct way *w)
+read_from(struct link *l, struct stdio_dir *d)
 {
-	int result = fill(w);
+	int result = fill(d);
 
 	/* What broke has no end of stream, unless a write said so. */
-	if (w == &l->down && w->eof && l->spent)
-		fail_way(l, w, w->from, ECONNRESET);
+	if (d == &l->down && d->eof && l->spent)
+		dir_fail(l, d, d->in, ECONNRESET);
 	else if (result == -1)
-		fail_way(l, w, w->from, errno);
-	else if (w->eof)
-		finish(l, w);
+		dir_fail(l, d, d->in, errno);
+	else if (d->eof)
+		dir_close(l, d);
 }
 
 static void
-write_to(struct link *l, struct way *w)
+write_to(struct link *l, struct stdio_dir *d)
 {
-	if (flush(w) == 0)
+	if (flush(d) == 0)
 		return;
-	l->spent |= w == &l->up && errno != EPIPE;
-	fail_way(l, w, w->to, errno);
+	l->spent |= d == &l->up && errno != EPIPE;
+	dir_fail(l, d, d->out, errno);
 }
 
 /* Does what can be done. */
 static void
-move(struct link *l, struct way *w, short readable, short writable)
+link_step(struct link *l, struct stdio_dir *d, short readable, short writable)
 {
-	if (w->done)
+	if (d->done)
 		return;
-	if (w->held && writable)
-		write_to(l, w);
+	if (d->buffered && writable)
+		write_to(l, d);
 	else if (writable & POLLERR)
-		fail_way(l, w, w->to, ECONNRESET);
+		dir_fail(l, d, d->out, ECONNRESET);
 	else if (readable)
-		read_from(l, w);
+		read_from(l, d);
 	else if (writable & POLLHUP)
-		w->done = true;
+		d->done = true;
 }
 
 /*
  * Until when nothing may move. Once the input or the output failed, only what is
  * there counts.
  */
-static deadline
-patience(const struct link *l, const struct times *times)
+static msec
+idle_timeout_of(const struct link *l, const struct timeouts *times)
 {
-	deadline span = times->idle;
+	msec timeout = times->idle;
 
 	if (l->error && !l->broken)
-		return now() + (l->up.held ? IO_STALL_MS : 0);
+		return now_ms() + (l->up.buffered ? IO_STALL_MS : 0);
 	if ((l->up.done || l->down.done) && times->half_close &&
-	    (!span || times->half_close < span))
-		span = times->half_close;
-	return span ? now() + span : NEVER;
+	    (!timeout || times->half_close < timeout))
+		timeout = times->half_close;
+	return timeout ? now_ms() + timeout : NEVER;
 }
 
 /* A way that failed does not keep the other from what is there to deliver. */
 static int
-relay_all(struct link *l, const struct times *times)
+link_relay(struct link *l, const struct timeouts *times)
 {
-	struct way *up = &l->up, *down = &l->down;
+	struct stdio_dir *up = &l->up, *down = &l->down;
 
 	while (!up->done || !down->done) {
 		/* Behind its end the target may still reset, or be gone. */
 		int gone = down->eof ? POLLERR | POLLHUP : 0;
 		struct pollfd watched[] = {
-		    {up->done || up->held ? -1 : up->from, POLLIN, 0},
-		    {up->done ? -1 : up->to, (short)(up->held ? POLLOUT : gone),
+		    {up->done || up->buffered ? -1 : up->in, POLLIN, 0},
+		    {up->done ? -1 : up->out,
+			(short)(up->buffered ? POLLOUT : gone), 0},
+		    {down->done || down->buffered ? -1 : down->in, POLLIN, 0},
+		    {down->done ? -1 : down->out, down->buffered ? POLLOUT : 0,
 			0},
-		    {down->done || down->held ? -1 : down->from, POLLIN, 0},
-		    {down->done ? -1 : down->to, down->held ? POLLOUT : 0, 0},
 		};
 
-		if (io_wait(watched, 4, patience(l, times)) == -1) {
+		if (io_wait(watched, 4, idle_timeout_of(l, times)) == -1) {
 			if (!l->error)
 				return -1;
 			break;
 		}
-		move(l, up, watched[0].revents, watched[1].revents);
-		move(l, down, watched[2].revents, watched[3].revents);
+		link_step(l, up, watched[0].revents, watched[1].revents);
+		link_step(l, down, watched[2].revents, watched[3].revents);
 	}
 	/* An input that is not read to its end makes of exit(3) a reset. */
 	if (l->error && !l->broken) {
-		io_settle(l->server);
+		io_wait_acked(l->server);
 	} else if (!l->up.eof) {
-		io_settle(STDIN_FILENO);
-		io_settle(STDOUT_FILENO);
+		io_wait_acked(STDIN_FILENO);
+		io_wait_acked(STDOUT_FILENO);
 	}
 	errno = l->error;
 	return errno ? -1 : 0;
 }
 
 static int
-relay_stdio(int server, const struct times *times)
+relay_stdio(int server, const struct timeouts *times)
 {
 	struct link link = {
-	    .up = {.from = STDIN_FILENO, .to = server},
-	    .down = {.from = server, .to = STDOUT_FILENO},
+	    .up = {.in = STDIN_FILENO, .out = server},
+	    .down = {.in = server, .out = STDOUT_FILENO},
 	    .server = server,
 	};
 	const struct linger none = {0};
 
-	if (relay_all(&link, times) == -1)
+	if (link_relay(&link, times) == -1)
 		return -1;
 	return setsockopt(server, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 }
@@ -214,63 +218,63 @@ has_names(const struct map *map)
 {
 	bool found = false;
 
-	for (size_t i = 0; i < map->targets; i++)
-		found |= map->target[i].kind == SIDE_HOST;
-	return map->hops ? map->hop->side.kind == SIDE_HOST : found;
+	for (size_t i = 0; i < map->n_targets; i++)
+		found |= map->targets[i].kind == SIDE_HOST;
+	return map->n_hops ? map->hops->side.kind == SIDE_HOST : found;
 }
 
 static int
-confine(const struct conf *conf, const struct map *map, pid_t parent)
+confine(const struct config *conf, const struct map *map, pid_t parent)
 {
 	unsigned role =
-	    SANDBOX_STDIO | SANDBOX_PARSES | SANDBOX_UNIX | SANDBOX_BIND;
+	    SANDBOX_STDIO | SANDBOX_MAY_NARROW | SANDBOX_UNIX | SANDBOX_BIND;
 	bool names = has_names(map);
 
-	sandbox_close_others(&(int){STDERR_FILENO}, 1);
-	if ((names && ns_etc(&map->to) == -1) ||
-	    sandbox_drop(&conf->cred, map->mark) == -1 ||
-	    sandbox_follow(parent) == -1)
+	fd_close_except(&(int){STDERR_FILENO}, 1);
+	if ((names && ns_mount_etc(&map->target_ns) == -1) ||
+	    sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1 ||
+	    sandbox_die_with_parent(parent) == -1)
 		return -1;
-	return conf->unconfined
+	return conf->no_sandbox
 	    ? 0
-	    : sandbox_confine(role | (names ? SANDBOX_NAMES : 0));
+	    : sandbox_seccomp(role | (names ? SANDBOX_NAMES : 0));
 }
 
 static int
 fail(const struct map *map, const char *what)
 {
-	log_error("'%s': %s: %s", map->word, what, log_errno(errno));
+	log_error("'%s': %s: %s", map->spec, what, errno_name(errno));
 	return 1;
 }
 
 /* The exit status. */
 static int
-live(const struct conf *conf, const struct map *map, pid_t parent)
+stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 {
 	const char *hint;
-	struct tally tally = {0};
-	struct call call = {
+	struct conn_report report = {0};
+	struct conn conn = {
 	    .map = map,
 	    .client = -1,
-	    .udp = -1,
-	    .tally = &tally,
+	    .udp_fd = -1,
+	    .report = &report,
 	};
 	int server;
 
-	if (ns_enter(&map->to) == -1) {
-		hint = ns_hint(&map->to, errno);
-		log_error("'%s': cannot enter namespace '%s' (%s)", map->word,
-		    ns_word(&map->to), hint ? hint : log_errno(errno));
+	if (ns_enter(&map->target_ns) == -1) {
+		hint = ns_hint(&map->target_ns, errno);
+		log_error("'%s': cannot enter namespace '%s' (%s)", map->spec,
+		    ns_spec(&map->target_ns), hint ? hint : errno_name(errno));
 		return errno == EPERM || errno == EACCES ? 1 : 2;
 	}
 	if (confine(conf, map, parent) == -1)
 		return fail(map, "cannot drop privileges");
-	relay_inline(STDIN_FILENO); /* where it is a socket */
-	server = dial(&call);
+	sock_set_oobinline(STDIN_FILENO); /* where it is a socket */
+	server = dial(&conn);
 	if (server == -1)
 		return fail(map, "cannot reach the target");
-	sandbox_shrink();
-	if (!conf->unconfined && sandbox_confine(SANDBOX_STDIO) == -1)
+	sandbox_set_rlimits();
+	if (!conf->no_sandbox && sandbox_seccomp(SANDBOX_STDIO) == -1)
 		return fail(map, "cannot filter system calls");
 	if (relay_stdio(server, &map->times) == -1)
 		return fail(map, "the connection broke");
@@ -278,23 +282,23 @@ live(const struct conf *conf, const struct map *map, pid_t parent)
 }
 
 int
-stdio_serve(const struct conf *conf)
+stdio_run(const struct config *conf)
 {
-	const struct map *map = conf->map;
+	const struct map *map = conf->maps;
 	pid_t parent = getpid(), pid;
 	int status = 0;
 
-	if (conf->wait || conf->pin || conf->background || conf->syslog ||
+	if (conf->wait_for_ns || conf->pin || conf->daemonize || conf->syslog ||
 	    conf->pidfile || conf->stats || conf->ready_fd != -1) {
-		log_error("'%s': an option that is for a server", map->word);
+		log_error("'%s': an option that is for a server", map->spec);
 		return 2;
 	}
-	sandbox_hide();
-	if (sandbox_keep() == -1)
+	sandbox_no_ptrace();
+	if (sandbox_limit_caps() == -1)
 		return fail(map, "cannot drop privileges");
 	pid = fork();
 	if (pid == 0)
-		_exit(live(conf, map, parent));
+		_exit(stdio_child(conf, map, parent));
 	if (pid == -1)
 		return fail(map, "fork");
 	/* Whoever reads there would wait for us too. */
@@ -308,7 +312,7 @@ stdio_serve(const struct conf *conf)
 		errno = ETIMEDOUT;
 		return fail(map, "cannot reach the target");
 	}
-	log_error("'%s': its connection was killed by signal %d", map->word,
+	log_error("'%s': its connection was killed by signal %d", map->spec,
 	    WTERMSIG(status));
 	return 1;
 }

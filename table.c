@@ -9,11 +9,11 @@
 
 /* As for all of a UNIX listener: they are one source. */
 static bool
-same_source(const union peer *a, const union peer *b)
+same_host(const union sockaddr_inet *a, const union sockaddr_inet *b)
 {
-	return a->any.sa_family == b->any.sa_family &&
-	    a->four.sin_addr.s_addr == b->four.sin_addr.s_addr &&
-	    memcmp(&a->six.sin6_addr, &b->six.sin6_addr, 16) == 0;
+	return a->sa.sa_family == b->sa.sa_family &&
+	    a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr &&
+	    memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, 16) == 0;
 }
 
 /*
@@ -31,7 +31,7 @@ is_before(const struct slot *slot, uint64_t ticket)
 }
 
 uint32_t
-table_source(struct table *table, uint32_t tables, struct slot *slot)
+table_count_source(struct table *table, uint32_t tables, struct slot *slot)
 {
 	uint64_t ticket = atomic_fetch_add(&table->tickets, 1) + 1;
 	uint32_t n = 0;
@@ -39,9 +39,9 @@ table_source(struct table *table, uint32_t tables, struct slot *slot)
 	atomic_store(&slot->ticket, ticket);
 	for (const struct table *t = table; t < table + tables; t++)
 		for (uint32_t i = 0; i < t->used; i++)
-			if (t->pid[i] &&
-			    same_source(&t->slot[i].peer, &slot->peer) &&
-			    is_before(&t->slot[i], ticket))
+			if (t->pids[i] &&
+			    same_host(&t->slots[i].peer, &slot->peer) &&
+			    is_before(&t->slots[i], ticket))
 				n++;
 	return n;
 }
@@ -51,9 +51,9 @@ table_source(struct table *table, uint32_t tables, struct slot *slot)
  * shared is not for connections, nor is its weight.
  */
 static void *
-allocate(void *near, size_t n, size_t size, int kind)
+map_memory(void *hint, size_t n, size_t size, int kind)
 {
-	void *p = mmap(near, n * size, PROT_READ | PROT_WRITE,
+	void *p = mmap(hint, n * size, PROT_READ | PROT_WRITE,
 	    kind | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED ||
@@ -75,24 +75,24 @@ behind_data(void)
 }
 
 struct table *
-table_open(const struct map *map, uint32_t tables, uint32_t room)
+table_init(const struct map *map, uint32_t tables, uint32_t capacity)
 {
 	int kind = map->workers ? MAP_SHARED : MAP_PRIVATE;
-	struct table *table = allocate(NULL, tables, sizeof(*table), kind);
+	struct table *table = map_memory(NULL, tables, sizeof(*table), kind);
 
 	for (uint32_t i = 0; table && i < tables; i++) {
 		struct table *t = &table[i];
 
-		t->slot = allocate(NULL, room, sizeof(*t->slot), kind);
-		t->pid = allocate(NULL, room, sizeof(*t->pid), kind);
-		t->tally = allocate(behind_data(), room, sizeof(*t->tally),
-		    MAP_SHARED);
-		if (!t->slot || !t->pid || !t->tally)
+		t->slots = map_memory(NULL, capacity, sizeof(*t->slots), kind);
+		t->pids = map_memory(NULL, capacity, sizeof(*t->pids), kind);
+		t->reports = map_memory(behind_data(), capacity,
+		    sizeof(*t->reports), MAP_SHARED);
+		if (!t->slots || !t->pids || !t->reports)
 			return NULL;
 	}
-	if (!table || map->targets == 1)
+	if (!table || map->n_targets == 1)
 		return table;
-	table->failed =
-	    allocate(NULL, map->targets, sizeof(*table->failed), MAP_SHARED);
+	table->failed = map_memory(NULL, map->n_targets, sizeof(*table->failed),
+	    MAP_SHARED);
 	return table->failed ? table : NULL;
 }

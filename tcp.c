@@ -20,17 +20,17 @@
 #include "associate.h"
 #include "tcp.h"
 
-#define EVENTS  32
-#define NO_SLOT UINT32_MAX
-#define CHANNEL UINT64_MAX          /* in epoll's data */
-#define MODE    ((uint64_t)1 << 32) /* and more: the mode's; less: a listener */
+#define EVENTS     32
+#define NO_SLOT    UINT32_MAX
+#define EV_COMMAND UINT64_MAX          /* in epoll's data */
+#define EV_MODE    ((uint64_t)1 << 32) /* and more: the mode's; less: a listener */
 
 /* How connections live: each in a process of its own, or all in this one. */
-struct mode {
-	void (*begin)(uint32_t i, struct call *);
+struct conn_mode {
+	void (*start)(uint32_t i, struct conn *);
 	void (*event)(uint64_t data, uint32_t events);
-	deadline (*due)(
-	    deadline at); /* what it returns is when it is due again */
+	msec (*run_timers)(
+	    msec at); /* what it returns is when it is due again */
 };
 
 /*
@@ -38,142 +38,143 @@ struct mode {
  * those of the others: what a client address has is counted over all, and what
  * became of the connections of one that died is said by its crew.
  */
-struct mapper {
-	const struct post *post;
+struct tcp_mapper {
+	const struct mapper_args *args;
 	const struct map *map;
-	const struct mode *mode;
-	struct acceptor gate;
-	struct table *table, *own;
-	uint32_t tables;
-	uint32_t free; /* the first free slot of those that were used */
-	pid_t worker;  /* what it is; 0: a mapper without workers */
+	const struct conn_mode *mode;
+	struct acceptor acceptor;
+	struct table *tables, *my_table;
+	uint32_t n_tables;
+	uint32_t free_slot; /* the first free slot of those that were used */
+	pid_t worker_pid;   /* what it is; 0: a mapper without workers */
 	int channel, epoll;
 	uint32_t turn; /* connections so far */
 	bool draining, killing;
 };
 
-static struct mapper mapper;
+static struct tcp_mapper mapper;
 
 static uint32_t
-take_slot(struct mapper *m, uint16_t index, const union peer *peer)
+take_slot(struct tcp_mapper *m, uint16_t index, const union sockaddr_inet *peer)
 {
-	uint32_t i = m->free;
+	uint32_t i = m->free_slot;
 	struct slot *slot;
 
 	if (i == NO_SLOT)
-		i = m->own->used++;
+		i = m->my_table->used++;
 	else
-		m->free = m->own->slot[i].next;
-	slot = &m->own->slot[i];
+		m->free_slot = m->my_table->slots[i].next;
+	slot = &m->my_table->slots[i];
 	slot->peer = *peer;
 	slot->index = index;
-	slot->born = now();
+	slot->started_at = now_ms();
 	atomic_store(&slot->ticket, 0);
-	memset(&m->own->tally[i], 0, sizeof(*m->own->tally));
+	memset(&m->my_table->reports[i], 0, sizeof(*m->my_table->reports));
 	/* Other workers look at all of this once they see the pid. */
 	atomic_thread_fence(memory_order_release);
-	m->own->pid[i] = m->worker;
+	m->my_table->pids[i] = m->worker_pid;
 	return i;
 }
 
 static void
-free_slot(struct mapper *m, uint32_t i)
+free_slot(struct tcp_mapper *m, uint32_t i)
 {
-	m->own->pid[i] = 0;
-	m->own->slot[i].next = m->free;
-	m->free = i;
-	accept_ended(&m->gate);
+	m->my_table->pids[i] = 0;
+	m->my_table->slots[i].next = m->free_slot;
+	m->free_slot = i;
+	accept_release(&m->acceptor);
 }
 
 /* The tally is read once: other connections could write it while we do. */
 static void
-report(const struct mapper *m, const struct table *table, uint32_t i,
+log_and_count(const struct tcp_mapper *m, const struct table *table, uint32_t i,
     int status)
 {
-	struct tally tally;
+	struct conn_report report;
 
-	memcpy(&tally, &table->tally[i], sizeof(tally));
+	memcpy(&report, &table->reports[i], sizeof(report));
 	atomic_signal_fence(memory_order_seq_cst);
-	conn_log(m->map, &table->slot[i].peer, table->slot[i].born, &tally,
-	    status);
-	atomic_fetch_add(&m->post->count[COUNT_UP], tally.up);
-	atomic_fetch_add(&m->post->count[COUNT_DOWN], tally.down);
-	if (tally.end == END_DIAL)
-		atomic_fetch_add(&m->post->count[COUNT_FAILED], 1);
+	conn_log(m->map, &table->slots[i].peer, table->slots[i].started_at,
+	    &report, status);
+	atomic_fetch_add(&m->args->count[COUNT_UP], report.up);
+	atomic_fetch_add(&m->args->count[COUNT_DOWN], report.down);
+	if (report.end == END_DIAL)
+		atomic_fetch_add(&m->args->count[COUNT_FAILED], 1);
 }
 
 /* A proxy has UDP sockets where its clients are, for the first slots. */
 static int
-udp_of(const struct mapper *m, uint32_t i)
+udp_relay_of(const struct tcp_mapper *m, uint32_t i)
 {
-	const struct listener *l = m->post->listener + m->post->listeners;
-	const union peer *peer = &m->own->slot[i].peer;
+	const struct listener *l = m->args->listeners + m->args->n_listeners;
+	const union sockaddr_inet *peer = &m->my_table->slots[i].peer;
 
 	/* What would send it datagrams is in front of a proxy. */
-	if (side_match(&m->map->accept_proxy, peer))
+	if (cidr_match(&m->map->accept_proxy, peer))
 		return -1;
-	for (size_t k = 0; k < m->post->spares; k++)
-		if (l[k].family == peer->any.sa_family && i-- == 0)
+	for (size_t k = 0; k < m->args->n_udp_relays; k++)
+		if (l[k].family == peer->sa.sa_family && i-- == 0)
 			return l[k].fd;
 	return -1;
 }
 
 static void
-ended(uint32_t i, int status)
+conn_ended(uint32_t i, int status)
 {
-	int udp = udp_of(&mapper, i);
+	int udp = udp_relay_of(&mapper, i);
 
 	if (udp != -1)
-		associate_rearm(udp);
-	report(&mapper, mapper.own, i, mapper.killing ? 0 : status);
+		udp_associate_mute(udp);
+	log_and_count(&mapper, mapper.my_table, i, mapper.killing ? 0 : status);
 	free_slot(&mapper, i);
 }
 
 void
-tcp_recall(void)
+pool_mark_draining(void)
 {
-	mapper.table->recalled = true;
+	mapper.tables->pool_draining = true;
 }
 
 void
-tcp_lost(uint32_t table, int status)
+table_worker_died(uint32_t table, int status)
 {
-	struct table *t = &mapper.table[table];
+	struct table *t = &mapper.tables[table];
 
 	for (uint32_t i = 0; i < t->used; i++)
-		if (t->pid[i]) {
-			report(&mapper, t, i, status);
-			accept_uncount(&mapper.gate);
-			t->pid[i] = 0;
+		if (t->pids[i]) {
+			log_and_count(&mapper, t, i, status);
+			accept_uncount(&mapper.acceptor);
+			t->pids[i] = 0;
 		}
 	t->used = 0;
 }
 
-static struct call
-call_of(const struct mapper *m, int client, uint32_t i)
+static struct conn
+make_conn(const struct tcp_mapper *m, int client, uint32_t i)
 {
-	const struct slot *slot = &m->own->slot[i];
+	const struct slot *slot = &m->my_table->slots[i];
 
-	return (struct call){
+	return (struct conn){
 	    .map = m->map,
 	    .client = client,
-	    .udp = udp_of(m, i),
-	    .index = slot->index,
-	    .from = slot->peer,
-	    .turn = m->turn,
-	    .failed = m->table->failed,
-	    .until = dial_until(m->map, slot->born),
-	    .tally = &m->own->tally[i],
+	    .udp_fd = udp_relay_of(m, i),
+	    .port_index = slot->index,
+	    .peer = slot->peer,
+	    .seq = m->turn,
+	    .target_failed_at = m->tables->failed,
+	    .deadline = connect_deadline(m->map, slot->started_at),
+	    .report = &m->my_table->reports[i],
 	};
 }
 
 static bool
-may_have(const struct mapper *m, uint32_t i)
+may_have(const struct tcp_mapper *m, uint32_t i)
 {
-	uint32_t max = m->map->max.source;
+	uint32_t max = m->map->limits.per_source;
 
 	return !max ||
-	    table_source(m->table, m->tables, &m->own->slot[i]) < max;
+	    table_count_source(m->tables, m->n_tables, &m->my_table->slots[i]) <
+	    max;
 }
 
 /*
@@ -181,37 +182,37 @@ may_have(const struct mapper *m, uint32_t i)
  * comes first, so that other workers count the client, too.
  */
 static void
-start(int client, uint16_t index, const union peer *peer)
+start_conn(int client, uint16_t index, const union sockaddr_inet *peer)
 {
-	struct mapper *m = &mapper;
+	struct tcp_mapper *m = &mapper;
 	uint32_t i = take_slot(m, index, peer);
-	struct call call;
+	struct conn conn;
 
 	if (!may_have(m, i)) {
-		accept_refuse(&m->gate, client, peer,
+		accept_refuse(&m->acceptor, client, peer,
 		    "it has max-source= connections");
 		free_slot(m, i);
 		return;
 	}
-	call = call_of(m, client, i);
+	conn = make_conn(m, client, i);
 	m->turn++;
-	atomic_fetch_add(&m->post->count[COUNT_BEGUN], 1);
-	m->mode->begin(i, &call);
+	atomic_fetch_add(&m->args->count[COUNT_STARTED], 1);
+	m->mode->start(i, &conn);
 }
 
 /* Closing a client here resets it: it inherited that from the listener. */
 static void
-begin_process(uint32_t i, struct call *call)
+start_process(uint32_t i, struct conn *conn)
 {
-	struct mapper *m = &mapper;
-	pid_t pid = fork_begin(call);
+	struct tcp_mapper *m = &mapper;
+	pid_t pid = fork_conn(conn);
 
-	close(call->client);
-	m->own->pid[i] = pid;
+	close(conn->client);
+	m->my_table->pids[i] = pid;
 	if (pid != -1)
 		return;
 	free_slot(m, i);
-	accept_pause(&m->gate, "fork");
+	accept_pause(&m->acceptor, "fork");
 }
 
 static void
@@ -219,78 +220,81 @@ process_event(uint64_t data, uint32_t events)
 {
 	(void)data;
 	(void)events;
-	fork_event();
+	fork_handle_sigchld();
 }
 
-static const struct mode processes = {begin_process, process_event, fork_due};
+static const struct conn_mode processes = {start_process, process_event,
+    fork_run_timers};
 
-static const struct mode loop = {worker_begin, worker_event, worker_run};
+static const struct conn_mode loop = {worker_add_conn, worker_event,
+    worker_run_timers};
 
 /*
  * Connections only: the listeners are the server's to keep or to close. When
  * the crew has died, the count is its successor's, who began with none.
  */
 static void
-drain(struct mapper *m)
+drain(struct tcp_mapper *m)
 {
-	static _Atomic uint32_t orphans;
-	static _Atomic uint64_t count[COUNTS];
-	static struct post post;
+	static _Atomic uint32_t private_count;
+	static _Atomic uint64_t shared_count[COUNTS];
+	static struct mapper_args args;
 
-	if (m->worker && !m->table->recalled) {
-		post = *m->post;
-		post.count = count;
-		m->post = &post;
-		atomic_store(&orphans, m->gate.live);
-		m->gate.count = &orphans;
+	if (m->worker_pid && !m->tables->pool_draining) {
+		args = *m->args;
+		args.count = shared_count;
+		m->args = &args;
+		atomic_store(&private_count, m->acceptor.n_open);
+		m->acceptor.shared_open = &private_count;
 	}
-	accept_end(&m->gate);
+	accept_close(&m->acceptor);
 	m->draining = true;
 }
 
 static void
-kill_all(struct mapper *m)
+kill_all(struct tcp_mapper *m)
 {
 	m->killing = true;
-	for (uint32_t i = 0; i < m->own->used; i++)
-		if (m->own->pid[i])
-			kill(m->own->pid[i], SIGKILL);
+	for (uint32_t i = 0; i < m->my_table->used; i++)
+		if (m->my_table->pids[i])
+			kill(m->my_table->pids[i], SIGKILL);
 }
 
 void
-tcp_table(int channel)
+table_dump(int channel)
 {
-	const struct mapper *m = &mapper;
+	const struct tcp_mapper *m = &mapper;
 
-	for (const struct table *t = m->table; t < m->table + m->tables; t++)
+	for (const struct table *t = m->tables; t < m->tables + m->n_tables;
+	     t++)
 		for (uint32_t i = 0; i < t->used; i++)
-			if (t->pid[i])
-				conn_show(m->map, &t->slot[i].peer,
-				    t->slot[i].born, &t->tally[i]);
+			if (t->pids[i])
+				conn_log_row(m->map, &t->slots[i].peer,
+				    t->slots[i].started_at, &t->reports[i]);
 	send(channel, &(int){0}, sizeof(int), MSG_NOSIGNAL);
 }
 
 /* The server's word; the end of the channel is the end of the server. */
 static void
-obey(struct mapper *m)
+handle_command(struct tcp_mapper *m)
 {
-	char order = ORDER_DRAIN;
-	ssize_t n = recv(m->channel, &order, 1, MSG_DONTWAIT);
+	char command = CMD_DRAIN;
+	ssize_t n = recv(m->channel, &command, 1, MSG_DONTWAIT);
 
 	if (n == -1)
 		return;
 	if (n == 0)
 		epoll_ctl(m->epoll, EPOLL_CTL_DEL, m->channel, NULL);
-	if (order == ORDER_TABLE)
-		tcp_table(m->channel);
+	if (command == CMD_DUMP)
+		table_dump(m->channel);
 	else if (!m->draining)
 		drain(m);
-	if (order == ORDER_KILL)
+	if (command == CMD_KILL)
 		kill_all(m);
 }
 
-static deadline
-sooner(deadline a, deadline b)
+static msec
+min_msec(msec a, msec b)
 {
 	return a < b ? a : b;
 }
@@ -301,11 +305,11 @@ sooner(deadline a, deadline b)
  * its connections.
  */
 static int
-prepare(struct mapper *m)
+run_timers(struct tcp_mapper *m)
 {
-	deadline at = now(), next = m->mode->due(at);
+	msec at = now_ms(), next = m->mode->run_timers(at);
 
-	next = sooner(next, accept_due(&m->gate, at));
+	next = min_msec(next, accept_run_timers(&m->acceptor, at));
 	return next == NEVER      ? -1
 	    : next <= at          ? 0
 	    : next - at > INT_MAX ? INT_MAX
@@ -314,30 +318,30 @@ prepare(struct mapper *m)
 
 /* Listeners come last: an order may have closed them. */
 static void
-turn(struct mapper *m)
+loop_once(struct tcp_mapper *m)
 {
 	static struct epoll_event ev[EVENTS]; /* a fork copies the stack */
-	int span = prepare(m), n;
+	int span = run_timers(m), n;
 
-	if (m->draining && !m->gate.live)
+	if (m->draining && !m->acceptor.n_open)
 		return;
 	n = epoll_wait(m->epoll, ev, EVENTS, span);
 	for (int i = 0; i < n; i++) {
-		if (ev[i].data.u64 == CHANNEL)
-			obey(m);
-		else if (ev[i].data.u64 >= MODE)
-			m->mode->event(ev[i].data.u64 - MODE, ev[i].events);
+		if (ev[i].data.u64 == EV_COMMAND)
+			handle_command(m);
+		else if (ev[i].data.u64 >= EV_MODE)
+			m->mode->event(ev[i].data.u64 - EV_MODE, ev[i].events);
 	}
 	for (int i = 0; i < n && !m->draining; i++)
-		if (ev[i].data.u64 < MODE)
-			accept_event(&m->gate, (uint32_t)ev[i].data.u64,
+		if (ev[i].data.u64 < EV_MODE)
+			accept_event(&m->acceptor, (uint32_t)ev[i].data.u64,
 			    ev[i].events);
 }
 
 static int
-open_events(struct mapper *m)
+init_epoll(struct tcp_mapper *m)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = CHANNEL};
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = EV_COMMAND};
 
 	m->epoll = epoll_create1(EPOLL_CLOEXEC);
 	return m->epoll == -1
@@ -350,52 +354,53 @@ open_events(struct mapper *m)
  * their reach.
  */
 int
-tcp_equip(const struct post *post)
+tcp_init(const struct mapper_args *args)
 {
-	uint32_t slots = post->map->max.conns, max = post->max_conns;
-	struct mapper *m = &mapper;
+	uint32_t max_open = args->map->limits.conns, max = args->max_conns;
+	struct tcp_mapper *m = &mapper;
 
-	m->post = post;
-	m->map = post->map;
-	m->channel = post->channel;
-	m->tables = m->map->workers ? m->map->workers : 1;
-	m->free = NO_SLOT;
-	slots = !slots || (max && max < slots) ? max : slots;
-	m->table = m->own = table_open(m->map, m->tables, slots);
-	m->gate.start = start;
-	if (!m->table || accept_init(&m->gate, post, slots) == -1)
+	m->args = args;
+	m->map = args->map;
+	m->channel = args->channel;
+	m->n_tables = m->map->workers ? m->map->workers : 1;
+	m->free_slot = NO_SLOT;
+	max_open = !max_open || (max && max < max_open) ? max : max_open;
+	m->tables = m->my_table = table_init(m->map, m->n_tables, max_open);
+	m->acceptor.start = start_conn;
+	if (!m->tables || accept_init(&m->acceptor, args, max_open) == -1)
 		return -1;
 	if (m->map->workers)
-		return worker_equip(m->map, slots);
+		return worker_alloc(m->map, max_open);
 	m->mode = &processes;
-	if (open_events(m) == -1 ||
-	    fork_init(post, m->epoll, MODE, m->own->pid, &m->own->used,
-		ended) == -1 ||
-	    accept_begin(&m->gate, m->epoll, false) == -1)
+	if (init_epoll(m) == -1 ||
+	    fork_init(args, m->epoll, EV_MODE, m->my_table->pids,
+		&m->my_table->used, conn_ended) == -1 ||
+	    accept_listen(&m->acceptor, m->epoll, false) == -1)
 		return -1;
-	return madvise(post->board, sizeof(*post->board), MADV_DONTFORK);
+	return madvise(args->scoreboard, sizeof(*args->scoreboard),
+	    MADV_DONTFORK);
 }
 
 _Noreturn void
-tcp_serve(void)
+tcp_run(void)
 {
-	while (!mapper.draining || mapper.gate.live)
-		turn(&mapper);
+	while (!mapper.draining || mapper.acceptor.n_open)
+		loop_once(&mapper);
 	_exit(0);
 }
 
 _Noreturn void
-tcp_work(uint32_t table, int channel)
+worker_main(uint32_t table, int channel)
 {
-	struct mapper *m = &mapper;
+	struct tcp_mapper *m = &mapper;
 
 	m->mode = &loop;
-	m->worker = getpid();
-	m->own = &m->table[table];
+	m->worker_pid = getpid();
+	m->my_table = &m->tables[table];
 	m->channel = channel;
-	if (open_events(m) == -1 ||
-	    accept_begin(&m->gate, m->epoll, true) == -1)
+	if (init_epoll(m) == -1 ||
+	    accept_listen(&m->acceptor, m->epoll, true) == -1)
 		_exit(1);
-	worker_open(m->epoll, MODE, m->own->tally, ended);
-	tcp_serve();
+	worker_init(m->epoll, EV_MODE, m->my_table->reports, conn_ended);
+	tcp_run();
 }

@@ -5,8 +5,8 @@
 #include "tcp.h"
 
 struct timer {
-	deadline at;
-	uint32_t place; /* in the heap; 0: not there */
+	msec at;
+	uint32_t heap_pos; /* in the heap; 0: not there */
 };
 
 /* Untouched pages cost nothing. */
@@ -20,82 +20,82 @@ allocate(size_t n, size_t size)
 }
 
 int
-timers_init(struct timers *t, uint32_t room)
+timers_init(struct timers *t, uint32_t capacity)
 {
-	t->timer = allocate(room, sizeof(*t->timer));
-	t->heap = allocate((size_t)room + 1, sizeof(*t->heap));
-	return t->timer && t->heap ? 0 : -1;
+	t->timers = allocate(capacity, sizeof(*t->timers));
+	t->heap = allocate((size_t)capacity + 1, sizeof(*t->heap));
+	return t->timers && t->heap ? 0 : -1;
 }
 
-static deadline
-at(const struct timers *t, uint32_t place)
+static msec
+heap_at(const struct timers *t, uint32_t place)
 {
-	return t->timer[t->heap[place]].at;
+	return t->timers[t->heap[place]].at;
 }
 
 static void
-put(struct timers *t, uint32_t place, uint32_t i)
+heap_put(struct timers *t, uint32_t place, uint32_t i)
 {
 	t->heap[place] = i;
-	t->timer[i].place = place;
+	t->timers[i].heap_pos = place;
 }
 
 /* Moves those that are later down, and returns the place that is free then. */
 static uint32_t
-rise(struct timers *t, uint32_t place, deadline when)
+sift_up(struct timers *t, uint32_t place, msec when)
 {
-	for (; place > 1 && at(t, place / 2) > when; place /= 2)
-		put(t, place, t->heap[place / 2]);
+	for (; place > 1 && heap_at(t, place / 2) > when; place /= 2)
+		heap_put(t, place, t->heap[place / 2]);
 	return place;
 }
 
 /* The same with those that are earlier, up. */
 static uint32_t
-sink(struct timers *t, uint32_t place, deadline when)
+sift_down(struct timers *t, uint32_t place, msec when)
 {
 	uint32_t next;
 
 	for (; (next = 2 * place) <= t->count; place = next) {
-		if (next < t->count && at(t, next + 1) < at(t, next))
+		if (next < t->count && heap_at(t, next + 1) < heap_at(t, next))
 			next++;
-		if (at(t, next) >= when)
+		if (heap_at(t, next) >= when)
 			break;
-		put(t, place, t->heap[next]);
+		heap_put(t, place, t->heap[next]);
 	}
 	return place;
 }
 
 void
-timers_set(struct timers *t, uint32_t i, deadline when)
+timers_set(struct timers *t, uint32_t i, msec when)
 {
 	if (when == NEVER)
 		return;
-	t->timer[i].at = when;
+	t->timers[i].at = when;
 	t->count++;
-	put(t, rise(t, t->count, when), i);
+	heap_put(t, sift_up(t, t->count, when), i);
 }
 
 /* The last of the heap comes to its place, and goes on from there. */
 void
 timers_clear(struct timers *t, uint32_t i)
 {
-	uint32_t place = t->timer[i].place, last;
+	uint32_t place = t->timers[i].heap_pos, last;
 
 	if (!place)
 		return;
-	t->timer[i].place = 0;
+	t->timers[i].heap_pos = 0;
 	last = t->heap[t->count--];
 	if (last == i)
 		return;
-	place = rise(t, place, t->timer[last].at);
-	put(t, sink(t, place, t->timer[last].at), last);
+	place = sift_up(t, place, t->timers[last].at);
+	heap_put(t, sift_down(t, place, t->timers[last].at), last);
 }
 
-deadline
-timers_first(const struct timers *t, uint32_t *i)
+msec
+timers_earliest(const struct timers *t, uint32_t *i)
 {
 	if (!t->count)
 		return NEVER;
 	*i = t->heap[1];
-	return at(t, 1);
+	return heap_at(t, 1);
 }

@@ -14,7 +14,7 @@ static struct title {
 
 /* The environment is read on: a copy of it is, as far as there is memory. */
 static char **
-copy(void)
+copy_environ(void)
 {
 	size_t n = 0;
 	char **to;
@@ -28,9 +28,9 @@ copy(void)
 }
 
 void
-title_open(int argc, char **argv)
+proctitle_init(int argc, char **argv)
 {
-	char *end = argv[0] + strlen(argv[0]) + 1, **moved = copy();
+	char *end = argv[0] + strlen(argv[0]) + 1, **moved = copy_environ();
 
 	for (int i = 1; i < argc; i++)
 		end += strlen(argv[i]) + 1;
@@ -55,7 +55,7 @@ add(char *at, const char *text)
  * is written than must be: a page that is touched is copied.
  */
 void
-title_set(const char *what, const char *of, const char *more)
+proctitle_set(const char *what, const char *of, const char *more)
 {
 	char *at = title.at;
 

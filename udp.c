@@ -49,17 +49,17 @@
 /* Datagrams that did not go on, by reason. */
 struct drops {
 	unsigned long long source;   /* a source that is none, or not allowed */
-	unsigned long long limit;    /* no room for one more flow */
+	unsigned long long gso_max;  /* no room for one more flow */
 	unsigned long long up, down; /* refused by the kernel on the way out */
 	unsigned long long overflow; /* came faster than we read */
 };
 
 static struct udp {
-	const struct post *post;
+	const struct mapper_args *args;
 	const struct map *map;
 	struct flows flows;
 	struct candidates to;
-	deadline now;
+	msec now;
 	int epoll;
 	struct drops drops;
 } udp;
@@ -68,67 +68,68 @@ static struct udp {
 static struct batch *batch;
 
 static void
-count(enum count what, unsigned long long n)
+count(enum count counter, unsigned long long n)
 {
-	atomic_fetch_add(&udp.post->count[what], n);
+	atomic_fetch_add(&udp.args->count[counter], n);
 }
 
 static void
 close_target(struct flow *f)
 {
-	udp.drops.overflow += datagram_overflow(f->fd);
+	udp.drops.overflow += datagram_rcvbuf_drops(f->fd);
 	close(f->fd);
 }
 
 static void
 end_flow(struct flow *f, const char *end)
 {
-	char client[LOG_ADDR], target[LOG_ADDR];
+	char client[SOCKADDR_STRLEN], target[SOCKADDR_STRLEN];
 
 	log_debug("flow from=%s to=%s map=%s client=%s target=%s up=%llu "
 		  "down=%llu up-datagrams=%llu down-datagrams=%llu ms=%lld "
 		  "end=%s",
-	    ns_word(&udp.map->from), ns_word(&udp.map->to), udp.map->word,
-	    log_addr(&f->key.peer.any, client),
-	    log_addr(&f->target.any, target), f->up, f->down, f->sent,
-	    f->received, (long long)(udp.now - f->born), end);
+	    ns_spec(&udp.map->listen_ns), ns_spec(&udp.map->target_ns),
+	    udp.map->spec, sockaddr_format(&f->key.peer.sa, client),
+	    sockaddr_format(&f->target.sa, target), f->up, f->down,
+	    f->up_datagrams, f->down_datagrams,
+	    (long long)(udp.now - f->started_at), end);
 	close_target(f);
 	flow_remove(&udp.flows, f);
-	atomic_fetch_sub(&udp.post->count[COUNT_OPEN], 1);
+	atomic_fetch_sub(&udp.args->count[COUNT_OPEN], 1);
 }
 
 static void
 drop(unsigned long long *reason, unsigned long long n, const char *text,
     const struct flow_key *key, int error)
 {
-	char client[LOG_ADDR];
+	char client[SOCKADDR_STRLEN];
 
 	*reason += n;
 	count(COUNT_DROPPED, n);
-	log_limited("'%s': dropped a datagram of %s: %s%s%s", udp.map->word,
-	    log_addr(&key->peer.any, client), text, error ? ": " : "",
-	    error ? log_errno(error) : "");
+	log_ratelimited("'%s': dropped a datagram of %s: %s%s%s", udp.map->spec,
+	    sockaddr_format(&key->peer.sa, client), text, error ? ": " : "",
+	    error ? errno_name(error) : "");
 }
 
 /* Asking may take a while. */
 static void
-resolve(bool lost)
+resolve_at(bool lost)
 {
-	if (candidates_resolve(&udp.to, lost))
-		udp.now = now();
+	if (targets_resolve(&udp.to, lost))
+		udp.now = now_ms();
 }
 
 static uint16_t
-index_of(const struct flow *f)
+addr_index_of(const struct flow *f)
 {
-	return udp.post->listener[f->key.listener].index;
+	return udp.args->listeners[f->key.listener].port_index;
 }
 
 /* The candidate that is the flow's target; their count: none is, any more. */
 static uint32_t
 candidate_of(const struct flow *f)
 {
-	return candidates_find(&udp.to, &f->target, index_of(f));
+	return targets_find_address(&udp.to, &f->target, addr_index_of(f));
 }
 
 /*
@@ -136,22 +137,22 @@ candidate_of(const struct flow *f)
  * errno: it is as it was.
  */
 static int
-connect_flow(struct flow *f, uint32_t candidate)
+connect_flow(struct flow *f, uint32_t addrs)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
 	struct flow fresh = *f;
 
-	fresh.fd = candidates_open(&udp.to, candidate, index_of(f),
+	fresh.fd = targets_open_socket(&udp.to, addrs, addr_index_of(f),
 	    &fresh.target, &fresh.group);
 	if (fresh.fd == -1)
 		return -1;
-	ev.data.u64 = (uint64_t)(f - udp.flows.flow);
+	ev.data.u64 = (uint64_t)(f - udp.flows.items);
 	if (epoll_ctl(udp.epoll, EPOLL_CTL_ADD, fresh.fd, &ev) == -1)
-		return dial_give_up(fresh.fd);
+		return close_keep_errno(fresh.fd);
 	if (f->fd != -1)
 		close_target(f);
 	*f = fresh;
-	f->up_limit = udp.map->plain ? 0 : DATAGRAM_LIMIT;
+	f->up_limit = udp.map->no_offload ? 0 : DATAGRAM_LIMIT;
 	return 0;
 }
 
@@ -166,8 +167,8 @@ evictable(const struct flow_key *key)
 
 	for (int list = FLOW_ONE_WAY; list < FLOW_ASSURED; list++)
 		for (f = udp.flows.oldest[list];
-		     f && udp.now - f->seen >= GRACE_MS; f = f->newer)
-			if (!f->first)
+		     f && udp.now - f->last_used >= GRACE_MS; f = f->newer)
+			if (!f->batch_first)
 				return f;
 	return flow_surplus(&udp.flows, &key->peer);
 }
@@ -185,21 +186,21 @@ make_room(const struct flow_key *key)
 
 /* Takes the first that is free; NULL with errno. */
 static struct flow *
-begin_flow(const struct flow_key *key)
+start_flow(const struct flow_key *key)
 {
 	struct flow *f = udp.flows.free;
 
 	f->key = *key;
 	if (connect_flow(f, udp.to.current) == -1)
 		return NULL;
-	f->born = f->seen = udp.now;
-	f->up = f->down = f->sent = f->received = 0;
-	f->first = NULL;
+	f->started_at = f->last_used = udp.now;
+	f->up = f->down = f->up_datagrams = f->down_datagrams = 0;
+	f->batch_first = NULL;
 	f->unanswered = 0;
 	f->moves = 0;
 	f->down_limit = f->up_limit;
 	flow_add(&udp.flows, f);
-	count(COUNT_BEGUN, 1);
+	count(COUNT_STARTED, 1);
 	count(COUNT_OPEN, 1);
 	return f;
 }
@@ -207,22 +208,23 @@ begin_flow(const struct flow_key *key)
 static struct flow *
 new_flow(const struct flow_key *key)
 {
-	uint32_t most = udp.map->max.source;
+	uint32_t most = udp.map->limits.per_source;
 	struct flow *f;
 
 	if (most && flow_count_source(&udp.flows, &key->peer) >= most) {
-		drop(&udp.drops.limit, 1, "max-source flows are from there",
+		drop(&udp.drops.gso_max, 1, "max-source flows are from there",
 		    key, 0);
 		return NULL;
 	}
 	if (!udp.flows.free && !make_room(key)) {
-		drop(&udp.drops.limit, 1, "the map has flows= of them", key, 0);
+		drop(&udp.drops.gso_max, 1, "the map has flows= of them", key,
+		    0);
 		return NULL;
 	}
-	resolve(false);
-	f = begin_flow(key);
+	resolve_at(false);
+	f = start_flow(key);
 	if (!f && datagram_exhausted(errno) && make_room(key))
-		f = begin_flow(key);
+		f = start_flow(key);
 	if (!f)
 		drop(&udp.drops.up, 1, "no way to the target", key, errno);
 	return f;
@@ -230,16 +232,16 @@ new_flow(const struct flow_key *key)
 
 /* Sources that nobody may be answered at: RFC 1122 3.2.1.3, as inetd does. */
 static bool
-answerable(const union peer *peer)
+is_valid_source(const union sockaddr_inet *peer)
 {
-	uint32_t first = ntohl(peer->four.sin_addr.s_addr) >> 24;
+	uint32_t first = ntohl(peer->v4.sin_addr.s_addr) >> 24;
 
-	if (peer->six.sin6_port == 0)
+	if (peer->v6.sin6_port == 0)
 		return false;
-	if (peer->any.sa_family == AF_INET)
+	if (peer->sa.sa_family == AF_INET)
 		return first != 0 && first < 224;
-	return !IN6_IS_ADDR_MULTICAST(&peer->six.sin6_addr) &&
-	    !IN6_IS_ADDR_UNSPECIFIED(&peer->six.sin6_addr);
+	return !IN6_IS_ADDR_MULTICAST(&peer->v6.sin6_addr) &&
+	    !IN6_IS_ADDR_UNSPECIFIED(&peer->v6.sin6_addr);
 }
 
 static struct flow *
@@ -249,10 +251,10 @@ find_flow(const struct flow_key *key)
 
 	if (f)
 		return f;
-	if (!answerable(&key->peer))
+	if (!is_valid_source(&key->peer))
 		drop(&udp.drops.source, 1, "no source that can be answered",
 		    key, 0);
-	else if (!side_admits(udp.map, &key->peer))
+	else if (!map_allows_client(udp.map, &key->peer))
 		drop(&udp.drops.source, 1, "it is not allowed", key, 0);
 	else
 		return new_flow(key);
@@ -269,7 +271,7 @@ leave_target(struct flow *f, bool stays)
 {
 	uint32_t at;
 
-	resolve(true);
+	resolve_at(true);
 	at = candidate_of(f);
 	if (at == udp.to.count)
 		return connect_flow(f, udp.to.current) == 0;
@@ -279,7 +281,7 @@ leave_target(struct flow *f, bool stays)
 
 /* New flows go on to the next target; one that was never answered, too. */
 static void
-refused(struct flow *f)
+on_refused(struct flow *f)
 {
 	uint32_t at = candidate_of(f);
 
@@ -296,15 +298,15 @@ refused(struct flow *f)
 static bool
 is_silent(const struct flow *f)
 {
-	deadline span = udp.map->times.answered, gone = udp.now - f->unanswered;
+	msec timeout = udp.map->times.udp, gone = udp.now - f->unanswered;
 	uint32_t round;
 
-	if (!span || !udp.to.count || gone < span)
+	if (!timeout || !udp.to.count || gone < timeout)
 		return false;
 	round = f->moves / udp.to.count;
 	if (f->moves % udp.to.count == 0)
-		span <<= round < DOUBLE ? round : DOUBLE;
-	return gone >= span;
+		timeout <<= round < DOUBLE ? round : DOUBLE;
+	return gone >= timeout;
 }
 
 /* The client sends: it waits for an answer from now on, or has for too long. */
@@ -326,35 +328,36 @@ reconnect(struct flow *f)
 	return connect_flow(f, at < udp.to.count ? at : udp.to.current) == 0;
 }
 
-static struct outcome
+static struct send_result
 send_share(struct flow *f)
 {
 	const struct flow_key to = {.peer = f->target};
-	struct outcome out = {0};
+	struct send_result out = {0};
 
-	datagram_send(f->fd, f->group ? &to : NULL, &f->up_limit, f->first,
-	    &out);
+	datagram_send(f->fd, f->group ? &to : NULL, &f->up_limit,
+	    f->batch_first, &out);
 	return out;
 }
 
 static void
 send_up(struct flow *f)
 {
-	struct outcome out;
+	struct send_result out;
 	size_t tries = udp.to.count;
 
 	expect_answer(f);
 	out = send_share(f);
 	if (out.refused)
-		refused(f);
-	while (f->sent == 0 && tries-- > 1 && datagram_refused_at_once(f->fd)) {
-		refused(f);
+		on_refused(f);
+	while (f->up_datagrams == 0 && tries-- > 1 &&
+	    datagram_refused_at_once(f->fd)) {
+		on_refused(f);
 		out = send_share(f);
 	}
 	if (!out.datagrams && datagram_lost_way(out.error) && reconnect(f))
 		out = send_share(f);
-	f->first = NULL;
-	f->sent += out.datagrams;
+	f->batch_first = NULL;
+	f->up_datagrams += out.datagrams;
 	f->up += out.bytes;
 	count(COUNT_SENT, out.datagrams);
 	count(COUNT_UP, out.bytes);
@@ -372,7 +375,7 @@ on_listener(uint32_t listener)
 	struct flow *touched[BATCH], *f;
 	size_t flows = 0;
 
-	if (datagram_receive(udp.post->listener[listener].fd, batch) == -1)
+	if (datagram_receive(udp.args->listeners[listener].fd, batch) == -1)
 		return;
 	for (size_t i = 0; i < batch->count; i++) {
 		struct datagram *d = &batch->datagram[i];
@@ -382,13 +385,13 @@ on_listener(uint32_t listener)
 		f = find_flow(d->key);
 		if (!f)
 			continue;
-		if (f->first) {
-			f->last->next = d;
+		if (f->batch_first) {
+			f->batch_last->next = d;
 		} else {
-			f->first = d;
+			f->batch_first = d;
 			touched[flows++] = f;
 		}
-		f->last = d;
+		f->batch_last = d;
 	}
 	while (flows)
 		send_up(touched[--flows]);
@@ -396,7 +399,7 @@ on_listener(uint32_t listener)
 
 /* A flow that has moved on has found who answers: new ones begin there. */
 static void
-answered(struct flow *f)
+flow_answered(struct flow *f)
 {
 	uint32_t at;
 
@@ -412,21 +415,21 @@ answered(struct flow *f)
 static void
 send_down(struct flow *f)
 {
-	int fd = udp.post->listener[f->key.listener].fd;
-	struct outcome out = {0};
+	int fd = udp.args->listeners[f->key.listener].fd;
+	struct send_result out = {0};
 
 	for (size_t i = 0; i < batch->count; i++)
 		batch->datagram[i].next =
 		    i + 1 < batch->count ? &batch->datagram[i + 1] : NULL;
 	datagram_send(fd, &f->key, &f->down_limit, batch->datagram, &out);
-	f->received += out.datagrams;
+	f->down_datagrams += out.datagrams;
 	f->down += out.bytes;
 	count(COUNT_RECEIVED, out.datagrams);
 	count(COUNT_DOWN, out.bytes);
 	if (out.lost)
 		drop(&udp.drops.down, out.lost, "not sent to the client",
 		    &f->key, out.error);
-	answered(f);
+	flow_answered(f);
 	flow_touch(&udp.flows, f,
 	    f->list == FLOW_ONE_WAY ? FLOW_ANSWERED : f->list, udp.now);
 }
@@ -439,101 +442,102 @@ on_flow(struct flow *f)
 		return;
 	if (datagram_receive(f->fd, batch) == 0)
 		send_down(f);
-	else if (datagram_refused(errno))
-		refused(f);
+	else if (datagram_is_icmp_error(errno))
+		on_refused(f);
 }
 
 /* Returns the time until the next flow expires; -1: there is none. */
 static int
 expire(void)
 {
-	const deadline span[FLOW_LISTS] = {udp.map->times.one_way,
-	    udp.map->times.answered, udp.map->times.answered};
-	deadline left = INT32_MAX;
+	const msec timeout[FLOW_LISTS] = {udp.map->times.udp_one_way,
+	    udp.map->times.udp, udp.map->times.udp};
+	msec left = INT32_MAX;
 
 	for (int list = FLOW_ONE_WAY; list < FLOW_LISTS; list++) {
 		struct flow *f = udp.flows.oldest[list];
 
-		if (!span[list])
+		if (!timeout[list])
 			continue;
-		for (; f && f->seen + span[list] <= udp.now;
+		for (; f && f->last_used + timeout[list] <= udp.now;
 		     f = udp.flows.oldest[list])
 			end_flow(f, "idle");
-		if (f && f->seen + span[list] - udp.now < left)
-			left = f->seen + span[list] - udp.now;
+		if (f && f->last_used + timeout[list] - udp.now < left)
+			left = f->last_used + timeout[list] - udp.now;
 	}
 	return left == INT32_MAX ? -1 : (int)left;
 }
 
 static unsigned long long
-counted(enum count what)
+counter_value(enum count counter)
 {
-	return atomic_load(&udp.post->count[what]);
+	return atomic_load(&udp.args->count[counter]);
 }
 
 static void
 log_table(void)
 {
-	char client[LOG_ADDR], target[LOG_ADDR];
+	char client[SOCKADDR_STRLEN], target[SOCKADDR_STRLEN];
 	const struct flow *f;
 
 	for (int list = FLOW_ONE_WAY; list < FLOW_LISTS; list++)
 		for (f = udp.flows.oldest[list]; f; f = f->newer)
-			log_row(log_addr(&f->key.peer.any, client),
-			    log_addr(&f->target.any, target), f->up, f->down,
-			    f->born);
-	send(udp.post->channel, &(int){0}, sizeof(int), MSG_NOSIGNAL);
+			log_open_row(sockaddr_format(&f->key.peer.sa, client),
+			    sockaddr_format(&f->target.sa, target), f->up,
+			    f->down, f->started_at);
+	send(udp.args->channel, &(int){0}, sizeof(int), MSG_NOSIGNAL);
 }
 
 /* Without its listener no flow can be answered: the drain of UDP is the end. */
 static _Noreturn void
-finish(void)
+drain_and_exit(void)
 {
 	for (int list = FLOW_ONE_WAY; list < FLOW_LISTS; list++)
 		while (udp.flows.oldest[list])
 			end_flow(udp.flows.oldest[list], "stopped");
-	for (size_t i = 0; i < udp.post->listeners; i++)
+	for (size_t i = 0; i < udp.args->n_listeners; i++)
 		udp.drops.overflow +=
-		    datagram_overflow(udp.post->listener[i].fd);
+		    datagram_rcvbuf_drops(udp.args->listeners[i].fd);
 	log_info("udp map=%s flows=%llu up-datagrams=%llu down-datagrams=%llu "
 		 "dropped: source=%llu limit=%llu up=%llu "
 		 "down=%llu overflow=%llu",
-	    udp.map->word, counted(COUNT_BEGUN), counted(COUNT_SENT),
-	    counted(COUNT_RECEIVED), udp.drops.source, udp.drops.limit,
-	    udp.drops.up, udp.drops.down, udp.drops.overflow);
+	    udp.map->spec, counter_value(COUNT_STARTED),
+	    counter_value(COUNT_SENT), counter_value(COUNT_RECEIVED),
+	    udp.drops.source, udp.drops.gso_max, udp.drops.up, udp.drops.down,
+	    udp.drops.overflow);
 	_exit(0);
 }
 
 /* Any order but one ends it, as does the end of the channel. */
 static void
-obey(void)
+udp_handle_command(void)
 {
-	char order = ORDER_DRAIN;
+	char command = CMD_DRAIN;
 
-	if (recv(udp.post->channel, &order, 1, MSG_DONTWAIT) == -1 &&
+	if (recv(udp.args->channel, &command, 1, MSG_DONTWAIT) == -1 &&
 	    (errno == EAGAIN || errno == EINTR))
 		return;
-	if (order != ORDER_TABLE)
-		finish();
+	if (command != CMD_DUMP)
+		drain_and_exit();
 	log_table();
 }
 
 static void
-turn(void)
+udp_loop_once(void)
 {
 	struct epoll_event ev[EVENTS];
 	int n = epoll_wait(udp.epoll, ev, EVENTS, expire());
 
-	udp.now = now();
+	udp.now = now_ms();
 	for (int i = 0; i < n; i++) {
 		uint64_t data = ev[i].data.u64;
 
 		if (data == CHANNEL)
-			obey();
+			udp_handle_command();
 		else if (data >= LISTENER)
 			on_listener((uint32_t)(data - LISTENER));
 		else
-			on_flow(&udp.flows.flow[data]);
+			on_flow(&udp.flows.items[data]);
 	}
 }
 
@@ -547,44 +551,44 @@ watch(int fd, uint64_t data)
 
 /* A flow takes a descriptor: there are no more of them than of these. */
 static uint32_t
-flows_of(const struct post *post)
+flows_of(const struct mapper_args *args)
 {
-	uint32_t wanted = post->map->max.flows, n;
-	rlim_t taken = post->listeners + RESERVED;
+	uint32_t wanted = args->map->limits.flows, n;
+	rlim_t n_taken = args->n_listeners + RESERVED;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 ||
-	    limit.rlim_cur >= taken + wanted)
+	    limit.rlim_cur >= n_taken + wanted)
 		return wanted;
-	n = limit.rlim_cur > taken ? (uint32_t)(limit.rlim_cur - taken) : 1;
+	n = limit.rlim_cur > n_taken ? (uint32_t)(limit.rlim_cur - n_taken) : 1;
 	log_info("'%s': %u flows, not %u: each takes an open file, and there "
 		 "may be %llu (ulimit -Hn)",
-	    post->map->word, n, wanted, (unsigned long long)limit.rlim_cur);
+	    args->map->spec, n, wanted, (unsigned long long)limit.rlim_cur);
 	return n;
 }
 
 int
-udp_equip(const struct post *post)
+udp_init(const struct mapper_args *args)
 {
-	udp.post = post;
-	udp.map = udp.to.map = post->map;
+	udp.args = args;
+	udp.map = udp.to.map = args->map;
 	udp.epoll = epoll_create1(EPOLL_CLOEXEC);
 	batch = mmap(NULL, sizeof(*batch), PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (batch == MAP_FAILED ||
-	    flow_table(&udp.flows, flows_of(post)) == -1 || udp.epoll == -1 ||
-	    watch(post->channel, CHANNEL) == -1)
+	    flow_init(&udp.flows, flows_of(args)) == -1 || udp.epoll == -1 ||
+	    watch(args->channel, CHANNEL) == -1)
 		return -1;
-	for (size_t i = 0; i < post->listeners; i++)
-		if (watch(post->listener[i].fd, LISTENER + i) == -1)
+	for (size_t i = 0; i < args->n_listeners; i++)
+		if (watch(args->listeners[i].fd, LISTENER + i) == -1)
 			return -1;
 	return 0;
 }
 
 _Noreturn void
-udp_serve(void)
+udp_run(void)
 {
-	resolve(false);
+	resolve_at(false);
 	for (;;)
-		turn();
+		udp_loop_once();
 }

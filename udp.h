@@ -9,7 +9,7 @@
 
 /* What makes a client's datagrams one flow. No padding: it is compared whole. */
 struct flow_key {
-	union peer peer;
+	union sockaddr_inet peer;
 	struct in6_addr local; /* it writes to that; IPv4: the first 4 bytes */
 	uint32_t listener;     /* its index */
 };
@@ -25,15 +25,17 @@ struct source;
 
 struct flow {
 	struct flow_key key;
-	union peer target;
-	struct flow *older, *newer; /* in its list, by last use */
-	struct flow *chain;         /* in its bucket, or of the free ones */
+	union sockaddr_inet target;
+	struct flow *older, *newer;  /* in its list, by last use */
+	struct flow *next_in_bucket; /* in its bucket, or of the free ones */
 	struct source *source;
 	struct flow *before, *after; /* in the ring of its source's flows */
-	deadline born, seen;
-	deadline unanswered; /* first datagram without an answer; 0: none */
-	unsigned long long up, down, sent, received; /* bytes; datagrams */
-	struct datagram *first, *last; /* its share of the batch at hand */
+	msec started_at, last_used;
+	msec unanswered; /* first datagram without an answer; 0: none */
+	unsigned long long up, down, up_datagrams,
+	    down_datagrams; /* bytes; datagrams */
+	struct datagram *batch_first,
+	    *batch_last;               /* its share of the batch at hand */
 	int fd;                        /* to the target; -1: a free flow */
 	uint16_t up_limit, down_limit; /* of datagram_send(), for each path */
 	uint8_t list;                  /* enum flow_list */
@@ -43,15 +45,15 @@ struct flow {
 
 /* A client address, whatever its port, that has flows. */
 struct source {
-	union peer peer; /* its port is 0 */
+	union sockaddr_inet peer; /* its port is 0 */
 	uint32_t count;
-	struct flow *flow;    /* one of the ring */
-	struct source *chain; /* in its bucket, or of the free ones */
+	struct flow *flow;             /* one of the ring */
+	struct source *next_in_bucket; /* in its bucket, or of the free ones */
 };
 
-/* A table of at most cap flows; nothing is allocated after flow_table(). */
+/* A table of at most cap flows; nothing is allocated after flow_init(). */
 struct flows {
-	struct flow *flow, *free, **bucket;
+	struct flow *items, *free, **bucket;
 	struct flow *oldest[FLOW_LISTS], *newest[FLOW_LISTS];
 	struct source *source, *free_source, **source_bucket;
 	struct source *largest; /* the one source that can have most flows */
@@ -61,11 +63,11 @@ struct flows {
 };
 
 /* -1 with errno. */
-int flow_table(struct flows *, uint32_t cap);
+int flow_init(struct flows *, uint32_t cap);
 struct flow *flow_find(const struct flows *, const struct flow_key *);
 
 /* How many flows have the address of that client, whatever their port. */
-uint32_t flow_count_source(const struct flows *, const union peer *);
+uint32_t flow_count_source(const struct flows *, const union sockaddr_inet *);
 
 /* Enters flows->free, its key and fd filled in, as the newest one-way flow. */
 void flow_add(struct flows *, struct flow *);
@@ -75,10 +77,10 @@ void flow_add(struct flows *, struct flow *);
  * and is not assured if many are not; it has no share of the batch. NULL where
  * there is no such source, or it is that client's.
  */
-struct flow *flow_surplus(struct flows *, const union peer *);
+struct flow *flow_surplus(struct flows *, const union sockaddr_inet *);
 
 /* It was used at that time, and is the newest of that list. */
-void flow_touch(struct flows *, struct flow *, enum flow_list, deadline at);
+void flow_touch(struct flows *, struct flow *, enum flow_list, msec at);
 
 /* Makes it a free one; its descriptor is the caller's to close before. */
 void flow_remove(struct flows *, struct flow *);
@@ -90,10 +92,10 @@ void flow_remove(struct flows *, struct flow *);
 /* The addresses that a map's datagrams may go to. */
 struct candidates {
 	const struct map *map;
-	struct candidate candidate[CANDIDATES_MAX];
+	struct target_addr addr_index[CANDIDATES_MAX];
 	uint32_t count;
-	uint32_t current;     /* the one that a new flow begins with */
-	deadline asked, span; /* when its names were, and how long that took */
+	uint32_t current; /* the one that a new flow begins with */
+	msec asked, span; /* when its names were, and how long that took */
 };
 
 /*
@@ -101,11 +103,11 @@ struct candidates {
  * two seconds, or later where an answer takes long. An answer that fails leaves
  * the last one in force. True if it did ask.
  */
-bool candidates_resolve(struct candidates *, bool lost);
+bool targets_resolve(struct candidates *, bool lost);
 
 /* Which one the address is, at that index of the port range, or count. */
-uint32_t candidates_find(const struct candidates *, const union peer *,
-    uint16_t index);
+uint32_t targets_find_address(const struct candidates *,
+    const union sockaddr_inet *, uint16_t index);
 
 /*
  * Opens a socket to that one or, failing that, to one after it, and fills in its
@@ -114,8 +116,8 @@ uint32_t candidates_find(const struct candidates *, const union peer *,
  * *group is set: of a multicast or broadcast address, from which no answer ever
  * comes, it is not, and hears from everybody.
  */
-int candidates_open(const struct candidates *, uint32_t first, uint16_t index,
-    union peer *, bool *group);
+int targets_open_socket(const struct candidates *, uint32_t first,
+    uint16_t index, union sockaddr_inet *, bool *group);
 
 /* datagram.c */
 
@@ -145,7 +147,7 @@ struct batch {
 	unsigned char data[BATCH][DATAGRAM_SIZE];
 };
 
-struct outcome {
+struct send_result {
 	unsigned long long datagrams, bytes; /* sent */
 	unsigned long long lost;             /* datagrams that were not */
 	int error;                           /* why the last of them */
@@ -156,7 +158,7 @@ struct outcome {
  * Sets on a new UDP socket what every socket of a map has: room, fragments
  * instead of EMSGSIZE, and what datagram_receive() wants to be told.
  */
-void datagram_prepare(int fd, int family, bool listens, bool offload);
+void datagram_set_options(int fd, int family, bool listens, bool offload);
 
 /*
  * Drops what the socket has received, and what it will, until datagram_unmute().
@@ -180,10 +182,10 @@ int datagram_receive(int fd, struct batch *);
  * them to *outcome; what meets a refusal is sent once more.
  */
 void datagram_send(int fd, const struct flow_key *, uint16_t *limit,
-    struct datagram *list, struct outcome *);
+    struct datagram *list, struct send_result *);
 
 /* True for an error by which an ICMP message says that nobody is there. */
-bool datagram_refused(int err);
+bool datagram_is_icmp_error(int err);
 
 /* True if that is known of the first datagram already. On lo it is. */
 bool datagram_refused_at_once(int fd);
@@ -198,6 +200,6 @@ bool datagram_lost_way(int err);
 bool datagram_exhausted(int err);
 
 /* How many have come to the socket and found no room. */
-uint32_t datagram_overflow(int fd);
+uint32_t datagram_rcvbuf_drops(int fd);
 
 #endif

@@ -18,13 +18,13 @@ const char *key_parse(struct map *, uint32_t *seen, const char *name,
  * Why keys do not go together with the first place that is connected to on the
  * way to a target; NULL if they do.
  */
-const char *key_check(const struct map *, const struct side *near);
+const char *key_check(const struct map *, const struct endpoint *first_ep);
 
 /* Writes the keys that differ from those of base, each after a ','. */
-void key_print(FILE *, const struct map *, const struct map *base);
+void key_print(FILE *, const struct map *, const struct map *builtin);
 
 /* True if a map has a key of that name, of so many bytes. */
-bool key_known(const char *name, size_t length);
+bool key_exists(const char *name, size_t length);
 
 /* conf.c */
 
@@ -38,17 +38,18 @@ struct shown {
  * ": "; of lines that gost_translate() made, each with forward behind it. 0,
  * or -1 and the reason is logged.
  */
-int conf_file(struct conf *, const struct map *usual, const char *file);
-int conf_words(struct conf *, const struct map *usual, const char *where,
-    char *const *word, int words, const struct shown *);
-int conf_gost(struct conf *, const struct map *usual, const char *listen,
-    const char *forward);
+int config_add_file(struct config *, const struct map *defaults,
+    const char *file);
+int config_add_args(struct config *, const struct map *defaults,
+    const char *where, char *const *word, int words, const struct shown *);
+int config_add_gost(struct config *, const struct map *defaults,
+    const char *listen, const char *forward);
 
 /* Refuses maps that lead into each other: 0, or -1 with the reason logged. */
-int conf_check(const struct conf *);
+int config_check(const struct config *);
 
 /* Looks up USER or USER:GROUP. NULL, or why it cannot, a string constant. */
-const char *conf_user(struct cred *, const char *value);
+const char *parse_cred(struct cred *, const char *value);
 
 /* gost.c */
 
@@ -61,7 +62,7 @@ const char *gost_translate(const char *word, bool forward, char **text,
     const char **part, int *length);
 
 /* True if a word of GOST has a key of that name, of so many bytes. */
-bool gost_known(const char *name, size_t length);
+bool gost_key_exists(const char *name, size_t length);
 
 /* mask.c */
 

@@ -26,87 +26,88 @@
 #include "tcp.h"
 
 enum phase {
-	NONE,
-	DIALLING,    /* until the address has had its share of the time */
-	RETRYING,    /* before the same address is tried again */
-	OPEN,        /* for as long as a connection may be idle */
-	HALF_CLOSED, /* one direction has ended */
-	DRAINING,    /* it failed; until one looks what is left to deliver */
-	BUSY,        /* for one turn of the loop: it has not finished its own */
+	PH_FREE,
+	PH_CONNECTING,  /* until the address has had its share of the time */
+	PH_RETRYING,    /* before the same address is tried again */
+	PH_ESTABLISHED, /* for as long as a connection may be idle */
+	HALF_CLOSED,    /* one direction has ended */
+	DRAINING,       /* it failed; until one looks what is left to deliver */
+	PH_RUNNABLE, /* for one turn of the loop: it has not finished its own */
 	PHASES
 };
 
-struct conn {
-	struct pair pair;
-	struct call call;
+struct worker_conn {
+	struct relay pair;
+	struct conn conn;
 	struct dialing dialing;
 	uint32_t older, newer; /* in the list of its phase */
 	uint8_t phase;
-	deadline since; /* it is in this phase, or was heard of last */
+	msec phase_since; /* it is in this phase, or was heard of last */
 };
 
 static struct worker {
 	const struct map *map;
-	struct conn *conn;  /* behind the last one the heads of the lists */
-	unsigned char *own; /* of each, what relay_begin() wants */
-	uint32_t room;
-	deadline span[PHASES]; /* 0: for ever */
-	bool inet;             /* no target is a UNIX socket */
+	struct worker_conn
+	    *conns; /* behind the last one the heads of the lists */
+	unsigned char *spill_buffers; /* of each, what relay_init() wants */
+	uint32_t capacity;
+	msec timeouts[PHASES]; /* 0: for ever */
+	bool all_tcp;          /* no target is a UNIX socket */
 	int epoll;
-	uint64_t base;
+	uint64_t ev_base;
 	struct timers timers; /* of those that dial */
-	struct tally *tally;
-	void (*ended)(uint32_t, int);
+	struct conn_report *reports;
+	void (*on_closed)(uint32_t, int);
 } worker;
 
 static void
-leave(struct conn *c)
+list_remove(struct worker_conn *c)
 {
 	if (!c->phase)
 		return;
-	worker.conn[c->older].newer = c->newer;
-	worker.conn[c->newer].older = c->older;
-	if (c->phase == DIALLING)
-		timers_clear(&worker.timers, (uint32_t)(c - worker.conn));
-	c->phase = NONE;
+	worker.conns[c->older].newer = c->newer;
+	worker.conns[c->newer].older = c->older;
+	if (c->phase == PH_CONNECTING)
+		timers_clear(&worker.timers, (uint32_t)(c - worker.conns));
+	c->phase = PH_FREE;
 }
 
 /* Becomes the newest of that phase. */
 static void
-enter(uint32_t i, enum phase phase)
+list_append(uint32_t i, enum phase phase)
 {
-	uint32_t head = worker.room + phase;
-	struct conn *c = &worker.conn[i];
+	uint32_t head = worker.capacity + phase;
+	struct worker_conn *c = &worker.conns[i];
 
-	leave(c);
+	list_remove(c);
 	c->phase = (uint8_t)phase;
-	c->since = worker.span[phase] ? now() : 0;
+	c->phase_since = worker.timeouts[phase] ? now_ms() : 0;
 	c->newer = head;
-	c->older = worker.conn[head].older;
-	worker.conn[c->older].newer = i;
-	worker.conn[head].older = i;
+	c->older = worker.conns[head].older;
+	worker.conns[c->older].newer = i;
+	worker.conns[head].older = i;
 }
 
 static uint32_t
-oldest(enum phase phase)
+list_head(enum phase phase)
 {
-	return worker.conn[worker.room + phase].newer;
+	return worker.conns[worker.capacity + phase].newer;
 }
 
 static uint64_t
-event_of(uint32_t i, enum relay_side side)
+event_of(uint32_t i, enum relay_peer peer)
 {
-	return worker.base + i * UINT64_C(2) + side;
+	return worker.ev_base + i * UINT64_C(2) + peer;
 }
 
 static int *
-server_of(struct conn *c)
+server_of(struct worker_conn *c)
 {
-	return &c->pair.half[RELAY_SERVER].from;
+	return &c->pair.dirs[RELAY_TARGET].in;
 }
 
 static void
-close_server(struct conn *c)
+close_server(struct worker_conn *c)
 {
 	if (*server_of(c) != -1)
 		close(*server_of(c));
@@ -115,80 +116,81 @@ close_server(struct conn *c)
 
 /* The tally says already how it ended. */
 static void
-finish(uint32_t i)
+conn_close(uint32_t i)
 {
-	struct conn *c = &worker.conn[i];
+	struct worker_conn *c = &worker.conns[i];
 
-	close(c->pair.half[RELAY_CLIENT].from);
+	close(c->pair.dirs[RELAY_CLIENT].in);
 	close_server(c);
-	leave(c);
-	worker.ended(i, 0);
+	list_remove(c);
+	worker.on_closed(i, 0);
 }
 
 static void
-fail(uint32_t i, enum end end, int error)
+fail(uint32_t i, enum end_reason end, int error)
 {
-	worker.tally[i].end = (int32_t)end;
-	worker.tally[i].error = error;
-	finish(i);
+	worker.reports[i].end = (int32_t)end;
+	worker.reports[i].error = error;
+	conn_close(i);
 }
 
 static void
-move(uint32_t i)
+run_relay(uint32_t i)
 {
-	struct conn *c = &worker.conn[i];
-	int ended = relay_turn(&c->pair);
+	struct worker_conn *c = &worker.conns[i];
+	int ended = relay_step(&c->pair);
 
 	if (ended) {
-		relay_end(&c->pair, ended, &worker.tally[i]);
-		finish(i);
+		relay_finish(&c->pair, ended, &worker.reports[i]);
+		conn_close(i);
 	} else {
-		enter(i,
-		    c->pair.busy         ? BUSY
+		list_append(i,
+		    c->pair.runnable     ? PH_RUNNABLE
 			: c->pair.drains ? DRAINING
-			: c->pair.half[RELAY_CLIENT].done ||
-			    c->pair.half[RELAY_SERVER].done
+			: c->pair.dirs[RELAY_CLIENT].done ||
+			    c->pair.dirs[RELAY_TARGET].done
 			? HALF_CLOSED
-			: OPEN);
+			: PH_ESTABLISHED);
 	}
 }
 
 /* Starts to connect to an address. The socket is in its place in any case. */
 static enum attempt
-attempt(uint32_t i, const struct candidate *to)
+start_attempt(uint32_t i, const struct target_addr *to)
 {
-	struct conn *c = &worker.conn[i];
+	struct worker_conn *c = &worker.conns[i];
 	int fd = attempt_open(worker.map, to->addr.ss_family);
 
-	*server_of(c) = c->pair.half[RELAY_CLIENT].to = fd;
+	*server_of(c) = c->pair.dirs[RELAY_CLIENT].out = fd;
 	if (fd == -1 ||
-	    relay_watch(worker.epoll, fd, event_of(i, RELAY_SERVER)) == -1)
+	    relay_register(worker.epoll, fd, event_of(i, RELAY_TARGET)) == -1)
 		return ATTEMPT_FAILED;
 	return attempt_connect(fd, to);
 }
 
 /* True if the connection has a socket, and is to wait, or has ended. */
 static bool
-decided(uint32_t i, const struct candidate *to, enum attempt result)
+attempt_done(uint32_t i, const struct target_addr *to, enum attempt result)
 {
-	struct conn *c = &worker.conn[i];
+	struct worker_conn *c = &worker.conns[i];
 
-	if (result == ATTEMPT_RETRY && now() >= c->dialing.address_until) {
+	if (result == ATTEMPT_RETRY &&
+	    now_ms() >= c->dialing.address_deadline) {
 		errno = ETIMEDOUT;
 		result = ATTEMPT_FAILED;
 	}
 	switch (result) {
 	case ATTEMPT_DONE:
 		dial_reached(&c->dialing, to);
-		move(i);
+		run_relay(i);
 		return true;
 	case ATTEMPT_WAIT:
-		enter(i, DIALLING);
-		timers_set(&worker.timers, i, c->dialing.address_until);
+		list_append(i, PH_CONNECTING);
+		timers_set(&worker.timers, i, c->dialing.address_deadline);
 		return true;
 	case ATTEMPT_RETRY:
 		close_server(c);
-		enter(i, RETRYING);
+		list_append(i, PH_RETRYING);
 		return true;
 	case ATTEMPT_FAILED:
 		dial_missed(&c->dialing, to);
@@ -199,9 +201,9 @@ decided(uint32_t i, const struct candidate *to, enum attempt result)
 
 /* True if the client has gone, which ends its connection. */
 static bool
-abandoned(uint32_t i)
+client_gone(uint32_t i)
 {
-	if (!dial_reset(worker.conn[i].call.client))
+	if (!client_was_reset(worker.conns[i].conn.client))
 		return false;
 	fail(i, END_CLIENT, errno);
 	return true;
@@ -209,41 +211,41 @@ abandoned(uint32_t i)
 
 /* Dials one address after the other until one is connected, or under way. */
 static void
-dial_on(uint32_t i)
+dial_next_address(uint32_t i)
 {
-	struct conn *c = &worker.conn[i];
-	struct candidate to;
+	struct worker_conn *c = &worker.conns[i];
+	struct target_addr to;
 
 	do {
-		if (abandoned(i))
+		if (client_gone(i))
 			return;
 		if (dial_next(&c->dialing, &to) == -1) {
 			fail(i, END_DIAL, errno);
 			return;
 		}
-	} while (!decided(i, &to, attempt(i, &to)));
+	} while (!attempt_done(i, &to, start_attempt(i, &to)));
 }
 
 static void
-dial_again(uint32_t i)
+dial_same_address(uint32_t i)
 {
-	struct conn *c = &worker.conn[i];
-	struct candidate to;
+	struct worker_conn *c = &worker.conns[i];
+	struct target_addr to;
 
-	if (abandoned(i))
+	if (client_gone(i))
 		return;
 	if (dial_same(&c->dialing, &to) == -1 ||
-	    !decided(i, &to, attempt(i, &to)))
-		dial_on(i);
+	    !attempt_done(i, &to, start_attempt(i, &to)))
+		dial_next_address(i);
 }
 
 /* What connect(2) came to: by an event, or, without any, too late. */
 static void
-hear(uint32_t i, uint32_t events)
+connect_done(uint32_t i, uint32_t events)
 {
-	struct conn *c = &worker.conn[i];
+	struct worker_conn *c = &worker.conns[i];
 	enum attempt result = ATTEMPT_FAILED;
-	struct candidate to;
+	struct target_addr to;
 
 	if (dial_same(&c->dialing, &to) == 0) {
 		errno = ETIMEDOUT;
@@ -251,9 +253,9 @@ hear(uint32_t i, uint32_t events)
 			result = attempt_result(*server_of(c), &to);
 	}
 	if (result == ATTEMPT_DONE)
-		relay_note(&c->pair, RELAY_SERVER, events);
-	if (!decided(i, &to, result))
-		dial_on(i);
+		relay_event(&c->pair, RELAY_TARGET, events);
+	if (!attempt_done(i, &to, result))
+		dial_next_address(i);
 }
 
 /* An event may be older than its connection's end, in the same turn. */
@@ -261,87 +263,90 @@ void
 worker_event(uint64_t data, uint32_t events)
 {
 	uint32_t i = (uint32_t)(data / 2);
-	struct conn *c = &worker.conn[i];
-	int side = (int)(data % 2);
+	struct worker_conn *c = &worker.conns[i];
+	int peer = (int)(data % 2);
 
-	if (c->phase == NONE)
+	if (c->phase == PH_FREE)
 		return;
-	if (c->phase > RETRYING) {
-		relay_note(&c->pair, side, events);
-		move(i);
-	} else if (side == RELAY_SERVER) {
-		hear(i, events);
+	if (c->phase > PH_RETRYING) {
+		relay_event(&c->pair, peer, events);
+		run_relay(i);
+	} else if (peer == RELAY_TARGET) {
+		connect_done(i, events);
 	} else if (events & EPOLLERR) {
 		fail(i, END_CLIENT, ECONNABORTED);
 	} else {
-		relay_note(&c->pair, side, events);
+		relay_event(&c->pair, peer, events);
 	}
 }
 
 static void
-late(uint32_t i)
+timed_out(uint32_t i)
 {
-	struct conn *c = &worker.conn[i];
+	struct worker_conn *c = &worker.conns[i];
 
 	switch (c->phase) {
-	case DIALLING:
-		hear(i, 0);
+	case PH_CONNECTING:
+		connect_done(i, 0);
 		break;
-	case RETRYING:
-		dial_again(i);
+	case PH_RETRYING:
+		dial_same_address(i);
 		break;
 	case DRAINING:
-		move(i);
+		run_relay(i);
 		break;
 	default:
-		relay_end(&c->pair, 0, &worker.tally[i]);
-		finish(i);
+		relay_finish(&c->pair, 0, &worker.reports[i]);
+		conn_close(i);
 	}
 }
 
-deadline
-worker_run(deadline at)
+msec
+worker_run_timers(msec at)
 {
-	uint32_t last = worker.conn[worker.room + BUSY].older, i = UINT32_MAX;
-	deadline next = NEVER;
+	uint32_t last = worker.conns[worker.capacity + PH_RUNNABLE].older,
+		 i = UINT32_MAX;
+	msec next = NEVER;
 
-	while (oldest(BUSY) < worker.room && i != last) {
-		i = oldest(BUSY);
-		move(i);
+	while (list_head(PH_RUNNABLE) < worker.capacity && i != last) {
+		i = list_head(PH_RUNNABLE);
+		run_relay(i);
 	}
-	while (timers_first(&worker.timers, &i) <= at)
-		late(i);
-	next = timers_first(&worker.timers, &i);
-	for (int phase = RETRYING; phase < BUSY; phase++) {
-		deadline span = worker.span[phase];
+	while (timers_earliest(&worker.timers, &i) <= at)
+		timed_out(i);
+	next = timers_earliest(&worker.timers, &i);
+	for (int phase = PH_RETRYING; phase < PH_RUNNABLE; phase++) {
+		msec timeout = worker.timeouts[phase];
 
-		while ((i = oldest(phase)) < worker.room && span &&
-		    worker.conn[i].since + span <= at)
-			late(i);
-		if (i < worker.room && span &&
-		    worker.conn[i].since + span < next)
-			next = worker.conn[i].since + span;
+		while ((i = list_head(phase)) < worker.capacity && timeout &&
+		    worker.conns[i].phase_since + timeout <= at)
+			timed_out(i);
+		if (i < worker.capacity && timeout &&
+		    worker.conns[i].phase_since + timeout < next)
+			next = worker.conns[i].phase_since + timeout;
 	}
-	return oldest(BUSY) < worker.room ? at : next;
+	return list_head(PH_RUNNABLE) < worker.capacity ? at : next;
 }
 
 void
-worker_begin(uint32_t i, struct call *call)
+worker_add_conn(uint32_t i, struct conn *conn)
 {
-	struct conn *c = &worker.conn[i];
-	int client = call->client;
+	struct worker_conn *c = &worker.conns[i];
+	int client = conn->client;
 
-	*c = (struct conn){.call = *call};
-	dial_start(&c->dialing, &c->call, NULL);
-	if (call->from.any.sa_family == AF_UNIX)
-		relay_inline(client);
-	relay_begin(&c->pair, client, -1,
-	    call->from.any.sa_family != AF_UNIX && worker.inet,
-	    worker.own + (size_t)i * 2 * RELAY_COPY, &worker.tally[i]);
-	if (relay_watch(worker.epoll, client, event_of(i, RELAY_CLIENT)) == -1)
+	*c = (struct worker_conn){.conn = *conn};
+	dial_start(&c->dialing, &c->conn, NULL);
+	if (conn->peer.sa.sa_family == AF_UNIX)
+		sock_set_oobinline(client);
+	relay_init(&c->pair, client, -1,
+	    conn->peer.sa.sa_family != AF_UNIX && worker.all_tcp,
+	    worker.spill_buffers + (size_t)i * 2 * RELAY_COPY,
+	    &worker.reports[i]);
+	if (relay_register(worker.epoll, client, event_of(i, RELAY_CLIENT)) ==
+	    -1)
 		fail(i, END_LOCAL, errno);
 	else
-		dial_on(i);
+		dial_next_address(i);
 }
 
 /* Untouched pages cost nothing. */
@@ -353,37 +358,39 @@ allocate(size_t n, size_t size)
 }
 
 int
-worker_equip(const struct map *map, uint32_t room)
+worker_alloc(const struct map *map, uint32_t capacity)
 {
-	struct pair half_closed = {.half[0].done = true};
+	struct relay half_closed = {.dirs[0].done = true};
 
-	worker.inet = true;
-	for (size_t i = 0; i < map->targets; i++) {
-		enum side_kind kind = map->target[i].kind;
+	worker.all_tcp = true;
+	for (size_t i = 0; i < map->n_targets; i++) {
+		enum endpoint_kind kind = map->targets[i].kind;
 
-		worker.inet &= kind != SIDE_PATH && kind != SIDE_ABSTRACT;
+		worker.all_tcp &=
+		    kind != EP_UNIX_PATH && kind != EP_UNIX_ABSTRACT;
 	}
 	worker.map = map;
-	worker.room = room;
-	worker.span[RETRYING] = DIAL_RETRY_MS;
-	worker.span[OPEN] = map->times.idle;
-	worker.span[HALF_CLOSED] = relay_patience(&half_closed, &map->times);
-	worker.span[DRAINING] = IO_LOOK_MS;
-	worker.conn = allocate(room + PHASES, sizeof(*worker.conn));
-	worker.own = allocate(room, (size_t)2 * RELAY_COPY);
-	if (worker.conn == MAP_FAILED || worker.own == MAP_FAILED)
+	worker.capacity = capacity;
+	worker.timeouts[PH_RETRYING] = DIAL_RETRY_MS;
+	worker.timeouts[PH_ESTABLISHED] = map->times.idle;
+	worker.timeouts[HALF_CLOSED] = relay_timeout(&half_closed, &map->times);
+	worker.timeouts[DRAINING] = IO_POLL_ACKED_MS;
+	worker.conns = allocate(capacity + PHASES, sizeof(*worker.conns));
+	worker.spill_buffers = allocate(capacity, (size_t)2 * RELAY_COPY);
+	if (worker.conns == MAP_FAILED || worker.spill_buffers == MAP_FAILED)
 		return -1;
-	return timers_init(&worker.timers, room);
+	return timers_init(&worker.timers, capacity);
 }
 
 void
-worker_open(int epoll, uint64_t base, struct tally *tally,
+worker_init(int epoll, uint64_t base, struct conn_report *report,
     void (*ended)(uint32_t, int))
 {
 	worker.epoll = epoll;
-	worker.base = base;
-	worker.tally = tally;
-	worker.ended = ended;
-	for (uint32_t head = worker.room; head < worker.room + PHASES; head++)
-		worker.conn[head].older = worker.conn[head].newer = head;
+	worker.ev_base = base;
+	worker.reports = report;
+	worker.on_closed = ended;
+	for (uint32_t head = worker.capacity; head < worker.capacity + PHASES;
+	     head++)
+		worker.conns[head].older = worker.conns[head].newer = head;
 }

@@ -12,30 +12,30 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct verdict socks = {.version = 5}, password = {.version = 1};
-static union peer peers[2];
+static struct socks_reply socks = {.version = 5}, password = {.version = 1};
+static union sockaddr_inet peers[2];
 static int status;
-static enum tongue spoken;
+static enum client_protocol spoken;
 static bool not_last;
 
 /* What libFuzzer gives first chooses one of these. */
 static const struct target {
-	hop_parser *parse;
+	io_parser *parse;
 	void *arg;
-	size_t most; /* bytes that hop_read() has room for */
+	size_t most; /* bytes that io_read_message() has room for */
 } targets[] = {
-    {parse_http, &status, HOP_HEAD},
-    {parse_verdict, &socks, 4},
-    {parse_verdict, &password, 4},
-    {parse_socks, &socks, 262},
+    {parse_http, &status, HTTP_HEAD_MAX},
+    {parse_method_reply, &socks, 4},
+    {parse_method_reply, &password, 4},
+    {parse_connect_reply, &socks, 262},
     {parse_header, peers, V2_FIXED + V2_MAX},
-    {parse_first, &spoken, HOP_HEAD},
-    {parse_password, NULL, HOP_HEAD},
-    {parse_request, NULL, HOP_HEAD},
-    {parse_answer, &not_last, HOP_HEAD},
+    {detect_protocol, &spoken, HTTP_HEAD_MAX},
+    {parse_password, NULL, HTTP_HEAD_MAX},
+    {parse_request, NULL, HTTP_HEAD_MAX},
+    {parse_status_line, &not_last, HTTP_HEAD_MAX},
 };
 
-/* As hop_read(), of an exact copy, so that a byte too far is an error. */
+/* As io_read_message(), of an exact copy, so that a byte too far is an error. */
 static ssize_t
 whole(const struct target *t, const uint8_t *data, size_t size)
 {
@@ -74,20 +74,20 @@ verdict_of(const struct target *t, const uint8_t *data, size_t size)
 static void
 hear_it(const uint8_t *data, size_t length, const struct map *map)
 {
-	static struct tally tally;
-	struct call call = {.map = map, .tally = &tally};
-	struct session s = {.call = &call};
+	static struct conn_report report;
+	struct conn conn = {.map = map, .report = &report};
+	struct session s = {.conn = &conn};
 
-	memcpy(s.data, data, length);
+	memcpy(s.in_buf, data, length);
 	s.tongue = spoken;
 	if (spoken == SOCKS4)
-		hear_socks4(&s);
+		read_socks4(&s);
 	else if (spoken == HTTP)
-		hear_http(&s, length);
-	if (memchr(s.head, '\0', sizeof(s.head)) == NULL ||
-	    memchr(tally.asked, '\0', sizeof(tally.asked)) == NULL)
+		read_http_request(&s, length);
+	if (memchr(s.request, '\0', sizeof(s.request)) == NULL ||
+	    memchr(report.requested, '\0', sizeof(report.requested)) == NULL)
 		abort();
-	side_free(&s.asked);
+	endpoint_free(&s.asked);
 }
 
 /* What is printed is read as the same again. */
@@ -95,11 +95,11 @@ static void
 check_header(void)
 {
 	unsigned char out[HEADER_SIZE];
-	union peer again[2] = {{{0}}};
+	union sockaddr_inet again[2] = {{{0}}};
 	size_t length;
 
 	for (unsigned version = 1; version <= 2; version++) {
-		length = header_make(out, version, &peers[0], &peers[1], "ns");
+		length = pp_write(out, version, &peers[0], &peers[1], "ns");
 		if (length > sizeof(out) ||
 		    parse_header(out, length, again) != (ssize_t)length ||
 		    memcmp(again, peers, sizeof(peers)) != 0)
@@ -116,8 +116,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.user = user,
 		.password = secret,
 	    };
-	char text[HOP_NAME_MAX];
-	struct side side = {0};
+	char text[HOSTPORT_MAX];
+	struct endpoint ep = {0};
 	const struct target *t;
 	ssize_t n;
 
@@ -127,19 +127,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	data++;
 	size = size - 1 < t->most ? size - 1 : t->most;
 	memset(peers, 0, sizeof(peers));
-	spoken = MUTE;
+	spoken = PROTO_UNKNOWN;
 	n = verdict_of(t, data, size);
 	if (n <= 0)
 		return 0;
-	if (t->parse == parse_header && peers[0].any.sa_family)
+	if (t->parse == parse_header && peers[0].sa.sa_family)
 		check_header();
-	if (t->parse == parse_first && spoken != MUTE) {
+	if (t->parse == detect_protocol && spoken != PROTO_UNKNOWN) {
 		hear_it(data, (size_t)n, &open_map);
 		hear_it(data, (size_t)n, &closed);
 	}
-	if (t->parse == parse_request && hop_socks_text(text, data + 3) == 0) {
-		hop_asked(&side, text);
-		side_free(&side);
+	if (t->parse == parse_request && socks_addr_format(text, data + 3) == 0) {
+		endpoint_parse_untrusted(&ep, text);
+		endpoint_free(&ep);
 	}
 	return 0;
 }

@@ -14,15 +14,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Built in, and as --from and --to and a few options may leave them. */
 static const struct map base = {
     .times = {.connect = 10000, .half_close = 3600000},
-    .max = {.flows = 4096},
+    .limits = {.flows = 4096},
     .src = {.kind = SIDE_ANY},
 };
 static char from[] = "from", to[] = "#/to";
 static const struct map other = {
-    .from = {.kind = NS_NAME, .text = from},
-    .to = {.kind = NS_PATH, .text = to},
-    .times = {.idle = 1500, .half_close = 86400000, .one_way = 1},
-    .max = {.flows = 1, .source = 3},
+    .listen_ns = {.kind = NS_NAME, .spec = from},
+    .target_ns = {.kind = NS_PATH, .spec = to},
+    .times = {.idle = 1500, .half_close = 86400000, .udp_one_way = 1},
+    .limits = {.flows = 1, .per_source = 3},
 };
 
 static char *
@@ -34,7 +34,7 @@ print(const struct map *map)
 
 	if (!out)
 		abort();
-	spec_print(out, map, &base);
+	map_print(out, map, &base);
 	if (fclose(out) != 0 || strlen(word) != length)
 		abort();
 	return word;
@@ -55,8 +55,8 @@ secret(const struct map *map)
 {
 	bool found = map->password;
 
-	for (size_t i = 0; i < map->hops; i++)
-		found |= map->hop[i].password != NULL;
+	for (size_t i = 0; i < map->n_hops; i++)
+		found |= map->hops[i].password != NULL;
 	return found;
 }
 
@@ -71,13 +71,13 @@ check_shown(const struct map *map)
 	bool inside = map->password && strstr(map->password, MARKER);
 	char *printed;
 
-	for (size_t i = 0; i < map->hops; i++)
-		inside |= map->hop[i].password &&
-		    strstr(map->hop[i].password, MARKER);
+	for (size_t i = 0; i < map->n_hops; i++)
+		inside |= map->hops[i].password &&
+		    strstr(map->hops[i].password, MARKER);
 	if (!inside || strstr(mark + 1, MARKER))
 		return;
 	printed = print(map);
-	if (strstr(map->word, MARKER) || strstr(printed, MARKER))
+	if (strstr(map->spec, MARKER) || strstr(printed, MARKER))
 		abort();
 	free(printed);
 }
@@ -127,35 +127,35 @@ marked(const char *word)
 }
 
 static void
-check_word(const char *word, const struct map *usual)
+check_word(const char *word, const struct map *defaults)
 {
 	const char *why, *part;
 	char *once, *twice;
 	struct map map;
 	int length;
 
-	why = spec_parse(&map, word, usual, &part, &length);
+	why = map_parse(&map, word, defaults, &part, &length);
 	if (why) {
 		check_error(word, why, part, length);
 		return;
 	}
-	if (strcmp(map.exact, word) != 0 || strlen(map.word) != strlen(word))
+	if (strcmp(map.exact, word) != 0 || strlen(map.spec) != strlen(word))
 		abort();
 	check_shown(&map);
 	once = print(&map);
 	if (secret(&map)) {
 		/* It is not printed: that is no word then. */
-		spec_free(&map);
-		if (!spec_parse(&map, once, &base, &part, &length))
+		map_free(&map);
+		if (!map_parse(&map, once, &base, &part, &length))
 			abort();
 		free(once);
 		return;
 	}
-	spec_free(&map);
-	if (spec_parse(&map, once, &base, &part, &length))
+	map_free(&map);
+	if (map_parse(&map, once, &base, &part, &length))
 		abort();
 	twice = print(&map);
-	spec_free(&map);
+	map_free(&map);
 	if (strcmp(once, twice) != 0)
 		abort();
 	free(once);
@@ -186,14 +186,14 @@ check_gost(const char *word)
 static void
 check_numbers(const char *text)
 {
-	deadline span = 0;
+	msec timeout = 0;
 	uint32_t count;
 
-	if (!spec_time(text, &span) &&
-	    (span < 0 || span > 24 * (deadline)86400000))
+	if (!parse_duration(text, &timeout) &&
+	    (timeout < 0 || timeout > 24 * (msec)86400000))
 		abort();
 	for (uint32_t least = 0; least < 2; least++)
-		if (!spec_count(text, least, &count) &&
+		if (!parse_count(text, least, &count) &&
 		    (count < least || count > 1000000))
 			abort();
 }
