@@ -12,15 +12,15 @@ FUZZ_TIME = 60
 MODEL_RUNS = 2000
 SOAK_TIME = 60
 
-SRC = $(sort $(wildcard *.c))
-HDR = $(wildcard *.h)
+ROOMS = base config proxy dial mapper tcp udp server
+SRC = $(sort $(wildcard *.c $(ROOMS:%=%/*.c)))
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)
 CC := $(if $(SAN),cc,$(shell command -v musl-gcc >/dev/null && echo musl-gcc || echo cc))
 endif
 
-export STD = -std=c11 -D_GNU_SOURCE -fno-common
+export STD = -std=c11 -D_GNU_SOURCE -fno-common -I.
 export WARN = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes -Wold-style-definition -Wvla -Wformat=2 \
 	-Wwrite-strings -Wcast-qual -Wundef -Wnull-dereference \
@@ -49,9 +49,12 @@ nsfwd: $(OBJ)
 	@echo '$(CC) -o $@ (obj/flags has the flags)'
 	@$(COMPILE) $(LINK) -Wl,--build-id=none -o $@ $(OBJ) $(LDFLAGS)
 
-obj/%.o: %.c $(HDR) Makefile obj/flags
+obj/%.o: %.c Makefile obj/flags
+	@mkdir -p $(@D)
 	@echo '$(CC) -c $<'
-	@$(COMPILE) -c -o $@ $<
+	@$(COMPILE) -MMD -MP -c -o $@ $<
+
+-include $(OBJ:.o=.d)
 
 # Changes when the compiler or a flag does, so that everything is made anew.
 obj/flags: FORCE
@@ -85,7 +88,7 @@ soak: nsfwd
 VALGRIND = tests/{relay,faults,udp}.bats -f 'T4 |T5 an|T6 |T7 a reset behind bytes|T9 urgent bytes stay|T13|T41|T43'
 valgrind:
 	mkdir -p obj/valgrind
-	cp Makefile *.[ch] obj/valgrind
+	cp -r Makefile *.[ch] $(ROOMS) obj/valgrind
 	$(MAKE) -C obj/valgrind CC=cc CFLAGS='-O1 -g -DUNCONFINED' nsfwd
 	cc $(STD) -shared -fPIC -O1 -pthread -o obj/valgrind/clone.so tests/clone.c
 	bash -c "tests/valgrind $(VALGRIND)"
@@ -99,12 +102,13 @@ lint:
 
 # The parsers of maps, and those of what strangers say, for FUZZ_TIME seconds or
 # FUZZ_RUNS inputs each; obj/corpus keeps what they find interesting.
-FUZZ = clang $(STD) -I. -O1 -g -fsanitize=fuzzer
+FUZZ = clang $(STD) -O1 -g -fsanitize=fuzzer
 FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
 FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
 	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
-FUZZ_SPEC = tests/fuzz_spec.c gost.c spec.c mask.c key.c side.c netns.c anchor.c
-FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c io.c side.c netns.c anchor.c log.c balance.c attempt.c
+FUZZ_SPEC = tests/fuzz_spec.c $(filter-out nsfwd.c,$(SRC))
+# The files that it takes apart are included by it.
+FUZZ_HOP = tests/fuzz_hop.c $(filter-out nsfwd.c proxy/server.c proxy/hop.c proxy/proxy_protocol.c,$(SRC))
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop
 	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)
@@ -120,7 +124,7 @@ coverage:
 	mkdir -p obj/corpus/spec obj/corpus/hop
 	$(FUZZ_COVER) -o obj/cover_spec $(FUZZ_SPEC)
 	$(FUZZ_COVER) -o obj/cover_hop $(FUZZ_HOP)
-	tests/coverage spec.c key.c side.c gost.c hop.c header.c proxy.c
+	tests/coverage map.c value.c key.c endpoint.c gost.c mask.c hop.c http.c socks.c proxy_protocol.c server.c
 
 demo: nsfwd
 	sh tests/demo.sh
@@ -128,7 +132,7 @@ bench: nsfwd
 	bench/run
 
 format:
-	clang-format -i $(wildcard *.[ch] tests/*.[ch] bench/*.c)
+	clang-format -i $(wildcard *.[ch] $(ROOMS:%=%/*.[ch]) tests/*.[ch] bench/*.c)
 
 install: nsfwd
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1

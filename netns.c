@@ -6,6 +6,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/types.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -21,7 +24,7 @@
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 
-#include "anchor.h"
+#include "base/anchor.h"
 #include "netns.h"
 
 #define HELPER_STACK 32768

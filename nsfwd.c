@@ -7,11 +7,32 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "words.h"
+#include "base/array.h"
+#include "base/log.h"
+#include "base/proctitle.h"
+#include "base/sandbox.h"
+#include "config/config.h"
+#include "config/endpoint.h"
+#include "config/gost.h"
+#include "config/map.h"
+#include "config/mask.h"
+#include "config/value.h"
+#include "netns.h"
+#include "server/daemon.h"
+#include "server/server.h"
+#include "tcp/stdio.h"
+
+#ifndef VERSION
+#define VERSION "unknown"
+#endif
 
 #define EXIT_USAGE 2
 #define SHOWN_MAX  160
@@ -23,7 +44,7 @@ static const struct map builtin = {
 	.udp_one_way = 30000,
 	.udp = 120000},
     .limits = {.flows = 4096},
-    .src = {.kind = SIDE_ANY},
+    .src = {.kind = EP_ANY},
 };
 
 struct cli {
@@ -94,7 +115,7 @@ static const struct option {
     {"--version", SET_FLAG, AT(version), 1},
 };
 
-#define OPTIONS (sizeof(options) / sizeof(options[0]))
+#define OPTIONS (ARRAY_LEN(options))
 
 static const char help[] =
     "Usage: nsfwd [OPTION]... MAP...\n"
@@ -347,7 +368,7 @@ read_maps(struct cli *cli)
 		return -1;
 	}
 	for (size_t i = 0; i < conf->n_maps && conf->n_maps > 1; i++)
-		if (conf->maps[i].listen.kind == SIDE_STDIO) {
+		if (conf->maps[i].listen.kind == EP_STDIO) {
 			log_error("%s'%s': it must be the only map",
 			    conf->maps[i].origin, conf->maps[i].spec);
 			return -1;
@@ -462,7 +483,7 @@ run_cli(struct cli *cli, char **words)
 	}
 	if (!cli->conf.owner_cred.explicit)
 		default_cred(&cli->conf.owner_cred);
-	if (cli->conf.maps->listen.kind == SIDE_STDIO)
+	if (cli->conf.maps->listen.kind == EP_STDIO)
 		return stdio_run(&cli->conf);
 	return server_run(&cli->conf);
 }

@@ -52,12 +52,21 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/types.h>
 #include <unistd.h>
 
-#include "io.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/report.h"
+#include "base/sock.h"
+#include "base/timeouts.h"
 #include "relay.h"
 
 #define SPLICE_MIN    32768   /* a read of this many bytes makes it splice */
@@ -72,34 +81,6 @@
  * The others are for what does, of the one connection of relay().
  */
 static _Alignas(4096) unsigned char buffers[3][RELAY_COPY];
-
-static void
-set_linger(int fd, int on)
-{
-	const struct linger linger = {.l_onoff = on, .l_linger = 0};
-
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-}
-
-void
-sock_set_stream_options(int fd)
-{
-	const int on = 1;
-
-	/* A UNIX socket knows some of these only, and is none the worse. */
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-	set_linger(fd, 1);
-}
-
-void
-sock_set_oobinline(int fd)
-{
-	const int on = 1;
-
-	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-}
 
 static void
 close_pipe(struct relay_dir *d)
@@ -469,7 +450,7 @@ relay_finish(struct relay *r, int ended, struct conn_report *report)
 		if (d->in_spill)
 			dir_spill(d);
 		if (end == END_CLOSED)
-			set_linger(d->in, 0);
+			sock_reset_on_close(d->in, false);
 	}
 	report->end = (int32_t)end;
 	report->error = end == END_IDLE ? ETIMEDOUT : r->error;

@@ -1,9 +1,16 @@
-/* Moves the bytes of one connection, or in steps those of many. */
+/* Moves bytes between two stream sockets. */
 
 #ifndef RELAY_H
 #define RELAY_H
 
-#include "nsfwd.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+
+struct conn_report;
+struct timeouts;
 
 #define RELAY_COPY 65536 /* bytes that are read at a time */
 
@@ -18,9 +25,6 @@
  */
 int relay(int client, int server, bool both_tcp, int error,
     const struct timeouts *, struct conn_report *);
-
-/* Urgent data in line: accept(2) hands that down to no UNIX socket. */
-void sock_set_oobinline(int fd);
 
 enum relay_peer {
 	RELAY_CLIENT,

@@ -109,12 +109,12 @@ options_of_man() {
 }
 
 # Of each format, the longest piece between two conversions; the reasons that
-# udp.c gives for a dropped datagram.
+# udp/udp.c gives for a dropped datagram.
 @test "the man page has every message" {
-	python3 - "$man" "$top"/*.c <<-'END'
+	python3 - "$man" "$top"/{.,base,config,proxy,dial,mapper,tcp,udp,server}/*.c <<-'END'
 	import re, sys
 	man = open(sys.argv[1]).read()
-	call = re.compile(r'log_(?:error|info|debug|limited|line)\((?:[^";]*,)?\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
+	call = re.compile(r'log_(?:error|info|debug|ratelimited|line)\((?:[^";]*,)?\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
 	dropped = re.compile(r'\bdrop\(&([^;]*);')
 	count, missing = 0, []
 	for name in sys.argv[2:]:
@@ -135,7 +135,7 @@ options_of_man() {
 	END
 }
 
-@test "FROM GOST has every key that gost.c knows, and what users set besides" {
+@test "FROM GOST has every key that config/gost.c knows, and what users set besides" {
 	local word
 	sed -n '/^\.Sh FROM GOST/,/^\.Sh SIGNALS/p' "$man" \
 		>"$BATS_TEST_TMPDIR/table"
@@ -144,10 +144,10 @@ options_of_man() {
 			echo "no $word"
 			return 1
 		}
-	done < <(sed -n '/^} keys/,/^};/s/^ *{"\([a-z_.]*\)".*/\1/p' "$top/gost.c"
+	done < <(sed -n '/^} keys/,/^};/s/^ *{"\([a-z_.]*\)".*/\1/p' "$top/config/gost.c"
 		printf '%s\n' tcp:// udp:// auto:// http:// socks5:// unix:// \
 			stdio:// rtcp:// red rlimiter quotas enableStats -metrics -O)
-	[ "$(sed -n '/^} keys/,/^};/p' "$top/gost.c" | grep -c '^ *{"')" -ge 17 ]
+	[ "$(sed -n '/^} keys/,/^};/p' "$top/config/gost.c" | grep -c '^ *{"')" -ge 17 ]
 }
 
 @test "the version is that of the Makefile" {
@@ -157,7 +157,7 @@ options_of_man() {
 
 @test "the README names only files and targets that are there" {
 	local word
-	for word in man/nsfwd.1 nsfwd.h serve.c relay.c udp.c tests/laws.bats \
+	for word in man/nsfwd.1 HACKING relay.c tests/laws.bats \
 		tests/deps.sh bench/RESULTS.md; do
 		grep -qF "$word" "$top/README"
 		[ -e "$top/$word" ]

@@ -4,9 +4,9 @@
  * same; a whole message is then taken to pieces as in earnest.
  */
 
-#include "../header.c"
-#include "../hop.c"
-#include "../proxy.c"
+#include "../proxy/hop.c"
+#include "../proxy/proxy_protocol.c"
+#include "../proxy/server.c"
 
 #include <stdlib.h>
 
@@ -137,7 +137,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		hear_it(data, (size_t)n, &open_map);
 		hear_it(data, (size_t)n, &closed);
 	}
-	if (t->parse == parse_request && socks_addr_format(text, data + 3) == 0) {
+	if (t->parse == parse_request &&
+	    socks_addr_format(text, data + 3) == 0) {
 		endpoint_parse_untrusted(&ep, text);
 		endpoint_free(&ep);
 	}

@@ -7,7 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "words.h"
+#include "config/config.h"
+#include "config/gost.h"
+#include "config/map.h"
+#include "config/mask.h"
+#include "config/value.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -15,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const struct map base = {
     .times = {.connect = 10000, .half_close = 3600000},
     .limits = {.flows = 4096},
-    .src = {.kind = SIDE_ANY},
+    .src = {.kind = EP_ANY},
 };
 static char from[] = "from", to[] = "#/to";
 static const struct map other = {

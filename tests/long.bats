@@ -134,12 +134,13 @@ fails_well() {
 		fopen open_memstream asprintf; do
 		wrap+=,--wrap=$word
 	done
-	(cd "$top" && cc -std=c11 -D_GNU_SOURCE -DVERSION='"0"' -DUNCONFINED -g \
+	(cd "$top" && cc -std=c11 -D_GNU_SOURCE -DVERSION='"0"' -DUNCONFINED -g -I. \
 		-fsanitize=address,undefined -fno-sanitize-recover=all "-Wl$wrap" \
-		-o "$BATS_FILE_TMPDIR/unlucky" ./*.c tests/fail.c)
+		-o "$BATS_FILE_TMPDIR/unlucky" ./*.c {base,config,proxy,dial,mapper,tcp,udp,server}/*.c \
+		tests/fail.c)
 	printf '%s\n' "${words[@]:0:3}" >"$conf"
 	# A copy of the environment that did not succeed.
-	echo leak:title_open >"$BATS_TEST_TMPDIR/known"
+	echo leak:proctitle_init >"$BATS_TEST_TMPDIR/known"
 	export LSAN_OPTIONS=suppressions=$BATS_TEST_TMPDIR/known:print_suppressions=0
 	# shellcheck disable=SC2086 # two words
 	for word in "-c $conf" "${words[@]:3:1}" "${words[3]} ${words[4]}"; do

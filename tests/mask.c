@@ -1,8 +1,11 @@
 /* Shows each line of standard input as a message would. */
 
+#include <stdio.h>
 #include <string.h>
 
-#include "words.h"
+#include "config/config.h"
+#include "config/gost.h"
+#include "config/mask.h"
 
 int
 main(void)

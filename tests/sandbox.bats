@@ -152,7 +152,8 @@ time.sleep(9)' 3>&- 4>&- &
 		$name -std=c11 -D_GNU_SOURCE -Wall -Wextra -idirafter /usr/include \
 			-idirafter "/usr/include/$(gcc -dumpmachine)" \
 			-o "$BATS_TEST_TMPDIR/$name" \
-			"$BATS_TEST_DIRNAME/seccomp.c" "$BATS_TEST_DIRNAME/../sandbox.c"
+			-I "$BATS_TEST_DIRNAME/.." "$BATS_TEST_DIRNAME/seccomp.c" \
+			"$BATS_TEST_DIRNAME/../base/sandbox.c"
 		"$BATS_TEST_TMPDIR/$name" look </dev/null
 	done
 	"$BATS_TEST_TMPDIR/gcc" count </dev/null >"$BATS_TEST_TMPDIR/counts"

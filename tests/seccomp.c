@@ -1,5 +1,5 @@
 /*
- * Asks the filters of sandbox.c what they let through. Each question is a child
+ * Asks the filters of base/sandbox.c what they let through. Each question is a child
  * that takes a role and makes one call; SIGSYS is the answer "no".
  *
  *   seccomp count   of each role, how many of all system calls kill
@@ -11,22 +11,26 @@
 #include <fcntl.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../nsfwd.h"
+#include "base/array.h"
+#include "base/sandbox.h"
 
 #define TCP   SANDBOX_TCP
-#define NAMES (SANDBOX_TCP | SANDBOX_NAMES | SANDBOX_PARSES)
+#define NAMES (SANDBOX_TCP | SANDBOX_NAMES | SANDBOX_MAY_NARROW)
 
 /* Of x86-64: 0 to 334, and 424 on, as of Linux 6.0; some more elsewhere. */
 static const int ranges[][2] = {{0, 334}, {424, 450}};
@@ -55,7 +59,7 @@ ask(unsigned role, long call, const long *arg)
 	if (pid == 0) {
 		setitimer(ITIMER_REAL, &soon, NULL);
 		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
-		    sandbox_confine(role) == -1)
+		    sandbox_seccomp(role) == -1)
 			_exit(99);
 		errno = 0;
 		syscall(call, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);

@@ -11,7 +11,8 @@ shown() {
 	local top=$BATS_TEST_DIRNAME/..
 	[ -x "$BATS_FILE_TMPDIR/mask" ] ||
 		gcc -std=c11 -D_GNU_SOURCE -I"$top" -o "$BATS_FILE_TMPDIR/mask" \
-			"$BATS_TEST_DIRNAME/mask.c" "$top"/{mask,key,gost,side}.c
+			"$BATS_TEST_DIRNAME/mask.c" \
+			"$top"/{netns,relay}.c "$top"/{base,config,proxy,dial,mapper,tcp,udp,server}/*.c
 	"$BATS_FILE_TMPDIR/mask"
 }
 

@@ -1,0 +1,51 @@
+/* Closes all descriptors but some. */
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+/* close_range(2) came with Linux 5.9; before that, one by one up to last. */
+void
+fd_close_from(int fd, int last)
+{
+	if (syscall(SYS_close_range, fd, ~0U, 0) == -1)
+		while (fd <= last)
+			close(fd++);
+}
+
+static void
+close_span(unsigned first, unsigned last)
+{
+	struct rlimit limit = {.rlim_cur = 0};
+
+	if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
+		return;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	while (first <= last && first < limit.rlim_cur)
+		close((int)first++);
+}
+
+static int
+ascending(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+void
+fd_close_except(int *keep, size_t n)
+{
+	unsigned next = STDERR_FILENO + 1;
+
+	qsort(keep, n, sizeof(*keep), ascending);
+	for (size_t i = 0; i < n; i++) {
+		if (keep[i] >= (int)next) {
+			close_span(next, (unsigned)keep[i] - 1);
+			next = (unsigned)keep[i] + 1;
+		}
+	}
+	close_span(next, ~0U);
+}

@@ -1,0 +1,170 @@
+/* Waits for descriptors: the one place where poll(2) is called in a loop. */
+
+#include <errno.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <linux/sockios.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+
+int
+io_timeout(msec deadline)
+{
+	msec left;
+
+	if (deadline == NEVER)
+		return -1;
+	left = deadline - now_ms();
+	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
+}
+
+/* poll(2) ignores negative descriptors, of which -1 is the caller's own. */
+static int
+hide(int fd)
+{
+	return -fd - 2;
+}
+
+/* 1 if it has one of its events; else it is hidden for what it has instead. */
+static int
+sift(struct pollfd *p)
+{
+	int wanted = p->events, seen = p->revents;
+
+	if (wanted & (POLLIN | POLLOUT))
+		wanted |= POLLERR | POLLHUP | POLLNVAL;
+	p->revents = (short)(seen & wanted);
+	if (seen && !p->revents)
+		p->fd = hide(p->fd);
+	return p->revents != 0;
+}
+
+int
+io_wait(struct pollfd *watched, size_t n, msec deadline)
+{
+	int got, ready = 0;
+
+	while (!ready) {
+		got = poll(watched, n, io_timeout(deadline));
+		if (got == 0)
+			errno = ETIMEDOUT;
+		if (got == 0 || (got == -1 && errno != EINTR))
+			ready = -1;
+		for (size_t i = 0; i < n && got > 0; i++)
+			ready += sift(&watched[i]);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (watched[i].fd < -1)
+			watched[i].fd = hide(watched[i].fd);
+	return ready;
+}
+
+size_t
+io_unacked(int fd)
+{
+	int n = 0;
+
+	if (ioctl(fd, SIOCOUTQNSD, &n) == -1) /* no socket of TCP */
+		return 0;
+	return ioctl(fd, SIOCOUTQ, &n) == 0 ? (size_t)n : 0;
+}
+
+void
+io_wait_acked(int fd)
+{
+	struct pollfd broken = {.fd = fd, .events = POLLERR | POLLHUP};
+	size_t left = io_unacked(fd), before = left;
+	msec deadline = now_ms() + IO_STALL_MS;
+
+	while (left && now_ms() < deadline &&
+	    io_wait(&broken, 1, now_ms() + IO_POLL_ACKED_MS) == -1 &&
+	    errno == ETIMEDOUT) {
+		left = io_unacked(fd);
+		if (left < before)
+			deadline = now_ms() + IO_STALL_MS;
+		before = left;
+	}
+}
+
+int
+fail_errno(int err)
+{
+	errno = err;
+	return -1;
+}
+
+int
+io_wait_for(const struct io *io, short events)
+{
+	struct pollfd watched[2] = {
+	    {.fd = io->fd, .events = events},
+	    {.fd = io->abort_fd, .events = POLLERR},
+	};
+
+	if (io_wait(watched, 2, io->deadline) == -1)
+		return -1;
+	return watched[1].revents ? fail_errno(ECONNABORTED) : 0;
+}
+
+int
+io_write_all(const struct io *io, const void *data, size_t length)
+{
+	const unsigned char *at = data;
+
+	while (length) {
+		ssize_t n = send(io->fd, at, length, MSG_NOSIGNAL);
+
+		if (n == -1 && errno == EAGAIN) {
+			if (io_wait_for(io, POLLOUT) == -1)
+				return -1;
+		} else if (n == -1 && errno != EINTR) {
+			return -1;
+		} else if (n > 0) {
+			at += n;
+			length -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+/*
+ * What was peeked at and is not enough belongs to the message and is taken, so
+ * that the next wait is for more; of the rest only what belongs to it.
+ */
+ssize_t
+io_read_message(const struct io *io, unsigned char *data, size_t size,
+    io_parser *parse, void *arg)
+{
+	size_t have = 0;
+	ssize_t n, used = 0;
+
+	while (!used) {
+		n = recv(io->fd, data + have, size - have, MSG_PEEK);
+		if (n == -1 && errno == EAGAIN) {
+			if (io_wait_for(io, POLLIN) == -1)
+				return -1;
+			continue;
+		}
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -1 : fail_errno(ECONNRESET);
+		used = parse(data, have + (size_t)n, arg);
+		if (used == -1)
+			return -1;
+		if (used)
+			n = used - (ssize_t)have;
+		if (n <= 0 || recv(io->fd, data + have, (size_t)n, 0) != n)
+			return fail_errno(EPROTO);
+		have += (size_t)n;
+		if (!used && have == size)
+			return fail_errno(EMSGSIZE);
+	}
+	return used;
+}

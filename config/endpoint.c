@@ -1,0 +1,457 @@
+/* Parses and prints one end of a map: an address and its ports, or a socket. */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/text.h"
+#include "config/endpoint.h"
+
+#define HOST_MAX 253
+#define UNIX_MAX 107 /* sun_path holds it and a NUL */
+#define ZONE_MAX 15
+
+#define DIGITS  "0123456789"
+#define HEX     DIGITS "abcdefABCDEF"
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+/*
+ * The text is taken to pieces in place: a NUL ends a part. A parser returns
+ * NULL, or why it refuses what *part then points to.
+ */
+struct endpoint_parser {
+	struct endpoint *side;
+	unsigned ports; /* that listen; 0: this is the side that does */
+	const char **part;
+};
+
+static const char *
+dup_string(char **field, const char *text)
+{
+	*field = strdup(text);
+	return *field ? NULL : "out of memory";
+}
+
+/* N or N-M */
+static const char *
+parse_ports(struct endpoint_parser *r, char *part)
+{
+	static const char wrong[] = "not a port: 1 to 65535";
+	char *dash = strchr(part, '-'), *high = dash ? dash + 1 : part;
+	uint32_t lo, hi;
+
+	if (dash)
+		*dash = '\0';
+	*r->part = part;
+	if (!parse_uint(part, 1, UINT16_MAX, &lo))
+		return wrong;
+	*r->part = high;
+	if (!parse_uint(high, 1, UINT16_MAX, &hi))
+		return wrong;
+	if (dash)
+		*dash = '-';
+	*r->part = part;
+	if (hi < lo)
+		return "a range runs from low to high";
+	if (r->ports && hi != lo && hi - lo + 1 != r->ports)
+		return "a target has one port, or as many as listen";
+	r->side->port_first = (uint16_t)lo;
+	r->side->port_last = (uint16_t)hi;
+	return NULL;
+}
+
+static const char *
+parse_unix(struct endpoint_parser *r, const char *name)
+{
+	r->side->kind = EP_UNIX_PATH;
+	if (*name == '@') {
+		r->side->kind = EP_UNIX_ABSTRACT;
+		name++;
+	}
+	*r->part = name;
+	if (!*name)
+		return "an abstract socket needs a name";
+	if (strlen(name) > UNIX_MAX)
+		return "longer than the 107 bytes of a UNIX socket";
+	return dup_string(&r->side->name, name);
+}
+
+const char *
+parse_ifname(char **device, const char *text)
+{
+	if (!*text || strlen(text) > ZONE_MAX ||
+	    text[strspn(text, LETTERS DIGITS "._-+")])
+		return "no interface: 1 to 15 letters, digits, '.', '_', '-', "
+		       "'+'";
+	return dup_string(device, text);
+}
+
+static const char *
+parse_inet6(struct endpoint_parser *r, char *part)
+{
+	struct in6_addr *addr = &r->side->addr;
+	char *zone = strchr(part, '%');
+
+	r->side->kind = EP_IPV6;
+	if (zone)
+		*zone++ = '\0';
+	if (inet_pton(AF_INET6, part, addr) != 1)
+		return "not an IPv6 address";
+	if (IN6_IS_ADDR_V4MAPPED(addr))
+		return "write an IPv4 address as 10.0.0.1";
+	if (IN6_IS_ADDR_LINKLOCAL(addr) != (zone != NULL))
+		return "a link-local address (fe80::) needs %INTERFACE behind "
+		       "it, any other takes none";
+	if (!zone)
+		return NULL;
+	*r->part = zone;
+	return parse_ifname(&r->side->zone, zone);
+}
+
+/*
+ * What a resolver might take for a number in some notation of inet_aton(3):
+ * every label is decimal or hexadecimal.
+ */
+static bool
+looks_numeric(const char *s)
+{
+	bool hex;
+
+	do {
+		hex = strncasecmp(s, "0x", 2) == 0;
+		s += hex ? 2 + strspn(s + 2, HEX) : strspn(s, DIGITS);
+	} while (*s++ == '.');
+	return s[-1] == '\0';
+}
+
+static const char misplaced[] =
+    "tcp, udp and tcp+udp stand in front of the whole map: PROTO:NS@PORT=...";
+
+static bool
+is_proto(const char *text)
+{
+	return strcmp(text, "tcp") == 0 || strcmp(text, "udp") == 0 ||
+	    strcmp(text, "tcp+udp") == 0;
+}
+
+static const char *
+parse_host(struct endpoint_parser *r, const char *part)
+{
+	r->side->kind = EP_HOST;
+	if (is_proto(part))
+		return misplaced;
+	if (part[strspn(part, LETTERS DIGITS "-._")] || *part == '.' ||
+	    strstr(part, ".."))
+		return "a host name is letters, digits, '-' and '_', in labels "
+		       "with one '.' between them";
+	if (strlen(part) > HOST_MAX)
+		return "longer than the 253 bytes of a host name";
+	if (looks_numeric(part))
+		return "not an IPv4 address: four numbers, each 0 to 255";
+	return dup_string(&r->side->name, part);
+}
+
+/* A host name will do where numeric does not say why it must be a number. */
+static const char *
+parse_address(struct endpoint_parser *r, char *part, const char *numeric)
+{
+	struct in6_addr *addr = &r->side->addr;
+	const char *why = NULL;
+
+	*r->part = part;
+	if (strchr(part, ':'))
+		why = parse_inet6(r, part);
+	else if (inet_pton(AF_INET, part, addr) == 1)
+		r->side->kind = EP_IPV4;
+	else if (numeric)
+		return is_proto(part) ? misplaced : numeric;
+	else
+		return parse_host(r, part);
+	/* Connecting to it would reach loopback. */
+	if (!why && r->ports && IN6_IS_ADDR_UNSPECIFIED(addr))
+		return "no address to connect to (PORT alone is loopback)";
+	return why;
+}
+
+/* [ADDR]:PORTS; a target that a program wrote may be a name all the same. */
+static const char *
+parse_bracketed(struct endpoint_parser *r, char *text)
+{
+	char *end = strstr(text, "]:");
+	const char *why;
+
+	if (!end)
+		return "write [ADDR]:PORT";
+	*end = '\0';
+	*r->part = text + 1;
+	if (!text[1] || (!r->ports && !strchr(text, ':')))
+		return "brackets are for an IPv6 address";
+	why = parse_address(r, text + 1, NULL);
+	return why ? why : parse_ports(r, end + 2);
+}
+
+/* ADDR/PORTS, ADDR:PORTS, HOST:PORTS, :PORTS */
+static const char *
+parse_addr_port(struct endpoint_parser *r, char *text, char *end)
+{
+	bool slash = *end == '/', listens = r->ports == 0;
+	const char *why = NULL, *numeric = NULL;
+
+	/* "sctp::80" has a wrong protocol, "fd00::80" a wrong separator. */
+	if (!slash && strchr(end + 1, ':') &&
+	    (!listens || text + strspn(text, HEX) == end))
+		return "several colons: write an IPv6 address as ADDR/PORT";
+	if (end == text && !listens)
+		return "a target needs an address (PORT alone is loopback)";
+	if (slash)
+		numeric = "not a numeric address, which ADDR/PORT takes "
+			  "(a UNIX socket begins with '/')";
+	else if (listens)
+		numeric = "neither tcp, udp, tcp+udp nor a numeric address (a "
+			  "namespace is NS@PORT)";
+	*end = '\0';
+	r->side->kind = EP_ANY;
+	if (*text)
+		why = parse_address(r, text, numeric);
+	return why ? why : parse_ports(r, end + 1);
+}
+
+const char *
+endpoint_parse(struct endpoint *ep, char *text, unsigned ports,
+    const char **part)
+{
+	struct endpoint_parser r = {ep, ports, part};
+	char *slash = strrchr(text, '/'), *colon = strchr(text, ':');
+
+	*ep = (struct endpoint){.kind = EP_LOOPBACK, .arg = strdup(text)};
+	*part = text;
+	if (!ep->arg)
+		return "out of memory";
+	if (!*text)
+		return "an address or a port is missing";
+	if (!ports && strncmp(text, "systemd:", 8) == 0) {
+		ep->kind = EP_SYSTEMD;
+		return text[8] ? dup_string(&ep->name, text + 8)
+			       : "a name of sockets is missing";
+	}
+	if (strcmp(text, ports ? "proxy" : "-") == 0) {
+		ep->kind = ports ? EP_PROXY : EP_STDIO;
+		return NULL;
+	}
+	if (*text == '/' || *text == '@')
+		return parse_unix(&r, text);
+	if (*text == '[')
+		return parse_bracketed(&r, text);
+	if (slash || colon)
+		return parse_addr_port(&r, text, slash ? slash : colon);
+	if (strchr(DIGITS "-", *text) && !strchr(text, '.'))
+		return parse_ports(&r, text);
+	return "no port: write ADDR:PORT or NS@PORT, or PORT alone for "
+	       "loopback";
+}
+
+const char *
+parse_source_addr(struct endpoint *ep, char *text, const char **part)
+{
+	struct endpoint_parser r = {ep, 0, part};
+
+	return parse_address(&r, text, "not a numeric address");
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+bool
+endpoint_equal(const struct endpoint *a, const struct endpoint *b)
+{
+	return a->kind == b->kind && same_text(a->name, b->name) &&
+	    same_text(a->zone, b->zone) &&
+	    memcmp(&a->addr, &b->addr, sizeof(a->addr)) == 0;
+}
+
+static const struct endpoint loopback_eps[] = {
+    {.kind = EP_IPV4, .addr.s6_addr = {127, 0, 0, 1}},
+    {.kind = EP_IPV6, .addr.s6_addr = {[15] = 1}},
+};
+
+/* True if a listener hears the address, as far as words tell. */
+static bool
+listens_on(const struct endpoint *listen, const struct endpoint *to)
+{
+	bool local = to->kind == EP_IPV4 ? to->addr.s6_addr[0] == 127
+					 : endpoint_equal(to, &loopback_eps[1]);
+
+	if (listen->kind == EP_ANY)
+		return local;
+	if (listen->kind == EP_LOOPBACK)
+		return endpoint_equal(to, &loopback_eps[0]) ||
+		    endpoint_equal(to, &loopback_eps[1]);
+	if (listen->kind == to->kind && IN6_IS_ADDR_UNSPECIFIED(&listen->addr))
+		return local;
+	return endpoint_equal(listen, to);
+}
+
+bool
+endpoint_leads_to(const struct endpoint *to, const struct endpoint *listen)
+{
+	if (to->kind == EP_UNIX_PATH || to->kind == EP_UNIX_ABSTRACT)
+		return endpoint_equal(to, listen);
+	if (!to->port_first || to->port_first > listen->port_last ||
+	    listen->port_first > to->port_last)
+		return false;
+	if (to->kind == EP_LOOPBACK ||
+	    (to->kind == EP_HOST && strcasecmp(to->name, "localhost") == 0))
+		return listens_on(listen, &loopback_eps[0]) ||
+		    listens_on(listen, &loopback_eps[1]);
+	return to->kind != EP_HOST && listens_on(listen, to);
+}
+
+void
+endpoint_free(struct endpoint *ep)
+{
+	free(ep->arg);
+	free(ep->name);
+	free(ep->zone);
+}
+
+void
+endpoint_print(FILE *out, const struct endpoint *ep)
+{
+	char addr[INET6_ADDRSTRLEN] = "";
+	unsigned lo = ep->port_first, hi = ep->port_last;
+
+	switch (ep->kind) {
+	case EP_LOOPBACK:
+		break;
+	case EP_ANY:
+		fputs(":", out);
+		break;
+	case EP_IPV4:
+		inet_ntop(AF_INET, &ep->addr, addr, sizeof(addr));
+		fprintf(out, "%s%s", addr, lo ? ":" : "");
+		break;
+	case EP_IPV6:
+		inet_ntop(AF_INET6, &ep->addr, addr, sizeof(addr));
+		fprintf(out, "%s%s%s%s", addr, ep->zone ? "%" : "",
+		    ep->zone ? ep->zone : "", lo ? "/" : "");
+		break;
+	case EP_HOST:
+		fprintf(out, "%s:", ep->name);
+		break;
+	case EP_UNIX_PATH:
+		fputs(ep->name, out);
+		return;
+	case EP_UNIX_ABSTRACT:
+		fprintf(out, "@%s", ep->name);
+		return;
+	case EP_SYSTEMD:
+		fprintf(out, "systemd:%s", ep->name);
+		return;
+	case EP_PROXY:
+		fputs("proxy", out);
+		return;
+	case EP_STDIO:
+		fputs("-", out);
+		return;
+	}
+	if (lo)
+		fprintf(out, "%u", lo);
+	if (hi != lo)
+		fprintf(out, "-%u", hi);
+}
+
+static socklen_t
+set_inet_addr(struct sockaddr_storage *addr, const void *four, uint16_t port)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET,
+	    .sin_port = htons(port)};
+
+	memcpy(&in.sin_addr, four, sizeof(in.sin_addr));
+	memcpy(addr, &in, sizeof(in));
+	return sizeof(in);
+}
+
+static socklen_t
+set_inet6_addr(struct sockaddr_storage *addr, const struct in6_addr *sixteen,
+    const char *zone, uint16_t port)
+{
+	struct sockaddr_in6 in6 = {
+	    .sin6_family = AF_INET6,
+	    .sin6_port = htons(port),
+	    .sin6_addr = *sixteen,
+	};
+
+	if (zone) {
+		in6.sin6_scope_id = if_nametoindex(zone);
+		if (!in6.sin6_scope_id) {
+			errno = ENODEV;
+			return 0;
+		}
+	}
+	memcpy(addr, &in6, sizeof(in6));
+	return sizeof(in6);
+}
+
+/* An abstract name begins with a zero byte and counts to its last, unix(7). */
+static socklen_t
+set_unix_addr(struct sockaddr_storage *addr, const struct endpoint *ep)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	size_t skip = ep->kind == EP_UNIX_ABSTRACT;
+	size_t length = strlen(ep->name);
+
+	if (skip + length >= sizeof(un.sun_path)) {
+		errno = ENAMETOOLONG;
+		return 0;
+	}
+	memcpy(un.sun_path + skip, ep->name, length);
+	memcpy(addr, &un, sizeof(un));
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
+}
+
+socklen_t
+endpoint_sockaddr(struct sockaddr_storage *addr, const struct endpoint *ep,
+    unsigned index, int family)
+{
+	const uint32_t loopback = htonl(INADDR_LOOPBACK), any = 0;
+	uint16_t port = (uint16_t)(ep->port_first + index);
+
+	memset(addr, 0, sizeof(*addr));
+	switch (ep->kind) {
+	case EP_LOOPBACK:
+		if (family == AF_INET)
+			return set_inet_addr(addr, &loopback, port);
+		return set_inet6_addr(addr, &in6addr_loopback, NULL, port);
+	case EP_ANY:
+		if (family == AF_INET)
+			return set_inet_addr(addr, &any, port);
+		return set_inet6_addr(addr, &in6addr_any, NULL, port);
+	case EP_IPV4:
+		return set_inet_addr(addr, &ep->addr, port);
+	case EP_IPV6:
+		return set_inet6_addr(addr, &ep->addr, ep->zone, port);
+	case EP_UNIX_PATH:
+	case EP_UNIX_ABSTRACT:
+		return set_unix_addr(addr, ep);
+	case EP_HOST:
+	case EP_SYSTEMD:
+	case EP_PROXY:
+	case EP_STDIO:
+		break;
+	}
+	errno = EINVAL;
+	return 0;
+}

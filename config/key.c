@@ -1,0 +1,312 @@
+/* The keys of a map: reads, checks and prints what they set. */
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/addr.h"
+#include "base/array.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "config/endpoint.h"
+#include "config/key.h"
+#include "config/map.h"
+#include "config/value.h"
+
+#define AT(member) \
+	offsetof(struct map, member), sizeof(((struct map *)0)->member)
+
+enum kind {
+	COUNT,
+	COUNT_FROM_1,
+	BALANCE,
+	SEND_PROXY,
+	MARK,
+	MODE, /* so far uint32_t */
+	TIME,
+	OFFLOAD,
+	CIDRS,
+	SRC,
+	DEV,
+	OWNER
+};
+
+/* The maps that take a key, bits beside those of enum proto. */
+enum {
+	TCP = PROTO_TCP,
+	UDP = PROTO_UDP,
+	BOTH = TCP | UDP,
+	ONLY = 4,      /* that protocol and no other */
+	NOT_STDIO = 8, /* not on standard input */
+	UNIX_PATH = 16 /* on a UNIX socket with a path */
+};
+
+/* In the order in which they are printed. */
+/* clang-format off */
+static const struct key {
+	const char *name;
+	enum kind kind;
+	unsigned maps;
+	size_t offset, size; /* of what is compared with a default */
+} keys[] = {
+	{"reach", CIDRS, TCP | ONLY, AT(reach)},
+	{"allow", CIDRS, BOTH | NOT_STDIO, AT(allow)},
+	{"deny", CIDRS, BOTH | NOT_STDIO, AT(deny)},
+	{"max", COUNT, TCP | NOT_STDIO, AT(limits.conns)},
+	{"flows", COUNT_FROM_1, UDP, AT(limits.flows)},
+	{"max-source", COUNT, BOTH | NOT_STDIO, AT(limits.per_source)},
+	{"workers", COUNT, TCP | NOT_STDIO, AT(workers)},
+	{"balance", BALANCE, BOTH, AT(balance)},
+	{"proxy", SEND_PROXY, TCP | ONLY, AT(send_proxy)},
+	{"accept-proxy", CIDRS, TCP | ONLY | NOT_STDIO, AT(accept_proxy)},
+	{"src", SRC, BOTH, AT(src.kind)},
+	{"dev", DEV, BOTH, AT(dev)},
+	{"mark", MARK, BOTH, AT(mark)},
+	{"mode", MODE, TCP | UNIX_PATH, AT(unix_mode)},
+	{"owner", OWNER, TCP | UNIX_PATH, AT(owner)},
+	{"connect-timeout", TIME, TCP, AT(times.connect)},
+	{"idle-timeout", TIME, TCP, AT(times.idle)},
+	{"half-close-timeout", TIME, TCP, AT(times.half_close)},
+	{"udp-timeout", TIME, UDP, AT(times.udp)},
+	{"udp-one-way-timeout", TIME, UDP, AT(times.udp_one_way)},
+	{"offload", OFFLOAD, UDP, AT(no_offload)},
+};
+/* clang-format on */
+
+static const char *const balances[] = {
+    [BALANCE_FIRST] = "first",
+    [BALANCE_ROUND] = "round",
+    [BALANCE_HASH] = "hash",
+};
+
+static const char *
+parse_balance(const char *value, enum balance *balance)
+{
+	for (size_t i = 0; i < ARRAY_LEN(balances); i++)
+		if (strcmp(value, balances[i]) == 0) {
+			*balance = (enum balance)i;
+			return NULL;
+		}
+	return "first, round or hash";
+}
+
+static const char *
+parse_mark(const char *value, uint32_t *mark)
+{
+	const char *hex = strncmp(value, "0x", 2) == 0 ? value + 2 : "";
+	size_t digits = strspn(hex, "0123456789abcdefABCDEF");
+
+	if (digits > 0 && digits <= 8 && !hex[digits])
+		*mark = (uint32_t)strtoul(hex, NULL, 16);
+	else if (!parse_uint(value, 1, UINT32_MAX, mark))
+		*mark = 0;
+	return *mark ? NULL : "not a number from 1 to 4294967295 or 0xffffffff";
+}
+
+static const char *
+parse_mode(const char *value, uint32_t *mode)
+{
+	size_t digits = strspn(value, "01234567");
+
+	*mode = digits <= 4 && !value[digits]
+	    ? (uint32_t)strtoul(value, NULL, 8)
+	    : 0;
+	return *mode && *mode <= 0777 ? NULL
+				      : "not permissions in octal, 1 to 0777";
+}
+
+static const char *
+parse_cidrs(char *value, struct cidr_list *list, const char **part)
+{
+	const char *why = NULL;
+	struct cidr *more;
+	char *item;
+
+	while (!why && (item = strsep(&value, "+"))) {
+		*part = item;
+		more = realloc(list->items, (list->count + 1) * sizeof(*more));
+		if (!more)
+			return "out of memory";
+		list->items = more;
+		why = cidr_parse(&more[list->count++], item);
+	}
+	return why;
+}
+
+static const char *
+parse_owner(const char *value, char **owner)
+{
+	const char *colon = strchr(value, ':');
+
+	if (!*value || colon == value || (colon && !colon[1]))
+		return "write USER or USER:GROUP, names or numbers";
+	*owner = strdup(value);
+	return *owner ? NULL : "out of memory";
+}
+
+static const char *
+parse_value(enum kind kind, void *field, char *value, const char **part)
+{
+	switch (kind) {
+	case COUNT:
+	case COUNT_FROM_1:
+		return parse_count(value, kind == COUNT_FROM_1, field);
+	case BALANCE:
+		return parse_balance(value, field);
+	case SEND_PROXY:
+		return parse_uint(value, 1, 2, field) ? NULL : "1 or 2";
+	case MARK:
+		return parse_mark(value, field);
+	case MODE:
+		return parse_mode(value, field);
+	case TIME:
+		return parse_duration(value, field);
+	case CIDRS:
+		return parse_cidrs(value, field, part);
+	case SRC:
+		return parse_source_addr(field, value, part);
+	case DEV:
+		return parse_ifname(field, value);
+	case OWNER:
+		return parse_owner(value, field);
+	case OFFLOAD:
+		break;
+	}
+	*(bool *)field = strcmp(value, "off") == 0;
+	return *(bool *)field || strcmp(value, "on") == 0 ? NULL : "on or off";
+}
+
+/* Why such a map takes no such key. */
+static const char *
+key_not_allowed(const struct map *map, unsigned maps)
+{
+	if (!(map->proto & maps) || (maps & ONLY && map->proto != PROTO_TCP))
+		return maps & TCP ? "a key of tcp maps only"
+				  : "a key of udp maps only";
+	if (maps & NOT_STDIO && map->listen.kind == EP_STDIO)
+		return "not for standard input";
+	if (maps & UNIX_PATH && map->listen.kind != EP_UNIX_PATH)
+		return "for LISTEN that is the path of a UNIX socket";
+	return NULL;
+}
+
+const char *
+key_parse(struct map *map, uint32_t *seen, const char *name, char *value,
+    const char **part)
+{
+	const struct key *key = keys;
+	const char *why;
+	uint32_t bit;
+
+	while (key < keys + ARRAY_LEN(keys) && strcmp(name, key->name) != 0)
+		key++;
+	if (key == keys + ARRAY_LEN(keys))
+		return "no such key (nsfwd --help lists them)";
+	bit = 1U << (key - keys);
+	if (*seen & bit)
+		return "a key may stand only once";
+	*seen |= bit;
+	why = key_not_allowed(map, key->maps);
+	if (why)
+		return why;
+	*part = value;
+	return parse_value(key->kind, (char *)map + key->offset, value, part);
+}
+
+bool
+key_exists(const char *name, size_t length)
+{
+	static const char *const others[] = {"via", "via-auth", "auth"};
+	bool found = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		found |= strlen(others[i]) == length &&
+		    memcmp(name, others[i], length) == 0;
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		found |= strlen(keys[i].name) == length &&
+		    memcmp(name, keys[i].name, length) == 0;
+	return found;
+}
+
+const char *
+key_check(const struct map *map, const struct endpoint *first_ep)
+{
+	bool inet = first_ep->kind == EP_IPV4,
+	     inet6 = first_ep->kind == EP_IPV6;
+
+	if (first_ep->name && first_ep->kind != EP_HOST &&
+	    (map->src.kind != EP_ANY || map->dev || map->mark))
+		return "src, dev and mark are not for a UNIX socket";
+	if ((inet && map->src.kind == EP_IPV6) ||
+	    (inet6 && map->src.kind == EP_IPV4))
+		return "IPv4 and IPv6 do not meet: not from src";
+	if (map->balance && map->proto != PROTO_TCP)
+		return "udp knows no balance but first";
+	if (map->workers > WORKERS_MAX)
+		return "more than 256 workers";
+	if (map->workers &&
+	    (map->n_hops || map->send_proxy || map->accept_proxy.count ||
+		first_ep->kind == EP_HOST || first_ep->kind == EP_PROXY))
+		return "workers take numeric targets, without via, proxy and "
+		       "accept-proxy";
+	return NULL;
+}
+
+static void
+print_cidrs(FILE *out, const struct cidr_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (i)
+			putc('+', out);
+		cidr_print(out, &list->items[i]);
+	}
+}
+
+static void
+print_value(FILE *out, const struct key *key, const void *field)
+{
+	switch (key->kind) {
+	case BALANCE:
+		fputs(balances[*(const enum balance *)field], out);
+		break;
+	case TIME:
+		duration_print(out, *(const msec *)field);
+		break;
+	case OFFLOAD:
+		fputs("off", out);
+		break;
+	case CIDRS:
+		print_cidrs(out, field);
+		break;
+	case SRC:
+		endpoint_print(out, field);
+		break;
+	case DEV:
+	case OWNER:
+		fputs(*(char *const *)field, out);
+		break;
+	default:
+		fprintf(out, key->kind == MODE ? "0%o" : "%u",
+		    *(const uint32_t *)field);
+	}
+}
+
+void
+key_print(FILE *out, const struct map *map, const struct map *builtin)
+{
+	for (const struct key *key = keys; key < keys + ARRAY_LEN(keys);
+	     key++) {
+		const char *field = (const char *)map + key->offset;
+
+		if (key_not_allowed(map, key->maps) ||
+		    !memcmp(field, (const char *)builtin + key->offset,
+			key->size))
+			continue;
+		fprintf(out, ",%s=", key->name);
+		print_value(out, key, field);
+	}
+}

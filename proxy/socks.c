@@ -1,0 +1,70 @@
+/* Reads addresses as SOCKS5 writes them. */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "base/io.h"
+#include "base/report.h"
+#include "config/endpoint.h"
+#include "proxy/http.h"
+#include "proxy/socks.h"
+
+ssize_t
+socks_addr_length(const unsigned char *data, size_t length)
+{
+	if (length == 0)
+		return 0;
+	if (data[0] == SOCKS_ATYP_V4 || data[0] == SOCKS_ATYP_V6)
+		return data[0] == SOCKS_ATYP_V4 ? 1 + 4 + 2 : 1 + 16 + 2;
+	if (data[0] != SOCKS_ATYP_DOMAIN)
+		return fail_errno(EAFNOSUPPORT);
+	return length > 1 ? 2 + data[1] + 2 : 0;
+}
+
+int
+socks_addr_format(char *text, const unsigned char *at)
+{
+	char host[SOCKS_STRING_MAX + 1];
+	size_t length = at[0] == SOCKS_ATYP_V4 ? 4 : 16;
+	const unsigned char *port = at + 1 + length;
+
+	if (at[0] == SOCKS_ATYP_DOMAIN) {
+		length = at[1];
+		port = at + 2 + length;
+		memcpy(host, at + 2, length);
+		host[length] = '\0';
+		if (strlen(host) != length)
+			return fail_errno(EINVAL);
+	} else {
+		inet_ntop(length == 4 ? AF_INET : AF_INET6, at + 1, host,
+		    sizeof(host));
+	}
+	snprintf(text, HOSTPORT_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u",
+	    host, (unsigned)(port[0] << 8 | port[1]));
+	return 0;
+}
+
+int
+endpoint_parse_untrusted(struct endpoint *ep, const char *text)
+{
+	static const char allowed_chars[] =
+	    "abcdefghijklmnopqrstuvwxyz0123456789"
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ-._:[]";
+	char word[HOSTPORT_MAX];
+	const char *part;
+
+	endpoint_free(ep);
+	*ep = (struct endpoint){0};
+	if (strlen(text) >= sizeof(word) || text[strspn(text, allowed_chars)])
+		return fail_errno(EINVAL);
+	memcpy(word, text, strlen(text) + 1);
+	if (endpoint_parse(ep, word, 1, &part) ||
+	    (ep->kind != EP_IPV4 && ep->kind != EP_IPV6 && ep->kind != EP_HOST))
+		return fail_errno(EINVAL);
+	return 0;
+}

@@ -1,0 +1,278 @@
+/* A service: a map and one of its protocols, its listeners and its mapper. */
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#include "base/clock.h"
+#include "base/errname.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "config/map.h"
+#include "mapper/mapper.h"
+#include "netns.h"
+#include "server/listen.h"
+#include "server/listen_check.h"
+#include "server/mapper_proc.h"
+#include "server/service.h"
+
+#define MAPPER_READY_MS 5000 /* for a mapper to reach its destination */
+
+static bool
+is_not_netns(int err)
+{
+	return err == EINVAL || err == EISDIR || err == ENXIO || err == ELOOP;
+}
+
+int
+log_ns_error(const struct map *map, const struct ns *ns, int err)
+{
+	const char *hint = ns_hint(ns, err);
+
+	if (ns_is_missing(err))
+		log_error("%s'%s': no namespace '%s' (%s)", map->origin,
+		    map->spec, ns_spec(ns), hint);
+	else if (is_not_netns(err))
+		log_error("%s'%s': '%s' is not a network namespace",
+		    map->origin, map->spec, ns_spec(ns));
+	else if (err != ECANCELED) /* else the mapper has said it */
+		log_error("%s'%s': %s '%s' (%s)", map->origin, map->spec,
+		    hint ? "cannot enter namespace" : "no mapper in",
+		    ns_spec(ns), hint ? hint : errno_name(err));
+	return ns_is_missing(err) || is_not_netns(err) ? 2 : 1;
+}
+
+void
+mapper_drain(struct mapper_proc *m, msec drain)
+{
+	if (!m->draining)
+		mapper_send_command(m, CMD_DRAIN);
+	m->draining = true;
+	if (m->service && m->service->mapper == m)
+		m->service->mapper = NULL;
+	if (drain >= 0 && m->kill_at == NEVER)
+		m->kill_at = now_ms() + drain + 1;
+}
+
+void
+service_close(struct service *s)
+{
+	int saved = errno;
+
+	listen_close(&s->listeners, s->map);
+	s->listeners_ns = 0;
+	s->watched = false;
+	s->lost = false;
+	errno = saved;
+}
+
+int
+service_open(struct service *s, int quiet_errno, bool waits)
+{
+	int entered, saved;
+
+	if (listen_open(&s->listeners, s->map, s->proto, &entered, quiet_errno,
+		waits) == 0) {
+		s->listeners_ns = s->listen_ns_id;
+		return 0;
+	}
+	saved = errno;
+	service_close(s);
+	if (!entered && saved != quiet_errno)
+		log_ns_error(s->map, &s->map->listen_ns, saved);
+	errno = saved;
+	return -1;
+}
+
+int
+service_listen(struct service *s, int quiet_errno)
+{
+	return s->proto == PROTO_UDP
+	    ? 0
+	    : listen_start(&s->listeners, s->map, quiet_errno);
+}
+
+int
+service_watch(struct service *s, int epoll)
+{
+	struct epoll_event ev = {.events = EPOLLET};
+
+	s->watched = true;
+	for (size_t i = 0; i < s->listeners.count && s->proto == PROTO_TCP;
+	     i++) {
+		ev.data.fd = s->listeners.items[i].fd;
+		if (epoll_ctl(epoll, EPOLL_CTL_ADD, ev.data.fd, &ev) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+bool
+service_has(const struct service *s, int fd)
+{
+	for (size_t i = 0; i < s->listeners.count; i++)
+		if (s->listeners.items[i].fd == fd)
+			return true;
+	return false;
+}
+
+int
+service_spawn_mapper(struct service *s, const struct config *conf)
+{
+	s->last_attempt = now_ms();
+	listen_reopen_udp_relays(&s->listeners, s->map);
+	s->mapper_starts++;
+	s->mapper = mapper_spawn(s, conf);
+	return s->mapper ? 0 : -1;
+}
+
+int
+service_wait_ready(struct service *s)
+{
+	int saved;
+
+	if (mapper_wait_reply(s->mapper, MAPPER_READY_MS) == 0) {
+		s->mapper->ready = true;
+		return 0;
+	}
+	saved = errno;
+	mapper_kill(s->mapper);
+	mapper_drain(s->mapper, 0);
+	errno = saved;
+	return -1;
+}
+
+static void
+log_waiting(const struct service *s, const struct ns *ns, int err)
+{
+	log_error("'%s': waits for namespace '%s' (%s)", s->map->spec,
+	    ns_spec(ns), ns_hint(ns, ns_is_missing(err) ? err : ENOENT));
+}
+
+/* What cannot be looked at is as it was; what is new is tried at once. */
+static void
+update_ns_id(struct service *s, const struct ns *ns, uint64_t *id)
+{
+	uint64_t seen = ns_id(ns);
+	int err = errno;
+
+	if (seen == *id || (!seen && !ns_is_missing(err) && !is_not_netns(err)))
+		return;
+	*id = seen;
+	s->last_attempt = 0;
+	if (!seen)
+		log_waiting(s, ns, err);
+}
+
+/*
+ * Closes listeners that nobody can reach any more, so that others are opened. The
+ * connections of their mapper have no limit: their target is the right one.
+ */
+static void
+check_listeners(struct service *s)
+{
+	const char *replaced = listen_changed(&s->listeners, s->map);
+
+	if (!replaced)
+		return;
+	log_error("'%s': %s: listens anew", s->map->spec, replaced);
+	service_close(s);
+	if (s->mapper)
+		mapper_drain(s->mapper, -1);
+	s->last_attempt = 0;
+}
+
+void
+service_check_ns(struct service *s, const struct config *conf)
+{
+	update_ns_id(s, &s->map->listen_ns, &s->listen_ns_id);
+	update_ns_id(s, &s->map->target_ns, &s->target_ns_id);
+	s->poll_ns = ns_needs_polling(&s->map->listen_ns) ||
+	    ns_needs_polling(&s->map->target_ns) || listen_depends(s->map);
+	if (s->listeners_ns && s->listeners_ns != s->listen_ns_id)
+		service_close(s);
+	if (s->listeners_ns)
+		check_listeners(s);
+	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
+		if (m->service == s &&
+		    (m->listen_ns_id != s->listen_ns_id ||
+			m->target_ns_id != s->target_ns_id))
+			mapper_drain(m, conf->drain_timeout);
+}
+
+/* Opens what is not open, revives what `ss -K` has destroyed. */
+static int
+reopen_listeners(struct service *s)
+{
+	if (s->lost && !s->logged_errno)
+		log_error("'%s': a listening socket was destroyed (ss -K?)",
+		    s->map->spec);
+	s->lost = false;
+	if (!s->listeners_ns && service_open(s, s->logged_errno, true) == -1)
+		return -1;
+	if (service_listen(s, s->logged_errno) == 0)
+		return 0;
+	if (s->mapper)
+		s->lost = true;
+	else
+		service_close(s);
+	return -1;
+}
+
+/*
+ * A mapper that has lost a listener goes on with its others until a new one
+ * stands.
+ */
+void
+service_retry(struct service *s, const struct config *conf)
+{
+	struct mapper_proc *old = s->mapper;
+
+	s->last_attempt = now_ms();
+	if (!s->listen_ns_id)
+		return;
+	if (reopen_listeners(s) == -1) {
+		s->logged_errno = errno;
+		return;
+	}
+	if (!s->target_ns_id)
+		return;
+	if (service_spawn_mapper(s, conf) == -1 ||
+	    service_wait_ready(s) == -1) {
+		if (s->logged_errno != errno)
+			log_error("'%s': no new mapper: %s", s->map->spec,
+			    errno_name(errno));
+		s->logged_errno = errno;
+		s->mapper = old;
+		s->lost = old != NULL;
+		return;
+	}
+	if (old)
+		mapper_drain(old, -1);
+	s->logged_errno = 0;
+	log_info("'%s': serves again", s->map->spec);
+}
+
+int
+service_probe_ns(struct service *s, bool patient)
+{
+	const struct ns *both[] = {&s->map->listen_ns, &s->map->target_ns};
+	uint64_t *const id[] = {&s->listen_ns_id, &s->target_ns_id};
+
+	for (int i = 0; i < 2; i++) {
+		/* In this order: the first waits for who is making it. */
+		*id[i] = 0;
+		if (ns_call(both[i], NULL, NULL, NULL) == 0) {
+			*id[i] = ns_id(both[i]);
+			errno = ENOENT; /* it has gone since, if it is 0 */
+		}
+		if (*id[i])
+			continue;
+		if (!ns_is_missing(errno) || !patient)
+			return log_ns_error(s->map, both[i], errno);
+		log_waiting(s, both[i], errno);
+	}
+	return 0;
+}

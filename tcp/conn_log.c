@@ -1,0 +1,143 @@
+/* Logs a connection that has ended, or is open. */
+
+#include <ctype.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/addr.h"
+#include "base/clock.h"
+#include "base/errname.h"
+#include "base/log.h"
+#include "base/report.h"
+#include "config/map.h"
+#include "netns.h"
+#include "tcp/conn_log.h"
+
+/*
+ * What a proxy's client asked for, as the log has it: HOST:PORT behind the last
+ * '@', or HOST where the rest is no port, so that no password of USER:PASSWORD@
+ * is shown, and no byte that may pass for another word of the line.
+ */
+static const char *
+asked_text(char *asked)
+{
+	char *at = strrchr(asked, '@'), *host = at ? at + 1 : asked;
+	char *colon = strrchr(host, ':'), *first = strchr(host, ':');
+	size_t length = strlen(asked), digits;
+
+	/* It may have been cut in front of the '@'. */
+	if (length >= HOSTPORT_MAX - 1)
+		return "?";
+	digits = colon ? strspn(colon + 1, "0123456789") : 0;
+	if (colon &&
+	    (colon[1 + digits] || digits < 1 || digits > 5 ||
+		(colon != first &&
+		    host + strspn(host, "0123456789abcdefABCDEF:.[]") < colon)))
+		*first = '\0';
+	for (char *s = host; *s; s++)
+		if (!isalnum((unsigned char)*s) && !strchr("-._:[]", *s))
+			*s = '?';
+	return *host ? host : "?";
+}
+
+/* What the connection says of it: an untrusted address; or the user's word. */
+static const char *
+target_text(const struct map *map, struct conn_report *t, char *buf)
+{
+	t->requested[HOSTPORT_MAX - 1] = '\0';
+	if (t->requested[0])
+		return asked_text(t->requested);
+	if (sockaddr_is_inet(&t->peer))
+		return sockaddr_format(&t->peer.sa, buf);
+	if (t->target < map->n_targets)
+		return map->targets[t->target].arg;
+	return "unknown";
+}
+
+/* "end=refused error=..." for the line of a connection. */
+static const char *
+end_text(const struct conn_report *t, int status, char *buf, size_t size)
+{
+	static const char *const names[] = {
+	    [END_NONE] = "killed",
+	    [END_CLOSED] = "closed",
+	    [END_DIAL] = "dial",
+	    [END_CLIENT] = "client-reset",
+	    [END_TARGET] = "target-reset",
+	    [END_IDLE] = "idle",
+	    [END_LOCAL] = "local",
+	    [END_HANDSHAKE] = "handshake",
+	};
+	enum end_reason end = END_NONE;
+
+	if (t->end >= END_NONE && t->end <= END_HANDSHAKE)
+		end = (enum end_reason)t->end;
+	if (status == 0 && end == END_NONE)
+		return "stopped";
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM && t->resolving)
+		snprintf(buf, size, "dial error=%s", errno_name(ETIMEDOUT));
+	else if (WIFSIGNALED(status))
+		snprintf(buf, size, "killed signal=%d", WTERMSIG(status));
+	else if (t->hop_status)
+		snprintf(buf, size, "%s error=%s hop=%d", names[end],
+		    errno_name(t->error), t->hop_status);
+	else if (t->error)
+		snprintf(buf, size, "%s error=%s", names[end],
+		    errno_name(t->error));
+	else
+		snprintf(buf, size, "%s", names[end]);
+	return buf;
+}
+
+/* Who it is by a PROXY header, and who said so; both, as the line has them. */
+#define CLIENT_TEXT (2 * SOCKADDR_STRLEN + 5)
+
+static const char *
+client_text(const union sockaddr_inet *peer, const struct conn_report *t,
+    char *buf)
+{
+	char client[SOCKADDR_STRLEN], via[SOCKADDR_STRLEN];
+
+	if (!sockaddr_is_inet(&t->client))
+		return sockaddr_format(&peer->sa, buf);
+	snprintf(buf, CLIENT_TEXT, "%s via=%s",
+	    sockaddr_format(&t->client.sa, client),
+	    sockaddr_format(&peer->sa, via));
+	return buf;
+}
+
+void
+conn_log(const struct map *map, const union sockaddr_inet *peer,
+    msec started_at, struct conn_report *t, int status)
+{
+	bool good = WIFEXITED(status) && t->end == END_CLOSED;
+	enum log_level least = good ? LOG_VERBOSE : LOG_NORMAL;
+	char client[CLIENT_TEXT], target[SOCKADDR_STRLEN], end[64];
+
+	if (!log_enabled(
+		least)) /* of what it costs, most goes into the words */
+		return;
+	log_line(least,
+	    "connection from=%s to=%s map=%s client=%s target=%s up=%llu "
+	    "down=%llu ms=%lld end=%s",
+	    ns_spec(&map->listen_ns), ns_spec(&map->target_ns), map->spec,
+	    client_text(peer, t, client), target_text(map, t, target),
+	    (unsigned long long)t->up, (unsigned long long)t->down,
+	    (long long)(now_ms() - started_at),
+	    end_text(t, status, end, sizeof(end)));
+}
+
+void
+conn_log_row(const struct map *map, const union sockaddr_inet *peer,
+    msec started_at, struct conn_report *t)
+{
+	char client[SOCKADDR_STRLEN], target[SOCKADDR_STRLEN];
+
+	log_open_row(sockaddr_format(&peer->sa, client),
+	    target_text(map, t, target), t->up, t->down, started_at);
+}
