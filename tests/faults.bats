@@ -556,7 +556,7 @@ bulk_is_spliced() {
 @test "what is no namespace is refused in time (T61)" {
 	local dead long name
 	mkfifo /run/netns/fifo "$BATS_TEST_TMPDIR/fifo"
-	touch /run/netns/file
+	echo text >/run/netns/file
 	mkdir /run/netns/dir
 	ln -s /nowhere /run/netns/dangling
 	ln -s loop /run/netns/loop

@@ -24,6 +24,8 @@
 #                        map, and tests that are tagged so run like that, too
 #   mappers, connections print the pids of each kind, zombies included; a worker's
 #                        as often as it has connections
+#   freeze PID...        stops the server, its mappers and these, so that nobody
+#                        sends the SIGCONT that a stopped child gets; thaw ends it
 #   tree                 prints every live pid of the last started nsfwd, also
 #                        those whose parent is gone
 #   logged PATTERN [N]   true if N lines or more (1) of the log match the ERE
@@ -89,6 +91,20 @@ needs() {
 
 listens() {
 	in_ns "$1" ss -Hltn | grep -q ":$2 "
+}
+
+freeze() {
+	local pid
+	FROZEN=("$NSFWD_PID")
+	kill -STOP "$NSFWD_PID"
+	for pid in $(mappers) "$@"; do
+		kill -STOP "$pid"
+		FROZEN+=("$pid")
+	done
+}
+
+thaw() {
+	kill -CONT "${FROZEN[@]}"
 }
 
 fail() {

@@ -207,10 +207,10 @@ stopped() {
 	local go=$BATS_TEST_TMPDIR/go.$1 pid
 	wait_until 5 [ -e "$go.$2" ]
 	pid=$(connections)
-	kill -STOP "$pid"
+	freeze "$pid"
 	touch "$go"
 	reap "$1"
-	kill -CONT "$pid"
+	thaw
 	reap "$2"
 	wait_until 1 no_connections
 }

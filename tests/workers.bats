@@ -109,5 +109,6 @@ no_zombies() {
 	WORKERS=4
 	start_nsfwd -q ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max-source=1
 	# shellcheck disable=SC2046 # one word each
-	faults peer ns1 bursts 10 200 2 1 127.0.0.1/8000 $(workers)
+	faults peer ns1 bursts 10 200 2 1 127.0.0.1/8000 \
+		"$NSFWD_PID" $(mappers) $(workers)
 }
