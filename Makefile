@@ -29,7 +29,7 @@ HARDEN = -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE -D_
 
 ifdef SAN
 # The sanitizers' own system calls are not those that the filters allow.
-KIND = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DUNCONFINED
+KIND = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DNO_SECCOMP
 else ifneq ($(findstring musl,$(CC)),)
 # musl-gcc does not look where the kernel's headers are.
 KIND = -Os $(HARDEN) -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine)
@@ -89,7 +89,7 @@ VALGRIND = tests/{relay,faults,udp}.bats -f 'T4 |T5 an|T6 |T7 a reset behind byt
 valgrind:
 	mkdir -p obj/valgrind
 	cp -r Makefile *.[ch] $(ROOMS) obj/valgrind
-	$(MAKE) -C obj/valgrind CC=cc CFLAGS='-O1 -g -DUNCONFINED' nsfwd
+	$(MAKE) -C obj/valgrind CC=cc CFLAGS='-O1 -g -DNO_SECCOMP' nsfwd
 	cc $(STD) -shared -fPIC -O1 -pthread -o obj/valgrind/clone.so tests/clone.c
 	bash -c "tests/valgrind $(VALGRIND)"
 

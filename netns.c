@@ -24,8 +24,10 @@
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 
-#include "base/anchor.h"
 #include "netns.h"
+
+#include "base/anchor.h"
+#include "base/fd.h"
 
 #define HELPER_STACK 32768
 #define RETRIES      20
@@ -134,16 +136,6 @@ ns_same(const struct ns *a, const struct ns *b)
 	return a->kind == b->kind && strcmp(ns_spec(a), ns_spec(b)) == 0;
 }
 
-/* errno stays as it was. */
-static void
-ns_close_keep_errno(int fd)
-{
-	int saved = errno;
-
-	close(fd);
-	errno = saved;
-}
-
 /*
  * A regular file is what `ip netns add` shows for a moment before it mounts on
  * it.
@@ -169,7 +161,7 @@ open_nsfs(struct anchor *a, const char *path, bool *unfinished)
 		    S_ISREG(st.st_mode) && st.st_size == 0;
 		errno = *unfinished ? ENODATA : EINVAL;
 	}
-	ns_close_keep_errno(fd);
+	close_keep_errno(fd);
 	return -1;
 }
 
@@ -239,7 +231,7 @@ ns_id(const struct ns *ns)
 	if (fd == -1)
 		return 0;
 	result = fstat(fd, &st);
-	ns_close_keep_errno(fd);
+	close_keep_errno(fd);
 	return result == -1 ? 0 : st.st_ino;
 }
 
@@ -293,7 +285,7 @@ ns_enter(const struct ns *ns)
 	if (fd == -1)
 		return -1;
 	result = enter_fd(fd);
-	ns_close_keep_errno(fd);
+	close_keep_errno(fd);
 	return result;
 }
 
@@ -383,7 +375,7 @@ ns_call(const struct ns *ns, int (*fn)(void *), void *arg, int *entered)
 	}
 	result = run_helper(&errand);
 	if (errand.fd != -1)
-		ns_close_keep_errno(errand.fd);
+		close_keep_errno(errand.fd);
 	if (entered)
 		*entered = errand.entered;
 	return result;

@@ -33,6 +33,7 @@
 #include <linux/openat2.h>
 
 #include "base/anchor.h"
+#include "base/fd.h"
 
 #define LINKS_MAX     40 /* followed in one path, as the kernel does */
 #define PROC_ROOT     1  /* the inode of /proc */
@@ -79,16 +80,6 @@ bool
 anchor_seen(const struct anchor *a)
 {
 	return a && a->dir != -1;
-}
-
-/* Closes it; errno is preserved. */
-static void
-put_away(int fd)
-{
-	int saved = errno;
-
-	close(fd);
-	errno = saved;
 }
 
 static int
@@ -169,9 +160,9 @@ walk_step(int dir, int fd, char *path)
 			next = open_dir(AT_FDCWD, "/", 0);
 		else if (next == 0)
 			next = open_dir(dir, ".", 0);
-		put_away(fd);
+		close_keep_errno(fd);
 	}
-	put_away(dir);
+	close_keep_errno(dir);
 	return next;
 }
 
@@ -216,7 +207,7 @@ find_anchor(const char *path, char *remaining)
 		return anchor;
 	}
 	if (anchor != -1)
-		put_away(anchor);
+		close_keep_errno(anchor);
 	return -1;
 }
 
@@ -273,7 +264,7 @@ open_anchored(struct anchor *a, int dir, const char *rest)
 	}
 	if (fd == -1 || !copy) {
 		free(copy);
-		put_away(dir);
+		close_keep_errno(dir);
 		return fd;
 	}
 	if (a->dir != -1)

@@ -1,4 +1,4 @@
-/* The monotonic clock, in milliseconds. */
+/* Reads the monotonic clock in milliseconds. */
 
 #include <time.h>
 
@@ -11,4 +11,10 @@ now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (msec)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+msec
+msec_min(msec a, msec b)
+{
+	return a < b ? a : b;
 }

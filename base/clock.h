@@ -5,11 +5,17 @@
 
 #include <stdint.h>
 
-/* Milliseconds: a point of CLOCK_MONOTONIC, or a span where the name says. */
+/*
+ * Milliseconds. Names ending in _at and _deadline are instants of
+ * CLOCK_MONOTONIC; names ending in _timeout, and macros in _MS, are spans.
+ */
 typedef int64_t msec;
-#define NEVER INT64_MAX
+#define NEVER INT64_MAX /* the deadline of a wait without end */
 
-/* The current time of CLOCK_MONOTONIC. */
+/* Returns the current time of CLOCK_MONOTONIC. */
 msec now_ms(void);
+
+/* Returns the smaller of two times. */
+msec msec_min(msec a, msec b);
 
 #endif

@@ -1,5 +1,6 @@
-/* Closes all descriptors but some. */
+/* Closes descriptors: one, and many at once. */
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -8,7 +9,17 @@
 
 #include "base/fd.h"
 
-/* close_range(2) came with Linux 5.9; before that, one by one up to last. */
+int
+close_keep_errno(int fd)
+{
+	int saved = errno;
+
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+/* Linux before 5.9 has no close_range(2). */
 void
 fd_close_from(int fd, int last)
 {
@@ -18,7 +29,7 @@ fd_close_from(int fd, int last)
 }
 
 static void
-close_span(unsigned first, unsigned last)
+fd_close_range(unsigned first, unsigned last)
 {
 	struct rlimit limit = {.rlim_cur = 0};
 
@@ -43,9 +54,9 @@ fd_close_except(int *keep, size_t n)
 	qsort(keep, n, sizeof(*keep), ascending);
 	for (size_t i = 0; i < n; i++) {
 		if (keep[i] >= (int)next) {
-			close_span(next, (unsigned)keep[i] - 1);
+			fd_close_range(next, (unsigned)keep[i] - 1);
 			next = (unsigned)keep[i] + 1;
 		}
 	}
-	close_span(next, ~0U);
+	fd_close_range(next, ~0U);
 }

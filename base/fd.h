@@ -1,14 +1,17 @@
-/* Closing descriptors in bulk. */
+/* Closes descriptors: one, and many at once. */
 
 #ifndef BASE_FD_H
 #define BASE_FD_H
 
 #include <stddef.h>
 
-/* Closes every descriptor from fd on; the caller knows none beyond last. */
+/* Closes fd without changing errno. Returns -1. */
+int close_keep_errno(int fd);
+
+/* Closes every descriptor from fd on; none above last is open. */
 void fd_close_from(int fd, int last);
 
-/* Closes every descriptor above 2 but the n given ones, and sorts these. */
+/* Closes every descriptor above 2 except the n in keep, which it sorts. */
 void fd_close_except(int *keep, size_t n);
 
 #endif

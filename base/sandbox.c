@@ -208,7 +208,7 @@ sandbox_adopt(void)
 void
 sandbox_set_rlimits(void)
 {
-#ifndef UNCONFINED
+#ifndef NO_SECCOMP
 	set_limit(RLIMIT_NOFILE, RELAY_NOFILE);
 	set_limit(RLIMIT_NPROC, 0);
 #endif
@@ -402,7 +402,7 @@ sandbox_seccomp(unsigned role)
 	struct program p = {.length = 0};
 	struct sock_fprog program = {.filter = p.code};
 
-#ifdef UNCONFINED
+#ifdef NO_SECCOMP
 	return 0;
 #endif
 	if (role & ~SANDBOX_STDIO)

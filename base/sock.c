@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/sock.h"
 
@@ -47,14 +46,4 @@ client_was_reset(int client)
 		return false;
 	errno = ECONNABORTED;
 	return true;
-}
-
-int
-close_keep_errno(int fd)
-{
-	int saved = errno;
-
-	close(fd);
-	errno = saved;
-	return -1;
 }

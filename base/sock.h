@@ -8,9 +8,6 @@
 /* A client that was reset must not reach the target any more: ECONNABORTED. */
 bool client_was_reset(int client);
 
-/* Closes it: -1, errno preserved. */
-int close_keep_errno(int fd);
-
 /*
  * Sets on a new socket what every socket of a connection has: no Nagle delay,
  * keepalive, urgent data in line, and a reset on close(2) until relay() has

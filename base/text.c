@@ -1,16 +1,14 @@
-/* Reads numbers from text. */
+/* Compares strings and reads numbers from them. */
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 
-/* A 0 in front might be meant as octal: it is refused. */
 bool
-parse_uint(const char *text, uint32_t least, uint32_t most, uint32_t *value)
+parse_uint(const char *text, uint32_t min, uint32_t max, uint32_t *value)
 {
 	unsigned long long n;
 
@@ -18,8 +16,14 @@ parse_uint(const char *text, uint32_t least, uint32_t most, uint32_t *value)
 	    (*text == '0' && text[1]))
 		return false;
 	n = strtoull(text, NULL, 10);
-	if (n < least || n > most)
+	if (n < min || n > max)
 		return false;
 	*value = (uint32_t)n;
 	return true;
+}
+
+bool
+text_equal(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
 }

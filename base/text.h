@@ -1,4 +1,4 @@
-/* Numbers in text. */
+/* Compares strings and reads numbers from them. */
 
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
@@ -6,7 +6,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Reads a whole number from least to most: false when the text is none. */
-bool parse_uint(const char *text, uint32_t least, uint32_t most, uint32_t *);
+/*
+ * Reads a whole decimal number from min to max. Returns false, and leaves *value
+ * as it was, if text is anything else. A leading 0 is refused because it may be
+ * meant as octal.
+ */
+bool parse_uint(const char *text, uint32_t min, uint32_t max, uint32_t *value);
+
+/* Returns true if both strings are equal, or both are NULL. */
+bool text_equal(const char *a, const char *b);
 
 #endif

@@ -268,17 +268,11 @@ parse_source_addr(struct endpoint *ep, char *text, const char **part)
 	return parse_address(&r, text, "not a numeric address");
 }
 
-static bool
-same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 bool
 endpoint_equal(const struct endpoint *a, const struct endpoint *b)
 {
-	return a->kind == b->kind && same_text(a->name, b->name) &&
-	    same_text(a->zone, b->zone) &&
+	return a->kind == b->kind && text_equal(a->name, b->name) &&
+	    text_equal(a->zone, b->zone) &&
 	    memcmp(&a->addr, &b->addr, sizeof(a->addr)) == 0;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/addr.h"
+#include "base/text.h"
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/key.h"
@@ -412,22 +413,16 @@ map_parse(struct map *map, const char *word, const struct map *defaults,
 	return why;
 }
 
-static bool
-same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 /* Passwords may also be in files. */
 bool
 map_equal(const struct map *a, const struct map *b)
 {
 	bool same = strcmp(a->exact, b->exact) == 0 &&
-	    same_text(a->user, b->user) && same_text(a->password, b->password);
+	    text_equal(a->user, b->user) && text_equal(a->password, b->password);
 
 	for (size_t i = 0; same && i < a->n_hops; i++)
-		same = same_text(a->hops[i].user, b->hops[i].user) &&
-		    same_text(a->hops[i].password, b->hops[i].password);
+		same = text_equal(a->hops[i].user, b->hops[i].user) &&
+		    text_equal(a->hops[i].password, b->hops[i].password);
 	return same;
 }
 

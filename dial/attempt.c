@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/sock.h"
 #include "config/endpoint.h"
 #include "config/map.h"

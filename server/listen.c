@@ -21,6 +21,7 @@
 #include "base/addr.h"
 #include "base/array.h"
 #include "base/errname.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/sandbox.h"
 #include "base/sock.h"

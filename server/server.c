@@ -82,12 +82,6 @@ static struct server {
 	bool check_ns, pinned, stopping;
 } server;
 
-static msec
-min_msec(msec a, msec b)
-{
-	return b < a ? b : a;
-}
-
 /* How many maps have all their mappers. A map's services are neighbours. */
 static size_t
 count_serving(void)
@@ -214,7 +208,7 @@ retry_services(void)
 			lacks = !s->mapper || s->lost;
 		}
 		if (lacks)
-			next = min_msec(next, s->last_attempt + RETRY_MS);
+			next = msec_min(next, s->last_attempt + RETRY_MS);
 		if (s->listeners_ns && !s->watched &&
 		    service_watch(s, server.destroyed_epoll) == -1)
 			log_error("'%s': its listeners are not watched: %s",
@@ -222,7 +216,7 @@ retry_services(void)
 	}
 	if (server.serving != count_serving())
 		notify_status("");
-	return min_msec(next, check_due_at());
+	return msec_min(next, check_due_at());
 }
 
 /* Sees to it that what is retired ends; returns when to do so again. */
@@ -239,7 +233,7 @@ kill_overdue(void)
 			m->killed = true;
 			m->kill_at = at + KILL_MS;
 		}
-		next = min_msec(next, m->kill_at);
+		next = msec_min(next, m->kill_at);
 	}
 	return next;
 }
@@ -540,7 +534,7 @@ server_loop(void)
 
 	server.check_ns = !server.pinned;
 	for (;;) {
-		next = min_msec(server.stopping ? NEVER : retry_services(),
+		next = msec_min(server.stopping ? NEVER : retry_services(),
 		    kill_overdue());
 		if (server.stopping && !mapper_list())
 			return 0;
@@ -654,7 +648,7 @@ server_init(struct config *conf)
 static int
 log_settings(const struct config *conf)
 {
-#ifdef UNCONFINED
+#ifdef NO_SECCOMP
 	log_info("built for tests: no filters of system calls");
 #endif
 	if (conf->no_sandbox)

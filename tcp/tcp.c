@@ -311,12 +311,6 @@ handle_command(struct tcp_mapper *m)
 		kill_all(m);
 }
 
-static msec
-min_msec(msec a, msec b)
-{
-	return a < b ? a : b;
-}
-
 /*
  * Does what is due; returns for how long there is nothing to do, for
  * epoll_wait(2). The mode comes first: clients may wait for the end of one of
@@ -327,7 +321,7 @@ run_timers(struct tcp_mapper *m)
 {
 	msec at = now_ms(), next = m->mode->run_timers(at);
 
-	next = min_msec(next, accept_run_timers(&m->acceptor, at));
+	next = msec_min(next, accept_run_timers(&m->acceptor, at));
 	return next == NEVER      ? -1
 	    : next <= at          ? 0
 	    : next - at > INT_MAX ? INT_MAX
