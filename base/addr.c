@@ -1,4 +1,4 @@
-/* Formats socket addresses and matches them with blocks. */
+/* Formats, converts and matches IPv4 and IPv6 addresses. */
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -35,13 +35,14 @@ sockaddr_format(const struct sockaddr *addr, char *buf)
 	return buf;
 }
 
+/* Returns true if the first bits of both addresses are equal. */
 static bool
 prefix_equal(const struct in6_addr *a, const struct in6_addr *b, unsigned bits)
 {
-	unsigned whole = bits / 8, mask = 0xff00U >> bits % 8 & 0xff;
+	unsigned bytes = bits / 8, mask = 0xff00U >> bits % 8 & 0xff;
 
-	return memcmp(a, b, whole) == 0 &&
-	    (!mask || !((a->s6_addr[whole] ^ b->s6_addr[whole]) & mask));
+	return memcmp(a, b, bytes) == 0 &&
+	    (!mask || !((a->s6_addr[bytes] ^ b->s6_addr[bytes]) & mask));
 }
 
 struct in6_addr
@@ -59,7 +60,6 @@ is_v4_cidr(const struct cidr *cidr)
 	return cidr->bits >= 96 && IN6_IS_ADDR_V4MAPPED(&cidr->addr);
 }
 
-/* "::/0" is every IPv6 address, and no IPv4 address. */
 bool
 cidr_match(const struct cidr_list *list, const union sockaddr_inet *peer)
 {

@@ -1,17 +1,17 @@
-/* Opens files by a path, and remembers the process that a number in it named. */
+/* Opens files by path, bound to the process that /proc/N in the path named first. */
 
 /*
  * Theory of operation
  *
- * A path such as /proc/N/ns/net names a process by a number, which is another
- * process's when that one has ended. An open directory of /proc belongs to one
- * process for good: once it has ended, nothing can be opened in the directory,
- * whatever process has the number N. So the directory is kept open, the anchor,
- * and the rest of the path is opened from there.
+ * A path such as /proc/N/ns/net names a process by its number, which a new
+ * process can get after the first one has exited. An open directory /proc/N
+ * belongs to one process for good: after that has exited, nothing can be opened
+ * in the directory, even if a new process has the number N. So the anchor keeps
+ * that directory open, and the rest of the path is opened relative to it.
  *
- * Each name of a path is looked up on its own, since links may lead into /proc
- * from anywhere. If they lead to another directory than at the first time, its
- * path tells, that is a new process and a new anchor.
+ * The names of a path are looked up one by one, because a symbolic link anywhere
+ * may lead into /proc. If the links lead to another directory of /proc than
+ * before, the path means another process now, and the anchor is bound to that.
  */
 
 #include <errno.h>
@@ -33,19 +33,20 @@
 #include <linux/openat2.h>
 
 #include "base/anchor.h"
+
 #include "base/fd.h"
 
-#define LINKS_MAX     40 /* followed in one path, as the kernel does */
-#define PROC_ROOT     1  /* the inode of /proc */
+#define LINKS_MAX     40 /* the limit of the kernel, see path_resolution(7) */
+#define PROC_ROOT     1  /* the inode number of /proc */
 #define REMAINING_MAX (NAME_MAX + PATH_MAX)
 
-/* O_NONBLOCK because a FIFO must not hang us. */
+/* O_NONBLOCK so that a FIFO does not block. */
 #define OPEN_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 
 struct anchor {
-	unsigned users;
-	int dir;    /* -1: no process was seen */
-	char *path; /* of the directory, owned */
+	unsigned references;
+	int dir;    /* of the process; -1: bound to none */
+	char *path; /* of the directory; owned */
 };
 
 struct anchor *
@@ -54,21 +55,21 @@ anchor_new(void)
 	struct anchor *a = malloc(sizeof(*a));
 
 	if (a)
-		*a = (struct anchor){.users = 1, .dir = -1};
+		*a = (struct anchor){.references = 1, .dir = -1};
 	return a;
 }
 
 struct anchor *
 anchor_share(struct anchor *a)
 {
-	a->users++;
+	a->references++;
 	return a;
 }
 
 void
 anchor_free(struct anchor *a)
 {
-	if (!a || --a->users)
+	if (!a || --a->references)
 		return;
 	if (a->dir != -1)
 		close(a->dir);
@@ -96,6 +97,7 @@ is_link(int fd)
 	return fstat(fd, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
+/* Returns true if dir is /proc itself (root), or a directory below it. */
 static bool
 is_in_proc(int dir, bool root)
 {
@@ -106,7 +108,7 @@ is_in_proc(int dir, bool root)
 	    fstat(dir, &st) == 0 && (st.st_ino == PROC_ROOT) == root;
 }
 
-/* Cuts the first name off a path; false when there is none. */
+/* Moves the first name of a path into name. Returns false if there is none. */
 static bool
 cut_name(char *path, char *name)
 {
@@ -122,9 +124,12 @@ cut_name(char *path, char *name)
 	return true;
 }
 
-/* Puts the text of a link in front of a path of PATH_MAX. -1 with errno. */
+/*
+ * Prepends the target of a symbolic link to a path of PATH_MAX bytes. Returns 0,
+ * or -1 with errno.
+ */
 static int
-put_link(int fd, char *path)
+prepend_link(int fd, char *path)
 {
 	size_t length = strlen(path);
 	char text[PATH_MAX];
@@ -142,9 +147,10 @@ put_link(int fd, char *path)
 }
 
 /*
- * One step on a path: from dir, which it closes, to the file of that name, or,
- * where that is an ordinary link, to where the rest of the path begins now.
- * -1 with errno; ESRCH: there is no such process.
+ * Goes one step along a path: from dir, which is closed, to fd. If fd is a
+ * symbolic link, its target is prepended to path, and the step leads to where
+ * path then starts. Returns a descriptor; or -1 with errno, ESRCH if dir is
+ * /proc and has no such process.
  */
 static int
 walk_step(int dir, int fd, char *path)
@@ -155,7 +161,7 @@ walk_step(int dir, int fd, char *path)
 		if (errno == ENOENT && is_in_proc(dir, true))
 			errno = ESRCH;
 	} else if (is_link(fd)) {
-		next = put_link(fd, path);
+		next = prepend_link(fd, path);
 		if (next == 0 && *path == '/')
 			next = open_dir(AT_FDCWD, "/", 0);
 		else if (next == 0)
@@ -167,10 +173,10 @@ walk_step(int dir, int fd, char *path)
 }
 
 /*
- * Finds the last directory of a process that a path leads through by a link of
- * it, and what is left of the path from there. Those links (ns, fd, root, cwd)
- * do not lead where readlink(2) says. Returns the directory, open; or -1 with
- * errno, 0 if there is none.
+ * Finds the last directory below /proc that a path leads through by a link in
+ * it, and copies the rest of the path. Only opening such a link (ns, fd, root,
+ * cwd) follows it, because readlink(2) does not give its real target. Returns
+ * the open directory; or -1 with errno, which is 0 if there is none.
  */
 static int
 find_anchor(const char *path, char *remaining)
@@ -197,8 +203,8 @@ find_anchor(const char *path, char *remaining)
 		anchor = dir;
 		snprintf(remaining, REMAINING_MAX, "%s%s", name, todo);
 		dir = open_dir(anchor, name, 0);
-		if (dir ==
-		    -1) /* its process has ended, or is not ours to see */
+		/* The process has exited, or may not be examined. */
+		if (dir == -1)
 			return anchor;
 	}
 	if (dir != -1) {
@@ -211,7 +217,7 @@ find_anchor(const char *path, char *remaining)
 	return -1;
 }
 
-/* The path of an open directory. -1 with errno. */
+/* Copies the path of an open directory. Returns 0, or -1 with errno. */
 static int
 path_of(int dir, char *path)
 {
@@ -226,16 +232,20 @@ path_of(int dir, char *path)
 	return 0;
 }
 
-/* Opens rest from the directory of a process. ESRCH: that has ended. */
+/*
+ * Opens a path relative to the directory of a process. Returns a descriptor; or
+ * -1 with errno, ESRCH if the process has exited.
+ */
 static int
-open_remaining(int dir, const char *rest)
+open_remaining(int dir, const char *remaining)
 {
-	int fd = openat(dir, rest, OPEN_FLAGS), link;
+	int fd = openat(dir, remaining, OPEN_FLAGS), link;
 	char name[NAME_MAX + 1];
 
 	if (fd != -1 || (errno != ENOENT && errno != ESRCH))
 		return fd;
-	snprintf(name, sizeof(name), "%.*s", (int)strcspn(rest, "/"), rest);
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(remaining, "/"),
+	    remaining);
 	link = open_dir(dir, name, 0);
 	if (link == -1) {
 		errno = ESRCH;
@@ -247,20 +257,21 @@ open_remaining(int dir, const char *rest)
 }
 
 /*
- * The same, and closes the directory or keeps it: if it has the path of the
- * anchor, the process of the anchor is meant.
+ * Opens a path relative to the directory of a process, and either binds the
+ * anchor to dir or closes dir. If both directories have the same path, the
+ * process that the anchor is bound to is meant.
  */
 static int
-open_anchored(struct anchor *a, int dir, const char *rest)
+open_anchored(struct anchor *a, int dir, const char *remaining)
 {
 	char path[PATH_MAX], *copy = NULL;
 	int fd = -1;
 
 	if (path_of(dir, path) == 0) {
 		if (a->dir != -1 && strcmp(a->path, path) == 0)
-			fd = open_remaining(a->dir, rest);
+			fd = open_remaining(a->dir, remaining);
 		else if ((copy = strdup(path)))
-			fd = open_remaining(dir, rest);
+			fd = open_remaining(dir, remaining);
 	}
 	if (fd == -1 || !copy) {
 		free(copy);
@@ -276,8 +287,8 @@ open_anchored(struct anchor *a, int dir, const char *rest)
 }
 
 /*
- * Most paths lead through no process: openat2(2) learns that in one call. A
- * kernel before 5.6, or a filter, does not have it.
+ * openat2(2) opens a path that leads through no process in one call. Linux before
+ * 5.6, or a filter, may refuse it.
  */
 int
 anchor_open(struct anchor *a, const char *path)

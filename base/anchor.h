@@ -1,27 +1,31 @@
-/* Opens files by a path, and remembers the process that a number in it named. */
+/* Opens files by path, bound to the process that /proc/N in the path named first. */
 
-#ifndef ANCHOR_H
-#define ANCHOR_H
+#ifndef BASE_ANCHOR_H
+#define BASE_ANCHOR_H
 
 #include <stdbool.h>
 
 struct anchor;
 
-/* One that has seen no process. NULL with ENOMEM. */
+/* Returns an anchor that is bound to no process, or NULL with ENOMEM. */
 struct anchor *anchor_new(void);
 
-/* Returns the same one, which anchor_free() has to free once more. */
+/* Returns the same anchor with one more reference, which anchor_free() drops. */
 struct anchor *anchor_share(struct anchor *);
-void anchor_free(struct anchor *); /* NULL: nothing */
 
-/* True if a path led through a process; false for NULL. */
+/* Drops a reference and frees the anchor with the last one. NULL is ignored. */
+void anchor_free(struct anchor *);
+
+/* Returns true if the anchor is bound to a process; false for NULL. */
 bool anchor_seen(const struct anchor *);
 
 /*
- * Opens a file for reading, as open(2) with O_CLOEXEC and without waiting. Where
- * the path leads through /proc/N, the anchor remembers the process, and from
- * then on the same number means that process: ESRCH if it has ended, or if
- * there was none. NULL remembers nothing.
+ * Opens a file for reading with O_CLOEXEC, without blocking. If the path leads
+ * through /proc/N, the anchor is bound to that process, and later calls with the
+ * same number mean that process only. A NULL anchor binds nothing.
+ *
+ * Returns a descriptor, or -1 with errno of open(2); ESRCH if the process has
+ * ended or never existed.
  */
 int anchor_open(struct anchor *, const char *path);
 

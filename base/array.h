@@ -1,4 +1,4 @@
-/* The length of an array. */
+/* Counts the elements of an array. */
 
 #ifndef BASE_ARRAY_H
 #define BASE_ARRAY_H

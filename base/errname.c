@@ -1,14 +1,15 @@
-/* Names errnos without allocating or opening a file. */
+/* Names errors without allocating memory or opening a file. */
 
 #include <errno.h>
 #include <netdb.h>
 #include <stddef.h>
 #include <stdio.h>
 
-#include "base/array.h"
 #include "base/errname.h"
 
-/* A table of our own: strerror(3) may allocate and open locale files. */
+#include "base/array.h"
+
+/* strerror(3) is not used because it may allocate and open locale files. */
 const char *
 errno_name(int err)
 {

@@ -1,12 +1,13 @@
-/* Names of errnos. */
+/* Names errors. */
 
 #ifndef BASE_ERRNAME_H
 #define BASE_ERRNAME_H
 
 /*
- * The name of an errno, or of an error of getaddrinfo(3), which are negative:
- * "ECONNREFUSED", "EAI_NONAME"; "E123" for one it does not know.
+ * Returns the name of an errno, "ECONNREFUSED", or of an error of
+ * getaddrinfo(3), which are negative, "EAI_NONAME". An unknown number gives
+ * "E123", in a buffer that the next call overwrites. Allocates nothing.
  */
-const char *errno_name(int);
+const char *errno_name(int err);
 
 #endif

@@ -1,4 +1,4 @@
-/* Waits for descriptors: the one place where poll(2) is called in a loop. */
+/* Waits for sockets, and sends and receives whole messages until a deadline. */
 
 #include <errno.h>
 #include <poll.h>
@@ -10,8 +10,9 @@
 
 #include <linux/sockios.h>
 
-#include "base/clock.h"
 #include "base/io.h"
+
+#include "base/clock.h"
 
 int
 io_timeout(msec deadline)
@@ -24,16 +25,22 @@ io_timeout(msec deadline)
 	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
-/* poll(2) ignores negative descriptors, of which -1 is the caller's own. */
+/*
+ * Converts a descriptor into a negative number, which poll(2) ignores, and back.
+ * -1 is not used because callers pass it to say "no descriptor".
+ */
 static int
-hide(int fd)
+toggle_ignored(int fd)
 {
 	return -fd - 2;
 }
 
-/* 1 if it has one of its events; else it is hidden for what it has instead. */
+/*
+ * Reduces revents to the events that count. Returns 1 if some are left. If none
+ * is, poll(2) ignores the descriptor from then on.
+ */
 static int
-sift(struct pollfd *p)
+keep_wanted_events(struct pollfd *p)
 {
 	int wanted = p->events, seen = p->revents;
 
@@ -41,7 +48,7 @@ sift(struct pollfd *p)
 		wanted |= POLLERR | POLLHUP | POLLNVAL;
 	p->revents = (short)(seen & wanted);
 	if (seen && !p->revents)
-		p->fd = hide(p->fd);
+		p->fd = toggle_ignored(p->fd);
 	return p->revents != 0;
 }
 
@@ -57,11 +64,11 @@ io_wait(struct pollfd *watched, size_t n, msec deadline)
 		if (got == 0 || (got == -1 && errno != EINTR))
 			ready = -1;
 		for (size_t i = 0; i < n && got > 0; i++)
-			ready += sift(&watched[i]);
+			ready += keep_wanted_events(&watched[i]);
 	}
 	for (size_t i = 0; i < n; i++)
 		if (watched[i].fd < -1)
-			watched[i].fd = hide(watched[i].fd);
+			watched[i].fd = toggle_ignored(watched[i].fd);
 	return ready;
 }
 
@@ -70,7 +77,7 @@ io_unacked(int fd)
 {
 	int n = 0;
 
-	if (ioctl(fd, SIOCOUTQNSD, &n) == -1) /* no socket of TCP */
+	if (ioctl(fd, SIOCOUTQNSD, &n) == -1) /* not TCP */
 		return 0;
 	return ioctl(fd, SIOCOUTQ, &n) == 0 ? (size_t)n : 0;
 }
@@ -78,12 +85,12 @@ io_unacked(int fd)
 void
 io_wait_acked(int fd)
 {
-	struct pollfd broken = {.fd = fd, .events = POLLERR | POLLHUP};
+	struct pollfd gone = {.fd = fd, .events = POLLERR | POLLHUP};
 	size_t left = io_unacked(fd), before = left;
 	msec deadline = now_ms() + IO_STALL_MS;
 
 	while (left && now_ms() < deadline &&
-	    io_wait(&broken, 1, now_ms() + IO_POLL_ACKED_MS) == -1 &&
+	    io_wait(&gone, 1, now_ms() + IO_POLL_ACKED_MS) == -1 &&
 	    errno == ETIMEDOUT) {
 		left = io_unacked(fd);
 		if (left < before)
@@ -115,10 +122,10 @@ io_wait_for(const struct io *io, short events)
 int
 io_write_all(const struct io *io, const void *data, size_t length)
 {
-	const unsigned char *at = data;
+	const unsigned char *next = data;
 
 	while (length) {
-		ssize_t n = send(io->fd, at, length, MSG_NOSIGNAL);
+		ssize_t n = send(io->fd, next, length, MSG_NOSIGNAL);
 
 		if (n == -1 && errno == EAGAIN) {
 			if (io_wait_for(io, POLLOUT) == -1)
@@ -126,7 +133,7 @@ io_write_all(const struct io *io, const void *data, size_t length)
 		} else if (n == -1 && errno != EINTR) {
 			return -1;
 		} else if (n > 0) {
-			at += n;
+			next += n;
 			length -= (size_t)n;
 		}
 	}
@@ -134,8 +141,9 @@ io_write_all(const struct io *io, const void *data, size_t length)
 }
 
 /*
- * What was peeked at and is not enough belongs to the message and is taken, so
- * that the next wait is for more; of the rest only what belongs to it.
+ * Bytes are peeked at first. If they are too few for a message, all of them
+ * belong to it and are received, so that the next wait is for more. Otherwise
+ * only the rest of the message is received.
  */
 ssize_t
 io_read_message(const struct io *io, unsigned char *data, size_t size,

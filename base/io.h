@@ -1,4 +1,4 @@
-/* Waiting for sockets, and whole messages on them, until a deadline. */
+/* Waits for sockets, and sends and receives whole messages until a deadline. */
 
 #ifndef BASE_IO_H
 #define BASE_IO_H
@@ -9,66 +9,65 @@
 
 #include "base/clock.h"
 
-/* A non-blocking socket, and how long one waits for it. */
+/* A non-blocking socket and the limits of waiting for it. */
 struct io {
 	int fd;
-	int abort_fd; /* waiting ends when it resets: ECONNABORTED; -1: none */
+	int abort_fd; /* a reset of it ends the wait: ECONNABORTED; or -1 */
 	msec deadline;
 };
 
 /*
- * Looks at the first bytes of what comes, one or more: how many of them are
- * the message; 0 if it takes more than these; -1 with errno if it is none.
- * However the bytes come in, the answer is the same.
+ * Examines the first length bytes of a stream, at least one. Returns the length
+ * of the message that they begin with; 0 if more bytes are needed; -1 with errno
+ * if they begin no message. The result does not depend on how the bytes were
+ * split into packets.
  */
 typedef ssize_t io_parser(const unsigned char *data, size_t length, void *arg);
 
-/* -1, with that errno. */
+/* Sets errno. Returns -1. */
 int fail_errno(int err);
 
-/* Waits for one of the events of poll(2): 0, or -1 with errno. */
+/* Waits until fd has one of the events of poll(2). Returns 0, or -1 with errno. */
 int io_wait_for(const struct io *, short events);
 
-/* Sends all of it: 0, or -1 with errno. */
+/* Sends length bytes. Returns 0, or -1 with errno. */
 int io_write_all(const struct io *, const void *data, size_t length);
 
 /*
- * Receives one message and no byte behind it: its length; or -1 with errno:
- * ETIMEDOUT, EMSGSIZE not in so many bytes, ECONNRESET it broke off, or the
- * parser's.
+ * Receives one message of at most size bytes, and no byte behind it. Returns its
+ * length; or -1 with errno: ETIMEDOUT, EMSGSIZE if size bytes hold no whole
+ * message, ECONNRESET if the stream ended early, or errno of the parser.
  */
 ssize_t io_read_message(const struct io *io, unsigned char *data, size_t size,
     io_parser *parse, void *arg);
 
-/* The time until then, for poll(2); -1 for NEVER. */
+/* Returns the timeout of poll(2) for a deadline: at least 0, or -1 for NEVER. */
 int io_timeout(msec deadline);
 
 /*
- * Waits until one of n descriptors has one of its events, which are then in its
- * revents. Returns how many have; or -1 with errno, ETIMEDOUT or poll(2)'s.
+ * Waits until one of n descriptors has one of its events and sets revents to the
+ * events that count. Returns how many descriptors have some; or -1 with errno:
+ * ETIMEDOUT, or that of poll(2).
  *
- * Whoever waits for POLLIN or POLLOUT also gets POLLERR, POLLHUP and POLLNVAL,
- * because a read or a write meets them. Otherwise these count only where they
- * are among the events. poll(2) reports them all the same; io_wait() then looks
- * away from that descriptor until it returns. So an event that nobody waits for
- * wakes nobody twice.
+ * With POLLIN or POLLOUT, POLLERR, POLLHUP and POLLNVAL count as well, because a
+ * read or write fails on them. Otherwise these three count only if they are
+ * asked for. poll(2) reports them in any case; so io_wait() ignores a descriptor
+ * from then on until it returns, so that the same event cannot wake it again.
  */
 int io_wait(struct pollfd *, size_t n, msec deadline);
 
 /*
- * Returns how many bytes the peer of a TCP socket has not acknowledged, the end
- * of stream being one; 0 for any other socket, whose peer has them at once.
+ * Returns how many bytes the peer of a TCP socket has not acknowledged, counting
+ * the end of stream as one; 0 for any other socket.
  */
 size_t io_unacked(int fd);
 
-/* A peer that takes nothing for this long is not waited for. */
-#define IO_STALL_MS 1000
-/* How often io_unacked() is asked: no event tells. */
-#define IO_POLL_ACKED_MS 10
+#define IO_STALL_MS      1000 /* a peer that acknowledges nothing is given up */
+#define IO_POLL_ACKED_MS 10   /* no event reports acknowledgements: poll them */
 
 /*
- * Waits until the peer has acknowledged all that was sent to it, so that a reset
- * throws nothing away; or takes nothing for IO_STALL_MS, or is gone.
+ * Waits until the peer has acknowledged all bytes, so that a reset discards
+ * none; until it acknowledges nothing for IO_STALL_MS; or until it is gone.
  */
 void io_wait_acked(int fd);
 

@@ -1,9 +1,7 @@
-/* One event, one line, one write. */
+/* Writes the log: one event is one line and one write(2). */
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -18,39 +16,43 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
+
+#include "base/clock.h"
 
 #define LINE_SIZE 1024
 
-#define FACILITY (3 << 3) /* LOG_DAEMON of syslog(3) */
-#define WARNING  4        /* priorities of syslog(3) */
+/* Of syslog(3), whose LOG_ names are taken. */
+#define FACILITY_DAEMON  (3 << 3)
+#define PRIORITY_ERR     3
+#define PRIORITY_WARNING 4
+#define PRIORITY_INFO    6
 
-static enum log_level level = LOG_NORMAL;
+static enum log_level max_level = LOG_NORMAL;
 
-/* Where lines go: "stderr" is a descriptor, too. */
+/* How lines are written to descriptor 2. */
 static struct log_sink {
-	const char *prefix; /* with a priority in front, if it has a facility */
-	int facility;       /* -1: none */
+	const char *prefix; /* after the priority */
+	int facility;       /* of the priority in front; -1: no priority */
 	bool syslog;
-	int stderr_copy; /* where they go as well, or -1 */
+	int stderr_copy; /* a second destination, or -1 */
 } log_sink = {"nsfwd: ", -1, false, -1};
 
 void
-log_level(enum log_level wanted)
+log_level(enum log_level level)
 {
-	level = wanted;
+	max_level = level;
 }
 
 bool
-log_enabled(enum log_level least)
+log_enabled(enum log_level level)
 {
-	return level >= least;
+	return level <= max_level;
 }
 
 /*
- * Copies text behind the prefix; a byte that a terminal would act on becomes
- * "\xNN", so that nobody can forge a line or paint the screen.
+ * Appends text to a line of used bytes. Control bytes become "\xNN", so that no
+ * text can forge a line or change the terminal. Returns the new length.
  */
 static size_t
 escape(char *line, size_t used, const char *text)
@@ -72,9 +74,9 @@ escape(char *line, size_t used, const char *text)
 	return used;
 }
 
-/* $JOURNAL_STREAM names the file that the journal has made of it. */
+/* Returns true if standard error is the journal, see systemd.exec(5). */
 static bool
-is_journal(void)
+stderr_is_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
 	char own[48];
@@ -88,11 +90,12 @@ is_journal(void)
 }
 
 /*
- * Others may fill a pipe between a look at it and the write that then waits:
- * opened once more it is ours, and does not block.
+ * Reopens standard error without blocking, if it is a pipe, because another
+ * process may fill the pipe between poll(2) and write(2). The flag of the file
+ * that is shared with other processes stays as it was.
  */
 static void
-unblock(void)
+reopen_stderr_nonblock(void)
 {
 	struct stat st;
 	int fd = -1;
@@ -103,15 +106,15 @@ unblock(void)
 		close(fd);
 }
 
-/* In the place of descriptor 2, it is what all processes keep. */
+/* The socket replaces descriptor 2 because every process keeps that one. */
 int
 log_open(bool syslog)
 {
 	int fd;
 
-	if (!syslog && is_journal())
+	if (!syslog && stderr_is_journal())
 		log_sink = (struct log_sink){"", 0, false, -1};
-	unblock();
+	reopen_stderr_nonblock();
 	if (!syslog)
 		return 0;
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -122,7 +125,7 @@ log_open(bool syslog)
 		return -1;
 	close(fd);
 	log_sink.syslog = true;
-	log_sink.facility = FACILITY;
+	log_sink.facility = FACILITY_DAEMON;
 	return 0;
 }
 
@@ -135,8 +138,8 @@ log_close_stderr(void)
 }
 
 /*
- * False if nobody reads: that must not stop the service. To syslog by name each
- * time: its daemon may have been started anew.
+ * Returns false, instead of waiting, if the reader of the log is too slow. Each
+ * message to syslog names the socket, because its daemon may be restarted.
  */
 static bool
 write_line(const char *line, size_t length)
@@ -144,7 +147,7 @@ write_line(const char *line, size_t length)
 	static const struct sockaddr_un un = {.sun_family = AF_UNIX,
 	    .sun_path = "/dev/log"};
 	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
-	const void *to = &un;
+	const void *addr = &un;
 	ssize_t n;
 
 	if (poll(&out, 1, 0) == 0)
@@ -152,12 +155,13 @@ write_line(const char *line, size_t length)
 	do
 		n = log_sink.syslog
 		    ? sendto(STDERR_FILENO, line, length,
-			  MSG_DONTWAIT | MSG_NOSIGNAL, to, sizeof(un))
+			  MSG_DONTWAIT | MSG_NOSIGNAL, addr, sizeof(un))
 		    : write(STDERR_FILENO, line, length);
 	while (n == -1 && errno == EINTR);
 	return n != -1 || errno != EAGAIN;
 }
 
+/* Writes one line and says how many before it were skipped or failed. */
 __attribute__((format(printf, 2, 0))) static void
 write_event(int priority, const char *fmt, va_list ap, unsigned skipped)
 {
@@ -188,34 +192,35 @@ write_event(int priority, const char *fmt, va_list ap, unsigned skipped)
 }
 
 void
-log_line(enum log_level least, const char *fmt, ...)
+log_line(enum log_level level, const char *fmt, ...)
 {
+	static const int priority[] = {[LOG_QUIET] = PRIORITY_ERR,
+	    PRIORITY_INFO,
+	    PRIORITY_INFO};
 	va_list ap;
 
-	static const int priority[] = {[LOG_QUIET] = 3, 6, 6};
-
-	if (!log_enabled(least))
+	if (!log_enabled(level))
 		return;
 	va_start(ap, fmt);
-	write_event(priority[least], fmt, ap, 0);
+	write_event(priority[level], fmt, ap, 0);
 	va_end(ap);
 }
 
 void
 log_ratelimited(const char *fmt, ...)
 {
-	static msec next;
+	static msec next_at;
 	static unsigned skipped;
-	msec at = now_ms();
+	msec now = now_ms();
 	va_list ap;
 
-	if (at < next) {
+	if (now < next_at) {
 		skipped++;
 		return;
 	}
-	next = at + 1000;
+	next_at = now + 1000;
 	va_start(ap, fmt);
-	write_event(WARNING, fmt, ap, skipped);
+	write_event(PRIORITY_WARNING, fmt, ap, skipped);
 	va_end(ap);
 	skipped = 0;
 }

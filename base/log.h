@@ -1,10 +1,9 @@
-/* The log: one event, one line, one write. */
+/* Writes the log: one event is one line and one write(2). */
 
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
 #include <stdbool.h>
-#include <stdio.h>
 
 #include "base/clock.h"
 
@@ -14,35 +13,40 @@ enum log_level {
 	LOG_VERBOSE /* also every connection */
 };
 
-/*
- * One event, one line, one write(2) to descriptor 2, after "nsfwd: ". Control
- * bytes are shown as "\xNN". errno is preserved. Nothing is allocated.
- */
+/* Sets the most detailed level that is written; LOG_NORMAL at the start. */
 void log_level(enum log_level);
 
-/* True if a line of that kind is written at all. */
-bool log_enabled(enum log_level least);
+/* Returns true if lines of that level are written. */
+bool log_enabled(enum log_level);
 
 /*
- * Lines get a priority where standard error leads to the journal. With syslog
- * descriptor 2 becomes a socket to it, and until log_leave() lines also go to
- * what it was. -1 with errno.
+ * Selects where lines go: to syslog, whose socket then replaces descriptor 2; or
+ * to standard error, with a priority in front if that is the journal. With
+ * syslog, lines also go to the former standard error until log_close_stderr().
+ * Returns 0, or -1 with errno.
  */
 int log_open(bool syslog);
 void log_close_stderr(void);
 
-void log_line(enum log_level least, const char *fmt, ...)
+/*
+ * Writes one line to descriptor 2 after "nsfwd: ". Control bytes become "\xNN".
+ * Preserves errno and allocates nothing.
+ */
+void log_line(enum log_level, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 #define log_error(...) log_line(LOG_QUIET, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_NORMAL, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_VERBOSE, __VA_ARGS__)
 
-/* What is open, of the table that USR1 asks for. */
-void log_open_row(const char *client, const char *target, unsigned long long up,
-    unsigned long long down, msec started_at);
-
-/* At most one line a second; says how many were left out. */
+/*
+ * Writes a warning, at most one a second. The next one tells how many were left
+ * out.
+ */
 void log_ratelimited(const char *fmt, ...)
     __attribute__((format(printf, 1, 2)));
+
+/* Writes a row of the table that SIGUSR1 asks for: one connection or flow. */
+void log_open_row(const char *client, const char *target, unsigned long long up,
+    unsigned long long down, msec started_at);
 
 #endif

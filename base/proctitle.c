@@ -1,4 +1,4 @@
-/* What ps(1) shows of a process. */
+/* Sets the process title that ps(1) shows. */
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -7,63 +7,69 @@
 
 #include "base/proctitle.h"
 
-/* The arguments and, behind them, the environment, as the kernel laid them. */
+/* The memory of the arguments and of the environment, which follows them. */
 static struct title {
-	char *at;
-	size_t size, used;
+	char *text;
+	size_t size;
+	size_t used; /* bytes that may differ from 0 */
 } title;
 
-/* The environment is read on: a copy of it is, as far as there is memory. */
+/* Returns a copy of the environment, or NULL without memory. */
 static char **
 copy_environ(void)
 {
 	size_t n = 0;
-	char **to;
+	char **copy;
 
 	while (environ[n])
 		n++;
-	to = calloc(n + 1, sizeof(*to));
-	for (size_t i = 0; to && i < n; i++)
-		to[i] = strdup(environ[i]);
-	return to;
+	copy = calloc(n + 1, sizeof(*copy));
+	for (size_t i = 0; copy && i < n; i++)
+		copy[i] = strdup(environ[i]);
+	return copy;
 }
 
 void
 proctitle_init(int argc, char **argv)
 {
-	char *end = argv[0] + strlen(argv[0]) + 1, **moved = copy_environ();
+	char *end = argv[0] + strlen(argv[0]) + 1, **copy = copy_environ();
 
 	for (int i = 1; i < argc; i++)
 		end += strlen(argv[i]) + 1;
-	for (char **s = environ; moved && *s == end; s++)
+	for (char **s = environ; copy && *s == end; s++)
 		end += strlen(*s) + 1;
-	if (moved)
-		environ = moved;
-	title.at = argv[0];
+	if (copy)
+		environ = copy;
+	title.text = argv[0];
 	title.size = title.used = (size_t)(end - argv[0]);
 }
 
+/* Copies text to at, as far as it fits. Returns where the copy ends. */
 static char *
-add(char *at, const char *text)
+title_append(char *at, const char *text)
 {
-	while (*text && at < title.at + title.size - 1)
+	while (*text && at < title.text + title.size - 1)
 		*at++ = *text++;
 	return at;
 }
 
 /*
- * Where the last byte of the arguments is not 0, the kernel reads on. No more
- * is written than must be: a page that is touched is copied.
+ * The kernel reads beyond the arguments if their last byte is not 0. Only bytes
+ * that an earlier title used are cleared, because each page that a process
+ * writes to is copied.
  */
 void
-proctitle_set(const char *what, const char *of, const char *more)
+proctitle_set(const char *left, const char *separator, const char *right)
 {
-	char *at = title.at;
+	char *at = title.text;
 
 	if (!at)
 		return;
-	at = add(add(add(add(at, "nsfwd: "), what), of), more);
-	if (at < title.at + title.used)
-		memset(at, 0, (size_t)(title.at + title.used - at));
-	title.used = (size_t)(at - title.at);
+	at = title_append(at, "nsfwd: ");
+	at = title_append(at, left);
+	at = title_append(at, separator);
+	at = title_append(at, right);
+	if (at < title.text + title.used)
+		memset(at, 0, (size_t)(title.text + title.used - at));
+	title.used = (size_t)(at - title.text);
 }

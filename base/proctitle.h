@@ -1,12 +1,18 @@
-/* The title that ps(1) shows of a process. */
+/* Sets the process title that ps(1) shows. */
 
 #ifndef BASE_PROCTITLE_H
 #define BASE_PROCTITLE_H
 
-/* Remembers where ps(1) reads from; moves the environment out of the way. */
+/*
+ * Claims the memory of the arguments and the environment for the title. Moves
+ * the environment to the heap.
+ */
 void proctitle_init(int argc, char **argv);
 
-/* What ps(1) shows of this process, after "nsfwd: ". */
-void proctitle_set(const char *what, const char *of, const char *more);
+/*
+ * Sets the title to "nsfwd: " and the three strings, cut to the memory there is.
+ * Does nothing before proctitle_init().
+ */
+void proctitle_set(const char *left, const char *separator, const char *right);
 
 #endif

@@ -1,4 +1,7 @@
-/* The result of a connection. */
+/*
+ * The result of a connection. It is defined here because relay.c, which may use
+ * base/ only, and the rooms that dial both write it.
+ */
 
 #ifndef BASE_REPORT_H
 #define BASE_REPORT_H
@@ -7,32 +10,35 @@
 
 #include "base/addr.h"
 
-#define HOSTPORT_MAX 264 /* HOST:PORT, with its NUL */
+#define HOSTPORT_MAX 264 /* bytes of "HOST:PORT" with its NUL */
 
-/* How a connection ended, as it says itself. */
+/* How a connection ended. */
 enum end_reason {
-	END_NONE,     /* it did not say: killed or crashed */
-	END_CLOSED,   /* both sides ended, every byte delivered */
-	END_DIAL,     /* no target could be reached */
+	END_NONE,     /* unknown: the process was killed or crashed */
+	END_CLOSED,   /* both directions ended, every byte delivered */
+	END_DIAL,     /* no target accepted */
 	END_CLIENT,   /* the client reset it or could not be written to */
-	END_TARGET,   /* the target did */
-	END_IDLE,     /* a time limit passed */
-	END_LOCAL,    /* something this machine ran out of */
-	END_HANDSHAKE /* the client did not say, or show, what it had to */
+	END_TARGET,   /* the target reset it or could not be written to */
+	END_IDLE,     /* a timeout passed */
+	END_LOCAL,    /* this machine lacked a resource */
+	END_HANDSHAKE /* the client sent no valid PROXY header or request */
 };
 
 /*
- * What a connection reports. It lies in memory shared with the mapper, which
- * prints it and acts on none of it.
+ * Written by a connection in memory that it shares with its mapper. The mapper
+ * prints a report and decides nothing by it, because a connection that a client
+ * has taken over could write anything.
  */
 struct conn_report {
-	uint64_t up, down; /* bytes delivered to the target, to the client */
-	int32_t resolving, end, error;
-	uint32_t target;          /* index of the one dialled last */
-	union sockaddr_inet peer; /* and its address, once known; not of UNIX */
-	union sockaddr_inet client;   /* as a PROXY header has it; else zero */
-	int32_t hop_status;           /* what a hop said; 0: nothing bad */
-	char requested[HOSTPORT_MAX]; /* of a proxy, HOST:PORT */
+	uint64_t up, down;  /* bytes delivered to the target, to the client */
+	int32_t resolving;  /* 1 while names are resolved */
+	int32_t end;        /* enum end_reason */
+	int32_t error;      /* errno, or an error of getaddrinfo(3); or 0 */
+	int32_t hop_status; /* reply code of a hop that refused; or 0 */
+	uint32_t target;    /* index of the target dialed last */
+	union sockaddr_inet peer;   /* address of that target; unset if UNIX */
+	union sockaddr_inet client; /* from a PROXY header; else unset */
+	char requested[HOSTPORT_MAX]; /* what a proxy client asked for, or "" */
 };
 
 #endif

@@ -1,4 +1,4 @@
-/* Takes away: uid, groups, capabilities, new privileges, limits, system calls. */
+/* Drops privileges, sets resource limits and installs system call filters. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,22 +25,26 @@
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
 
-#include "base/array.h"
 #include "base/sandbox.h"
+
+#include "base/array.h"
 
 #if defined(__x86_64__)
 #define ARCH AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
 #define ARCH AUDIT_ARCH_AARCH64
-#endif /* another one does not compile; begin_arg_rule() takes it for little-endian */
+#endif /* both are little-endian, which begin_arg_rule() relies on */
 
-/* Standard ones, client, server, epoll, two pipes: all that a relay holds. */
+/* Descriptors of a relay: 0 to 2, client, target, epoll, two pipes. */
 #define RELAY_NOFILE 10
 #define PROGRAM_MAX  256
 #define CAP(c)       ((uint64_t)1 << CAP_##c)
 
-/* What is longer than this ends without a verdict, which the kernel refuses. */
-struct program {
+/*
+ * A filter. One that does not fit has no verdict at its end, so that the kernel
+ * refuses it.
+ */
+struct bpf_program {
 	struct sock_filter code[PROGRAM_MAX];
 	unsigned short length;
 };
@@ -48,9 +52,8 @@ struct program {
 /* clang-format off */
 
 /*
- * What moves the bytes of a connection, and ends it: see relay.c. -1 is no call:
- * it is what strace(1) makes of one that it is told to fail. restart_syscall(2)
- * is what poll(2) becomes in a process that was stopped and goes on.
+ * Calls of relay.c. -1 is what strace(1) replaces a call by to make it fail.
+ * restart_syscall(2) continues a poll(2) that SIGSTOP interrupted.
  */
 static const int relay_calls[] = {
 	-1,
@@ -62,7 +65,7 @@ static const int relay_calls[] = {
 #endif
 };
 
-/* A mapper also logs, connects, and sets what a socket has. */
+/* Calls of every mapper: log, connect, set socket options. */
 static const int mapper_calls[] = {
 	SYS_write, SYS_ppoll, SYS_connect, SYS_setsockopt, SYS_getsockopt,
 	SYS_getsockname, SYS_getpeername,
@@ -71,7 +74,7 @@ static const int mapper_calls[] = {
 #endif
 };
 
-/* Accepts, forks, reaps; its connections close what is not theirs. */
+/* Calls to accept, fork and reap; a connection closes other descriptors. */
 static const int tcp_calls[] = {
 	SYS_accept4, SYS_wait4, SYS_read, SYS_kill, SYS_dup3, SYS_close_range,
 	SYS_rt_sigprocmask, SYS_set_robust_list, SYS_set_tid_address,
@@ -81,7 +84,7 @@ static const int tcp_calls[] = {
 #endif
 };
 
-/* What is no socket is read and written, and waited for by poll(2). */
+/* Calls for files that are no sockets, which epoll(7) may refuse. */
 static const int stdio_calls[] = {
 	SYS_read, SYS_write, SYS_ppoll,
 #ifdef SYS_poll
@@ -89,7 +92,7 @@ static const int stdio_calls[] = {
 #endif
 };
 
-/* getaddrinfo(3) of glibc, with its modules, and of musl. */
+/* Calls of getaddrinfo(3) of glibc, with its modules, and of musl. */
 static const int names_calls[] = {
 	SYS_openat, SYS_read, SYS_readv, SYS_pread64, SYS_lseek, SYS_fstat,
 	SYS_newfstatat, SYS_statx, SYS_faccessat, SYS_readlinkat,
@@ -106,16 +109,17 @@ static const int names_calls[] = {
 /* clang-format on */
 
 static void
-set_limit(int what, rlim_t value)
+set_limit(int resource, rlim_t value)
 {
-	const struct rlimit to = {value, value};
+	const struct rlimit limit = {value, value};
 
-	setrlimit(what, &to);
+	setrlimit(resource, &limit);
 }
 
 /*
- * Of those that one has, for good: in all five sets, the bounding one where one
- * may. What is wanted and not there is EPERM.
+ * Limits all five capability sets to keep, permanently. The bounding set stays as
+ * it is if the process may not change it. Returns 0; or -1 with errno, EPERM if
+ * keep has a capability that is not permitted.
  */
 static int
 set_capabilities(uint64_t keep)
@@ -136,8 +140,9 @@ set_capabilities(uint64_t keep)
 }
 
 /*
- * Whoever is no root, or in a user namespace that does not map the user, stays
- * who it is: everything else goes all the same. Groups only root can leave.
+ * Returns true if a call failed that must not. EPERM (this process is not root)
+ * and EINVAL (its user namespace does not map the user) are tolerated if the
+ * user was not set explicitly: then the user stays the same.
  */
 static bool
 is_fatal_refusal(const struct cred *cred, int result)
@@ -153,6 +158,7 @@ sandbox_drop_privileges(const struct cred *cred, bool network)
 	const gid_t gid = cred->gid;
 
 	prctl(PR_SET_KEEPCAPS, network);
+	/* Only root can drop groups. */
 	if ((setgroups(0, NULL) == -1 && errno != EPERM) ||
 	    is_fatal_refusal(cred, setresgid(gid, gid, gid)) ||
 	    is_fatal_refusal(cred, setresuid(uid, uid, uid)) ||
@@ -173,9 +179,12 @@ sandbox_no_ptrace(void)
 int
 sandbox_limit_caps(void)
 {
-	/* In this order: to enter namespaces, and those of processes; UNIX
-	 * sockets and paths of others; low ports; room for datagrams; the
-	 * mappers' drop, and to end them. */
+	/*
+	 * SYS_ADMIN and SYS_PTRACE enter namespaces. DAC_OVERRIDE and CHOWN are
+	 * for UNIX sockets, NET_BIND_SERVICE for low ports, NET_ADMIN for
+	 * large buffers. SETUID, SETGID and SETPCAP let mappers drop their
+	 * privileges; KILL ends them.
+	 */
 	const uint64_t wanted = CAP(SYS_ADMIN) | CAP(SYS_PTRACE) |
 	    CAP(DAC_OVERRIDE) | CAP(CHOWN) | CAP(NET_BIND_SERVICE) |
 	    CAP(NET_ADMIN) | CAP(SETUID) | CAP(SETGID) | CAP(SETPCAP) |
@@ -214,8 +223,10 @@ sandbox_set_rlimits(void)
 #endif
 }
 
+/* Appends an instruction that skips yes or no instructions if it is a jump. */
 static void
-emit(struct program *p, unsigned code, uint32_t k, unsigned yes, unsigned no)
+emit(struct bpf_program *p, unsigned code, uint32_t k, unsigned yes,
+    unsigned no)
 {
 	if (p->length < PROGRAM_MAX)
 		p->code[p->length++] =
@@ -223,21 +234,22 @@ emit(struct program *p, unsigned code, uint32_t k, unsigned yes, unsigned no)
 			(unsigned char)yes, (unsigned char)no, k};
 }
 
+/* Loads a 32-bit field of struct seccomp_data. */
 static void
-load(struct program *p, size_t offset)
+load(struct bpf_program *p, size_t offset)
 {
 	emit(p, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0);
 }
 
 static void
-verdict(struct program *p, uint32_t action)
+verdict(struct bpf_program *p, uint32_t action)
 {
 	emit(p, BPF_RET | BPF_K, action, 0, 0);
 }
 
-/* Lets through if what was loaded last is one of these. */
+/* Allows the call if the value loaded last is one of n. */
 static void
-allow(struct program *p, const int *values, size_t n)
+allow(struct bpf_program *p, const int *values, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)values[i], 0, 1);
@@ -249,53 +261,55 @@ allow(struct program *p, const int *values, size_t n)
 	    ARRAY_LEN(((const int[]){__VA_ARGS__})))
 
 /*
- * Between begin_arg_rule() and end_arg_rule() stands what decides on one call, by the lower half
- * of an argument: all that are looked at are of 32 bits, or the kernel itself
- * reads no more of them (the flags of clone).
+ * Starts a rule for one call, by the lower 32 bits of an argument: the kernel
+ * uses no more of those that are checked. end_arg_rule() ends the rule. Returns
+ * the position of the jump that end_arg_rule() completes.
  */
 static unsigned short
-begin_arg_rule(struct program *p, int call, int argument)
+begin_arg_rule(struct bpf_program *p, int call, int arg)
 {
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 0);
-	load(p, offsetof(struct seccomp_data, args[argument]));
+	load(p, offsetof(struct seccomp_data, args[arg]));
 	return (unsigned short)(p->length - 2);
 }
 
+/* Kills on any value that the rule did not allow. */
 static void
-end_arg_rule(struct program *p, unsigned short at)
+end_arg_rule(struct bpf_program *p, unsigned short at)
 {
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	p->code[at].jf = (unsigned char)(p->length - at - 1);
 }
-#define ALLOW_WITH(p, call, argument, ...)                              \
-	do {                                                            \
-		unsigned short at_ = begin_arg_rule(p, call, argument); \
-		ALLOW(p, __VA_ARGS__);                                  \
-		end_arg_rule(p, at_);                                   \
+#define ALLOW_ARG(p, call, arg, ...)                               \
+	do {                                                       \
+		unsigned short at_ = begin_arg_rule(p, call, arg); \
+		ALLOW(p, __VA_ARGS__);                             \
+		end_arg_rule(p, at_);                              \
 	} while (0)
 
-/* fork(2), but no new namespace and no shared memory; see clone(2). */
+/* Allows fork(2), without new namespaces or shared memory; see clone(2). */
 static void
-allow_fork(struct program *p)
+allow_fork(struct bpf_program *p)
 {
-	const uint32_t never = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
+	const uint32_t forbidden = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
 	    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP |
 	    CLONE_VM | CLONE_PTRACE;
 	unsigned short at = begin_arg_rule(p, SYS_clone, 0);
 
-	emit(p, BPF_JMP | BPF_JSET | BPF_K, never, 1, 0);
+	emit(p, BPF_JMP | BPF_JSET | BPF_K, forbidden, 1, 0);
 	verdict(p, SECCOMP_RET_ALLOW);
 	end_arg_rule(p, at);
 }
 
 /*
- * No protocol but TCP and UDP, whatever else a kernel may have or load. A
- * resolver may not ask a daemon of the file system, such as nscd, which would
- * answer from another namespace: it hears that there is none. What looks up
- * the number of an interface is a datagram socket.
+ * Allows socket(2) for TCP and UDP only, so that no other protocol of the kernel
+ * can be attacked. With SANDBOX_UNIX, UNIX sockets are allowed as well. With
+ * SANDBOX_NAMES, a UNIX stream socket fails with EAFNOSUPPORT, because the
+ * resolver would ask a daemon such as nscd, which answers from another
+ * namespace. A UNIX datagram socket is what looks up an interface index.
  */
 static void
-allow_socket(struct program *p, unsigned role)
+allow_socket(struct bpf_program *p, unsigned flags)
 {
 	unsigned short at = begin_arg_rule(p, SYS_socket, 1);
 
@@ -307,9 +321,9 @@ allow_socket(struct program *p, unsigned role)
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 1, 0);
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, args[0]));
-	ALLOW(p, AF_INET, AF_INET6, (role & SANDBOX_UNIX) ? AF_UNIX : AF_INET,
-	    (role & SANDBOX_NAMES) ? AF_NETLINK : AF_INET);
-	if (role & SANDBOX_NAMES) {
+	ALLOW(p, AF_INET, AF_INET6, (flags & SANDBOX_UNIX) ? AF_UNIX : AF_INET,
+	    (flags & SANDBOX_NAMES) ? AF_NETLINK : AF_INET);
+	if (flags & SANDBOX_NAMES) {
 		emit(p, BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 5);
 		load(p, offsetof(struct seccomp_data, args[1]));
 		emit(p, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
@@ -319,74 +333,76 @@ allow_socket(struct program *p, unsigned role)
 	end_arg_rule(p, at);
 }
 
+/* Allows the calls of every role but a lone SANDBOX_RELAY or SANDBOX_STDIO. */
 static void
-build_mapper(struct program *p, unsigned role)
+build_mapper(struct bpf_program *p, unsigned flags)
 {
 	allow(p, mapper_calls, ARRAY_LEN(mapper_calls));
-	if (role & SANDBOX_TCP) {
+	if (flags & SANDBOX_TCP) {
 		allow(p, tcp_calls, ARRAY_LEN(tcp_calls));
-		ALLOW_WITH(p, SYS_prlimit64, 0, 0); /* of oneself */
+		ALLOW_ARG(p, SYS_prlimit64, 0, 0); /* only of this process */
 		allow_fork(p);
 	}
-	if (role & SANDBOX_UDP)
+	if (flags & SANDBOX_UDP)
 		ALLOW(p, SYS_recvmmsg, SYS_sendmmsg);
-	if (role & SANDBOX_NAMES) /* all of madvise(2), for malloc(3) */
+	if (flags & SANDBOX_NAMES) /* for malloc(3) all of madvise(2) */
 		allow(p, names_calls, ARRAY_LEN(names_calls));
 	else
-		ALLOW_WITH(p, SYS_madvise, 2, MADV_DONTNEED);
-	if (role & SANDBOX_MAY_NARROW)
+		ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED);
+	if (flags & SANDBOX_MAY_NARROW)
 		ALLOW(p, SYS_seccomp);
-	if (role & SANDBOX_STDIO) {
+	if (flags & SANDBOX_STDIO) {
 		allow(p, stdio_calls, ARRAY_LEN(stdio_calls));
-		ALLOW_WITH(p, SYS_prlimit64, 0, 0);
+		ALLOW_ARG(p, SYS_prlimit64, 0, 0);
 	}
-	if (role & SANDBOX_BIND)
+	if (flags & SANDBOX_BIND)
 		ALLOW(p, SYS_bind);
-	allow_socket(p, role);
-	ALLOW_WITH(p, SYS_ioctl, 1, SIOCGIFINDEX, FIONREAD, SIOCOUTQ,
+	allow_socket(p, flags);
+	ALLOW_ARG(p, SYS_ioctl, 1, SIOCGIFINDEX, FIONREAD, SIOCOUTQ,
 	    SIOCOUTQNSD);
-	ALLOW_WITH(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ, F_GETFL,
-	    F_SETFL, F_GETFD, F_SETFD);
+	ALLOW_ARG(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ, F_GETFL, F_SETFL,
+	    F_GETFD, F_SETFD);
 }
 
 static void
-build(struct program *p, unsigned role)
+build(struct bpf_program *p, unsigned flags)
 {
 	load(p, offsetof(struct seccomp_data, arch));
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, nr));
 	allow(p, relay_calls, ARRAY_LEN(relay_calls));
-	if (role == SANDBOX_RELAY || role == SANDBOX_STDIO) {
-		ALLOW_WITH(p, SYS_madvise, 2, MADV_DONTNEED);
-		ALLOW_WITH(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
-		ALLOW_WITH(p, SYS_setsockopt, 2, SO_LINGER);
-		ALLOW_WITH(p, SYS_ioctl, 1, SIOCOUTQ, SIOCOUTQNSD);
-		if (role)
+	if (flags == SANDBOX_RELAY || flags == SANDBOX_STDIO) {
+		ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED);
+		ALLOW_ARG(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
+		ALLOW_ARG(p, SYS_setsockopt, 2, SO_LINGER);
+		ALLOW_ARG(p, SYS_ioctl, 1, SIOCOUTQ, SIOCOUTQNSD);
+		if (flags)
 			allow(p, stdio_calls, ARRAY_LEN(stdio_calls));
 	} else {
-		build_mapper(p, role);
+		build_mapper(p, flags);
 	}
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 }
 
 /*
- * No file (who resolves names reads them), and no signal to, or abstract socket
- * of, anybody outside: landlock(7), a second layer where the kernel has it.
+ * Forbids access to files, except reading for SANDBOX_NAMES, and signals and
+ * abstract sockets outside of this domain. landlock(7) is a second layer: a
+ * kernel that lacks it is no error.
  */
 static void
-landlock(unsigned role)
+landlock(unsigned flags)
 {
 	static const unsigned rights[] = {0, 13, 14, 15, 15, 16};
-	/* Of files, of ports, of scopes. */
-	uint64_t rules[3] = {0, 0, role & SANDBOX_UNIX ? 2 : 3};
+	/* Rights on files, on ports, and scopes. */
+	uint64_t rules[3] = {0, 0, flags & SANDBOX_UNIX ? 2 : 3};
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
 	long fd;
 
 	if (version < 1)
 		return;
 	rules[0] = (1u << rights[version < 5 ? version : 5]) - 1;
-	if (role & SANDBOX_NAMES)
+	if (flags & SANDBOX_NAMES)
 		rules[0] &= ~(uint64_t)(1u << 2 | 1u << 3);
 	fd = syscall(SYS_landlock_create_ruleset, rules,
 	    sizeof(*rules) * (version < 6 ? 1 : 3), 0);
@@ -397,17 +413,17 @@ landlock(unsigned role)
 }
 
 int
-sandbox_seccomp(unsigned role)
+sandbox_seccomp(unsigned flags)
 {
-	struct program p = {.length = 0};
+	struct bpf_program p = {.length = 0};
 	struct sock_fprog program = {.filter = p.code};
 
 #ifdef NO_SECCOMP
 	return 0;
 #endif
-	if (role & ~SANDBOX_STDIO)
-		landlock(role);
-	build(&p, role);
+	if (flags & ~SANDBOX_STDIO)
+		landlock(flags);
+	build(&p, flags);
 	program.len = p.length;
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }

@@ -1,4 +1,4 @@
-/* Dropping privileges, resource limits, system call filters. */
+/* Drops privileges, sets resource limits and installs system call filters. */
 
 #ifndef BASE_SANDBOX_H
 #define BASE_SANDBOX_H
@@ -10,53 +10,64 @@
 struct cred {
 	uid_t uid;
 	gid_t gid;
-	bool explicit; /* by the user: it is an error if that cannot be */
+	bool explicit; /* set by the user: a failure to switch is an error */
 };
 
 /*
- * Nobody but root may look into this process, or take hold of it, whatever
- * user namespace it or a helper that shares its memory joins.
+ * Clears the dumpable flag, so that only root can trace this process or read its
+ * memory, even after a user namespace was joined.
  */
 void sandbox_no_ptrace(void);
 
 /*
- * Leaves the server the capabilities that it needs to make mappers and
- * listeners anew, if it has them. -1 with errno.
+ * Limits the server to the capabilities that it needs to open listeners and to
+ * start mappers later. Returns 0, or -1 with errno.
  */
 int sandbox_limit_caps(void);
 
 /*
- * Becomes that user, without groups, capabilities, a way to get any, or core
- * files. Where cred was not given and the system does not let it, or does not
- * know it in this user namespace, the user stays. With network, CAP_NET_ADMIN
- * stays too. -1 with errno.
+ * Switches to the user, drops all groups, capabilities and ways to gain any, and
+ * disables core files. With network, CAP_NET_ADMIN stays. If cred is not
+ * explicit and the kernel refuses the switch, the user stays the same and
+ * everything else is dropped. Returns 0, or -1 with errno.
  */
 int sandbox_drop_privileges(const struct cred *, bool network);
 
-/* From now on this process dies with its parent. -1: that is gone. */
+/*
+ * Has the kernel kill this process when its parent exits. Returns -1 with ESRCH
+ * if the parent has exited already.
+ */
 int sandbox_die_with_parent(pid_t parent);
-/* It becomes the parent of descendants that lose theirs. -1 with errno. */
+
+/*
+ * Makes this process the parent of descendants whose parent exits. Returns 0, or
+ * -1 with errno.
+ */
 int sandbox_adopt(void);
 
-/* What a process does; SANDBOX_RELAY alone, or others joined. */
+/* What the filter lets a process do: SANDBOX_RELAY alone, or others joined. */
 enum sandbox_flag {
 	SANDBOX_RELAY = 0, /* relay() between two sockets, and exit */
 	SANDBOX_TCP = 1,   /* accept and fork; connections dial and relay */
 	SANDBOX_UDP = 2,   /* relay datagrams */
 	SANDBOX_NAMES = 4, /* resolve names; UDP associations of a proxy */
-	SANDBOX_UNIX = 8,  /* UNIX sockets, and the names of interfaces */
-	SANDBOX_MAY_NARROW = 16, /* take the role SANDBOX_RELAY later */
+	SANDBOX_UNIX = 8,  /* UNIX sockets, and interface names */
+	SANDBOX_MAY_NARROW = 16, /* install the SANDBOX_RELAY filter later */
 	SANDBOX_BIND = 32,       /* bind(2) before connect(2) */
-	SANDBOX_STDIO = 64       /* alone: relay what is no socket */
+	SANDBOX_STDIO = 64 /* alone: relay between a socket and other files */
 };
 
 /*
- * Whatever else this process and its children ask of the kernel from now on
- * kills them. -1 with errno: there is no such filter.
+ * Installs the filter for this process and its future children: any other system
+ * call kills the caller. Returns 0, or -1 with errno if the kernel has no
+ * filters.
  */
-int sandbox_seccomp(unsigned role);
+int sandbox_seccomp(unsigned flags);
 
-/* For a connection with both its sockets: no process, no further descriptor. */
+/*
+ * Forbids new processes and more descriptors than a relay needs. To be called
+ * when both sockets of a connection are open.
+ */
 void sandbox_set_rlimits(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* Sets the options of stream sockets, and asks for their state. */
+/* Sets the options of stream sockets and examines their state. */
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -22,7 +22,7 @@ sock_set_stream_options(int fd)
 {
 	const int on = 1;
 
-	/* A UNIX socket knows some of these only, and is none the worse. */
+	/* A UNIX socket refuses those of TCP, which it does not need. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));

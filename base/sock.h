@@ -1,24 +1,27 @@
-/* Options and state of stream sockets. */
+/* Sets the options of stream sockets and examines their state. */
 
 #ifndef BASE_SOCK_H
 #define BASE_SOCK_H
 
 #include <stdbool.h>
 
-/* A client that was reset must not reach the target any more: ECONNABORTED. */
+/*
+ * Returns true with errno ECONNABORTED if the client has reset the connection:
+ * then no target must see it.
+ */
 bool client_was_reset(int client);
 
 /*
- * Sets on a new socket what every socket of a connection has: no Nagle delay,
- * keepalive, urgent data in line, and a reset on close(2) until relay() has
- * seen both ends. A listener hands all of it down to what it accepts.
+ * Sets the options of every socket of a connection: TCP_NODELAY, SO_KEEPALIVE,
+ * SO_OOBINLINE, and a reset on close(2), which relay() disables when both
+ * directions have ended. accept(2) copies them from the listener.
  */
 void sock_set_stream_options(int fd);
 
-/* Urgent data in line: accept(2) hands that down to no UNIX socket. */
+/* Sets SO_OOBINLINE, which accept(2) does not copy to a UNIX socket. */
 void sock_set_oobinline(int fd);
 
-/* Has close(2) send a reset, or else what was not sent yet and an end. */
+/* Makes close(2) send a reset, or an ordinary end of stream behind the data. */
 void sock_reset_on_close(int fd, bool on);
 
 #endif
