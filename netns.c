@@ -33,9 +33,9 @@
 #define RETRIES      20
 #define RETRY_MS     50
 
-/* The decimal number behind a prefix; -1 if it is none. */
+/* Returns the value of a decimal number, or -1 if the text is none. */
 static int
-number(const char *digits)
+parse_number(const char *digits)
 {
 	char *end;
 	unsigned long value = strtoul(digits, &end, 10);
@@ -46,39 +46,40 @@ number(const char *digits)
 	return (int)value;
 }
 
+/* Sets kind and number. Returns NULL, or why the name is wrong. */
 static const char *
-classify(struct ns *ns, const char *word)
+classify(struct ns *ns, const char *spec)
 {
-	if (strcmp(word, "self") == 0 || strcmp(word, "init") == 0) {
-		ns->kind = *word == 's' ? NS_SELF : NS_INIT;
-	} else if (strncmp(word, "pid:", 4) == 0) {
+	if (strcmp(spec, "self") == 0 || strcmp(spec, "init") == 0) {
+		ns->kind = *spec == 's' ? NS_SELF : NS_INIT;
+	} else if (strncmp(spec, "pid:", 4) == 0) {
 		ns->kind = NS_PID;
-		ns->number = number(word + 4);
+		ns->number = parse_number(spec + 4);
 		return ns->number > 0 ? NULL : "no process number (pid:4242)";
-	} else if (strncmp(word, "fd:", 3) == 0) {
+	} else if (strncmp(spec, "fd:", 3) == 0) {
 		ns->kind = NS_FD;
-		ns->number = number(word + 3);
+		ns->number = parse_number(spec + 3);
 		return ns->number >= 0 ? NULL : "no descriptor number (fd:3)";
-	} else if (strchr(word, '/')) {
+	} else if (strchr(spec, '/')) {
 		ns->kind = NS_PATH;
-		return strlen(word) < PATH_MAX
+		return strlen(spec) < PATH_MAX
 		    ? NULL
 		    : "longer than the 4095 bytes of a path";
 	} else {
 		ns->kind = NS_NAME;
-		if (!*word || strcmp(word, ".") == 0 || strcmp(word, "..") == 0)
+		if (!*spec || strcmp(spec, ".") == 0 || strcmp(spec, "..") == 0)
 			return "no name of a namespace";
-		if (strlen(word) > NAME_MAX)
+		if (strlen(spec) > NAME_MAX)
 			return "longer than the 255 bytes of a name";
 	}
 	return NULL;
 }
 
-/* Sets the word and an anchor without a process. -1 with ENOMEM. */
+/* Sets spec and an unbound anchor. Returns 0, or -1 with ENOMEM. */
 static int
-set_spec(struct ns *ns, const char *word)
+set_spec(struct ns *ns, const char *spec)
 {
-	ns->spec = strdup(word);
+	ns->spec = strdup(spec);
 	ns->anchor = anchor_new();
 	if (ns->spec && ns->anchor)
 		return 0;
@@ -87,15 +88,15 @@ set_spec(struct ns *ns, const char *word)
 }
 
 const char *
-ns_parse(struct ns *ns, const char *word)
+ns_parse(struct ns *ns, const char *spec)
 {
 	const char *why;
 
 	*ns = (struct ns){.kind = NS_SELF};
-	why = classify(ns, word);
+	why = classify(ns, spec);
 	if (why)
 		return why;
-	return set_spec(ns, word) == 0 ? NULL : "out of memory";
+	return set_spec(ns, spec) == 0 ? NULL : "out of memory";
 }
 
 void
@@ -137,8 +138,9 @@ ns_same(const struct ns *a, const struct ns *b)
 }
 
 /*
- * A regular file is what `ip netns add` shows for a moment before it mounts on
- * it.
+ * Opens a file that must be a network namespace. *unfinished is set for an empty
+ * file, which `ip netns add` makes before it mounts the namespace on it. Returns
+ * a descriptor, or -1 with errno.
  */
 static int
 open_nsfs(struct anchor *a, const char *path, bool *unfinished)
@@ -151,7 +153,7 @@ open_nsfs(struct anchor *a, const char *path, bool *unfinished)
 	fd = anchor_open(a, path);
 	if (fd == -1)
 		return -1;
-	/* What could not be asked is no answer. */
+	/* If fstatfs(2) fails, errno is its own. */
 	if (fstatfs(fd, &fs) == 0 &&
 	    (fs.f_type != NSFS_MAGIC ||
 		(kind = ioctl(fd, NS_GET_NSTYPE)) != -1)) {
@@ -165,6 +167,7 @@ open_nsfs(struct anchor *a, const char *path, bool *unfinished)
 	return -1;
 }
 
+/* Opens an unfinished file up to that many times more, after pauses. */
 static int
 open_ns_with_retry(struct anchor *a, const char *path, int retries)
 {
@@ -180,6 +183,7 @@ open_ns_with_retry(struct anchor *a, const char *path, int retries)
 	}
 }
 
+/* Opens a name of ip-netns(8). */
 static int
 open_name(const struct ns *ns, int retries)
 {
@@ -196,8 +200,9 @@ open_name(const struct ns *ns, int retries)
 	return fd;
 }
 
+/* Opens the namespace. Returns a descriptor, or -1 with errno. */
 static int
-open_any(const struct ns *ns, int retries)
+open_ns(const struct ns *ns, int retries)
 {
 	char path[32];
 
@@ -225,7 +230,7 @@ open_any(const struct ns *ns, int retries)
 uint64_t
 ns_id(const struct ns *ns)
 {
-	int fd = open_any(ns, 0), result;
+	int fd = open_ns(ns, 0), result;
 	struct stat st;
 
 	if (fd == -1)
@@ -235,7 +240,7 @@ ns_id(const struct ns *ns)
 	return result == -1 ? 0 : st.st_ino;
 }
 
-/* Links say nothing when they change, nor do mounts that another process has. */
+/* No event reports a changed link, or a mount in another mount namespace. */
 bool
 ns_needs_polling(const struct ns *ns)
 {
@@ -251,9 +256,9 @@ ns_needs_polling(const struct ns *ns)
 }
 
 /*
- * Whoever may enter at once stays in the user namespace it is in: root keeps
- * its hold on its own. Only where that is refused is the owner joined first.
- * CLONE_NEWUSER without CLONE_FS and without threads, see setns(2).
+ * Joins the owning user namespace only if entering fails without it, because
+ * root would lose its rights in its own. setns(2) with CLONE_NEWUSER needs a
+ * process without threads and without CLONE_FS.
  */
 static int
 enter_fd(int fd)
@@ -281,7 +286,7 @@ ns_enter(const struct ns *ns)
 
 	if (ns->kind == NS_SELF)
 		return 0;
-	fd = open_any(ns, RETRIES);
+	fd = open_ns(ns, RETRIES);
 	if (fd == -1)
 		return -1;
 	result = enter_fd(fd);
@@ -290,94 +295,95 @@ ns_enter(const struct ns *ns)
 }
 
 /*
- * What is mounted here must not be seen outside, but what is unmounted there,
- * such as a namespace's name, must go here too: a slave.
+ * The new mount namespace is a slave of the old one: mounts made here are not
+ * seen outside, but an unmount outside, as by `ip netns delete`, happens here too.
  */
 int
 ns_mount_etc(const struct ns *ns)
 {
 	static const char *const files[] = {"resolv.conf", "hosts",
 	    "nsswitch.conf"};
-	char from[sizeof("/etc/netns//nsswitch.conf") + NAME_MAX], to[32];
-	bool apart = false;
+	char src[sizeof("/etc/netns//nsswitch.conf") + NAME_MAX], dst[32];
+	bool unshared = false;
 
 	for (int i = 0; i < 3 && ns->kind == NS_NAME; i++) {
-		snprintf(from, sizeof(from), "/etc/netns/%s/%s", ns->spec,
+		snprintf(src, sizeof(src), "/etc/netns/%s/%s", ns->spec,
 		    files[i]);
-		if (access(from, F_OK) == -1)
+		if (access(src, F_OK) == -1)
 			continue;
-		if (!apart &&
+		if (!unshared &&
 		    (unshare(CLONE_NEWNS) == -1 ||
 			mount("", "/", NULL, MS_SLAVE | MS_REC, NULL) == -1))
 			return -1;
-		apart = true;
-		snprintf(to, sizeof(to), "/etc/%s", files[i]);
-		if (mount(from, to, NULL, MS_BIND, NULL) == -1)
+		unshared = true;
+		snprintf(dst, sizeof(dst), "/etc/%s", files[i]);
+		if (mount(src, dst, NULL, MS_BIND, NULL) == -1)
 			return -1;
 	}
 	return 0;
 }
 
+/* What a helper process does, in memory that it shares with the caller. */
 struct helper_job {
-	int fd;
+	int fd; /* of the namespace to enter; -1: none */
 	int (*fn)(void *);
 	void *arg;
 	int entered, result;
 };
 
-/* Memory is shared: the errand is filled in, and errno is the caller's. */
+/* Leaves its result in the job and in errno, which the caller shares. */
 static int
 helper_main(void *arg)
 {
-	struct helper_job *errand = arg;
+	struct helper_job *job = arg;
 
-	if (errand->fd != -1 && enter_fd(errand->fd) == -1)
+	if (job->fd != -1 && enter_fd(job->fd) == -1)
 		return 0;
-	errand->entered = 1;
-	errand->result = errand->fn ? errand->fn(errand->arg) : 0;
+	job->entered = 1;
+	job->result = job->fn ? job->fn(job->arg) : 0;
 	return 0;
 }
 
-/* CLONE_VFORK: the caller sleeps, so that its stack may hold the helper's. */
+/*
+ * Runs a job in a helper process. Its stack lies in that of the caller, which
+ * CLONE_VFORK keeps waiting. Returns the result of the job, or -1 with errno.
+ */
 static int
-run_helper(struct helper_job *errand)
+run_helper(struct helper_job *job)
 {
 	_Alignas(64) char stack[HELPER_STACK];
 	pid_t pid;
 	int saved;
 
 	pid = clone(helper_main, stack + sizeof(stack),
-	    CLONE_VM | CLONE_VFORK | CLONE_FILES, errand);
+	    CLONE_VM | CLONE_VFORK | CLONE_FILES, job);
 	if (pid == -1)
 		return -1;
 	saved = errno;
 	while (waitpid(pid, NULL, __WCLONE) == -1 && errno == EINTR)
 		;
 	errno = saved;
-	return errand->result;
+	return job->result;
 }
 
 int
 ns_call(const struct ns *ns, int (*fn)(void *), void *arg, int *entered)
 {
-	struct helper_job errand = {.fd = -1,
-	    .fn = fn,
-	    .arg = arg,
-	    .result = -1};
+	struct helper_job job = {.fd = -1, .fn = fn, .arg = arg, .result = -1};
 	int result;
 
 	if (entered)
 		*entered = 0;
 	if (ns->kind != NS_SELF) {
-		errand.fd = open_any(ns, RETRIES);
-		if (errand.fd == -1)
+		job.fd = open_ns(ns, RETRIES);
+		if (job.fd == -1)
 			return -1;
 	}
-	result = run_helper(&errand);
-	if (errand.fd != -1)
-		close_keep_errno(errand.fd);
+	result = run_helper(&job);
+	if (job.fd != -1)
+		close_keep_errno(job.fd);
 	if (entered)
-		*entered = errand.entered;
+		*entered = job.entered;
 	return result;
 }
 

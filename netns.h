@@ -8,99 +8,103 @@
 #include <stdint.h>
 
 enum ns_kind {
-	NS_SELF, /* where the process was started */
+	NS_SELF, /* that of the calling process */
 	NS_INIT, /* that of process 1 */
-	NS_NAME, /* /run/netns/TEXT, then /var/run/netns/TEXT */
-	NS_PATH, /* any file of type nsfs */
-	NS_PID,  /* that of process NUMBER */
-	NS_FD    /* the open descriptor NUMBER */
+	NS_NAME, /* /run/netns/SPEC, then /var/run/netns/SPEC */
+	NS_PATH, /* the file SPEC */
+	NS_PID,  /* that of process number */
+	NS_FD    /* the open descriptor number */
 };
 
 /*
- * A namespace as the user named it; all zero is NS_SELF. Nothing is looked up
- * until it is used.
+ * A network namespace as the user named it; all zero is NS_SELF. The name is
+ * looked up at each use.
  *
  * A number is not an identity: pid:N, and each path or name that leads through
- * /proc/N, is of the process that had the number when the namespace was first
- * opened. When that process has ended, errno is ESRCH, and a later process of
- * that number is never entered. A link that leads to another number is opened
- * anew.
+ * /proc/N, means the process that had the number N when the namespace was first
+ * opened. After that process has ended, functions fail with ESRCH and never
+ * enter the namespace of a later process N. If the links of a path lead to
+ * another number, that process is meant from then on.
  */
 struct ns {
 	enum ns_kind kind;
-	int number; /* NS_PID, NS_FD */
-	char *spec; /* the user's word, a name or path if it is that: owned */
-	struct anchor *anchor; /* the process, once it was seen: owned */
+	int number;            /* of NS_PID and NS_FD */
+	char *spec;            /* the user's text, or NULL: "self"; owned */
+	struct anchor *anchor; /* binds the name to a process; owned */
 };
 
 /*
- * Reads a namespace word. Returns NULL and fills *ns, which ns_free releases;
- * or returns the reason why the word is wrong, a string constant, and leaves
+ * Parses the name of a namespace. Returns NULL and fills *ns, which ns_free()
+ * releases; or returns why the name is wrong, a string constant, and leaves
  * nothing to release.
  */
-const char *ns_parse(struct ns *, const char *word);
+const char *ns_parse(struct ns *ns, const char *spec);
 void ns_free(struct ns *);
 
 /*
- * Copies *from into *to, which ns_free releases, but not the process that was
- * seen: *to has not been opened. -1 with ENOMEM.
+ * Copies src, but not the process that it is bound to, into dst, which ns_free()
+ * releases. Returns 0, or -1 with ENOMEM.
  */
 int ns_copy(struct ns *dst, const struct ns *src);
 
-/* If both have the same word and *to was never opened: is of from's process. */
+/* Binds dst to the process of src, if both have one name and dst has none. */
 void ns_inherit(struct ns *dst, const struct ns *src);
 
-/* The user's word for it, "self" where there was none. */
+/* Returns the user's text, or "self" if there was none. */
 const char *ns_spec(const struct ns *);
 
-/* True if both name the same namespace in the same words. */
+/* Returns true if both have the same text. */
 bool ns_same(const struct ns *, const struct ns *);
 
 /*
- * A number that no other namespace has as long as this one lives, for which a
- * socket in it, or a process, is enough; 0 with errno of ns_enter(), at once.
+ * Returns the inode number of the namespace, which no other namespace has while
+ * a process or a socket of this one exists; or 0 with errno of ns_enter(),
+ * without a retry.
  */
 uint64_t ns_id(const struct ns *);
 
 /*
- * True if it may become another one without a mount or unmount, which is what
- * poll(2) of /proc/self/mountinfo tells of.
+ * Returns true if the name can lead to another namespace without a mount or
+ * unmount, so that poll(2) on /proc/self/mountinfo does not report the change.
  */
 bool ns_needs_polling(const struct ns *);
 
 /*
- * Moves the calling process into the namespace for good: setns(2), into the
- * user namespace that owns it first where that is what it takes. NS_SELF is
- * where one is: no call. The process must have one thread. 0, or -1 with errno
- * of setns(2), or ENOENT there is none, EINVAL the file is not a network
- * namespace, ENODATA it is empty: one may be mounted on it elsewhere, ESRCH the
- * process has ended, EACCES and EPERM as open(2). A file that
- * `ip netns add` has not finished yet is tried again for up to a second.
+ * Moves the calling process, which has one thread, into the namespace for good,
+ * see setns(2). If only the owner of the namespace may do that, the process joins
+ * the owning user namespace first. NS_SELF needs no call.
+ *
+ * Returns 0, or -1 with errno of open(2) or setns(2): ENOENT if there is no such
+ * file, EINVAL if it is no network namespace, ENODATA if it is an empty file (a
+ * namespace may be mounted on it in another mount namespace), ESRCH if the
+ * process has ended. An empty file is tried again for a second, because
+ * `ip netns add` makes the file before it mounts the namespace.
  */
 int ns_enter(const struct ns *);
 
 /*
- * For who has entered it: what lies in /etc/netns/NAME as resolv.conf, hosts
- * and nsswitch.conf is seen in /etc from now on, by this process alone. 0 also
- * where there is none; -1 with errno.
+ * Mounts resolv.conf, hosts and nsswitch.conf of /etc/netns/NAME, as far as they
+ * exist, over those of /etc, for this process alone. Returns 0, or -1 with errno.
  */
 int ns_mount_etc(const struct ns *);
 
 /*
- * Runs fn(arg) in the namespace and returns what it returned, errno included.
- * fn runs in a short-lived process that shares memory and descriptors with
- * the caller, which waits: a socket it opens is the caller's. It must not
- * allocate and gets 32 KiB of stack; NULL does nothing there. -1 with errno of
- * ns_enter() or clone(2) and *entered (may be NULL) 0 if it never ran.
+ * Runs fn(arg), or nothing if fn is NULL, in the namespace. Returns the result of
+ * fn with its errno; or -1 with errno of ns_enter() or clone(2) if fn did not
+ * run. *entered tells which, unless entered is NULL.
+ *
+ * fn runs in a short-lived process that shares memory and descriptors with the
+ * waiting caller, so that a socket that fn opens is open in the caller. fn must
+ * not allocate memory and has 32 KiB of stack.
  */
 int ns_call(const struct ns *, int (*fn)(void *), void *arg, int *entered);
 
-/* True if err says that there is no such namespace, at least not yet. */
+/* Returns true if err means that the namespace does not exist, or not yet. */
 bool ns_is_missing(int err);
 
 /*
- * What to tell the user when ns_enter(), ns_call() or ns_identity() failed with
- * err: a clause for the end of an error message, a string constant.
+ * Returns advice for the user after ns_enter(), ns_call() or ns_id() failed with
+ * err: a clause for the end of an error message, a string constant, or NULL.
  */
 const char *ns_hint(const struct ns *, int err);
 
