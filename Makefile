@@ -124,7 +124,7 @@ coverage:
 	mkdir -p obj/corpus/spec obj/corpus/hop
 	$(FUZZ_COVER) -o obj/cover_spec $(FUZZ_SPEC)
 	$(FUZZ_COVER) -o obj/cover_hop $(FUZZ_HOP)
-	tests/coverage map.c value.c key.c endpoint.c gost.c mask.c hop.c http.c socks.c proxy_protocol.c server.c
+	tests/coverage map.c map_parse.c value.c key.c endpoint.c gost.c mask.c hop.c http.c socks.c proxy_protocol.c server.c
 
 demo: nsfwd
 	sh tests/demo.sh

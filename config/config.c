@@ -1,67 +1,75 @@
-/* Reads maps, from words and files, and what they name. */
+/* Reads maps from arguments and files, and the passwords that they name. */
 
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/types.h>
+
+#include "config/config.h"
 
 #include "base/log.h"
-#include "base/sandbox.h"
-#include "base/text.h"
-#include "config/config.h"
-#include "config/endpoint.h"
+#include "config/check.h"
 #include "config/map.h"
 #include "config/mask.h"
-#include "netns.h"
+#include "config/value.h"
 
-#define WHITE     " \t\r\v\f"
-#define SHOWN_MAX 160
+#define WHITE         " \t\r\v\f"
+#define AUTH_LINE_MAX 600
 
-/* A name, or a number that need not have one. */
-const char *
-parse_cred(struct cred *cred, const char *value)
+const struct map config_builtin = {
+    .times = {.connect = 10000,
+	.half_close = 3600000,
+	.udp_one_way = 30000,
+	.udp = 120000},
+    .limits = {.flows = 4096},
+    .src = {.kind = EP_ANY},
+};
+
+void
+config_init(struct config *conf)
 {
-	char name[256];
-	size_t length = strcspn(value, ":");
-	const char *group = value[length] ? value + length + 1 : NULL;
-	const struct passwd *user;
-	const struct group *entry = NULL;
-	bool number;
-
-	if (!length || length >= sizeof(name))
-		return "no user";
-	memcpy(name, value, length);
-	name[length] = '\0';
-	number = parse_uint(name, 0, INT32_MAX, &cred->uid);
-	user = number ? getpwuid(cred->uid) : getpwnam(name);
-	if (!user && !number)
-		return "no such user";
-	cred->uid = user ? user->pw_uid : cred->uid;
-	cred->gid = user ? user->pw_gid : cred->uid;
-	cred->explicit = true;
-	if (!group || parse_uint(group, 0, INT32_MAX, &cred->gid))
-		return NULL;
-	entry = getgrnam(group);
-	cred->gid = entry ? entry->gr_gid : cred->gid;
-	return entry ? NULL : "no such group";
+	*conf = (struct config){
+	    .defaults = config_builtin,
+	    .max_conns = 1024,
+	    .drain_timeout = 30000,
+	    .ready_fd = -1,
+	};
 }
 
-/* Where it was found is "", "FILE: " or "FILE:LINE: ". */
-static int
-fail(const char *where, const char *why)
+void
+config_free_maps(struct config *conf)
 {
-	log_error("%s%s", where, why);
+	for (size_t i = 0; i < conf->n_maps; i++)
+		map_free(&conf->maps[i]);
+	free(conf->maps);
+}
+
+void
+config_free(struct config *conf)
+{
+	config_free_maps(conf);
+	map_free(&conf->defaults);
+	free(conf->command_line.text);
+	free(conf->command_line.masked);
+	free(conf->gost_listen);
+	free(conf->gost_forward);
+}
+
+/* Logs an error found at origin: "", "FILE: " or "FILE:LINE: ". Returns -1. */
+static int
+read_failed(const char *origin, const char *why)
+{
+	log_error("%s%s", origin, why);
 	return -1;
 }
 
-/* A pipe was read to its end at the start, and who reads it again may wait. */
+/*
+ * Opens a file. On a reload only a regular file, because a pipe has no more data
+ * and reading it may block. Returns NULL if *why is set.
+ */
 static FILE *
 open_file(struct config *conf, const char *file, const char **why)
 {
@@ -77,26 +85,15 @@ open_file(struct config *conf, const char *file, const char **why)
 	return f;
 }
 
-/* A new string, or NULL. */
-static char *
-masked(const char *text)
-{
-	char *copy = strdup(text);
-
-	if (copy)
-		mask_text(copy);
-	return copy;
-}
-
-/* Why the file of a password cannot be had: it may be one by mistake. */
+/* Logs an error with the value of auth=, which may be a password by mistake. */
 static int
-fail_secret(const struct map *map, const char *file, const char *why)
+auth_file_failed(const struct map *map, const char *file, const char *why)
 {
 	static const char key[] = ",auth=";
 	char *text = NULL;
 
 	if (asprintf(&text, "%s%s", key, file) == -1)
-		return fail(map->origin, "out of memory");
+		return read_failed(map->origin, "out of memory");
 	mask_text(text);
 	log_error("%s'%.160s': '%.160s': %s", map->origin, map->spec,
 	    text + strlen(key), why);
@@ -104,12 +101,12 @@ fail_secret(const struct map *map, const char *file, const char *why)
 	return -1;
 }
 
-/* USER:PASSWORD, the first line of a file that a map names. */
+/* Reads USER:PASSWORD from the first line of a file, unless file is NULL. */
 static int
 read_auth_file(struct config *conf, const struct map *map, const char *file,
     char **user, char **password)
 {
-	char line[600] = "";
+	char line[AUTH_LINE_MAX] = "";
 	const char *why;
 	FILE *f;
 
@@ -124,293 +121,261 @@ read_auth_file(struct config *conf, const struct map *map, const char *file,
 	if (!why)
 		why = parse_user_password(line, user, password);
 	explicit_bzero(line, sizeof(line));
-	return why ? fail_secret(map, file, why) : 0;
+	return why ? auth_file_failed(map, file, why) : 0;
 }
 
-/* A namespace may have the name of a host, or is meant by NAME:PORT. */
-static int
-check_hosts(const struct map *map)
-{
-	size_t count = map->n_hops || map->target_ns.spec ? 0 : map->n_targets;
-
-	for (size_t i = 0; i < count; i++) {
-		const struct endpoint *to = &map->targets[i];
-		struct ns ns;
-		bool found;
-
-		if (to->kind != EP_HOST || map_set_ns(&ns, to->name))
-			continue;
-		found = ns.kind == NS_NAME && ns_id(&ns) != 0;
-		ns_free(&ns);
-		if (!found)
-			continue;
-		log_error("%s'%.160s': '%s': a namespace has this name: write "
-			  "%s@%s (or self@%s for the host)",
-		    map->origin, map->spec, to->arg, to->name,
-		    strrchr(to->arg, ':') + 1, to->arg);
-		return -1;
-	}
-	return 0;
-}
-
-/* What the word of a map names and the system knows. */
+/* Looks up what the map names: the owner, and users in files. */
 static int
 read_owner_and_auth(struct config *conf, struct map *map)
 {
 	const char *why =
 	    map->owner ? parse_cred(&map->owner_cred, map->owner) : NULL;
-	int result = why ? -1
-			 : read_auth_file(conf, map, map->auth_file, &map->user,
-			       &map->password);
 
-	if (why)
+	if (why) {
 		log_error("%s'%.160s': '%.160s': %s", map->origin, map->spec,
 		    map->owner, why);
-	for (size_t i = 0; i < map->n_hops && result == 0; i++)
-		result = read_auth_file(conf, map, map->hops[i].auth_file,
-		    &map->hops[i].user, &map->hops[i].password);
-	return result == 0 ? check_hosts(map) : result;
-}
-
-/* Known before anything is bound, where bind(2) would speak of somebody else. */
-static int
-check_conflict(const struct config *conf)
-{
-	const struct map *map = &conf->maps[conf->n_maps - 1];
-
-	for (const struct map *m = conf->maps; m < map; m++)
-		if (map_conflicts(m, map)) {
-			log_error("%s'%.160s': it listens where '%.160s' does",
-			    map->origin, map->spec, m->spec);
+		return -1;
+	}
+	if (read_auth_file(conf, map, map->auth_file, &map->user,
+		&map->password) == -1)
+		return -1;
+	for (size_t i = 0; i < map->n_hops; i++)
+		if (read_auth_file(conf, map, map->hops[i].auth_file,
+			&map->hops[i].user, &map->hops[i].password) == -1)
 			return -1;
-		}
 	return 0;
 }
 
-/*
- * Follows maps to those that they lead to. *seen of each is 1 while it is on
- * the way, 2 when no way from it comes back. A way of that many maps is enough.
- */
+/* Completes the map that was added last. */
 static int
-follow_chain(const struct config *conf, const struct map *map, char *seen,
-    int left)
+finish_map(struct config *conf, const char *origin)
 {
-	const struct map *end = conf->maps + conf->n_maps;
-	int result = 0;
+	struct map *map = &conf->maps[conf->n_maps - 1];
 
-	seen[map - conf->maps] = 1;
-	for (const struct map *m = conf->maps; m < end && result == 0; m++) {
-		char *state = &seen[m - conf->maps];
-
-		if (*state == 2 || !left || !map_leads_to(map, m))
-			continue;
-		if (*state == 0) {
-			result = follow_chain(conf, m, seen, left - 1);
-			continue;
-		}
-		log_error("%s'%.160s': its target is '%.160s', which leads "
-			  "back to it: name another port or address, or a "
-			  "namespace NS@",
-		    map->origin, map->spec, m->spec);
-		result = -1;
-	}
-	seen[map - conf->maps] = 2;
-	return result;
+	map->origin = strdup(origin);
+	if (!map->origin)
+		return read_failed(origin, "out of memory");
+	if (read_owner_and_auth(conf, map) == -1 || check_host_names(map) == -1)
+		return -1;
+	return check_last_listener(conf);
 }
 
-int
-config_check(const struct config *conf)
-{
-	char *seen = calloc(conf->n_maps + 1, 1);
-	int result = 0;
-
-	if (!seen)
-		return fail("", "out of memory");
-	for (size_t i = 0; i < conf->n_maps && result == 0; i++)
-		if (!seen[i])
-			result = follow_chain(conf, &conf->maps[i], seen, 1000);
-	free(seen);
-	return result;
-}
-
-/* Of what is shown of a word, not more than leaves room for the reason. */
+/* Adds a map. masked is where the masked copy of spec begins. */
 static int
-length_of(const char *word)
+add_map(struct config *conf, const char *origin, const char *spec,
+    const char *masked)
 {
-	return (int)strnlen(word, SHOWN_MAX);
-}
-
-/* A message has as much of shown as the word is long. */
-static int
-add_map(struct config *conf, const struct map *defaults, const char *where,
-    const char *word, const char *shown)
-{
-	const char *part, *why;
-	struct map *map;
+	const char *bad_part, *why;
+	struct map *maps;
 	int length;
 
-	map = realloc(conf->maps, (conf->n_maps + 1) * sizeof(*map));
-	if (!map)
-		return fail(where, "out of memory");
-	conf->maps = map;
-	map += conf->n_maps;
-	why = map_parse(map, word, defaults, &part, &length);
+	maps = realloc(conf->maps, (conf->n_maps + 1) * sizeof(*maps));
+	if (!maps)
+		return read_failed(origin, "out of memory");
+	conf->maps = maps;
+	why = map_parse(&maps[conf->n_maps], spec, &conf->defaults, &bad_part,
+	    &length);
 	if (!why) {
 		conf->n_maps++;
-		map->origin = strdup(where);
-		if (!map->origin)
-			return fail(where, "out of memory");
-		return read_owner_and_auth(conf, map) == -1
-		    ? -1
-		    : check_conflict(conf);
+		return finish_map(conf, origin);
 	}
-	log_error("%s'%.*s': column %td: '%.*s': %s", where, length_of(word),
-	    shown, part - word + 1, length, shown + (part - word), why);
+	log_error("%s'%.*s': column %td: '%.*s': %s", origin,
+	    shown_length(spec), masked, bad_part - spec + 1, length,
+	    masked + (bad_part - spec), why);
 	return -1;
 }
 
-/* The same, shown by itself. */
+/* Adds a map that is no part of a longer text. */
 static int
-add_word(struct config *conf, const struct map *defaults, const char *where,
-    const char *word)
+add_single_map(struct config *conf, const char *origin, const char *spec)
 {
-	char *shown = masked(word);
-	int result = shown ? add_map(conf, defaults, where, word, shown)
-			   : fail(where, "out of memory");
+	char *masked = mask_copy(spec);
+	int result = masked ? add_map(conf, origin, spec, masked)
+			    : read_failed(origin, "out of memory");
 
-	free(shown);
+	free(masked);
 	return result;
 }
 
-/* Why these words are no maps, as a stray '=' or the line tells, and which. */
+/*
+ * Returns why several arguments are no maps, and which one; or NULL if each may
+ * be one. A line of a file is one map.
+ */
 static const char *
-explain_bad_args(bool line, char *const *word, int words, char **bad)
+explain_bad_args(bool is_line, char *const *args, int n, char **bad)
 {
-	for (int i = 1; i < words; i++) {
-		const char *left = strchr(word[i - 1], '=');
-		const char *right = strchr(word[i], '=');
+	for (int i = 1; i < n; i++) {
+		const char *left = strchr(args[i - 1], '=');
+		const char *right = strchr(args[i], '=');
 
-		*bad = word[left ? i - 1 : i];
-		if (left ? !left[1] && !right : right == word[i])
+		*bad = args[left ? i - 1 : i];
+		if (left ? !left[1] && !right : right == args[i])
 			return "no spaces around '='";
 	}
-	*bad = word[1];
-	if (words == 2 && !strchr(word[0], '=') && strchr(word[1], '=') &&
-	    *strpbrk(word[1], ",=") == ',')
+	*bad = args[1];
+	if (n == 2 && !strchr(args[0], '=') && strchr(args[1], '=') &&
+	    *strpbrk(args[1], ",=") == ',')
 		return "LISTEN TARGET takes no KEY=VALUE: write LISTEN=TARGET";
-	return line ? "one map a line, as LISTEN=TARGET... or LISTEN TARGET"
-		    : NULL;
+	return is_line ? "one map a line, as LISTEN=TARGET... or LISTEN TARGET"
+		       : NULL;
 }
 
-/* LISTEN and TARGET may be two words; else a line of a file has but one. */
-int
-config_add_args(struct config *conf, const struct map *defaults,
-    const char *where, char *const *word, int words, const struct shown *shown)
+/* Adds the map of two arguments, LISTEN TARGET. */
+static int
+add_pair(struct config *conf, const char *origin, char *const *args)
 {
-	char *joined, *bad;
+	char *spec;
+	int result;
+
+	if (asprintf(&spec, "%s=%s", args[0], args[1]) == -1)
+		return read_failed(origin, "out of memory");
+	result = add_single_map(conf, origin, spec);
+	free(spec);
+	return result;
+}
+
+/* Adds the maps of n arguments of a text, which is a line if it has an origin. */
+static int
+add_args(struct config *conf, const char *origin, char *const *args, int n,
+    const struct masked_text *text)
+{
 	const char *why;
+	char *bad;
 	int result = 0;
 
-	if (words == 2 && !strchr(word[0], '=') && !strchr(word[1], '=')) {
-		if (asprintf(&joined, "%s=%s", word[0], word[1]) == -1)
-			return fail(where, "out of memory");
-		result = add_word(conf, defaults, where, joined);
-		free(joined);
-		return result;
-	}
-	why = words > 1 ? explain_bad_args(*where, word, words, &bad) : NULL;
+	if (n == 2 && !strchr(args[0], '=') && !strchr(args[1], '='))
+		return add_pair(conf, origin, args);
+	why = n > 1 ? explain_bad_args(*origin, args, n, &bad) : NULL;
 	if (why) {
-		log_error("%s'%.*s': %s", where, length_of(bad),
-		    shown->shown + (bad - shown->text), why);
+		log_error("%s'%.*s': %s", origin, shown_length(bad),
+		    masked_part(text, bad), why);
 		return -1;
 	}
-	for (int i = 0; i < words && result == 0; i++)
-		result = add_map(conf, defaults, where, word[i],
-		    shown->shown + (word[i] - shown->text));
+	for (int i = 0; i < n && result == 0; i++)
+		result =
+		    add_map(conf, origin, args[i], masked_part(text, args[i]));
 	return result;
 }
 
 static int
-add_line(struct config *conf, const struct map *defaults, const char *where,
-    char *line)
+add_line(struct config *conf, const char *origin, char *line)
 {
-	char *word[3], *rest, *next, *copy = masked(line);
-	const struct shown shown = {line, copy};
-	int words = 0, result;
+	char *args[3], *rest, *arg;
+	const struct masked_text text = {line, mask_copy(line)};
+	int n = 0, result;
 
-	if (!copy)
-		return fail(where, "out of memory");
-	next = strtok_r(line, WHITE, &rest);
-	for (; next && *next != '#' && words < 3; words++) {
-		word[words] = next;
-		next = strtok_r(NULL, WHITE, &rest);
+	if (!text.masked)
+		return read_failed(origin, "out of memory");
+	arg = strtok_r(line, WHITE, &rest);
+	for (; arg && *arg != '#' && n < 3; n++) {
+		args[n] = arg;
+		arg = strtok_r(NULL, WHITE, &rest);
 	}
-	result = config_add_args(conf, defaults, where, word, words, &shown);
-	free(copy);
+	result = add_args(conf, origin, args, n, &text);
+	free(text.masked);
 	return result;
 }
 
-/* All of the file, or up to a NUL, a line at a time. */
+/* Adds the lines of a file. A NUL byte is an error. */
 static int
-add_lines(struct config *conf, const struct map *defaults, const char *file,
-    FILE *f)
+add_lines(struct config *conf, const char *file, FILE *f)
 {
-	char *text = NULL, *line, *rest = NULL, where[512];
+	char *text = NULL, *line, *rest = NULL, origin[512];
 	size_t size = 0, n = 1;
 	ssize_t length;
 	int result = 0;
 
-	snprintf(where, sizeof(where), "%.480s: ", file);
+	snprintf(origin, sizeof(origin), "%.480s: ", file);
 	length = getdelim(&text, &size, '\0', f);
 	if (ferror(f) || (length == -1 && !feof(f)))
-		result = fail(where, strerror(errno));
+		result = read_failed(origin, strerror(errno));
 	else if (length > 0)
 		rest = text;
 	while (result == 0 && (line = strsep(&rest, "\n"))) {
-		snprintf(where, sizeof(where), "%.480s:%zu: ", file, n++);
+		snprintf(origin, sizeof(origin), "%.480s:%zu: ", file, n++);
 		if (!rest && line + strlen(line) != text + length)
-			result = fail(where, "a NUL byte: this is no text");
+			result =
+			    read_failed(origin, "a NUL byte: this is no text");
 		else
-			result = add_line(conf, defaults, where, line);
+			result = add_line(conf, origin, line);
 	}
 	free(text);
 	return result;
 }
 
-int
-config_add_file(struct config *conf, const struct map *defaults,
-    const char *file)
+static int
+add_file(struct config *conf)
 {
-	char *shown = masked(file);
+	char *masked = mask_copy(conf->file);
 	const char *why;
-	FILE *f = open_file(conf, file, &why);
+	FILE *f = open_file(conf, conf->file, &why);
 	int result = -1;
 
-	if (!shown)
+	if (!masked)
 		why = "out of memory";
-	if (f && shown)
-		result = add_lines(conf, defaults, shown, f);
+	if (f && masked)
+		result = add_lines(conf, masked, f);
 	else
-		log_error("%.480s: %s", shown ? shown : "", why);
-	free(shown);
+		log_error("%.480s: %s", masked ? masked : "", why);
+	free(masked);
 	if (f)
 		fclose(f);
 	return result;
 }
 
-int
-config_add_gost(struct config *conf, const struct map *defaults,
-    const char *listen, const char *forward)
+/* Adds the maps of -L, each with the hops of -F. */
+static int
+add_gost_maps(struct config *conf)
 {
+	const char *line = conf->gost_listen ? conf->gost_listen : "";
+	const char *hops = conf->gost_forward ? conf->gost_forward : "";
 	int result = 0, length;
-	char *word;
+	char *spec;
 
-	for (; *listen && result == 0; listen += length + 1) {
-		length = (int)strcspn(listen, "\n");
-		if (asprintf(&word, "%.*s%s", length, listen, forward) == -1)
-			return fail("", "out of memory");
-		result = add_word(conf, defaults, "", word);
-		free(word);
+	for (; *line && result == 0; line += length + 1) {
+		length = (int)strcspn(line, "\n");
+		if (asprintf(&spec, "%.*s%s", length, line, hops) == -1)
+			return read_failed("", "out of memory");
+		result = add_single_map(conf, "", spec);
+		free(spec);
 	}
 	return result;
+}
+
+int
+config_read(struct config *conf)
+{
+	if ((conf->file && add_file(conf) == -1) ||
+	    add_args(conf, "", conf->args, conf->n_args, &conf->command_line) ==
+		-1 ||
+	    add_gost_maps(conf) == -1 || check_chains(conf) == -1)
+		return -1;
+	if (conf->gost_forward && !conf->gost_listen)
+		return read_failed("", "-F is for -L (a map has via=)");
+	if (check_stdio(conf) == -1)
+		return -1;
+	if (conf->n_maps > 0)
+		return 0;
+	log_error(
+	    "no map in %.*s: write LISTEN=TARGET (nsfwd --help says more)",
+	    conf->file ? shown_length(conf->file) : -1,
+	    conf->file ? masked_part(&conf->command_line, conf->file)
+		       : "the command line");
+	return -1;
+}
+
+int
+config_reread(const struct config *conf, struct config *fresh)
+{
+	if (!conf->has_files)
+		return read_failed("",
+		    "there is no file to read again (--config)");
+	*fresh = *conf;
+	fresh->maps = NULL;
+	fresh->n_maps = 0;
+	fresh->reloading = true;
+	if (config_read(fresh) == 0)
+		return 0;
+	config_free_maps(fresh);
+	return -1;
 }

@@ -1,4 +1,4 @@
-/* The whole configuration. */
+/* The whole configuration: reads the maps and what they name. */
 
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
@@ -9,50 +9,56 @@
 
 #include "base/clock.h"
 #include "base/sandbox.h"
+#include "config/map.h"
+#include "config/mask.h"
 
-struct map;
-
-/* The whole configuration. */
 struct config {
-	struct map *maps;
+	struct map *maps; /* owned */
 	size_t n_maps;
+	struct map defaults;    /* of what a map does not set */
 	uint32_t max_conns;     /* over all maps */
-	msec drain_timeout;     /* span given to what is to end */
-	int ready_fd;           /* gets a line when all maps serve; -1 none */
-	struct cred owner_cred; /* of the mappers */
-	int no_sandbox;         /* without filters of system calls */
-	int pin;         /* the server gives up all privileges once it serves */
-	int wait_for_ns; /* for namespaces that are not there yet */
-	int daemonize;   /* as a daemon */
-	int syslog;      /* instead of standard error */
+	msec drain_timeout;     /* of connections when they are to end */
+	int ready_fd;           /* gets a line when all maps serve; -1: none */
+	struct cred owner_cred; /* of mappers */
+	int no_sandbox;         /* without system call filters */
+	int pin;                /* the server drops all privileges, too */
+	int wait_for_ns;        /* and for addresses, until they exist */
+	int daemonize;
+	int syslog;                  /* instead of standard error */
 	const char *pidfile, *stats; /* paths, or NULL */
-	bool has_files, reloading;   /* some were read; they are read again */
 
-	/* Reads the maps again, into fresh: 0, or -1 with the reason logged. */
-	int (*reread)(const struct config *, struct config *fresh);
+	/* Where the maps come from: */
+	const char *file; /* --config, or NULL */
+	char **args;      /* arguments that are no options */
+	int n_args;
+	struct masked_text command_line; /* that args point into; owned */
+	char *gost_listen;  /* -L: a line for each map, without hops; owned */
+	char *gost_forward; /* -F: the hops of each of these maps; owned */
+	bool has_files;     /* --config or auth= named one */
+	bool reloading;     /* only regular files are read */
 };
 
-/* A text that holds words, and the same after mask_text(). */
-struct shown {
-	char *text, *shown;
-};
+/* What is valid without any option. */
+extern const struct map config_builtin;
+
+/* Sets the built-in defaults. */
+void config_init(struct config *);
+
+/* Frees all that the configuration owns. */
+void config_free(struct config *);
+void config_free_maps(struct config *);
 
 /*
- * Adds maps: those of a file; of words, found at where, which is "" or ends in
- * ": "; of lines that gost_translate() made, each with forward behind it. 0,
- * or -1 and the reason is logged.
+ * Reads all maps and the files that they name, and checks them. Returns 0, or -1
+ * with the reason logged; the maps read so far stay in either case.
  */
-int config_add_file(struct config *, const struct map *defaults,
-    const char *file);
-int config_add_args(struct config *, const struct map *defaults,
-    const char *where, char *const *word, int words, const struct shown *);
-int config_add_gost(struct config *, const struct map *defaults,
-    const char *listen, const char *forward);
+int config_read(struct config *);
 
-/* Refuses maps that lead into each other: 0, or -1 with the reason logged. */
-int config_check(const struct config *);
-
-/* Looks up USER or USER:GROUP. NULL, or why it cannot, a string constant. */
-const char *parse_cred(struct cred *, const char *value);
+/*
+ * Reads the maps again from where those of conf came from. Returns 0, and *fresh
+ * shares all but its maps with conf; or -1 with the reason logged, and *fresh is
+ * undefined.
+ */
+int config_reread(const struct config *conf, struct config *fresh);
 
 #endif

@@ -1,4 +1,4 @@
-/* Parses and prints one end of a map: an address and its ports, or a socket. */
+/* Parses, compares and prints endpoints, and makes socket addresses of them. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,11 +14,12 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "base/text.h"
 #include "config/endpoint.h"
 
+#include "base/text.h"
+
 #define HOST_MAX 253
-#define UNIX_MAX 107 /* sun_path holds it and a NUL */
+#define UNIX_MAX 107 /* so that sun_path has room for a NUL */
 #define ZONE_MAX 15
 
 #define DIGITS  "0123456789"
@@ -26,13 +27,13 @@
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 /*
- * The text is taken to pieces in place: a NUL ends a part. A parser returns
- * NULL, or why it refuses what *part then points to.
+ * The state of endpoint_parse(). The parsers end parts of the text by a NUL.
+ * Each returns NULL, or why it refuses the text that *bad_part points to.
  */
 struct endpoint_parser {
-	struct endpoint *side;
-	unsigned ports; /* that listen; 0: this is the side that does */
-	const char **part;
+	struct endpoint *ep;
+	unsigned ports; /* that the map listens on; 0: ep is the listener */
+	const char **bad_part;
 };
 
 static const char *
@@ -42,70 +43,70 @@ dup_string(char **field, const char *text)
 	return *field ? NULL : "out of memory";
 }
 
-/* N or N-M */
+/* Parses N or N-M. */
 static const char *
-parse_ports(struct endpoint_parser *r, char *part)
+parse_ports(struct endpoint_parser *p, char *text)
 {
 	static const char wrong[] = "not a port: 1 to 65535";
-	char *dash = strchr(part, '-'), *high = dash ? dash + 1 : part;
+	char *dash = strchr(text, '-'), *high = dash ? dash + 1 : text;
 	uint32_t lo, hi;
 
 	if (dash)
 		*dash = '\0';
-	*r->part = part;
-	if (!parse_uint(part, 1, UINT16_MAX, &lo))
+	*p->bad_part = text;
+	if (!parse_uint(text, 1, UINT16_MAX, &lo))
 		return wrong;
-	*r->part = high;
+	*p->bad_part = high;
 	if (!parse_uint(high, 1, UINT16_MAX, &hi))
 		return wrong;
 	if (dash)
 		*dash = '-';
-	*r->part = part;
+	*p->bad_part = text;
 	if (hi < lo)
 		return "a range runs from low to high";
-	if (r->ports && hi != lo && hi - lo + 1 != r->ports)
+	if (p->ports && hi != lo && hi - lo + 1 != p->ports)
 		return "a target has one port, or as many as listen";
-	r->side->port_first = (uint16_t)lo;
-	r->side->port_last = (uint16_t)hi;
+	p->ep->port_first = (uint16_t)lo;
+	p->ep->port_last = (uint16_t)hi;
 	return NULL;
 }
 
 static const char *
-parse_unix(struct endpoint_parser *r, const char *name)
+parse_unix(struct endpoint_parser *p, const char *name)
 {
-	r->side->kind = EP_UNIX_PATH;
+	p->ep->kind = EP_UNIX_PATH;
 	if (*name == '@') {
-		r->side->kind = EP_UNIX_ABSTRACT;
+		p->ep->kind = EP_UNIX_ABSTRACT;
 		name++;
 	}
-	*r->part = name;
+	*p->bad_part = name;
 	if (!*name)
 		return "an abstract socket needs a name";
 	if (strlen(name) > UNIX_MAX)
 		return "longer than the 107 bytes of a UNIX socket";
-	return dup_string(&r->side->name, name);
+	return dup_string(&p->ep->name, name);
 }
 
 const char *
-parse_ifname(char **device, const char *text)
+parse_ifname(char **ifname, const char *text)
 {
 	if (!*text || strlen(text) > ZONE_MAX ||
 	    text[strspn(text, LETTERS DIGITS "._-+")])
 		return "no interface: 1 to 15 letters, digits, '.', '_', '-', "
 		       "'+'";
-	return dup_string(device, text);
+	return dup_string(ifname, text);
 }
 
 static const char *
-parse_inet6(struct endpoint_parser *r, char *part)
+parse_inet6(struct endpoint_parser *p, char *text)
 {
-	struct in6_addr *addr = &r->side->addr;
-	char *zone = strchr(part, '%');
+	struct in6_addr *addr = &p->ep->addr;
+	char *zone = strchr(text, '%');
 
-	r->side->kind = EP_IPV6;
+	p->ep->kind = EP_IPV6;
 	if (zone)
 		*zone++ = '\0';
-	if (inet_pton(AF_INET6, part, addr) != 1)
+	if (inet_pton(AF_INET6, text, addr) != 1)
 		return "not an IPv6 address";
 	if (IN6_IS_ADDR_V4MAPPED(addr))
 		return "write an IPv4 address as 10.0.0.1";
@@ -114,13 +115,13 @@ parse_inet6(struct endpoint_parser *r, char *part)
 		       "it, any other takes none";
 	if (!zone)
 		return NULL;
-	*r->part = zone;
-	return parse_ifname(&r->side->zone, zone);
+	*p->bad_part = zone;
+	return parse_ifname(&p->ep->zone, zone);
 }
 
 /*
- * What a resolver might take for a number in some notation of inet_aton(3):
- * every label is decimal or hexadecimal.
+ * Returns true if every label is a decimal or hexadecimal number, because a
+ * resolver may read such a name as an address, see inet_aton(3).
  */
 static bool
 looks_numeric(const char *s)
@@ -145,47 +146,50 @@ is_proto(const char *text)
 }
 
 static const char *
-parse_host(struct endpoint_parser *r, const char *part)
+parse_host(struct endpoint_parser *p, const char *text)
 {
-	r->side->kind = EP_HOST;
-	if (is_proto(part))
+	p->ep->kind = EP_HOST;
+	if (is_proto(text))
 		return misplaced;
-	if (part[strspn(part, LETTERS DIGITS "-._")] || *part == '.' ||
-	    strstr(part, ".."))
+	if (text[strspn(text, LETTERS DIGITS "-._")] || *text == '.' ||
+	    strstr(text, ".."))
 		return "a host name is letters, digits, '-' and '_', in labels "
 		       "with one '.' between them";
-	if (strlen(part) > HOST_MAX)
+	if (strlen(text) > HOST_MAX)
 		return "longer than the 253 bytes of a host name";
-	if (looks_numeric(part))
+	if (looks_numeric(text))
 		return "not an IPv4 address: four numbers, each 0 to 255";
-	return dup_string(&r->side->name, part);
+	return dup_string(&p->ep->name, text);
 }
 
-/* A host name will do where numeric does not say why it must be a number. */
+/*
+ * Parses an address. A host name is accepted if numeric is NULL; otherwise
+ * numeric tells the user why it is not.
+ */
 static const char *
-parse_address(struct endpoint_parser *r, char *part, const char *numeric)
+parse_address(struct endpoint_parser *p, char *text, const char *numeric)
 {
-	struct in6_addr *addr = &r->side->addr;
+	struct in6_addr *addr = &p->ep->addr;
 	const char *why = NULL;
 
-	*r->part = part;
-	if (strchr(part, ':'))
-		why = parse_inet6(r, part);
-	else if (inet_pton(AF_INET, part, addr) == 1)
-		r->side->kind = EP_IPV4;
+	*p->bad_part = text;
+	if (strchr(text, ':'))
+		why = parse_inet6(p, text);
+	else if (inet_pton(AF_INET, text, addr) == 1)
+		p->ep->kind = EP_IPV4;
 	else if (numeric)
-		return is_proto(part) ? misplaced : numeric;
+		return is_proto(text) ? misplaced : numeric;
 	else
-		return parse_host(r, part);
-	/* Connecting to it would reach loopback. */
-	if (!why && r->ports && IN6_IS_ADDR_UNSPECIFIED(addr))
+		return parse_host(p, text);
+	/* Connecting to an unspecified address would reach loopback. */
+	if (!why && p->ports && IN6_IS_ADDR_UNSPECIFIED(addr))
 		return "no address to connect to (PORT alone is loopback)";
 	return why;
 }
 
-/* [ADDR]:PORTS; a target that a program wrote may be a name all the same. */
+/* Parses [ADDR]:PORTS. A target may be [HOST]:PORTS, as programs write it. */
 static const char *
-parse_bracketed(struct endpoint_parser *r, char *text)
+parse_bracketed(struct endpoint_parser *p, char *text)
 {
 	char *end = strstr(text, "]:");
 	const char *why;
@@ -193,25 +197,25 @@ parse_bracketed(struct endpoint_parser *r, char *text)
 	if (!end)
 		return "write [ADDR]:PORT";
 	*end = '\0';
-	*r->part = text + 1;
-	if (!text[1] || (!r->ports && !strchr(text, ':')))
+	*p->bad_part = text + 1;
+	if (!text[1] || (!p->ports && !strchr(text, ':')))
 		return "brackets are for an IPv6 address";
-	why = parse_address(r, text + 1, NULL);
-	return why ? why : parse_ports(r, end + 2);
+	why = parse_address(p, text + 1, NULL);
+	return why ? why : parse_ports(p, end + 2);
 }
 
-/* ADDR/PORTS, ADDR:PORTS, HOST:PORTS, :PORTS */
+/* Parses ADDR/PORTS, ADDR:PORTS, HOST:PORTS or :PORTS, split at separator. */
 static const char *
-parse_addr_port(struct endpoint_parser *r, char *text, char *end)
+parse_addr_port(struct endpoint_parser *p, char *text, char *separator)
 {
-	bool slash = *end == '/', listens = r->ports == 0;
+	bool slash = *separator == '/', listens = p->ports == 0;
 	const char *why = NULL, *numeric = NULL;
 
-	/* "sctp::80" has a wrong protocol, "fd00::80" a wrong separator. */
-	if (!slash && strchr(end + 1, ':') &&
-	    (!listens || text + strspn(text, HEX) == end))
+	/* "fd00::80" has a wrong separator, but "sctp::80" a wrong protocol. */
+	if (!slash && strchr(separator + 1, ':') &&
+	    (!listens || text + strspn(text, HEX) == separator))
 		return "several colons: write an IPv6 address as ADDR/PORT";
-	if (end == text && !listens)
+	if (separator == text && !listens)
 		return "a target needs an address (PORT alone is loopback)";
 	if (slash)
 		numeric = "not a numeric address, which ADDR/PORT takes "
@@ -219,22 +223,22 @@ parse_addr_port(struct endpoint_parser *r, char *text, char *end)
 	else if (listens)
 		numeric = "neither tcp, udp, tcp+udp nor a numeric address (a "
 			  "namespace is NS@PORT)";
-	*end = '\0';
-	r->side->kind = EP_ANY;
+	*separator = '\0';
+	p->ep->kind = EP_ANY;
 	if (*text)
-		why = parse_address(r, text, numeric);
-	return why ? why : parse_ports(r, end + 1);
+		why = parse_address(p, text, numeric);
+	return why ? why : parse_ports(p, separator + 1);
 }
 
 const char *
 endpoint_parse(struct endpoint *ep, char *text, unsigned ports,
-    const char **part)
+    const char **bad_part)
 {
-	struct endpoint_parser r = {ep, ports, part};
+	struct endpoint_parser p = {ep, ports, bad_part};
 	char *slash = strrchr(text, '/'), *colon = strchr(text, ':');
 
 	*ep = (struct endpoint){.kind = EP_LOOPBACK, .arg = strdup(text)};
-	*part = text;
+	*bad_part = text;
 	if (!ep->arg)
 		return "out of memory";
 	if (!*text)
@@ -249,23 +253,23 @@ endpoint_parse(struct endpoint *ep, char *text, unsigned ports,
 		return NULL;
 	}
 	if (*text == '/' || *text == '@')
-		return parse_unix(&r, text);
+		return parse_unix(&p, text);
 	if (*text == '[')
-		return parse_bracketed(&r, text);
+		return parse_bracketed(&p, text);
 	if (slash || colon)
-		return parse_addr_port(&r, text, slash ? slash : colon);
+		return parse_addr_port(&p, text, slash ? slash : colon);
 	if (strchr(DIGITS "-", *text) && !strchr(text, '.'))
-		return parse_ports(&r, text);
+		return parse_ports(&p, text);
 	return "no port: write ADDR:PORT or NS@PORT, or PORT alone for "
 	       "loopback";
 }
 
 const char *
-parse_source_addr(struct endpoint *ep, char *text, const char **part)
+parse_source_addr(struct endpoint *ep, char *text, const char **bad_part)
 {
-	struct endpoint_parser r = {ep, 0, part};
+	struct endpoint_parser p = {ep, 0, bad_part};
 
-	return parse_address(&r, text, "not a numeric address");
+	return parse_address(&p, text, "not a numeric address");
 }
 
 bool
@@ -281,36 +285,48 @@ static const struct endpoint loopback_eps[] = {
     {.kind = EP_IPV6, .addr.s6_addr = {[15] = 1}},
 };
 
-/* True if a listener hears the address, as far as words tell. */
+/* Returns true if the listener accepts connections to the address. */
 static bool
-listens_on(const struct endpoint *listen, const struct endpoint *to)
+listens_on(const struct endpoint *listen, const struct endpoint *target)
 {
-	bool local = to->kind == EP_IPV4 ? to->addr.s6_addr[0] == 127
-					 : endpoint_equal(to, &loopback_eps[1]);
+	bool local = target->kind == EP_IPV4
+	    ? target->addr.s6_addr[0] == 127
+	    : endpoint_equal(target, &loopback_eps[1]);
 
 	if (listen->kind == EP_ANY)
 		return local;
 	if (listen->kind == EP_LOOPBACK)
-		return endpoint_equal(to, &loopback_eps[0]) ||
-		    endpoint_equal(to, &loopback_eps[1]);
-	if (listen->kind == to->kind && IN6_IS_ADDR_UNSPECIFIED(&listen->addr))
+		return endpoint_equal(target, &loopback_eps[0]) ||
+		    endpoint_equal(target, &loopback_eps[1]);
+	if (listen->kind == target->kind &&
+	    IN6_IS_ADDR_UNSPECIFIED(&listen->addr))
 		return local;
-	return endpoint_equal(listen, to);
+	return endpoint_equal(listen, target);
 }
 
 bool
-endpoint_leads_to(const struct endpoint *to, const struct endpoint *listen)
+endpoint_leads_to(const struct endpoint *target, const struct endpoint *listen)
 {
-	if (to->kind == EP_UNIX_PATH || to->kind == EP_UNIX_ABSTRACT)
-		return endpoint_equal(to, listen);
-	if (!to->port_first || to->port_first > listen->port_last ||
-	    listen->port_first > to->port_last)
+	if (target->kind == EP_UNIX_PATH || target->kind == EP_UNIX_ABSTRACT)
+		return endpoint_equal(target, listen);
+	if (!target->port_first || target->port_first > listen->port_last ||
+	    listen->port_first > target->port_last)
 		return false;
-	if (to->kind == EP_LOOPBACK ||
-	    (to->kind == EP_HOST && strcasecmp(to->name, "localhost") == 0))
+	if (target->kind == EP_LOOPBACK ||
+	    (target->kind == EP_HOST &&
+		strcasecmp(target->name, "localhost") == 0))
 		return listens_on(listen, &loopback_eps[0]) ||
 		    listens_on(listen, &loopback_eps[1]);
-	return to->kind != EP_HOST && listens_on(listen, to);
+	return target->kind != EP_HOST && listens_on(listen, target);
+}
+
+bool
+endpoint_lacks_ns(const struct endpoint *ep)
+{
+	return ep->kind == EP_UNIX_ABSTRACT &&
+	    (strcmp(ep->name, "proxy") == 0 ||
+		(strpbrk(ep->name, DIGITS) &&
+		    !ep->name[strspn(ep->name, DIGITS ".:-/[]")]));
 }
 
 void
@@ -368,24 +384,24 @@ endpoint_print(FILE *out, const struct endpoint *ep)
 }
 
 static socklen_t
-set_inet_addr(struct sockaddr_storage *addr, const void *four, uint16_t port)
+set_inet_addr(struct sockaddr_storage *addr, const void *ipv4, uint16_t port)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET,
 	    .sin_port = htons(port)};
 
-	memcpy(&in.sin_addr, four, sizeof(in.sin_addr));
+	memcpy(&in.sin_addr, ipv4, sizeof(in.sin_addr));
 	memcpy(addr, &in, sizeof(in));
 	return sizeof(in);
 }
 
 static socklen_t
-set_inet6_addr(struct sockaddr_storage *addr, const struct in6_addr *sixteen,
+set_inet6_addr(struct sockaddr_storage *addr, const struct in6_addr *ipv6,
     const char *zone, uint16_t port)
 {
 	struct sockaddr_in6 in6 = {
 	    .sin6_family = AF_INET6,
 	    .sin6_port = htons(port),
-	    .sin6_addr = *sixteen,
+	    .sin6_addr = *ipv6,
 	};
 
 	if (zone) {
@@ -399,7 +415,7 @@ set_inet6_addr(struct sockaddr_storage *addr, const struct in6_addr *sixteen,
 	return sizeof(in6);
 }
 
-/* An abstract name begins with a zero byte and counts to its last, unix(7). */
+/* An abstract name begins with a NUL, see unix(7). */
 static socklen_t
 set_unix_addr(struct sockaddr_storage *addr, const struct endpoint *ep)
 {
@@ -418,10 +434,10 @@ set_unix_addr(struct sockaddr_storage *addr, const struct endpoint *ep)
 
 socklen_t
 endpoint_sockaddr(struct sockaddr_storage *addr, const struct endpoint *ep,
-    unsigned index, int family)
+    unsigned port_index, int family)
 {
 	const uint32_t loopback = htonl(INADDR_LOOPBACK), any = 0;
-	uint16_t port = (uint16_t)(ep->port_first + index);
+	uint16_t port = (uint16_t)(ep->port_first + port_index);
 
 	memset(addr, 0, sizeof(*addr));
 	switch (ep->kind) {

@@ -1,4 +1,4 @@
-/* One end of a map: an address, a path or a name, and ports. */
+/* One end of a map: an address or host name and its ports, or a UNIX socket. */
 
 #ifndef CONFIG_ENDPOINT_H
 #define CONFIG_ENDPOINT_H
@@ -10,64 +10,76 @@
 #include <sys/socket.h>
 
 enum endpoint_kind {
-	EP_LOOPBACK, /* no address: 127.0.0.1 and ::1 */
+	EP_LOOPBACK, /* "PORT": 127.0.0.1 and ::1 */
 	EP_ANY,      /* ":PORT": every address of both families */
 	EP_IPV4,
 	EP_IPV6,
-	EP_HOST,      /* a name, resolved at each connection; targets only */
-	EP_UNIX_PATH, /* UNIX socket in the file system */
-	EP_UNIX_ABSTRACT, /* UNIX socket in the abstract name space */
-	EP_SYSTEMD,       /* sockets handed to us by that name; listens only */
-	EP_PROXY, /* where the client asks for, as of a proxy; targets only */
-	EP_STDIO  /* "-": one connection on standard input and output */
+	EP_HOST,          /* a host name; targets only */
+	EP_UNIX_PATH,     /* "/path" */
+	EP_UNIX_ABSTRACT, /* "@name", see unix(7) */
+	EP_SYSTEMD,       /* sockets from systemd.socket(5); listeners only */
+	EP_PROXY, /* what the client of a proxy asks for; targets only */
+	EP_STDIO  /* "-", standard input and output; listeners only */
 };
 
-/* One end of a map: where it listens, or one place it connects to. */
+/* A listener, target or hop of a map, or the source address of its sockets. */
 struct endpoint {
 	enum endpoint_kind kind;
-	char *arg;            /* as the user wrote it, without NS@; owned */
-	char *name;           /* HOST, PATH, a NAME (without '@'); owned */
-	char *zone;           /* INET6: interface name or number; owned */
-	struct in6_addr addr; /* INET: the first four bytes */
-	uint16_t port_first,
-	    port_last; /* ports, both ends included; 0 for UNIX */
+	char *arg;  /* the user's text without NS@; owned */
+	char *name; /* host, path, or abstract name without '@'; owned */
+	char *zone; /* interface of an IPv6 address, or NULL; owned */
+	struct in6_addr addr; /* an IPv4 address is its first four bytes */
+	uint16_t port_first;
+	uint16_t port_last; /* inclusive; both are 0 without ports */
 };
 
 /*
- * Reads one end of a map, its namespace cut off, from a text that it may take
- * to pieces: a target of a map on which so many ports listen, or, for 0, what
- * listens. NULL; or why it is wrong, a string constant, and *part points to
- * what is. side_free releases *side in any case.
+ * Parses an endpoint without its NS@ from text, which is modified. ports is the
+ * number of ports that the map listens on; 0 means that text is the listener.
+ * Returns NULL; or why it is wrong, a string constant, with *bad_part pointing
+ * into text. endpoint_free() releases *ep in either case.
  */
-const char *endpoint_parse(struct endpoint *, char *text, unsigned ports,
-    const char **part);
+const char *endpoint_parse(struct endpoint *ep, char *text, unsigned ports,
+    const char **bad_part);
 void endpoint_free(struct endpoint *);
 
-/* True if both are the same but for their ports. */
+/* Returns true if both are equal, apart from their ports. */
 bool endpoint_equal(const struct endpoint *, const struct endpoint *);
 
 /*
- * True if who connects to a target, in the namespace of what listens, meets
- * that on one of its ports, as far as the words tell.
+ * Returns true if connecting to target, in the namespace of the listener, reaches
+ * the listener on one of its ports, as far as can be told without asking the
+ * system.
  */
-bool endpoint_leads_to(const struct endpoint *to,
+bool endpoint_leads_to(const struct endpoint *target,
     const struct endpoint *listen);
 
-/* Writes the canonical form. */
+/*
+ * Returns true if the endpoint is what a shell makes of $NS@8080, $NS@ADDR:PORT
+ * or $NS@proxy when NS is empty: an abstract name of that form.
+ */
+bool endpoint_lacks_ns(const struct endpoint *);
+
+/* Writes the canonical form, without NS@. */
 void endpoint_print(FILE *, const struct endpoint *);
 
-/* Reads the address of a map's sockets; the rest as side_parse(). */
-const char *parse_source_addr(struct endpoint *, char *text, const char **part);
-/* Reads the name of an interface into a string of the caller's. */
-const char *parse_ifname(char **device, const char *text);
+/* Parses the source address of a map's sockets. Returns as endpoint_parse(). */
+const char *parse_source_addr(struct endpoint *ep, char *text,
+    const char **bad_part);
 
 /*
- * Fills *addr with the side's socket address for the port lo + index, in the
- * namespace one is in: a zone is looked up there. Returns its length, or 0
- * with errno (ENODEV no such zone). LOOPBACK and ANY give the family asked
- * for, AF_INET or AF_INET6; HOST gives EINVAL.
+ * Copies an interface name into *ifname, which the caller frees. Returns NULL, or
+ * why the name is wrong, a string constant.
+ */
+const char *parse_ifname(char **ifname, const char *text);
+
+/*
+ * Fills *addr with the socket address for port_first + port_index. A zone is
+ * looked up in the current namespace. family, AF_INET or AF_INET6, selects the
+ * address of EP_LOOPBACK and EP_ANY. Returns the length of the address; or 0 with
+ * errno: ENODEV if there is no such zone, EINVAL if the kind has no address.
  */
 socklen_t endpoint_sockaddr(struct sockaddr_storage *addr,
-    const struct endpoint *, unsigned index, int family);
+    const struct endpoint *ep, unsigned port_index, int family);
 
 #endif

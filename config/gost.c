@@ -7,11 +7,12 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/array.h"
 #include "config/gost.h"
 
+#include "base/array.h"
+#include "config/mask.h"
+
 #define PAIRS_MAX 32
-#define SHOWN_MAX 160
 
 /*
  * [SCHEME://][USER:PASSWORD@]HOST:PORT[/PATH][?KEY=VALUE[&KEY=VALUE]...], taken
@@ -345,7 +346,7 @@ gost_translate(const char *word, bool forward, char **text, const char **part,
 		why = forward ? put_hop(out, &u, copy) : put_map(out, &u, copy);
 	if (why && copy) {
 		*part = word + skipped + (u.part - copy);
-		*length = (int)strnlen(u.part, SHOWN_MAX);
+		*length = shown_length(u.part);
 	}
 	if (out && fclose(out) != 0)
 		why = why ? why : "out of memory";

@@ -1,4 +1,4 @@
-/* A map, from its spec to a struct and back. */
+/* A map: parses it from a spec, prints it, and compares it with others. */
 
 #ifndef CONFIG_MAP_H
 #define CONFIG_MAP_H
@@ -14,22 +14,23 @@
 #include "config/endpoint.h"
 #include "netns.h"
 
-struct config;
+#define WORKERS_MAX 256
+#define TARGETS_MAX 64
 
 enum proto {
 	PROTO_TCP = 1,
 	PROTO_UDP = 2
 };
 
-/* Numbers of open connections; 0 is no limit of its own. */
+/* Limits of what is open at a time; 0 is no limit. */
 struct limits {
 	uint32_t conns;
-	uint32_t per_source;
-	uint32_t flows; /* of UDP; never 0 */
+	uint32_t per_source; /* connections or flows of one client address */
+	uint32_t flows;      /* of UDP; never 0 */
 };
 
 enum balance {
-	BALANCE_FIRST, /* in order, the first that answers */
+	BALANCE_FIRST, /* in order */
 	BALANCE_ROUND,
 	BALANCE_HASH /* by the client's address */
 };
@@ -39,81 +40,90 @@ enum hop_kind {
 	HOP_SOCKS5
 };
 
-/* A proxy on the way to the target. */
+/* A proxy between this host and the targets. */
 struct hop {
 	enum hop_kind kind;
-	struct endpoint side;
+	struct endpoint ep;
 	char *user, *password; /* owned; NULL: none */
-	char *auth_file;       /* the file that they are in; owned, or NULL */
+	char *auth_file;       /* that they are read from; owned, or NULL */
 };
-
-#define WORKERS_MAX 256
-#define TARGETS_MAX 64
 
 struct map {
-	char *spec;     /* the user's own text, which messages name, with no
-			   password in it: see mask_text(); owned */
+	char *spec;     /* the user's text, passwords masked; owned */
 	char *exact;    /* the same text with passwords, never shown; owned */
-	char *origin;   /* it was read: "" or "FILE:LINE: "; owned */
+	char *origin;   /* "" or "FILE:LINE: ", for messages; owned */
 	unsigned proto; /* PROTO_TCP | PROTO_UDP */
-	struct ns listen_ns, target_ns;
+	struct ns listen_ns;
+	struct ns target_ns; /* of the first hop, if there are hops */
 	struct endpoint listen;
-	struct endpoint *targets; /* owned, in the order they are tried */
+	struct endpoint *targets; /* owned */
 	size_t n_targets;
-	struct hop *hops; /* owned, the nearest first; its namespace is to */
+	struct hop *hops; /* in the order of connecting; owned */
 	size_t n_hops;
 	enum balance balance;
-	unsigned send_proxy; /* PROXY protocol said to the target: 1, 2 */
-	struct cidr_list accept_proxy; /* whose clients say it to us */
+	unsigned send_proxy; /* version of the PROXY header to send; 0: none */
+	struct cidr_list accept_proxy; /* clients that send a PROXY header */
 	struct cidr_list reach; /* what a proxy may reach besides the rest */
-	struct cidr_list allow, deny; /* of clients */
-	char *user, *password; /* of a proxy's clients; owned; NULL: none */
-	char *auth_file;       /* the file that they are in; owned, or NULL */
-	char *owner; /* USER[:GROUP] of a UNIX listener, or NULL; owned */
-	struct cred owner_cred; /* the same, once somebody has looked it up */
-	uint32_t unix_mode;     /* its permissions; 0: those of the umask */
-	char *dev;              /* of sockets to the target, owned, or NULL */
-	struct endpoint src;    /* their address, INET or INET6; EP_ANY: none */
-	uint32_t mark;          /* their mark; 0: none */
-	uint32_t workers;       /* event loops; 0: a process a connection */
+	struct cidr_list allow, deny; /* clients */
+	char *user, *password; /* for clients of a proxy; owned; NULL: none */
+	char *auth_file;       /* that they are read from; owned, or NULL */
+	char *owner; /* USER[:GROUP] of a UNIX listener; owned, or NULL */
+	struct cred owner_cred; /* of owner, see config_read() */
+	uint32_t unix_mode;  /* permissions of a UNIX listener; 0: by umask */
+	char *dev;           /* device of sockets to targets; owned, or NULL */
+	struct endpoint src; /* address of these; EP_ANY: none */
+	uint32_t mark;       /* mark of these; 0: none */
+	uint32_t workers;    /* event loops; 0: a process per connection */
 	struct timeouts times;
 	struct limits limits;
-	bool no_offload; /* UDP without segmentation offload */
+	bool no_offload; /* UDP without GSO and GRO */
 };
 
 /*
- * Parses one map; the namespaces, times and limits that its word does not
- * give are those of *usual. NULL, and *map, which spec_free releases; or why
- * the word is wrong, a string constant, what is wrong in it and how much of
- * that a message should show.
+ * Parses a map. Namespaces, timeouts, limits and workers that spec does not set
+ * are taken from defaults. Returns NULL and fills *map, which map_free()
+ * releases; or returns why spec is wrong, a string constant, with *bad_part
+ * pointing into spec and *length being how much of that to show.
  */
-const char *map_parse(struct map *, const char *word,
-    const struct map *defaults, const char **part, int *length);
+const char *map_parse(struct map *map, const char *spec,
+    const struct map *defaults, const char **bad_part, int *length);
 void map_free(struct map *);
 
-/* Reads a namespace as ns_parse() does, and refuses what may be a password. */
-const char *map_set_ns(struct ns *, const char *word);
-void config_free_maps(struct config *); /* all of its maps */
-
-/* True if two maps of one usual are the same, with all secrets. */
-bool map_equal(const struct map *, const struct map *);
-
-/* True if both listen in one place, as far as their words tell. */
-bool map_conflicts(const struct map *, const struct map *);
-
-/* True if a target, or the first hop, of a is where b listens, alike. */
-bool map_leads_to(const struct map *a, const struct map *b);
+/*
+ * Parses a namespace as ns_parse() does, but refuses what may be a user and a
+ * password.
+ */
+const char *map_set_ns(struct ns *ns, const char *spec);
 
 /*
- * Writes the canonical form, which spec_parse reads as the same map where
- * base, the built-in defaults, is usual.
+ * Writes the canonical form, from which map_parse() makes the same map if its
+ * defaults are builtin, the built-in ones.
  */
 void map_print(FILE *, const struct map *, const struct map *builtin);
 
-/* Two new strings of "USER:PASSWORD". NULL, or why not, a string constant. */
-const char *parse_user_password(const char *text, char **user, char **password);
+/* Returns the prefix of a map for PROTO_TCP, PROTO_UDP or both: "tcp:". */
+const char *map_proto_prefix(unsigned proto);
 
-/* True if a client with that address may come: deny= wins. */
-bool map_allows_client(const struct map *, const union sockaddr_inet *);
+/*
+ * Returns true if both maps, which have the same defaults, are equal, passwords
+ * included.
+ */
+bool map_equal(const struct map *, const struct map *);
+
+/*
+ * Returns true if both maps listen on the same address and port, as far as can be
+ * told without asking the system.
+ */
+bool map_conflicts(const struct map *, const struct map *);
+
+/* Returns true if a target or the first hop of map leads to the listener of to. */
+bool map_leads_to(const struct map *map, const struct map *to);
+
+/* Returns true if that target, or hop, of map leads to the listener of to. */
+bool map_endpoint_leads_to(const struct map *map, const struct endpoint *target,
+    const struct map *to);
+
+/* Returns true if allow and deny let the client in. deny is stronger. */
+bool map_allows_client(const struct map *, const union sockaddr_inet *client);
 
 #endif

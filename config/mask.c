@@ -28,9 +28,10 @@
 #include "config/key.h"
 #include "config/mask.h"
 
-#define WHITE  " \t\r\n\v\f"
-#define PARTS  ",=?&" WHITE
-#define DIGITS "0123456789"
+#define SHOWN_MAX 160
+#define WHITE     " \t\r\n\v\f"
+#define PARTS     ",=?&" WHITE
+#define DIGITS    "0123456789"
 #define NAME                                                   \
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" \
 	"-_." DIGITS
@@ -410,4 +411,26 @@ mask_text(char *text)
 
 	for (char *s = text; *(s = hide_item(s, before, &clear)); s++)
 		before = is_white(*s) ? '\0' : *s;
+}
+
+char *
+mask_copy(const char *text)
+{
+	char *copy = strdup(text);
+
+	if (copy)
+		mask_text(copy);
+	return copy;
+}
+
+const char *
+masked_part(const struct masked_text *t, const char *part)
+{
+	return t->masked + (part - t->text);
+}
+
+int
+shown_length(const char *text)
+{
+	return (int)strnlen(text, SHOWN_MAX);
 }

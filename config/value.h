@@ -1,4 +1,4 @@
-/* Counts, durations and address blocks as users write them. */
+/* Parses and prints the values of options and keys. */
 
 #ifndef CONFIG_VALUE_H
 #define CONFIG_VALUE_H
@@ -9,23 +9,38 @@
 #include "base/clock.h"
 
 struct cidr;
+struct cred;
 
 /*
- * A whole number from least, 0 or 1, to a million; a span of time: a number
- * with at most three decimals and a unit (ms, s, m, h, d; s where there is
- * none). NULL, or why the word is none, a string constant.
+ * Each parse function returns NULL; or why the text is wrong, a string constant.
  */
-const char *parse_count(const char *word, uint32_t least, uint32_t *);
-const char *parse_duration(const char *word, msec *);
+
+/* Parses a whole number from min, which is 0 or 1, to a million. */
+const char *parse_count(const char *text, uint32_t min, uint32_t *count);
 
 /*
- * ADDR or ADDR/BITS. NULL, or why the text, which it may take to pieces, is
- * none of these, a string constant.
+ * Parses a number, with at most three decimals, and a unit: ms, s, m, h or d. No
+ * unit means s.
  */
+const char *parse_duration(const char *text, msec *timeout);
+
+/* Writes a duration in the largest unit that divides it. */
+void duration_print(FILE *, msec);
+
+/* Parses ADDR or ADDR/BITS. Modifies text. */
 const char *cidr_parse(struct cidr *, char *text);
 void cidr_print(FILE *, const struct cidr *);
 
-/* Writes a duration with the largest unit that divides it. */
-void duration_print(FILE *, msec);
+/*
+ * Parses USER or USER:GROUP, each a name to be looked up or a number, and sets
+ * cred->explicit. USER alone also means the group of that user.
+ */
+const char *parse_cred(struct cred *, const char *text);
+
+/*
+ * Copies the parts of "USER:PASSWORD", which the caller frees. A password of '*'
+ * only is refused, because --check prints one in place of every password.
+ */
+const char *parse_user_password(const char *text, char **user, char **password);
 
 #endif

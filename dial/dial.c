@@ -173,7 +173,7 @@ static const struct endpoint *
 first_hop_or_target(const struct dialing *d, unsigned *index)
 {
 	*index = d->conn->map->n_hops ? 0 : index_of(d);
-	return d->conn->map->n_hops ? &d->conn->map->hops[0].side
+	return d->conn->map->n_hops ? &d->conn->map->hops[0].ep
 				    : target_of(d);
 }
 
@@ -362,7 +362,7 @@ send_handshakes(const struct dialing *d, int fd)
 	for (size_t i = 0; i < map->n_hops; i++) {
 		bool last = i + 1 == map->n_hops;
 		const struct endpoint *to =
-		    last ? target_of(d) : &map->hops[i + 1].side;
+		    last ? target_of(d) : &map->hops[i + 1].ep;
 
 		if (hop_connect(&io, &map->hops[i], to, last ? index_of(d) : 0,
 			&conn->report->hop_status) == -1)

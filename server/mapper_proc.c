@@ -92,7 +92,7 @@ sandbox_flags_of(const struct service *s)
 	for (size_t i = 0; i < map->n_targets + map->n_hops; i++) {
 		const struct endpoint *ep = i < map->n_targets
 		    ? &map->targets[i]
-		    : &map->hops[i - map->n_targets].side;
+		    : &map->hops[i - map->n_targets].ep;
 
 		if (ep->kind == EP_HOST || ep->kind == EP_PROXY)
 			role |= SANDBOX_NAMES | SANDBOX_MAY_NARROW;

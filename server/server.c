@@ -268,7 +268,7 @@ reload(void)
 	/* Rounded up: not before the request. */
 	sd_notify_send("RELOADING=1\nMONOTONIC_USEC=%lld\n",
 	    (long long)now_ms() * 1000 + 999);
-	if (server.conf->reread(server.conf, &fresh) == -1) {
+	if (config_reread(server.conf, &fresh) == -1) {
 		log_error("not reloaded: everything is as it was");
 	} else if (apply_config(&server.list, &fresh)) {
 		log_error("not reloaded: everything is as it was");

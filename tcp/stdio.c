@@ -238,7 +238,7 @@ has_names(const struct map *map)
 
 	for (size_t i = 0; i < map->n_targets; i++)
 		found |= map->targets[i].kind == EP_HOST;
-	return map->n_hops ? map->hops->side.kind == EP_HOST : found;
+	return map->n_hops ? map->hops->ep.kind == EP_HOST : found;
 }
 
 static int

@@ -1,0 +1,26 @@
+/* Checks a map against the system and against other maps. */
+
+#ifndef CONFIG_CHECK_H
+#define CONFIG_CHECK_H
+
+struct config;
+struct map;
+
+/* Each returns 0, or -1 with the reason logged. */
+
+/* Refuses a host name that is the name of a namespace, which may be meant. */
+int check_host_names(const struct map *);
+
+/*
+ * Refuses the last map if it listens where another one does. Without this check
+ * bind(2) would fail later, and not tell that nsfwd itself has the address.
+ */
+int check_last_listener(const struct config *);
+
+/* Refuses maps that lead back to themselves through others. */
+int check_chains(const struct config *);
+
+/* Refuses "-" beside other maps. */
+int check_stdio(const struct config *);
+
+#endif
