@@ -350,8 +350,10 @@ config_read(struct config *conf)
 		-1 ||
 	    add_gost_maps(conf) == -1 || check_chains(conf) == -1)
 		return -1;
-	if (conf->gost_forward && !conf->gost_listen)
-		return read_failed("", "-F is for -L (a map has via=)");
+	if (conf->gost_forward && !conf->gost_listen) {
+		log_error("-F is for -L (a map has via=)");
+		return -1;
+	}
 	if (check_stdio(conf) == -1)
 		return -1;
 	if (conf->n_maps > 0)
@@ -367,9 +369,10 @@ config_read(struct config *conf)
 int
 config_reread(const struct config *conf, struct config *fresh)
 {
-	if (!conf->has_files)
-		return read_failed("",
-		    "there is no file to read again (--config)");
+	if (!conf->has_files) {
+		log_error("there is no file to read again (--config)");
+		return -1;
+	}
 	*fresh = *conf;
 	fresh->maps = NULL;
 	fresh->n_maps = 0;

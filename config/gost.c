@@ -1,4 +1,4 @@
-/* Translates GOST's -L and -F words into the word of a map. */
+/* Translates options of GOST into maps. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,20 +12,20 @@
 #include "base/array.h"
 #include "config/mask.h"
 
-#define PAIRS_MAX 32
+#define PARAMS_MAX 32
 
 /*
- * [SCHEME://][USER:PASSWORD@]HOST:PORT[/PATH][?KEY=VALUE[&KEY=VALUE]...], taken
- * to pieces in place, "" where there is none. A parser returns NULL, or why it
- * refuses part.
+ * The parts of [SCHEME://][USER:PASSWORD@]HOST:PORT[/PATH][?KEY=VALUE[&...]],
+ * each ended by a NUL in place, or "". The functions below that return a string
+ * return NULL, or why they refuse the text that bad_part points to.
  */
 struct url {
 	char *scheme, *user, *host, *path;
 	struct url_param {
 		char *key, *value;
-	} pair[PAIRS_MAX];
-	size_t pairs;
-	const char *part;
+	} params[PARAMS_MAX];
+	size_t n_params;
+	const char *bad_part;
 };
 
 enum url_role {
@@ -49,7 +49,7 @@ static const struct {
     {"socks5", {true, false, true}},
 };
 
-/* By the key of a map, or why it is not taken over. */
+/* The key of a map that a key becomes, "" if it is none; or why there is none. */
 static const struct {
 	const char *name, *key, *why;
 } keys[] = {
@@ -66,8 +66,9 @@ static const struct {
     {"so_mark", "mark", NULL},
     {"strategy", "balance", "the strategies here are round, fifo and hash"},
     {"ttl", "udp-timeout", NULL},
-    {"failtimeout", NULL, "a target that failed rests 10s: leave it out"},
-    {"maxfails", NULL, "a target that failed rests 10s: leave it out"},
+    {"failtimeout", NULL,
+	"a target that failed is avoided for 10s: leave it out"},
+    {"maxfails", NULL, "a target that failed is avoided for 10s: leave it out"},
     {"proxyprotocol", NULL, "accept-proxy=CIDR of a map says whom to trust"},
     {"readbuffersize", NULL, "no datagram is cut: leave it out"},
 };
@@ -80,7 +81,7 @@ static const char *const strategies[][2] = {
     {"hash", "hash"},
 };
 
-/* Ends the text at the separator. What stands behind it, or NULL. */
+/* Ends the text at a separator. Returns the text behind that, or NULL. */
 static char *
 cut(char *text, const char *separator)
 {
@@ -92,22 +93,22 @@ cut(char *text, const char *separator)
 	return at + strlen(separator);
 }
 
-/* In a map these would mean something else; %XX is not decoded. */
+/* Refuses characters that mean something else in a map. %XX is not decoded. */
 static const char *
-check(struct url *u, const char *text, const char *bad)
+check_chars(struct url *u, const char *text, const char *bad)
 {
-	u->part = text;
+	u->bad_part = text;
 	return text[strcspn(text, bad)]
 	    ? "',', '=', '@', '/' and '%' cannot be taken over here"
 	    : NULL;
 }
 
 static char *
-value_of(const struct url *u, const char *key)
+url_value(const struct url *u, const char *key)
 {
-	for (size_t i = 0; i < u->pairs; i++)
-		if (strcasecmp(u->pair[i].key, key) == 0)
-			return u->pair[i].value;
+	for (size_t i = 0; i < u->n_params; i++)
+		if (strcasecmp(u->params[i].key, key) == 0)
+			return u->params[i].value;
 	return NULL;
 }
 
@@ -117,26 +118,26 @@ split_query(struct url *u, char *query)
 	char *key, *value;
 
 	while ((key = strsep(&query, "&"))) {
-		u->part = key;
+		u->bad_part = key;
 		value = cut(key, "=");
-		if (!value || !*value || u->pairs == PAIRS_MAX)
+		if (!value || !*value || u->n_params == PARAMS_MAX)
 			return "not KEY=VALUE";
-		if (value_of(u, key))
+		if (url_value(u, key))
 			return "a key may stand only once";
-		u->pair[u->pairs++] = (struct url_param){key, value};
+		u->params[u->n_params++] = (struct url_param){key, value};
 	}
 	return NULL;
 }
 
 static const char *
-split(struct url *u, char *word)
+split_url(struct url *u, char *arg)
 {
-	char *end = word + strlen(word), *query = cut(word, "?"), *path, *at;
+	char *end = arg + strlen(arg), *query = cut(arg, "?"), *path, *at;
 	const char *why;
 
-	*u = (struct url){.scheme = end, .user = end, .host = word};
-	if ((at = cut(word, "://"))) {
-		u->scheme = word;
+	*u = (struct url){.scheme = end, .user = end, .host = arg};
+	if ((at = cut(arg, "://"))) {
+		u->scheme = arg;
 		u->host = at;
 	}
 	path = cut(u->host, "/");
@@ -146,12 +147,12 @@ split(struct url *u, char *word)
 		u->user = u->host;
 		u->host = at + 1;
 	}
-	why = check(u, u->user, ",%");
+	why = check_chars(u, u->user, ",%");
 	return why || !query ? why : split_query(u, query);
 }
 
 static const char *
-check_scheme(struct url *u, enum url_role use)
+check_scheme(struct url *u, enum url_role role)
 {
 	static const char *const whys[] = {
 	    [PROXY] = "no target: write SCHEME://LISTEN/TARGET",
@@ -159,47 +160,47 @@ check_scheme(struct url *u, enum url_role use)
 	    [HOP] = "a hop is http or socks5",
 	};
 
-	u->part = u->scheme;
+	u->bad_part = u->scheme;
 	for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
 		if (strcmp(u->scheme, schemes[i].name) == 0)
-			return schemes[i].allowed[use] ? NULL : whys[use];
+			return schemes[i].allowed[role] ? NULL : whys[role];
 	return "nsfwd has tcp, udp, auto, http, socks4, socks4a and socks5";
 }
 
 /*
- * A number alone is a port of loopback in a map; what listens on [::] in GOST
- * hears IPv4 too.
+ * Writes HOST:PORT. A target :PORT becomes PORT, which means loopback. A listener
+ * on [::] becomes :PORT, because in GOST it also accepts IPv4.
  */
 static const char *
-put_hostport(FILE *out, struct url *u, const char *place, bool listens)
+put_hostport(FILE *out, struct url *u, const char *text, bool listens)
 {
-	const char *why = check(u, place, "=,@/%");
+	const char *why = check_chars(u, text, "=,@/%");
 
-	if (!why && !strchr(place, ':'))
+	if (!why && !strchr(text, ':'))
 		why = "write HOST:PORT or :PORT";
-	if (listens && strncmp(place, "[::]:", 5) == 0)
-		place += 4;
-	fputs(place + (!listens && *place == ':'), out);
+	if (listens && strncmp(text, "[::]:", 5) == 0)
+		text += 4;
+	fputs(text + (!listens && *text == ':'), out);
 	return why;
 }
 
 static const char *
 put_ns(FILE *out, struct url *u, const char *key)
 {
-	const char *value = value_of(u, key);
+	const char *value = url_value(u, key);
 
 	if (!value)
 		return NULL;
 	fprintf(out, "%s@", value);
-	return check(u, value, "=,@%");
+	return check_chars(u, value, "=,@%");
 }
 
-/* Of several targets GOST takes turns; for udp nsfwd has no such way. */
+/* GOST connects to several targets in turn. For udp, nsfwd cannot do that. */
 static const char *
 put_targets(FILE *out, struct url *u)
 {
 	const char *why = NULL, *comma = "", *item;
-	bool round_robin = strchr(u->path, ',') && !value_of(u, "strategy") &&
+	bool round_robin = strchr(u->path, ',') && !url_value(u, "strategy") &&
 	    strcmp(u->scheme, "udp") != 0;
 
 	while (!why && (item = strsep(&u->path, ","))) {
@@ -212,7 +213,7 @@ put_targets(FILE *out, struct url *u)
 	return why;
 }
 
-/* What is in the list is refused, or, behind a '~', all else. */
+/* Writes the clients to deny; or, after '~', those to allow. */
 static const char *
 put_acl(FILE *out, char *list)
 {
@@ -222,8 +223,9 @@ put_acl(FILE *out, char *list)
 	return NULL;
 }
 
+/* Translates a key and value whose meaning depends on the URL. */
 static const char *
-map_value(const struct url *u, const char **key, const char **value)
+translate_value(const struct url *u, const char **key, const char **value)
 {
 	if (strcmp(*key, "max") == 0 && strcmp(u->scheme, "udp") == 0)
 		*key = "flows";
@@ -241,13 +243,13 @@ map_value(const struct url *u, const char **key, const char **value)
 }
 
 static const char *
-put_key(FILE *out, struct url *u, const struct url_param *r)
+put_key(FILE *out, struct url *u, const struct url_param *param)
 {
-	const char *key, *value = r->value;
+	const char *key, *value = param->value;
 	size_t i = 0;
 
-	u->part = r->key;
-	while (i < ARRAY_LEN(keys) && strcasecmp(keys[i].name, r->key) != 0)
+	u->bad_part = param->key;
+	while (i < ARRAY_LEN(keys) && strcasecmp(keys[i].name, param->key) != 0)
 		i++;
 	if (i == ARRAY_LEN(keys))
 		return "no key that is taken over (nsfwd(1), FROM GOST)";
@@ -258,28 +260,28 @@ put_key(FILE *out, struct url *u, const struct url_param *r)
 		return keys[i].why && strcmp(value, "true") != 0 ? keys[i].why
 								 : NULL;
 	if (strcmp(key, "deny") == 0)
-		return put_acl(out, r->value);
-	if (map_value(u, &key, &value))
+		return put_acl(out, param->value);
+	if (translate_value(u, &key, &value))
 		return keys[i].why;
 	fprintf(out, ",%s=%s", key, value);
 	if (strcmp(key, "udp-timeout") == 0)
 		fprintf(out, ",udp-one-way-timeout=%s", value);
-	return check(u, value, "=,@%");
+	return check_chars(u, value, "=,@%");
 }
 
 static const char *
-put_hop(FILE *out, struct url *u, char *word)
+put_hop(FILE *out, struct url *u, char *arg)
 {
-	const char *why = split(u, word);
+	const char *why = split_url(u, arg);
 
 	if (!why)
 		why = check_scheme(u, HOP);
-	u->part = why ? u->part : u->path;
+	u->bad_part = why ? u->bad_part : u->path;
 	if (!why && *u->path)
 		why = "a hop has no path";
-	for (size_t i = 0; i < u->pairs && !why; i++) {
-		u->part = u->pair[i].key;
-		if (strcasecmp(u->part, "netns") != 0)
+	for (size_t i = 0; i < u->n_params && !why; i++) {
+		u->bad_part = u->params[i].key;
+		if (strcasecmp(u->bad_part, "netns") != 0)
 			why = "the only key of a hop is netns";
 	}
 	fprintf(out, ",via=%s:", u->scheme[0] == 's' ? "socks5" : "http");
@@ -292,17 +294,17 @@ put_hop(FILE *out, struct url *u, char *word)
 	return why;
 }
 
-/* Without a target it is a proxy. */
+/* Writes a map. Without a target it is a proxy. */
 static const char *
-put_map(FILE *out, struct url *u, char *word)
+put_map(FILE *out, struct url *u, char *arg)
 {
-	const char *why = split(u, word);
+	const char *why = split_url(u, arg);
 	bool forward = *u->path;
 	const char *ns;
 
 	if (!why)
 		why = check_scheme(u, forward ? TARGET : PROXY);
-	ns = value_of(u, "netns");
+	ns = url_value(u, "netns");
 	if (strcmp(u->scheme, "udp") == 0)
 		fputs("udp:", out);
 	else if (ns && *ns == '#')
@@ -320,33 +322,33 @@ put_map(FILE *out, struct url *u, char *word)
 		why = put_targets(out, u);
 	if (*u->user)
 		fprintf(out, ",auth=%s", u->user);
-	for (size_t i = 0; i < u->pairs && !why; i++)
-		why = put_key(out, u, &u->pair[i]);
+	for (size_t i = 0; i < u->n_params && !why; i++)
+		why = put_key(out, u, &u->params[i]);
 	return why;
 }
 
 const char *
-gost_translate(const char *word, bool forward, char **text, const char **part,
-    int *length)
+gost_translate(const char *arg, bool forward, char **text,
+    const char **bad_part, int *length)
 {
-	/* "-L=WORD" is right, too, in GOST. */
-	size_t skipped = *word == '=', size = 0;
-	char *copy = strdup(word + skipped);
+	/* GOST also accepts "-L=URL". */
+	size_t skipped = *arg == '=', size = 0;
+	char *copy = strdup(arg + skipped);
 	const char *why = "out of memory";
-	struct url u = {.part = copy};
+	struct url u = {.bad_part = copy};
 	FILE *out;
 
 	*text = NULL;
-	*part = word;
+	*bad_part = arg;
 	*length = 0;
 	out = open_memstream(text, &size);
-	if (strchr(word, '\n'))
+	if (strchr(arg, '\n'))
 		why = "a line break";
 	else if (out && copy)
 		why = forward ? put_hop(out, &u, copy) : put_map(out, &u, copy);
 	if (why && copy) {
-		*part = word + skipped + (u.part - copy);
-		*length = shown_length(u.part);
+		*bad_part = arg + skipped + (u.bad_part - copy);
+		*length = shown_length(u.bad_part);
 	}
 	if (out && fclose(out) != 0)
 		why = why ? why : "out of memory";

@@ -1,4 +1,4 @@
-/* Maps in GOST's spelling. */
+/* Translates options of GOST into maps. */
 
 #ifndef CONFIG_GOST_H
 #define CONFIG_GOST_H
@@ -7,14 +7,16 @@
 #include <stddef.h>
 
 /*
- * Translates a word of GOST: of -L into the word of a map, of -F into keys for
- * the end of that. NULL, and *text is the caller's to free; or why it is wrong,
- * a string constant, and what is wrong in the word, of so many bytes.
+ * Translates the argument of -L into the spec of a map; or, if forward is true,
+ * that of -F into keys to append to such a spec. Returns NULL and sets *text,
+ * which the caller frees. Otherwise *text is NULL, and the result is why arg is
+ * wrong, a string constant, with *bad_part pointing into arg and *length being
+ * how much of that to show.
  */
-const char *gost_translate(const char *word, bool forward, char **text,
-    const char **part, int *length);
+const char *gost_translate(const char *arg, bool forward, char **text,
+    const char **bad_part, int *length);
 
-/* True if a word of GOST has a key of that name, of so many bytes. */
+/* Returns true if GOST has a key of that name, of length bytes. */
 bool gost_key_exists(const char *name, size_t length);
 
 #endif

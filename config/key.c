@@ -1,6 +1,5 @@
-/* The keys of a map: reads, checks and prints what they set. */
+/* The keys of a map, KEY=VALUE: parses, checks and prints them. */
 
-#include <ctype.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -8,25 +7,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/key.h"
+
 #include "base/addr.h"
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "config/endpoint.h"
-#include "config/key.h"
 #include "config/map.h"
 #include "config/value.h"
 
 #define AT(member) \
 	offsetof(struct map, member), sizeof(((struct map *)0)->member)
 
-enum kind {
+/* What a value is. Kinds up to MODE are stored as uint32_t. */
+enum key_kind {
 	COUNT,
 	COUNT_FROM_1,
 	BALANCE,
 	SEND_PROXY,
 	MARK,
-	MODE, /* so far uint32_t */
+	MODE,
 	TIME,
 	OFFLOAD,
 	CIDRS,
@@ -35,24 +36,25 @@ enum kind {
 	OWNER
 };
 
-/* The maps that take a key, bits beside those of enum proto. */
+/* The maps that a key is allowed in: bits, together with those of enum proto. */
 enum {
 	TCP = PROTO_TCP,
 	UDP = PROTO_UDP,
 	BOTH = TCP | UDP,
-	ONLY = 4,      /* that protocol and no other */
-	NOT_STDIO = 8, /* not on standard input */
-	UNIX_PATH = 16 /* on a UNIX socket with a path */
+	ONLY = 4,      /* not in a map of both protocols */
+	NOT_STDIO = 8, /* not if the listener is "-" */
+	UNIX_PATH = 16 /* only if the listener is a path */
 };
 
-/* In the order in which they are printed. */
 /* clang-format off */
+
+/* Keys are printed in this order. */
 static const struct key {
 	const char *name;
-	enum kind kind;
+	enum key_kind kind;
 	unsigned maps;
-	size_t offset, size; /* of what is compared with a default */
-} keys[] = {
+	size_t offset, size; /* of the field; a default is not printed */
+} map_keys[] = {
 	{"reach", CIDRS, TCP | ONLY, AT(reach)},
 	{"allow", CIDRS, BOTH | NOT_STDIO, AT(allow)},
 	{"deny", CIDRS, BOTH | NOT_STDIO, AT(deny)},
@@ -120,14 +122,14 @@ parse_mode(const char *value, uint32_t *mode)
 }
 
 static const char *
-parse_cidrs(char *value, struct cidr_list *list, const char **part)
+parse_cidrs(char *value, struct cidr_list *list, const char **bad_part)
 {
 	const char *why = NULL;
 	struct cidr *more;
 	char *item;
 
 	while (!why && (item = strsep(&value, "+"))) {
-		*part = item;
+		*bad_part = item;
 		more = realloc(list->items, (list->count + 1) * sizeof(*more));
 		if (!more)
 			return "out of memory";
@@ -149,7 +151,7 @@ parse_owner(const char *value, char **owner)
 }
 
 static const char *
-parse_value(enum kind kind, void *field, char *value, const char **part)
+parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 {
 	switch (kind) {
 	case COUNT:
@@ -166,9 +168,9 @@ parse_value(enum kind kind, void *field, char *value, const char **part)
 	case TIME:
 		return parse_duration(value, field);
 	case CIDRS:
-		return parse_cidrs(value, field, part);
+		return parse_cidrs(value, field, bad_part);
 	case SRC:
-		return parse_source_addr(field, value, part);
+		return parse_source_addr(field, value, bad_part);
 	case DEV:
 		return parse_ifname(field, value);
 	case OWNER:
@@ -180,7 +182,7 @@ parse_value(enum kind kind, void *field, char *value, const char **part)
 	return *(bool *)field || strcmp(value, "on") == 0 ? NULL : "on or off";
 }
 
-/* Why such a map takes no such key. */
+/* Returns why a key, allowed in these maps, is not in this one; or NULL. */
 static const char *
 key_not_allowed(const struct map *map, unsigned maps)
 {
@@ -196,25 +198,27 @@ key_not_allowed(const struct map *map, unsigned maps)
 
 const char *
 key_parse(struct map *map, uint32_t *seen, const char *name, char *value,
-    const char **part)
+    const char **bad_part)
 {
-	const struct key *key = keys;
+	const struct key *key = map_keys;
 	const char *why;
 	uint32_t bit;
 
-	while (key < keys + ARRAY_LEN(keys) && strcmp(name, key->name) != 0)
+	while (key < map_keys + ARRAY_LEN(map_keys) &&
+	    strcmp(name, key->name) != 0)
 		key++;
-	if (key == keys + ARRAY_LEN(keys))
+	if (key == map_keys + ARRAY_LEN(map_keys))
 		return "no such key (nsfwd --help lists them)";
-	bit = 1U << (key - keys);
+	bit = 1U << (key - map_keys);
 	if (*seen & bit)
 		return "a key may stand only once";
 	*seen |= bit;
 	why = key_not_allowed(map, key->maps);
 	if (why)
 		return why;
-	*part = value;
-	return parse_value(key->kind, (char *)map + key->offset, value, part);
+	*bad_part = value;
+	return parse_value(key->kind, (char *)map + key->offset, value,
+	    bad_part);
 }
 
 bool
@@ -226,9 +230,9 @@ key_exists(const char *name, size_t length)
 	for (size_t i = 0; i < ARRAY_LEN(others); i++)
 		found |= strlen(others[i]) == length &&
 		    memcmp(name, others[i], length) == 0;
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-		found |= strlen(keys[i].name) == length &&
-		    memcmp(name, keys[i].name, length) == 0;
+	for (size_t i = 0; i < ARRAY_LEN(map_keys); i++)
+		found |= strlen(map_keys[i].name) == length &&
+		    memcmp(name, map_keys[i].name, length) == 0;
 	return found;
 }
 
@@ -298,8 +302,8 @@ print_value(FILE *out, const struct key *key, const void *field)
 void
 key_print(FILE *out, const struct map *map, const struct map *builtin)
 {
-	for (const struct key *key = keys; key < keys + ARRAY_LEN(keys);
-	     key++) {
+	for (const struct key *key = map_keys;
+	     key < map_keys + ARRAY_LEN(map_keys); key++) {
 		const char *field = (const char *)map + key->offset;
 
 		if (key_not_allowed(map, key->maps) ||

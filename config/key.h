@@ -1,4 +1,4 @@
-/* The keys of a map. */
+/* The keys of a map, KEY=VALUE: parses, checks and prints them. */
 
 #ifndef CONFIG_KEY_H
 #define CONFIG_KEY_H
@@ -12,22 +12,24 @@ struct endpoint;
 struct map;
 
 /*
- * Reads the value of a key, which it may take to pieces, into the map. *seen
- * is 0 before the first one. Errors as of side_parse().
+ * Sets the key of that name from value, which is modified. *seen, 0 before the
+ * first key of a map, records which keys were set. Returns NULL; or why it is
+ * wrong, a string constant, with *bad_part set if that is the value or a part of
+ * it.
  */
 const char *key_parse(struct map *, uint32_t *seen, const char *name,
-    char *value, const char **part);
+    char *value, const char **bad_part);
 
 /*
- * Why keys do not go together with the first place that is connected to on the
- * way to a target; NULL if they do.
+ * Returns why the keys do not fit together with the endpoint that is connected
+ * to first, a hop or a target; NULL if they do.
  */
 const char *key_check(const struct map *, const struct endpoint *first_ep);
 
-/* Writes the keys that differ from those of base, each after a ','. */
+/* Writes the keys that differ from those of builtin, each after a ','. */
 void key_print(FILE *, const struct map *, const struct map *builtin);
 
-/* True if a map has a key of that name, of so many bytes. */
+/* Returns true if a map has a key of that name, of length bytes. */
 bool key_exists(const char *name, size_t length);
 
 #endif

@@ -1,19 +1,23 @@
+/* Masks passwords in text that is shown. */
+
 /*
- * Hides passwords in a text that is shown.
+ * Theory of operation
  *
- * Theory of operation. The text is a word of a user, or several with white
- * space between them, right or wrong. It is read as items, which ',', '=', '?',
- * '&' and white space part. Hidden is, as '*' for each byte,
+ * The text is one or more arguments of a user, right or wrong, with white space
+ * between them. It is read as items, separated by ',', '=', '?', '&' and white
+ * space. Masked is, by a '*' for each byte,
  *
- * - the value of auth= and via-auth=, but for USER and a path; the same behind
- *   a name that resembles these or a password, with ':' or white space for '=';
- * - the value of every other key that no map and no word of GOST has;
- * - PASSWORD of USER:PASSWORD@, and of SCHEME://, where it may be all in front
- *   of '@'. A namespace has no ':' but behind its kind, so NS@ and pid:N@ stay.
+ * - the value of auth= and via-auth=, except USER and a path; the same behind a
+ *   name that resembles these or "password", also with ':' or white space in
+ *   place of '=';
+ * - the value of every other key that neither a map nor GOST has;
+ * - PASSWORD of USER:PASSWORD@; behind SCHEME://, all in front of '@' if there is
+ *   no ':'. NS@ and pid:N@ stay, because a namespace has ':' only behind its
+ *   kind.
  *
- * A password may hold what parts items. So it ends only where a key that is
- * known begins, a word that begins with '-', or one that looks like a map; and,
- * before '@', at a ',' or '=' behind a port.
+ * A password may contain separators. So it ends only in front of a known key, of
+ * an argument that begins with '-', or of one that looks like a map; and in front
+ * of '@', at a ',' or '=' behind a port.
  */
 
 #include <ctype.h>
@@ -21,25 +25,25 @@
 #include <stddef.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
+
+#include "config/mask.h"
 
 #include "base/array.h"
 #include "config/gost.h"
 #include "config/key.h"
-#include "config/mask.h"
 
-#define SHOWN_MAX 160
-#define WHITE     " \t\r\n\v\f"
-#define PARTS     ",=?&" WHITE
-#define DIGITS    "0123456789"
-#define NAME                                                   \
+#define SHOWN_MAX  160
+#define WHITE      " \t\r\n\v\f"
+#define SEPARATORS ",=?&" WHITE
+#define DIGITS     "0123456789"
+#define NAME_CHARS                                             \
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" \
 	"-_." DIGITS
 
-/* What a name says of the value behind it. */
+/* What the name in front of a value says about the value. */
 enum value {
-	OTHER,  /* nothing, if it is the name of a key */
-	LOGIN,  /* it is USER or USER:PASSWORD */
+	OTHER,  /* nothing: masked, unless the name is a known key */
+	LOGIN,  /* USER or USER:PASSWORD */
 	AUTH,   /* USER:PASSWORD or PASSWORD */
 	SECRET, /* PASSWORD */
 };
@@ -50,40 +54,43 @@ is_white(char c)
 	return c && strchr(WHITE, c);
 }
 
-/* The length of a ':' or '@', which may be written as in a URL; 0: none. */
+/* Returns the length of a ':', which may be %-encoded; 0 if there is none. */
 static size_t
 colon(const char *s)
 {
 	return *s == ':' ? 1 : strncasecmp(s, "%3a", 3) == 0 ? 3 : 0;
 }
 
+/* Returns the length of an '@', which may be %-encoded; 0 if there is none. */
 static size_t
 at_sign(const char *s)
 {
 	return *s == '@' ? 1 : strncmp(s, "%40", 3) == 0 ? 3 : 0;
 }
 
-/* True if one byte more, less or other, or two swapped, make a into b. */
+/* Returns true if one byte added, removed or changed, or two swapped, make b of a. */
 static bool
 resembles(const char *a, size_t length, const char *b)
 {
-	size_t other = strlen(b), i = 0;
+	size_t length_b = strlen(b), i = 0;
 
-	while (i < length && i < other && tolower((unsigned char)a[i]) == b[i])
+	while (
+	    i < length && i < length_b && tolower((unsigned char)a[i]) == b[i])
 		i++;
-	while (length > i && other > i &&
-	    tolower((unsigned char)a[length - 1]) == b[other - 1])
-		length--, other--;
+	while (length > i && length_b > i &&
+	    tolower((unsigned char)a[length - 1]) == b[length_b - 1])
+		length--, length_b--;
 	length -= i;
-	other -= i;
-	return (length <= 1 && other <= 1) ||
-	    (length == 2 && other == 2 &&
+	length_b -= i;
+	return (length <= 1 && length_b <= 1) ||
+	    (length == 2 && length_b == 2 &&
 		tolower((unsigned char)a[i]) == b[i + 1] &&
 		tolower((unsigned char)a[i + 1]) == b[i]);
 }
 
+/* Returns true if the name contains part, in any case of letters. */
 static bool
-holds(const char *name, size_t length, const char *part)
+name_contains(const char *name, size_t length, const char *part)
 {
 	size_t n = strlen(part);
 
@@ -93,9 +100,9 @@ holds(const char *name, size_t length, const char *part)
 	return false;
 }
 
-/* True if one of its words, between what is no letter, resembles the other. */
+/* Returns true if a run of letters in the name resembles word. */
 static bool
-has_word(const char *name, size_t length, const char *other)
+has_similar_word(const char *name, size_t length, const char *word)
 {
 	size_t n;
 
@@ -103,14 +110,15 @@ has_word(const char *name, size_t length, const char *other)
 		for (n = 0;
 		     i + n < length && isalpha((unsigned char)name[i + n]);)
 			n++;
-		if (n > 2 && resembles(name + i, n, other))
+		if (n > 2 && resembles(name + i, n, word))
 			return true;
 	}
 	return false;
 }
 
+/* Returns what the name says about its value. */
 static enum value
-meaning(const char *name, size_t length)
+value_kind(const char *name, size_t length)
 {
 	static const struct {
 		const char *word;
@@ -121,20 +129,20 @@ meaning(const char *name, size_t length)
 	    {"login", LOGIN}};
 
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (holds(name, length, words[i].word))
+		if (name_contains(name, length, words[i].word))
 			return words[i].value;
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (strlen(words[i].word) > 3 && words[i].value != LOGIN &&
-		    has_word(name, length, words[i].word))
+		    has_similar_word(name, length, words[i].word))
 			return words[i].value;
 	return OTHER;
 }
 
-/* The length of the name of a key that is known, with its '='; 0: none. */
+/* Returns the length of a known key with its '='; 0 if there is none. */
 static size_t
-known(const char *s)
+known_key(const char *s)
 {
-	size_t length = strspn(s, NAME);
+	size_t length = strspn(s, NAME_CHARS);
 
 	return s[length] == '=' &&
 		(key_exists(s, length) || gost_key_exists(s, length))
@@ -143,14 +151,14 @@ known(const char *s)
 }
 
 /*
- * True if nothing stands behind white space, or an option, or what may be a map:
- * LISTEN has a port in the end, or is the name of a UNIX socket.
+ * Returns true if the white space is followed by nothing, by an option, or by
+ * what may be a map: its LISTEN ends with a port or is a UNIX socket.
  */
 static bool
-is_new_word(const char *white)
+ends_argument(const char *white)
 {
 	const char *word = white + strspn(white, WHITE);
-	const char *end = word + strcspn(word, PARTS), *port = end;
+	const char *end = word + strcspn(word, SEPARATORS), *port = end;
 
 	if (!*word || *word == '-')
 		return true;
@@ -161,23 +169,23 @@ is_new_word(const char *white)
 		(port < end && (port == word || strchr(":/", port[-1]))));
 }
 
-/* The end of a secret that begins there; maps: one may stand behind it. */
+/* Returns the end of the password at s. A map ends it only if maps is true. */
 static char *
 secret_end(char *s, bool maps)
 {
 	for (; *s; s++) {
-		if (strchr(",?&", *s) && known(s + 1))
+		if (strchr(",?&", *s) && known_key(s + 1))
 			break;
-		if (is_white(*s) && is_new_word(s) &&
+		if (is_white(*s) && ends_argument(s) &&
 		    (maps || strchr("-", s[strspn(s, WHITE)])))
 			break;
 	}
 	return s;
 }
 
-/* Hides what stands between; returns the end. */
+/* Masks the bytes from from to end. Returns end. */
 static char *
-hide(char *from, char *end)
+mask_span(char *from, char *end)
 {
 	for (; from < end; from++)
 		if (!is_white(*from))
@@ -185,7 +193,7 @@ hide(char *from, char *end)
 	return end;
 }
 
-/* The last '@' before the end, or NULL. */
+/* Returns the last '@' before end, or NULL. */
 static char *
 last_at(char *from, char *end)
 {
@@ -197,38 +205,38 @@ last_at(char *from, char *end)
 	return last;
 }
 
-/* The end of an item: '?' and '&' may be in one. */
+/* Returns the end of an item. '?' and '&' end it only in front of KEY=. */
 static char *
 item_end(char *s)
 {
 	while (*s && !strchr(",=" WHITE, *s) &&
-	    !(strchr("?&", *s) && s[1 + strspn(s + 1, NAME)] == '='))
+	    !(strchr("?&", *s) && s[1 + strspn(s + 1, NAME_CHARS)] == '='))
 		s++;
 	return s;
 }
 
-/* Behind a name: USER stays, and, where it may be one, the path of a file. */
+/* Masks the value behind a name, except USER, and except a path if allowed. */
 static char *
-hide_value(char *s, enum value value, bool path)
+mask_value(char *s, enum value value, bool path)
 {
 	char *next = s + strspn(s, WHITE), *end, *user;
 
-	if (!strchr("=:", *next) && is_new_word(s))
+	if (!strchr("=:", *next) && ends_argument(s))
 		return s;
 	s = next + (*next == ':');
 	s += strspn(s, "=" WHITE);
 	user = s + strcspn(s, ":%,?&" WHITE);
 	if (value == LOGIN && !colon(user))
-		return s - 1; /* what stands behind is an item */
+		return s - 1; /* the value is read as an item */
 	end = secret_end(s, true);
 	if (value == OTHER || value == SECRET)
-		return hide(s, end);
+		return mask_span(s, end);
 	if (user < end && colon(user))
-		return hide(user + colon(user), end);
-	return hide(path && *s == '/' ? user + 1 : s, end);
+		return mask_span(user + colon(user), end);
+	return mask_span(path && *s == '/' ? user + 1 : s, end);
 }
 
-/* True if it ends with ":PORTS" or "/PORTS", behind something. */
+/* Returns true if the text ends with ":PORTS" or "/PORTS". */
 static bool
 has_ports(const char *from, const char *end)
 {
@@ -240,8 +248,8 @@ has_ports(const char *from, const char *end)
 }
 
 /*
- * Returns what stands behind schemes, or kinds of a namespace, and their ':'.
- * *url: the last of them, known or not, has a "//" as well.
+ * Skips schemes, kinds of a namespace, and their ':'. *url is set if the last of
+ * them, known or not, is followed by "//".
  */
 static char *
 skip_scheme(char *s, bool *url)
@@ -249,7 +257,7 @@ skip_scheme(char *s, bool *url)
 	static const char *const names[] = {"tcp", "udp", "tcp+udp", "http",
 	    "https", "socks", "socks4", "socks4a", "socks5", "pid", "fd",
 	    "docker", "podman", "systemd", "unix"};
-	size_t length = strspn(s, NAME "+"), i = 0;
+	size_t length = strspn(s, NAME_CHARS "+"), i = 0;
 
 	while (i < ARRAY_LEN(names) && s[length] == ':' &&
 	    strncmp(s + length, "://", 3) != 0) {
@@ -259,7 +267,7 @@ skip_scheme(char *s, bool *url)
 			continue;
 		}
 		s += length + 1;
-		length = strspn(s, NAME "+");
+		length = strspn(s, NAME_CHARS "+");
 		i = 0;
 	}
 	*url = strncmp(s + length, "://", 3) == 0 || strncmp(s, "//", 2) == 0;
@@ -267,25 +275,26 @@ skip_scheme(char *s, bool *url)
 }
 
 /*
- * Hides a password up to an '@', or up to the limit, if what looks like a key
- * stands in it: then one of the two is the password's.
+ * Masks a password that ends at the '@' last. If it contains KEY=, the '@' may be
+ * a part of the password or of the value; then all up to limit is masked.
  */
 static char *
-hide_login(char *s, char *last, char *limit)
+mask_login(char *s, char *last, char *limit)
 {
 	for (char *k = s; k < last; k++)
-		if (strchr(",?&", *k) && k[1 + strspn(k + 1, NAME)] == '=')
-			return hide(s, limit);
-	hide(s, last);
+		if (strchr(",?&", *k) &&
+		    k[1 + strspn(k + 1, NAME_CHARS)] == '=')
+			return mask_span(s, limit);
+	mask_span(s, last);
 	return item_end(last + at_sign(last));
 }
 
 /*
- * Behind SCHEME://. White space ends it where no password can go on. *clear: up
- * to there no '@' is left that could end one.
+ * Masks the password in the URL whose SCHEME:// was skipped. *clear is how far
+ * the text is known to have no '@' that could end a password.
  */
 static char *
-hide_url(char *s, char **clear)
+mask_url(char *s, char **clear)
 {
 	char *end = s + strcspn(s, "/?#" WHITE), *user, *last;
 	bool whole = has_ports(s, end);
@@ -297,13 +306,13 @@ hide_url(char *s, char **clear)
 		*clear = end > *clear ? end : *clear;
 		return item_end(s);
 	}
-	user = s + strspn(s, NAME);
+	user = s + strspn(s, NAME_CHARS);
 	if (colon(user) && user < last)
 		s = user + colon(user);
-	return hide_login(s, last, end);
+	return mask_login(s, last, end);
 }
 
-/* The first ':' or '@' that is not of an address in brackets. */
+/* Returns the first ':' or '@' outside of an address in brackets. */
 static char *
 first_mark(char *s, char *end)
 {
@@ -316,16 +325,16 @@ first_mark(char *s, char *end)
 	return s;
 }
 
-/* How far a place may go on behind what parts items. */
+/* How far a password in an endpoint may continue behind a separator. */
 enum reach {
-	ITEM,     /* it does not */
-	ENDPOINT, /* if there is no port in the end */
-	HOP       /* as far as can be: no other place follows */
+	ITEM,     /* not at all */
+	ENDPOINT, /* if the item does not end with a port */
+	HOP       /* to secret_end(), because no other endpoint follows */
 };
 
-/* [NS@]ADDR:PORTS and the like. */
+/* Masks USER:PASSWORD@ in front of an endpoint such as [NS@]ADDR:PORTS. */
 static char *
-hide_endpoint(char *s, enum reach reach, char **clear)
+mask_endpoint(char *s, enum reach reach, char **clear)
 {
 	char *end = item_end(s), *mark, *limit, *last;
 	bool whole;
@@ -344,22 +353,22 @@ hide_endpoint(char *s, enum reach reach, char **clear)
 			*clear = limit > *clear ? limit : *clear;
 			break;
 		}
-		end = hide_login(mark + colon(mark), last, limit);
+		end = mask_login(mark + colon(mark), last, limit);
 		s = last + at_sign(last);
 	}
 	return end;
 }
 
-/* True if the name that ends there is a host and has a port. */
+/* Returns true if ":PORT" follows, so that the name in front is a host. */
 static bool
-is_host(char *colon_behind)
+is_host(char *behind)
 {
-	char *s = colon_behind + 1, *end = s + strspn(s, DIGITS "-");
+	char *s = behind + 1, *end = s + strspn(s, DIGITS "-");
 
-	return *colon_behind == ':' && end > s && end == item_end(s);
+	return *behind == ':' && end > s && end == item_end(s);
 }
 
-/* True if a value stands behind a name, with that many blanks between. */
+/* Returns true if a value follows a name, after so many bytes of white space. */
 static bool
 has_value(char *behind, enum value value, size_t blank, bool loose)
 {
@@ -373,9 +382,9 @@ has_value(char *behind, enum value value, size_t blank, bool loose)
 	    (loose || memchr(next, ':', strcspn(next, WHITE)) != NULL);
 }
 
-/* The item that begins there, behind that byte. Returns its end. */
+/* Masks the item at s, which follows the byte before. Returns its end. */
 static char *
-hide_item(char *s, char before, char **clear)
+mask_item(char *s, char before, char **clear)
 {
 	enum reach reach = ENDPOINT;
 	size_t length, keyed, blank;
@@ -385,10 +394,10 @@ hide_item(char *s, char before, char **clear)
 	for (;; s += keyed, before = '=') {
 		s = skip_scheme(s, &url);
 		if (url)
-			return hide_url(s, clear);
-		length = strspn(s, NAME);
-		keyed = known(s);
-		value = meaning(s, length);
+			return mask_url(s, clear);
+		length = strspn(s, NAME_CHARS);
+		keyed = known_key(s);
+		value = value_kind(s, length);
 		if (!keyed || value != OTHER)
 			break;
 		reach = strncmp(s, "via=", keyed) == 0 ? HOP
@@ -400,8 +409,8 @@ hide_item(char *s, char before, char **clear)
 		    strspn(s, DIGITS "-._") < length
 			   : has_value(s + length, value, blank,
 				 before == ',' || *s == '-'))
-		return hide_value(s + length, value, keyed && before == ',');
-	return hide_endpoint(s, reach, clear);
+		return mask_value(s + length, value, keyed && before == ',');
+	return mask_endpoint(s, reach, clear);
 }
 
 void
@@ -409,7 +418,7 @@ mask_text(char *text)
 {
 	char before = '\0', *clear = text;
 
-	for (char *s = text; *(s = hide_item(s, before, &clear)); s++)
+	for (char *s = text; *(s = mask_item(s, before, &clear)); s++)
 		before = is_white(*s) ? '\0' : *s;
 }
 

@@ -196,7 +196,7 @@ rows() {
 		-L http://u@:80                   | '*': write USER:PASSWORD
 		-L http://u:p%40@:80              | 'u:****': ','
 		-L http://u:p,q@:80               | 'u:***': ','
-		-L tcp://:80/h:80?maxFails=3      | 'maxFails': a target that failed rests 10s
+		-L tcp://:80/h:80?maxFails=3      | 'maxFails': a target that failed is avoided for 10s
 		-L tcp://:80/h:80?failTimeout=3s  | 'failTimeout': a target that failed
 		-L tcp://:80/h:80?proxyProtocol=1 | 'proxyProtocol': accept-proxy=CIDR
 		-L udp://:80/h:80?readBufferSize=9 | 'readBufferSize': no datagram is cut
