@@ -880,6 +880,7 @@ right_words() {
 	wrong 'directory: Is a directory' '' -c directory 80=81
 	wrong 'no map in empty: write LISTEN=TARGET' '' -c empty
 	wrong 'no map in comments: write LISTEN=TARGET' '' -c comments
+	wrong 'no map in empty: write LISTEN=TARGET' '' -c empty --check
 	wrong '/dev/zero:1: a NUL byte' '' -c /dev/zero
 	right 80=81 -c empty 80=81
 	[ "$bad" = 0 ]
