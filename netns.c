@@ -138,9 +138,9 @@ ns_same(const struct ns *a, const struct ns *b)
 }
 
 /*
- * Opens a file that must be a network namespace. *unfinished is set for an empty
- * file, which `ip netns add` makes before it mounts the namespace on it. Returns
- * a descriptor, or -1 with errno.
+ * Opens a file that must be a network namespace. *unfinished is set for an
+ * empty file, which `ip netns add` makes before it mounts the namespace on it.
+ * Returns a descriptor, or -1 with errno.
  */
 static int
 open_nsfs(struct anchor *a, const char *path, bool *unfinished)
@@ -296,7 +296,8 @@ ns_enter(const struct ns *ns)
 
 /*
  * The new mount namespace is a slave of the old one: mounts made here are not
- * seen outside, but an unmount outside, as by `ip netns delete`, happens here too.
+ * seen outside, but an unmount outside, as by `ip netns delete`, happens in it
+ * as well.
  */
 int
 ns_mount_etc(const struct ns *ns)

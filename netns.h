@@ -42,8 +42,8 @@ const char *ns_parse(struct ns *ns, const char *spec);
 void ns_free(struct ns *);
 
 /*
- * Copies src, but not the process that it is bound to, into dst, which ns_free()
- * releases. Returns 0, or -1 with ENOMEM.
+ * Copies src, but not the process that it is bound to, into dst, which
+ * ns_free() releases. Returns 0, or -1 with ENOMEM.
  */
 int ns_copy(struct ns *dst, const struct ns *src);
 
@@ -71,27 +71,28 @@ bool ns_needs_polling(const struct ns *);
 
 /*
  * Moves the calling process, which has one thread, into the namespace for good,
- * see setns(2). If only the owner of the namespace may do that, the process joins
- * the owning user namespace first. NS_SELF needs no call.
+ * see setns(2). If only the owner of the namespace may do that, the process
+ * joins the owning user namespace first. NS_SELF needs no call.
  *
- * Returns 0, or -1 with errno of open(2) or setns(2): ENOENT if there is no such
- * file, EINVAL if it is no network namespace, ENODATA if it is an empty file (a
- * namespace may be mounted on it in another mount namespace), ESRCH if the
- * process has ended. An empty file is tried again for a second, because
- * `ip netns add` makes the file before it mounts the namespace.
+ * Returns 0, or -1 with errno of open(2) or setns(2): ENOENT if there is no
+ * such file, EINVAL if it is no network namespace, ENODATA if it is an empty
+ * file (a namespace may be mounted on it in another mount namespace), ESRCH if
+ * the process has ended. An empty file is tried again for a second, because `ip
+ * netns add` makes the file before it mounts the namespace.
  */
 int ns_enter(const struct ns *);
 
 /*
- * Mounts resolv.conf, hosts and nsswitch.conf of /etc/netns/NAME, as far as they
- * exist, over those of /etc, for this process alone. Returns 0, or -1 with errno.
+ * Mounts resolv.conf, hosts and nsswitch.conf of /etc/netns/NAME, as far as
+ * they exist, over those of /etc, for this process alone. Returns 0, or -1 with
+ * errno.
  */
 int ns_mount_etc(const struct ns *);
 
 /*
- * Runs fn(arg), or nothing if fn is NULL, in the namespace. Returns the result of
- * fn with its errno; or -1 with errno of ns_enter() or clone(2) if fn did not
- * run. *entered tells which, unless entered is NULL.
+ * Runs fn(arg), or nothing if fn is NULL, in the namespace. Returns the result
+ * of fn with its errno; or -1 with errno of ns_enter() or clone(2) if fn did
+ * not run. *entered tells which, unless entered is NULL.
  *
  * fn runs in a short-lived process that shares memory and descriptors with the
  * waiting caller, so that a socket that fn opens is open in the caller. fn must
@@ -103,8 +104,9 @@ int ns_call(const struct ns *, int (*fn)(void *), void *arg, int *entered);
 bool ns_is_missing(int err);
 
 /*
- * Returns advice for the user after ns_enter(), ns_call() or ns_id() failed with
- * err: a clause for the end of an error message, a string constant, or NULL.
+ * Returns advice for the user after ns_enter(), ns_call() or ns_id() failed
+ * with err: a clause for the end of an error message, a string constant, or
+ * NULL.
  */
 const char *ns_hint(const struct ns *, int err);
 

@@ -29,7 +29,9 @@
 #define EXIT_USAGE 2
 #define NOBODY_ID  65534 /* if the system has no user "nobody" */
 
-/* Prints what --help, --version or --check asks for. Returns the exit status. */
+/*
+ * Prints what --help, --version or --check asks for. Returns the exit status.
+ */
 static int
 print_info(const struct options *o)
 {
@@ -49,9 +51,9 @@ print_info(const struct options *o)
 }
 
 /*
- * Opens /dev/null as each of descriptors 0 to 2 that is closed, so that no socket
- * gets such a number. It is opened for reading, so that --check fails without an
- * output. Returns 0, or -1 with errno.
+ * Opens /dev/null as each of descriptors 0 to 2 that is closed, so that no
+ * socket gets such a number. It is opened for reading, so that --check fails
+ * without an output. Returns 0, or -1 with errno.
  */
 static int
 fill_standard_descriptors(void)
@@ -65,8 +67,8 @@ fill_standard_descriptors(void)
 
 /*
  * Moves the descriptor of --ready-fd above 2, because server_run() closes it:
- * then the reader of standard output sees its end. Standard error stays open for
- * the log. Returns 0, or -1 with errno.
+ * then the reader of standard output sees its end. Standard error stays open
+ * for the log. Returns 0, or -1 with errno.
  */
 static int
 move_ready_fd(int *ready_fd)

@@ -16,7 +16,7 @@ union sockaddr_inet {
 	struct sockaddr_in6 v6;
 };
 
-/* An address block. IPv4 is stored as v4-mapped IPv6, so its bits are 96 to 128. */
+/* An address block. IPv4 is stored as v4-mapped IPv6, with 96 to 128 bits. */
 struct cidr {
 	struct in6_addr addr;
 	uint8_t bits;
@@ -37,8 +37,8 @@ bool cidr_match(const struct cidr_list *, const union sockaddr_inet *);
 bool is_v4_cidr(const struct cidr *);
 
 /*
- * Returns the address with a v4-mapped one converted to IPv4, because a listener
- * for both families reports its IPv4 clients as v4-mapped.
+ * Returns the address with a v4-mapped one converted to IPv4, because a
+ * listener for both families reports its IPv4 clients as v4-mapped.
  */
 union sockaddr_inet unmap_v4(const struct sockaddr_storage *);
 

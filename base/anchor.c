@@ -1,4 +1,4 @@
-/* Opens files by path, bound to the process that /proc/N in the path named first. */
+/* Opens files by path and binds /proc/N in a path to one process. */
 
 /*
  * Theory of operation
@@ -9,9 +9,10 @@
  * in the directory, even if a new process has the number N. So the anchor keeps
  * that directory open, and the rest of the path is opened relative to it.
  *
- * The names of a path are looked up one by one, because a symbolic link anywhere
- * may lead into /proc. If the links lead to another directory of /proc than
- * before, the path means another process now, and the anchor is bound to that.
+ * The names of a path are looked up one by one, because a symbolic link
+ * anywhere may lead into /proc. If the links lead to another directory of /proc
+ * than before, the path means another process now, and the anchor is bound to
+ * that.
  */
 
 #include <errno.h>
@@ -19,7 +20,6 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,8 +125,8 @@ cut_name(char *path, char *name)
 }
 
 /*
- * Prepends the target of a symbolic link to a path of PATH_MAX bytes. Returns 0,
- * or -1 with errno.
+ * Prepends the target of a symbolic link to a path of PATH_MAX bytes. Returns
+ * 0, or -1 with errno.
  */
 static int
 prepend_link(int fd, char *path)
@@ -173,10 +173,11 @@ walk_step(int dir, int fd, char *path)
 }
 
 /*
- * Finds the last directory below /proc that a path leads through by a link in
- * it, and copies the rest of the path. Only opening such a link (ns, fd, root,
- * cwd) follows it, because readlink(2) does not give its real target. Returns
- * the open directory; or -1 with errno, which is 0 if there is none.
+ * Follows a path up to the last link in a directory below /proc, such as
+ * ns/net, fd/3, root or cwd, and copies the rest of the path, which begins with
+ * that link. Returns the directory, open; or -1 with errno, which is 0 if the
+ * path has no such link. The link itself is followed by opening it, because
+ * readlink(2) does not give its real target.
  */
 static int
 find_anchor(const char *path, char *remaining)
@@ -287,8 +288,8 @@ open_anchored(struct anchor *a, int dir, const char *remaining)
 }
 
 /*
- * openat2(2) opens a path that leads through no process in one call. Linux before
- * 5.6, or a filter, may refuse it.
+ * openat2(2) opens a path that leads through no process in one call. Linux
+ * before 5.6, or a filter, may refuse it.
  */
 int
 anchor_open(struct anchor *a, const char *path)

@@ -1,4 +1,4 @@
-/* Opens files by path, bound to the process that /proc/N in the path named first. */
+/* Opens files by path and binds /proc/N in a path to one process. */
 
 #ifndef BASE_ANCHOR_H
 #define BASE_ANCHOR_H
@@ -10,7 +10,9 @@ struct anchor;
 /* Returns an anchor that is bound to no process, or NULL with ENOMEM. */
 struct anchor *anchor_new(void);
 
-/* Returns the same anchor with one more reference, which anchor_free() drops. */
+/*
+ * Returns the same anchor with one more reference, which anchor_free() drops.
+ */
 struct anchor *anchor_share(struct anchor *);
 
 /* Drops a reference and frees the anchor with the last one. NULL is ignored. */
@@ -21,8 +23,8 @@ bool anchor_seen(const struct anchor *);
 
 /*
  * Opens a file for reading with O_CLOEXEC, without blocking. If the path leads
- * through /proc/N, the anchor is bound to that process, and later calls with the
- * same number mean that process only. A NULL anchor binds nothing.
+ * through /proc/N, the anchor is bound to that process, and later calls with
+ * the same number mean that process only. A NULL anchor binds nothing.
  *
  * Returns a descriptor, or -1 with errno of open(2); ESRCH if the process has
  * ended or never existed.

@@ -26,8 +26,8 @@ io_timeout(msec deadline)
 }
 
 /*
- * Converts a descriptor into a negative number, which poll(2) ignores, and back.
- * -1 is not used because callers pass it to say "no descriptor".
+ * Converts a descriptor into a negative number, which poll(2) ignores, and
+ * back. -1 is not used because callers pass it to say "no descriptor".
  */
 static int
 toggle_ignored(int fd)

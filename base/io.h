@@ -18,47 +18,52 @@ struct io {
 
 /*
  * Examines the first length bytes of a stream, at least one. Returns the length
- * of the message that they begin with; 0 if more bytes are needed; -1 with errno
- * if they begin no message. The result does not depend on how the bytes were
- * split into packets.
+ * of the message that they begin with; 0 if more bytes are needed; -1 with
+ * errno if they begin no message. The result does not depend on how the bytes
+ * were split into packets.
  */
 typedef ssize_t io_parser(const unsigned char *data, size_t length, void *arg);
 
 /* Sets errno. Returns -1. */
 int fail_errno(int err);
 
-/* Waits until fd has one of the events of poll(2). Returns 0, or -1 with errno. */
+/*
+ * Waits until fd has one of the events of poll(2). Returns 0, or -1 with errno.
+ */
 int io_wait_for(const struct io *, short events);
 
 /* Sends length bytes. Returns 0, or -1 with errno. */
 int io_write_all(const struct io *, const void *data, size_t length);
 
 /*
- * Receives one message of at most size bytes, and no byte behind it. Returns its
- * length; or -1 with errno: ETIMEDOUT, EMSGSIZE if size bytes hold no whole
+ * Receives one message of at most size bytes, and no byte behind it. Returns
+ * its length; or -1 with errno: ETIMEDOUT, EMSGSIZE if size bytes hold no whole
  * message, ECONNRESET if the stream ended early, or errno of the parser.
  */
 ssize_t io_read_message(const struct io *io, unsigned char *data, size_t size,
     io_parser *parse, void *arg);
 
-/* Returns the timeout of poll(2) for a deadline: at least 0, or -1 for NEVER. */
+/*
+ * Returns the timeout of poll(2) for a deadline: at least 0, or -1 for NEVER.
+ */
 int io_timeout(msec deadline);
 
 /*
- * Waits until one of n descriptors has one of its events and sets revents to the
- * events that count. Returns how many descriptors have some; or -1 with errno:
- * ETIMEDOUT, or that of poll(2).
+ * Waits until one of n descriptors has one of its events and sets revents to
+ * the events that count. Returns how many descriptors have some; or -1 with
+ * errno: ETIMEDOUT, or that of poll(2).
  *
- * With POLLIN or POLLOUT, POLLERR, POLLHUP and POLLNVAL count as well, because a
- * read or write fails on them. Otherwise these three count only if they are
- * asked for. poll(2) reports them in any case; so io_wait() ignores a descriptor
- * from then on until it returns, so that the same event cannot wake it again.
+ * With POLLIN or POLLOUT, POLLERR, POLLHUP and POLLNVAL count as well, because
+ * a read or write fails on them. Otherwise these three count only if they are
+ * asked for. poll(2) reports them in any case; so io_wait() ignores a
+ * descriptor from then on until it returns, so that the same event cannot wake
+ * it again.
  */
 int io_wait(struct pollfd *, size_t n, msec deadline);
 
 /*
- * Returns how many bytes the peer of a TCP socket has not acknowledged, counting
- * the end of stream as one; 0 for any other socket.
+ * Returns how many bytes the peer of a TCP socket has not acknowledged,
+ * counting the end of stream as one; 0 for any other socket.
  */
 size_t io_unacked(int fd);
 

@@ -20,8 +20,8 @@ void log_level(enum log_level);
 bool log_enabled(enum log_level);
 
 /*
- * Selects where lines go: to syslog, whose socket then replaces descriptor 2; or
- * to standard error, with a priority in front if that is the journal. With
+ * Selects where lines go: to syslog, whose socket then replaces descriptor 2;
+ * or to standard error, with a priority in front if that is the journal. With
  * syslog, lines also go to the former standard error until log_close_stderr().
  * Returns 0, or -1 with errno.
  */

@@ -10,8 +10,8 @@
 void proctitle_init(int argc, char **argv);
 
 /*
- * Sets the title to "nsfwd: " and the three strings, cut to the memory there is.
- * Does nothing before proctitle_init().
+ * Sets the title to "nsfwd: " and the three strings, cut to the memory there
+ * is. Does nothing before proctitle_init().
  */
 void proctitle_set(const char *left, const char *separator, const char *right);
 

@@ -117,9 +117,9 @@ set_limit(int resource, rlim_t value)
 }
 
 /*
- * Limits all five capability sets to keep, permanently. The bounding set stays as
- * it is if the process may not change it. Returns 0; or -1 with errno, EPERM if
- * keep has a capability that is not permitted.
+ * Limits all five capability sets to keep, permanently. The bounding set stays
+ * as it is if the process may not change it. Returns 0; or -1 with errno, EPERM
+ * if keep has a capability that is not permitted.
  */
 static int
 set_capabilities(uint64_t keep)
@@ -261,9 +261,9 @@ allow(struct bpf_program *p, const int *values, size_t n)
 	    ARRAY_LEN(((const int[]){__VA_ARGS__})))
 
 /*
- * Starts a rule for one call, by the lower 32 bits of an argument: the kernel
- * uses no more of those that are checked. end_arg_rule() ends the rule. Returns
- * the position of the jump that end_arg_rule() completes.
+ * Starts a rule for one call, by the lower 32 bits of an argument, because the
+ * kernel uses no more of the arguments that are checked. end_arg_rule() ends
+ * the rule. Returns the position of the jump that end_arg_rule() completes.
  */
 static unsigned short
 begin_arg_rule(struct bpf_program *p, int call, int arg)
@@ -302,11 +302,11 @@ allow_fork(struct bpf_program *p)
 }
 
 /*
- * Allows socket(2) for TCP and UDP only, so that no other protocol of the kernel
- * can be attacked. With SANDBOX_UNIX, UNIX sockets are allowed as well. With
- * SANDBOX_NAMES, a UNIX stream socket fails with EAFNOSUPPORT, because the
+ * Allows socket(2) for TCP and UDP only, so that no other protocol of the
+ * kernel can be attacked. With SANDBOX_UNIX, UNIX sockets are allowed as well.
+ * With SANDBOX_NAMES, a UNIX stream socket fails with EAFNOSUPPORT, because the
  * resolver would ask a daemon such as nscd, which answers from another
- * namespace. A UNIX datagram socket is what looks up an interface index.
+ * namespace. UNIX datagram sockets look up interface indexes.
  */
 static void
 allow_socket(struct bpf_program *p, unsigned flags)

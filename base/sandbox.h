@@ -14,8 +14,8 @@ struct cred {
 };
 
 /*
- * Clears the dumpable flag, so that only root can trace this process or read its
- * memory, even after a user namespace was joined.
+ * Clears the dumpable flag, so that only root can trace this process or read
+ * its memory, even after a user namespace was joined.
  */
 void sandbox_no_ptrace(void);
 
@@ -26,8 +26,8 @@ void sandbox_no_ptrace(void);
 int sandbox_limit_caps(void);
 
 /*
- * Switches to the user, drops all groups, capabilities and ways to gain any, and
- * disables core files. With network, CAP_NET_ADMIN stays. If cred is not
+ * Switches to the user, drops all groups, capabilities and ways to gain any,
+ * and disables core files. With network, CAP_NET_ADMIN stays. If cred is not
  * explicit and the kernel refuses the switch, the user stays the same and
  * everything else is dropped. Returns 0, or -1 with errno.
  */
@@ -40,8 +40,8 @@ int sandbox_drop_privileges(const struct cred *, bool network);
 int sandbox_die_with_parent(pid_t parent);
 
 /*
- * Makes this process the parent of descendants whose parent exits. Returns 0, or
- * -1 with errno.
+ * Makes this process the parent of descendants whose parent exits. Returns 0,
+ * or -1 with errno.
  */
 int sandbox_adopt(void);
 
@@ -58,9 +58,9 @@ enum sandbox_flag {
 };
 
 /*
- * Installs the filter for this process and its future children: any other system
- * call kills the caller. Returns 0, or -1 with errno if the kernel has no
- * filters.
+ * Installs the filter for this process and its future children: any other
+ * system call kills the caller. Returns 0, or -1 with errno if the kernel has
+ * no filters.
  */
 int sandbox_seccomp(unsigned flags);
 

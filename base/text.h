@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 /*
- * Reads a whole decimal number from min to max. Returns false, and leaves *value
- * as it was, if text is anything else. A leading 0 is refused because it may be
- * meant as octal.
+ * Reads a whole decimal number from min to max. Returns false, and leaves
+ * *value as it was, if text is anything else. A leading 0 is refused because it
+ * may be meant as octal.
  */
 bool parse_uint(const char *text, uint32_t min, uint32_t max, uint32_t *value);
 

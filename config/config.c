@@ -67,8 +67,8 @@ read_failed(const char *origin, const char *why)
 }
 
 /*
- * Opens a file. On a reload only a regular file, because a pipe has no more data
- * and reading it may block. Returns NULL if *why is set.
+ * Opens a file. On a reload only a regular file, because a pipe has no more
+ * data and reading it may block. Returns NULL if *why is set.
  */
 static FILE *
 open_file(struct config *conf, const char *file, const char **why)
@@ -234,7 +234,9 @@ add_pair(struct config *conf, const char *origin, char *const *args)
 	return result;
 }
 
-/* Adds the maps of n arguments of a text, which is a line if it has an origin. */
+/*
+ * Adds the maps of n arguments of a text, which is a line if it has an origin.
+ */
 static int
 add_args(struct config *conf, const char *origin, char *const *args, int n,
     const struct masked_text *text)

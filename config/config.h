@@ -49,15 +49,15 @@ void config_free(struct config *);
 void config_free_maps(struct config *);
 
 /*
- * Reads all maps and the files that they name, and checks them. Returns 0, or -1
- * with the reason logged; the maps read so far stay in either case.
+ * Reads all maps and the files that they name, and checks them. Returns 0, or
+ * -1 with the reason logged; the maps read so far stay in either case.
  */
 int config_read(struct config *);
 
 /*
- * Reads the maps again from where those of conf came from. Returns 0, and *fresh
- * shares all but its maps with conf; or -1 with the reason logged, and *fresh is
- * undefined.
+ * Reads the maps again from where those of conf came from. Returns 0, and
+ * *fresh shares all but its maps with conf; or -1 with the reason logged, and
+ * *fresh is undefined.
  */
 int config_reread(const struct config *conf, struct config *fresh);
 

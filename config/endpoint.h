@@ -47,9 +47,9 @@ void endpoint_free(struct endpoint *);
 bool endpoint_equal(const struct endpoint *, const struct endpoint *);
 
 /*
- * Returns true if connecting to target, in the namespace of the listener, reaches
- * the listener on one of its ports, as far as can be told without asking the
- * system.
+ * Returns true if connecting to target, in the namespace of the listener,
+ * reaches the listener on one of its ports, as far as can be told without
+ * asking the system.
  */
 bool endpoint_leads_to(const struct endpoint *target,
     const struct endpoint *listen);
@@ -68,16 +68,17 @@ const char *parse_source_addr(struct endpoint *ep, char *text,
     const char **bad_part);
 
 /*
- * Copies an interface name into *ifname, which the caller frees. Returns NULL, or
- * why the name is wrong, a string constant.
+ * Copies an interface name into *ifname, which the caller frees. Returns NULL,
+ * or why the name is wrong, a string constant.
  */
 const char *parse_ifname(char **ifname, const char *text);
 
 /*
  * Fills *addr with the socket address for port_first + port_index. A zone is
  * looked up in the current namespace. family, AF_INET or AF_INET6, selects the
- * address of EP_LOOPBACK and EP_ANY. Returns the length of the address; or 0 with
- * errno: ENODEV if there is no such zone, EINVAL if the kind has no address.
+ * address of EP_LOOPBACK and EP_ANY. Returns the length of the address; or 0
+ * with errno: ENODEV if there is no such zone, EINVAL if the kind has no
+ * address.
  */
 socklen_t endpoint_sockaddr(struct sockaddr_storage *addr,
     const struct endpoint *ep, unsigned port_index, int family);

@@ -49,7 +49,7 @@ static const struct {
     {"socks5", {true, false, true}},
 };
 
-/* The key of a map that a key becomes, "" if it is none; or why there is none. */
+/* Keys of GOST: the key of a map ("": none is needed), or why there is none. */
 static const struct {
 	const char *name, *key, *why;
 } keys[] = {
@@ -168,8 +168,8 @@ check_scheme(struct url *u, enum url_role role)
 }
 
 /*
- * Writes HOST:PORT. A target :PORT becomes PORT, which means loopback. A listener
- * on [::] becomes :PORT, because in GOST it also accepts IPv4.
+ * Writes HOST:PORT. A target :PORT becomes PORT, which means loopback. A
+ * listener on [::] becomes :PORT, because in GOST it also accepts IPv4.
  */
 static const char *
 put_hostport(FILE *out, struct url *u, const char *text, bool listens)

@@ -36,7 +36,7 @@ enum key_kind {
 	OWNER
 };
 
-/* The maps that a key is allowed in: bits, together with those of enum proto. */
+/* The maps that a key is allowed in, as bits. */
 enum {
 	TCP = PROTO_TCP,
 	UDP = PROTO_UDP,

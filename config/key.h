@@ -14,8 +14,8 @@ struct map;
 /*
  * Sets the key of that name from value, which is modified. *seen, 0 before the
  * first key of a map, records which keys were set. Returns NULL; or why it is
- * wrong, a string constant, with *bad_part set if that is the value or a part of
- * it.
+ * wrong, a string constant, with *bad_part set if that is the value or a part
+ * of it.
  */
 const char *key_parse(struct map *, uint32_t *seen, const char *name,
     char *value, const char **bad_part);

@@ -111,12 +111,14 @@ const char *map_proto_prefix(unsigned proto);
 bool map_equal(const struct map *, const struct map *);
 
 /*
- * Returns true if both maps listen on the same address and port, as far as can be
- * told without asking the system.
+ * Returns true if both maps listen on the same address and port, as far as can
+ * be told without asking the system.
  */
 bool map_conflicts(const struct map *, const struct map *);
 
-/* Returns true if a target or the first hop of map leads to the listener of to. */
+/*
+ * Returns true if a target or the first hop of map leads to the listener of to.
+ */
 bool map_leads_to(const struct map *map, const struct map *to);
 
 /* Returns true if that target, or hop, of map leads to the listener of to. */

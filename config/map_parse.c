@@ -42,7 +42,9 @@ struct map_parser {
 	bool auth_seen;                  /* auth= or via-auth= */
 };
 
-/* Sets *proto if the text begins with a protocol. Returns the text behind it. */
+/*
+ * Sets *proto if the text begins with a protocol. Returns the text behind it.
+ */
 static char *
 parse_proto_prefix(char *text, unsigned *proto)
 {
@@ -103,9 +105,9 @@ parse_ns_prefix(struct map_parser *p, char **text, struct ns *ns, bool fixed)
 }
 
 /*
- * Parses the listener if ports is 0, else a target or a hop. The first target or
- * first hop can name the namespace that all of them share; later ones may only
- * repeat it.
+ * Parses the listener if ports is 0, else a target or a hop. The first target
+ * or first hop can name the namespace that all of them share; later ones may
+ * only repeat it.
  */
 static const char *
 parse_endpoint(struct map_parser *p, char *text, struct endpoint *ep,

@@ -5,19 +5,19 @@
  *
  * The text is one or more arguments of a user, right or wrong, with white space
  * between them. It is read as items, separated by ',', '=', '?', '&' and white
- * space. Masked is, by a '*' for each byte,
+ * space. Each byte of these is replaced by '*':
  *
  * - the value of auth= and via-auth=, except USER and a path; the same behind a
  *   name that resembles these or "password", also with ':' or white space in
  *   place of '=';
  * - the value of every other key that neither a map nor GOST has;
- * - PASSWORD of USER:PASSWORD@; behind SCHEME://, all in front of '@' if there is
- *   no ':'. NS@ and pid:N@ stay, because a namespace has ':' only behind its
+ * - PASSWORD of USER:PASSWORD@; behind SCHEME://, all in front of '@' if there
+ *   is no ':'. NS@ and pid:N@ stay, because a namespace has ':' only behind its
  *   kind.
  *
- * A password may contain separators. So it ends only in front of a known key, of
- * an argument that begins with '-', or of one that looks like a map; and in front
- * of '@', at a ',' or '=' behind a port.
+ * A password may contain separators. So it ends only in front of a known key,
+ * of an argument that begins with '-', or of one that looks like a map; and in
+ * front of '@', at a ',' or '=' behind a port.
  */
 
 #include <ctype.h>
@@ -68,7 +68,9 @@ at_sign(const char *s)
 	return *s == '@' ? 1 : strncmp(s, "%40", 3) == 0 ? 3 : 0;
 }
 
-/* Returns true if one byte added, removed or changed, or two swapped, make b of a. */
+/*
+ * Returns true if a is b with one byte more, less or changed, or two swapped.
+ */
 static bool
 resembles(const char *a, size_t length, const char *b)
 {
@@ -183,25 +185,25 @@ secret_end(char *s, bool maps)
 	return s;
 }
 
-/* Masks the bytes from from to end. Returns end. */
+/* Masks the bytes before end, except white space. Returns end. */
 static char *
-mask_span(char *from, char *end)
+mask_span(char *s, char *end)
 {
-	for (; from < end; from++)
-		if (!is_white(*from))
-			*from = '*';
+	for (; s < end; s++)
+		if (!is_white(*s))
+			*s = '*';
 	return end;
 }
 
 /* Returns the last '@' before end, or NULL. */
 static char *
-last_at(char *from, char *end)
+last_at(char *s, char *end)
 {
 	char *last = NULL;
 
-	for (; from < end; from++)
-		if (at_sign(from))
-			last = from;
+	for (; s < end; s++)
+		if (at_sign(s))
+			last = s;
 	return last;
 }
 
@@ -238,18 +240,18 @@ mask_value(char *s, enum value value, bool path)
 
 /* Returns true if the text ends with ":PORTS" or "/PORTS". */
 static bool
-has_ports(const char *from, const char *end)
+has_ports(const char *text, const char *end)
 {
 	const char *s = end;
 
-	while (s > from && strchr(DIGITS "-", s[-1]))
+	while (s > text && strchr(DIGITS "-", s[-1]))
 		s--;
-	return s < end && s > from && strchr(":/", s[-1]);
+	return s < end && s > text && strchr(":/", s[-1]);
 }
 
 /*
- * Skips schemes, kinds of a namespace, and their ':'. *url is set if the last of
- * them, known or not, is followed by "//".
+ * Skips schemes, kinds of a namespace, and their ':'. *url is set if the last
+ * of them, known or not, is followed by "//".
  */
 static char *
 skip_scheme(char *s, bool *url)
@@ -275,8 +277,8 @@ skip_scheme(char *s, bool *url)
 }
 
 /*
- * Masks a password that ends at the '@' last. If it contains KEY=, the '@' may be
- * a part of the password or of the value; then all up to limit is masked.
+ * Masks a password that ends at the '@' last. If it contains KEY=, the '@' may
+ * be a part of the password or of the value; then all up to limit is masked.
  */
 static char *
 mask_login(char *s, char *last, char *limit)
@@ -368,7 +370,7 @@ is_host(char *behind)
 	return *behind == ':' && end > s && end == item_end(s);
 }
 
-/* Returns true if a value follows a name, after so many bytes of white space. */
+/* Returns true if a value follows a name and blank bytes of white space. */
 static bool
 has_value(char *behind, enum value value, size_t blank, bool loose)
 {

@@ -4,10 +4,10 @@
 #define CONFIG_MASK_H
 
 /*
- * Replaces each byte of a password by '*'. The text is one or more arguments of a
- * user, right or wrong, with white space between them. All text that a message
- * shows is masked first, and as a whole, because a part of it does not tell where
- * a password ends.
+ * Replaces each byte of a password by '*'. The text is one or more arguments of
+ * a user, right or wrong, with white space between them. All text that a
+ * message shows is masked first, and as a whole, because a part of it does not
+ * tell where a password ends.
  */
 void mask_text(char *text);
 

@@ -220,7 +220,7 @@ parse_gost_option(struct options *o, const char *name, char **all,
 	return why ? -1 : 0;
 }
 
-/* Sets an option. If value is NULL and one is needed, it is the next argument. */
+/* Sets an option, to the next argument if it needs a value and has none. */
 static int
 parse_option(struct options *o, const struct option *option, const char *value,
     char ***next)
@@ -245,8 +245,8 @@ parse_option(struct options *o, const struct option *option, const char *value,
 }
 
 /*
- * Logs the first length bytes of an argument, up to the end of a UTF-8 character.
- * The rest may be a value. Returns -1.
+ * Logs the first length bytes of an argument, up to the end of a UTF-8
+ * character. The rest may be a value. Returns -1.
  */
 static int
 unknown_option(const struct options *o, const char *arg, size_t length)

@@ -12,15 +12,16 @@ struct cidr;
 struct cred;
 
 /*
- * Each parse function returns NULL; or why the text is wrong, a string constant.
+ * Each parse function returns NULL; or why the text is wrong, a string
+ * constant.
  */
 
 /* Parses a whole number from min, which is 0 or 1, to a million. */
 const char *parse_count(const char *text, uint32_t min, uint32_t *count);
 
 /*
- * Parses a number, with at most three decimals, and a unit: ms, s, m, h or d. No
- * unit means s.
+ * Parses a number, with at most three decimals, and a unit: ms, s, m, h or d.
+ * No unit means s.
  */
 const char *parse_duration(const char *text, msec *timeout);
 
@@ -38,8 +39,8 @@ void cidr_print(FILE *, const struct cidr *);
 const char *parse_cred(struct cred *, const char *text);
 
 /*
- * Copies the parts of "USER:PASSWORD", which the caller frees. A password of '*'
- * only is refused, because --check prints one in place of every password.
+ * Copies the parts of "USER:PASSWORD", which the caller frees. A password of
+ * '*' only is refused, because --check prints one in place of every password.
  */
 const char *parse_user_password(const char *text, char **user, char **password);
 
