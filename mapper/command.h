@@ -13,8 +13,8 @@ enum mapper_command {
 };
 
 /*
- * Reads a command. Never blocks. At the end of the channel, or when the channel
- * has failed, returns CMD_ENDED, and would again: the caller stops reading.
+ * Returns the next command, without blocking. Returns CMD_ENDED at the end of
+ * the channel, each time, so that the caller must stop polling the channel.
  */
 enum mapper_command mapper_read_command(int channel);
 

@@ -41,12 +41,13 @@ enum count {
  * exited. A mapper and its workers write live[] and count[] of their own slot
  * only, and read live[] and service[] of all slots for the limits. A connection
  * process has no access, because the mapping has MADV_DONTFORK.
+ *
+ * A mapper shares other memory with its connections: see tcp/table.h.
  */
 struct scoreboard {
-	_Atomic uint32_t used;              /* no mapper had a higher slot */
+	_Atomic uint32_t used;              /* no slot from here on was used */
 	_Atomic uint32_t live[MAPPERS_MAX]; /* open connections */
-	_Atomic uint32_t
-	    service[MAPPERS_MAX]; /* service.number of the mapper */
+	_Atomic uint32_t service[MAPPERS_MAX]; /* service.number */
 	_Atomic uint64_t count[MAPPERS_MAX][COUNTS];
 };
 

@@ -1,4 +1,4 @@
-/* Applies a configuration as a whole, or not at all, at the start and on reload. */
+/* Applies a configuration, at the start and on reload: all of it, or nothing. */
 
 /*
  * Theory of operation
@@ -6,18 +6,20 @@
  * apply_config() makes a new list of services beside the old list, which is in
  * force. At the start the old list is empty.
  *
- * 1. make_services(): a new service whose map has not changed reuses all of an old
- *    service; one that listens alike reuses its listeners. The new service is then
- *    the successor of the old one.
- * 2. prepare_new(): checks the namespaces, opens the listeners, starts the mappers
- *    and waits until each is ready. An address that an old service without a
- *    successor holds blocks a new service. Such services come last, when all others
- *    serve, because the old listener must be closed first, see takeover.c.
+ * 1. make_services(): a new service reuses all of an old service if the map has
+ *    not changed, and the listeners if the map listens alike. The new service
+ *    is then the successor of the old one.
+ * 2. prepare_new(): checks the namespaces, opens the listeners, starts the
+ *    mappers and waits until each is ready. An address that an old service
+ *    without a successor holds blocks a new service. Such services come last,
+ *    when all others serve, because the old listener must be closed first, see
+ *    takeover.c.
  * 3. commit() puts the new list in force. Old services without a successor are
  *    closed, and mappers of changed services drain.
  *
- * When step 2 fails, rollback() removes the new list. Nothing of the old list was
- * closed, unless a blocked service failed: then the old listeners are opened again.
+ * When step 2 fails, rollback() removes the new list. Nothing of the old list
+ * was closed, unless a blocked service failed: then the old listeners are
+ * opened again.
  */
 
 #include <errno.h>
@@ -95,8 +97,8 @@ inherit_processes(const struct services *old, const struct config *conf)
 }
 
 /*
- * Makes the new list. Equal maps are matched before maps that listen alike, so
- * that they do not lose their old service to these. Returns -1 with errno.
+ * Makes the new list. Equal maps are matched first, so that no map that only
+ * listens alike takes their old service. Returns -1 with errno.
  */
 static int
 make_services(struct services *fresh, const struct services *old,
@@ -125,8 +127,8 @@ make_services(struct services *fresh, const struct services *old,
 }
 
 /*
- * Returns true if a failure is no error, because the namespace is gone since it
- * was checked, and --wait allows that. Keeps errno.
+ * Returns true if --wait is given and a namespace was removed after the check
+ * of namespaces: the service then waits for it. Keeps errno.
  */
 static bool
 may_wait_for_ns(struct service *s, const uint64_t *id,
@@ -140,8 +142,8 @@ may_wait_for_ns(struct service *s, const uint64_t *id,
 }
 
 /*
- * Returns true if it is no error that the service could not be opened, because
- * --wait waits for the namespace or the address.
+ * Returns true if --wait is given and the address or the namespace is absent:
+ * the service then waits for it.
  */
 static bool
 may_open_later(struct service *s, const struct config *conf)
@@ -238,7 +240,9 @@ prepare_new(const struct services *fresh, const struct services *old,
 	return status ? status : spawn_mappers(fresh, conf);
 }
 
-/* A mapper may have accepted clients already, so that it drains. */
+/*
+ * Lets the mappers of a service drain, because they may have accepted clients.
+ */
 static void
 drain_mappers_of(const struct service *s, msec timeout)
 {
@@ -274,8 +278,8 @@ rollback(const struct services *fresh, const struct services *old,
 }
 
 /*
- * Hands a mapper over to the new service, or lets it drain: without a limit if its
- * map has changed, with a limit if its map is no longer configured.
+ * Hands a mapper over to the new service, or lets it drain: without a limit if
+ * its map has changed, with a limit if its map is no longer configured.
  */
 static void
 hand_over(struct mapper_proc *m, const struct config *conf)

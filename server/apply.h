@@ -7,9 +7,9 @@ struct config;
 struct services;
 
 /*
- * Replaces the list of services by that of the configuration, whose maps must then
- * stay as long as the list. Returns 0; or the exit status, logged, and all services
- * are as before.
+ * Replaces the list of services by that of the configuration, whose maps must
+ * then stay as long as the list. Returns 0; or the exit status, logged, and all
+ * services are as before.
  */
 int apply_config(struct services *, const struct config *);
 

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <linux/if_addr.h>
 
@@ -42,13 +41,15 @@ map_has_udp_relays(const struct map *map)
 	    !map->n_hops && !endpoint_is_unix(&map->listen);
 }
 
-/* No SO_REUSEADDR for UDP, because it would let others bind to the same port. */
+/*
+ * No SO_REUSEADDR for UDP, because it would let others bind to the same port.
+ */
 void
 bind_set_options(const struct bind_job *job, int fd, int family)
 {
-	const int on = 1,
-		  v6only =
-		      job->endpoint->kind != EP_ANY || job->proto == PROTO_UDP;
+	const int on = 1;
+	const int v6only =
+	    job->endpoint->kind != EP_ANY || job->proto == PROTO_UDP;
 
 	if (family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only,
@@ -137,7 +138,7 @@ record_addr_flags(struct bind_job *job)
 	errno = saved;
 }
 
-/* Opens and binds the socket of one port and family; returns it, or -1. */
+/* Returns a bound socket for one port and family, or -1 with errno. */
 static int
 open_bound_socket(struct bind_job *job, unsigned index, int family)
 {
@@ -176,9 +177,9 @@ add_listener(struct bind_job *job, unsigned index, int family)
 }
 
 /*
- * ":PORT" of TCP is one socket for both families. ":PORT" of UDP and a bare port
- * are two sockets; for UDP because only then the local address of a datagram is
- * known. Where IPv6 is switched off, the IPv4 socket suffices.
+ * ":PORT" of TCP is one socket for both families. ":PORT" of UDP and a bare
+ * port are two sockets; for UDP because only then the local address of a
+ * datagram is known. Where IPv6 is switched off, the IPv4 socket suffices.
  */
 static int
 bind_port(struct bind_job *job, unsigned index)
@@ -264,7 +265,7 @@ bind_hint(const struct bind_job *job, int err)
 	return "bind";
 }
 
-/* `ip netns add` leaves lo down: says the command that sets it up. */
+/* Logs the command that sets lo up, because `ip netns add` leaves lo down. */
 static void
 log_lo_is_down(const struct map *map, const char *failure, const char *where)
 {

@@ -14,7 +14,7 @@ struct listener;
 
 #define UDP_RELAYS 64 /* UDP sockets of a proxy, of each family */
 
-/* What a helper opens, and where it failed. */
+/* What a helper is to open, and what it has opened. */
 struct bind_job {
 	const struct map *map;
 	const struct endpoint *endpoint;
@@ -23,20 +23,21 @@ struct bind_job {
 	struct listener *listeners; /* not owned; room for all */
 	size_t n_listeners;
 	size_t n_udp_relays;          /* behind the listeners */
-	struct sockaddr_storage addr; /* that was tried last */
-	unsigned addr_flags; /* of addr if bind(2) failed: IFA_F_TENTATIVE */
+	struct sockaddr_storage addr; /* of the last attempt */
+	unsigned addr_flags; /* IFA_F_TENTATIVE etc., if bind(2) has failed */
 };
 
 /* Returns true if an endpoint is a UNIX socket. */
 bool endpoint_is_unix(const struct endpoint *);
 
-/* Returns true if the clients of a map, a proxy, may use UDP. */
+/* Returns true if the map is a proxy whose clients may use UDP. */
 bool map_has_udp_relays(const struct map *);
 
 /*
- * For ns_call(), with a struct bind_job: opens and binds all sockets of the map,
- * or only the UDP relays. TCP sockets do not listen yet. Returns -1 with errno;
- * the caller closes what was opened. Neither allocates.
+ * Open and bind the sockets of a map; bind_udp_relays() only the UDP relays.
+ * They run in ns_call(), with a struct bind_job, and allocate nothing. TCP
+ * sockets do not listen yet. Return -1 with errno; the caller closes the
+ * sockets in the job.
  */
 int bind_map(void *job);
 int bind_udp_relays(void *job);
@@ -45,8 +46,8 @@ int bind_udp_relays(void *job);
 void bind_set_options(const struct bind_job *, int fd, int family);
 
 /*
- * Logs that a socket cannot be opened, with a hint; with `waits` and an errno of
- * listen_absent(), that the map waits.
+ * Logs an errno of the above, with a hint. With `waits` the line of an address
+ * that is absent says that the map waits for it.
  */
 void bind_log_error(const struct bind_job *, int err, bool waits);
 

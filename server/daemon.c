@@ -1,4 +1,4 @@
-/* Runs the server in the background, says when it is ready, has the pid file. */
+/* Puts the server in the background, reports readiness, keeps the pid file. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,8 +85,8 @@ is_same_file(const char *path, int fd)
 
 /*
  * Opens and locks the file. The lock is of the process, so that mappers do not
- * inherit it. Opens the file again if the previous owner has removed it meanwhile.
- * Returns 0 if it is locked; *fd may be open in any case.
+ * inherit it. Opens the file again if the previous owner has removed it
+ * meanwhile. Returns 0 if it is locked; *fd may be open in any case.
  */
 static int
 lock_pidfile(const char *path, int *fd)

@@ -4,13 +4,15 @@
 #define SERVER_DAEMON_H
 
 /*
- * Forks a child in a new session, and returns 0 in the child; its standard input
- * and output are /dev/null. The parent exits when the child calls daemon_ready()
- * or exits, with the status of the child. Returns -1 with errno.
+ * Forks a child in a new session, and returns 0 in the child; its standard
+ * input and output are /dev/null. The parent exits when the child calls
+ * daemon_ready() or exits, with the status of the child. Returns -1 with errno.
  */
 int daemonize(void);
 
-/* Lets the parent exit with 0; writes the line to --ready-fd, unless fd is -1. */
+/*
+ * Lets the parent exit with 0; writes the line to --ready-fd, unless fd is -1.
+ */
 void daemon_ready(int fd, const char *line);
 
 /* Creates and locks the file, and writes the pid. Returns -1, logged. */

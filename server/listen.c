@@ -19,7 +19,9 @@
 #include "server/systemd.h"
 #include "server/unix_listener.h"
 
-/* Returns the array for what bind_map() or systemd_adopt_fds() adds. */
+/*
+ * Allocates room for the sockets that bind_map() or systemd_adopt_fds() adds.
+ */
 static struct listener *
 alloc_listeners(const struct endpoint *ep)
 {
@@ -74,12 +76,11 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	return result;
 }
 
-/* Closes the last sockets of an array until n are left. */
 static void
-close_sockets(struct listener *items, size_t *count, size_t n)
+close_sockets(const struct listener *items, size_t n)
 {
-	while (*count > n)
-		close(items[--*count].fd);
+	while (n)
+		close(items[--n].fd);
 }
 
 void
@@ -93,11 +94,12 @@ listen_reopen_udp_relays(struct listeners *set, const struct map *map)
 
 	if (!map_has_udp_relays(map))
 		return;
-	close_sockets(relays, &set->n_udp_relays, 0);
-	if (ns_call(&map->listen_ns, bind_udp_relays, &job, NULL) == 0)
-		set->n_udp_relays = job.n_udp_relays;
-	else
-		close_sockets(relays, &job.n_udp_relays, 0);
+	close_sockets(relays, set->n_udp_relays);
+	if (ns_call(&map->listen_ns, bind_udp_relays, &job, NULL) == -1) {
+		close_sockets(relays, job.n_udp_relays);
+		job.n_udp_relays = 0;
+	}
+	set->n_udp_relays = job.n_udp_relays;
 }
 
 bool
@@ -166,14 +168,13 @@ void
 listen_close(struct listeners *set, const struct map *map)
 {
 	bool adopted = map->listen.kind == EP_SYSTEMD;
-	size_t total = set->count + set->n_udp_relays;
 
 	if (set->count && map->listen.kind == EP_UNIX_PATH)
 		unix_file_remove(&set->file, map->listen.name);
 	for (size_t i = 0; i < set->count && !adopted; i++)
 		if (listen_accepts(set->items[i].fd))
 			stop_listening(set->items[i].fd);
-	close_sockets(set->items, &total, 0);
+	close_sockets(set->items, set->count + set->n_udp_relays);
 	free(set->items);
 	*set = (struct listeners){0};
 }

@@ -22,18 +22,19 @@ struct listeners {
 };
 
 /*
- * Opens and binds the listeners of a map in its listen namespace. Clients cannot
- * connect before listen_start(), unless the listener is a UNIX path. Returns -1
- * with errno; *entered is 0 if the namespace cannot be entered, see ns_call().
- * Any other errno but quiet_errno is logged; with `waits`, that the map waits.
- * The caller passes *set to listen_close() in any case.
+ * Opens and binds the listeners of a map in its listen namespace. Clients
+ * cannot connect before listen_start(), unless the listener is a UNIX path.
+ * Returns -1 with errno; *entered is 0 if the namespace cannot be entered, see
+ * ns_call(), and else the errno is logged, unless it is quiet_errno; for
+ * `waits` see bind_log_error(). The caller passes *set to listen_close() in any
+ * case.
  */
 int listen_open(struct listeners *set, const struct map *, enum proto,
     int *entered, int quiet_errno, bool waits);
 
 /*
- * Opens new UDP relays in place of the old ones, because connections of a mapper
- * that drains may still use these. Without a namespace there are none.
+ * Opens new UDP relays in place of the old ones, because connections of a
+ * mapper that drains may still use the old ones. On an error there are none.
  */
 void listen_reopen_udp_relays(struct listeners *, const struct map *);
 

@@ -38,8 +38,8 @@ listen_depends(const struct map *map)
 }
 
 /*
- * Compares the interface index of each socket with the present one. A UDP socket
- * that `ss -K` has disconnected has no index.
+ * Compares the interface index of each socket with the present one. A UDP
+ * socket that `ss -K` has disconnected has no index.
  */
 static bool
 zone_changed(const struct listeners *set, const char *zone)
@@ -83,8 +83,8 @@ listen_accepts(int fd)
 }
 
 /*
- * Returns the flags in a line of /proc/net/if_inet6, or 0 if the line has another
- * address or interface.
+ * Returns the flags in a line of /proc/net/if_inet6, or 0 if the line has
+ * another address or interface.
  */
 static unsigned
 line_flags(const char *line, const char *hex, unsigned zone)

@@ -15,22 +15,26 @@ struct map;
  */
 bool listen_absent(const struct map *, int err);
 
-/* Returns true if the map listens on a file or interface that can be replaced. */
+/*
+ * Returns true if the map listens on a file or interface that can be replaced.
+ */
 bool listen_depends(const struct map *);
 
 /*
- * Compares the file or the interface of the listeners with the one at the time of
- * listen_open(). Returns how it differs, a string constant, or NULL.
+ * Compares the file or the interface of the listeners with the one at the time
+ * of listen_open(). Returns how it differs, a string constant, or NULL.
  */
 const char *listen_changed(const struct listeners *, const struct map *);
 
-/* Returns false if a stream socket does not listen; `ss -K` causes that, too. */
+/*
+ * Returns false if a stream socket does not listen; `ss -K` causes that, too.
+ */
 bool listen_accepts(int fd);
 
 /*
- * Returns the IFA_F flags of an IPv6 address in the namespace of the process, or
- * 0: bind(2) fails alike for an address that is tentative and one that is absent.
- * Allocates nothing.
+ * Returns the IFA_F flags of an IPv6 address in the namespace of the process,
+ * or 0: bind(2) fails alike for an address that is tentative and one that is
+ * absent. Allocates nothing.
  */
 unsigned listen_address_flags(const struct sockaddr_in6 *);
 

@@ -14,9 +14,9 @@
  * A mapper and its connections are one process group, so that the server can
  * kill the connections of a mapper that has exited, and continue stopped ones.
  *
- * Each mapper counts in its own slot of the scoreboard. The limits of a map, whose
- * old mappers still drain, and of all maps are sums over the slots; the server
- * clears the slot of a mapper that has exited, however it exited.
+ * Each mapper counts in its own slot of the scoreboard. The limits of a map,
+ * whose old mappers still drain, and of all maps are sums over the slots; the
+ * server clears the slot of a mapper that has exited, however it exited.
  */
 
 #include <errno.h>

@@ -37,8 +37,8 @@ int scoreboard_init(void);
 struct mapper_proc *mapper_list(void);
 
 /*
- * Forks a mapper that takes over the listeners of the service. Returns NULL with
- * errno. The mapper replies once it is ready, or has failed.
+ * Forks a mapper that takes over the listeners of the service. Returns NULL
+ * with errno. The mapper replies once it is ready, or has failed.
  */
 struct mapper_proc *mapper_spawn(struct service *, const struct config *);
 
@@ -48,7 +48,7 @@ struct mapper_proc *mapper_spawn(struct service *, const struct config *);
  */
 int mapper_wait_reply(const struct mapper_proc *, msec timeout);
 
-/* Sends a command, and SIGCONT in case that the mapper was stopped. */
+/* Sends a command, and SIGCONT, because the mapper may have been stopped. */
 void mapper_send_command(const struct mapper_proc *, enum mapper_command);
 
 /*

@@ -3,20 +3,21 @@
 /*
  * Theory of operation
  *
- * A service is a map and one of its protocols. A helper opens the listeners of a
- * service in the listen namespace, and the server keeps them. A mapper inherits
- * them by fork and enters the target namespace. The server enters none.
+ * A service is a map and one of its protocols. A helper opens the listeners of
+ * a service in the listen namespace, and the server keeps them. A mapper
+ * inherits them by fork and enters the target namespace. The server enters
+ * none.
  *
- * A mapper that is gone, or that has the wrong namespaces or listeners, is
- * replaced: the old mapper drains, listeners are opened anew if need be, and a new
- * mapper starts. Clients wait in the queue of the listener meanwhile. What fails
- * is tried again each second. A new configuration is applied in the same way, to
- * many services at once, see apply.c.
+ * A mapper that has exited, or that has the wrong namespaces or listeners, is
+ * replaced: the old mapper drains, listeners are opened anew if need be, and a
+ * new mapper starts. Clients wait in the queue of the listener meanwhile. A
+ * service that could not be repaired is retried each second. apply.c replaces
+ * mappers and listeners in the same way, for a new configuration.
  *
  * The loop polls:
  * - a signalfd: children, reload, drain, the table of USR1;
- * - /proc/self/mountinfo, because named namespaces are mounts. Other namespaces,
- *   files of UNIX listeners and interfaces are checked each second;
+ * - /proc/self/mountinfo, because named namespaces are mounts. Other
+ *   namespaces, files of UNIX listeners and interfaces are checked each second;
  * - an epoll of the TCP listeners, which reports those that `ss -K` destroys;
  * - the socket of --stats.
  *
@@ -97,7 +98,7 @@ check_namespaces(void)
 
 /*
  * Returns when check_namespaces() is due: soon after a mount; each second if a
- * service waits, or depends on anything of which no event tells.
+ * service waits, or if no event reports what a service or --stats depends on.
  */
 static msec
 check_due_at(void)
@@ -276,8 +277,8 @@ handle_signal(void)
 /* The loop. */
 
 /*
- * Marks services with a destroyed listener. Checks the descriptor, because it may
- * have been closed and reused since, or listen again.
+ * Marks services with a destroyed listener. Checks the descriptor, because it
+ * may have been closed and reused since, or listen again.
  */
 static void
 handle_destroyed_listeners(void)

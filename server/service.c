@@ -5,8 +5,8 @@
  *
  * service_check_ns() compares: listeners that clients cannot reach any more are
  * closed, and mappers in a namespace that was replaced drain. service_retry()
- * repairs: opens listeners if there are none, makes destroyed ones listen again,
- * and starts a mapper. The server calls both, apply.c the single steps.
+ * repairs: opens listeners if there are none, makes destroyed ones listen
+ * again, and starts a mapper. The server calls both, apply.c the single steps.
  */
 
 #include <errno.h>
@@ -149,8 +149,8 @@ log_waiting(const struct service *s, const struct ns *ns, int err)
 }
 
 /*
- * Records the present id of a namespace. An error that does not mean that there is
- * no namespace is ignored. After a change the service is retried at once.
+ * Records the present id of a namespace. An error that does not mean that there
+ * is no namespace is ignored. After a change the service is retried at once.
  */
 static void
 update_ns_id(struct service *s, const struct ns *ns, uint64_t *id)
@@ -167,8 +167,9 @@ update_ns_id(struct service *s, const struct ns *ns, uint64_t *id)
 }
 
 /*
- * Closes listeners that clients cannot reach any more. The mapper drains without a
- * limit, because the target of its connections is still the right one.
+ * Closes listeners that clients cannot reach any more. The mapper drains
+ * without a limit, because the target of its connections is still the right
+ * one.
  */
 static void
 check_listeners(struct service *s)
@@ -203,8 +204,8 @@ service_check_ns(struct service *s, const struct config *conf)
 }
 
 /*
- * Opens the listeners if there are none, and makes those listen again that `ss -K`
- * has destroyed. Returns -1 with errno.
+ * Opens the listeners if there are none, and makes those listen again that `ss
+ * -K` has destroyed. Returns -1 with errno.
  */
 static int
 reopen_listeners(struct service *s)
@@ -267,8 +268,8 @@ service_retry(struct service *s, const struct config *conf)
 }
 
 /*
- * Enters the namespace before asking for its id, because ns_call() waits for one
- * that is being made. Returns the id, or 0 with errno.
+ * Enters the namespace before asking for its id, because ns_call() waits for
+ * one that is being made. Returns the id, or 0 with errno.
  */
 static uint64_t
 probe_ns(const struct ns *ns)

@@ -33,12 +33,12 @@ struct service {
 	uint32_t number; /* in the scoreboard; a successor keeps it; 0: none */
 	msec last_attempt; /* to start a mapper or open the listeners */
 	int logged_errno;  /* of the last failure, so that it is logged once */
-	bool poll_ns;  /* no event tells of a change, see ns_needs_polling() */
-	bool watched;  /* service_watch() was called for the listeners */
-	bool lost;     /* one of the listeners was destroyed (ss -K) */
-	bool blocked;  /* its address is in use, see takeover_open() */
-	bool released; /* closed by takeover_open() */
-	enum reuse reuse;          /* while a new configuration is applied */
+	bool poll_ns;     /* no event reports changes, see ns_needs_polling() */
+	bool watched;     /* service_watch() was called for the listeners */
+	bool lost;        /* one of the listeners was destroyed (ss -K) */
+	bool blocked;     /* its address is in use, see takeover_open() */
+	bool released;    /* closed by takeover_open() */
+	enum reuse reuse; /* while a new configuration is applied */
 	struct service *successor; /* likewise */
 	unsigned long long mapper_starts;
 	unsigned long long past_counts[COUNTS]; /* of removed mappers */
@@ -50,8 +50,8 @@ struct services {
 };
 
 /*
- * Checks that both namespaces can be entered, and records their ids; with `wait`
- * one may be absent. Returns 0, or the exit status, logged.
+ * Checks that both namespaces can be entered, and records their ids; with
+ * `wait` one may be absent. Returns 0, or the exit status, logged.
  */
 int service_probe_ns(struct service *, bool wait);
 
@@ -59,8 +59,8 @@ int service_probe_ns(struct service *, bool wait);
 int log_ns_error(const struct map *, const struct ns *, int err);
 
 /*
- * Opens the listeners. Returns -1 with errno, logged unless it is quiet_errno, see
- * listen_open().
+ * Opens the listeners. Returns -1 with errno, logged unless it is quiet_errno,
+ * see listen_open().
  */
 int service_open(struct service *, int quiet_errno, bool waits);
 
@@ -73,8 +73,8 @@ void service_close(struct service *);
 int service_listen(struct service *, int quiet_errno);
 
 /*
- * Makes an epoll report, once and with the descriptor as data, when a TCP listener
- * is destroyed. Returns -1 with errno.
+ * Makes an epoll report, once and with the descriptor as data, when a TCP
+ * listener is destroyed. Returns -1 with errno.
  */
 int service_watch(struct service *, int epoll);
 

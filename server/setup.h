@@ -16,9 +16,10 @@ int setup_close_inherited(const struct config *);
 void setup_raise_limits(void);
 
 /*
- * Blocks the signals that the server handles, unblocks all others, and returns a
- * descriptor to read them from, or -1 with errno. Mappers inherit the mask, so
- * that ^C at a terminal ends no connection. INT and HUP stay ignored if they are.
+ * Blocks the signals that the server handles, unblocks all others, and returns
+ * a descriptor to read them from, or -1 with errno. Mappers inherit the mask,
+ * so that ^C at a terminal ends no connection. INT and HUP stay ignored if they
+ * are.
  */
 int setup_signalfd(void);
 

@@ -44,8 +44,8 @@ wait_dump(const struct mapper_proc *m, int signal_fd, msec deadline)
 }
 
 /*
- * Has a mapper log what is open, and waits, so that its lines follow those of its
- * service. Discards late replies to earlier commands first.
+ * Has a mapper log what is open, and waits, so that its lines follow those of
+ * its service. Discards late replies to earlier commands first.
  */
 static void
 log_mapper_rows(const struct mapper_proc *m, int signal_fd, msec deadline)

@@ -91,9 +91,9 @@ stats_socket_exited(struct stats_socket *s, pid_t pid)
 }
 
 /*
- * Reads the request of an HTTP client. Returns false for a client that only reads.
- * All of the request is read, because close(2) with unread bytes would reset the
- * connection and discard the answer.
+ * Reads the request of an HTTP client. Returns false for a client that only
+ * reads. All of the request is read, because close(2) with unread bytes would
+ * reset the connection and discard the answer.
  */
 static bool
 stats_read_request(int client)
@@ -139,8 +139,8 @@ answer_main(int client, const struct services *list, const struct cred *cred,
 }
 
 /*
- * EAGAIN of accept(2): the client has gone. Pauses after other errors, because a
- * client that could not be accepted is still in the queue.
+ * EAGAIN of accept(2) means that the client has closed. Pauses after other
+ * errors, because a client that could not be accepted is still in the queue.
  */
 void
 stats_socket_accept(struct stats_socket *s, const struct services *list,

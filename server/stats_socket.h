@@ -36,8 +36,8 @@ void stats_socket_close(struct stats_socket *);
 int stats_socket_pollfd(const struct stats_socket *);
 
 /*
- * Accepts a client and forks a process, with the rights of cred, that writes the
- * metrics to it.
+ * Accepts a client and forks a process, with the rights of cred, that writes
+ * the metrics to it.
  */
 void stats_socket_accept(struct stats_socket *, const struct services *,
     const struct cred *);

@@ -5,9 +5,10 @@
  *
  * An address can be bound only when all sockets that hold it are closed. For an
  * old service these are the server's listener, which the server closes, and the
- * copy in its mapper, which the mapper closes when it handles CMD_DRAIN. How long
- * that takes depends on the kind of the listener:
- * - TCP: no time, because listen_close() undoes listen(2) for the mapper, too;
+ * copy in its mapper, which the mapper closes when it handles CMD_DRAIN. How
+ * long that takes depends on the kind of the listener:
+ * - TCP: no time, because listen_close() undoes listen(2) for the mapper, too,
+ *   and a socket that does not listen does not hold its address (SO_REUSEADDR);
  * - a UNIX path: no time, because a new file takes the place of the old one;
  * - an abstract UNIX name: until the mapper has handled the command;
  * - UDP: until the mapper has exited, which the server waits for, and a moment
@@ -15,8 +16,9 @@
  * So the server closes all listeners that block a new service first, and then
  * opens each new service, again and again while its address is in use.
  *
- * At the start there is no old service, but the address may be held by the server
- * that had the pid file before, because that server gives up the file first.
+ * At the start there is no old service, but the address may be held by the
+ * server that had the pid file before, because that server gives up the file
+ * first.
  */
 
 #include <errno.h>
@@ -62,7 +64,9 @@ takeover_is_blocked(const struct services *old, const struct service *wanted)
 	return false;
 }
 
-/* A UDP mapper exits when it drains; that ends its channel. */
+/*
+ * Waits for the end of the channel of a UDP mapper, which exits when it drains.
+ */
 static void
 wait_for_exit(const struct mapper_proc *m)
 {
@@ -97,8 +101,8 @@ release_timeout(const struct service *s)
 }
 
 /*
- * Opens a service, and tries again while the address is in use. Only the failure
- * of the last attempt is logged.
+ * Opens a service, and tries again while the address is in use. Only the
+ * failure of the last attempt is logged.
  */
 static int
 open_with_retry(struct service *s, msec timeout)

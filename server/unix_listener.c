@@ -1,4 +1,4 @@
-/* Opens listening UNIX sockets, and tells their files from others. */
+/* Opens listening UNIX sockets, and recognizes their files. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,9 +18,9 @@
 #include "server/unix_listener.h"
 
 /*
- * Removes the file of a socket that is no longer bound. connect(2) tells: it is
- * called on a datagram socket, because a listener that is bound refuses that
- * (EPROTOTYPE) without a client in its queue.
+ * Removes the file of a socket that is no longer bound: connect(2) then fails
+ * with ECONNREFUSED. It is called on a datagram socket, so that a listener that
+ * is bound gets no client: the error is EPROTOTYPE.
  */
 static int
 remove_stale(const struct unix_address *address)
@@ -45,8 +45,8 @@ remove_stale(const struct unix_address *address)
 }
 
 /*
- * Uses a descriptor of the file, so that a user who may rename files there cannot
- * make another file change its owner.
+ * Uses a descriptor of the file, so that a user who may rename files there
+ * cannot make another file change its owner.
  */
 static int
 set_owner(const char *path, const struct cred *owner)

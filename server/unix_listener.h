@@ -11,8 +11,8 @@
 struct cred;
 
 /*
- * The file that a listener has made. No other file gets the number while that
- * socket is open.
+ * The file that a listener has made. The inode number is not reused while the
+ * listener is open.
  */
 struct unix_file {
 	dev_t dev;
@@ -23,14 +23,15 @@ struct unix_file {
 struct unix_address {
 	struct sockaddr_un un; /* with a path */
 	socklen_t length;
-	mode_t mode;              /* of the file; 0: as the umask says */
+	mode_t mode;              /* of the file; 0: by the umask */
 	const struct cred *owner; /* NULL: as the process */
 };
 
 /*
  * Binds fd and calls listen(2). Replaces the file of a socket that is no longer
- * bound, and nothing else: ENOTSOCK. With a mode the umask of the process becomes
- * 0. Returns -1 with errno. Allocates nothing.
+ * bound, but no other file. Sets the umask of the process to 0 if there is a
+ * mode. Returns -1 with errno, ENOTSOCK if the file is no socket. Allocates
+ * nothing.
  */
 int unix_bind(int fd, const struct unix_address *);
 
@@ -40,15 +41,15 @@ int unix_bind(int fd, const struct unix_address *);
  */
 int unix_listen(const char *path);
 
-/* Returns a clause on why one of both failed, for a message, or "bind". */
+/* Returns an explanation of an errno of the above, for a message. */
 const char *unix_bind_hint(int err);
 
 /* Records the file that a listener has just made at a path. */
 void unix_file_record(struct unix_file *, const char *path);
 
 /*
- * Returns true if the path does not lead to the file any more. An error that
- * does not tell counts as no change.
+ * Returns true if the path no longer leads to the file, false if that cannot be
+ * determined.
  */
 bool unix_file_changed(const struct unix_file *, const char *path);
 
