@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/proctitle.h"
 #include "config/map.h"
+#include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "tcp/pool.h"
 #include "tcp/tcp.h"
@@ -127,16 +128,14 @@ spawn_missing(void)
 	return span;
 }
 
-/* The server's word, or its end. */
 static void
 pool_handle_command(void)
 {
-	char command = CMD_DRAIN;
-	ssize_t n = recv(pool.pollfds[1].fd, &command, 1, MSG_DONTWAIT);
+	enum mapper_command command = mapper_read_command(pool.pollfds[1].fd);
 
-	if (n == -1)
+	if (command == CMD_NONE)
 		return;
-	if (n == 0)
+	if (command == CMD_ENDED)
 		pool.pollfds[1].fd = -1;
 	if (command == CMD_DUMP) {
 		table_dump(pool.pollfds[1].fd);

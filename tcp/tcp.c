@@ -28,6 +28,7 @@
 #include "base/report.h"
 #include "config/map.h"
 #include "dial/dial.h"
+#include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "proxy/conn.h"
 #include "tcp/accept.h"
@@ -289,19 +290,17 @@ table_dump(int channel)
 			if (t->pids[i])
 				conn_log_row(m->map, &t->slots[i].peer,
 				    t->slots[i].started_at, &t->reports[i]);
-	send(channel, &(int){0}, sizeof(int), MSG_NOSIGNAL);
+	mapper_send_reply(channel, 0);
 }
 
-/* The server's word; the end of the channel is the end of the server. */
 static void
 handle_command(struct tcp_mapper *m)
 {
-	char command = CMD_DRAIN;
-	ssize_t n = recv(m->channel, &command, 1, MSG_DONTWAIT);
+	enum mapper_command command = mapper_read_command(m->channel);
 
-	if (n == -1)
+	if (command == CMD_NONE)
 		return;
-	if (n == 0)
+	if (command == CMD_ENDED)
 		epoll_ctl(m->epoll, EPOLL_CTL_DEL, m->channel, NULL);
 	if (command == CMD_DUMP)
 		table_dump(m->channel);

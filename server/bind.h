@@ -1,0 +1,54 @@
+/* Opening the sockets of a map, inside its listen namespace. */
+
+#ifndef SERVER_BIND_H
+#define SERVER_BIND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#include "config/map.h"
+
+struct endpoint;
+struct listener;
+
+#define UDP_RELAYS 64 /* UDP sockets of a proxy, of each family */
+
+/* What a helper is to open, and what it has opened. */
+struct bind_job {
+	const struct map *map;
+	const struct endpoint *endpoint;
+	enum proto proto;
+	bool udp_relay;             /* the sockets are UDP relays */
+	struct listener *listeners; /* not owned; room for all */
+	size_t n_listeners;
+	size_t n_udp_relays;          /* behind the listeners */
+	struct sockaddr_storage addr; /* of the last attempt */
+	unsigned addr_flags; /* IFA_F_TENTATIVE etc., if bind(2) has failed */
+};
+
+/* Returns true if an endpoint is a UNIX socket. */
+bool endpoint_is_unix(const struct endpoint *);
+
+/* Returns true if the map is a proxy whose clients may use UDP. */
+bool map_has_udp_relays(const struct map *);
+
+/*
+ * Open and bind the sockets of a map; bind_udp_relays() only the UDP relays.
+ * They run in ns_call(), with a struct bind_job, and allocate nothing. TCP
+ * sockets do not listen yet. Return -1 with errno; the caller closes the
+ * sockets in the job.
+ */
+int bind_map(void *job);
+int bind_udp_relays(void *job);
+
+/* Sets the options of a listening socket of that family. */
+void bind_set_options(const struct bind_job *, int fd, int family);
+
+/*
+ * Logs an errno of the above, with a hint. With `waits` the line of an address
+ * that is absent says that the map waits for it.
+ */
+void bind_log_error(const struct bind_job *, int err, bool waits);
+
+#endif
