@@ -356,6 +356,33 @@ def segments(listen, where):
     silent(talker, 0)
 
 
+def status(pid, field):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return re.search(f"^{field}:\\s+(\\w+)", file.read(), re.M)[1]
+
+
+def stop(pid):
+    os.kill(int(pid), signal.SIGSTOP)
+    end = time.monotonic() + PATIENCE
+    while status(pid, "State") not in "Tt":
+        check(time.monotonic() < end, pid, "does not stop")
+
+
+@contextlib.contextmanager
+def stopped(mapper):
+    """The mapper is stopped, and the server before it, which would continue a
+    mapper that stops."""
+    pids = [status(mapper, "PPid"), mapper]
+    for pid in pids:
+        stop(pid)
+    try:
+        yield
+        check(status(mapper, "State") in "Tt", "somebody continued the mapper")
+    finally:
+        for pid in reversed(pids):
+            os.kill(int(pid), signal.SIGCONT)
+
+
 def mixed(count, listen, where, mapper):
     """COUNT LISTEN TARGET PID: runs of one size, broken by others, both ways;
     the mapper finds each lot at once"""
@@ -369,10 +396,9 @@ def mixed(count, listen, where, mapper):
             most = min(70, 90000 // (size + 1))
             lot = [os.urandom(size) for _ in range(chance.randint(1, most))]
             lot.append(os.urandom(chance.randint(0, size + 1)))
-            os.kill(int(mapper), signal.SIGSTOP)
-            for data in lot:
-                sender.send(data)
-            os.kill(int(mapper), signal.SIGCONT)
+            with stopped(mapper):
+                for data in lot:
+                    sender.send(data)
             for data in lot:
                 check(get(receiver)[0] == data, "not what was sent")
             left -= len(lot)
@@ -459,10 +485,9 @@ def everybody(listen, where, *hosts):
 def at_once(mapper, talker, sock, count, size, peer):
     """As many datagrams that the mapper finds at the same time."""
     lot = [os.urandom(size) for _ in range(count)]
-    os.kill(int(mapper), signal.SIGSTOP)
-    for data in lot:
-        sock.sendto(data, peer)
-    os.kill(int(mapper), signal.SIGCONT)
+    with stopped(mapper):
+        for data in lot:
+            sock.sendto(data, peer)
     for data in lot:
         check(get(talker)[0] == data, "not what was sent")
 
