@@ -64,7 +64,7 @@ struct sending {
 };
 
 static void
-set_option(int fd, int level, int name, int value)
+set_int_option(int fd, int level, int name, int value)
 {
 	setsockopt(fd, level, name, &value, sizeof(value));
 }
@@ -73,17 +73,18 @@ void
 datagram_set_options(int fd, int family, bool listens, bool offload)
 {
 	/* net.core.rmem_max limits the first; the second needs CAP_NET_ADMIN. */
-	set_option(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
-	set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
+	set_int_option(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
+	set_int_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
 	if (offload)
-		set_option(fd, SOL_UDP, UDP_GRO, 1);
+		set_int_option(fd, SOL_UDP, UDP_GRO, 1);
 	if (family == AF_INET) {
-		set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
-		set_option(fd, IPPROTO_IP, IP_PKTINFO, listens);
+		set_int_option(fd, IPPROTO_IP, IP_MTU_DISCOVER,
+		    IP_PMTUDISC_DONT);
+		set_int_option(fd, IPPROTO_IP, IP_PKTINFO, listens);
 	} else {
-		set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
+		set_int_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
 		    IPV6_PMTUDISC_DONT);
-		set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, listens);
+		set_int_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, listens);
 	}
 }
 
@@ -117,7 +118,7 @@ void
 datagram_unmute(int fd)
 {
 	discard_received(fd);
-	set_option(fd, SOL_SOCKET, SO_DETACH_FILTER, 1);
+	set_int_option(fd, SOL_SOCKET, SO_DETACH_FILTER, 1);
 }
 
 uint32_t
