@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/array.h"
+#include "base/fd.h"
 #include "base/sandbox.h"
 #include "base/sock.h"
 #include "server/listen.h"

@@ -1,19 +1,19 @@
 /*
- * The ends of many UDP flows, where tests/udp.py is too slow:
+ * The ends of many UDP flows, because tests/udp.py is too slow for them:
  *
- * datagrams echo PORT       sends back what it gets, until killed
- * datagrams sink PORT       counts what it gets; half a second without any ends
- *                           it: prints COUNT BYTES MICROSECONDS ALTERED
+ * datagrams echo PORT       sends back all datagrams, until killed
+ * datagrams sink PORT       counts datagrams until none comes for half a second:
+ *                           prints COUNT BYTES MICROSECONDS ALTERED
  * datagrams flood PORT SIZE RATE MS
  *                           sends for so long, one datagram a call, RATE a
  *                           second (0: as fast as it can): prints COUNT
  * datagrams ping PORT SIZE MS  one at a time, to an echo: prints COUNT
  * datagrams flows PORT FLOWS TOTAL
  *                           sends TOTAL datagrams on FLOWS flows at the same
- *                           time to an echo and checks what comes back: prints
- *                           "lost N", fails at anything else that is wrong
+ *                           time to an echo and checks the answers: prints
+ *                           "lost N", fails on wrong answers
  *
- * Addresses are on 127.0.0.1. What receives writes "ready" to $READY_FD.
+ * Addresses are on 127.0.0.1. Receivers write "ready" to $READY_FD.
  */
 
 #include <arpa/inet.h>
@@ -32,13 +32,13 @@
 
 enum {
 	BATCH = 64,
-	ROOM = 2048,
+	MSG_SIZE = 2048,
 	HEAD = 16,
-	QUIET = 500, /* ms */
+	QUIET_MS = 500,
 	FLOWS_MAX = 256
 };
 
-static unsigned char data[BATCH][ROOM];
+static unsigned char data[BATCH][MSG_SIZE];
 static struct sockaddr_in name[BATCH];
 static struct iovec iov[BATCH];
 static struct mmsghdr msg[BATCH];
@@ -62,7 +62,7 @@ microseconds(void)
 static int
 open_socket(const char *port, bool receives)
 {
-	const int room = 4 << 20;
+	const int buffer_size = 4 << 20;
 	struct sockaddr_in in = {
 	    .sin_family = AF_INET,
 	    .sin_port = htons((uint16_t)atoi(port)),
@@ -74,8 +74,10 @@ open_socket(const char *port, bool receives)
 
 	if (fd == -1)
 		die("socket");
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer_size,
+	    sizeof(buffer_size));
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer_size,
+	    sizeof(buffer_size));
 	if ((receives ? bind(fd, at, sizeof(in))
 		      : connect(fd, at, sizeof(in))) == -1)
 		die(port);
@@ -85,10 +87,10 @@ open_socket(const char *port, bool receives)
 }
 
 static void
-lay_out(void)
+reset_msgs(void)
 {
 	for (size_t i = 0; i < BATCH; i++) {
-		iov[i] = (struct iovec){data[i], ROOM};
+		iov[i] = (struct iovec){data[i], MSG_SIZE};
 		msg[i].msg_hdr = (struct msghdr){
 		    .msg_name = &name[i],
 		    .msg_namelen = sizeof(name[i]),
@@ -104,7 +106,7 @@ echo(int fd)
 	int n, sent, more;
 
 	for (;;) {
-		lay_out();
+		reset_msgs();
 		n = recvmmsg(fd, msg, BATCH, MSG_WAITFORONE, NULL);
 		if (n == -1)
 			die("recvmmsg");
@@ -116,7 +118,7 @@ echo(int fd)
 	}
 }
 
-/* What each datagram holds, from the first byte on, follows from its first. */
+/* Fills a datagram so that its first byte determines all others. */
 static void
 fill(unsigned char *at, size_t size, unsigned char first)
 {
@@ -129,21 +131,21 @@ sink(int fd)
 {
 	struct pollfd watched = {.fd = fd, .events = POLLIN};
 	uint64_t count = 0, bytes = 0, altered = 0;
-	unsigned char right[ROOM + 256];
+	unsigned char expected[MSG_SIZE + 256];
 	int64_t from = 0, to = 0;
 	int n;
 
-	fill(right, sizeof(right), 0);
-	if (poll(&watched, 1, 20 * QUIET) != 1)
+	fill(expected, sizeof(expected), 0);
+	if (poll(&watched, 1, 20 * QUIET_MS) != 1)
 		die("nothing came");
 	from = microseconds();
-	while (poll(&watched, 1, QUIET) == 1) {
-		lay_out();
+	while (poll(&watched, 1, QUIET_MS) == 1) {
+		reset_msgs();
 		n = recvmmsg(fd, msg, BATCH, MSG_DONTWAIT, NULL);
 		to = microseconds();
 		for (int i = 0; i < n; i++) {
 			bytes += msg[i].msg_len;
-			altered += memcmp(data[i], right + data[i][0],
+			altered += memcmp(data[i], expected + data[i][0],
 				       msg[i].msg_len) != 0;
 		}
 		count += n > 0 ? (uint64_t)n : 0;
@@ -176,23 +178,23 @@ static void
 ping(int fd, size_t size, int64_t span)
 {
 	struct pollfd watched = {.fd = fd, .events = POLLIN};
-	int64_t until = microseconds() + span * 1000, turns = 0;
+	int64_t until = microseconds() + span * 1000, answers = 0;
 
 	while (microseconds() < until) {
 		send(fd, data[0], size, 0);
-		if (poll(&watched, 1, QUIET) != 1)
+		if (poll(&watched, 1, QUIET_MS) != 1)
 			die("no answer");
-		if (recv(fd, data[1], ROOM, 0) != (ssize_t)size)
+		if (recv(fd, data[1], MSG_SIZE, 0) != (ssize_t)size)
 			die("wrong answer");
-		turns++;
+		answers++;
 	}
-	printf("%lld\n", (long long)turns);
+	printf("%lld\n", (long long)answers);
 }
 
-/* A flow under test: what it has sent, and what is accounted for. */
+/* A flow under test, and its datagrams. */
 struct flow {
 	int fd;
-	uint64_t sent, done;
+	uint64_t sent, done; /* done: answered or lost */
 };
 
 static struct test {
@@ -208,9 +210,12 @@ mix(uint64_t x)
 	return x ^ (x >> 29);
 }
 
-/* Of one size for a while, then of another, with a shorter one in between. */
+/*
+ * Writes a datagram of a flow and returns its size, which stays the same for some
+ * datagrams, with a shorter one in between.
+ */
 static size_t
-make(unsigned char *at, uint64_t flow, uint64_t number)
+make_datagram(unsigned char *at, uint64_t flow, uint64_t number)
 {
 	uint64_t run = mix(flow << 40 | number >> 3),
 		 words[HEAD / 8] = {flow, number};
@@ -229,7 +234,7 @@ send_more(uint64_t which)
 	struct flow *f = &test.flow[which];
 
 	while (f->sent - f->done < test.window && test.left) {
-		size_t size = make(data[0], which, f->sent);
+		size_t size = make_datagram(data[0], which, f->sent);
 
 		if (send(f->fd, data[0], size, 0) == -1)
 			die("send");
@@ -242,7 +247,7 @@ static void
 check(uint64_t which, const unsigned char *got, ssize_t length)
 {
 	struct flow *f = &test.flow[which];
-	unsigned char right[ROOM];
+	unsigned char expected[MSG_SIZE];
 	uint64_t head[HEAD / 8];
 	const char *wrong = NULL;
 
@@ -254,8 +259,8 @@ check(uint64_t which, const unsigned char *got, ssize_t length)
 	else if (head[1] < f->done)
 		wrong = "out of order or twice";
 	else if (head[1] >= f->sent ||
-	    make(right, which, head[1]) != (size_t)length ||
-	    memcmp(right, got, (size_t)length) != 0)
+	    make_datagram(expected, which, head[1]) != (size_t)length ||
+	    memcmp(expected, got, (size_t)length) != 0)
 		wrong = "corrupt";
 	if (wrong) {
 		fprintf(stderr, "flow %llu, after %llu: %s\n",
@@ -268,19 +273,19 @@ check(uint64_t which, const unsigned char *got, ssize_t length)
 }
 
 static void
-take(uint64_t which)
+receive_answers(uint64_t which)
 {
 	int n;
 
-	lay_out();
+	reset_msgs();
 	n = recvmmsg(test.flow[which].fd, msg, BATCH, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < n; i++)
 		check(which, data[i], (ssize_t)msg[i].msg_len);
 }
 
-/* What has not come by now, will not. */
+/* Counts the answers that have not arrived as lost. */
 static void
-give_up(void)
+count_missing(void)
 {
 	for (uint64_t i = 0; i < test.flows; i++) {
 		test.lost += test.flow[i].sent - test.flow[i].done;
@@ -294,7 +299,7 @@ flows(const char *port, uint64_t count, uint64_t total)
 {
 	struct epoll_event ev[FLOWS_MAX];
 	socklen_t length = sizeof(int);
-	int room = 0, n;
+	int buffer_size = 0, n;
 
 	test.flows = count < FLOWS_MAX ? count : FLOWS_MAX;
 	test.left = total;
@@ -304,22 +309,23 @@ flows(const char *port, uint64_t count, uint64_t total)
 		test.flow[i].fd = open_socket(port, false);
 		epoll_ctl(test.epoll, EPOLL_CTL_ADD, test.flow[i].fd, ev);
 	}
-	/* What is under way has room in the smallest buffer on the way. */
-	getsockopt(test.flow[0].fd, SOL_SOCKET, SO_RCVBUF, &room, &length);
-	test.window = (uint64_t)room / 1024 / test.flows;
+	/* All datagrams on the way fit the smallest receive buffer. */
+	getsockopt(test.flow[0].fd, SOL_SOCKET, SO_RCVBUF, &buffer_size,
+	    &length);
+	test.window = (uint64_t)buffer_size / 1024 / test.flows;
 	test.window = test.window < 16 ? test.window : 16;
 	for (uint64_t i = 0; i < test.flows; i++)
 		send_more(i);
-	while ((n = epoll_wait(test.epoll, ev, FLOWS_MAX, QUIET)) > 0 ||
+	while ((n = epoll_wait(test.epoll, ev, FLOWS_MAX, QUIET_MS)) > 0 ||
 	    test.left) {
 		for (int i = 0; i < n; i++) {
-			take(ev[i].data.u64);
+			receive_answers(ev[i].data.u64);
 			send_more(ev[i].data.u64);
 		}
 		if (n == 0)
-			give_up();
+			count_missing();
 	}
-	give_up();
+	count_missing();
 	printf("lost %llu\n", (unsigned long long)test.lost);
 }
 
@@ -335,10 +341,10 @@ main(int argc, char **argv)
 		echo(open_socket(argv[2], true));
 	else if (!strcmp(mode, "sink"))
 		sink(open_socket(argv[2], true));
-	else if (!strcmp(mode, "flood") && number[0] <= ROOM)
+	else if (!strcmp(mode, "flood") && number[0] <= MSG_SIZE)
 		flood(open_socket(argv[2], false), (size_t)number[0], number[1],
 		    number[2]);
-	else if (!strcmp(mode, "ping") && number[0] <= ROOM)
+	else if (!strcmp(mode, "ping") && number[0] <= MSG_SIZE)
 		ping(open_socket(argv[2], false), (size_t)number[0], number[1]);
 	else if (!strcmp(mode, "flows"))
 		flows(argv[2], (uint64_t)number[0], (uint64_t)number[1]);

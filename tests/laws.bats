@@ -186,7 +186,7 @@ strangers() {
 # connections are mapped.
 @test "what moves bytes allocates nothing and formats no locale text" {
 	local file names=(relay base/io tcp/{tcp,accept,fork,timers,conn,worker}
-		udp/{udp,flow,target,datagram})
+		udp/{udp,account,route,flow,target,datagram})
 	for file in "${names[@]}"; do
 		undefined "$file" >"$BATS_TEST_TMPDIR/${file##*/}"
 		no '^(malloc|realloc(array)?|aligned_alloc|strn?dup|v?asprintf|open_memstream)$' \

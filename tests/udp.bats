@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # UDP: every datagram arrives whole, once and in order, from the right address;
-# what does not is counted; flows end in time and leave nothing behind.
+# lost datagrams are counted; flows end in time and leave nothing behind.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -39,7 +39,7 @@ teardown() {
 	return "$bad"
 }
 
-# wanted ERE...: what the log has to say in the end.
+# wanted ERE...: teardown() fails if the log has no such lines.
 wanted() {
 	WANTED+=("$@")
 }
@@ -90,7 +90,8 @@ listens() {
 		scene segments ::1/7000 ::1/8000
 		stop_nsfwd
 		start "$MAP$key"
-		# The second takes fragments, and what is joined does not fit.
+		# With the second, 9000 bytes take fragments, and joined datagrams
+		# do not fit.
 		for mtu in 65536 1500; do
 			ip -n ns1 link set lo mtu $mtu
 			ip -n ns2 link set lo mtu $mtu
@@ -118,7 +119,7 @@ flood() {
 	wait_until 4 flows_ended
 	stop_nsfwd
 	kill "$(pid_of "echo$1")"
-	# What was lost, was counted.
+	# Every lost datagram was counted.
 	tail -n 2 "$LOG" | awk -v lost="$lost" -F '[ =]' '
 		/ flows=64 / {
 			for (i = 1; i < NF; i++)
@@ -134,7 +135,7 @@ flood() {
 	flood ,offload=off 200000
 }
 
-@test "what comes while nobody reads is counted" {
+@test "datagrams that overflow the receive buffer are counted" {
 	local sent got up over
 	start "$MAP"
 	spawn_ready ns2 sink "$DATAGRAMS" sink 8000
@@ -235,7 +236,7 @@ failing() {
 	wait_until 5 grep -q '^TracerPid:	[1-9]' "/proc/$(mappers)/status"
 }
 
-@test "T30 what the kernel does not send is counted, and the next passes" {
+@test "T30 datagrams that the kernel does not send are counted, and the next passes" {
 	local error
 	needs strace
 	start --no-sandbox "$MAP"
@@ -297,7 +298,7 @@ failing() {
 	peer ns1 connect 7060 bulk=100000
 }
 
-@test "a client keeps its port at the target, whoever speaks first (gost 4)" {
+@test "a client keeps its port at the target, whether it or the target sends first (gost 4)" {
 	start_nsfwd --udp-timeout 1500ms --udp-one-way-timeout 300ms "$MAP"
 	scene port_kept $LISTEN $TARGET
 	scene tunnel $LISTEN $TARGET 0.5
@@ -370,7 +371,7 @@ failing() {
 	done
 }
 
-# What goes to many, and comes back from each of them.
+# Broadcast and multicast.
 
 # A host, ns3, on a link with ns2.
 lan() {
@@ -384,7 +385,7 @@ lan() {
 	wait_until 5 eval 'ip -n ns2 link show lan | grep -q LOWER_UP'
 }
 
-@test "broadcast and multicast targets: everybody hears, everybody's answer comes" {
+@test "broadcast and multicast targets: all hosts get the datagram, all answers arrive" {
 	lan
 	start "udp:ns1@127.0.0.1:7000=ns2@10.0.0.255:8000" \
 		"udp:ns1@127.0.0.1:7001=ns2@255.255.255.255:8001,dev=lan" \
@@ -426,7 +427,7 @@ messages() {
 	[ "$quick" -le 10 ]
 }
 
-# Who has a flow, and who may have one.
+# Limits.
 
 @test "what max-source refuses costs as much with 4,000 flows as with none" {
 	local before pid ticks
@@ -530,7 +531,7 @@ renamed() {
 	echo "echo '$1 here.test' >$BATS_TEST_TMPDIR/hosts; kill -HUP $(pid_of dns)"
 }
 
-# asked: how many questions the name server has heard.
+# asked: prints how many questions the name server has received.
 asked() {
 	grep -c 'query\[A\] here.test' "$BATS_TEST_TMPDIR/dns.out"
 }

@@ -40,15 +40,15 @@ def check(right, *words):
 
 @contextlib.contextmanager
 def within(name):
-    """What is made here is made in that namespace."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    """Makes sockets in that namespace."""
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     there = os.open(f"/run/netns/{name}", os.O_RDONLY)
     try:
         check(LIBC.setns(there, 0) == 0, "setns", name)
         yield
     finally:
-        LIBC.setns(home, 0)
-        os.close(home)
+        LIBC.setns(own, 0)
+        os.close(own)
         os.close(there)
 
 
@@ -58,7 +58,7 @@ def parse(text):
     return family, (host, int(port))
 
 
-def opened(name, text, source=None, listens=False):
+def open_socket(name, text, source=None, listens=False):
     family, address = parse(text)
     with within(name):
         sock = socket.socket(family, socket.SOCK_DGRAM)
@@ -71,12 +71,12 @@ def opened(name, text, source=None, listens=False):
     return sock
 
 
-def client(text, source=None):
-    return opened("ns1", text, source)
+def open_client(text, source=None):
+    return open_socket("ns1", text, source)
 
 
-def target(text):
-    return opened("ns2", text, listens=True)
+def open_target(text):
+    return open_socket("ns2", text, listens=True)
 
 
 def get(sock, what="a datagram"):
@@ -90,33 +90,33 @@ def silent(sock, span=0.2):
     check(not select.select([sock], [], [], span)[0], "something came")
 
 
-def tell(talker, server, data=None):
-    """A datagram to the target; returns where it came from."""
+def send_up(client, target, data=None):
+    """Sends a datagram to the target; returns the flow's address there."""
     data = os.urandom(40) if data is None else data
-    talker.send(data)
-    got, peer = get(server, f"{len(data)} bytes at the target")
+    client.send(data)
+    got, peer = get(target, f"{len(data)} bytes at the target")
     check(got == data, f"{len(got)} bytes at the target, not the {len(data)}")
     return peer
 
 
-def answer(talker, server, peer, data=None):
-    """One back to the client, who is connected, so hears of nobody else."""
+def send_down(client, target, peer, data=None):
+    """Sends one back to the client, whose socket is connected."""
     data = os.urandom(50) if data is None else data
-    server.sendto(data, peer)
-    got = get(talker, f"{len(data)} bytes at the client")[0]
+    target.sendto(data, peer)
+    got = get(client, f"{len(data)} bytes at the client")[0]
     check(got == data, f"{len(got)} bytes at the client, not the {len(data)}")
 
 
-def swap(talker, server, data=None):
-    peer = tell(talker, server, data)
-    answer(talker, server, peer, data)
+def exchange(client, target, data=None):
+    peer = send_up(client, target, data)
+    send_down(client, target, peer, data)
     return peer
 
 
-def assure(talker, server):
-    """The client speaks again after an answer: its flow makes no room."""
-    swap(talker, server)
-    return swap(talker, server)
+def assure(client, target):
+    """Makes the flow an assured one: the client sends after an answer."""
+    exchange(client, target)
+    return exchange(client, target)
 
 
 # The scenes.
@@ -130,104 +130,105 @@ def ready():
 
 def echo(*where):
     """ADDR...: targets that send back what they get, until killed"""
-    servers = [target(text) for text in where]
+    targets = [open_target(text) for text in where]
     ready()
     while True:
-        for server in select.select(servers, [], [])[0]:
-            data, peer = server.recvfrom(65536)
-            server.sendto(data, peer)
+        for target in select.select(targets, [], [])[0]:
+            data, peer = target.recvfrom(65536)
+            target.sendto(data, peer)
 
 
 def swaps(count, listen, where, source=None):
     """COUNT LISTEN TARGET [SOURCE]: there and back, from as many clients"""
-    server = target(where)
-    talkers = [client(listen, source) for _ in range(int(count))]
-    ports = {swap(talker, server) for talker in talkers}
+    target = open_target(where)
+    clients = [open_client(listen, source) for _ in range(int(count))]
+    ports = {exchange(client, target) for client in clients}
     check(len(ports) == int(count), "flows share a port at the target")
 
 
 def sizes(listen, where):
     """LISTEN TARGET: datagrams of every size worth a look, there and back"""
-    talker, server = client(listen), target(where)
-    most = 65507 if talker.family == socket.AF_INET else 65527
+    client, target = open_client(listen), open_target(where)
+    most = 65507 if client.family == socket.AF_INET else 65527
     passed = 0
     for size in (0, 1, 511, 512, 1472, 1473, 8972, 9000, 65487, 65506, most):
-        swap(talker, server, os.urandom(size))
+        exchange(client, target, os.urandom(size))
         passed += 2
     try:
-        talker.send(bytes(most + 1))
+        client.send(bytes(most + 1))
         raise Failure("the kernel takes a larger one")
     except OSError as err:
         check(err.errno == errno.EMSGSIZE, err)
-    silent(server, 0.1)
-    swap(talker, server)
+    silent(target, 0.1)
+    exchange(client, target)
     print(passed, "of 22")
 
 
 def from_where(port, where, *asked):
     """PORT TARGET ADDRESS...: answers come from the address that was asked"""
-    server = target(where)
+    target = open_target(where)
     peers = set()
     for address in asked:
-        peers.add(swap(client(f"{address}/{port}"), server))
-    # One socket that talks to all of a family, and hears from everybody.
+        peers.add(exchange(open_client(f"{address}/{port}"), target))
+    # One socket that sends to all of a family, and is not connected.
     for bound in "0.0.0.0", "::":
-        sock = opened("ns1", f"{bound}/0", listens=True)
+        sock = open_socket("ns1", f"{bound}/0", listens=True)
         for address in asked:
             if (":" in address) != (":" in bound):
                 continue
             sock.sendto(address.encode(), (address, int(port)))
-            data, peer = get(server)
+            data, peer = get(target)
             peers.add(peer)
-            server.sendto(data, peer)
+            target.sendto(data, peer)
             source = get(sock)[1][:2]
             check(source == (address, int(port)), source, "for", address)
-    check(len(peers) == 2 * len(asked), "they are not flows of their own")
+    check(len(peers) == 2 * len(asked), "the flows are not separate")
 
 
 def port_kept(listen, where):
     """LISTEN TARGET: two answers 50 ms apart; the target sees one port"""
-    talker, server = client(listen), target(where)
-    peer = tell(talker, server)
-    answer(talker, server, peer)
+    client, target = open_client(listen), open_target(where)
+    peer = send_up(client, target)
+    send_down(client, target, peer)
     time.sleep(0.05)
-    answer(talker, server, peer)
+    send_down(client, target, peer)
     for _ in range(20):
-        check(swap(talker, server) == peer, "the client's port has changed")
+        check(exchange(client, target) == peer, "the client's port has changed")
 
 
 def crowd(old, new, served, listen, where):
     """OLD NEW SERVED LISTEN TARGET: a burst of NEW clients beside OLD ones"""
-    server = target(where)
-    friends = [client(listen) for _ in range(int(old))]
-    homes = [assure(friend, server) for friend in friends]
-    crowded = [client(listen) for _ in range(int(new))]
-    for i, one in enumerate(crowded):
+    target = open_target(where)
+    assured = [open_client(listen) for _ in range(int(old))]
+    peers = [assure(client, target) for client in assured]
+    new_clients = [open_client(listen) for _ in range(int(new))]
+    for i, one in enumerate(new_clients):
         one.send(b"%d" % i)
     for _ in range(int(served)):
-        server.sendto(*get(server))
-    silent(server)
-    heard = sum(bool(select.select([one], [], [], 0)[0]) for one in crowded)
-    check(heard == int(served), heard, "were answered")
-    for friend, home in zip(friends, homes):
-        check(swap(friend, server) == home, "an old flow has changed")
+        target.sendto(*get(target))
+    silent(target)
+    answered = sum(bool(select.select([client], [], [], 0)[0])
+                   for client in new_clients)
+    check(answered == int(served), answered, "were answered")
+    for client, peer in zip(assured, peers):
+        check(exchange(client, target) == peer, "an old flow has changed")
 
 
 def room(listen, where):
     """LISTEN TARGET: of three flows, two are assured, and make no room"""
-    server = target(where)
-    friends = [client(listen), client(listen)]
-    homes = [assure(friend, server) for friend in friends]
-    silenced, late = client(listen), client(listen)
-    tell(silenced, server)
+    target = open_target(where)
+    assured = [open_client(listen), open_client(listen)]
+    peers = [assure(client, target) for client in assured]
+    silenced, late = open_client(listen), open_client(listen)
+    send_up(silenced, target)
     late.send(b"too early")
-    silent(server, 1.1)
-    swap(late, server)
+    silent(target, 1.1)
+    exchange(late, target)
     for _ in range(5):
         silenced.send(b"too late")
-    silent(server)
-    for friend, home in zip(friends, homes):
-        check(swap(friend, server) == home, "an assured flow made room")
+    silent(target)
+    for client, peer in zip(assured, peers):
+        check(exchange(client, target) == peer, "an assured flow made room")
 
 
 def raw(family):
@@ -258,55 +259,56 @@ def packet(source, listen, data):
 
 def forged(listen, listen6, where, *sources):
     """LISTEN LISTEN6 TARGET SOURCE...: nothing of them reaches the target"""
-    server = target(where)
+    target = open_target(where)
     for source in sources:
         family = parse(source)[0]
         to = listen if family == socket.AF_INET else listen6
         raw(family).sendto(packet(source, to, b"forged"), (parse(to)[1][0], 0))
-    silent(server)
+    silent(target)
     for to in listen, listen6:
-        swap(client(to), server)
+        exchange(open_client(to), target)
 
 
 def flood(count, listen, where):
     """COUNT LISTEN TARGET: as many made-up clients, and one that is served"""
-    friend, server, sock = client(listen), target(where), raw(socket.AF_INET)
-    home = assure(friend, server)
+    client, target = open_client(listen), open_target(where)
+    sock = raw(socket.AF_INET)
+    peer = assure(client, target)
     for i in range(int(count)):
         source = f"127.{1 + i // 65536}.{i // 256 % 256}.{i % 256}/{1024 + i}"
         sock.sendto(packet(source, listen, b"flood"), ("127.0.0.1", 0))
         if i % 500 == 499:
-            while select.select([server], [], [], 0)[0]:
-                server.recv(100)
-            friend.send(b"friend")
-            while (got := get(server)) != (b"friend", home):
+            while select.select([target], [], [], 0)[0]:
+                target.recv(100)
+            client.send(b"client")
+            while (got := get(target)) != (b"client", peer):
                 check(got[0] == b"flood", got)
-            answer(friend, server, home)
+            send_down(client, target, peer)
 
 
 def comes_back(listen, where):
     """LISTEN TARGET: 10 before the target is there, and 10 after"""
-    talker = client(listen)
+    client = open_client(listen)
     for _ in range(10):
-        talker.send(b"early")
+        client.send(b"early")
         time.sleep(0.02)
-    server = target(where)
+    target = open_target(where)
     for _ in range(10):
-        swap(talker, server)
+        exchange(client, target)
 
 
 def burst(count, listen):
     """COUNT LISTEN: as many datagrams, from ten clients, unanswered"""
-    talkers = [client(listen) for _ in range(10)]
+    clients = [open_client(listen) for _ in range(10)]
     for i in range(int(count)):
-        talkers[i % 10].send(b"burst")
+        clients[i % 10].send(b"burst")
 
 
 def expiry(listen, where, log):
     """LISTEN TARGET LOG: flows end two to three seconds after their last"""
-    server = target(where)
-    born, last = {}, {}
-    talkers = {name: client(listen) for name in ("up", "down", "both")}
+    target = open_target(where)
+    first, last = {}, {}
+    clients = {name: open_client(listen) for name in ("up", "down", "both")}
     plan = [(0.0, "up", "up"), (0.0, "down", "up"), (0.0, "both", "up"),
             (0.5, "up", "up"), (0.5, "down", "down"), (0.5, "both", "down"),
             (1.0, "up", "up"), (1.0, "down", "down"), (1.0, "both", "up"),
@@ -314,32 +316,32 @@ def expiry(listen, where, log):
     peers, begin = {}, time.monotonic()
     for at, name, way in plan:
         time.sleep(max(0, begin + at - time.monotonic()))
-        born.setdefault(name, time.monotonic())
+        first.setdefault(name, time.monotonic())
         if way == "up":
-            peers[name] = tell(talkers[name], server)
+            peers[name] = send_up(clients[name], target)
         else:
-            answer(talkers[name], server, peers[name])
+            send_down(clients[name], target, peers[name])
         last[name] = time.monotonic()
     counts = {"up": "3 0", "down": "1 3", "both": "2 2"}
     time.sleep(max(0, begin + 4.6 - time.monotonic()))
     with open(log, encoding="utf-8") as file:
         lines = file.read()
-    for name in talkers:
+    for name in clients:
         up, down = counts[name].split()
         found = re.findall(f"up-datagrams={up} down-datagrams={down} "
                            "ms=([0-9]+) end=idle", lines)
         check(len(found) == 1, name, "ended", len(found), "times")
-        after = int(found[0]) / 1000 - (last[name] - born[name])
+        after = int(found[0]) / 1000 - (last[name] - first[name])
         print(f"{name}: ended {after:.3f} s after its last")
         check(1.98 <= after <= 3, name, "did not end in time")
 
 
 def segments(listen, where):
     """LISTEN TARGET: senders that let the kernel cut, both ways"""
-    talker, server = client(listen), target(where)
-    peer = swap(talker, server)
-    server.connect(peer)
-    for sender, receiver in (talker, server), (server, talker):
+    client, target = open_client(listen), open_target(where)
+    peer = exchange(client, target)
+    target.connect(peer)
+    for sender, receiver in (client, target), (target, client):
         for size, total in (1, 64), (33, 2000), (1000, 63999), (1400, 64000), (
                 9000, 64000), (1472, 1473), (700, 1400):
             sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
@@ -352,98 +354,124 @@ def segments(listen, where):
                     got = get(receiver)[0]
                     check(got == right, "of", size, "came", len(got))
         sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
-    silent(server, 0.1)
-    silent(talker, 0)
+    silent(target, 0.1)
+    silent(client, 0)
+
+
+def status(pid, field):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return re.search(f"^{field}:\\s+(\\w+)", file.read(), re.M)[1]
+
+
+def stop(pid):
+    os.kill(int(pid), signal.SIGSTOP)
+    end = time.monotonic() + PATIENCE
+    while status(pid, "State") not in "Tt":
+        check(time.monotonic() < end, pid, "does not stop")
+
+
+@contextlib.contextmanager
+def stopped(mapper):
+    """Stops the mapper, and its server before it, because the server continues
+    a mapper that stops."""
+    pids = [status(mapper, "PPid"), mapper]
+    for pid in pids:
+        stop(pid)
+    try:
+        yield
+        check(status(mapper, "State") in "Tt", "somebody continued the mapper")
+    finally:
+        for pid in reversed(pids):
+            os.kill(int(pid), signal.SIGCONT)
 
 
 def mixed(count, listen, where, mapper):
     """COUNT LISTEN TARGET PID: runs of one size, broken by others, both ways;
     the mapper finds each lot at once"""
-    talker, server = client(listen), target(where)
-    server.connect(swap(talker, server))
+    client, target = open_client(listen), open_target(where)
+    target.connect(exchange(client, target))
     chance = random.Random(1)
-    for sender, receiver in (talker, server), (server, talker):
+    for sender, receiver in (client, target), (target, client):
         left = int(count)
         while left > 0:
             size = chance.choice((0, 1, 20, 20, 20, 700, 1400, 9000))
             most = min(70, 90000 // (size + 1))
             lot = [os.urandom(size) for _ in range(chance.randint(1, most))]
             lot.append(os.urandom(chance.randint(0, size + 1)))
-            os.kill(int(mapper), signal.SIGSTOP)
-            for data in lot:
-                sender.send(data)
-            os.kill(int(mapper), signal.SIGCONT)
+            with stopped(mapper):
+                for data in lot:
+                    sender.send(data)
             for data in lot:
                 check(get(receiver)[0] == data, "not what was sent")
             left -= len(lot)
 
 
 def tunnel(listen, where, silence):
-    """LISTEN TARGET SILENCE: both sides speak first at times, after silences"""
-    talker, server = client(listen), target(where)
-    peer = swap(talker, server)
+    """LISTEN TARGET SILENCE: each end sends first in turn, after silences"""
+    client, target = open_client(listen), open_target(where)
+    peer = exchange(client, target)
     for first in "target", "client", "target", "client":
         time.sleep(float(silence))
         if first == "target":
-            answer(talker, server, peer)
-        check(tell(talker, server) == peer, "the client's port has changed")
+            send_down(client, target, peer)
+        check(send_up(client, target) == peer, "the client's port has changed")
         if first == "client":
-            answer(talker, server, peer)
+            send_down(client, target, peer)
 
 
 def refusing(listen, where, first):
     """LISTEN TARGET FIRST: the first target refuses the very first datagram,
     the second answers; a flow that it has answered does not move any more"""
-    talker, server = client(listen), target(where)
-    peer = swap(talker, server)
-    with contextlib.closing(target(first)) as other:
-        check(swap(talker, server) == peer, "the flow has moved")
-        server.close()
+    client, target = open_client(listen), open_target(where)
+    peer = exchange(client, target)
+    with contextlib.closing(open_target(first)) as other:
+        check(exchange(client, target) == peer, "the flow has moved")
+        target.close()
         for _ in range(3):
-            talker.send(b"refused")
+            client.send(b"refused")
             silent(other, 0.05)
-        server = target(where)
-        check(swap(talker, server) == peer, "the flow has moved")
+        target = open_target(where)
+        check(exchange(client, target) == peer, "the flow has moved")
         # A new one begins with the target that did not refuse last.
-        swap(client(listen), other)
+        exchange(open_client(listen), other)
     for _ in range(3):
-        swap(client(listen), server)
+        exchange(open_client(listen), target)
 
 
 def blocked(way, listen, where, on="", off=""):
     """up|down LISTEN TARGET [ON OFF]: three get lost that way, between two
     shell commands, and the next passes"""
-    talker, server = client(listen), target(where)
-    peer = swap(talker, server)
+    client, target = open_client(listen), open_target(where)
+    peer = exchange(client, target)
     subprocess.run(on, shell=True, check=True)
     for _ in range(3):
         if way == "up":
-            talker.send(b"lost")
+            client.send(b"lost")
         else:
-            server.sendto(b"lost", peer)
+            target.sendto(b"lost", peer)
         time.sleep(0.05)
-    silent(server, 0)
-    silent(talker, 0)
+    silent(target, 0)
+    silent(client, 0)
     subprocess.run(off, shell=True, check=True)
-    check(swap(talker, server) == peer, "the flow has changed")
+    check(exchange(client, target) == peer, "the flow has changed")
 
 
 def everybody(listen, where, *hosts):
     """LISTEN GROUP HOST...: what goes to the group reaches each of the hosts,
     in ns3, and their answers come back, from wherever they are sent"""
     family, (group, port) = parse(where)
-    talker = client(listen)
+    client = open_client(listen)
     with within("ns3"):
-        server = socket.socket(family, socket.SOCK_DGRAM)
-    server.settimeout(PATIENCE)
-    server.bind(("", port))
+        target = socket.socket(family, socket.SOCK_DGRAM)
+    target.settimeout(PATIENCE)
+    target.bind(("", port))
     if socket.inet_aton(group)[0] in range(224, 240):
-        server.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+        target.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
                           socket.inet_aton(group) + socket.inet_aton(hosts[0]))
     peers = set()
     for _ in range(3):
-        talker.send(b"who is there?")
-        data, peer = get(server)
+        client.send(b"who is there?")
+        data, peer = get(target)
         check(data == b"who is there?", data)
         peers.add(peer)
         for host in hosts:
@@ -452,116 +480,116 @@ def everybody(listen, where, *hosts):
             with own:
                 own.bind((host, 0))
                 own.sendto(host.encode(), peer)
-                check(get(talker)[0] == host.encode(), "another answer")
+                check(get(client)[0] == host.encode(), "another answer")
     check(len(peers) == 1, "the flow has another port")
 
 
-def at_once(mapper, talker, sock, count, size, peer):
+def at_once(mapper, client, sock, count, size, peer):
     """As many datagrams that the mapper finds at the same time."""
     lot = [os.urandom(size) for _ in range(count)]
-    os.kill(int(mapper), signal.SIGSTOP)
+    with stopped(mapper):
+        for data in lot:
+            sock.sendto(data, peer)
     for data in lot:
-        sock.sendto(data, peer)
-    os.kill(int(mapper), signal.SIGCONT)
-    for data in lot:
-        check(get(talker)[0] == data, "not what was sent")
+        check(get(client)[0] == data, "not what was sent")
 
 
 def narrow(listen, where, narrow_source, mapper):
     """LISTEN TARGET SOURCE PID: lots of 20 to a client whose path takes 600
     bytes, and to another one, and back; each ends with one of 1 byte"""
-    server = target(where)
-    talkers = [client(listen, narrow_source), client(listen)]
-    homes = [swap(talker, server) for talker in talkers]
-    for talker, home in zip(talkers, homes):
+    target = open_target(where)
+    clients = [open_client(listen, narrow_source), open_client(listen)]
+    peers = [exchange(client, target) for client in clients]
+    for client, peer in zip(clients, peers):
         for _ in range(3):
-            at_once(mapper, talker, server, 20, 1000, home)
-        answer(talker, server, home, b"!")
+            at_once(mapper, client, target, 20, 1000, peer)
+        send_down(client, target, peer, b"!")
 
 
 def refused_source(count, more, listen, where):
     """COUNT MORE LISTEN TARGET: from one address COUNT flows, and MORE
     datagrams that would begin another one"""
-    server, sock, friend = target(where), raw(socket.AF_INET), client(listen)
-    home = swap(friend, server)
+    target, client = open_target(where), open_client(listen)
+    sock = raw(socket.AF_INET)
+    peer = exchange(client, target)
     for i in range(int(count) + int(more)):
         port = 1024 + i if i < int(count) else 60000 + i % 4000
         sock.sendto(packet(f"127.5.5.5/{port}", listen, b"x"), ("127.0.0.1", 0))
         if i % 200 == 199:
-            while select.select([server], [], [], 0)[0]:
-                server.recv(100)
-            friend.send(b"friend")
-            while get(server) != (b"friend", home):
+            while select.select([target], [], [], 0)[0]:
+                target.recv(100)
+            client.send(b"client")
+            while get(target) != (b"client", peer):
                 pass
-            answer(friend, server, home)
+            send_down(client, target, peer)
 
 
 def newcomer(kind, count, listen, where, sources, pause="0"):
     """one-way|answered|assured COUNT LISTEN TARGET one|many [PAUSE]: beside as
     many clients of that kind, all of one address or of many, a new one is
     served"""
-    server, talkers = target(where), []
+    target, clients = open_target(where), []
     for i in range(int(count)):
         own = f"127.1.{i // 250}.{1 + i % 250}/0" if sources == "many" else None
-        talkers.append(client(listen, own))
-        talkers[-1].send(b"one")
+        clients.append(open_client(listen, own))
+        clients[-1].send(b"one")
         for _ in range({"one-way": 0, "answered": 1, "assured": 3}[kind]):
-            if select.select([server], [], [], 0.05)[0]:
-                server.sendto(*get(server))
-            if select.select([talkers[-1]], [], [], 0)[0]:
-                talkers[-1].send(get(talkers[-1])[0])
+            if select.select([target], [], [], 0.05)[0]:
+                target.sendto(*get(target))
+            if select.select([clients[-1]], [], [], 0)[0]:
+                clients[-1].send(get(clients[-1])[0])
     time.sleep(float(pause))
-    while select.select([server], [], [], 0.05)[0]:
-        server.recv(100)
+    while select.select([target], [], [], 0.05)[0]:
+        target.recv(100)
     begin = time.monotonic()
-    swap(client(listen, "127.0.0.9/0"), server)
+    exchange(open_client(listen, "127.0.0.9/0"), target)
     print(f"served after {time.monotonic() - begin:.3f} s")
 
 
 def shares(flows, listen, where):
     """FLOWS LISTEN TARGET: one address takes all flows, another one gets half
     of them and no more"""
-    server, half = target(where), int(flows) // 2
-    first = [client(listen, "127.0.0.8/0") for _ in range(2 * half)]
-    homes = [assure(talker, server) for talker in first]
+    target, half = open_target(where), int(flows) // 2
+    first = [open_client(listen, "127.0.0.8/0") for _ in range(2 * half)]
+    peers = [assure(client, target) for client in first]
     # A source does not crowd out itself.
-    client(listen, "127.0.0.8/0").send(b"one too many")
-    silent(server)
-    for talker, home in zip(first, homes):
-        check(swap(talker, server) == home, "a flow has changed")
-    second = [client(listen, "127.0.0.9/0") for _ in range(half)]
-    for talker in second:
-        assure(talker, server)
-    client(listen, "127.0.0.9/0").send(b"one too many")
-    client(listen, "127.0.0.10/0").send(b"one too many")
-    silent(server)
+    open_client(listen, "127.0.0.8/0").send(b"one too many")
+    silent(target)
+    for client, peer in zip(first, peers):
+        check(exchange(client, target) == peer, "a flow has changed")
+    second = [open_client(listen, "127.0.0.9/0") for _ in range(half)]
+    for client in second:
+        assure(client, target)
+    open_client(listen, "127.0.0.9/0").send(b"one too many")
+    open_client(listen, "127.0.0.10/0").send(b"one too many")
+    silent(target)
     kept = 0
-    for talker, home in zip(first, homes):
-        talker.send(b"mine")
-        kept += bool(select.select([server], [], [], 0.05)[0]) and (
-            get(server)[1] == home)
+    for client, peer in zip(first, peers):
+        client.send(b"mine")
+        kept += bool(select.select([target], [], [], 0.05)[0]) and (
+            get(target)[1] == peer)
     check(kept == half, kept, "of", half, "were kept")
 
 
 def ended(listen, where, command):
     """LISTEN TARGET COMMAND: somebody ends the flow's socket; no datagram of
     the client is lost, and answers come again"""
-    talker, server = client(listen), target(where)
-    home = swap(talker, server)
+    client, target = open_client(listen), open_target(where)
+    peer = exchange(client, target)
     for _ in range(2):
         subprocess.run(command, shell=True, check=True,
                        stdout=subprocess.DEVNULL)
-        fresh = swap(talker, server)
-        check(fresh != home, "the socket is the old one")
-        home = fresh
+        fresh = exchange(client, target)
+        check(fresh != peer, "the socket is the old one")
+        peer = fresh
 
 
-def until_moved(talker, other, limit, gap=0.02):
-    """Sends until a datagram arrives there; how long that took, and the peer."""
+def until_moved(client, other, limit, gap=0.02):
+    """Sends until a datagram arrives there; returns the time and the peer."""
     begin = time.monotonic()
     while not select.select([other], [], [], gap)[0]:
         check(time.monotonic() - begin < limit, "not moved in", limit, "s")
-        talker.send(b"anybody?")
+        client.send(b"anybody?")
     return time.monotonic() - begin, get(other)[1]
 
 
@@ -569,36 +597,38 @@ def moves(kind, limit, listen, old, fresh, change=""):
     """refused|silent LIMIT LISTEN OLD NEW [COMMAND]: the target does not answer
     any more, after the COMMAND; the flow goes to the other one within LIMIT s,
     and so do new ones"""
-    talker, server, other = client(listen), target(old), target(fresh)
-    swap(talker, server)
-    swap(talker, server)
+    client = open_client(listen)
+    target, other = open_target(old), open_target(fresh)
+    exchange(client, target)
+    exchange(client, target)
     # While it answers, the flow stays.
     subprocess.run(change, shell=True, check=True)
-    swap(talker, server)
+    exchange(client, target)
     if kind == "refused":
-        server.close()
-    span, peer = until_moved(talker, other, float(limit))
+        target.close()
+    span, peer = until_moved(client, other, float(limit))
     print(f"{kind}: moved after {span:.1f} s")
     other.sendto(b"I am", peer)
-    check(get(talker)[0] == b"I am", "another answer")
+    check(get(client)[0] == b"I am", "another answer")
     while select.select([other], [], [], 0)[0]:
         other.recv(100)
-    swap(client(listen), other)
+    exchange(open_client(listen), other)
 
 
 def one_way(span, listen, *wheres):
     """SPAN LISTEN TARGET TARGET: none of them ever answers; the first gets the
     most"""
-    talker, servers = client(listen), [target(where) for where in wheres]
+    client = open_client(listen)
+    targets = [open_target(where) for where in wheres]
     end = time.monotonic() + float(span)
     while time.monotonic() < end:
-        talker.send(b"log")
+        client.send(b"log")
         time.sleep(0.005)
     counts = []
-    for server in servers:
+    for target in targets:
         counts.append(0)
-        while select.select([server], [], [], 0)[0]:
-            server.recv(100)
+        while select.select([target], [], [], 0)[0]:
+            target.recv(100)
             counts[-1] += 1
     print(*counts)
     check(0 < counts[1] < counts[0] * 0.7, *counts)

@@ -1,4 +1,4 @@
-/* Relays the datagrams of a client of a SOCKS5 proxy, RFC 1928 section 7. */
+/* Relays the datagrams of a SOCKS5 proxy's client, RFC 1928 section 7. */
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -9,12 +9,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
-#include <unistd.h>
 
 #include "base/addr.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/io.h"
 #include "base/report.h"
+#include "base/sock.h"
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/attempt.h"
@@ -27,27 +28,33 @@
 #include "udp/flow.h"
 
 #define DATAGRAM_MAX     65535
-#define SOCKS_UDP_FIXED  3 /* bytes in front of an address */
+#define SOCKS_UDP_FIXED  3 /* bytes before the address in a header */
 #define SOCKS_UDP_HEADER (SOCKS_UDP_FIXED + 1 + 16 + 2)
 #define SOCKS_ADDR_MAX   (1 + 1 + 255 + 2)
-#define CANDIDATES       8
-#define FRESH_MS         60000 /* how long the address of a name is good */
+#define ADDRS_MAX        8     /* of a name that are compared with reach= */
+#define RESOLVE_AGAIN_MS 60000 /* until a name is resolved again */
 
-/* Datagrams of one client, to and from anywhere. */
+/* The datagrams of one client, to and from any target. */
 struct association {
 	const struct conn *conn;
-	int udp_fd, target_fd[2];  /* IPv4, IPv6; -1 until there is need */
-	struct flow_key reply_key; /* the client, once it has sent something */
-	unsigned char name[SOCKS_ADDR_MAX]; /* as the last datagram had it */
-	size_t length;                      /* of that */
-	struct endpoint asked;
-	struct target_addr target_addr; /* what it is, */
-	msec resolved_until;            /* until then */
+	int udp_fd;
+	int target_fd[2];          /* IPv4, IPv6; -1 until needed */
+	struct flow_key reply_key; /* peer: unset until the client has sent */
+	unsigned char name[SOCKS_ADDR_MAX]; /* in the last datagram's header */
+	size_t name_length;                 /* 0: not resolved */
+	struct endpoint requested;          /* the name, parsed */
+	struct target_addr target_addr;     /* the name, resolved */
+	msec resolve_at;                    /* resolve again from then on */
 	unsigned char data[SOCKS_UDP_HEADER + DATAGRAM_MAX];
 };
 
+/*
+ * Writes an address as SOCKS5 does; the port is in network byte order. Returns the
+ * byte after it.
+ */
 static unsigned char *
-put_peer(unsigned char *at, const union sockaddr_inet *peer, uint16_t port)
+write_socks_addr(unsigned char *at, const union sockaddr_inet *peer,
+    uint16_t port)
 {
 	bool six = peer->sa.sa_family == AF_INET6;
 
@@ -61,37 +68,42 @@ put_peer(unsigned char *at, const union sockaddr_inet *peer, uint16_t port)
 	return at + 2;
 }
 
-/* A name is asked for again after a minute, or when another was in between. */
+/*
+ * Resolves the name in a header to the first address that reach= allows, unless
+ * the last datagram had the same name within the last minute. Returns 0 or -1.
+ */
 static int
-resolve(struct association *a, const unsigned char *name, size_t length)
+resolve_requested(struct association *a, const unsigned char *name,
+    size_t length)
 {
 	struct map map = *a->conn->map;
-	struct target_addr list[CANDIDATES];
+	struct target_addr list[ADDRS_MAX];
 	char text[HOSTPORT_MAX];
 	size_t n;
 
-	if (length == a->length && memcmp(name, a->name, length) == 0 &&
-	    now_ms() < a->resolved_until)
+	if (length == a->name_length && memcmp(name, a->name, length) == 0 &&
+	    now_ms() < a->resolve_at)
 		return 0;
-	a->length = 0;
+	a->name_length = 0;
 	if (socks_addr_format(text, name) == -1 ||
-	    endpoint_parse_untrusted(&a->asked, text) == -1)
+	    endpoint_parse_untrusted(&a->requested, text) == -1)
 		return -1;
-	map.targets = &a->asked;
+	map.targets = &a->requested;
 	map.n_targets = 1;
-	n = resolve_targets(&map, list, CANDIDATES);
-	for (size_t i = 0; i < n && !a->length; i++)
+	n = resolve_targets(&map, list, ADDRS_MAX);
+	for (size_t i = 0; i < n && !a->name_length; i++)
 		if (reach_allows(&map, &list[i].addr)) {
 			a->target_addr = list[i];
-			a->length = length;
+			a->name_length = length;
 		}
 	memcpy(a->name, name, length);
-	a->resolved_until = now_ms() + FRESH_MS;
-	return a->length ? 0 : -1;
+	a->resolve_at = now_ms() + RESOLVE_AGAIN_MS;
+	return a->name_length ? 0 : -1;
 }
 
+/* Opens the socket for targets of a family at its first use. */
 static int
-target_socket(struct association *a, int family)
+get_target_fd(struct association *a, int family)
 {
 	int *fd = &a->target_fd[family == AF_INET6];
 
@@ -101,13 +113,15 @@ target_socket(struct association *a, int family)
 	if (*fd == -1)
 		return -1;
 	datagram_set_options(*fd, family, false, false);
-	if (set_source_options(*fd, a->conn->map, family) == 0)
-		return *fd;
-	close(*fd);
-	return *fd = -1;
+	if (set_source_options(*fd, a->conn->map, family) == -1)
+		*fd = close_keep_errno(*fd);
+	return *fd;
 }
 
-/* Only the client's address counts, and of it the first port that is used. */
+/*
+ * Compares the address with that of the client's connection. The first datagram
+ * sets the port for all later ones.
+ */
 static bool
 is_from_client(struct association *a, const union sockaddr_inet *peer)
 {
@@ -123,60 +137,60 @@ is_from_client(struct association *a, const union sockaddr_inet *peer)
 	return peer->v4.sin_port == a->reply_key.peer.v4.sin_port;
 }
 
-/* A fragment, or what is not allowed, is dropped, as on any way. */
+/* Drops fragments, invalid headers, and targets that reach= does not allow. */
 static void
-send_up(struct association *a)
+forward_up(struct association *a)
 {
-	unsigned char *data = a->data, *payload;
+	unsigned char *data = a->data, *name = data + SOCKS_UDP_FIXED;
+	unsigned char *payload;
 	union sockaddr_inet peer = {0};
 	socklen_t size = sizeof(peer);
 	const void *to = &a->target_addr.addr;
-	ssize_t n, used;
+	ssize_t n, length;
 
 	n = recvfrom(a->udp_fd, data, sizeof(a->data), 0, &peer.sa, &size);
 	if (n <= SOCKS_UDP_FIXED || data[0] || data[1] || data[2] ||
 	    !is_from_client(a, &peer))
 		return;
-	used = socks_addr_length(data + SOCKS_UDP_FIXED,
-	    (size_t)n - SOCKS_UDP_FIXED);
-	if (used <= 0 || SOCKS_UDP_FIXED + used > n ||
-	    resolve(a, data + SOCKS_UDP_FIXED, (size_t)used) == -1)
+	length = socks_addr_length(name, (size_t)n - SOCKS_UDP_FIXED);
+	if (length <= 0 || SOCKS_UDP_FIXED + length > n ||
+	    resolve_requested(a, name, (size_t)length) == -1)
 		return;
-	payload = data + SOCKS_UDP_FIXED + used;
-	n = sendto(target_socket(a, a->target_addr.addr.ss_family), payload,
+	payload = name + length;
+	n = sendto(get_target_fd(a, a->target_addr.addr.ss_family), payload,
 	    (size_t)(data + n - payload), MSG_NOSIGNAL, to,
 	    a->target_addr.length);
 	if (n > 0)
 		a->conn->report->up += (uint64_t)n;
 }
 
+/* Receives behind the longest header, because the header is written later. */
 static void
-send_down(struct association *a, int from)
+forward_down(struct association *a, int target_fd)
 {
 	unsigned char *payload = a->data + SOCKS_UDP_HEADER, *head;
-	struct datagram one = {0};
-	struct send_result outcome = {0};
+	struct datagram d = {0};
+	struct send_result result = {0};
 	union sockaddr_inet peer = {0};
 	socklen_t size = sizeof(peer);
-	uint16_t limit = 0;
+	uint16_t gso_max = 0;
 	ssize_t n;
 
-	n = recvfrom(from, payload, DATAGRAM_MAX, 0, &peer.sa, &size);
+	n = recvfrom(target_fd, payload, DATAGRAM_MAX, 0, &peer.sa, &size);
 	if (n == -1 || !a->reply_key.peer.sa.sa_family ||
 	    !reach_allows(a->conn->map, &peer))
 		return;
 	head = peer.sa.sa_family == AF_INET6 ? payload - SOCKS_UDP_HEADER
 					     : payload - SOCKS_UDP_HEADER + 12;
 	memset(head, 0, SOCKS_UDP_FIXED);
-	put_peer(head + SOCKS_UDP_FIXED, &peer, peer.v4.sin_port);
-	one.data = head;
-	one.length = (size_t)(payload - head + n);
-	datagram_send(a->udp_fd, &a->reply_key, &limit, &one, &outcome);
-	if (!outcome.lost)
+	write_socks_addr(head + SOCKS_UDP_FIXED, &peer, peer.v4.sin_port);
+	d.data = head;
+	d.length = (size_t)(payload - head + n);
+	datagram_send(a->udp_fd, &a->reply_key, &gso_max, &d, &result);
+	if (!result.lost)
 		a->conn->report->down += (uint64_t)n;
 }
 
-/* Until the client ends its connection, or is silent for too long. */
 static enum end_reason
 associate_loop(struct association *a)
 {
@@ -197,16 +211,16 @@ associate_loop(struct association *a)
 		    recv(watched[0].fd, ignored, sizeof(ignored), 0) <= 0)
 			return END_CLOSED;
 		if (watched[1].revents)
-			send_up(a);
+			forward_up(a);
 		for (int i = 2; i < 4; i++)
 			if (watched[i].revents)
-				send_down(a, watched[i].fd);
+				forward_down(a, watched[i].fd);
 	}
 }
 
 /*
- * The client hears where to send. What came before the socket was its own, and
- * went unheard or not, was not for it.
+ * Tells the client where to send. Unmutes the socket first, so that it receives
+ * only datagrams of this association.
  */
 static int
 associate_send_reply(struct association *a)
@@ -219,15 +233,15 @@ associate_send_reply(struct association *a)
 	datagram_unmute(a->udp_fd);
 	if (getsockname(a->udp_fd, &own.sa, &size) == -1)
 		return -1;
-	end =
-	    put_peer(reply + SOCKS_UDP_FIXED, &a->conn->local, own.v4.sin_port);
+	end = write_socks_addr(reply + SOCKS_UDP_FIXED, &a->conn->local,
+	    own.v4.sin_port);
 	return io_write_all(&io, reply, (size_t)(end - reply));
 }
 
 void
-udp_associate_mute(int udp)
+udp_associate_mute(int udp_fd)
 {
-	datagram_mute(udp);
+	datagram_mute(udp_fd);
 }
 
 enum end_reason
@@ -250,6 +264,6 @@ udp_associate(const struct conn *conn)
 	if (end == END_CLOSED)
 		setsockopt(conn->client, SOL_SOCKET, SO_LINGER, &off,
 		    sizeof(off));
-	endpoint_free(&a.asked);
+	endpoint_free(&a.requested);
 	return end;
 }

@@ -1,4 +1,4 @@
-/* UDP of a SOCKS5 proxy's clients. */
+/* UDP ASSOCIATE of a SOCKS5 proxy. */
 
 #ifndef UDP_ASSOCIATE_H
 #define UDP_ASSOCIATE_H
@@ -8,15 +8,16 @@
 struct conn;
 
 /*
- * Serves the client of a proxy that asked for UDP until it ends its connection:
- * relays datagrams between call->udp and wherever they are to go. How it ended.
+ * Answers a client's UDP ASSOCIATE and relays datagrams between conn->udp_fd and
+ * the targets that they name, RFC 1928 section 7. Returns, with the reason, when
+ * the client closes its connection, is idle for too long, or on an error.
  */
 enum end_reason udp_associate(const struct conn *);
 
 /*
- * Drops what is, or will be, sent to a call's UDP socket, until associate() has
- * it again: for the mapper, when the connection has ended in whatever way.
+ * Discards datagrams to the UDP socket of an ended connection, and later ones
+ * until the next udp_associate() with that socket.
  */
-void udp_associate_mute(int udp);
+void udp_associate_mute(int udp_fd);
 
 #endif

@@ -31,29 +31,40 @@
 #endif
 
 #define RECEIVE_BUFFER   (4 << 20)
-#define STALE_MAX        16384 /* more than such a buffer holds */
+#define STALE_MAX        16384 /* more datagrams than RECEIVE_BUFFER holds */
 #define MEMINFO_DROPS    8     /* SK_MEMINFO_DROPS in linux/sock_diag.h */
 #define GSO_SEGMENTS_MAX 64    /* in one send, UDP_MAX_SEGMENTS of Linux 4.18 */
-#define GSO_BYTES_MAX    65000 /* bytes of one send of several */
+#define GSO_BYTES_MAX    65000 /* in one send of several datagrams */
 
-/* One message of sendmmsg(2): a run of datagrams of one size. */
+/*
+ * One message of sendmmsg(2): datagrams of one size, the last of which may be
+ * shorter.
+ */
 struct gso_run {
-	struct datagram *end; /* the first behind it */
+	struct datagram *end; /* the datagram after the run; NULL: none */
 	size_t count, bytes;
 };
 
-/* The messages of one sendmmsg(2), and the parts of all of them. */
+/* The messages of one sendmmsg(2); iov[] holds the parts of all of them. */
 struct send_batch {
-	struct mmsghdr msg[BATCH];
-	struct gso_run run[BATCH];
-	struct iovec iov[BATCH];
-	unsigned count;
-	size_t parts;
-	_Alignas(struct cmsghdr) unsigned char control[BATCH][DATAGRAM_CONTROL];
+	struct mmsghdr msg[BATCH_MSGS];
+	struct gso_run run[BATCH_MSGS];
+	struct iovec iov[BATCH_MSGS];
+	unsigned n_msgs;
+	size_t n_parts;
+	_Alignas(8) unsigned char control[BATCH_MSGS][DATAGRAM_CONTROL];
+};
+
+/* The state of a datagram_send() between its calls of sendmmsg(2). */
+struct sending {
+	struct send_result *result;
+	uint16_t *gso_max;
+	uint16_t old_gso_max; /* before the next datagram lowered it; or 0 */
+	bool retried;         /* the next datagram, after an ICMP error */
 };
 
 static void
-set(int fd, int level, int name, int value)
+set_int_option(int fd, int level, int name, int value)
 {
 	setsockopt(fd, level, name, &value, sizeof(value));
 }
@@ -61,23 +72,25 @@ set(int fd, int level, int name, int value)
 void
 datagram_set_options(int fd, int family, bool listens, bool offload)
 {
-	/* The first has a sysctl's limit, the second takes CAP_NET_ADMIN. */
-	set(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
-	set(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
+	/* net.core.rmem_max limits the first; the second needs CAP_NET_ADMIN. */
+	set_int_option(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
+	set_int_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
 	if (offload)
-		set(fd, SOL_UDP, UDP_GRO, 1);
+		set_int_option(fd, SOL_UDP, UDP_GRO, 1);
 	if (family == AF_INET) {
-		set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
-		set(fd, IPPROTO_IP, IP_PKTINFO, listens);
+		set_int_option(fd, IPPROTO_IP, IP_MTU_DISCOVER,
+		    IP_PMTUDISC_DONT);
+		set_int_option(fd, IPPROTO_IP, IP_PKTINFO, listens);
 	} else {
-		set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
-		set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, listens);
+		set_int_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
+		    IPV6_PMTUDISC_DONT);
+		set_int_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, listens);
 	}
 }
 
-/* An error that is pending takes a call of its own. */
+/* Ignores errors, because a pending error of the socket takes a recv(2). */
 static void
-discard(int fd)
+discard_received(int fd)
 {
 	char byte;
 
@@ -95,17 +108,17 @@ datagram_mute(int fd)
 	    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &all, sizeof(all));
 	int saved = errno;
 
-	discard(fd);
+	discard_received(fd);
 	errno = saved;
 	return result;
 }
 
-/* In this order: what comes in between is not heard, either. */
+/* Discards first, so that datagrams that arrive in between are dropped too. */
 void
 datagram_unmute(int fd)
 {
-	discard(fd);
-	set(fd, SOL_SOCKET, SO_DETACH_FILTER, 1);
+	discard_received(fd);
+	set_int_option(fd, SOL_SOCKET, SO_DETACH_FILTER, 1);
 }
 
 uint32_t
@@ -119,8 +132,9 @@ datagram_rcvbuf_drops(int fd)
 }
 
 /*
- * A group answers nobody: the kernel is left to choose. A link-local address
- * of ours answers on its own link, also a client that is not link-local.
+ * Leaves `local` unset for a multicast group, because a group cannot be a source
+ * address: the kernel chooses one. A reply from a link-local address needs the
+ * scope of its link, even to a client that is not link-local.
  */
 static void
 read_local(struct flow_key *key, const struct in6_pktinfo *six)
@@ -131,7 +145,7 @@ read_local(struct flow_key *key, const struct in6_pktinfo *six)
 		key->peer.v6.sin6_scope_id = six->ipi6_ifindex;
 }
 
-/* Returns the size of the datagrams that it is made of; 0: it is one. */
+/* Returns the size of the datagrams that UDP_GRO has joined; 0 if none. */
 static int
 read_control(struct flow_key *key, struct msghdr *msg)
 {
@@ -156,14 +170,14 @@ read_control(struct flow_key *key, struct msghdr *msg)
 	return segment;
 }
 
-/* Only what the last call used has to be laid out anew. */
+/* Resets only messages that the last recvmmsg(2) has filled. */
 static void
 reset_msgs(struct batch *batch)
 {
-	for (size_t i = 0; i < BATCH; i++) {
+	for (size_t i = 0; i < BATCH_MSGS; i++) {
 		struct msghdr *msg = &batch->msg[i].msg_hdr;
 
-		if (msg->msg_iov && i >= batch->used)
+		if (msg->msg_iov && i >= batch->n_msgs)
 			break;
 		batch->iov[i] =
 		    (struct iovec){batch->data[i], sizeof(batch->data[i])};
@@ -193,8 +207,9 @@ split_gro(struct batch *batch, size_t i)
 		d->data = batch->data[i] + at;
 		d->length = size < length - at ? size : length - at;
 		d->key = &batch->key[i];
+		d->next = d + 1;
 		at += size;
-	} while (at < length && batch->count < DATAGRAMS);
+	} while (at < length && batch->count < BATCH_DATAGRAMS);
 }
 
 int
@@ -204,12 +219,15 @@ datagram_receive(int fd, struct batch *batch)
 
 	reset_msgs(batch);
 	do
-		n = recvmmsg(fd, batch->msg, BATCH, MSG_DONTWAIT, NULL);
+		n = recvmmsg(fd, batch->msg, BATCH_MSGS, MSG_DONTWAIT, NULL);
 	while (n == -1 && errno == EINTR);
 	batch->count = 0;
-	batch->used = n == -1 ? 0 : (size_t)n;
-	for (size_t i = 0; i < batch->used && batch->count < DATAGRAMS; i++)
+	batch->n_msgs = n == -1 ? 0 : (size_t)n;
+	for (size_t i = 0; i < batch->n_msgs && batch->count < BATCH_DATAGRAMS;
+	     i++)
 		split_gro(batch, i);
+	if (batch->count)
+		batch->datagram[batch->count - 1].next = NULL;
 	return n == -1 ? -1 : 0;
 }
 
@@ -228,7 +246,7 @@ add_control(struct msghdr *msg, int level, int type, const void *data,
 	msg->msg_controllen += (socklen_t)CMSG_SPACE(size);
 }
 
-/* The address that the client wrote to is the one that answers it. */
+/* Addresses a message to the peer, from the local address that it sent to. */
 static void
 set_reply_addr(struct msghdr *msg, const struct flow_key *to)
 {
@@ -247,39 +265,43 @@ set_reply_addr(struct msghdr *msg, const struct flow_key *to)
 	}
 }
 
-/* What was received joined lies side by side, and is one part again. */
+/*
+ * Adds a datagram to a message. Extends the last part if the datagram lies behind
+ * it, as datagrams do that were received joined. Returns false if iov[] is full.
+ */
 static bool
-add_part(struct send_batch *box, struct msghdr *msg, const struct datagram *d)
+add_part(struct send_batch *out, struct msghdr *msg, const struct datagram *d)
 {
-	struct iovec *last = msg->msg_iov + msg->msg_iovlen;
+	struct iovec *next = msg->msg_iov + msg->msg_iovlen;
 
 	if (msg->msg_iovlen &&
-	    d->data == (unsigned char *)last[-1].iov_base + last[-1].iov_len) {
-		last[-1].iov_len += d->length;
+	    d->data == (unsigned char *)next[-1].iov_base + next[-1].iov_len) {
+		next[-1].iov_len += d->length;
 		return true;
 	}
-	if (box->parts == BATCH)
+	if (out->n_parts == BATCH_MSGS)
 		return false;
-	*last = (struct iovec){d->data, d->length};
-	box->parts++;
+	*next = (struct iovec){d->data, d->length};
+	out->n_parts++;
 	msg->msg_iovlen++;
 	return true;
 }
 
-/* Datagrams of one size, of which the last may be shorter, are one run. */
+/* Fills a message from the list. A shorter datagram can only end a run. */
 static struct gso_run
-next_run(struct send_batch *box, struct msghdr *msg, struct datagram *d,
-    size_t limit)
+next_run(struct send_batch *out, struct msghdr *msg, struct datagram *list,
+    size_t gso_max)
 {
-	size_t size = d->length, last;
+	const size_t size = list->length;
 	struct gso_run run = {0};
+	struct datagram *d = list;
+	size_t last;
 
-	while (add_part(box, msg, d)) {
+	while (add_part(out, msg, d)) {
 		run.count++;
-		run.bytes += d->length;
-		last = d->length;
+		run.bytes += last = d->length;
 		d = d->next;
-		if (!d || last < size || size > limit || d->length > size ||
+		if (!d || last < size || size > gso_max || d->length > size ||
 		    d->length == 0 || run.count == GSO_SEGMENTS_MAX ||
 		    run.bytes + d->length > GSO_BYTES_MAX)
 			break;
@@ -288,39 +310,40 @@ next_run(struct send_batch *box, struct msghdr *msg, struct datagram *d,
 	return run;
 }
 
+/* Fills as many messages as iov[] has parts for. */
 static void
-build_msgs(struct send_batch *box, const struct flow_key *to, size_t limit,
+build_msgs(struct send_batch *out, const struct flow_key *to, size_t gso_max,
     struct datagram *list)
 {
-	box->count = 0;
-	box->parts = 0;
-	while (list && box->parts < BATCH) {
-		struct msghdr *msg = &box->msg[box->count].msg_hdr;
-		struct gso_run *run = &box->run[box->count];
+	out->n_msgs = 0;
+	out->n_parts = 0;
+	while (list && out->n_parts < BATCH_MSGS) {
+		struct msghdr *msg = &out->msg[out->n_msgs].msg_hdr;
+		struct gso_run *run = &out->run[out->n_msgs];
 		uint16_t size = (uint16_t)list->length;
 
-		*msg = (struct msghdr){.msg_iov = &box->iov[box->parts],
-		    .msg_control = box->control[box->count]};
-		*run = next_run(box, msg, list, limit);
+		*msg = (struct msghdr){.msg_iov = &out->iov[out->n_parts],
+		    .msg_control = out->control[out->n_msgs]};
+		*run = next_run(out, msg, list, gso_max);
 		if (to)
 			set_reply_addr(msg, to);
 		if (run->count > 1)
 			add_control(msg, SOL_UDP, UDP_SEGMENT, &size,
 			    sizeof(size));
 		list = run->end;
-		box->count++;
+		out->n_msgs++;
 	}
 }
 
-/* musl's sendmmsg(3) is a loop of sendmsg(2). */
+/* Calls the kernel itself, because musl's sendmmsg(3) loops over sendmsg(2). */
 static int
-send_all(int fd, struct send_batch *box)
+send_msgs(int fd, struct send_batch *out)
 {
-	return (int)syscall(SYS_sendmmsg, fd, box->msg, box->count,
+	return (int)syscall(SYS_sendmmsg, fd, out->msg, out->n_msgs,
 	    MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* On this way, or of this size. */
+/* Returns true if the path may refuse joined datagrams, or those of a size. */
 static bool
 is_gso_error(int err)
 {
@@ -336,7 +359,7 @@ datagram_is_icmp_error(int err)
 }
 
 bool
-datagram_refused_at_once(int fd)
+datagram_refused_already(int fd)
 {
 	socklen_t length = sizeof(int);
 	int error = 0;
@@ -345,9 +368,9 @@ datagram_refused_at_once(int fd)
 	return datagram_is_icmp_error(error);
 }
 
-/* After `ss -K` a socket says ECONNABORTED, and EDESTADDRREQ ever after. */
+/* After `ss -K` a socket fails with ECONNABORTED, then with EDESTADDRREQ. */
 bool
-datagram_lost_way(int err)
+datagram_is_route_error(int err)
 {
 	return err == ENETUNREACH || err == EHOSTUNREACH || err == EINVAL ||
 	    err == EADDRNOTAVAIL || err == ENODEV || err == ECONNABORTED ||
@@ -361,46 +384,72 @@ datagram_exhausted(int err)
 	    err == ENOMEM || err == EAGAIN || err == ENOSPC;
 }
 
-/*
- * A pending error of the socket, such as ECONNREFUSED, meets a datagram that
- * has nothing to do with it and did not go out: so once more. Datagrams that
- * are refused joined and also alone say nothing of the size that works.
- */
-void
-datagram_send(int fd, const struct flow_key *to, uint16_t *limit,
-    struct datagram *list, struct send_result *outcome)
+/* Returns the first datagram that was not sent. */
+static struct datagram *
+count_sent(struct sending *s, const struct gso_run *run, int n_runs)
 {
-	struct send_batch box;
-	bool again = false;
-	uint16_t before = 0; /* the limit, until one has gone out below it */
+	for (int i = 0; i < n_runs; i++) {
+		s->result->datagrams += run[i].count;
+		s->result->bytes += run[i].bytes;
+	}
+	s->old_gso_max = 0;
+	s->retried = false;
+	return run[n_runs - 1].end;
+}
+
+/*
+ * Restores *gso_max, because datagrams that are refused joined and alone do not
+ * tell which size works. Returns the datagram after the run.
+ */
+static struct datagram *
+count_lost(struct sending *s, const struct gso_run *run, int error)
+{
+	s->result->lost += run->count;
+	s->result->error = error;
+	if (s->old_gso_max)
+		*s->gso_max = s->old_gso_max;
+	s->old_gso_max = 0;
+	s->retried = false;
+	return run->end;
+}
+
+/*
+ * Returns true if the run is to be sent again: once after an ICMP error, because
+ * that error is about an earlier datagram; and with a lower *gso_max if it may be
+ * refused only because it is joined.
+ */
+static bool
+prepare_retry(struct sending *s, const struct gso_run *run, size_t size,
+    int error)
+{
+	if (error == EINTR)
+		return true;
+	if (datagram_is_icmp_error(error) && !s->retried) {
+		s->result->refused = s->retried = true;
+		return true;
+	}
+	if (run->count == 1 || !is_gso_error(error))
+		return false;
+	s->old_gso_max = *s->gso_max;
+	*s->gso_max = (uint16_t)(size - 1);
+	return true;
+}
+
+void
+datagram_send(int fd, const struct flow_key *to, uint16_t *gso_max,
+    struct datagram *list, struct send_result *result)
+{
+	struct sending s = {.result = result, .gso_max = gso_max};
+	struct send_batch out;
 
 	while (list) {
-		const struct gso_run *run = box.run;
-		int sent;
+		int n;
 
-		build_msgs(&box, to, *limit, list);
-		sent = send_all(fd, &box);
-		for (; sent > 0; sent--, run++) {
-			outcome->datagrams += run->count;
-			outcome->bytes += run->bytes;
-			list = run->end;
-			again = false;
-			before = 0;
-		}
-		if (run != box.run || errno == EINTR)
-			continue;
-		if (datagram_is_icmp_error(errno) && !again) {
-			outcome->refused = again = true;
-		} else if (run->count > 1 && is_gso_error(errno)) {
-			before = *limit;
-			*limit = (uint16_t)(list->length - 1);
-		} else {
-			*limit = before ? before : *limit;
-			before = 0;
-			outcome->lost += run->count;
-			outcome->error = errno;
-			list = run->end;
-			again = false;
-		}
+		build_msgs(&out, to, *gso_max, list);
+		n = send_msgs(fd, &out);
+		if (n > 0)
+			list = count_sent(&s, out.run, n);
+		else if (!prepare_retry(&s, out.run, list->length, errno))
+			list = count_lost(&s, out.run, errno);
 	}
 }

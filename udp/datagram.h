@@ -10,85 +10,93 @@
 
 #include "udp/flow.h"
 
-#define BATCH            64                    /* messages in one system call */
-#define DATAGRAMS        ((size_t)BATCH * 128) /* which the kernel joins */
+#define BATCH_MSGS       64 /* in one recvmmsg(2) or sendmmsg(2) */
+#define BATCH_DATAGRAMS  ((size_t)BATCH_MSGS * 128) /* with UDP_GRO */
 #define DATAGRAM_SIZE    65536
-#define DATAGRAM_LIMIT   UINT16_MAX /* all that there are go out joined */
 #define DATAGRAM_CONTROL 128
+#define GSO_MAX_ANY      UINT16_MAX /* a gso_max that every size is below */
 
 struct datagram {
 	unsigned char *data;
 	size_t length;
-	struct flow_key *key;  /* who sent it to which address of ours */
-	struct datagram *next; /* of a list to send */
+	struct flow_key *key;  /* sender, and the local address it sent to */
+	struct datagram *next; /* of a list to send; NULL: the last */
 };
 
-/* What one call receives: 4 MiB, of which only what is used is touched. */
+/*
+ * The datagrams of one recvmmsg(2), linked in order. The struct takes 4 MiB, of
+ * which the kernel provides only the pages that datagrams have used.
+ */
 struct batch {
-	struct datagram datagram[DATAGRAMS];
+	struct datagram datagram[BATCH_DATAGRAMS];
 	size_t count;
 	/* private */
-	size_t used; /* of what follows, in the last call */
-	struct mmsghdr msg[BATCH];
-	struct iovec iov[BATCH];
-	struct flow_key key[BATCH];
-	_Alignas(8) unsigned char control[BATCH][DATAGRAM_CONTROL];
-	unsigned char data[BATCH][DATAGRAM_SIZE];
+	size_t n_msgs; /* that the last recvmmsg(2) filled */
+	struct mmsghdr msg[BATCH_MSGS];
+	struct iovec iov[BATCH_MSGS];
+	struct flow_key key[BATCH_MSGS];
+	_Alignas(8) unsigned char control[BATCH_MSGS][DATAGRAM_CONTROL];
+	unsigned char data[BATCH_MSGS][DATAGRAM_SIZE];
 };
 
 struct send_result {
 	unsigned long long datagrams, bytes; /* sent */
-	unsigned long long lost;             /* datagrams that were not */
-	int error;                           /* why the last of them */
-	bool refused;                        /* an earlier one was */
+	unsigned long long lost;             /* datagrams that were not sent */
+	int error;                           /* errno of the last lost one */
+	bool refused; /* an ICMP error about an earlier datagram was pending */
 };
 
 /*
- * Sets on a new UDP socket what every socket of a map has: room, fragments
- * instead of EMSGSIZE, and what datagram_receive() wants to be told.
+ * Sets the options of a new UDP socket of a map: a receive buffer of 4 MiB,
+ * fragmentation by the kernel instead of EMSGSIZE, UDP_GRO if `offload`, and on
+ * a listener the local address in control data, see ip(7) and ipv6(7).
  */
 void datagram_set_options(int fd, int family, bool listens, bool offload);
 
 /*
- * Drops what the socket has received, and what it will, until datagram_unmute().
- * -1 with errno: only the first.
+ * Discards the datagrams that fd has received, and drops later ones until
+ * datagram_unmute(). Returns -1 with errno if later ones are not dropped.
  */
 int datagram_mute(int fd);
 
-/* What the socket receives from now on is there to be read, and nothing else. */
+/* Ends datagram_mute(). Only datagrams that arrive after it can be received. */
 void datagram_unmute(int fd);
 
 /*
- * Receives what is there: 0, or -1 with errno of recvmmsg(2). What the kernel
- * has joined is taken apart. Of each key, all but the listener is filled in.
+ * Receives without waiting, and splits messages that UDP_GRO has joined. Fills
+ * in each key except its `listener`. Returns 0, or -1 with errno of recvmmsg(2).
  */
 int datagram_receive(int fd, struct batch *);
 
 /*
- * Sends a list in order and without waiting: to where the key came from and
- * from where that wrote to, or, without a key, on a connected socket. Those of
- * one size up to *limit, which is adjusted, go out joined. Adds what became of
- * them to *outcome; what meets a refusal is sent once more.
+ * Sends a list in order, without waiting. With a key, it sends to the key's peer
+ * from the key's local address; with NULL, on a connected socket. Joins equal
+ * datagrams of at most *gso_max bytes with UDP_SEGMENT, and lowers *gso_max when
+ * the path refuses joined datagrams of a size. Sends a datagram again if the
+ * first error was an ICMP error of an earlier one. Adds to *result.
  */
-void datagram_send(int fd, const struct flow_key *, uint16_t *limit,
-    struct datagram *list, struct send_result *);
+void datagram_send(int fd, const struct flow_key *, uint16_t *gso_max,
+    struct datagram *list, struct send_result *result);
 
-/* True for an error by which an ICMP message says that nobody is there. */
+/* Returns true if an ICMP message causes the error: no one receives there. */
 bool datagram_is_icmp_error(int err);
 
-/* True if that is known of the first datagram already. On lo it is. */
-bool datagram_refused_at_once(int fd);
+/*
+ * Reads and clears the pending error of fd. Returns true if it is an ICMP error:
+ * loopback reports a refusal before sendmmsg(2) returns.
+ */
+bool datagram_refused_already(int fd);
 
 /*
- * True for one of a socket whose own address has gone, or that somebody has
- * disconnected: another one may do.
+ * Returns true if the error says that the socket has lost its local address, its
+ * route or its connection, so that a new socket may work.
  */
-bool datagram_lost_way(int err);
+bool datagram_is_route_error(int err);
 
-/* True for one that says that there are no more sockets, or ports, to be had. */
+/* Returns true if descriptors, memory or local ports have run out. */
 bool datagram_exhausted(int err);
 
-/* How many have come to the socket and found no room. */
+/* Returns how many datagrams found the receive buffer of fd full. */
 uint32_t datagram_rcvbuf_drops(int fd);
 
 #endif

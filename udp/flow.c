@@ -1,4 +1,4 @@
-/* The flows of a UDP mapper: found by key, kept by age. */
+/* The table of flows: finds them by key and keeps them by age. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,17 +11,20 @@
 #include "base/clock.h"
 #include "udp/flow.h"
 
-#define SAMPLE 16 /* flows of a source that are looked at for the oldest */
+#define SAMPLE 16 /* flows of a source that flow_surplus() compares */
 
-/* One that was never taken, or NULL: only what is used is ever touched. */
+/*
+ * Returns a flow that was never used, or NULL. Takes memory page by page, because
+ * flow_init() does not link the free flows.
+ */
 static struct flow *
-alloc_flow(struct flows *t)
+next_unused_flow(struct flows *t)
 {
-	struct flow *f = &t->items[t->used];
+	struct flow *f = &t->items[t->n_touched];
 
-	if (t->used == t->cap)
+	if (t->n_touched == t->cap)
 		return NULL;
-	t->used++;
+	t->n_touched++;
 	f->fd = -1;
 	return f;
 }
@@ -31,29 +34,29 @@ flow_init(struct flows *t, uint32_t cap)
 {
 	memset(t, 0, sizeof(*t));
 	t->cap = cap;
-	for (t->buckets = 64; t->buckets < cap; t->buckets *= 2)
+	for (t->n_buckets = 64; t->n_buckets < cap; t->n_buckets *= 2)
 		;
 	t->items = calloc(cap, sizeof(*t->items));
-	t->bucket = calloc(t->buckets, sizeof(struct flow *));
-	t->source = calloc(cap, sizeof(*t->source));
-	t->source_bucket = calloc(t->buckets, sizeof(struct source *));
-	if (!t->items || !t->bucket || !t->source || !t->source_bucket)
+	t->buckets = calloc(t->n_buckets, sizeof(struct flow *));
+	t->sources = calloc(cap, sizeof(*t->sources));
+	t->source_buckets = calloc(t->n_buckets, sizeof(struct source *));
+	if (!t->items || !t->buckets || !t->sources || !t->source_buckets)
 		return -1;
-	t->free = alloc_flow(t);
+	t->free = next_unused_flow(t);
 	return getrandom(&t->seed, sizeof(t->seed), 0) == -1 ? -1 : 0;
 }
 
-/* Seeded, since the clients choose what is hashed. */
+/* Uses a secret seed, because clients choose what is hashed. */
 static uint32_t
-hash(const struct flows *t, const uint64_t *word, size_t words)
+hash_words(const struct flows *t, const uint64_t *word, size_t n_words)
 {
 	uint64_t h = t->seed;
 
-	for (size_t i = 0; i < words; i++) {
+	for (size_t i = 0; i < n_words; i++) {
 		h = (h ^ word[i]) * 0x9e3779b97f4a7c15u;
 		h ^= h >> 32;
 	}
-	return (uint32_t)h & (t->buckets - 1);
+	return (uint32_t)h & (t->n_buckets - 1);
 }
 
 static struct flow **
@@ -62,14 +65,7 @@ bucket_of(const struct flows *t, const struct flow_key *key)
 	uint64_t word[sizeof(*key) / sizeof(uint64_t)];
 
 	memcpy(word, key, sizeof(word));
-	return &t->bucket[hash(t, word, sizeof(word) / sizeof(*word))];
-}
-
-/* Byte by byte: what an address does not use is zero. */
-static bool
-same(const void *a, const void *b, size_t size)
-{
-	return memcmp(a, b, size) == 0;
+	return &t->buckets[hash_words(t, word, sizeof(word) / sizeof(*word))];
 }
 
 struct flow *
@@ -77,12 +73,12 @@ flow_find(const struct flows *t, const struct flow_key *key)
 {
 	struct flow *f = *bucket_of(t, key);
 
-	while (f && !same(&f->key, key, sizeof(*key)))
+	while (f && memcmp(&f->key, key, sizeof(*key)) != 0)
 		f = f->next_in_bucket;
 	return f;
 }
 
-/* Where the source of that client is linked, or would be. */
+/* Returns the link that leads, or is to lead, to the source of a client. */
 static struct source **
 find_source(const struct flows *t, const union sockaddr_inet *peer)
 {
@@ -92,8 +88,8 @@ find_source(const struct flows *t, const union sockaddr_inet *peer)
 
 	key.v6.sin6_port = 0;
 	memcpy(word, &key, sizeof(key));
-	at = &t->source_bucket[hash(t, word, 4)];
-	while (*at && !same(&(*at)->peer, &key, sizeof(key)))
+	at = &t->source_buckets[hash_words(t, word, 4)];
+	while (*at && memcmp(&(*at)->peer, &key, sizeof(key)) != 0)
 		at = &(*at)->next_in_bucket;
 	return at;
 }
@@ -103,10 +99,10 @@ flow_count_source(const struct flows *t, const union sockaddr_inet *peer)
 {
 	const struct source *s = *find_source(t, peer);
 
-	return s ? s->count : 0;
+	return s ? s->n_flows : 0;
 }
 
-/* There are as many sources as flows. */
+/* Always finds an unused source, because the table has as many as flows. */
 static struct source *
 add_source(struct flows *t, struct source **at, const union sockaddr_inet *peer)
 {
@@ -115,42 +111,42 @@ add_source(struct flows *t, struct source **at, const union sockaddr_inet *peer)
 	if (s)
 		t->free_source = s->next_in_bucket;
 	else
-		s = &t->source[t->used_sources++];
+		s = &t->sources[t->n_touched_sources++];
 	*s = (struct source){.peer = *peer};
 	s->peer.v6.sin6_port = 0;
 	return *at = s;
 }
 
-/* Behind all others in the ring of its source. */
+/* Adds a flow as the last one in the ring of its source. */
 static void
-join_source(struct flows *t, struct flow *f)
+add_to_source(struct flows *t, struct flow *f)
 {
 	struct source **at = find_source(t, &f->key.peer);
 	struct source *s = *at ? *at : add_source(t, at, &f->key.peer);
 
 	f->source = s;
-	f->after = s->flow ? s->flow : f;
-	f->before = s->flow ? s->flow->before : f;
-	f->before->after = f->after->before = f;
-	s->flow = f->after;
-	s->count++;
+	f->source_next = s->ring ? s->ring : f;
+	f->source_prev = s->ring ? s->ring->source_prev : f;
+	f->source_prev->source_next = f->source_next->source_prev = f;
+	s->ring = f->source_next;
+	s->n_flows++;
 	t->count++;
-	/* Who comes to have more than half is the largest while it has. */
-	if (!t->largest || s->count > t->largest->count)
+	/* A source with more than half of the flows is larger than others. */
+	if (!t->largest || s->n_flows > t->largest->n_flows)
 		t->largest = s;
 }
 
 static void
-leave_source(struct flows *t, struct flow *f)
+remove_from_source(struct flows *t, struct flow *f)
 {
 	struct source *s = f->source, **at;
 
-	f->before->after = f->after;
-	f->after->before = f->before;
-	if (s->flow == f)
-		s->flow = f->after;
+	f->source_prev->source_next = f->source_next;
+	f->source_next->source_prev = f->source_prev;
+	if (s->ring == f)
+		s->ring = f->source_next;
 	t->count--;
-	if (--s->count)
+	if (--s->n_flows)
 		return;
 	if (t->largest == s)
 		t->largest = NULL;
@@ -161,37 +157,34 @@ leave_source(struct flows *t, struct flow *f)
 }
 
 static bool
-is_less(const struct flow *a, const struct flow *b)
+less_important(const struct flow *a, const struct flow *b)
 {
 	return a->list < b->list ||
 	    (a->list == b->list && a->last_used < b->last_used);
 }
 
-/*
- * The next time others are looked at. One flow is no surplus, however small the
- * table is.
- */
+/* Advances the ring, so that the next call compares other flows. */
 struct flow *
-flow_surplus(struct flows *t, const union sockaddr_inet *peer)
+flow_surplus(struct flows *t, const union sockaddr_inet *client)
 {
 	struct source *s = t->largest;
 	struct flow *found = NULL;
 
-	if (!s || s->count < 2 || s->count <= t->count / 2 ||
-	    s == *find_source(t, peer))
+	if (!s || s->n_flows < 2 || s->n_flows <= t->count / 2 ||
+	    s == *find_source(t, client))
 		return NULL;
-	for (uint32_t i = 0; i < SAMPLE && i < s->count; i++) {
-		struct flow *f = s->flow;
+	for (uint32_t i = 0; i < SAMPLE && i < s->n_flows; i++) {
+		struct flow *f = s->ring;
 
-		if (!f->batch_first && (!found || is_less(f, found)))
+		if (!f->batch_first && (!found || less_important(f, found)))
 			found = f;
-		s->flow = f->after;
+		s->ring = f->source_next;
 	}
 	return found;
 }
 
 static void
-list_remove(struct flows *t, struct flow *f)
+flow_list_remove(struct flows *t, struct flow *f)
 {
 	if (f->older)
 		f->older->newer = f->newer;
@@ -204,7 +197,7 @@ list_remove(struct flows *t, struct flow *f)
 }
 
 static void
-list_append(struct flows *t, struct flow *f, enum flow_list list)
+flow_list_append(struct flows *t, struct flow *f, enum flow_list list)
 {
 	f->list = (uint8_t)list;
 	f->newer = NULL;
@@ -221,19 +214,19 @@ flow_add(struct flows *t, struct flow *f)
 {
 	struct flow **bucket = bucket_of(t, &f->key);
 
-	t->free = f->next_in_bucket ? f->next_in_bucket : alloc_flow(t);
+	t->free = f->next_in_bucket ? f->next_in_bucket : next_unused_flow(t);
 	f->next_in_bucket = *bucket;
 	*bucket = f;
-	list_append(t, f, FLOW_ONE_WAY);
-	join_source(t, f);
+	flow_list_append(t, f, FLOW_ONE_WAY);
+	add_to_source(t, f);
 }
 
 void
-flow_touch(struct flows *t, struct flow *f, enum flow_list list, msec at)
+flow_touch(struct flows *t, struct flow *f, enum flow_list list, msec used_at)
 {
-	f->last_used = at;
-	list_remove(t, f);
-	list_append(t, f, list);
+	f->last_used = used_at;
+	flow_list_remove(t, f);
+	flow_list_append(t, f, list);
 }
 
 void
@@ -244,8 +237,8 @@ flow_remove(struct flows *t, struct flow *f)
 	while (*at != f)
 		at = &(*at)->next_in_bucket;
 	*at = f->next_in_bucket;
-	list_remove(t, f);
-	leave_source(t, f);
+	flow_list_remove(t, f);
+	remove_from_source(t, f);
 	f->fd = -1;
 	f->next_in_bucket = t->free;
 	t->free = f;

@@ -12,17 +12,18 @@
 
 struct datagram;
 
-/* What makes a client's datagrams one flow. No padding: it is compared whole. */
+/* Identifies a flow. Without padding, because keys are compared as bytes. */
 struct flow_key {
 	union sockaddr_inet peer;
-	struct in6_addr local; /* it writes to that; IPv4: the first 4 bytes */
-	uint32_t listener;     /* its index */
+	struct in6_addr local; /* that peer sends to; IPv4: the first 4 bytes */
+	uint32_t listener;     /* index in the mapper's listeners */
 };
 
+/* In the order in which flows make room for others. */
 enum flow_list {
-	FLOW_ONE_WAY,  /* the target has not answered yet */
-	FLOW_ANSWERED, /* it has */
-	FLOW_ASSURED,  /* and the client has sent something after that */
+	FLOW_ONE_WAY,  /* the target has not answered */
+	FLOW_ANSWERED, /* the target has answered */
+	FLOW_ASSURED,  /* the client has sent after an answer */
 	FLOW_LISTS
 };
 
@@ -31,63 +32,68 @@ struct source;
 struct flow {
 	struct flow_key key;
 	union sockaddr_inet target;
-	struct flow *older, *newer;  /* in its list, by last use */
-	struct flow *next_in_bucket; /* in its bucket, or of the free ones */
+	struct flow *older, *newer;  /* in its list, by last_used */
+	struct flow *next_in_bucket; /* or the next free flow */
 	struct source *source;
-	struct flow *before, *after; /* in the ring of its source's flows */
+	struct flow *source_prev, *source_next; /* a ring */
 	msec started_at, last_used;
-	msec unanswered; /* first datagram without an answer; 0: none */
-	unsigned long long up, down, up_datagrams,
-	    down_datagrams; /* bytes; datagrams */
-	struct datagram *batch_first,
-	    *batch_last;               /* its share of the batch at hand */
-	int fd;                        /* to the target; -1: a free flow */
-	uint16_t up_limit, down_limit; /* of datagram_send(), for each path */
-	uint8_t list;                  /* enum flow_list */
-	uint8_t moves; /* to another target, in silence, since an answer */
-	bool group;    /* see candidates_open() */
+	msec unanswered_at; /* of the first unanswered datagram; 0: none */
+	unsigned long long up, down;                     /* bytes */
+	unsigned long long up_datagrams, down_datagrams; /* sent */
+	struct datagram *batch_first, *batch_last;       /* to be sent up */
+	int fd;                            /* to the target; -1: a free flow */
+	uint16_t up_gso_max, down_gso_max; /* see datagram_send() */
+	uint8_t list;                      /* enum flow_list */
+	uint8_t moves; /* to silent targets since the last answer */
+	bool group;    /* the socket is not connected, see targets_open() */
 };
 
-/* A client address, whatever its port, that has flows. */
+/* A client address that has flows, from any port. */
 struct source {
-	union sockaddr_inet peer; /* its port is 0 */
-	uint32_t count;
-	struct flow *flow;             /* one of the ring */
-	struct source *next_in_bucket; /* in its bucket, or of the free ones */
+	union sockaddr_inet peer; /* port 0 */
+	uint32_t n_flows;
+	struct flow *ring;             /* one of its flows */
+	struct source *next_in_bucket; /* or the next free source */
 };
 
-/* A table of at most cap flows; nothing is allocated after flow_init(). */
+/* A table of at most `cap` flows. Only flow_init() allocates memory. */
 struct flows {
-	struct flow *items, *free, **bucket;
+	struct flow *items, *free, **buckets;
 	struct flow *oldest[FLOW_LISTS], *newest[FLOW_LISTS];
-	struct source *source, *free_source, **source_bucket;
-	struct source *largest; /* the one source that can have most flows */
-	uint32_t cap, buckets, count;
-	uint32_t used, used_sources; /* were taken at some time */
+	struct source *sources, *free_source, **source_buckets;
+	struct source *largest; /* if a source has more than half: that one */
+	uint32_t cap, n_buckets, count;
+	uint32_t n_touched, n_touched_sources; /* that were ever used */
 	uint64_t seed;
 };
 
-/* -1 with errno. */
+/* Returns -1 with errno. */
 int flow_init(struct flows *, uint32_t cap);
+
+/* Returns NULL if no flow has the key. */
 struct flow *flow_find(const struct flows *, const struct flow_key *);
 
-/* How many flows have the address of that client, whatever their port. */
+/* Returns how many flows have the address of the client, from any port. */
 uint32_t flow_count_source(const struct flows *, const union sockaddr_inet *);
 
-/* Enters flows->free, its key and fd filled in, as the newest one-way flow. */
+/*
+ * Adds flows->free, whose key and fd the caller has set, as the newest one-way
+ * flow. Another free flow, or NULL, takes its place.
+ */
 void flow_add(struct flows *, struct flow *);
 
 /*
- * Of a source that has more than half of all flows, one that was silent for long,
- * and is not assured if many are not; it has no share of the batch. NULL where
- * there is no such source, or it is that client's.
+ * Returns a flow that can make room for one of the client: of the source that
+ * has more than half of all flows, and two at least, one of the least important
+ * of a sample. Returns NULL if there is no such source, or it is the client's, or
+ * all of the sample have datagrams to send.
  */
-struct flow *flow_surplus(struct flows *, const union sockaddr_inet *);
+struct flow *flow_surplus(struct flows *, const union sockaddr_inet *client);
 
-/* It was used at that time, and is the newest of that list. */
-void flow_touch(struct flows *, struct flow *, enum flow_list, msec at);
+/* Makes the flow the newest of a list. */
+void flow_touch(struct flows *, struct flow *, enum flow_list, msec used_at);
 
-/* Makes it a free one; its descriptor is the caller's to close before. */
+/* Makes the flow a free one. The caller has closed its fd. */
 void flow_remove(struct flows *, struct flow *);
 
 #endif

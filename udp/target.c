@@ -1,4 +1,4 @@
-/* Where the datagrams of a UDP map go: addresses, and sockets to them. */
+/* Resolves the targets of a UDP map, and opens sockets to them. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,13 +22,13 @@
 #include "udp/datagram.h"
 #include "udp/target.h"
 
-#define RESOLVE_MS 60000 /* how long the addresses of a name are good */
-#define LOST_MS    2000  /* where one of them may be wrong */
-#define RETRY_MS   1000  /* where there are none */
-#define SHARE      10    /* of the time, at most, a lost target has us wait */
+#define RESOLVE_MS      60000 /* until names are resolved again */
+#define RESOLVE_LOST_MS 2000  /* the same, if a flow has lost its target */
+#define RETRY_MS        1000  /* the same, if there are no addresses */
+#define RESOLVE_SHARE   10    /* resolving takes 1/10 of the time, at most */
 
 static bool
-may_move(const struct map *map)
+addrs_may_change(const struct map *map)
 {
 	for (size_t i = 0; i < map->n_targets; i++)
 		if (map->targets[i].kind == EP_HOST || map->targets[i].zone)
@@ -36,94 +36,103 @@ may_move(const struct map *map)
 	return false;
 }
 
-static bool
-is_due(const struct candidates *c, bool lost, msec at)
+static msec
+resolve_interval(const struct target_addrs *t, bool lost)
 {
-	msec timeout = c->span * SHARE;
+	msec interval = t->resolve_duration * RESOLVE_SHARE;
 
-	if (!c->asked)
-		return true;
-	if (c->count && !may_move(c->map))
-		return false;
-	timeout = timeout < LOST_MS ? LOST_MS : timeout;
-	if (!lost || timeout > RESOLVE_MS)
-		timeout = RESOLVE_MS;
-	return at - c->asked >= (c->count ? timeout : RETRY_MS);
+	if (!t->count)
+		return RETRY_MS;
+	if (!lost || interval > RESOLVE_MS)
+		return RESOLVE_MS;
+	return interval < RESOLVE_LOST_MS ? RESOLVE_LOST_MS : interval;
 }
 
-/* Byte by byte: what an address does not use is zero. */
 static bool
-same_address(const void *a, const void *b)
+is_resolve_due(const struct target_addrs *t, bool lost, msec now)
+{
+	if (!t->resolved_at)
+		return true;
+	if (t->count && !addrs_may_change(t->map))
+		return false;
+	return now - t->resolved_at >= resolve_interval(t, lost);
+}
+
+/* Compares bytes, because unused bytes of an address are zero. */
+static bool
+is_same_addr(const void *a, const void *b)
 {
 	return memcmp(a, b, sizeof(union sockaddr_inet)) == 0;
 }
 
-/* New flows go on to begin where they did, if that is still there. */
+/* Goes on to prefer the same address, if it is among the new ones. */
 static void
-replace(struct candidates *c, const struct target_addr *fresh, uint32_t count)
+replace_addrs(struct target_addrs *t, const struct target_addr *fresh,
+    uint32_t count)
 {
-	const struct target_addr old = c->addr_index[c->current];
+	const struct target_addr old = t->items[t->preferred];
 
-	memcpy(c->addr_index, fresh, count * sizeof(*fresh));
-	c->count = count;
-	for (c->current = 0; c->current < count; c->current++)
-		if (same_address(&fresh[c->current].addr, &old.addr))
+	memcpy(t->items, fresh, count * sizeof(*fresh));
+	t->count = count;
+	for (t->preferred = 0; t->preferred < count; t->preferred++)
+		if (is_same_addr(&fresh[t->preferred].addr, &old.addr))
 			return;
-	c->current = 0;
+	t->preferred = 0;
 }
 
 bool
-targets_resolve(struct candidates *c, bool lost)
+targets_resolve(struct target_addrs *t, bool lost)
 {
-	struct target_addr fresh[CANDIDATES_MAX];
-	msec connect_to = now_ms();
+	struct target_addr fresh[TARGET_ADDRS_MAX];
+	const msec began_at = now_ms();
 	size_t n;
 
-	if (!is_due(c, lost, connect_to))
+	if (!is_resolve_due(t, lost, began_at))
 		return false;
 	memset(fresh, 0, sizeof(fresh));
-	n = resolve_targets(c->map, fresh, CANDIDATES_MAX);
+	n = resolve_targets(t->map, fresh, TARGET_ADDRS_MAX);
 	if (n)
-		replace(c, fresh, (uint32_t)n);
+		replace_addrs(t, fresh, (uint32_t)n);
 	else
-		log_ratelimited("'%s': no target address: %s", c->map->spec,
+		log_ratelimited("'%s': no target address: %s", t->map->spec,
 		    errno_name(errno));
-	c->asked = now_ms();
-	c->span = c->asked - connect_to;
+	t->resolved_at = now_ms();
+	t->resolve_duration = t->resolved_at - began_at;
 	return true;
 }
 
-/* The port lies at the same place in the addresses of both families. */
+/* Sets the port through sockaddr_in6, because sockaddr_in has it there too. */
 static socklen_t
-address_of(const struct candidates *c, uint32_t i, uint16_t index,
+get_addr(const struct target_addrs *t, uint32_t i, uint16_t port_index,
     union sockaddr_inet *addr)
 {
-	const struct target_addr *to = &c->addr_index[i];
-	const struct endpoint *ep = &c->map->targets[to->target];
+	const struct target_addr *item = &t->items[i];
+	const struct endpoint *ep = &t->map->targets[item->target];
 
 	memset(addr, 0, sizeof(*addr));
-	memcpy(addr, &to->addr, to->length);
+	memcpy(addr, &item->addr, item->length);
 	if (ep->port_first != ep->port_last)
-		addr->v6.sin6_port = htons((uint16_t)(ep->port_first + index));
-	return to->length;
+		addr->v6.sin6_port =
+		    htons((uint16_t)(ep->port_first + port_index));
+	return item->length;
 }
 
 uint32_t
-targets_find_address(const struct candidates *c,
-    const union sockaddr_inet *addr, uint16_t index)
+targets_find_address(const struct target_addrs *t,
+    const union sockaddr_inet *addr, uint16_t port_index)
 {
 	union sockaddr_inet other;
 
-	for (uint32_t i = 0; i < c->count; i++) {
-		address_of(c, i, index, &other);
-		if (same_address(&other, addr))
+	for (uint32_t i = 0; i < t->count; i++) {
+		get_addr(t, i, port_index, &other);
+		if (is_same_addr(&other, addr))
 			return i;
 	}
-	return c->count;
+	return t->count;
 }
 
 static int
-open_socket(const struct map *map, int family, int broadcast)
+open_target_socket(const struct map *map, int family, int broadcast)
 {
 	int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
@@ -137,21 +146,24 @@ open_socket(const struct map *map, int family, int broadcast)
 							: close_keep_errno(fd);
 }
 
-/* What came in while connect(2) was at work may be of strangers. */
+/*
+ * Discards what the socket received before connect(2), because anybody can have
+ * sent it.
+ */
 static int
-open_connected(const struct map *map, const union sockaddr_inet *to,
+open_connected(const struct map *map, const union sockaddr_inet *addr,
     socklen_t length, bool broadcast)
 {
-	int fd = open_socket(map, to->sa.sa_family, broadcast);
+	int fd = open_target_socket(map, addr->sa.sa_family, broadcast);
 	char byte;
 
 	if (fd == -1)
 		return -1;
-	if (connect(fd, &to->sa, length) == -1)
+	if (connect(fd, &addr->sa, length) == -1)
 		return close_keep_errno(fd);
-	for (int i = 0; i < BATCH && recv(fd, &byte, 1, 0) != -1; i++)
+	for (int i = 0; i < BATCH_MSGS && recv(fd, &byte, 1, 0) != -1; i++)
 		;
-	if (!is_self_connected(fd, to, length))
+	if (!is_self_connected(fd, addr, length))
 		return fd;
 	errno = ECONNREFUSED;
 	return close_keep_errno(fd);
@@ -166,36 +178,37 @@ is_multicast(const union sockaddr_inet *addr)
 }
 
 /*
- * Which addresses are broadcast ones the routes know: connect(2) says EACCES
- * to a socket that may not send there.
+ * Finds broadcast addresses by the EACCES of connect(2), because only the routes
+ * tell them from others.
  */
 static int
-open_one(const struct candidates *c, uint32_t i, uint16_t index,
+open_addr(const struct target_addrs *t, uint32_t i, uint16_t port_index,
     union sockaddr_inet *addr, bool *group)
 {
-	socklen_t length = address_of(c, i, index, addr);
+	socklen_t length = get_addr(t, i, port_index, addr);
 	bool broadcast = false;
-	int fd = open_connected(c->map, addr, length, false);
+	int fd = open_connected(t->map, addr, length, false);
 
 	if (fd == -1 && errno == EACCES) {
-		fd = open_connected(c->map, addr, length, true);
+		fd = open_connected(t->map, addr, length, true);
 		broadcast = fd != -1;
 	}
 	*group = broadcast || is_multicast(addr);
 	if (fd == -1 || !*group)
 		return fd;
 	close(fd);
-	return open_socket(c->map, addr->sa.sa_family, broadcast);
+	return open_target_socket(t->map, addr->sa.sa_family, broadcast);
 }
 
 int
-targets_open_socket(const struct candidates *c, uint32_t first, uint16_t index,
+targets_open(const struct target_addrs *t, uint32_t first, uint16_t port_index,
     union sockaddr_inet *addr, bool *group)
 {
 	int fd = -1, error = 0;
 
-	for (uint32_t i = 0; i < c->count && fd == -1; i++) {
-		fd = open_one(c, (first + i) % c->count, index, addr, group);
+	for (uint32_t i = 0; i < t->count && fd == -1; i++) {
+		fd = open_addr(t, (first + i) % t->count, port_index, addr,
+		    group);
 		if (!error || (fd == -1 && datagram_exhausted(errno)))
 			error = errno;
 		if (datagram_exhausted(error))

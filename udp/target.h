@@ -12,36 +12,41 @@
 struct map;
 union sockaddr_inet;
 
-#define CANDIDATES_MAX 64
+#define TARGET_ADDRS_MAX 64
 
-/* The addresses that a map's datagrams may go to. */
-struct candidates {
+/* The addresses that a map's targets have. */
+struct target_addrs {
 	const struct map *map;
-	struct target_addr addr_index[CANDIDATES_MAX];
+	struct target_addr items[TARGET_ADDRS_MAX];
 	uint32_t count;
-	uint32_t current; /* the one that a new flow begins with */
-	msec asked, span; /* when its names were, and how long that took */
+	uint32_t preferred;    /* index of the address for new flows */
+	msec resolved_at;      /* 0: never */
+	msec resolve_duration; /* of the last time */
 };
 
 /*
- * Asks for the names again: once a minute; if a flow has lost its target, after
- * two seconds, or later where an answer takes long. An answer that fails leaves
- * the last one in force. True if it did ask.
+ * Resolves the targets again if that is due: every minute; if `lost`, because a
+ * flow has lost its target, after two seconds, or later where resolving takes
+ * long. Keeps the old addresses if resolving fails. Returns true if it has
+ * resolved.
  */
-bool targets_resolve(struct candidates *, bool lost);
-
-/* Which one the address is, at that index of the port range, or count. */
-uint32_t targets_find_address(const struct candidates *,
-    const union sockaddr_inet *, uint16_t index);
+bool targets_resolve(struct target_addrs *, bool lost);
 
 /*
- * Opens a socket to that one or, failing that, to one after it, and fills in its
- * address. -1 with the first errno, or the one of datagram_exhausted(). The
- * socket is connected, so that it hears of refusals and from nobody else, unless
- * *group is set: of a multicast or broadcast address, from which no answer ever
- * comes, it is not, and hears from everybody.
+ * Returns the index of an address, or targets->count. `port_index` is that of
+ * the listener's port in the map's range.
  */
-int targets_open_socket(const struct candidates *, uint32_t first,
-    uint16_t index, union sockaddr_inet *, bool *group);
+uint32_t targets_find_address(const struct target_addrs *,
+    const union sockaddr_inet *, uint16_t port_index);
+
+/*
+ * Opens a socket to the address with the index `first` or, failing that, to one
+ * after it, and fills in *addr. Sets *group for a multicast or broadcast address:
+ * that socket is not connected, because replies come from other addresses.
+ * Returns -1 with errno: of the first address, unless it says that resources have
+ * run out, see datagram_exhausted().
+ */
+int targets_open(const struct target_addrs *, uint32_t first,
+    uint16_t port_index, union sockaddr_inet *addr, bool *group);
 
 #endif

@@ -5,8 +5,13 @@
 
 struct mapper_args;
 
-/* The same for UDP flows. */
+/*
+ * Allocates all memory and watches the listeners and the channel. The arguments
+ * must stay valid. Returns 0, or -1 with errno.
+ */
 int udp_init(const struct mapper_args *);
+
+/* Relays datagrams until the server sends CMD_DRAIN or closes the channel. */
 _Noreturn void udp_run(void);
 
 #endif

@@ -1,0 +1,29 @@
+/* Counters and log lines of a UDP mapper. */
+
+#ifndef UDP_ACCOUNT_H
+#define UDP_ACCOUNT_H
+
+#include "mapper/mapper.h"
+#include "udp/state.h"
+
+/* Adds to a counter that the server reads. */
+void account_add(const struct udp_mapper *, enum count, unsigned long long n);
+
+/* Adds the datagrams that the kernel has dropped to DROP_OVERFLOW. */
+void account_overflow(struct udp_mapper *, int fd);
+
+/* Counts n dropped datagrams of a client and logs why; `error` is 0 or errno. */
+void account_drop(struct udp_mapper *, enum drop_reason, unsigned long long n,
+    const char *why, const struct flow_key *, int error);
+
+/* Logs a flow at its end. */
+void account_flow_end(const struct udp_mapper *, const struct flow *,
+    const char *end);
+
+/* Logs the open flows, for CMD_DUMP. */
+void account_log_flows(const struct udp_mapper *);
+
+/* Logs the sums of the mapper, at its end. */
+void account_log_sums(const struct udp_mapper *);
+
+#endif
