@@ -111,7 +111,7 @@ target() {
 	own_dev bash -c 'beside "$CONTRIB/nsfwd.sysv"'
 }
 
-@test "OpenRC: the same" {
+@test "OpenRC: after a restart the new server serves while the old one drains" {
 	target
 	export -f openrc_run
 	own_dev bash -c 'beside openrc_run'
@@ -149,7 +149,7 @@ target() {
 	run -1 "$CONTRIB/nsfwd.sysv" status
 	"$CONTRIB/nsfwd.sysv" stop
 	! ended "$(pid_of other)" || fail "another server was stopped"
-	export -f listens
+	export -f listens in_ns
 	own_dev bash -c '"$CONTRIB/nsfwd.sysv" start && listens self 8000 && "$CONTRIB/nsfwd.sysv" stop'
 	! ended "$(pid_of other)" || fail "another server was stopped"
 	rm -f "$NSFWD_PIDFILE"
@@ -235,7 +235,7 @@ openrc_run() {
 }
 
 @test "the OpenRC script, by a stand-in for openrc-run: start, reload, stop" {
-	export -f life listens openrc_run
+	export -f life listens in_ns openrc_run
 	own_dev bash -c 'life openrc_run'
 }
 

@@ -52,10 +52,10 @@ start_server() {
 
 # waits_at PORT...: no client is served there, and the log says why.
 waits_at() {
-	local port printed
+	local port said
 	for port; do
 		said=$(timeout 1 python3 "$FAULTS" ask "127.0.0.1/$port=nobody" 2>&1) || true
-		[[ $printed != *secret* ]] || fail "$port: $printed"
+		[[ $said != *secret* ]] || fail "$port: $said"
 		wait_until 3 logged "$port=.*waits for namespace.*its process has ended"
 	done
 }

@@ -586,7 +586,7 @@ daemon_life() {
 	}
 	syslog
 	echo 127.0.0.1:8000=ns2@9 >/run/conf
-	"$NSFWD" --syslog -c /run/conf 2>/run/printed 3>&- &
+	"$NSFWD" --syslog -c /run/conf 2>/run/said 3>&- &
 	pid=$!
 	trap "kill -9 $pid; kill \$syslog" EXIT
 	wait_until 5 grep -qx "<30>nsfwd: ready: 1 map" /run/syslog
@@ -594,7 +594,7 @@ daemon_life() {
 	syslog
 	kill -HUP $pid
 	wait_until 2 grep -qx "<30>nsfwd: reloaded: 1 map" /run/syslog
-	grep -qx "nsfwd: ready: 1 map" /run/printed
+	grep -qx "nsfwd: ready: 1 map" /run/said
 	! grep reloaded /run/said'
 }
 

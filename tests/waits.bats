@@ -42,15 +42,15 @@ churn() {
 }
 
 @test "T31 a namespace that is added and deleted 200 times, ten times a second" {
-	local n=0 good=0 job line trace=$BATS_TEST_TMPDIR/setns said=$BATS_TEST_TMPDIR/printed
+	local n=0 good=0 job line trace=$BATS_TEST_TMPDIR/setns said=$BATS_TEST_TMPDIR/said
 	! sanitized || skip "a sanitizer starts too slowly under strace"
-	mkfifo "$printed"
+	mkfifo "$said"
 	churn 3>&- 4>&- &
 	job=$!
 	while kill -0 $job 2>/dev/null; do
 		setsid timeout 5 strace -f --seccomp-bpf -qq -e trace=setns -o "$trace" \
 			-E ASAN_OPTIONS=detect_leaks=0 "$NSFWD" 8000=gone@8080 \
-			udp:8001=gone@8080 </dev/null >"$printed" 2>&1 3>&- 4>&- &
+			udp:8001=gone@8080 </dev/null >"$said" 2>&1 3>&- 4>&- &
 		NSFWD_SESSION=$!
 		n=$((n + 1))
 		{
@@ -64,7 +64,7 @@ churn() {
 					fail "$line"
 			fi
 			cat # until all processes have exited
-		} <"$printed"
+		} <"$said"
 		run ! grep 'setns(.*= -1' "$trace"
 		sleep 0.03 # for the other tests
 	done
