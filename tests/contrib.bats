@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What init systems and shells are given.
+# The files of contrib/: scripts and units of init systems, bash completion.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -13,7 +13,7 @@ setup() {
 	echo "127.0.0.1:8000=ns2@8080" >"$NSFWD_CONF"
 }
 
-# A strace that is killed leaves behind what it has started.
+# strace leaves its child running when it is killed.
 teardown() {
 	[ ! -e "$NSFWD_PIDFILE" ] || kill "$(cat "$NSFWD_PIDFILE")" || true
 	oracle
@@ -27,33 +27,33 @@ life() {
 	"$@" status || status=$?
 	[ "$status" = 3 ]
 	"$@" start
-	listens 8000
+	listens self 8000
 	"$@" status
 	"$@" start
 	pid=$(cat /run/nsfwd.pid)
 	echo "127.0.0.1:8001=ns2@8081" >>/run/nsfwd.conf
 	"$@" reload
 	for ((i = 0; i < 100; i++)); do
-		! listens 8001 || break
+		! listens self 8001 || break
 		sleep 0.02
 	done
-	listens 8001
+	listens self 8001
 	echo "8002=" >>/run/nsfwd.conf
 	! "$@" reload || false
 	kill -0 "$pid"
 	sed -i '$d' /run/nsfwd.conf
 	"$@" restart
-	listens 8001
+	listens self 8001
 	[ "$(cat /run/nsfwd.pid)" != "$pid" ]
 	"$@" stop
-	! listens 8000 || false
+	! listens self 8000 || false
 	[ ! -e /run/nsfwd.pid ]
 	"$@" stop
-	# What was killed is dead, and starts again.
+	# After a kill the status says so, and start works.
 	"$@" start
 	kill -9 "$(cat /run/nsfwd.pid)"
 	for ((i = 0; i < 100; i++)); do
-		listens 8000 || break
+		listens self 8000 || break
 		sleep 0.02
 	done
 	status=0
@@ -64,11 +64,7 @@ life() {
 	trap - EXIT
 }
 
-listens() {
-	ss -Hltn "sport = :$1" | grep -q .
-}
-
-# beside SCRIPT...: a restart while a connection is open, and what stop waits for.
+# beside SCRIPT...: restarts while a connection is open, then stops.
 beside() {
 	set -e
 	trap '[ ! -e /run/nsfwd.pid ] || kill -9 "$(cat /run/nsfwd.pid)"
@@ -79,20 +75,20 @@ beside() {
 	python3 "$SERVICE" hold 127.0.0.1/8000 >/run/held 2>&1 3>&- &
 	echo $! >/run/held.pid
 	wait_until 2 grep -qx here /run/held
-	# No time at all without a listener is not to be had; a second is.
+	# There is no listener for a moment, but for less than about a second.
 	began=$(now_ms)
 	"$@" restart
 	echo "restarted after $(($(now_ms) - began)) ms"
 	[ $(($(now_ms) - began)) -lt 2500 ]
 	[ "$(cat /run/nsfwd.pid)" != "$old" ]
 	python3 "$SERVICE" follow 1 here 127.0.0.1/8001 3>&-
-	# What was open is served to its end.
+	# The open connection is served until it ends.
 	kill -USR1 "$(cat /run/held.pid)"
 	wait_until 2 eval '[ "$(grep -cx here /run/held)" = 2 ]'
 	[ -e "/proc/$old" ]
 	kill -9 "$(cat /run/held.pid)"
 	wait_until 3 ended "$old"
-	# A file that is wrong does not end what serves.
+	# With a wrong file, restart leaves the running server alone.
 	echo 8002= >>/run/nsfwd.conf
 	now=$(cat /run/nsfwd.pid)
 	! "$@" restart || false
@@ -103,25 +99,26 @@ beside() {
 	trap - EXIT
 }
 
-who() {
-	spawn_ready "$1" who python3 "$BATS_TEST_DIRNAME/faults.py" who here 127.0.0.1/8080
-	export SERVICE=$BATS_TEST_DIRNAME/service.py
-	export -f beside listens wait_until now_ms fail ended
+# A target in ns2, and what beside() needs in another shell.
+target() {
+	named_server ns2 here 127.0.0.1/8080
+	export SERVICE=$BATS_TEST_DIRNAME/server.py
+	export -f beside listens in_ns wait_until now_ms fail ended
 }
 
-@test "sysv: a restart serves at once, beside the connections of the old server" {
-	who ns2
+@test "sysv: after a restart the new server serves while the old one drains" {
+	target
 	own_dev bash -c 'beside "$CONTRIB/nsfwd.sysv"'
 }
 
-@test "OpenRC: a restart serves within a second, beside the connections of the old server" {
-	who ns2
+@test "OpenRC: after a restart the new server serves while the old one drains" {
+	target
 	export -f openrc_run
 	own_dev bash -c 'beside openrc_run'
 }
 
 @test "sysv: stop waits for the end of the connections, restart takes over the metrics" {
-	who ns2
+	target
 	export NSFWD_ARGS="--drain 1 --stats /run/stats"
 	# shellcheck disable=SC2016 # for the inner shell
 	run own_dev bash -c '
@@ -144,16 +141,16 @@ who() {
 	[[ $output == *"process "*" finishes its connections"* ]]
 }
 
-@test "sysv: a pid file that was left behind is not another process" {
-	# By the name of the program and by the number it might be the server.
+@test "sysv: a stale pid file does not name another process" {
+	# A process with that pid and the name of the program, but not the server.
 	spawn self other "$NSFWD" 127.0.0.1:8100=ns2@1
-	wait_until 5 listens 8100
+	wait_until 5 listens self 8100
 	pid_of other >"$NSFWD_PIDFILE"
 	run -1 "$CONTRIB/nsfwd.sysv" status
 	"$CONTRIB/nsfwd.sysv" stop
 	! ended "$(pid_of other)" || fail "another server was stopped"
-	export -f listens
-	own_dev bash -c '"$CONTRIB/nsfwd.sysv" start && listens 8000 && "$CONTRIB/nsfwd.sysv" stop'
+	export -f listens in_ns
+	own_dev bash -c '"$CONTRIB/nsfwd.sysv" start && listens self 8000 && "$CONTRIB/nsfwd.sysv" stop'
 	! ended "$(pid_of other)" || fail "another server was stopped"
 	rm -f "$NSFWD_PIDFILE"
 }
@@ -177,8 +174,8 @@ who() {
 		. "$CONTRIB/nsfwd.openrc"; echo "$rc_ulimit"')" = "-n $most" ]
 }
 
-# Not openrc-run(8), which is not to be had without its init, but as much of it
-# as the script asks for. Its supervisor here keeps no watch.
+# Stands in for openrc-run(8), which needs its init, as far as the script needs it.
+# Its supervisor does not restart anything.
 openrc_run() {
 	export RC_SVCNAME=nsfwd
 	export RC_CMD=$1
@@ -208,7 +205,7 @@ openrc_run() {
 		"$command" $command_args 2>/dev/null 3>&- &
 		echo $! >"$pidfile"
 		for ((i = 0; i < 100; i++)); do
-			! listens 8000 || break
+			! listens self 8000 || break
 			sleep 0.02
 		done
 		;;
@@ -219,7 +216,7 @@ openrc_run() {
 	stop)
 		[ -e "$pidfile" ] || return 0
 		stop_pre || return
-		# The supervisor waits so long, then it ends, and leaves the server.
+		# The supervisor waits that long, then exits and leaves the server.
 		[[ $retry == TERM/[0-9]* ]]
 		kill -TERM "$(cat "$pidfile")" 2>/dev/null || true
 		for ((i = 0; i < 50 * ${retry#TERM/}; i++)); do
@@ -238,7 +235,7 @@ openrc_run() {
 }
 
 @test "the OpenRC script, by a stand-in for openrc-run: start, reload, stop" {
-	export -f life listens openrc_run
+	export -f life listens in_ns openrc_run
 	own_dev bash -c 'life openrc_run'
 }
 
@@ -247,7 +244,7 @@ openrc_run() {
 	mkdir "$dir"
 	cd "$dir"
 	spawn self runit "$CONTRIB/run"
-	wait_until 5 listens 8000
+	wait_until 5 listens self 8000
 	[[ $(output_of runit) == *'ready: 1 map' ]]
 	kill -HUP "$(pid_of runit)"
 	wait_until 2 eval '[[ $(output_of runit) == *"reloaded: 1 map" ]]'
@@ -280,7 +277,7 @@ openrc_run() {
 	[ "${BASH_REMATCH[1]}" -lt 5 ]
 }
 
-# members WORD...: the system calls that a SystemCallFilter= lets through.
+# members WORD...: prints the system calls that a SystemCallFilter= allows.
 members() {
 	local word
 	for word; do
@@ -295,7 +292,7 @@ members() {
 	done
 }
 
-@test "the filter of the units lets through what nsfwd asks for" {
+@test "the filter of the units allows all system calls of nsfwd" {
 	needs systemd-analyze strace
 	local trace=$BATS_TEST_TMPDIR/trace part=$BATS_TEST_TMPDIR
 	ns ns1
@@ -310,7 +307,7 @@ members() {
 		udp:8000=ns2@8080 ns1@8001=ns2@proxy "pid:$$@8002=ns2@8080,workers=2"
 	LOG=$part/it.out
 	wait_until 10 logged 'ready: 4 maps'
-	spawn_ready ns2 who python3 "$BATS_TEST_DIRNAME/faults.py" who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	python3 "$BATS_TEST_DIRNAME/faults.py" ask 127.0.0.1/8000=ns2 \
 		127.0.0.1/8002=ns2 3>&-
 	kill -HUP "$(cat "$NSFWD_PIDFILE")"

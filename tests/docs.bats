@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The man page, the README, --help and the program say the same.
+# Man page, README, --help and program agree.
 
 bats_require_minimum_version 1.5.0
 
@@ -9,7 +9,7 @@ setup_file() {
 	export NSFWD top man=$top/man/nsfwd.1
 }
 
-# The long and short options of --help; those that stand in OPTIONS of the page.
+# Print the long and short options of --help, and those of OPTIONS in the page.
 options_of_help() {
 	"$NSFWD" --help | grep -oE -- '(^|[[:space:],[|])(--[a-z][a-z-]+|-[A-Za-z])\>' |
 		grep -oE -- '-.*' | sort -u
@@ -92,7 +92,7 @@ options_of_man() {
 	[ "$count" -ge 10 ]
 }
 
-# In the blocks of EXAMPLES; the file that is shown there is read too.
+# The blocks of EXAMPLES, with the config file that is shown there.
 @test "every command of the man page is one that nsfwd understands" {
 	local line count=0
 	sed -n '/^\.Sh EXAMPLES/,/^\.Sh DIAGNOSTICS/p' "$man" \
@@ -108,17 +108,20 @@ options_of_man() {
 	[ "$count" -ge 11 ]
 }
 
-# Of each format, the longest piece between two conversions; the reasons that
-# udp/udp.c gives for a dropped datagram.
+# Looks for the longest part of each format between two conversions, and for the
+# reasons that udp/udp.c gives for a dropped datagram.
 @test "the man page has every message" {
-	python3 - "$man" "$top"/{.,base,config,proxy,dial,mapper,tcp,udp,server}/*.c <<-'END'
-	import re, sys
+	python3 - "$man" "$top" <<-'END'
+	import glob, re, sys
 	man = open(sys.argv[1]).read()
+	sources = [name for where in ("*.c", "*/*.c")
+	           for name in glob.glob(where, root_dir=sys.argv[2])
+	           if not name.startswith(("tests/", "bench/", "obj/"))]
 	call = re.compile(r'log_(?:error|info|debug|ratelimited|line)\((?:[^";]*,)?\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
 	dropped = re.compile(r'\bdrop\(&([^;]*);')
 	count, missing = 0, []
-	for name in sys.argv[2:]:
-	    source = open(name).read()
+	for name in sources:
+	    source = open(f"{sys.argv[2]}/{name}").read()
 	    for match in dropped.finditer(source):
 	        for text in re.findall(r'"([^"]*)"', match[1]):
 	            count += 1
@@ -135,7 +138,7 @@ options_of_man() {
 	END
 }
 
-@test "FROM GOST has every key that config/gost.c knows, and what users set besides" {
+@test "FROM GOST has every key that config/gost.c knows, and common others" {
 	local word
 	sed -n '/^\.Sh FROM GOST/,/^\.Sh SIGNALS/p' "$man" \
 		>"$BATS_TEST_TMPDIR/table"
@@ -144,10 +147,10 @@ options_of_man() {
 			echo "no $word"
 			return 1
 		}
-	done < <(sed -n '/^} keys/,/^};/s/^ *{"\([a-z_.]*\)".*/\1/p' "$top/config/gost.c"
+	done < <(sed -n '/^} [a-z_]*keys/,/^};/s/^ *{"\([a-z_.]*\)".*/\1/p' "$top/config/gost.c"
 		printf '%s\n' tcp:// udp:// auto:// http:// socks5:// unix:// \
 			stdio:// rtcp:// red rlimiter quotas enableStats -metrics -O)
-	[ "$(sed -n '/^} keys/,/^};/p' "$top/config/gost.c" | grep -c '^ *{"')" -ge 17 ]
+	[ "$(sed -n '/^} [a-z_]*keys/,/^};/p' "$top/config/gost.c" | grep -c '^ *{"')" -ge 17 ]
 }
 
 @test "the version is that of the Makefile" {
@@ -155,9 +158,9 @@ options_of_man() {
 	[[ $output == *" $(sed -n 's/^VERSION = //p' "$top/Makefile")"* ]]
 }
 
-@test "the README names only files and targets that are there" {
+@test "the README names only files and targets that exist" {
 	local word
-	for word in man/nsfwd.1 HACKING relay.c tests/laws.bats \
+	for word in man/nsfwd.1 HACKING tests/laws.bats \
 		tests/deps.sh bench/RESULTS.md; do
 		grep -qF "$word" "$top/README"
 		[ -e "$top/$word" ]

@@ -1,29 +1,12 @@
 #!/usr/bin/env bats
-# What goes wrong, and who notices: targets that refuse or say nothing, clients
-# that leave, processes that are killed, descriptors and processes that run
-# out, and every way in which nsfwd may be started wrongly.
+# Faults: targets that refuse or do not answer, clients that leave, processes that
+# are killed, descriptors and processes that run out, and wrong starts of nsfwd.
 
 bats_require_minimum_version 1.5.0
 load helpers
 export PEER=$BATS_TEST_DIRNAME/faults.py
 
-# try NS ARG...: see faults.py
-try() {
-	local where=$1
-	shift
-	peer "$where" try "$@"
-}
-
-# The last counts of a crowd match the ERE.
-crowd_is() {
-	tail -n 1 "$BATS_TEST_TMPDIR/$1.out" | grep -Eq -- "$2"
-}
-
-count_is() {
-	[ "$(connections | wc -l)" = "$1" ]
-}
-
-# veth NS DEV ADDR NS DEV ADDR: two ends with one link-local address each.
+# veth NS DEV ADDR NS DEV ADDR: makes a pair of interfaces with these addresses.
 veth() {
 	ip -n "$1" link add "$2" type veth peer name "$5" netns "$4"
 	while [ $# -gt 0 ]; do
@@ -33,24 +16,15 @@ veth() {
 	done
 }
 
-# A namespace as `ip netns add` makes it, with lo down and without addresses.
+# Makes a namespace as `ip netns add` does: lo is down.
 fresh() {
 	ip netns add "$1"
 	NAMESPACES+=("$1")
 }
 
-# traced PID, untraced PID
-traced() {
-	! untraced "$1"
-}
-
-untraced() {
-	grep -q '^TracerPid:	0$' "/proc/$1/status"
-}
-
-# inject NAME PID WORD: from now on strace does what WORD says to PID and to
-# every process that it forks. It turns a call into one that a filter does not
-# know: that takes --no-sandbox.
+# inject NAME PID FAULT: strace injects FAULT into PID and the processes that it
+# forks, until `relieve NAME PID`. It replaces the system call by one that the
+# filters do not know, so nsfwd needs --no-sandbox.
 inject() {
 	spawn self "$1" strace -f -qq -o "$BATS_TEST_TMPDIR/$1.trace" \
 		-e "trace=${3%%:*}" -e "inject=$3" -p "$2"
@@ -62,6 +36,11 @@ relieve() {
 	wait_until 5 untraced "$2"
 }
 
+untraced() {
+	! traced "$1"
+}
+
+# True if no TCP socket listens in any namespace.
 unbound() {
 	local where
 	for where in self "${NAMESPACES[@]}"; do
@@ -70,21 +49,7 @@ unbound() {
 	done
 }
 
-# refuses STATUS ERE ARG...: nsfwd ARG... ends with that status within 5 s, says
-# so in lines of its own, and one of them matches.
-refuses() {
-	local want=$1 say=$2 status=0 said=$BATS_TEST_TMPDIR/said
-	shift 2
-	timeout -k 1 5 "${WRAP[@]}" "$NSFWD" "$@" \
-		</dev/null >"$said" 2>&1 3>&- || status=$?
-	cat "$said"
-	[ "$status" = "$want" ] ||
-		fail "nsfwd $*: status $status, not $want" || return
-	! grep -v '^nsfwd: ' "$said" || fail "not a line of nsfwd's" || return
-	grep -Eq -- "$say" "$said" || fail "no line has $say"
-}
-
-# Without the capabilities, though root.
+# start_nsfwd and start_fails run as root without this capability.
 without() {
 	WRAP=(setpriv "--bounding-set=-$1" "--inh-caps=-$1")
 }
@@ -94,11 +59,11 @@ without() {
 # bats test_tags=workers
 @test "a refused connection is a reset and one line (T13)" {
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
-	try ns1 1 reset 0-1000 127.0.0.1/8000
+	peer ns1 try 1 reset 0-1000 127.0.0.1/8000
 	wait_until 1 logged ' error=ECONNREFUSED'
 	[ "$(grep -c connection "$LOG")" = 1 ]
 	logged 'map=ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 client=127.0.0.1:[0-9]+ target=127.0.0.1:8080 up=0 down=0 ms=[0-9]+ end=dial error=ECONNREFUSED$'
-	try ns1 5 reset 0-100 127.0.0.1/8000
+	peer ns1 try 5 reset 0-100 127.0.0.1/8000
 }
 
 # bats test_tags=workers
@@ -110,7 +75,7 @@ without() {
 	start_nsfwd ns1@8001=ns2@10.8.0.1:80 ns1@8002=ns2@10.8.0.2:80 \
 		ns1@8003=ns2@10.8.0.3:80 ns1@8004=ns2@10.8.0.4:80
 	for port in 8001 8002 8003 8004; do
-		try ns1 3 reset 0-100 "127.0.0.1/$port"
+		peer ns1 try 3 reset 0-100 "127.0.0.1/$port"
 	done
 	wait_until 1 logged 'map=ns1@8001=.* end=dial error=EHOSTUNREACH$' 3
 	wait_until 1 logged 'map=ns1@8002=.* end=dial error=EACCES$' 3
@@ -118,23 +83,23 @@ without() {
 	wait_until 1 logged 'map=ns1@8004=.* end=dial error=ENETUNREACH$' 3
 }
 
-@test "lo of the target namespace is down: it starts, and says so later" {
+@test "lo of the target namespace is down: the start succeeds, the dial logs it" {
 	fresh new
 	start_nsfwd ns1@8000=new@8080
-	try ns1 5 reset 0-100 127.0.0.1/8000
+	peer ns1 try 5 reset 0-100 127.0.0.1/8000
 	wait_until 1 logged ' end=dial error=ENETUNREACH$'
 }
 
 # bats test_tags=workers
-@test "a target that says nothing: reset at the connect timeout (T15)" {
+@test "a target that does not answer: reset at the connect timeout (T15)" {
 	veth ns2 v2 10.9.0.1/24 ns1 v1 10.9.0.3/24
 	ip -n ns2 neigh add 10.9.0.2 lladdr 02:00:00:00:00:09 dev v2
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd --connect-timeout 2 ns1@8000=ns2@10.9.0.2:80 \
 		ns1@8001=ns2@10.9.0.2:80,127.0.0.1:8080,connect-timeout=4
-	# At the same time: of two targets, the first has half of the time.
+	# The first of two targets gets half of the time; both tests run at once.
 	peer_start ns1 second try 1 ns2 2000-3000 127.0.0.1/8001
-	try ns1 1 reset 1700-2300 127.0.0.1/8000
+	peer ns1 try 1 reset 1700-2300 127.0.0.1/8000
 	reap second
 	wait_until 1 logged 'map=ns1@8000=.* end=dial error=ETIMEDOUT$'
 }
@@ -142,13 +107,13 @@ without() {
 # bats test_tags=workers,both
 @test "50 connects that hang delay nobody (T16)" {
 	peer_server ns2 hole hole 127.0.0.1/8000
-	peer_server ns2 good who ns2 127.0.0.1/8001
+	named_server ns2 ns2 127.0.0.1/8001
 	start_nsfwd ns1@8000-8001=ns2@127.0.0.1:8000-8001
 	peer_start ns1 crowd crowd 50 127.0.0.1/8000
-	wait_until 5 count_is 50
-	try ns1 9 ns2 0-50 127.0.0.1/8001
+	wait_until 5 connections_are 50
+	peer ns1 try 9 ns2 0-50 127.0.0.1/8001
 	crowd_is crowd 'waiting=50'
-	count_is 50
+	connections_are 50
 }
 
 # bats test_tags=workers,both
@@ -157,14 +122,14 @@ without() {
 	start_nsfwd ns1@8000=ns2@127.0.0.1:8080 \
 		ns1@8001=ns2@127.0.0.1:8080,connect-timeout=1
 	peer_start ns1 rst gone rst 10 127.0.0.1/8000
-	wait_until 2 count_is 10
+	wait_until 2 connections_are 10
 	reap rst
 	wait_until 1 no_connections
 	wait_until 1 logged 'map=ns1@8000=.* end=client-reset' 10
 
-	# An end of stream may lie behind a request: that one waits its time.
+	# A request may precede the end of stream, so that connection waits on.
 	peer ns1 gone fin 10 127.0.0.1/8001
-	count_is 10
+	connections_are 10
 	wait_until 1.5 no_connections
 	wait_until 1 logged 'map=ns1@8001=.* ms=1[01][0-9][0-9] end=dial error=ETIMEDOUT' 10
 }
@@ -175,26 +140,26 @@ without() {
 	start_nsfwd ns1@8000=ns2@127.0.0.1:8080
 	peer_start ns1 small early 10 127.0.0.1/8000
 	peer_start ns1 large early 50000 127.0.0.1/8000
-	wait_until 2 count_is 2
+	wait_until 2 connections_are 2
 	sleep 0.2
-	count_is 2
+	connections_are 2
 	kill -USR1 "$(pid_of hole)"
 	reap small large -t 5
 }
 
 # bats test_tags=workers
 @test "the first of two targets refuses: the first client is served" {
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd ns1@8000=ns2@127.0.0.1:1,127.0.0.1:8080
-	try ns1 1 ns2 0-1000 127.0.0.1/8000
-	try ns1 5 ns2 0-100 127.0.0.1/8000
+	peer ns1 try 1 ns2 0-1000 127.0.0.1/8000
+	peer ns1 try 5 ns2 0-100 127.0.0.1/8000
 }
 
 # Processes.
 
 @test "500 connections killed in one loop (T22)" {
 	local killed
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	peer_start ns1 first crowd 500 127.0.0.1/8000
 	wait_until 10 crowd_is first 'served=500'
@@ -211,13 +176,9 @@ without() {
 	wait_until 5 crowd_is second 'done=500'
 }
 
-no_zombies() {
-	! processes | grep -q " $NSFWD_SESSION Z$"
-}
-
 @test "a mapper killed twice: 20 clients wait and are served" {
 	local server old pid
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	server=$NSFWD_PID
 	old=$(mappers)
@@ -225,14 +186,12 @@ no_zombies() {
 	[ "$server" = "$NSFWD_PID" ]
 	[ "$(mappers)" != "$old" ]
 	logged 'ns1@127.0.0.1:8000=.*killed by signal 9' 2
-	for pid in "${!FDS[@]}"; do
-		[ "$pid" = "$server" ] || unset "FDS[$pid]"
-	done
-	# Those of a mapper that is gone are for the server to reap.
+	forget_mappers
+	# The server reaps the connections of a killed mapper.
 	wait_until 5 no_zombies
 }
 
-# A zombie is for process 1 to reap.
+# True if the process has exited; process 1 may not have reaped it yet.
 gone() {
 	! grep -s '^State:' "/proc/$1/status" | grep -qv Z
 }
@@ -251,22 +210,22 @@ not_listening() {
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	first=$(mappers)
 	peer_start ns1 swap swap 4000000 1.5 127.0.0.1/8000
-	wait_until 2 count_is 1
+	wait_until 2 connections_are 1
 	listening
 	kill -KILL "$NSFWD_PID"
 	wait_until 1 not_listening
 	wait_nsfwd 1
-	peer_server ns2 good who ns2 127.0.0.1/8081
+	named_server ns2 ns2 127.0.0.1/8081
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8081
 	[ -e "/proc/$first" ]
-	try ns1 1 ns2 0-1000 127.0.0.1/8000
+	peer ns1 try 1 ns2 0-1000 127.0.0.1/8000
 	reap swap -t 5
 	grep -q 'exact 4000000' "$BATS_TEST_TMPDIR/swap.out"
 	wait_until 1 gone "$first"
 }
 
 @test "TERM, INT and HUP to a mapper or a connection do nothing" {
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd ns1@8000=ns2@127.0.0.1:8080
 	peer_start ns1 crowd crowd 3 127.0.0.1/8000
 	wait_until 2 crowd_is crowd 'served=3'
@@ -275,12 +234,12 @@ not_listening() {
 		kill "-$signal" $(mappers) $(connections)
 	done
 	sleep 0.2
-	count_is 3
+	connections_are 3
 	crowd_is crowd 'served=3'
-	try ns1 1 ns2 0-1000 127.0.0.1/8000
+	peer ns1 try 1 ns2 0-1000 127.0.0.1/8000
 }
 
-# What runs out.
+# Descriptors and processes run out.
 
 lowest_free_fd() {
 	local n=0
@@ -290,10 +249,10 @@ lowest_free_fd() {
 	echo "$n"
 }
 
-@test "no descriptor left in the mapper: it rests and recovers (T25)" {
+@test "no descriptor left in the mapper: accept pauses and recovers (T25)" {
 	local mapper hard
-	peer_server ns2 good who ns2 127.0.0.1/8080
-	# prlimit(1) changes the limits of its own user.
+	named_server ns2 ns2 127.0.0.1/8080
+	# Without CAP_SYS_RESOURCE, prlimit(1) works on processes of its user only.
 	start_nsfwd --user root ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	mapper=$(mappers)
 	hard=$(awk '/^Max open files/ { print $5 }' "/proc/$mapper/limits")
@@ -320,7 +279,7 @@ lowest_free_fd() {
 
 # bats test_tags=workers
 @test "a connection to which TERM leaves no time is stopped, not killed" {
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd --drain 100ms ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	peer_start ns1 crowd crowd 4 127.0.0.1/8000
 	wait_until 5 crowd_is crowd 'served=4'
@@ -337,14 +296,14 @@ lowest_free_fd() {
 	for fault in socket:error=EMFILE socket:error=ENFILE \
 		epoll_create1:error=EMFILE; do
 		inject "$fault" "$mapper" "$fault"
-		try ns1 3 reset 0-1000 127.0.0.1/8000
+		peer ns1 try 3 reset 0-1000 127.0.0.1/8000
 		relieve "$fault" "$mapper"
 		grep -q INJECTED "$BATS_TEST_TMPDIR/$fault.trace"
 		peer ns1 swap 3000000 0 127.0.0.1/8000
 	done
 	wait_until 1 logged ' error=EMFILE' 6
 	wait_until 1 logged ' error=ENFILE' 3
-	# Without a pipe the bytes are copied.
+	# Without a pipe the relay copies.
 	for fault in pipe2:error=EMFILE pipe2:error=ENFILE; do
 		inject "$fault" "$mapper" "$fault"
 		peer ns1 swap 3000000 0 127.0.0.1/8000
@@ -354,33 +313,33 @@ lowest_free_fd() {
 	[ "$(mappers)" = "$mapper" ]
 }
 
-@test "no process to be had: reset, and the mapper lives on (T27)" {
+@test "fork fails: the client is reset, the mapper goes on (T27)" {
 	local mapper fault
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd --no-sandbox ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	mapper=$(mappers)
 	for fault in EAGAIN ENOMEM; do
 		inject "$fault" "$mapper" "?fork,?vfork,?clone,?clone3:error=$fault"
-		try ns1 3 reset 0-1000 127.0.0.1/8000
+		peer ns1 try 3 reset 0-1000 127.0.0.1/8000
 		relieve "$fault" "$mapper"
 		grep -q INJECTED "$BATS_TEST_TMPDIR/$fault.trace"
-		try ns1 1 ns2 0-1000 127.0.0.1/8000
+		peer ns1 try 1 ns2 0-1000 127.0.0.1/8000
 	done
 	logged 'fork: EAGAIN'
 	[ "$(mappers)" = "$mapper" ]
 }
 
-@test "what rested listens again, also if it cannot at once" {
+@test "a paused listener is watched again, even if the first attempt fails" {
 	local mapper
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd --no-sandbox ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	mapper=$(mappers)
 	spawn self trace strace -qq -o "$BATS_TEST_TMPDIR/trace" \
 		-e 'inject=?fork,?vfork,?clone,?clone3:error=EAGAIN:when=1' \
 		-e inject=epoll_ctl:error=ENOMEM:when=2 -p "$mapper"
 	wait_until 5 traced "$mapper"
-	try ns1 1 reset 0-1000 127.0.0.1/8000
-	try ns1 1 ns2 0-1000 127.0.0.1/8000
+	peer ns1 try 1 reset 0-1000 127.0.0.1/8000
+	peer ns1 try 1 ns2 0-1000 127.0.0.1/8000
 	relieve trace "$mapper"
 	[ "$(grep -c INJECTED "$BATS_TEST_TMPDIR/trace")" = 2 ]
 	[ "$(mappers)" = "$mapper" ]
@@ -389,7 +348,7 @@ lowest_free_fd() {
 # bats test_tags=workers,both
 @test "at a limit the next client is served when one leaves" {
 	local i
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max=1
 	for i in 1 2 3; do
 		peer_start ns1 "try$i" try 30 ns2 0-70 127.0.0.1/8000
@@ -398,8 +357,9 @@ lowest_free_fd() {
 	logged '1 connections, the limit'
 }
 
-# What a connection holds.
+# Descriptors of a connection.
 
+# Prints the targets of all descriptors from 3 on.
 links() {
 	local fd
 	for fd in "/proc/$1/fd/"*; do
@@ -421,7 +381,7 @@ bulk_is_spliced() {
 	peer_server ns2 bulk bulk 127.0.0.1/8080 100000000000 0
 	start_nsfwd ns1@8000=fd:70@127.0.0.1:8080
 	peer_start ns1 swap swap 100000000000 0 127.0.0.1/8000
-	wait_until 2 count_is 1
+	wait_until 2 connections_are 1
 	connection=$(connections)
 	wait_until 2 bulk_is_spliced "$connection"
 	links "$connection"
@@ -437,7 +397,7 @@ bulk_is_spliced() {
 	done
 	run ! grep -E 'leak|^net:' <<<"$(links "$(mappers)")"
 	run ! grep leak <<<"$(links "$NSFWD_PID")"
-	# An endless stream to its own target: what is under way is cut off.
+	# The stream is endless: end it.
 	kill -KILL "$(pid_of swap)"
 	wait_until 2 no_connections
 }
@@ -446,14 +406,14 @@ bulk_is_spliced() {
 
 @test "both families, mapped addresses, zones (T49)" {
 	ns ns3
-	# So that the two zones have different numbers.
+	# Gives the two interfaces different indexes.
 	ip -n ns2 link add x0 type veth peer name x1
 	veth ns1 v1 fe80::1/64 ns3 v3 fe80::3/64
 	veth ns2 v2 fe80::2/64 ns3 w3 fe80::30/64
 	ip -n ns2 -o link show v2 | grep -q '^4:'
 	run ! grep '^4:' <<<"$(ip -n ns1 -o link show v1)"
-	peer_server ns2 two who ns2 127.0.0.1/8080 ::1/8080
-	peer_server ns3 three who ns3 fe80::30%w3/8080
+	named_server ns2 ns2 127.0.0.1/8080 ::1/8080
+	named_server ns3 ns3 fe80::30%w3/8080
 	start_nsfwd -v ns1@::1/8001=ns2@::1/8080 \
 		ns1@::1/8002=ns2@127.0.0.1:8080 \
 		ns1@127.0.0.1:8003=ns2@::1/8080 \
@@ -472,31 +432,31 @@ bulk_is_spliced() {
 	logged 'map=ns1@:8006=ns2@8080 client=127\.0\.0\.1:'
 	logged 'map=ns1@:8006=ns2@8080 client=::1/'
 	stop_nsfwd
-	refuses 1 "fe80::1%nope/8000=.*nope.*ENODEV" \
+	start_fails 1 "fe80::1%nope/8000=.*nope.*ENODEV" \
 		ns1@fe80::1%nope/8000=ns2@8080
-	refuses 2 "::ffff:127.0.0.1'.*IPv4" ns1@8008=ns2@::ffff:127.0.0.1/80
+	start_fails 2 "::ffff:127.0.0.1'.*IPv4" ns1@8008=ns2@::ffff:127.0.0.1/80
 	[ -z "$(in_ns ns1 ss -Hltn)" ]
 }
 
-# Starting wrongly.
+# Wrong starts.
 
 @test "a port that is taken" {
-	peer_server ns1 taken who other 127.0.0.1/8000
-	refuses 1 "'ns1@8000=ns2@8080'.*127.0.0.1:8000.*taken.*EADDRINUSE" \
+	named_server ns1 other 127.0.0.1/8000
+	start_fails 1 "'ns1@8000=ns2@8080'.*127.0.0.1:8000.*taken.*EADDRINUSE" \
 		ns1@8001=ns2@8080 ns1@8000=ns2@8080
 	[ "$(in_ns ns1 ss -Hltn | wc -l)" = 1 ]
-	refuses 1 "'ns1@127.0.0.1:8002=ns2@81'.*EADDRINUSE" \
+	start_fails 1 "'ns1@127.0.0.1:8002=ns2@81'.*EADDRINUSE" \
 		ns1@8002=ns2@80 ns1@127.0.0.1:8002=ns2@81
 	[ "$(in_ns ns1 ss -Hltn | wc -l)" = 1 ]
-	try ns1 1 other 0-1000 127.0.0.1/8000
+	peer ns1 try 1 other 0-1000 127.0.0.1/8000
 }
 
 @test "lo of the source namespace is down" {
 	fresh new
-	refuses 1 "'new@8000=ns2@8080'.*ip -n new link set lo up" \
+	start_fails 1 "'new@8000=ns2@8080'.*ip -n new link set lo up" \
 		new@8000=ns2@8080
-	refuses 1 'ip -n new link set lo up' new@::1/8000=ns2@8080
-	refuses 1 "/run/netns/new.*link set lo up" \
+	start_fails 1 'ip -n new link set lo up' new@::1/8000=ns2@8080
+	start_fails 1 "/run/netns/new.*link set lo up" \
 		/run/netns/new@8000=ns2@8080
 	unbound
 	ip -n new link set lo up
@@ -504,13 +464,13 @@ bulk_is_spliced() {
 }
 
 @test "no such address, and no permission" {
-	refuses 1 "'ns1@10.1.2.3:80=ns2@80'.*10\.1\.2\.3:80.*EADDRNOTAVAIL" \
+	start_fails 1 "'ns1@10.1.2.3:80=ns2@80'.*10\.1\.2\.3:80.*EADDRNOTAVAIL" \
 		ns1@10.1.2.3:80=ns2@80
 	without sys_admin
-	refuses 1 "'8000=ns2@80'.*ns2.*CAP_SYS_ADMIN" 8000=ns2@80
-	refuses 1 "'ns1@8000=8080'.*ns1.*CAP_SYS_ADMIN" ns1@8000=8080
+	start_fails 1 "'8000=ns2@80'.*ns2.*CAP_SYS_ADMIN" 8000=ns2@80
+	start_fails 1 "'ns1@8000=8080'.*ns1.*CAP_SYS_ADMIN" ns1@8000=8080
 	without net_bind_service
-	refuses 1 "'ns1@80=ns2@80'.*:80.*net.ipv4.ip_unprivileged_port_start" \
+	start_fails 1 "'ns1@80=ns2@80'.*:80.*net.ipv4.ip_unprivileged_port_start" \
 		ns1@80=ns2@80
 	in_ns ns1 sysctl -qw net.ipv4.ip_unprivileged_port_start=80
 	start_nsfwd ns1@80=ns2@80
@@ -522,38 +482,38 @@ bulk_is_spliced() {
 	local second
 	for second in ns1@8001=nope@80 nope@8001=ns2@80 ns1@0=ns2@80 \
 		ns1@8001=ns2@80,max=x ns1@8001; do
-		refuses 2 "'$second'" ns1@8000=ns2@80 "$second"
+		start_fails 2 "'$second'" ns1@8000=ns2@80 "$second"
 	done
 	unbound
 	# The leak check of a sanitizer does not work under strace.
 	WRAP=(strace -f -qq -E ASAN_OPTIONS=detect_leaks=0
 		-o "$BATS_TEST_TMPDIR/binds" -e "trace=bind,listen")
-	refuses 2 "no namespace 'nope' \(ip netns list shows them\)" \
+	start_fails 2 "no namespace 'nope' \(ip netns list shows them\)" \
 		ns1@8000=ns2@80 ns1@8001=nope@80
 	run ! grep bind "$BATS_TEST_TMPDIR/binds"
-	# Bound is not yet listening: a port that fails was never open.
-	peer_server ns1 taken who other 127.0.0.1/8000
-	refuses 1 EADDRINUSE ns1@8001=ns2@80 ns1@8000=ns2@80
+	# The ports of the other maps were bound, but never listened.
+	named_server ns1 other 127.0.0.1/8000
+	start_fails 1 EADDRINUSE ns1@8001=ns2@80 ns1@8000=ns2@80
 	grep bind "$BATS_TEST_TMPDIR/binds"
 	run ! grep listen "$BATS_TEST_TMPDIR/binds"
 }
 
 @test "a config that cannot be read" {
 	local conf=$BATS_TEST_TMPDIR/conf
-	refuses 2 "$conf" -c "$conf"
-	refuses 2 "$BATS_TEST_TMPDIR" -c "$BATS_TEST_TMPDIR"
+	start_fails 2 "$conf" -c "$conf"
+	start_fails 2 "$BATS_TEST_TMPDIR" -c "$BATS_TEST_TMPDIR"
 	echo 'ns1@8000=ns2@80' >"$conf"
 	chmod 0 "$conf"
 	without dac_override,-dac_read_search
-	refuses 2 "$conf" -c "$conf"
+	start_fails 2 "$conf" -c "$conf"
 	WRAP=()
 	printf '# one\nns1@8000=ns2@80\nns1@8001=nope\n' >"$conf"
 	chmod 600 "$conf"
-	refuses 2 "^nsfwd: $conf:3: 'ns1@8001=nope': column 10: 'nope': " -c "$conf"
+	start_fails 2 "^nsfwd: $conf:3: 'ns1@8001=nope': column 10: 'nope': " -c "$conf"
 	unbound
 }
 
-@test "what is no namespace is refused in time (T61)" {
+@test "a path or name that is no namespace is refused in time (T61)" {
 	local dead long name
 	mkfifo /run/netns/fifo "$BATS_TEST_TMPDIR/fifo"
 	echo text >/run/netns/file
@@ -568,14 +528,14 @@ bulk_is_spliced() {
 		pid:0 pid:x pid:99999999999 fd:77 fd:0 fd:x "$long" "/$long" \
 		"$BATS_TEST_TMPDIR/fifo" /proc/self/ns/mnt /proc/self/ns/user \
 		/dev/null /nowhere/ns "/proc/$dead/ns/net" /etc/passwd/ns; do
-		refuses 2 "^nsfwd: '8000=" "8000=$name@80"
-		refuses 2 "^nsfwd: '" "$name@8000=80"
+		start_fails 2 "^nsfwd: '8000=" "8000=$name@80"
+		start_fails 2 "^nsfwd: '" "$name@8000=80"
 	done
 	unbound
 	rm -r /run/netns/{fifo,dir,dangling,loop}
-	# This might be one that is about to be made, which takes a second.
-	refuses 2 "^nsfwd: '8000=file@80'.*'file' is not a network namespace" 8000=file@80
-	refuses 2 "^nsfwd: '8000=fd:77@80'.*fd:77.*not open" 8000=fd:77@80
-	refuses 2 "^nsfwd: '8000=pid:$dead@80'.*pid:$dead" "8000=pid:$dead@80"
+	# An empty or plain file may be a namespace in the making: retried for 1 s.
+	start_fails 2 "^nsfwd: '8000=file@80'.*'file' is not a network namespace" 8000=file@80
+	start_fails 2 "^nsfwd: '8000=fd:77@80'.*fd:77.*not open" 8000=fd:77@80
+	start_fails 2 "^nsfwd: '8000=pid:$dead@80'.*pid:$dead" "8000=pid:$dead@80"
 	rm /run/netns/file
 }

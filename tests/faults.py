@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Clients and servers for faults.bats, limits.bats, names.bats and real.bats.
+"""Clients and servers for faults.bats, limits.bats, endpoints.bats and others.
 
 WHERE is ADDR/PORT (the address numeric, a zone as fe80::1%v0/80), /path or
 @abstract. A server writes "ready" to the descriptor named in $READY_FD.

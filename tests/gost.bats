@@ -1,18 +1,17 @@
 #!/usr/bin/env bats
-# What users of GOST bring along: its words, and the commands of its
-# documentation as they stand, in the topology that this has: ns1 and ns2 have a
-# link to the host each, and none to each other.
+# The options -L and -F, which take GOST's spelling of maps, and the commands of
+# GOST's documentation in the topology of that: ns1 and ns2 have a link to the
+# host each, and none to each other.
 
 bats_require_minimum_version 1.5.0
 load helpers
-export PEER=$BATS_TEST_DIRNAME/faults.py
 
 setup() {
 	ns ns1 ns2
 	bad=0
 }
 
-# A namespace that is deleted gives its link up only a while later.
+# The kernel removes the links of a deleted namespace only later.
 teardown() {
 	ip link del to-ns1 2>/dev/null || :
 	ip link del to-ns2 2>/dev/null || :
@@ -33,36 +32,7 @@ topology() {
 	link ns2 10.0.1.1 10.0.1.11
 }
 
-asks() {
-	local where=$1
-	shift
-	peer "$where" ask "$@"
-}
-
-# serve NS WHERE...: a server that says where it stands.
-serve() {
-	local where=$1
-	shift
-	peer_server "$where" "at-$where" who "$where" "$@"
-}
-
-# web NS ADDR PORT: a web server whose page has the name of the namespace.
-web() {
-	mkdir -p "$BATS_TEST_TMPDIR/$1"
-	echo "this is $1" >"$BATS_TEST_TMPDIR/$1/index.html"
-	spawn "$1" "web-$1" python3 -m http.server --bind "$2" \
-		--directory "$BATS_TEST_TMPDIR/$1" "$3"
-	wait_until 5 listens "$1" "$3"
-}
-
-# fetch NS ARG...: what curl gets there
-fetch() {
-	local where=$1
-	shift
-	in_ns "$where" curl --silent --show-error --fail --max-time 10 "$@" 3>&-
-}
-
-# hop NS ADDR PORT: a web proxy that knows nothing of nsfwd.
+# hop NS ADDR PORT: spawns a web proxy, tinyproxy.
 hop() {
 	needs tinyproxy
 	printf '%s\n' "Port $3" "Listen $2" 'Timeout 60' 'LogLevel Error' \
@@ -71,11 +41,7 @@ hop() {
 	wait_until 5 listens "$1" "$3"
 }
 
-rows() {
-	sed -E 's/ *\| */|/g; /^$/d'
-}
-
-@test "words of GOST, and the maps that they are" {
+@test "specs of GOST, and the maps that they mean" {
 	local words map n=0
 	local -a word
 	while IFS='|' read -r words map; do
@@ -86,7 +52,7 @@ rows() {
 			echo "$words: wanted $map, got $output$stderr"
 			bad=1
 		}
-		# It is a map itself, unless a password is missing.
+		# The output is a map itself, unless a password is masked.
 		case $map in
 		*:\**) ;;
 		*) [ "$("$NSFWD" --check -- "$map")" = "$map" ] || bad=1 ;;
@@ -138,7 +104,7 @@ rows() {
 	[ "$bad" = 0 ] && [ "$n" -ge 35 ]
 }
 
-@test "a word of GOST that nsfwd does not take over is an error that names it (gost 10)" {
+@test "a part of GOST that nsfwd does not have is an error that names it (gost 10)" {
 	local words part n=0
 	local -a word
 	while IFS='|' read -r words part; do
@@ -233,7 +199,7 @@ rows() {
 	[ "$bad" = 0 ] && [ "$n" -ge 70 ]
 }
 
-@test "a word of GOST that is 64 KiB long is refused, and shown in part" {
+@test "a spec of GOST of 64 KiB is refused, and shown in part" {
 	local long comma word
 	long=$(printf '%65536s' '' | tr ' ' a)
 	comma=${long:0:20000}
@@ -252,11 +218,11 @@ rows() {
 	[[ $output == *'a line break'* ]]
 }
 
-# The commands of the documentation, each as it stands there.
+# The commands of the documentation, verbatim.
 
 @test "GOST: a port of ns1 to a service of the host's loopback" {
 	topology
-	serve self 127.0.0.1/8000
+	named_server self self 127.0.0.1/8000
 	start_nsfwd -L tcp://10.0.0.1:8000/:8000?netns=ns1
 	asks ns1 10.0.0.1/8000=self
 	asks self 10.0.0.1/8000=self
@@ -264,7 +230,7 @@ rows() {
 
 @test "GOST: a port of ns1 to an address of ns2" {
 	topology
-	serve ns2 10.0.1.1/8000
+	named_server ns2 ns2 10.0.1.1/8000
 	start_nsfwd -L "tcp://10.0.0.1:8000/10.0.1.1:8000?netns=ns1&netns.out=/run/netns/ns2"
 	asks ns1 10.0.0.1/8000=ns2
 	asks self 10.0.0.1/8000=ns2
@@ -272,7 +238,7 @@ rows() {
 
 @test "GOST: a port of ns1 through a web proxy in ns2 to the host" {
 	topology
-	web self 10.0.1.11 8000
+	web_server self 10.0.1.11 8000
 	hop ns2 10.0.1.1 8080
 	start_nsfwd -v -L tcp://10.0.0.1:8000/10.0.1.11:8000?netns=ns1 \
 		-F http://10.0.1.1:8080?netns=ns2
@@ -281,7 +247,7 @@ rows() {
 
 @test "GOST: a proxy in ns1 that leaves from the host" {
 	topology
-	web ns2 10.0.1.1 8000
+	web_server ns2 10.0.1.1 8000
 	start_nsfwd -v -L :8080?netns=ns1
 	run ! fetch ns1 http://10.0.1.1:8000/
 	for proxy in http socks4a socks5 socks5h; do
@@ -294,9 +260,9 @@ rows() {
 
 @test "GOST: a proxy in ns1 that leaves from there" {
 	topology
-	web self 10.0.0.11 8000
+	web_server self 10.0.0.11 8000
 	start_nsfwd -v -L ":8080?netns=ns1&netns.out=ns1"
-	# From the host it is the way into ns1, and back.
+	# The host uses the same proxy.
 	[ "$(fetch self --proxy socks5h://10.0.0.1:8080 \
 		http://10.0.0.11:8000/)" = 'this is self' ]
 	run ! fetch self --proxy socks5h://10.0.0.1:8080 http://10.0.1.1:8000/
@@ -304,13 +270,13 @@ rows() {
 
 @test "GOST: a proxy in ns1 through a web proxy of the host, or of ns2" {
 	topology
-	web ns2 10.0.1.1 8000
+	web_server ns2 10.0.1.1 8000
 	hop self 127.0.0.1 1080
 	start_nsfwd -v -L :8080?netns=ns1 -F :1080
 	[ "$(fetch ns1 --proxy http://10.0.0.1:8080 \
 		http://10.0.1.1:8000/)" = 'this is ns2' ]
 	stop_nsfwd
-	web self 10.0.1.11 8001
+	web_server self 10.0.1.11 8001
 	hop ns2 127.0.0.1 1080
 	start_nsfwd -v -L :8080?netns=ns1 -F :1080?netns=ns2
 	[ "$(fetch ns1 --proxy socks5h://10.0.0.1:8080 \
@@ -320,7 +286,7 @@ rows() {
 @test "GOST: ranges, several targets, names of processes, user and password" {
 	local pid
 	topology
-	serve ns2 10.0.1.1/8000 10.0.1.1/8001 10.0.1.1/8002
+	named_server ns2 ns2 10.0.1.1/8000 10.0.1.1/8001 10.0.1.1/8002
 	spawn ns2 sleeper sleep 60
 	pid=$(pid_of sleeper)
 	wait_until 5 in_other_ns "$pid"
@@ -331,7 +297,7 @@ rows() {
 	asks ns1 10.0.0.1/8000=ns2 10.0.0.1/8001=ns2 10.0.0.1/8002=ns2
 	# The first of two refuses: the first client is served, by the second.
 	asks ns1 10.0.0.1/9000=ns2 10.0.0.1/9000=ns2
-	web ns2 10.0.1.1 8003
+	web_server ns2 10.0.1.1 8003
 	[ "$(fetch ns1 --proxy http://user:secret@10.0.0.1:8080 \
 		http://10.0.1.1:8003/)" = 'this is ns2' ]
 	[ "$(fetch ns1 --proxy socks5h://user:secret@10.0.0.1:8080 \
@@ -352,14 +318,7 @@ in_other_ns() {
 	spawn ns2 sleeper sleep 60
 	pid=$(pid_of sleeper)
 	wait_until 5 in_other_ns "$pid"
-	spawn_ready self echo python3 -c '
-import os, socket
-s = socket.socket(type=socket.SOCK_DGRAM)
-s.bind(("127.0.0.1", 8000))
-os.write(9, b"ready\n")
-os.close(9)
-while True:
-    s.sendto(*s.recvfrom(100))'
+	udp_echo self echo 127.0.0.1 8000
 	start_nsfwd -v --udp-timeout 1 -L udp://10.0.0.1:8000/:8000?netns=ns1 \
 		-L "udp://10.0.0.1:5353/10.0.1.1:5353?netns=ns1&netns.out=/run/netns/ns2&keepAlive=true&ttl=1s" \
 		-L "udp://10.0.0.1:6000-6002/10.0.1.1:6000-6002?netns=ns1&netns.out=/proc/$pid/ns/net"
@@ -380,8 +339,8 @@ assert s.recv(100) == b"hello"' 3>&-
 @test "GOST: a socks5:// hop with user and password, and a name that it resolves" {
 	needs microsocks
 	topology
-	web self 10.0.1.11 8000
-	# A name that nobody else knows.
+	web_server self 10.0.1.11 8000
+	# Only the proxy can resolve this name.
 	echo 10.0.1.11 shop.example >"$BATS_TEST_TMPDIR/hosts"
 	spawn ns2 hop unshare -m --propagation private sh -c '
 		mount --bind "$1" /etc/hosts

@@ -1,70 +1,98 @@
 # What the tests share. A test file begins with `load helpers`; tests/run runs
-# it. Every test gets two namespaces, ns1 and ns2, that hold nothing but lo and
-# have no link between them, and ends with the oracle; a file that wants
-# something else defines its own setup() or teardown() after loading this.
+# it. Each test gets two namespaces, ns1 and ns2, that hold nothing but lo and
+# have no link between them, and ends with oracle(). A file that needs something
+# else defines its own setup() or teardown() after this file was loaded.
 #
-# Where:
+# Namespaces:
 #   ns NAME...           makes network namespaces with lo up, addressed as
 #                        /run/netns/NAME; the oracle deletes them
-#   in_ns NAME CMD...    runs CMD in a namespace; "self" is the tests' own, the
-#                        one that nsfwd is started in
+#   in_ns NAME CMD...    runs CMD in a namespace; "self" is the namespace that
+#                        the tests and nsfwd are started in
+#   small_buffers NS     limits TCP buffers there to 64 KiB, so that a reader
+#                        that stops soon stops its sender
 #
 # nsfwd:
 #   start_nsfwd ARG...   starts $NSFWD with --ready-fd and waits at most 5 s for
 #                        the ready line and the end of that descriptor; sets
 #                        NSFWD_PID and LOG, calls record_fds. Not under `run`.
 #                        Runs "${WRAP[@]}" before $NSFWD when that array is set
-#                        (`WRAP=(prlimit --nofile=20)`; it must exec)
-#   record_fds           remembers the descriptor counts of server and mappers
+#                        (`WRAP=(prlimit --nofile=20)`; it must exec). With
+#                        WORKERS=N in the environment each map has N workers;
+#                        tests with the tag "workers" pass in that way, too
+#   start_fails STATUS ERE ARG...  true if $NSFWD ARG... exits with STATUS within
+#                        10 s, all its lines begin with "nsfwd: ", and one of
+#                        them matches; uses WRAP, too
+#   record_fds           records the descriptor counts of server and mappers
+#   forget_mappers       drops these counts but the server's: for a test that
+#                        replaces mappers
+#   hup [ERE]            sends HUP; waits until one more line matches (reloaded)
 #   stop_nsfwd [SECONDS] sends TERM; fails if exit status 0 does not come in
 #                        time (5 s); clears NSFWD_PID
-#   wait_nsfwd SECONDS   waits for the server's end without a signal; sets
-#                        NSFWD_STATUS, clears NSFWD_PID; fails if it lives on
-#                        With WORKERS=N in the environment it has N for each
-#                        map, and tests that are tagged so run like that, too
-#   mappers, connections print the pids of each kind, zombies included; a worker's
-#                        as often as it has connections
-#   freeze PID...        stops the server, its mappers and these, so that nobody
-#                        sends the SIGCONT that a stopped child gets; thaw ends it
-#   tree                 prints every live pid of the last started nsfwd, also
-#                        those whose parent is gone
-#   logged PATTERN [N]   true if N lines or more (1) of the log match the ERE
+#   wait_nsfwd SECONDS   waits until the server exits; sets NSFWD_STATUS, clears
+#                        NSFWD_PID; fails if the server still runs
+#   mappers, workers, connections  print the pids of each kind, zombies included;
+#                        connections prints a worker once for each connection
+#   mappers_are N, connections_are N, no_connections  compare their count
+#   no_flows             true if server and mappers hold as many descriptors as
+#                        record_fds counted
+#   no_zombies           true if no process of nsfwd waits to be reaped
+#   workers_stand        true if all workers run and sleep
+#   freeze PID...        stops the server, its mappers and these processes; the
+#                        server would send SIGCONT to the others. thaw undoes it
+#   tree                 prints all pids of the last started nsfwd but zombies,
+#                        also those whose parent has exited
+#   logged ERE [N]       true if N lines or more (1) of the log match
 #   show_log             prints the end of the log
 #
-# Other processes (all ended by the oracle):
+# Other processes (the oracle kills all of them):
 #   spawn NS NAME CMD... starts CMD in the background in a namespace; output in
 #                        $BATS_TEST_TMPDIR/NAME.out
 #   spawn_ready NS NAME CMD...  the same, and waits at most 5 s until CMD has
 #                        written a line to the descriptor named in $READY_FD
-#   peer_server NS NAME ARG...  spawn_ready of tests/peer.py (see there)
-#   peer_start NS NAME ARG...   spawn of tests/peer.py
-#   peer NS ARG...       tests/peer.py in the foreground
-#   reap NAME... [-t S]  waits (30 s at most) for the end of each; fails, showing
-#                        the output, if a status is not 0
-#   output_of NAME       prints what it has written
+#   peer NS ARG...       runs $PEER, which is tests/peer.py or, in files that say
+#                        so, tests/faults.py (each file lists its arguments)
+#   peer_start NS NAME ARG...   spawns it
+#   peer_server NS NAME ARG...  the same, and waits until it listens
+#   named_server NS NAME WHERE...  spawns a server that answers each line with
+#                        NAME; a WHERE is as tests/faults.py has it
+#   asks NS WHERE=NAME...  connects to each WHERE and expects that answer
+#   udp_echo NS NAME ADDR PORT  spawns a UDP server that sends all back
+#   web_server NS ADDR PORT  spawns a web server whose page is "this is NS"
+#   fetch NS ARG...      runs curl in that namespace
+#   crowd_is NAME ERE    true if the last line of a crowd (tests/faults.py) does
+#   printed NAME LINE [N]  true if a spawned process printed LINE N times (1)
+#   output_of NAME       prints what a spawned process has written
 #   pid_of NAME          prints its pid
+#   reap NAME... [-t S]  waits (30 s at most) until each exits; fails, showing
+#                        the output, if a status is not 0
+#   kill_spawned NAME    kills it
+#   traced PID           true if a tracer is attached
+#   own_dev CMD...       runs CMD with a /dev of its own, for /dev/log
 #
-# Measures:
+# Measures and small tools:
 #   wait_until SECONDS CMD...   polls CMD every 20 ms until it is true
 #   now_ms               a clock in milliseconds
 #   cpu_ticks PID...     user and system time, in ticks of 10 ms, summed
+#   tree_ticks           the same of all processes of nsfwd
 #   switches PID...      voluntary context switches, summed
+#   rss PID              resident memory in KiB
 #   fds PID              number of open descriptors
 #   children PID         every descendant, zombies included
-#   no_connections       true when no connection process is left
-#   for_nobody           from here on, sockets in $BATS_TEST_TMPDIR are for all:
-#                        mappers, who dial them, are nobody
-#   sanitized            true if $NSFWD is a build without filters
-#   listens NS PORT      somebody does, over TCP, in that namespace
+#   listens NS PORT      true if a TCP socket listens there
+#   rows                 reads a table from stdin; strips the space around "|"
+#                        and empty lines
+#   for_nobody           opens $BATS_TEST_TMPDIR and new sockets to all users,
+#                        because mappers, which connect to them, are nobody
+#   sanitized            true if $NSFWD is a build with sanitizers, which has no
+#                        seccomp filters
 #   needs PROGRAM...     skips the test where one of them is missing
-#   fail TEXT            says TEXT and fails
+#   fail TEXT            prints TEXT and fails
 #
-#   own_dev CMD...       runs CMD with a /dev of its own, for /dev/log
-#
-#   oracle               what every teardown asks (see there)
+#   oracle               the checks after each test (see there)
 
 : "${NSFWD:=$BATS_TEST_DIRNAME/../nsfwd}"
 PEER=$BATS_TEST_DIRNAME/peer.py
+FAULTS=$BATS_TEST_DIRNAME/faults.py
 LOG=$BATS_TEST_TMPDIR/log
 NSFWD_PID=
 NSFWD_STATUS=
@@ -112,7 +140,11 @@ fail() {
 	return 1
 }
 
-# Where.
+rows() {
+	sed -E 's/ *\| */|/g; /^$/d'
+}
+
+# Namespaces.
 
 ns() {
 	local name
@@ -133,7 +165,15 @@ in_ns() {
 	fi
 }
 
-# Becomes CMD with no descriptor but 0, 1, 2 and 9: for a job in the background.
+small_buffers() {
+	# shellcheck disable=SC2016 # for the inner shell
+	in_ns "$1" sh -c 'for way in rmem wmem; do
+		echo 4096 16384 65536 >/proc/sys/net/ipv4/tcp_$way
+	done'
+}
+
+# Executes CMD with the descriptors 0, 1, 2 and 9 only, so that a background job
+# holds no pipe of bats.
 alone() {
 	local fd
 	for fd in "/proc/$BASHPID/fd/"*; do
@@ -177,6 +217,17 @@ cpu_ticks() {
 	echo "$sum"
 }
 
+tree_ticks() {
+	local -a pids
+	mapfile -t pids < <(tree)
+	cpu_ticks "${pids[@]}"
+}
+
+# Counted by the kernel; the status file has an estimate.
+rss() {
+	awk '$1 == "Rss:" { print $2 }' "/proc/$1/smaps_rollup"
+}
+
 switches() {
 	local -a files=("${@/#//proc/}")
 	awk '$1 == "voluntary_ctxt_switches:" { sum += $2 }
@@ -189,7 +240,7 @@ fds() {
 	[ -d "/proc/$1/fd" ] && echo "${#list[@]}"
 }
 
-# pid, parent, session and state of every process
+# Prints pid, parent, session and state of every process.
 processes() {
 	cat /proc/[0-9]*/stat 2>/dev/null | awk '{
 		pid = $1
@@ -220,7 +271,7 @@ mappers() {
 	processes | awk -v server="$NSFWD_PID" '$2 == server { print $1 }'
 }
 
-# Beside what it had at the start, a worker has two sockets for each connection.
+# Counts by descriptors: a worker holds two sockets for each connection.
 worker_connections() {
 	local pid n
 	for pid in $(workers); do
@@ -249,8 +300,25 @@ connections() {
 	}
 	workers
 }
+
 no_connections() {
 	[ -z "$(connections)" ]
+}
+
+connections_are() {
+	[ "$(connections | wc -l)" = "$1" ]
+}
+
+mappers_are() {
+	[ "$(mappers | wc -l)" = "$1" ]
+}
+
+no_zombies() {
+	! processes | grep -q " $NSFWD_SESSION Z$"
+}
+
+traced() {
+	grep -q '^TracerPid:.*[1-9]' "/proc/$1/status"
 }
 
 for_nobody() {
@@ -284,7 +352,7 @@ start_nsfwd() {
 	local fifo=$BATS_TEST_TMPDIR/ready.nsfwd
 	rm -f "$fifo"
 	mkfifo "$fifo"
-	# A session of its own, by which tree() finds what is left of it.
+	# In a session of its own, by which tree() finds all its processes.
 	alone setsid -- "${WRAP[@]}" "$NSFWD" --ready-fd 9 \
 		${WORKERS:+--workers "$WORKERS"} "$@" \
 		</dev/null >>"$LOG" 2>&1 9>"$fifo" &
@@ -298,7 +366,7 @@ start_nsfwd() {
 	record_fds
 }
 
-# They are born after the ready line, and sleep once they serve.
+# Workers start after the ready line, and sleep when they serve.
 workers_stand() {
 	local pid line
 	local -a pids
@@ -317,6 +385,39 @@ record_fds() {
 	for pid in "$NSFWD_PID" $(mappers) ${WORKERS:+$(workers)}; do
 		FDS[$pid]=$(fds "$pid")
 	done
+}
+
+forget_mappers() {
+	local pid
+	for pid in "${!FDS[@]}"; do
+		[ "$pid" = "$NSFWD_PID" ] || unset "FDS[$pid]"
+	done
+}
+
+no_flows() {
+	local pid
+	for pid in "${!FDS[@]}"; do
+		[ "$(fds "$pid")" = "${FDS[$pid]}" ] || return
+	done
+}
+
+start_fails() {
+	local want=$1 line=$2 status=0 text=$BATS_TEST_TMPDIR/start.out
+	shift 2
+	timeout -k 1 10 "${WRAP[@]}" "$NSFWD" "$@" \
+		</dev/null >"$text" 2>&1 3>&- || status=$?
+	cat "$text"
+	[ "$status" = "$want" ] ||
+		fail "nsfwd $*: status $status, not $want" || return
+	! grep -v '^nsfwd: ' "$text" || fail "a line without 'nsfwd: '" || return
+	grep -Eq -- "$line" "$text" || fail "no line matches $line"
+}
+
+hup() {
+	local line=${1:-reloaded} n
+	n=$(grep -cE -- "$line" "$LOG" || true)
+	kill -HUP "$NSFWD_PID"
+	wait_until 5 logged "$line" $((n + 1))
 }
 
 nsfwd_ended() {
@@ -390,6 +491,53 @@ peer() {
 	in_ns "$where" python3 "$PEER" "$@" 3>&- 4>&-
 }
 
+named_server() {
+	spawn_ready "$1" "$2" python3 "$FAULTS" who "${@:2}"
+}
+
+asks() {
+	in_ns "$1" python3 "$FAULTS" ask "${@:2}" 3>&- 4>&-
+}
+
+udp_echo() {
+	spawn_ready "$1" "$2" python3 -c '
+import os, socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET,
+                  socket.SOCK_DGRAM)
+s.bind((sys.argv[1], int(sys.argv[2])))
+os.write(9, b"ready\n")
+os.close(9)
+while True:
+    s.sendto(*s.recvfrom(65536))' "$3" "$4"
+}
+
+web_server() {
+	local dir=$BATS_TEST_TMPDIR/web-$1
+	mkdir -p "$dir"
+	echo "this is $1" >"$dir/index.html"
+	spawn "$1" "web-$1-$3" python3 -m http.server --bind "$2" \
+		--directory "$dir" "$3"
+	wait_until 5 listens "$1" "$3"
+}
+
+fetch() {
+	in_ns "$1" curl --silent --show-error --fail --max-time 60 "${@:2}" 3>&-
+}
+
+crowd_is() {
+	tail -n 1 "$BATS_TEST_TMPDIR/$1.out" | grep -Eq -- "$2"
+}
+
+printed() {
+	[ "$(grep -cx -- "$2" "$BATS_TEST_TMPDIR/$1.out")" = "${3:-1}" ]
+}
+
+kill_spawned() {
+	kill -KILL "${SPAWNED[$1]}"
+	wait "${SPAWNED[$1]}" 2>/dev/null || true
+	unset "SPAWNED[$1]"
+}
+
 pid_of() {
 	echo "${SPAWNED[$1]}"
 }
@@ -432,12 +580,13 @@ reap() {
 	return "$bad"
 }
 
-# The oracle. Once the peers are gone: no connection process is left within
-# 2 s, no zombie, server and mappers hold as many descriptors as after the
-# start, the whole tree uses at most 2 ticks in half a second; TERM ends the
-# server with status 0, no process of it is left, no sanitizer complained, and
-# nothing died of a system call that a filter did not know.
-# A test that ended nsfwd itself has cleared NSFWD_PID: then only the last two.
+# The oracle kills the spawned processes and then checks that within 2 s no
+# connection process is left, that there is no zombie, that server and mappers
+# hold as many descriptors as after the start, and that all processes together
+# use at most 2 ticks in half a second. TERM ends the server with status 0, and no
+# process is left; no sanitizer reported anything, and no process was killed
+# because a filter did not know a system call. A test that stopped nsfwd itself
+# has cleared NSFWD_PID: then only the checks after TERM are made.
 oracle() {
 	local bad=0 name pid
 	for name in "${!SPAWNED[@]}"; do
@@ -465,7 +614,7 @@ oracle() {
 	}
 	! grep -Eq 'signal[ =]31\>' "$LOG" 2>/dev/null || {
 		bad=1
-		echo "oracle: a system call that was not foreseen (SIGSYS)"
+		echo "oracle: a system call that a filter did not know (SIGSYS)"
 	}
 	for name in "${NAMESPACES[@]}"; do
 		ip netns del "$name" || bad=1
@@ -486,7 +635,7 @@ oracle_live() {
 	local -a pids
 	nsfwd_ended && {
 		wait_nsfwd 0 || true
-		fail "oracle: the server is gone, status $NSFWD_STATUS"
+		fail "oracle: the server has exited, status $NSFWD_STATUS"
 		return
 	}
 	wait_until 2 no_connections || {
@@ -501,7 +650,7 @@ oracle_live() {
 	}
 	for pid in "${!FDS[@]}"; do
 		count=$(fds "$pid") || continue
-		# With a namespace goes its mapper, and with that its channel.
+		# Without its namespace a map has no mapper, and the server no channel.
 		if [ "$count" -lt "${FDS[$pid]}" ] &&
 			logged 'waits for namespace'; then
 			continue

@@ -1,21 +1,20 @@
 #!/usr/bin/env bats
-# A number is not an identity: which process a pid names, whose a pid file is, and
-# what becomes of processes that somebody else stops.
+# pid:N stays the process that had the number first; and processes of nsfwd that
+# somebody else stops are continued or replaced.
 
 bats_require_minimum_version 1.5.0
 load helpers
-load service
+load server
 
-# Numbers of processes. A process namespace of its own, in which a number can be
-# given away again.
+# Process numbers, in a process namespace in which a number can be given out again.
 
 export FAULTS=$BATS_TEST_DIRNAME/faults.py
 
-# apart FUNCTION: runs it in a process namespace, with the tools below; what nsfwd
-# says is in $LOG.
+# apart FUNCTION: runs it in a process namespace, with the functions below; nsfwd
+# logs to $LOG.
 apart() {
 	export LOG NSFWD FAULTS SERVICE
-	export -f "${1?}" with_pid in_own_net secret begin again_at waits_at now_ms wait_until fail logged
+	export -f "${1?}" with_pid in_own_net secret start_server again_at waits_at now_ms wait_until fail logged
 	unshare -pf --kill-child --mount-proc --propagation private true ||
 		skip "no process namespace to be had"
 	# shellcheck disable=SC2016 # for the inner shell
@@ -25,33 +24,33 @@ apart() {
 		set -e; "$@" 3>&-' - "$1"
 }
 
-# with_pid N CMD...: CMD in the background, as process N.
+# with_pid N CMD...: starts CMD in the background as process N.
 with_pid() {
 	echo $(($1 - 1)) >/proc/sys/kernel/ns_last_pid
 	"${@:2}" &
 	[ "$!" = "$1" ]
 }
 
-# in_own_net NAME: becomes a server of that name in a network namespace of its own.
+# in_own_net NAME: executes a server of that name in a new network namespace.
 in_own_net() {
 	exec unshare -n sh -c 'ip link set lo up &&
 		READY_FD=9 exec python3 "$FAULTS" who "$0" 127.0.0.1/8080' "$1" 9>>/run/up
 }
 
-# What nobody is to reach: a server on the loopback that nsfwd was started on.
+# Starts the server that no map may reach, in the namespace that nsfwd starts in.
 secret() {
 	READY_FD=9 python3 "$FAULTS" who secret 127.0.0.1/8080 9>>/run/up &
 	wait_until 5 grep -qc ready /run/up
 	: >/run/up
 }
 
-begin() {
+start_server() {
 	"$NSFWD" "$@" >>"$LOG" 2>&1 &
 	server=$!
 	wait_until 5 logged 'ready: '
 }
 
-# waits_at PORT...: nobody is served there, and the log says why.
+# waits_at PORT...: no client is served there, and the log says why.
 waits_at() {
 	local port said
 	for port; do
@@ -61,8 +60,8 @@ waits_at() {
 	done
 }
 
-# again_at N: namespace lateN is made, and served: all maps before that one were
-# looked at again.
+# again_at N: makes namespace lateN and waits until its map serves: then nsfwd has
+# checked all maps before it, too.
 again_at() {
 	ip netns add "late$1"
 	wait_until 3 logged "=late$1@.*serves again"
@@ -75,7 +74,7 @@ followed() {
 	printf '%s\n' 127.0.0.1:700{1=late1,2=late2,3=late3}@9 >>/run/conf
 	with_pid $n in_own_net first
 	wait_until 5 grep -q ready /run/up
-	begin --wait -c /run/conf
+	start_server --wait -c /run/conf
 	python3 "$FAULTS" ask 127.0.0.1/8000=first
 	kill -9 $n
 	wait $n || true
@@ -83,7 +82,7 @@ followed() {
 	with_pid $n sleep 60
 	again_at 1
 	waits_at 8000
-	# The same map in a file that is read again, and one with the same number.
+	# A reload with the same map, then one with another map of the same number.
 	kill -HUP $server
 	wait_until 3 logged 'reloaded' 1
 	again_at 2
@@ -92,7 +91,7 @@ followed() {
 	wait_until 3 logged 'reloaded' 2
 	again_at 3
 	waits_at 8000
-	# A number that was not in the file for a while is a new one.
+	# A reload without the number forgets which process it was.
 	sed -i 1d /run/conf
 	kill -HUP $server
 	wait_until 3 logged 'reloaded' 3
@@ -107,7 +106,7 @@ followed() {
 	logged "\(its process has ended: name the one in its place\)$"
 }
 
-# Each way to name a process by its number, none of which is there at the start.
+# All ways to name a process by its number; the process starts later.
 all_ways() {
 	local n=300 ways
 	secret
@@ -121,7 +120,7 @@ all_ways() {
 	for i in "${!ways[@]}"; do
 		maps+=("127.0.0.1:800$i=${ways[i]}@8080")
 	done
-	begin --wait "${maps[@]}" "pid:$n@8010=127.0.0.1:8080" \
+	start_server --wait "${maps[@]}" "pid:$n@8010=127.0.0.1:8080" \
 		127.0.0.1:700{1=late1,2=late2}@9
 	with_pid $n in_own_net first
 	wait_until 5 grep -q ready /run/up
@@ -137,7 +136,7 @@ all_ways() {
 	again_at 1
 	waits_at 8000 8001 8002 8003 8004 8005 8006
 	python3 "$FAULTS" ask 127.0.0.1/8010=refused
-	# A link that leads to another number is another process.
+	# A link that is changed to another number is followed.
 	: >/run/up
 	with_pid 400 in_own_net second
 	wait_until 5 grep -q ready /run/up
@@ -149,11 +148,11 @@ all_ways() {
 	waits_at 8000 8001
 }
 
-@test "no way to write a number, and no link to it, leads to a later process" {
+@test "no other spelling of a number, and no link, leads to a later process" {
 	apart all_ways
 }
 
-# A process that has ended and that nobody reaps has no namespace any more.
+# A process that has exited but is not reaped has no namespace any more.
 unreaped() {
 	local n
 	secret
@@ -164,21 +163,21 @@ if not os.fork():
 time.sleep(60)' &
 	wait_until 5 grep -q . /run/up
 	n=$(cat /run/up)
-	begin "127.0.0.1:8000=pid:$n@8080"
+	start_server "127.0.0.1:8000=pid:$n@8080"
 	kill -9 "$n"
 	waits_at 8000
 	grep -q '^State:.*Z' "/proc/$n/status"
 }
 
-@test "a process that ended and is not reaped has ended" {
+@test "a zombie counts as exited" {
 	apart unreaped
 }
 
-# Processes that somebody else stops.
+# Stopped processes.
 
 MAP=127.0.0.1:8000=ns2@127.0.0.1:8080
 
-# Every process of nsfwd but the server.
+# Prints all processes of nsfwd but the server.
 others() {
 	tree | grep -vx "$NSFWD_PID"
 }
@@ -194,16 +193,16 @@ all_run() {
 	done
 }
 
-# A second map, where there are no workers to wait for.
+# Prints a second map, but not with workers, for which start_nsfwd waits.
 udp_too() {
 	[ -n "$WORKERS" ] || echo udp:127.0.0.1:8000=ns2@8080
 }
 
-# held: a client of the map is served, and stays.
+# Connects a client that stays.
 held() {
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
-	wait_until 2 said one here
+	wait_until 2 printed one here
 }
 
 # bats test_tags=workers,both
@@ -223,13 +222,13 @@ held() {
 	wait_until 2 all_run
 	service self follow 1 here 127.0.0.1/8000
 	logged "its mapper was stopped by signal 19: continued"
-	ends one
+	kill_spawned one
 }
 
-# Where each of these waits is another system call, and another filter.
-@test "what was stopped goes on wherever it waits: -, handshakes, a relay" {
+# Each of these waits in another system call, under another filter.
+@test "a stopped process goes on wherever it waits: -, handshakes, a relay" {
 	local dir=$BATS_TEST_TMPDIR pid part
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	mkfifo "$dir/in"
 	exec {keep}<>"$dir/in"
 	alone "$NSFWD" -=ns2@127.0.0.1:8080 <"$dir/in" >"$dir/out" 2>"$LOG" 9>&- &
@@ -247,7 +246,7 @@ held() {
 	reap stdio
 	start_nsfwd 127.0.0.1:8001=ns2@proxy,reach=127.0.0.0/8 \
 		127.0.0.1:8002=ns2@127.0.0.1:8080,accept-proxy=127.0.0.0/8
-	# In the middle of what a client says its connection is stopped.
+	# The connection is stopped in the middle of a request.
 	for part in '8001 GET http://127.0.0.1:8080/ HTTP/1.1|Host: a||' \
 		'8001 CONNECT 127.0.0.1:8080 HTTP/1.1||hello|' \
 		'8002 PROXY TCP4 1.2.3.4 5.6.7.8 1 2|hello|'; do
@@ -256,7 +255,7 @@ held() {
 	run ! logged 'signal=31|signal 31'
 }
 
-# A process that stops all others of this nsfwd, as often as it can.
+# Stops all processes of nsfwd but the server, over and over.
 stopper() {
 	while :; do
 		# shellcheck disable=SC2046 # one word each
@@ -265,7 +264,7 @@ stopper() {
 }
 
 # bats test_tags=workers,both
-@test "TERM leaves nothing behind, whatever is stopped" {
+@test "TERM leaves no process, whichever is stopped" {
 	local pid
 	# shellcheck disable=SC2046 # a word or none
 	start_nsfwd --drain 1 "$MAP" $(udp_too)
@@ -276,11 +275,11 @@ stopper() {
 	wait_nsfwd 3.5
 	[ "$NSFWD_STATUS" = 0 ]
 	[ -z "$(tree)" ]
-	ends one
+	kill_spawned one
 }
 
 # bats test_tags=workers,both
-@test "TERM leaves nothing behind, although all is stopped again and again" {
+@test "TERM leaves no process although all are stopped over and over" {
 	start_nsfwd --drain 0.5 "$MAP"
 	held
 	stopper &
@@ -288,33 +287,33 @@ stopper() {
 	kill -TERM "$NSFWD_PID"
 	wait_nsfwd 3
 	[ -z "$(tree)" ]
-	ends stopper
-	ends one
+	kill_spawned stopper
+	kill_spawned one
 }
 
 # bats test_tags=workers,both
-@test "TERM ends the connections of a mapper that was killed, too" {
+@test "TERM ends the connections of a killed mapper, too" {
 	start_nsfwd --drain 1 "$MAP"
 	held
 	kill -KILL "$(mappers)"
 	wait_until 3 logged 'serves again'
-	# They go on until then.
+	# Until then the connections go on.
 	kill -USR1 "$(pid_of one)"
-	wait_until 2 said one here 2
+	wait_until 2 printed one here 2
 	kill -TERM "$NSFWD_PID"
 	wait_nsfwd 3.5
 	[ "$NSFWD_STATUS" = 0 ]
 	[ -z "$(tree)" ]
-	ends one
+	kill_spawned one
 }
 
-@test "a killed mapper is forgotten when the last of its connections ends" {
+@test "a killed mapper is removed when its last connection ends" {
 	start_nsfwd "$MAP"
 	held
 	kill -KILL "$(mappers)"
 	wait_until 3 logged 'serves again'
 	[ "$(mappers | wc -l)" = 2 ]
-	ends one
+	kill_spawned one
 	wait_until 2 eval '[ "$(mappers | wc -l)" = 1 ]'
 	record_fds
 	service self follow 1 here 127.0.0.1/8000
@@ -331,24 +330,24 @@ stopper() {
 	wait_until 5 logged "'$MAP': its mapper is stopped again and again: replaced"
 	wait_until 2 logged 'serves again'
 	service self follow 1 here 127.0.0.1/8000
-	# What the old one has ends when its time is up.
+	# The old connections end after the time of --drain.
 	wait_until 5 ended "$old"
 	wait_until 2 ended "$(pid_of stopper)"
 	record_fds
 }
 
-# silent PID...: these mappers hear a command only after 6 s.
+# silent PID...: delays the commands to these mappers by 6 s.
 silent() {
 	needs strace
 	spawn self tracer strace -qq -o /dev/null "${@/#/-p}" \
 		-e inject=recvfrom:delay_enter=6000000:when=1
 	local pid
 	for pid; do
-		wait_until 5 grep -q '^TracerPid:.*[1-9]' "/proc/$pid/status"
+		wait_until 5 traced "$pid"
 	done
 }
 
-@test "USR1 waits a second for all mappers that are silent, and no signal waits" {
+@test "USR1 waits one second for all mappers together, other signals do not" {
 	local began
 	start_nsfwd --drain 100ms --stats /run/stats --no-sandbox \
 		127.0.0.1:800{0,1,2,3,4}=ns2@8080
@@ -361,13 +360,13 @@ silent() {
 		>"$BATS_TEST_TMPDIR/stats"
 	[ $(($(now_ms) - began)) -lt 2000 ]
 	logged 'table:   process [0-9]+ has not answered yet' 5
-	# While it waits for them again: the socket goes when TERM was heard.
+	# TERM while the server waits again: it removes the socket at once.
 	kill -USR1 "$NSFWD_PID"
 	wait_until 2 logged 'table: +OPEN' 2
 	kill -TERM "$NSFWD_PID"
 	wait_until 0.7 eval '[ ! -e /run/stats ]'
-	# What is traced ends when its tracer does.
-	ends tracer
+	# Without strace the mappers read their command.
+	kill_spawned tracer
 	wait_nsfwd 3
 	[ "$NSFWD_STATUS" = 0 ]
 	[ -z "$(tree)" ]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# The laws of the architecture, each read off the sources: without comments and
-# strings, or, for what calls what, as gcc's object files have it.
+# The laws of the architecture, checked in the sources without comments and strings,
+# or in object files made by gcc. HACKING lists the rooms and the processes.
 
 bats_require_minimum_version 1.5.0
 
@@ -11,9 +11,7 @@ setup_file() {
 	export top code=$BATS_FILE_TMPDIR/code obj=$BATS_FILE_TMPDIR/obj
 	local file
 	cd "$top" || return
-	for file in "${ROOMS[@]}"; do
-		mkdir -p "$code/$file" "$obj/$file"
-	done
+	mkdir -p "${ROOMS[@]/#/$code/}" "${ROOMS[@]/#/$obj/}"
 	for file in $(sources) $(headers); do
 		gcc -fpreprocessed -dD -E -P "$file" 2>/dev/null |
 			sed -E 's/"(\\.|[^"\\])*"/""/g' >"$code/$file"
@@ -24,46 +22,49 @@ setup_file() {
 	done | xargs -P 2 -I{} sh -c {}
 }
 
-# The files of the program, from its top.
+# Print the .c files, and the headers, of the program, as FILE or ROOM/FILE.
 sources() {
-	(cd "$top" && find . -maxdepth 2 -name '*.c' | sed 's,^\./,,' | in_rooms)
+	files_named '*.c'
 }
 
 headers() {
-	(cd "$top" && find . -maxdepth 2 -name '*.h' | sed 's,^\./,,' | in_rooms)
+	files_named '*.h'
 }
 
-in_rooms() {
-	local IFS='|'
-	grep -E "^([^/]+|(${ROOMS[*]})/[^/]+)\$" | sort
+files_named() {
+	(
+		cd "$top" || return
+		find . -maxdepth 1 -name "$1"
+		find "${ROOMS[@]}" -maxdepth 1 -name "$1"
+	) | sed 's,^\./,,' | sort
 }
 
-# no PATTERN FILE...: none of the files has a line that matches.
+# no PATTERN FILE...: true if no line of the files matches.
 no() {
 	local status=0
 	grep -nEH -e "$@" || status=$?
 	[ "$status" = 1 ]
 }
 
-# only WORDS FILE...: no source but the FILEs calls one of WORDS, a regular
-# expression, by its name or by the number of its system call. Numbers alone are
-# what base/sandbox.c lets the others call.
+# only NAMES FILE...: true if no source but the FILEs calls a function of NAMES, a
+# regular expression, or makes the system call. base/sandbox.c may have the numbers
+# of all system calls, for its filters.
 only() {
-	local words=$1 file others=() sandbox=base/sandbox.c
+	local names=$1 file others=() sandbox=base/sandbox.c
 	shift
 	cd "$code" || return
 	[[ " $* " == *" $sandbox "* ]] ||
-		no "\<($words) *\(|syscall\((SYS|__NR)_($words)\>" "$sandbox" || return
+		no "\<($names) *\(|syscall\((SYS|__NR)_($names)\>" "$sandbox" || return
 	for file in $(sources) $(headers); do
 		case " $* $sandbox " in
 		*" $file "*) ;;
 		*) others+=("$file") ;;
 		esac
 	done
-	no "\<($words) *\(|\<(SYS|__NR)_($words)\>" "${others[@]}"
+	no "\<($names) *\(|\<(SYS|__NR)_($names)\>" "${others[@]}"
 }
 
-# What the object of a file takes from other objects and from libc.
+# Prints what the object of a file takes from other objects and from libc.
 undefined() {
 	nm -u --format=posix "$obj/$1.o" | cut -d' ' -f1
 }
@@ -72,18 +73,18 @@ undefined() {
 	only 'setns|clone|clone3|unshare' netns.c
 }
 
-# Each for one kind of process: mapper, worker, connection, daemon, a reader of
-# metrics, the one connection of "-".
-@test "fork only where a kind of process begins" {
+# In this order: mapper, worker, connection, daemon, the process that answers a
+# reader of --stats, the connection of "-".
+@test "fork only where a kind of process starts" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
 		server/mapper_proc.c tcp/pool.c tcp/fork.c server/daemon.c \
 		server/stats_socket.c tcp/stdio.c
 }
 
-# netns.c is here because it reaps the helper that it cloned, in the same call:
-# nobody else knows of that process. The parent of a daemon has but one child.
-@test "wait only where processes are children" {
-	only 'wait|wait[34]|waitpid|waitid' server/reap.c tcp/pool.c tcp/fork.c \
+# netns.c reaps its helper in the call that cloned it. The parent of a daemon has
+# one child.
+@test "wait only in the files of processes with children" {
+	only 'wait|wait[34]|waitpid|waitid' server/server.c tcp/pool.c tcp/fork.c \
 		tcp/stdio.c netns.c server/daemon.c
 }
 
@@ -96,7 +97,7 @@ undefined() {
 	only 'getaddrinfo|getaddrinfo_a|getnameinfo|gethostby[a-z0-9_]*' dial/dial.c
 }
 
-@test "no signal handlers: dispositions are set in nsfwd.c, asked in server/setup.c" {
+@test "no signal handlers: nsfwd.c sets dispositions, server/server.c reads them" {
 	local calls='(signal|sigaction|sigset|sigvec|bsd_signal|sysv_signal)'
 	only "$calls" nsfwd.c server/setup.c
 	sed -E 's/\<signal\([A-Z]+, SIG_(IGN|DFL)\)//; s/\<sigaction\([^,]*, NULL,//' \
@@ -104,8 +105,9 @@ undefined() {
 	no "\<$calls *\(" "$BATS_TEST_TMPDIR/rest"
 }
 
-# relay.c has the buffers that bytes are copied through.
-@test "variables outlive a function only where one process is one thing" {
+# A process has one server, one mapper, one connection or one log. relay.c has the
+# buffers for copying.
+@test "file-scope variables only where a process has one of the thing" {
 	local file
 	for file in $(sources); do
 		case $file in
@@ -125,8 +127,8 @@ undefined() {
 	done
 }
 
-# What the files of a room may include besides their own: rooms, whole, or single
-# headers. HACKING says what the rooms are.
+# may_include ROOM: prints what its files may include besides their own room: rooms
+# or single headers.
 may_include() {
 	case $1 in
 	nsfwd.c) echo server config tcp/stdio.h netns.h base ;;
@@ -147,8 +149,8 @@ may_include() {
 	esac
 }
 
-# strangers FILE...: prints the includes that the table does not have.
-strangers() {
+# forbidden_includes FILE...: prints the includes that the table does not allow.
+forbidden_includes() {
 	local file room allowed header
 	for file; do
 		room=${file%%/*}
@@ -160,17 +162,18 @@ strangers() {
 	done
 }
 
-@test "files include only what lies below their room" {
-	run -0 strangers $(sources) $(headers)
+@test "files include only headers of rooms below theirs" {
+	# shellcheck disable=SC2046 # one word each
+	run -0 forbidden_includes $(sources) $(headers)
 	echo "$output"
 	[ -z "$output" ]
 }
 
-@test "the test of includes finds one that is forbidden" {
+@test "the test of includes finds a forbidden one" {
 	cp -r "$top"/*.[ch] "$top/base" "$BATS_TEST_TMPDIR"
 	echo '#include "config/map.h"' >>"$BATS_TEST_TMPDIR/base/log.c"
 	top=$BATS_TEST_TMPDIR
-	run -0 strangers base/log.c base/log.h relay.c
+	run -0 forbidden_includes base/log.c base/log.h relay.c
 	[ "$output" = 'base/log.c includes config/map.h' ]
 }
 
@@ -181,10 +184,10 @@ strangers() {
 	done | tsort >/dev/null
 }
 
-# What moves bytes must not wait for memory or for a file of the locale. Only
-# flow_init() makes the tables of a mapper, before it has a flow; those of
-# connections are mapped.
-@test "what moves bytes allocates nothing and formats no locale text" {
+# The code that moves bytes must not wait for memory or for a file of the locale.
+# Only flow_init() allocates, before there is a flow; the tables of connections are
+# mapped.
+@test "the code that moves bytes allocates nothing and uses no locale" {
 	local file names=(relay base/io tcp/{tcp,accept,fork,timers,conn,worker}
 		udp/{udp,account,route,flow,target,datagram})
 	for file in "${names[@]}"; do
@@ -210,25 +213,73 @@ strangers() {
 	[ "$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' <<<"$output")" = libc.so.6 ]
 }
 
-# Counted from the line of its name; its type stands on a line before.
-@test "no function over 60 lines" {
-	cd "$top" || return
-	awk '
-		/^[a-z_][A-Za-z0-9_]*\(/ { name = $0; from = FNR }
-		/^}/ {
-			if (from && FNR - from >= 60) {
-				print FILENAME ": " FNR - from + 1 " lines: " name
-				found = 1
-			}
-			from = 0
-		}
-		END { exit found }' $(sources)
+# Static functions and variables of all rooms share one name space, so that a name in
+# a debugger or a search means one thing.
+@test "a static name stands for one thing in the whole tree" {
+	local file
+	for file in $(sources); do
+		nm --format=posix "$obj/${file%.c}.o" |
+			awk -v file="$file" '$2 ~ /^[tbdr]$/ && $1 !~ /\./ { print $1, file }'
+	done | sort | awk '
+		{ files[$1] = files[$1] " " $2; count[$1]++ }
+		END {
+			for (name in count)
+				if (count[name] > 1) {
+					print name ":" files[name]
+					found = 1
+				}
+			exit found
+		}'
 }
 
-@test "no file over 600 lines, no header over 200" {
+# From the line of its name to its last line; the type stands above the name.
+@test "no function over 50 lines, half of them at most 14" {
 	cd "$top" || return
-	awk 'FNR == 601 { print FILENAME; found = 1 } END { exit found }' $(sources)
-	awk 'FNR == 201 { print FILENAME; found = 1 } END { exit found }' $(headers)
+	# shellcheck disable=SC2046 # one word each
+	awk '
+		FNR == 1 { first = 0 }
+		/^[a-z_][A-Za-z0-9_]*\(/ { name = $0; first = FNR }
+		/^}/ {
+			lines = FNR - first + 1
+			if (first) {
+				count[lines]++
+				all++
+			}
+			if (first && lines > 50) {
+				print FILENAME ": " lines " lines: " name
+				found = 1
+			}
+			first = 0
+		}
+		END {
+			for (median = below = 0; 2 * below < all; below += count[median])
+				median++
+			print all " functions, median " median " lines"
+			exit found || median > 14
+		}' $(sources)
+}
+
+@test "no file over 500 lines, no header over 200" {
+	local status=0
+	cd "$top" || return
+	# shellcheck disable=SC2046 # one word each
+	wc -l $(sources) | awk '$2 != "total" && $1 > 500 { print; found = 1 }
+		END { exit found }' || status=1
+	# shellcheck disable=SC2046
+	wc -l $(headers) | awk '$2 != "total" && $1 > 200 { print; found = 1 }
+		END { exit found }' || status=1
+	return "$status"
+}
+
+# Names of the time before HACKING had a dictionary, as parts of identifiers. Words
+# with an ordinary meaning are not here.
+@test "no identifier has a word that the dictionary replaced" {
+	local words='bear|born|births?|bury|buried|heirs?|bequeath|descent|crew|leash|hired?'
+	words+='|obey|mend|mended|tally|tallies|retired?|recall|heard|told|halves|spares?'
+	words+='|usual|admits|may_come|rested|other_side'
+	cd "$code" || return
+	# shellcheck disable=SC2046 # one word each
+	no "\<([A-Za-z0-9]+_)*($words)(_[A-Za-z0-9]+)*\>" $(sources) $(headers)
 }
 
 @test "README is under 120 lines, HACKING under 80" {

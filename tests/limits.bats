@@ -1,20 +1,11 @@
 #!/usr/bin/env bats
-# Limits on connections, and what becomes of those that are open at the end.
+# Limits of connections, listeners that are destroyed at a limit, and the end.
 
 bats_require_minimum_version 1.5.0
 load helpers
 export PEER=$BATS_TEST_DIRNAME/faults.py
 
-# The last counts of a crowd match the ERE.
-crowd_is() {
-	tail -n 1 "$BATS_TEST_TMPDIR/$1.out" | grep -Eq -- "$2"
-}
-
-count_is() {
-	[ "$(connections | wc -l)" = "$1" ]
-}
-
-# The served of all the crowds.
+# served NAME...: prints how many clients of these crowds are served.
 served() {
 	local name sum=0
 	for name; do
@@ -31,24 +22,23 @@ served_are() {
 	[ "$sum" = "$want" ] || fail "$sum are served, not $want"
 }
 
-# While clients wait at the limit, nobody is busy.
+# True if nsfwd does not spin.
 waits_idly() {
-	local before pids
-	mapfile -t pids < <(tree)
-	before=$(cpu_ticks "${pids[@]}")
+	local before
+	before=$(tree_ticks)
 	sleep 0.5
-	[ $(($(cpu_ticks "${pids[@]}") - before)) -le 2 ]
+	[ $(($(tree_ticks) - before)) -le 2 ]
 }
 
 # bats test_tags=workers
 @test "--max-conns 20 and 60 clients (T23)" {
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd --max-conns 20 ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	peer_start ns1 crowd crowd 60 127.0.0.1/8000
 	wait_until 5 crowd_is crowd 'served=20 waiting=40'
 	waits_idly
 	crowd_is crowd 'served=20 waiting=40'
-	count_is 20
+	connections_are 20
 	logged '20 connections'
 	[ "$(grep -c '20 connections' "$LOG")" -le 2 ]
 	kill -USR1 "$(pid_of crowd)"
@@ -56,7 +46,7 @@ waits_idly() {
 }
 
 @test "max=20 on one map does not hold back another" {
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max=20 \
 		ns1@127.0.0.1:8001=ns2@127.0.0.1:8080
 	peer_start ns1 crowd crowd 60 127.0.0.1/8000
@@ -70,7 +60,7 @@ waits_idly() {
 
 # bats test_tags=workers
 @test "--max-conns 20 over two maps" {
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd --max-conns 20 ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 \
 		ns1@127.0.0.1:8001=ns2@127.0.0.1:8080,max=15
 	peer_start ns1 first crowd 30 127.0.0.1/8000
@@ -84,7 +74,7 @@ waits_idly() {
 }
 
 @test "one map's connections end: the other one's clients are served" {
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd --max-conns 5 ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 \
 		ns1@127.0.0.1:8001=ns2@127.0.0.1:8080
 	peer_start ns1 first crowd 5 127.0.0.1/8000
@@ -99,15 +89,15 @@ waits_idly() {
 
 # bats test_tags=workers,both
 @test "max-source=10 (T24)" {
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd -v ns1@:8000=ns2@127.0.0.1:8080,max-source=10
 	peer_start ns1 crowd crowd 30 127.0.0.1/8000 127.0.0.2
 	wait_until 5 crowd_is crowd 'served=10 waiting=0 reset=20'
 	peer ns1 try 3 ns2 0-50 127.0.0.1/8000 127.0.0.3
 	peer ns1 try 3 ns2 0-50 ::1/8000
 	peer ns1 try 5 reset 0-50 127.0.0.1/8000 127.0.0.2
-	count_is 10
-	# One that ended makes room for one of the same address.
+	connections_are 10
+	# A connection that ends makes room for another of the same address.
 	kill -USR1 "$(pid_of crowd)"
 	wait_until 2 no_connections
 	peer ns1 try 5 ns2 0-50 127.0.0.1/8000 127.0.0.2
@@ -119,7 +109,7 @@ waits_idly() {
 	change() {
 		echo "ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max=2,idle-timeout=$1" >"$conf"
 	}
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	change 60
 	start_nsfwd -c "$conf"
 	peer_start ns1 old crowd 2 127.0.0.1/8000
@@ -138,16 +128,15 @@ waits_idly() {
 	wait_until 1 crowd_is new 'served=2'
 	kill -USR1 "$(pid_of new)"
 	wait_until 5 crowd_is new 'done=8'
-	wait_until 2 eval '[ "$(mappers | wc -l)" = 1 ]'
+	wait_until 2 mappers_are 1
 	record_fds
 }
 
-# The work for one connection does not grow with the ports of its map.
 # bats test_tags=workers,both
 @test "max=1 on 3,000 ports: a connection costs the mapper no more than on one" {
 	local before ticks port names=()
 	[ "$(ulimit -Hn)" -ge 4000 ] || skip "$(ulimit -Hn) descriptors"
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd -q ns1@127.0.0.1:10001-13000=ns2@127.0.0.1:8080,max=1
 	before=$(mapper_ticks)
 	for port in 10001 11000 12000 13000; do
@@ -166,11 +155,11 @@ mapper_ticks() {
 	cpu_ticks $(mappers) $([ -z "$WORKERS" ] || workers)
 }
 
-# Each port comes to its turn, and who waits does so in the order of arrival.
+# Each port gets its turn, in the order in which its client came.
 # bats test_tags=workers,both
 @test "at the limit the ports of a map take turns" {
 	local i
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd ns1@127.0.0.1:8000-8009=ns2@127.0.0.1:8080,max=1
 	peer_start ns1 first crowd 1 127.0.0.1/8000
 	wait_until 5 crowd_is first 'served=1'
@@ -189,13 +178,13 @@ waits_for() {
 	kill -0 "$(pid_of "$1")" && [ ! -s "$BATS_TEST_TMPDIR/$1.out" ]
 }
 
-# What ends a listener.
+# Listeners that are destroyed.
 
 # bats test_tags=workers,both
 @test "ss -K on one listener of a map: the others serve, nothing spins or dies" {
 	needs ss
 	local old
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd ns1@127.0.0.1:8000-8002=ns2@127.0.0.1:8080
 	peer_start ns1 open crowd 5 127.0.0.1/8000
 	wait_until 5 crowd_is open 'served=5'
@@ -208,13 +197,13 @@ waits_for() {
 	run ! grep -E 'killed by signal|ended with status' "$LOG"
 }
 
-# The socket is that of another process, too, which may do with it what it wants.
+# The process that handed the sockets over may shut them down.
 # bats test_tags=workers,both
 @test "systemd:NAME, and its sockets are shut down: nothing spins or dies" {
 	local order=$BATS_TEST_TMPDIR/shutdown path=$BATS_TEST_TMPDIR/path
 	WRAP=(python3 "$PEER" hand "$order" 3 127.0.0.1/8000 "$path" 127.0.0.1/8001)
 	mkfifo "$order"
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd systemd:web=ns2@127.0.0.1:8080
 	peer self ask 127.0.0.1/8000=ns2 "$path=ns2" 127.0.0.1/8001=ns2
 	echo 2 >"$order"
@@ -234,9 +223,9 @@ waits_for() {
 	[ -z "$(in_ns ns1 ss -Hltn)" ]
 }
 
-# Another process may have had the CPU: once more before it counts.
+# Twice, because another process may have had the processor.
 @test "T36 a second TERM or INT resets what is open, at once" {
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	ends_twice TERM INT || ends_twice TERM INT
 	ends_twice INT TERM || ends_twice INT TERM
 }
@@ -250,7 +239,7 @@ ends_twice() {
 	kill "-$1" "$NSFWD_PID"
 	wait_until 1 logged 'stopping: 20 connections have 30 s' || return
 	sleep 0.2
-	crowd_is "$crowd" 'served=20' && count_is 20 || return
+	crowd_is "$crowd" 'served=20' && connections_are 20 || return
 	start=$(now_ms)
 	kill "-$2" "$NSFWD_PID"
 	wait_nsfwd 1 && wait_until 0.2 tree_ended || return
@@ -261,7 +250,7 @@ ends_twice() {
 # bats test_tags=workers
 @test "--drain 1 ends them after one second" {
 	local start span
-	peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd --drain 1 ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	peer_start ns1 crowd crowd 5 127.0.0.1/8000
 	wait_until 2 crowd_is crowd 'served=5'

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
-# What a listener stands on: its own socket, which the owner of the namespace may
-# destroy; a file, an interface, an address, that come, go or are replaced; and
-# reloads that must not let go of it for nothing.
+# Listeners are opened anew when the owner of the namespace destroyed the socket,
+# or when the file, interface or address under it was replaced; --wait starts
+# without them; and a reload that fails closes none.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -13,23 +13,23 @@ setup() {
 	CONF=$BATS_TEST_TMPDIR/conf
 }
 
-# with NS ARG...: listeners.py in the foreground
+# with NS ARG...: runs listeners.py in that namespace
 with() {
 	in_ns "$1" python3 "$LISTENERS" "${@:2}" 3>&- 4>&-
 }
 
-# answers NS SECONDS WHERE...: each within so many seconds
+# answers NS SECONDS WHERE...: each answers within that time.
 answers() {
 	with "$1" follow "$2" here "${@:3}"
 }
 
-# The targets of most maps here.
+# Spawns the target of most maps here.
 target() {
 	spawn_ready ns2 target python3 "$LISTENERS" server here \
 		tcp:127.0.0.1/8080 udp:127.0.0.1/8080
 }
 
-# destroy NS PORT [OPTION]: ends the sockets that are bound there
+# destroy NS PORT [OPTION]: destroys the sockets that are bound to the port.
 destroy() {
 	local -a which=(-Hn "${3:--lt}" "sport = :$2")
 	in_ns "$1" ss "${which[@]}" | grep -q ":$2 " ||
@@ -37,57 +37,18 @@ destroy() {
 	in_ns "$1" ss -K "${which[@]}" | grep -q ":$2 " || skip "no ss -K here"
 }
 
-said() {
-	[ "$(grep -cx -- "$2" "$BATS_TEST_TMPDIR/$1.out")" = "${3:-1}" ]
-}
-
-ends() {
-	kill -KILL "${SPAWNED[$1]}"
-	wait "${SPAWNED[$1]}" 2>/dev/null || true
-	unset "SPAWNED[$1]"
-}
-
-mappers_are() {
-	[ "$(mappers | wc -l)" = "$1" ]
-}
-
-# New mappers have taken over, and old ones are gone.
+# settled N: the old mappers have exited, N new ones serve.
 settled() {
 	wait_until 3 mappers_are "$1" && record_fds
 }
 
-# made_anew NS: the interface d0 of the namespace, with its link-local address
+# made_anew NS: makes or replaces the interface d0, with a link-local address.
 made_anew() {
 	ip -n "$1" link del d0 2>/dev/null || true
 	ip -n "$1" link add d0 type veth peer name d1
 	ip -n "$1" link set d1 up
 	ip -n "$1" link set d0 up
 	ip -n "$1" addr add fe80::1/64 dev d0 nodad
-}
-
-# hup PATTERN: HUP, until one more line than before has it
-hup() {
-	local n
-	n=$(grep -cE -- "$1" "$LOG" || true)
-	kill -HUP "$NSFWD_PID"
-	wait_until 5 logged "$1" $((n + 1))
-}
-
-# refused_start STATUS PATTERN ARG...: the start fails with it
-refused_start() {
-	local status=0 said=$BATS_TEST_TMPDIR/said
-	timeout -k 1 10 "${WRAP[@]}" "$NSFWD" "${@:3}" \
-		</dev/null >"$said" 2>&1 3>&- || status=$?
-	cat "$said"
-	[ "$status" = "$1" ] || fail "status $status, not $1" || return
-	grep -Eq -- "$2" "$said" || fail "no line has $2"
-}
-
-# The time that all of nsfwd has used.
-all_ticks() {
-	local -a pids
-	mapfile -t pids < <(tree)
-	cpu_ticks "${pids[@]}"
 }
 
 # Destroyed listeners.
@@ -98,7 +59,7 @@ all_ticks() {
 	target
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	spawn ns1 one python3 "$LISTENERS" hold tcp:127.0.0.1/8000
-	wait_until 2 said one here
+	wait_until 2 printed one here
 	for i in 1 2 3; do
 		destroy ns1 8000
 		answers ns1 2 tcp:127.0.0.1/8000
@@ -107,27 +68,27 @@ all_ticks() {
 	logged 'a listening socket was destroyed'
 	run ! logged 'its mapper|a worker'
 	kill -USR1 "$(pid_of one)"
-	wait_until 2 said one here 2
-	ends one
+	wait_until 2 printed one here 2
+	kill_spawned one
 	settled 1
 }
 
 # bats test_tags=workers
-@test "ss -K in a loop hurts one map only" {
-	local before births
+@test "ss -K in a loop disturbs one map only" {
+	local before starts
 	target
 	start_nsfwd --stats /run/stats ns1@127.0.0.1:8000-8019=ns2@127.0.0.1:8080-8099 \
 		ns1@127.0.0.1:9000=ns2@127.0.0.1:8080
 	destroy ns1 8001
-	before=$(all_ticks)
+	before=$(tree_ticks)
 	spawn ns1 kills python3 "$LISTENERS" kills 3 8001
-	spawn ns1 other python3 "$LISTENERS" load 100 250 tcp:127.0.0.1/9000 0 0 0
-	spawn ns1 range python3 "$LISTENERS" load 100 250 tcp:127.0.0.1/8000 0 0 0
+	spawn ns1 other python3 "$LISTENERS" load 100 250 tcp:127.0.0.1/9000 0 0
+	spawn ns1 range python3 "$LISTENERS" load 100 250 tcp:127.0.0.1/8000 0 0
 	reap kills other range
 	output_of kills
-	births=$(grep -c 'serves again' "$LOG")
-	echo "# $(output_of kills | xargs), mapper births: $births, ticks: $(($(all_ticks) - before))" >&3
-	[ "$births" -le 5 ]
+	starts=$(grep -c 'serves again' "$LOG")
+	echo "# $(output_of kills | xargs), mapper starts: $starts, ticks: $(($(tree_ticks) - before))" >&3
+	[ "$starts" -le 5 ]
 	run ! logged 'its mapper|a worker'
 	answers ns1 2 tcp:127.0.0.1/8000
 	wait_until 3 in_ns ns1 bash -c 'ss -Hltn | grep -q :8001'
@@ -141,18 +102,18 @@ all_ticks() {
 		'udp:ns1@fe80::1%d0/8000=ns2@127.0.0.1:8080'
 	destroy ns1 8000 -lu
 	answers ns1 2 udp:127.0.0.1/8000 udp:fe80::1%d0/8000
-	# The interface is part of the address again.
+	# The new socket is bound to the interface, too.
 	wait_until 3 in_ns ns1 bash -c 'ss -Hlun | grep -q "%d0.*:8000"'
 	settled 2
 }
 
-@test "ss -K while another program takes the port: waits for it" {
+@test "ss -K while another program takes the port: the map waits" {
 	target
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 \
 		ns1@127.0.0.1:9000=ns2@127.0.0.1:8080
 	destroy ns1 8000
 	wait_until 3 logged 'serves again'
-	# The next time is not before a second has passed.
+	# The next attempt is at least a second later.
 	destroy ns1 8000
 	spawn_ready ns1 other python3 "$LISTENERS" server other tcp:127.0.0.1/8000
 	wait_until 3 logged "8000=.*cannot listen on 127.0.0.1:8000: the port is taken"
@@ -160,13 +121,13 @@ all_ticks() {
 	answers ns1 0.5 tcp:127.0.0.1/9000
 	sleep 1.5
 	[ "$(grep -c 'port is taken' "$LOG")" = 1 ]
-	ends other
+	kill_spawned other
 	answers ns1 3 tcp:127.0.0.1/8000
 	settled 2
 }
 
 # bats test_tags=workers
-@test "ss -K on a socket of systemd: it listens again, for systemd too" {
+@test "ss -K on a socket of systemd: the same socket listens again" {
 	local status=0
 	target
 	WRAP=(python3 "$LISTENERS" handed tcp:127.0.0.1/8000 web)
@@ -176,11 +137,11 @@ all_ticks() {
 	settled 1
 }
 
-@test "what systemd listens on goes on when its map ends" {
+@test "a socket of systemd goes on listening when its map is removed" {
 	local held
 	target
 	echo 'systemd:web=ns2@127.0.0.1:8080' >"$CONF"
-	# The wrapper's own descriptor plays the part of systemd.
+	# This process holds the socket, as systemd would.
 	python3 "$LISTENERS" handed tcp:127.0.0.1/8000 web /usr/bin/sleep 60 4>&- &
 	held=$!
 	wait_until 5 listens self 8000
@@ -210,12 +171,12 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	settled 1
 }
 
-# What listeners depend on.
+# Files and interfaces of listeners.
 
 # bats test_tags=workers
 @test "an interface made anew: its link-local listeners are opened anew" {
 	local where=(tcp:fe80::1%d0/8000 udp:fe80::1%d0/8000) proto=tcp+udp n=2
-	# There is nothing of workers in UDP.
+	# UDP has no workers.
 	[ -z "$WORKERS" ] || where=("${where[0]}") proto=tcp n=1
 	target
 	made_anew ns1
@@ -225,12 +186,12 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	made_anew ns1
 	answers ns1 2 "${where[@]}"
 	logged 'its interface was removed or replaced' "$n"
-	# Gone for a while.
+	# The interface is missing for a while.
 	ip -n ns1 link del d0
 	wait_until 3 logged 'waits to listen on d0: no such interface there' "$n"
 	made_anew ns1
 	answers ns1 2 "${where[@]}"
-	# At HUP at once.
+	# HUP checks at once.
 	made_anew ns1
 	hup '^nsfwd: reloaded: 1 map$'
 	answers ns1 0 "${where[@]}"
@@ -245,25 +206,25 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	echo "$dir/u=ns2@127.0.0.1:8080,mode=600" >"$CONF"
 	start_nsfwd -c "$CONF"
 	spawn self one python3 "$LISTENERS" hold "unix:$dir/u"
-	wait_until 2 said one here
+	wait_until 2 printed one here
 	rm -r "$dir"
 	mkdir "$dir"
 	answers self 2 "unix:$dir/u"
 	[ "$(stat -c %a "$dir/u")" = 600 ]
 	rm "$dir/u"
 	answers self 2 "unix:$dir/u"
-	# A while without the directory.
+	# The directory is missing for a while.
 	rm -r "$dir"
 	wait_until 3 logged "waits to listen on $dir/u: no such directory: ENOENT"
 	mkdir "$dir"
 	answers self 2 "unix:$dir/u"
-	# At HUP at once; connections have seen nothing of it all.
+	# HUP checks at once. The old connection was not touched.
 	rm "$dir/u"
 	hup '^nsfwd: reloaded: 1 map$'
 	answers self 0 "unix:$dir/u"
 	kill -USR1 "$(pid_of one)"
-	wait_until 2 said one here 2
-	ends one
+	wait_until 2 printed one here 2
+	kill_spawned one
 	stop_nsfwd
 	[ ! -e "$dir/u" ]
 }
@@ -277,12 +238,12 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	wait_until 3 logged "cannot listen on $path: somebody listens there"
 	sleep 1.5
 	with self follow 0 other "unix:$path"
-	# It is not even asked: this client was the only one.
-	said other accepted 1
+	# nsfwd does not even connect to it.
+	printed other accepted 1
 	[ "$(grep -c 'somebody listens' "$LOG")" = 1 ]
-	ends other
+	kill_spawned other
 	answers self 2 "unix:$path"
-	# What is no socket stays, too.
+	# A plain file stays, too.
 	rm "$path"
 	echo mine >"$path"
 	wait_until 3 logged "cannot listen on $path: a file is there that is no socket"
@@ -304,7 +265,7 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	record_fds
 }
 
-@test "what is looked at costs a wake-up a second, the rest none" {
+@test "files are checked once a second; without files the server sleeps" {
 	local before n
 	start_nsfwd "$BATS_TEST_TMPDIR/u=ns2@1" ns1@127.0.0.1:8000=ns2@1
 	before=$(switches "$NSFWD_PID")
@@ -316,20 +277,20 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	target
 	start_nsfwd '@nsfwd-u=ns2@1' ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 ns1@:8001=ns2@1
 	before=$(switches "$NSFWD_PID")
-	# Nor do clients wake it, whose listeners it watches.
-	with ns1 load 50 100 tcp:127.0.0.1/8000 0 0 0
+	# Clients do not wake the server, although it watches the listeners.
+	with ns1 load 50 100 tcp:127.0.0.1/8000 0 0
 	sleep 1
 	[ "$(switches "$NSFWD_PID")" = "$before" ]
 }
 
-# What is not there yet.
+# Addresses, interfaces and files that are missing at the start.
 
 @test "--wait: addresses, interfaces and lo that come later, TCP and UDP" {
 	local ready=$BATS_TEST_TMPDIR/ready
 	target
 	ip netns add ns3
 	NAMESPACES+=(ns3)
-	spawn_ready self notify python3 "$BATS_TEST_DIRNAME/service.py" notify \
+	spawn_ready self notify python3 "$BATS_TEST_DIRNAME/server.py" notify \
 		"$BATS_TEST_TMPDIR/notify"
 	WRAP=(env "NOTIFY_SOCKET=$BATS_TEST_TMPDIR/notify")
 	start_nsfwd --wait tcp+udp:ns1@10.9.9.9:8000=ns2@127.0.0.1:8080 \
@@ -338,7 +299,7 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 		"$BATS_TEST_TMPDIR/dir/u=ns2@127.0.0.1:8080" \
 		ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	logged "^nsfwd: ready: 1 of 5 maps, 4 wait$"
-	wait_until 2 said notify 'STATUS=1 of 5 maps, 4 wait'
+	wait_until 2 printed notify 'STATUS=1 of 5 maps, 4 wait'
 	logged "'tcp.*9:8000=.*': waits to listen on 10.9.9.9:8000: no such address there"
 	logged "'.*fe80::1%d0.*': waits to listen on d0: no such interface there"
 	logged "'ns3@8000=.*': waits to listen on .*: lo is down \(ip -n ns3 link set lo up\)"
@@ -352,11 +313,11 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	answers ns1 2 tcp:fe80::1%d0/8000 udp:fe80::1%d0/8000
 	mkdir "$BATS_TEST_TMPDIR/dir"
 	answers self 2 "unix:$BATS_TEST_TMPDIR/dir/u"
-	wait_until 2 said notify 'STATUS=5 maps'
+	wait_until 2 printed notify 'STATUS=5 maps'
 	settled 7
 }
 
-# A pair of interfaces of which one has a tentative address, for half a minute.
+# tentative N: makes an interface whose address stays tentative for N probes.
 tentative() {
 	ip -n ns1 link add v1 type veth peer name v2
 	in_ns ns1 sysctl -qw net.ipv6.conf.v1.dad_transmits="$1"
@@ -366,12 +327,12 @@ tentative() {
 	ip -n ns1 addr show dev v1 | grep -q 'fd09::1.*tentative'
 }
 
-@test "an IPv6 address that is still tentative: it is said, --wait waits" {
+@test "an IPv6 address that is tentative: the message says so, --wait waits" {
 	target
 	tentative 30
-	refused_start 1 "cannot listen on fd09::1/8000: the address is still tentative \(--wait waits for it\): EADDRNOTAVAIL" \
+	start_fails 1 "cannot listen on fd09::1/8000: the address is still tentative \(--wait waits for it\): EADDRNOTAVAIL" \
 		ns1@fd09::1/8000=ns2@127.0.0.1:8080
-	refused_start 1 "cannot listen on fd09::2/8000: no such address there" \
+	start_fails 1 "cannot listen on fd09::2/8000: no such address there" \
 		ns1@fd09::2/8000=ns2@127.0.0.1:8080
 	start_nsfwd --wait tcp+udp:ns1@fd09::1/8000=ns2@127.0.0.1:8080
 	logged "waits to listen on fd09::1/8000: the address is still tentative" 2
@@ -382,7 +343,7 @@ tentative() {
 	settled 2
 }
 
-@test "an IPv6 address that another host has: it is said" {
+@test "an IPv6 address that another host has: the message says so" {
 	ip -n ns1 link add v1 type veth peer name v2 netns ns2
 	ip -n ns2 addr add fd09::1/64 dev v2 nodad
 	ip -n ns2 link set v2 up
@@ -392,17 +353,17 @@ tentative() {
 		ip -n ns1 addr show dev v1 | grep -q 'fd09::1.*dadfailed'
 	}
 	wait_until 10 dad_failed
-	refused_start 1 "another host has that address \(dadfailed\): EADDRNOTAVAIL" \
+	start_fails 1 "another host has that address \(dadfailed\): EADDRNOTAVAIL" \
 		ns1@fd09::1/8000=ns2@1
 }
 
-@test "a name of another mount namespace: it is said, --wait waits" {
+@test "a name of another mount namespace: the message says so, --wait waits" {
 	touch /run/netns/elsewhere
-	refused_start 2 "no namespace 'elsewhere' \(an empty file: the name was made in another mount namespace\)" \
+	start_fails 2 "no namespace 'elsewhere' \(an empty file: the name was made in another mount namespace\)" \
 		127.0.0.1:8000=elsewhere@127.0.0.1:8080
 	start_nsfwd --wait 127.0.0.1:8000=elsewhere@127.0.0.1:8080
 	logged "waits for namespace 'elsewhere' \(an empty file"
-	# As when it is made here after all.
+	# Then the name is mounted here.
 	mount --bind /run/netns/ns2 /run/netns/elsewhere
 	target
 	answers self 2 tcp:127.0.0.1/8000
@@ -412,7 +373,7 @@ tentative() {
 	settled 0
 }
 
-@test "--pin --wait: it waits without spinning, and pins when all maps serve" {
+@test "--pin --wait: privileges are dropped when all maps serve; no spinning" {
 	local before ticks
 	spawn_ready self own python3 "$LISTENERS" server here tcp:127.0.0.1/8080
 	start_nsfwd --pin --wait ns1@127.0.0.1:8000=127.0.0.1:8080 \
@@ -431,7 +392,7 @@ tentative() {
 	answers late 2 tcp:127.0.0.1/8002
 	wait_until 2 logged 'pin: no mapper or namespace that goes can be followed'
 	grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
-	# Without anything to mend, and with something that cannot be.
+	# No spinning either with mappers that cannot be replaced.
 	before=$(cpu_ticks "$NSFWD_PID")
 	# shellcheck disable=SC2046 # one word each
 	kill -KILL $(mappers)
@@ -443,7 +404,7 @@ tentative() {
 # Reloads.
 
 # bats test_tags=workers
-@test "a reload that fails refuses no client: another map cannot be had" {
+@test "a reload that fails because of one map refuses no client of another" {
 	local line
 	target
 	mkdir "$BATS_TEST_TMPDIR/locked"
@@ -452,9 +413,9 @@ tentative() {
 	start_nsfwd -c "$CONF"
 	for line in ns1@10.9.9.9:8001=ns2@1 ns1@127.0.0.1:9000=ns2@1 \
 		"/proc/nowhere=ns2@1"; do
-		# The first of them would have to let go of the one in force.
+		# The first line conflicts with the listener in force.
 		printf '%s\n' ns1@:8000=ns2@127.0.0.1:8080 "$line" >"$CONF"
-		with ns1 load 300 240 tcp:127.0.0.1/8000 "$NSFWD_PID" 2 0
+		with ns1 load 300 240 tcp:127.0.0.1/8000 "$NSFWD_PID" 2
 	done
 	logged 'not reloaded' 6
 	run ! logged 'serves again'
@@ -467,14 +428,14 @@ tentative() {
 	start_nsfwd -c "$CONF"
 	printf '%s\n' udp:ns1@:8000=ns2@127.0.0.1:8080 \
 		udp:ns1@10.9.9.9:8001=ns2@1 >"$CONF"
-	with ns1 load 100 150 udp:127.0.0.1/8000 "$NSFWD_PID" 2 0
+	with ns1 load 100 150 udp:127.0.0.1/8000 "$NSFWD_PID" 2
 	logged 'not reloaded' 2
 	run ! logged 'serves again'
 	settled 1
 }
 
 # bats test_tags=workers
-@test "a listener let go in vain is back at once" {
+@test "a listener that was closed for a reload that fails is back at once" {
 	local proto=tcp+udp n=2
 	[ -z "$WORKERS" ] || proto=tcp n=1
 	target
@@ -484,16 +445,16 @@ tentative() {
 	echo "$proto:ns1@127.0.0.1:8000=ns2@127.0.0.1:8080" >"$CONF"
 	start_nsfwd -c "$CONF"
 	spawn ns1 one python3 "$LISTENERS" hold tcp:127.0.0.1/8000
-	wait_until 2 said one here
-	# Only when the old one is closed does it show who else is in the way.
+	wait_until 2 printed one here
+	# The port of another program shows only after the old listener is closed.
 	echo "$proto:ns1@:8000=ns2@127.0.0.1:8080" >"$CONF"
 	with ns1 load 200 200 tcp:127.0.0.1/8000 "$NSFWD_PID" 1 12
 	logged 'cannot listen on .*8000: the port is taken'
 	logged 'not reloaded'
 	[ -n "$WORKERS" ] || answers ns1 0.3 udp:127.0.0.1/8000
 	kill -USR1 "$(pid_of one)"
-	wait_until 2 said one here 2
-	ends one
+	wait_until 2 printed one here 2
+	kill_spawned one
 	settled "$n"
 }
 

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Clients and servers for listeners.bats.
+"""Clients and servers for listeners.bats, and what server.py shares with them.
 
-WHERE is tcp:ADDR/PORT, udp:ADDR/PORT or unix:PATH. A server writes "ready" to the
-descriptor in $READY_FD.
+WHERE is ADDR/PORT (over TCP), tcp:ADDR/PORT, udp:ADDR/PORT or unix:PATH. A server
+writes "ready" to the descriptor in $READY_FD.
 
 server NAME WHERE...      answers every line, or datagram, with NAME; prints
                           "accepted" for each connection
 follow SECONDS NAME WHERE...
                           asks until each WHERE answers NAME; says how long it took
-load RATE COUNT WHERE PID HUPS MOST
-                          COUNT clients, RATE a second, each asks once; PID gets so
-                          many HUPs meanwhile; fails if more than MOST fail
+load RATE COUNT WHERE PID HUPS [MOST]
+                          COUNT clients, RATE a second, each asks once; PID gets
+                          HUPS signals meanwhile; fails if more than MOST (0) fail
 hold WHERE                a connection that asks once more at each USR1
-kills NS SPAN PORT        destroys the listener of that port, over and over
-handed WHERE NAME CMD...  becomes CMD, with a listener as of systemd
+kills SECONDS PORT        destroys the listener of that port, over and over
+handed WHERE NAME CMD...  executes CMD with a listener as systemd(1) hands it over
 """
 
 import os
@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 
-SPAN = 5
+SPAN = 10  # seconds that a client waits for an answer
 
 
 def say(*words):
@@ -39,6 +39,8 @@ def ready():
 
 def parse(where):
     kind, _, rest = where.partition(":")
+    if kind not in ("tcp", "udp", "unix"):
+        kind, rest = "tcp", where
     if kind == "unix":
         return socket.AF_UNIX, socket.SOCK_STREAM, rest
     host, port = rest.rsplit("/", 1)
@@ -108,13 +110,13 @@ def follow(seconds, want, *wheres):
     return 0
 
 
-def load(rate, count, where, pid, hups, most):
+def load(rate, count, where, pid, hups, most=0):
     rate, count, hups = float(rate), int(count), int(hups)
     failed, threads, start = [], [], time.monotonic()
 
     def one():
         try:
-            if ask(where, 2) == "":
+            if ask(where) == "":
                 failed.append("empty")
         except OSError as error:
             failed.append(str(error))

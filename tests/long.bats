@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What takes minutes: `make check-long`.
+# Tests that take minutes: `make check-long`.
 
 load helpers
 
@@ -8,11 +8,6 @@ MAP=ns1@8000=ns2@8080
 setup_file() {
 	"${CC:-cc}" -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra \
 		-o "$BATS_FILE_TMPDIR/stream" "$BATS_TEST_DIRNAME/stream.c"
-}
-
-# Resident memory, in KiB. Counted, not estimated as in the status file.
-rss() {
-	awk '$1 == "Rss:" { print $2 }' "/proc/$1/smaps_rollup"
 }
 
 @test "T2 20 GiB on 8 connections, both ways, no byte differs" {
@@ -27,7 +22,7 @@ rss() {
 @test "T21 100,000 short connections leave nothing behind (gost 1)" {
 	local pid before after
 	local -A rss=()
-	# TIME_WAIT holds a client's port for a while.
+	# TIME_WAIT keeps a client's port busy for a while.
 	for pid in ns1 ns2; do
 		in_ns "$pid" sh -c \
 			'echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range'
@@ -66,7 +61,7 @@ rss() {
 	}
 	wait_until 60 asked
 	[ "$(connections | wc -l)" = 5000 ]
-	# Its own share, and the page tables: KiB for each.
+	# Private memory and page tables, KiB of each connection.
 	sum=$(cd /proc && for pid in $(connections); do
 		cat "$pid/smaps_rollup" "$pid/status"
 	done | awk '$1 == "Pss:" || $1 == "VmPTE:" { n += $2 }
@@ -76,7 +71,7 @@ rss() {
 	reap -t 60 idle
 }
 
-# What the relays of one user have of pipes is 1024 whole ones.
+# The kernel gives the pipes of one user 1024 times 64 KiB.
 @test "T20 1500 bulk connections of an ordinary user: 70 % of what 100 do" {
 	local conns bytes start n try best=0
 	local -A rate=()
@@ -87,7 +82,7 @@ rss() {
 		--clear-groups --)
 	NSFWD=$BATS_FILE_TMPDIR/nsfwd start_nsfwd --max-conns 2000 8000=8080
 	for try in 1 2; do
-		# 1.5 GiB each way in any case
+		# 1.5 GiB each way in both cases
 		for conns in 100 1500; do
 			bytes=$((1572864000 / conns))
 			spawn_ready ns2 server prlimit --nofile=8192 \
@@ -105,7 +100,8 @@ rss() {
 	[ "$best" -ge 70 ]
 }
 
-# status 0, 1 or 2 and, where it is not 0, a word; nothing is left.
+# fails_well N ARG...: with the Nth allocation failing, nsfwd exits with 0, or with
+# 1 or 2 and a message.
 fails_well() {
 	local status=0
 	FAIL=$1 timeout --preserve-status -k 5 1 "$BATS_FILE_TMPDIR/unlucky" "${@:2}" \
@@ -121,7 +117,7 @@ fails_well() {
 	! grep -q '^fail: ' "$BATS_TEST_TMPDIR/said" || reached=yes
 }
 
-@test "T29 each allocation fails: it is said, and no sanitizer has a word" {
+@test "T29 each allocation fails: a message, and no sanitizer report" {
 	local top=$BATS_TEST_DIRNAME/.. conf=$BATS_TEST_TMPDIR/conf n word wrap reached
 	local -a words=(
 		"tcp+udp:ns1@127.0.0.1:80=ns2@10.0.0.2:80,[fd00::2]:81,a.example:82,max=9"

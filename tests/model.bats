@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# Random schedules against the model of what each end must see (model.py).
-# MODEL_RUNS=N does more of them, MODEL_SEED=N those from that seed on.
+# Random schedules of both peers, compared with a model of what each must see
+# (model.py). MODEL_RUNS=N runs N of them, MODEL_SEED=N begins with that seed.
 
 load helpers
 
@@ -9,7 +9,7 @@ for n in {0..3}; do
 	PAIRS+=("ns1@127.0.0.1:800$n=ns2@127.0.0.1:808$n")
 done
 
-# schedules [ARG...]: through what listens on 8000 to 8003 in ns1.
+# schedules [ARG...]: runs them through the maps of PAIRS.
 schedules() {
 	[ -z "${MODEL_SEED-}" ] || set -- --seed "$MODEL_SEED" "$@"
 	python3 "$BATS_TEST_DIRNAME/model.py" --runs "${MODEL_RUNS:-200}" "$@" \
@@ -37,8 +37,8 @@ schedules() {
 	MODEL_RUNS=60 schedules >&2
 }
 
-# Known of socat 1.7 and of 1.8: a reset is a clean end, urgent bytes are lost.
-@test "the model itself: it finds what socat makes of a reset" {
+# socat 1.7 and 1.8 turn a reset into a clean end and lose urgent bytes.
+@test "the model itself: it finds the faults of socat" {
 	listening() {
 		[ -n "$(in_ns ns1 ss -Hltn 'sport = :8000')" ]
 	}

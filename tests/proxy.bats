@@ -1,11 +1,10 @@
 #!/usr/bin/env bats
-# The proxy target: its handshakes however they are cut, what it refuses, real
-# clients, and UDP.
+# The target "proxy": handshakes cut at any byte, addresses that it refuses, real
+# clients, plain HTTP, and UDP associations.
 
 bats_require_minimum_version 1.5.0
 load helpers
-PROXY=$BATS_TEST_DIRNAME/proxy.py
-FAR=10.0.2.2 # an address of ns2 alone, which is not loopback
+load proxy
 
 setup() {
 	ns ns1 ns2
@@ -18,10 +17,6 @@ teardown() {
 	oracle
 }
 
-client() {
-	in_ns ns1 python3 "$PROXY" "$@" 3>&- 4>&-
-}
-
 echo_server() {
 	peer_server ns2 echo echo "$FAR:7000"
 }
@@ -29,7 +24,7 @@ echo_server() {
 @test "T53 a handshake of any kind, cut at any byte, is served alike" {
 	echo_server
 	peer_server ns2 echo6 echo '[fd00:2::2]:7000'
-	web "$FAR" 80
+	header_web "$FAR" 80
 	start_nsfwd --max-conns 64 ns1@1080=ns2@proxy \
 		ns1@1081=ns2@proxy,auth=user:secret
 	client cuts 127.0.0.1:1080 "$FAR:7000"
@@ -56,7 +51,7 @@ echo_server() {
 	logged 'end=handshake error=ETIMEDOUT' "$clients"
 }
 
-@test "what is no request is refused, cut at any byte, and does no harm" {
+@test "wrong requests, cut at any byte, are refused" {
 	start_nsfwd -v ns1@1080=ns2@proxy
 	client bad 127.0.0.1:1080
 }
@@ -75,14 +70,14 @@ echo_server() {
 		'[fd00:c1::a9fe:a9fe]:80'; do
 		client refused 127.0.0.1:1080 "$to" 91,2,403
 	done
-	# No such word is a target of a map either.
+	# Nor do maps take such an address as a target.
 	for to in 0.0.0.0:80 '[::]:80' '[::ffff:127.0.0.1]:80' '[fe80::1]:80'; do
 		client refused 127.0.0.1:1080 "$to" 91,1,400
 	done
 	logged 'target=localhost:7000 .* end=dial error=EACCES'
 }
 
-@test "reach= opens what is refused, by the address that a name has" {
+@test "reach= allows addresses that are refused, also those of names" {
 	local to
 	echo_server
 	peer_server ns2 lo echo 127.0.0.1:7001
@@ -93,7 +88,7 @@ echo_server() {
 	client refused 127.0.0.1:1080 127.0.0.2:7001 91,2,403
 }
 
-@test "what cannot be reached is said so, in each language" {
+@test "a target that cannot be reached is an error in each protocol" {
 	ip -n ns2 route add unreachable 10.9.0.0/24
 	in_ns ns2 ip route add blackhole 10.9.1.0/24
 	peer_server ns2 void void "$FAR:7002"
@@ -102,12 +97,12 @@ echo_server() {
 	client refused 127.0.0.1:1080 10.9.0.1:9 91,4,502
 	client refused 127.0.0.1:1080 10.77.0.1:9 91,3,502
 	client refused 127.0.0.1:1081 "$FAR:7002" 91,4,504
-	# A label has 63 bytes at most, for every resolver.
+	# A label has 63 bytes at most.
 	client refused 127.0.0.1:1080 "$(printf 'x%.0s' {1..64}).invalid:9" 91,4,502
 	logged 'target=x*.invalid:9 .* end=dial error=EAI_'
 }
 
-# A line more in /etc/hosts, for this test and what it starts.
+# hosts LINE: adds it to /etc/hosts, for this test and its processes.
 hosts() {
 	{
 		cat /etc/hosts
@@ -116,21 +111,8 @@ hosts() {
 	mount --bind "$BATS_TEST_TMPDIR/hosts" /etc/hosts
 }
 
-udp_echo() {
-	spawn_ready ns2 "udp$1" python3 -c '
-import os, socket, sys
-s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET,
-                  socket.SOCK_DGRAM)
-s.bind((sys.argv[1], int(sys.argv[2])))
-os.write(int(os.environ["READY_FD"]), b"ready\n")
-os.close(int(os.environ["READY_FD"]))
-while True:
-    data, peer = s.recvfrom(65536)
-    s.sendto(data, peer)' "$1" "$2"
-}
-
-# Says which headers a request had.
-web() {
+# header_web ADDR PORT: spawns a web server that answers with the request.
+header_web() {
 	cat >"$BATS_TEST_TMPDIR/web.py" <<-'END'
 		import http.server, os, socket, sys
 		class Handler(http.server.BaseHTTPRequestHandler):
@@ -154,15 +136,11 @@ web() {
 	spawn_ready ns2 "web$2" python3 "$BATS_TEST_TMPDIR/web.py" "$1" "$2"
 }
 
-fetch() {
-	in_ns ns1 curl --silent --show-error --fail --max-time 20 "$@" 3>&-
-}
-
 @test "curl: every scheme, with and without a password, IPv4, IPv6 and names" {
 	local way url
 	needs curl
-	web "$FAR" 80
-	web fd00:2::2 81
+	header_web "$FAR" 80
+	header_web fd00:2::2 81
 	hosts "$FAR shop.example"
 	start_nsfwd -v ns1@1080=ns2@proxy ns1@1081=ns2@proxy,auth=user:s3cret
 	for way in http://127.0.0.1:1080 socks5h://127.0.0.1:1080 \
@@ -175,29 +153,29 @@ fetch() {
 			case $way$url in
 			socks4*'['*) continue ;;
 			esac
-			fetch --proxy "$way" "$url" >"$BATS_TEST_TMPDIR/got"
+			fetch ns1 --proxy "$way" "$url" >"$BATS_TEST_TMPDIR/got"
 			grep -q '^GET / HTTP/1.1' "$BATS_TEST_TMPDIR/got"
 		done
 	done
-	fetch --proxytunnel --proxy http://127.0.0.1:1080 http://shop.example/
-	fetch --proxytunnel --proxy http://user:s3cret@127.0.0.1:1081 \
+	fetch ns1 --proxytunnel --proxy http://127.0.0.1:1080 http://shop.example/
+	fetch ns1 --proxytunnel --proxy http://user:s3cret@127.0.0.1:1081 \
 		http://shop.example/
 	for way in http://user:wrong@ http://use:s3cret@ http://user:s3crett@ \
 		socks5h://user:s3cre@ socks5h:// socks4a:// http://; do
-		run fetch --proxy "${way}127.0.0.1:1081" "http://$FAR/"
+		run fetch ns1 --proxy "${way}127.0.0.1:1081" "http://$FAR/"
 		[ "$status" != 0 ]
 	done
 	[[ $output == *407* ]]
-	# The first two were asked for; what else a name is, nobody learns.
+	# The log has names as the client wrote them.
 	logged 'target=shop.example:80 .* end=closed'
 }
 
 @test "plain HTTP: the request is rewritten, its body and one answer pass" {
 	local got
 	needs curl
-	web "$FAR" 8080
+	header_web "$FAR" 8080
 	start_nsfwd -v ns1@1080=ns2@proxy,auth=user:s3cret
-	got=$(fetch --proxy http://user:s3cret@127.0.0.1:1080 \
+	got=$(fetch ns1 --proxy http://user:s3cret@127.0.0.1:1080 \
 		--header 'Connection: X-Hop' --header 'X-Hop: 1' \
 		--header 'X-End: 2' --header 'TE: trailers' \
 		--data "body of the request" "http://$FAR:8080/path?a=b#c")
@@ -209,20 +187,20 @@ fetch() {
 	[[ $got == *"body of the request" ]]
 	[[ $got != *roxy-* && $got != *X-Hop* && $got != *TE:* ]]
 	head -c 3000000 /dev/urandom >"$BATS_TEST_TMPDIR/large"
-	fetch --proxy http://user:s3cret@127.0.0.1:1080 --header 'Expect:' \
+	fetch ns1 --proxy http://user:s3cret@127.0.0.1:1080 --header 'Expect:' \
 		--data-binary "@$BATS_TEST_TMPDIR/large" "http://$FAR:8080" |
 		tail -c 3000000 | cmp - "$BATS_TEST_TMPDIR/large"
-	# Who waits for an answer 100 (Continue) gets it.
-	fetch --proxy http://user:s3cret@127.0.0.1:1080 --header 'Expect: 100-continue' \
+	# A client that waits for 100 (Continue) gets it.
+	fetch ns1 --proxy http://user:s3cret@127.0.0.1:1080 --header 'Expect: 100-continue' \
 		--expect100-timeout 15 \
 		--data-binary "@$BATS_TEST_TMPDIR/large" "http://$FAR:8080" |
 		tail -c 3000000 | cmp - "$BATS_TEST_TMPDIR/large"
-	# A path may be missing, a query not.
-	fetch --proxy http://user:s3cret@127.0.0.1:1080 --request-target \
+	# A URL without a path, with a query.
+	fetch ns1 --proxy http://user:s3cret@127.0.0.1:1080 --request-target \
 		"http://$FAR:8080?q" "http://$FAR:8080/" | grep -q '^GET /?q HTTP'
 }
 
-# Keeps every connection open; says its port and what it was asked.
+# rude PORT: spawns a web server that never closes, and answers with the request.
 rude() {
 	spawn_ready ns2 "rude$1" python3 -c '
 import os, socket, sys, threading
@@ -250,26 +228,26 @@ while True:
     ' "$FAR" "$1"
 }
 
-@test "plain HTTP: one server never gets what the next one is asked" {
+@test "plain HTTP: no server gets a request for another" {
 	local way got
 	needs curl
 	rude 8001
 	rude 8002
 	start_nsfwd -v ns1@1080=ns2@proxy,auth=user:s3cret
 	for way in "" old hints; do
-		got=$(fetch --proxy http://user:s3cret@127.0.0.1:1080 \
+		got=$(fetch ns1 --proxy http://user:s3cret@127.0.0.1:1080 \
 			"http://$FAR:8001/$way" "http://$FAR:8002/secret")
 		[[ $got == "8001 GET /$way HTTP/1.1"*"8002 GET /secret HTTP/1.1"* ]]
 		[[ $got != *roxy-* ]]
 	done
-	run -22 fetch --proxy http://user:s3cret@127.0.0.1:1080 "http://$FAR:8001/none"
+	run -22 fetch ns1 --proxy http://user:s3cret@127.0.0.1:1080 "http://$FAR:8001/none"
 	[[ $output == *502* ]]
 	wait_until 2 no_connections
 	logged 'end=closed' 6
 	logged 'target=10.0.2.2:8001 .* end=target-reset error=EIO' 1
 }
 
-# A client that posts 80 MB to what reads nothing, until no more goes, and resets.
+# Posts 80 MB to a target that does not read, until nothing moves, and resets.
 posts() {
 	peer_server ns2 deaf listen "$FAR:8080" "await=$BATS_TEST_TMPDIR/go" broken
 	spawn ns1 post python3 -c '
@@ -289,7 +267,7 @@ print("reset", flush=True)'
 	wait_until 5 grep -q reset "$BATS_TEST_TMPDIR/post.out"
 }
 
-@test "plain HTTP: a client that resets while nothing moves ends it at rest" {
+@test "plain HTTP: a client that resets while nothing moves ends the connection" {
 	local pid before
 	start_nsfwd -v ns1@1080=ns2@proxy
 	posts
@@ -303,10 +281,10 @@ print("reset", flush=True)'
 	logged 'end=client-reset error=ECONNRESET$'
 }
 
-@test "UDP over SOCKS5: both families, sizes, names; strangers are not heard" {
+@test "UDP over SOCKS5: both families, sizes, names; other senders are ignored" {
 	peer_server ns2 echo4 echo "$FAR:7000"
-	udp_echo "$FAR" 7000
-	udp_echo fd00:2::2 7000
+	udp_echo ns2 udp4 "$FAR" 7000
+	udp_echo ns2 udp6 fd00:2::2 7000
 	hosts "$FAR shop.example"
 	start_nsfwd -v ns1@1080=ns2@proxy ns1@:1081=ns2@proxy,auth=user:s3cret
 	client udp 127.0.0.1:1080 "$FAR:7000"
@@ -317,7 +295,7 @@ print("reset", flush=True)'
 	logged 'end=closed' 5
 }
 
-@test "an association that is silent ends as any connection does" {
+@test "an idle association ends by the idle timeout" {
 	start_nsfwd ns1@1080=ns2@proxy,idle-timeout=0.3
 	in_ns ns1 python3 - 3>&- <<-'END'
 		import socket
@@ -332,8 +310,8 @@ print("reset", flush=True)'
 	wait_until 2 logged ' end=idle error=ETIMEDOUT$'
 }
 
-@test "there are 64 UDP sockets a family; who has none is told" {
-	udp_echo "$FAR" 7000
+@test "there are 64 UDP sockets a family; then the client gets an error" {
+	udp_echo ns2 udp4 "$FAR" 7000
 	peer_server ns2 echo echo "$FAR:7000"
 	start_nsfwd -v ns1@1080=ns2@proxy
 	in_ns ns1 python3 - "$PROXY" >"$BATS_TEST_TMPDIR/got" 3>&- <<-'END'
@@ -350,14 +328,14 @@ print("reset", flush=True)'
 	client udp 127.0.0.1:1080 "$FAR:7000"
 }
 
-# Kernel memory of the UDP sockets of ns1, in KiB.
+# Prints the kernel memory of the UDP sockets of ns1, in KiB.
 queued() {
 	in_ns ns1 ss -Haunm | grep -o 'skmem:(r[0-9]*' |
 		awk -F 'r' '{ sum += $2 } END { print int(sum / 1024) }'
 }
 
-@test "UDP sockets of associations that ended take nothing in" {
-	udp_echo "$FAR" 7000
+@test "UDP sockets of associations that ended queue nothing" {
+	udp_echo ns2 udp4 "$FAR" 7000
 	start_nsfwd ns1@1080=ns2@proxy
 	in_ns ns1 python3 - 3>&- 4>&- >"$BATS_TEST_TMPDIR/ports" <<-'END'
 		import os, signal, socket, struct
@@ -416,8 +394,8 @@ while True:
 	[ "$(cat "$BATS_TEST_TMPDIR/all.out")" = "b'$FAR'" ]
 }
 
-@test "clients of both families at once have each a UDP socket of their own" {
-	udp_echo "$FAR" 7000
+@test "clients of both families at once have UDP sockets of their own" {
+	udp_echo ns2 udp4 "$FAR" 7000
 	start_nsfwd -v ns1@1080=ns2@proxy
 	in_ns ns1 python3 - >"$BATS_TEST_TMPDIR/got" 3>&- <<-'END'
 		import socket, struct
@@ -441,7 +419,7 @@ while True:
 	[ "$(cat "$BATS_TEST_TMPDIR/got")" = 20 ]
 }
 
-@test "a connection keeps no UDP socket that it does not use" {
+@test "a connection without an association closes its UDP socket" {
 	local pid map
 	echo_server
 	start_nsfwd -v ns1@1080=ns2@proxy \
@@ -461,7 +439,7 @@ except ConnectionResetError:
     pass' "$map"
 		wait_until 5 grep -q held "$BATS_TEST_TMPDIR/held$map.out"
 		pid=$(connections)
-		# Standard ones, the client, the target and epoll.
+		# 0 to 2, client, target and epoll.
 		[ "$(fds "$pid")" = 6 ]
 		kill -KILL "$pid"
 		reap "held$map"
@@ -470,7 +448,7 @@ except ConnectionResetError:
 }
 
 @test "an association of a killed connection leaves nothing behind" {
-	udp_echo "$FAR" 7000
+	udp_echo ns2 udp4 "$FAR" 7000
 	start_nsfwd -v ns1@1080=ns2@proxy
 	spawn ns1 held python3 -c '
 import socket, time
@@ -489,18 +467,18 @@ except ConnectionResetError:
 	client udp 127.0.0.1:1080 "$FAR:7000"
 }
 
-@test "a proxy behind hops: names go on unresolved, literals are checked" {
+@test "a proxy behind hops: names are not resolved, addresses are checked" {
 	needs curl
 	hosts "$FAR shop.example"
-	web "$FAR" 80
+	header_web "$FAR" 80
 	ns ns3
 	start_nsfwd -v ns1@1080=ns3@proxy,via=http:3128 ns3@3128=ns2@proxy
-	fetch --proxy socks5h://127.0.0.1:1080 http://shop.example/
-	fetch --proxy http://127.0.0.1:1080 "http://$FAR/"
+	fetch ns1 --proxy socks5h://127.0.0.1:1080 http://shop.example/
+	fetch ns1 --proxy http://127.0.0.1:1080 "http://$FAR/"
 	client refused 127.0.0.1:1080 127.0.0.1:80 91,2,403
 	logged 'map=ns1@1080=[^ ]* client=[^ ]* target=shop.example:80'
 	logged 'map=ns3@3128=[^ ]* client=[^ ]* target=shop.example:80'
-	# No UDP that way.
+	# UDP is not possible with hops.
 	[ "$(client udp 127.0.0.1:1080 "$FAR:7000")" = "reply 7" ]
 }
 

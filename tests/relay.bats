@@ -1,12 +1,12 @@
 #!/usr/bin/env bats
 # The relay moves every byte, both ends and every reset, and sleeps otherwise.
-# Client and target live in two namespaces with nothing between them but nsfwd.
+# Client and target are in two namespaces with no link but nsfwd.
 
 load helpers
 
 MAP=ns1@8000=ns2@8080
 
-# Runs the steps of a client in ns1 and of its server in ns2 to their end.
+# pair CLIENT SERVER: runs the steps of a client in ns1 and of its server in ns2.
 # shellcheck disable=SC2086 # steps are words
 pair() {
 	peer_server ns2 server listen 8080 $2
@@ -14,13 +14,13 @@ pair() {
 	reap client server
 }
 
-# When NAME did WORD, by its output.
+# when NAME STEP: prints when that peer did the step.
 when() {
 	awk -v word="$2" '$1 == word { print $2; exit }' \
 		"$BATS_TEST_TMPDIR/$1.out"
 }
 
-# took LOW HIGH NAME WORD NAME WORD: the time between the two, in ms.
+# took LOW HIGH NAME STEP NAME STEP: true if LOW to HIGH ms are between the steps.
 took() {
 	local span=$(($(when "$5" "$6") - $(when "$3" "$4")))
 	if [ "$span" -lt "$1" ] || [ "$span" -gt "$2" ]; then
@@ -28,7 +28,7 @@ took() {
 	fi
 }
 
-# at_rest SECONDS TICKS: what the connections use at most in that time.
+# at_rest SECONDS TICKS: true if the connections use at most TICKS in that time.
 at_rest() {
 	local pids before after
 	pids=$(connections)
@@ -42,7 +42,7 @@ at_rest() {
 	fi
 }
 
-# True when a process has used no time for 200 ms.
+# still PID: true if the process used no time for 200 ms.
 still() {
 	local before
 	before=$(cpu_ticks "$1")
@@ -50,20 +50,8 @@ still() {
 	[ "$(cpu_ticks "$1")" = "$before" ]
 }
 
-# Small buffers in a namespace, so that a reader that stops is felt soon.
-small_buffers() {
-	# shellcheck disable=SC2016
-	in_ns "$1" sh -c 'for way in rmem wmem; do
-		echo 4096 16384 65536 >/proc/sys/net/ipv4/tcp_$way
-	done'
-}
-
 some_connection() {
 	[ -n "$(connections)" ]
-}
-
-connection_count() {
-	[ "$(connections | wc -l)" = "$1" ]
 }
 
 @test "T1 1 GiB each way at the same time, equal hashes" {
@@ -201,8 +189,8 @@ end_behind_full_pipe() {
 	pair "await=$go.2 reset=4096" "send=4096 sleep=0.05 rst touch=$go.2"
 }
 
-# The connection is stopped meanwhile, so that both wait in its own socket.
-# stopped SENDER OTHER, of whom the first sends and resets.
+# stopped SENDER OTHER: stops the connection while SENDER sends and resets, so that
+# bytes and reset wait in the socket of the relay.
 stopped() {
 	local go=$BATS_TEST_TMPDIR/go.$1 pid
 	wait_until 5 [ -e "$go.$2" ]
@@ -231,7 +219,7 @@ stopped() {
 	stopped server client
 }
 
-# All of it waits in the relay, and in its sockets, when the reset comes.
+# All bytes are in the relay and its sockets when the reset comes.
 # bats test_tags=workers,both
 @test "T7 a reset behind bytes that a slow reader takes later" {
 	local go=$BATS_TEST_TMPDIR/go n=140000
@@ -245,7 +233,7 @@ stopped() {
 	reap server client
 }
 
-# The target has nothing left that has not arrived at the relay.
+# True if the send queue of the target is empty and that of the relay is not.
 all_sent() {
 	in_ns ns2 ss -Htn state established 'sport = :8080' |
 		awk '$2 == 0 { found = 1 } END { exit !found }' &&
@@ -261,7 +249,7 @@ all_sent() {
 }
 
 # bats test_tags=workers,both
-@test "T8 a reset while the other side does not read ends the connection" {
+@test "T8 a reset while the other peer does not read ends the connection" {
 	local go=$BATS_TEST_TMPDIR/go
 	start_nsfwd "$MAP"
 	peer_server ns2 server listen 8080 "await=$go.1" reset
@@ -283,7 +271,7 @@ all_sent() {
 @test "T9 urgent bytes stay in line and wake nobody for long" {
 	local go=$BATS_TEST_TMPDIR/go n
 	start_nsfwd "$MAP" ns1@8001=ns2@8081
-	# The second time on connections that bulk has gone through.
+	# The second time after 4 MB of bulk.
 	for n in 0 4000000; do
 		peer_server ns2 server1 listen 8080 recv=$n recv=1100 \
 			touch="$go.$n.1" eof fin
@@ -332,9 +320,9 @@ all_sent() {
 	reap client server
 }
 
-# The kernel would have to be wrong: strace says in its place, over and over, that
-# the client has sent something.
-@test "T67 a relay that is woken for nothing, over and over, ends" {
+# strace makes epoll_wait report the client as readable over and over, as only a
+# fault of the kernel could.
+@test "T67 a relay that is woken without cause over and over ends" {
 	local pid epoll=epoll_wait,epoll_pwait got=$BATS_TEST_TMPDIR/got
 	peer_server ns2 server listen 8080 recv=5 "touch=$got" reset=0
 	start_nsfwd --no-sandbox "$MAP"
@@ -348,8 +336,8 @@ all_sent() {
 	wait_until 1 logged 'end=local error=ELOOP$'
 }
 
-# The delays that it looks for, of 40 and 200 ms, are there every time. One that
-# is not: another process had the processor.
+# A fault would delay messages by 40 or 200 ms every time. A delay that comes once
+# is that of another process that had the processor.
 prompt() {
 	local try
 	for try in {1..5}; do
@@ -372,15 +360,15 @@ prompt() {
 # bats test_tags=workers
 @test "T66 a map whose target is its own listener stays bounded" {
 	local how
-	# By its words it would be refused.
+	# nsfwd refuses the same map if both namespaces are spelled alike.
 	start_nsfwd --max-conns 50 --half-close-timeout 1 \
 		ns1@8000=/run/netns/ns1@8000
 	for how in rst close; do
 		peer_start ns1 client connect 8000 send=1000 \
 			"await=$BATS_TEST_TMPDIR/$how" $how
-		wait_until 5 connection_count 50
+		wait_until 5 connections_are 50
 		at_rest 1 2
-		connection_count 50
+		connections_are 50
 		touch "$BATS_TEST_TMPDIR/$how"
 		reap client
 		wait_until 4 no_connections
@@ -388,10 +376,10 @@ prompt() {
 	kill -0 "$NSFWD_PID"
 }
 
-@test "a killed connection is reset on both sides" {
+@test "a killed connection is reset at both ends" {
 	local go=$BATS_TEST_TMPDIR/go
 	start_nsfwd "$MAP"
-	# One way only: unread bytes would be a reset all by themselves.
+	# One way only, because closing with unread bytes resets anyway.
 	peer_server ns2 server listen 8080 recv=3000000 "touch=$go" reset
 	peer_start ns1 client connect 8000 flood reset
 	wait_until 5 [ -e "$go" ]
@@ -401,7 +389,7 @@ prompt() {
 }
 
 # bats test_tags=workers
-@test "a killed idle connection is reset on both sides" {
+@test "a killed idle connection is reset at both ends" {
 	local go=$BATS_TEST_TMPDIR/go
 	start_nsfwd "$MAP"
 	peer_server ns2 server listen 8080 recv=1 send=1 reset=0
@@ -417,7 +405,7 @@ prompt() {
 	start_nsfwd "$MAP"
 	peer_server ns2 echo echo 8080
 	peer_server ns1 hold hold 100 8000
-	connection_count 100
+	connections_are 100
 	mapfile -t pids < <(tree)
 	[ "${#pids[@]}" -ge 102 ]
 	sleep 0.5
@@ -460,7 +448,7 @@ prompt() {
 }
 
 # bats test_tags=workers,both
-@test "UNIX sockets on either side: every byte and both ends" {
+@test "UNIX sockets at either end: every byte and both ends of stream" {
 	local dir=$BATS_TEST_TMPDIR n=3000000 way
 	for_nobody
 	start_nsfwd -v "ns1@$dir/in=ns2@8080" "ns1@8000=ns2@$dir/out" \
@@ -475,9 +463,9 @@ prompt() {
 	wait_until 2 logged "up=$n down=$n .*end=closed" 9
 }
 
-# accept(2) hands SO_OOBINLINE down to no UNIX socket.
+# accept(2) does not inherit SO_OOBINLINE on UNIX sockets.
 # bats test_tags=workers,both
-@test "UNIX sockets on either side: urgent bytes stay in line" {
+@test "UNIX sockets at either end: urgent bytes stay in line" {
 	local dir=$BATS_TEST_TMPDIR n way
 	for_nobody
 	start_nsfwd -v "ns1@$dir/in=ns2@8080" "ns1@8000=ns2@$dir/out" \

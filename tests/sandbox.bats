@@ -1,19 +1,9 @@
 #!/usr/bin/env bats
-# What each process may do, whom that stops, and what an ordinary user can do.
+# Privileges of each process, name resolution inside the sandbox, ordinary users.
 
 bats_require_minimum_version 1.5.0
 load helpers
-FAULTS=$BATS_TEST_DIRNAME/faults.py
 
-UDP_ECHO='
-import os, socket, sys
-s = socket.socket(type=socket.SOCK_DGRAM)
-s.bind((sys.argv[1], int(sys.argv[2])))
-os.write(9, b"ready\n")
-os.close(9)
-while True:
-    s.sendto(*s.recvfrom(65536))
-'
 UDP_ASK='
 import socket, sys
 s = socket.socket(type=socket.SOCK_DGRAM)
@@ -22,18 +12,19 @@ s.sendto(b"x", (sys.argv[1], int(sys.argv[2])))
 assert s.recv(9) == b"x"
 '
 
+# field PID NAME: prints a field of /proc/PID/status.
 field() {
 	sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"
 }
 
-# nobody, where this user namespace has one.
+# Prints the uid of nobody, or 0 if this user namespace does not map it.
 nobody() {
 	awk '$1 <= 65534 && $1 + $3 > 65534 { n = 65534 } END { print n + 0 }' \
 		/proc/self/uid_map
 }
 
-# bare PID FILTERS: it has no capability, no group, no way to get any, is nobody,
-# and is held by so many filters.
+# bare PID FILTERS: true if the process is nobody, without capabilities, groups or a
+# way to get them, with so many seccomp filters.
 bare() {
 	local set uid filters=$2
 	for set in CapInh CapPrm CapEff CapBnd CapAmb; do
@@ -51,21 +42,6 @@ bare() {
 		fail "pid $1: $(field "$1" Seccomp_filters) filters, not $filters"
 }
 
-count_is() {
-	[ "$(connections | wc -l)" = "$1" ]
-}
-
-refuses() {
-	local want=$1 say=$2 status=0 said=$BATS_TEST_TMPDIR/said
-	shift 2
-	timeout -k 1 5 "${WRAP[@]}" "$NSFWD" "$@" </dev/null >"$said" 2>&1 3>&- ||
-		status=$?
-	cat "$said"
-	[ "$status" = "$want" ] ||
-		fail "nsfwd $*: status $status, not $want" || return
-	grep -Eq -- "$say" "$said" || fail "no line has $say"
-}
-
 @test "no role has a capability, a group, or a way to get one (T58, gost 11)" {
 	local pid server
 	peer_server ns2 echo echo 8080
@@ -74,7 +50,7 @@ refuses() {
 			ns1@8001=ns2@localhost:8080 udp:ns1@8000=ns2@8080
 		peer_start ns1 hold hold 2 8000
 		peer_start ns1 hold_name hold 2 8001
-		wait_until 5 count_is 4
+		wait_until 5 connections_are 4
 		wait_until 5 all_bare
 		[ "$(mappers | wc -l)" = 3 ]
 		[ "$(field "$NSFWD_PID" NoNewPrivs)" = 1 ]
@@ -86,7 +62,8 @@ refuses() {
 	logged '^nsfwd: --pin: '
 }
 
-# A connection of a name has the filter for relaying over that of its mapper.
+# True for all mappers and connections. A connection that resolved a name has two
+# filters: that of its mapper and that for relaying.
 all_bare() {
 	local pid name=0
 	for pid in $(mappers); do
@@ -109,7 +86,7 @@ metrics() {
 	pgrep -P "$NSFWD_PID" -f '^nsfwd: metrics'
 }
 
-@test "who answers a reader of --stats has no rights, and ends" {
+@test "the process that answers a reader of --stats has no rights, and exits" {
 	local many pid
 	many=$(printf '+10.0.0.0/8%.0s' {1..4000})
 	echo "ns1@8000=ns2@8080,allow=::1$many" >"$BATS_TEST_TMPDIR/conf"
@@ -127,7 +104,7 @@ time.sleep(9)' 3>&- 4>&- &
 	FDS=()
 }
 
-@test "the server keeps what making mappers anew needs, and no more" {
+@test "the server keeps the capabilities that starting mappers needs, no others" {
 	local kept
 	start_nsfwd ns1@8000=ns2@8080
 	kept=$(field "$NSFWD_PID" CapPrm)
@@ -145,7 +122,7 @@ time.sleep(9)' 3>&- 4>&- &
 	in_ns ns1 python3 "$FAULTS" ask 127.0.0.1/8000=ns2
 }
 
-@test "the filters let through what they should, by number and argument (T59)" {
+@test "the filters allow exactly their list, by number and argument (T59)" {
 	local name line
 	for name in gcc musl-gcc; do
 		command -v $name >/dev/null || continue
@@ -162,26 +139,26 @@ time.sleep(9)' 3>&- 4>&- &
 	[ "$line" -ge 340 ]
 	line=$(sed -n 's/^tcp: \([0-9]*\) of .*/\1/p' "$BATS_TEST_TMPDIR/counts")
 	[ "$line" -ge 320 ]
-	# No other way to be without filters than to say so.
+	# Only --no-sandbox switches filters off.
 	sanitized || run ! grep -q 'built for tests' "$NSFWD"
 }
 
-@test "a filter or a user that cannot be had is fatal, without a port left open" {
+@test "a filter or a user that cannot be set is fatal, and no port stays open" {
 	local call
 	sanitized && skip "a build without filters"
 	for call in seccomp:filter setresuid:privileges; do
 		WRAP=(strace -f -qq -o /dev/null -e "trace=${call%:*}"
 			-e "inject=${call%:*}:error=EAGAIN")
-		refuses 1 "'ns1@8000=ns2@80': cannot .*${call#*:}.*: EAGAIN" \
+		start_fails 1 "'ns1@8000=ns2@80': cannot .*${call#*:}.*: EAGAIN" \
 			ns1@8000=ns2@80
 	done
 	[ -z "$(in_ns ns1 ss -Hltn)" ]
 	WRAP=(setpriv "--bounding-set=-setuid,-setgid" "--inh-caps=-setuid,-setgid")
-	refuses 1 'cannot drop privileges: (EPERM \(--user takes root|EINVAL \(see --user\))' \
+	start_fails 1 'cannot drop privileges: (EPERM \(--user takes root|EINVAL \(see --user\))' \
 		--user 4711 ns1@8000=ns2@80
-	refuses 2 "option '--user': 'no-such-one': no such user" \
+	start_fails 2 "option '--user': 'no-such-one': no such user" \
 		--user no-such-one 8000=80
-	refuses 2 "option '--user': 'root:[*]*': no such group" \
+	start_fails 2 "option '--user': 'root:[*]*': no such group" \
 		--user root:no-such-one 8000=80
 	[ -z "$(in_ns ns1 ss -Hltn)" ]
 }
@@ -212,8 +189,8 @@ time.sleep(9)' 3>&- 4>&- &
 
 # Names.
 
-# A file system of its own on /etc, with what resolving names needs and a host
-# whose name server must not be asked. ns2 has its own.
+# Mounts another /etc, with the files that resolving needs. The name server of the
+# host must not be asked; ns2 has its own.
 private_etc() {
 	local etc=$BATS_TEST_TMPDIR/etc file
 	mkdir -p "$etc/netns/ns2"
@@ -248,8 +225,8 @@ dns_server() {
 	wait_until 5 eval '[ -n "$(in_ns ns2 ss -Hlun "sport = 53")" ]'
 }
 
-# Who listens here for a question of the host: its name server, its nscd, whom
-# shells ask, too: it says who did, as long as that waits for the answer.
+# Spawns the host's name server and nscd, which print who asks them. Shells ask nscd,
+# too.
 listen_for_leaks() {
 	mkdir -p /run/nscd
 	mountpoint -q /var/run || [ /var/run -ef /run ] || mkdir -p /var/run/nscd
@@ -288,14 +265,14 @@ while True:
 '
 }
 
-@test "names resolve inside, by the files of /etc/netns, and nobody outside hears (T60, gost 3)" {
+@test "names resolve inside, by the files of /etc/netns; nothing is asked outside (T60, gost 3)" {
 	needs dnsmasq
 	local leaks=$BATS_TEST_TMPDIR/leaks.out dns=$BATS_TEST_TMPDIR/dns.out n
 	private_etc
 	echo '10.7.7.8 in-hosts.test' >/etc/netns/ns2/hosts
 	dns_server
 	ip -n ns2 addr add 10.7.7.8/32 dev lo
-	spawn_ready ns2 who python3 "$FAULTS" who ns2 10.7.7.8/8080
+	named_server ns2 ns2 10.7.7.8/8080
 	start_nsfwd -v ns1@8001=ns2@inside.test:8080 \
 		ns1@8002=ns2@www.inside.test:8080 ns1@8003=ns2@in-hosts.test:8080 \
 		ns1@8004=ns2@nowhere.test:8080,connect-timeout=2 \
@@ -303,7 +280,7 @@ while True:
 		ns1@8007=ns2@mail.test:8080,connect-timeout=2 \
 		udp:ns1@8001=ns2@inside.test:8081 ns1@8006=/run/netns/ns2@inside.test:8080,connect-timeout=1
 	listen_for_leaks # not before: it is the host's user whose name was asked
-	spawn_ready ns2 echo python3 -c "$UDP_ECHO" 10.7.7.8 8081
+	udp_echo ns2 echo 10.7.7.8 8081
 	in_ns ns1 python3 "$FAULTS" ask 127.0.0.1/8001=ns2 127.0.0.1/8002=ns2 \
 		127.0.0.1/8003=ns2 127.0.0.1/8004=reset 127.0.0.1/8005=reset \
 		127.0.0.1/8007=reset
@@ -312,11 +289,11 @@ while True:
 	record_fds # it may have been asking for the name
 	grep -q 'query\[A\] inside.test from 10.7.7.7' "$dns"
 	grep -q 'query\[A.*\] only-here.test' "$dns"
-	# A namespace by path has no files there: its own 127.0.0.1 is asked.
+	# A namespace by path has no files: the server at its 127.0.0.1 is asked.
 	in_ns ns1 python3 "$FAULTS" ask 127.0.0.1/8006=reset
-	# The files of others are as they were.
+	# The files outside were not changed.
 	grep -q only-here /etc/hosts
-	# What has been heard before these two is a leak. nscd, of the filter only.
+	# Any question before these two is a leak.
 	python3 -c '
 import socket
 open("/proc/self/comm", "w").write("nsfwd")
@@ -330,10 +307,10 @@ socket.socket(type=socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 53))'
 	sanitized || [ "$(grep -c 'nscd.* from nsfwd$' "$leaks")" = 1 ]
 }
 
-# An ordinary user.
+# Ordinary users.
 
-# Sets USER_WORLD, by which a command is run as somebody without privileges,
-# owner of what it makes, and puts a program that it can read in place.
+# Sets USER_WORLD, a prefix that runs a command as an unprivileged user, and copies
+# nsfwd to a place where that user can read it.
 ordinary() {
 	mkdir -p /run/user
 	chmod 755 /run/user
@@ -352,8 +329,8 @@ ordinary() {
 	[ "$("${USER_WORLD[@]}" id -u)" = 1000 ]
 }
 
-# container NAME: a user and a network namespace of the ordinary user's; the
-# pid in CONTAINER; /run/netns/NAME leads there.
+# container NAME: makes a user and a network namespace of the ordinary user; sets
+# CONTAINER to its pid; /run/netns/NAME is a link there.
 container() {
 	spawn_ready self "$1" "${USER_WORLD[@]}" unshare -Urn sh -c \
 		'ip link set lo up; echo ready >&9; exec 9>&-; exec sleep 60'
@@ -364,20 +341,18 @@ container() {
 serves() {
 	local where
 	for where; do
-		spawn_ready "$where" "tcp-$where" python3 "$FAULTS" who "$where" \
-			127.0.0.1/8080
-		spawn_ready "$where" "udp-$where" python3 -c "$UDP_ECHO" \
-			127.0.0.1 8080
+		named_server "$where" "$where" 127.0.0.1/8080
+		udp_echo "$where" "udp-$where" 127.0.0.1 8080
 	done
 }
 
-# carried NS PORT NAME: TCP leads to that server, and UDP to one.
+# carried NS PORT NAME: TCP leads to that server, and UDP to an echo.
 carried() {
-	in_ns "$1" python3 "$FAULTS" ask "127.0.0.1/$2=$3" || return
+	asks "$1" "127.0.0.1/$2=$3" || return
 	in_ns "$1" python3 -c "$UDP_ASK" 127.0.0.1 "$2"
 }
 
-# Every process of nsfwd is without privileges in the namespace it is in.
+# True if no process of nsfwd has capabilities or can get them.
 powerless() {
 	local pid
 	for pid in $(tree); do
@@ -413,8 +388,8 @@ powerless() {
 	rm /run/netns/a /run/netns/b
 }
 
-# attacked PID CONTAINER: what the owner of that container gets hold of, as its
-# root, of a process that has come there.
+# attacked PID CONTAINER: prints which parts of the process the root of that container
+# can open.
 attacked() {
 	"${USER_WORLD[@]}" nsenter -U -n --preserve-credentials -t "$2" \
 		python3 - "$1" <<'END'
@@ -443,7 +418,7 @@ if done:
 END
 }
 
-@test "the owner of a container cannot take hold of what maps into it" {
+@test "the owner of a container cannot open or trace processes that map into it" {
 	local a pid said
 	ordinary
 	container a
@@ -454,7 +429,7 @@ END
 		[ "$said" = root ] || WRAP=("${USER_WORLD[@]}")
 		start_nsfwd "8000=pid:$a@8080" "pid:$a@8001=8080"
 		peer_start a "hold-$said" hold 1 8001
-		wait_until 5 count_is 1
+		wait_until 5 connections_are 1
 		for pid in $(tree); do
 			attacked "$pid" "$a" >"$BATS_TEST_TMPDIR/done"
 			[ ! -s "$BATS_TEST_TMPDIR/done" ] ||
@@ -463,7 +438,7 @@ END
 		kill "$(pid_of "hold-$said")"
 		stop_nsfwd
 	done
-	# The same is possible with a process that does not hide.
+	# The same test succeeds with an ordinary process.
 	[ "$(attacked "$a" "$a")" = "memory namespace descriptors root ptrace" ]
 	rm /run/netns/a
 }
@@ -481,18 +456,16 @@ END
 			start_nsfwd 80=8080 udp:80=8080
 			stop_nsfwd
 		else
-			refuses 1 "'80=8080'.*:80.*net.ipv4.ip_unprivileged_port_start" 80=8080
-			refuses 1 "'udp:80=8080'.*:80.*net.ipv4.ip_unprivileged_port_start" udp:80=8080
+			start_fails 1 "'80=8080'.*:80.*net.ipv4.ip_unprivileged_port_start" 80=8080
+			start_fails 1 "'udp:80=8080'.*:80.*net.ipv4.ip_unprivileged_port_start" udp:80=8080
 		fi
 	done
 	echo 1024 >$first
 	[ -z "$(ss -Hltun 'sport = 80')" ]
 }
 
-# Namespaces that come and go.
-
-# The second process with a number that another one had when nsfwd began to look.
-@test "a process number that another process has got meanwhile (T61)" {
+# nsfwd must not enter a process that got its number during the lookup.
+@test "a process number that is given to another process (T61)" {
 	needs strace
 	# shellcheck disable=SC2016 # for the inner shell
 	local world='

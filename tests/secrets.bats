@@ -1,12 +1,12 @@
 #!/usr/bin/env bats
-# No password is shown: in messages, the log, titles, tables, metrics.
+# Messages, log, titles, tables and metrics show no password.
 
 bats_require_minimum_version 1.5.0
 load helpers
 SECRETS=$BATS_TEST_DIRNAME/secrets.py
 MARK=k9XqZ
 
-# shown: what mask_text() makes of each line.
+# Prints each line of stdin as mask_text() shows it.
 shown() {
 	local top=$BATS_TEST_DIRNAME/..
 	[ -x "$BATS_FILE_TMPDIR/mask" ] ||
@@ -16,7 +16,7 @@ shown() {
 	"$BATS_FILE_TMPDIR/mask"
 }
 
-@test "what is shown of a word" {
+@test "the parts of a spec that are masked" {
 	local word wanted got n=0 bad=0
 	while IFS='|' read -r word wanted; do
 		got=$(shown <<<"$word")
@@ -82,10 +82,10 @@ shown() {
 	[ "$bad" = 0 ] && [ "$n" -ge 50 ]
 }
 
-@test "a right word without a password is shown as it is" {
+@test "a right spec without a password is shown unchanged" {
 	local top=$BATS_TEST_DIRNAME/..
 	eval "$(sed -n '/^rows()/,/^}/p; /^right_words()/,/^}/p' \
-		"$BATS_TEST_DIRNAME/spec.bats")"
+		"$BATS_TEST_DIRNAME/config.bats")"
 	{
 		right_words | tr '|' '\n'
 		grep -oE '`nsfwd [^`]*`' "$top/README" | tr -d '\140'
@@ -95,9 +95,9 @@ shown() {
 	shown <"$BATS_TEST_TMPDIR/words" | diff "$BATS_TEST_TMPDIR/words" -
 }
 
-@test "a long word is masked at once" {
+@test "masking a long text takes linear time" {
 	local text end
-	for text in u:x, x://a, user= auth max= a@u:b ' ' 'u:x ' '[a' 'x://a '; do
+	for text in 'u:x,' 'x://a,' user= auth max= a@u:b ' ' 'u:x ' '[a' 'x://a '; do
 		for end in 'max=1,v@1' 'v@h' ''; do
 			python3 -c 'import sys
 print("80=" + sys.argv[1] * (60000 // len(sys.argv[1])) + sys.argv[2])' \
@@ -117,7 +117,7 @@ print("80=" + sys.argv[1] * (60000 // len(sys.argv[1])) + sys.argv[2])' \
 	python3 "$SECRETS" check "$NSFWD" "$step"
 }
 
-# What ps(1) shows of all processes of the server.
+# Prints the titles of all processes of nsfwd.
 titles() {
 	local pid
 	for pid in $(tree); do
@@ -125,7 +125,6 @@ titles() {
 	done
 }
 
-# Maps with workers take neither a proxy nor hops, and so no password.
 @test "no password in titles, log, table, metrics and at a reload" {
 	local maps=$BATS_TEST_TMPDIR/maps seen=$BATS_TEST_TMPDIR/seen n line
 	spawn_ready ns2 hop python3 "$SECRETS" hop 3128
@@ -167,7 +166,7 @@ while data := s.recv(65536):
 		n=$((${reloads:-0} + 1)) reloads=$n
 		wait_until 5 logged 'not reloaded' "$n"
 	done
-	# Another password of the same length is another map.
+	# A map with another password of the same length is replaced.
 	echo "ns1@1081=ns2@proxy,auth=me:b$MARK" >"$maps"
 	kill -HUP "$NSFWD_PID"
 	wait_until 5 logged ' reloaded: '
@@ -181,7 +180,7 @@ while data := s.recv(65536):
 	run ! grep -F "$MARK" "$seen" "$LOG"
 }
 
-# Wrong and right starts, a daemon's life, all with a password.
+# Starts a daemon, reloads and stops it, with passwords everywhere.
 secret_life() {
 	set -e
 	local word=127.0.0.1:8000=ns2@9,via=http:1,via-auth=u:$MARK pid
@@ -207,9 +206,9 @@ with socket.create_connection(("127.0.0.1", 8000)) as s: s.recv(1)' || :
 	wait_until 5 grep -q 'nsfwd: stopped' /run/syslog
 }
 
-@test "no password in the syslog, on standard input, and where a start fails" {
+@test "no password in the syslog, with -, and where a start fails" {
 	local said=/run/said word=8000=h:1,via=http:1,via-auth=u:$MARK
-	export SERVICE=$BATS_TEST_DIRNAME/service.py MARK
+	export SERVICE=$BATS_TEST_DIRNAME/server.py MARK
 	export -f secret_life wait_until now_ms fail
 	own_dev bash -c secret_life
 	"$NSFWD" "-=h:1,via=http:1,via-auth=u:$MARK" </dev/null >>"$said" 2>&1 ||

@@ -1,4 +1,5 @@
-# An sshd in ns2, at 127.0.0.1:2222, and ssh as root to it. Its files are in DIR.
+# sshd_start DIR: spawns an sshd in ns2 at 127.0.0.1:2222, with its files in DIR, and
+# sets SSH to a command that logs in there as root.
 
 sshd_start() {
 	local DIR=$1
@@ -22,8 +23,8 @@ sshd_start() {
 		-o StrictHostKeyChecking=no -o "UserKnownHostsFile=$DIR/known")
 }
 
-# ssh_works DIR: `remote CMD` runs CMD there, in ns2, and passes on 16 MB there
-# and back, the ends of both streams, and its status.
+# ssh_works DIR: true if `remote CMD`, which the caller defines, runs CMD in ns2 and
+# passes on 16 MB there and back, the ends of both streams, and the status.
 ssh_works() {
 	local sum
 	remote true </dev/null || {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# One connection on standard input and output, whatever these are, and the UNIX
-# sockets that a map makes.
+# The listener "-", one connection on standard input and output of all kinds, and
+# the UNIX sockets that a map makes.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -12,7 +12,7 @@ setup() {
 	head -c 3000000 /dev/urandom >data
 }
 
-# The program under test, for at most 20 s; not a descriptor too many.
+# Runs nsfwd for at most 20 s, without the descriptors of bats.
 stdio() {
 	timeout -k 1 20 "$NSFWD" "$@" 3>&- 4>&-
 }
@@ -28,14 +28,14 @@ same() {
 	# shellcheck disable=SC2002 # a pipe is wanted
 	cat data | stdio - ns2@127.0.0.1:8000 | cat >pipes
 	same pipes
-	# Both ends are one socket: socat's half-close is the end of the input.
+	# Input and output are one socket; socat's half-close ends the input.
 	socat -t 10 STDIO "EXEC:'$NSFWD -=ns2@8000'" <data >sockets 3>&-
 	same sockets
 	run -0 stdio -=ns2@8000 </dev/null
 	[ -z "$output" ]
 	run -0 bash -c 'exec timeout 10 "$1" -=ns2@8000 <&-' - "$NSFWD" 3>&-
 	[ -z "$output" ]
-	# A pipe that nobody empties for a while holds up nothing else.
+	# A pipe that is not read for a while delays only its own direction.
 	stdio -=ns2@8000 <data | { sleep 0.3 && cat; } >slow
 	same slow
 }
@@ -67,7 +67,7 @@ same() {
 	[ "$(echo data | stdio -=ns2@8000,proxy=1)" = $'PROXY UNKNOWN\r\ndata' ]
 }
 
-# says N: the first N bytes that the connecting end of peer.py sends.
+# says N: prints the first N bytes that `peer.py connect` would send.
 says() {
 	PYTHONPATH=$BATS_TEST_DIRNAME python3 -c 'import peer, sys
 sys.stdout.buffer.write(peer.STREAMS["connect"][:int(sys.argv[1])])' "$1"
@@ -77,16 +77,16 @@ sized() {
 	[ "$(stat -c %s "$1")" = "$2" ]
 }
 
-# begin TARGET...: one in the background, its input on descriptor 8.
-begin() {
+# start_stdio ARG...: starts nsfwd in the background; its input is descriptor 8.
+start_stdio() {
 	mkfifo in
 	alone "$NSFWD" "$@" <in >out 2>err &
 	PID=$!
 	exec 8>in
 }
 
-# ends STATUS: it does, within 5 s.
-ends() {
+# exits STATUS: nsfwd exits with it within 5 s.
+exits() {
 	local status=0
 	wait_until 5 ended "$PID"
 	wait "$PID" || status=$?
@@ -96,29 +96,29 @@ ends() {
 
 @test "-: the output ends, the input goes on" {
 	peer_server ns2 server listen 127.0.0.1:8000 send=1000 fin recv=5000 eof
-	begin -=ns2@8000
+	start_stdio -=ns2@8000
 	wait_until 5 sized out 1000
 	says 5000 >&8
 	exec 8>&-
-	ends 0
+	exits 0
 	reap server
 	[ ! -s err ]
 }
 
-# What a UNIX socket says of its end, it says all the time.
-@test "-: a UNIX target that closes ends it, at rest" {
+# poll(2) reports the end of a UNIX socket over and over.
+@test "-: a UNIX target that closes ends it, without spinning" {
 	local before
 	local -a pids
 	peer_server ns2 server listen unix:@closes send=1000 close
-	begin -=ns2@@closes
+	start_stdio -=ns2@@closes
 	reap server
-	ends 0
+	exits 0
 	sized out 1000
 	exec 8>&-
-	# While it is only half of it, the input goes on.
+	# After a half-close the input goes on.
 	rm in
 	peer_server ns2 half listen unix:@half send=1000 fin recv=5000 eof
-	begin -=ns2@@half
+	start_stdio -=ns2@@half
 	wait_until 5 sized out 1000
 	read -ra pids < <(children "$PID")
 	before=$(cpu_ticks "${pids[@]}")
@@ -126,11 +126,11 @@ ends() {
 	[ $(($(cpu_ticks "${pids[@]}") - before)) -le 2 ]
 	says 5000 >&8
 	exec 8>&-
-	ends 0
+	exits 0
 	reap half
 }
 
-@test "-: what came before a reset comes out, as slowly as it is taken" {
+@test "-: bytes before a reset are written, however slow the reader" {
 	peer_server ns2 server listen 127.0.0.1:8000 send=100000 recv=1 \
 		send=50000 sleep=0.2 rst touch=reset
 	mkfifo slow
@@ -146,7 +146,7 @@ ends() {
 	done >input
 	alone "$NSFWD" -=ns2@8000 <input >slow 2>err &
 	PID=$!
-	ends 1
+	exits 1
 	wait_until 5 sized got 150000
 	grep -q 'the connection broke: ECONNRESET' err
 	reap server
@@ -182,24 +182,24 @@ with subprocess.Popen(sys.argv[1:], stdin=there, stdout=there) as process:
 	reap server
 }
 
-@test "-: what the target resets is an error, behind all that it sent" {
+@test "-: a reset by the target is an error, after all its bytes" {
 	peer_server ns2 server listen 127.0.0.1:8000 send=100000 recv=10 rst
-	begin -=ns2@8000
+	start_stdio -=ns2@8000
 	wait_until 5 sized out 100000
 	says 10 >&8
-	ends 1
+	exits 1
 	exec 8>&-
 	grep -q 'the connection broke: ECONNRESET' err
 	reap server
 }
 
-@test "-: the target sees a reset of what was given up" {
-	# By a signal, whichever process it meets,
+@test "-: the target sees a reset when nsfwd fails or is killed" {
+	# A signal,
 	for name in TERM KILL; do
 		peer_server ns2 "server-$name" listen 127.0.0.1:8000 recv=100 \
 			touch="$name" reset=0
 		rm -f in
-		begin -=ns2@8000
+		start_stdio -=ns2@8000
 		says 100 >&8
 		wait_until 5 test -e "$name"
 		kill -s "$name" "$PID"
@@ -207,12 +207,12 @@ with subprocess.Popen(sys.argv[1:], stdin=there, stdout=there) as process:
 		reap "server-$name"
 		exec 8>&-
 	done
-	# by an input that cannot be read,
+	# an input that cannot be read,
 	peer_server ns2 input listen 127.0.0.1:8000 reset=0
 	run -1 stdio -=ns2@8000 </
 	[[ $output == *'the connection broke: EISDIR' ]]
 	reap input
-	# by an output that nobody reads, or that is full.
+	# an output that nobody reads, or that is full.
 	peer_server ns2 output listen 127.0.0.1:8000 flood reset
 	run -1 bash -c 'timeout 10 "$1" -=ns2@8000 </dev/ptmx |
 		head -c 1 >/dev/null; exit "${PIPESTATUS[0]}"' - "$NSFWD" 3>&-
@@ -224,15 +224,15 @@ with subprocess.Popen(sys.argv[1:], stdin=there, stdout=there) as process:
 	reap full
 }
 
-@test "-: what cannot be dialled is an error" {
-	local begin
+@test "-: a target that cannot be reached is an error" {
+	local start_stdio
 	run -1 stdio -=ns2@8000 </dev/null
 	[ "$output" = "nsfwd: '-=ns2@8000': cannot reach the target: ECONNREFUSED" ]
 	run -2 stdio -=missing@8000 </dev/null
 	[[ $output == *"cannot enter namespace 'missing' (ip netns list shows them)" ]]
 	run -1 stdio -=ns2@no-such-name.invalid:8000,connect-timeout=700ms </dev/null
 	[[ $output == *'cannot reach the target: E'* ]]
-	# A full queue of a listener: no answer at all.
+	# The queue of the listener is full, so that connect gets no answer.
 	peer_server ns2 void void 127.0.0.1:8000
 	begin=$(now_ms)
 	run -1 stdio -=ns2@8000,connect-timeout=500ms </dev/null
@@ -240,7 +240,7 @@ with subprocess.Popen(sys.argv[1:], stdin=there, stdout=there) as process:
 	[ $(($(now_ms) - begin)) -lt 3000 ]
 }
 
-@test "-: what only a server has is no option of it" {
+@test "-: the options of a server are refused" {
 	local option
 	for option in --wait --pin --daemon --syslog --pidfile=pid --stats=./sock \
 		--ready-fd=1; do
@@ -282,11 +282,11 @@ os.execvp(sys.argv[1], sys.argv[1:])" "$1" \
 	done
 }
 
-@test "-: who relays has no rights, and no descriptor that was left open" {
+@test "-: the relaying process has no rights and no inherited descriptor" {
 	local child
 	peer_server ns2 echo echo 127.0.0.1:8000
 	exec 7<data
-	begin -=ns2@8000
+	start_stdio -=ns2@8000
 	exec 7<&-
 	echo one >&8
 	wait_until 5 sized out 4
@@ -297,11 +297,11 @@ os.execvp(sys.argv[1], sys.argv[1:])" "$1" \
 	grep -E '^(Cap|NoNewPrivs|Seccomp:|Uid|Groups)' "/proc/$child/status"
 	run ! grep -E '^Cap.*:.*[1-9a-f]' "/proc/$child/status"
 	grep -q '^NoNewPrivs:.1' "/proc/$child/status"
-	# A build with sanitizers, which says so itself, has no filter.
+	# A build with sanitizers has no filter.
 	grep -aq 'built for tests' "$NSFWD" ||
 		grep -q '^Seccomp:.2' "/proc/$child/status"
 	exec 8>&-
-	ends 0
+	exits 0
 }
 
 @test "-: ssh goes through it" {
@@ -313,7 +313,7 @@ os.execvp(sys.argv[1], sys.argv[1:])" "$1" \
 	ssh_works "$PWD"
 }
 
-# The sockets that LISTEN makes.
+# UNIX listeners.
 
 @test "a UNIX socket has its mode and owner from the first moment" {
 	umask 022
@@ -339,7 +339,7 @@ os.execvp(sys.argv[1], sys.argv[1:])" "$1" \
 	fi
 }
 
-@test "nothing but a socket that nobody listens on makes room" {
+@test "only a socket file that nobody listens on is replaced" {
 	local name said
 	echo kept >file
 	mkdir dir
@@ -353,7 +353,7 @@ os.execvp(sys.argv[1], sys.argv[1:])" "$1" \
 	done
 	[ "$(cat file link)" = $'kept\nkept' ]
 	[ -d dir ] && [ -p fifo ] && [ -L link ] && [ -L dangling ]
-	# Sockets: left behind, full, of datagrams.
+	# Socket files: stale, of a full queue, of datagrams.
 	python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("stale")'
 	spawn_ready self full python3 -c 'import os, socket, time
 sock = socket.socket(socket.AF_UNIX)

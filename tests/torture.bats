@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# Every system call of every kind of process fails once: see tests/torture,
-# which makes worlds of its own.
+# Each system call of each kind of process fails once: see tests/torture, which
+# makes worlds of its own.
 
 load helpers
 
@@ -9,7 +9,7 @@ setup() {
 }
 
 @test "T28 each system call of each kind of process fails once" {
-	# What a sanitizer does at its start cannot fail, nor its leak check work.
+	# A sanitizer's own calls must not fail, and its leak check not run, in strace.
 	local kinds=
 	! grep -q libasan "$NSFWD" || kinds='server tcp udp connection'
 	# shellcheck disable=SC2086 # words
@@ -17,7 +17,7 @@ setup() {
 		>&2 3>&-
 }
 
-@test "a closed descriptor and no /dev/null: it says so" {
+@test "a closed descriptor and no /dev/null: a message" {
 	local status=0
 	unshare -m bash -c 'mount -t tmpfs tmpfs /dev && exec "$0" --check 80=81' \
 		"$NSFWD" <&- 2>"$BATS_TEST_TMPDIR/said" || status=$?

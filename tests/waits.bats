@@ -1,36 +1,36 @@
 #!/usr/bin/env bats
-# What takes a minute and is mostly waiting: tests/run gives it a world.
+# Tests that mostly wait; tests/run gives them a world of their own.
 
 bats_require_minimum_version 1.5.0
 load helpers
-load service
+load server
 
 @test "T37 10,000 connections during 50 reloads, none fails" {
 	echo 127.0.0.1:8000=ns2@127.0.0.1:8080 >"$BATS_TEST_TMPDIR/conf"
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	start_nsfwd -c "$BATS_TEST_TMPDIR/conf" 127.0.0.1:8001=ns2@127.0.0.1:8080
 	service self load 200 10000 127.0.0.1/8000 "$NSFWD_PID" 50
 	logged 'reloaded: 2 maps' 50
 }
 
 @test "T35 TERM: 20 transfers complete, the listener is gone at once, the end in time" {
-	who ns2 here 8080
-	# Another process may have had the CPU: once more before it counts.
+	named_server ns2 here 127.0.0.1/8080
+	# Twice, because another process may have had the processor.
 	drains first || drains again
 }
 
-# One connection does not end by itself.
+# All transfers complete; one connection stays and is reset in the end.
 drains() {
 	start_nsfwd --drain 5 127.0.0.1:8000=127.0.0.1:8080 \
 		127.0.0.1:8001=ns2@127.0.0.1:8080 || return
 	spawn self "$1" python3 "$SERVICE" hold 127.0.0.1/8001
-	wait_until 2 said "$1" here || return
+	wait_until 2 printed "$1" here || return
 	service self drain "$NSFWD_PID" 20 2000000 4 127.0.0.1/8000 127.0.0.1/8080 ||
 		return
 	wait_nsfwd 1 && [ "$NSFWD_STATUS" = 0 ]
 }
 
-# Adds and deletes the namespace "gone" ten times a second.
+# Adds and deletes the namespace "gone" 200 times, ten times a second.
 churn() {
 	local n
 	for ((n = 0; n < 200; n++)); do
@@ -55,7 +55,7 @@ churn() {
 		n=$((n + 1))
 		{
 			IFS= read -rt 5 line
-			# Else it was not there, or went before the mapper stood.
+			# Else the namespace was missing, or deleted too early.
 			if [[ $line == *ready* ]]; then
 				good=$((good + 1))
 				kill "$NSFWD_SESSION"
@@ -63,10 +63,10 @@ churn() {
 				[[ $line =~ ^"nsfwd: '"[^\']*"gone@8080': ".*"'gone'" ]] ||
 					fail "$line"
 			fi
-			cat # until all of them have ended
+			cat # until all processes have exited
 		} <"$said"
 		run ! grep 'setns(.*= -1' "$trace"
-		sleep 0.03 # other tests want the processor, too
+		sleep 0.03 # for the other tests
 	done
 	wait $job
 	echo "# $n starts, $good ready" >&3
@@ -77,13 +77,13 @@ churn() {
 	[ "$SECONDS" -le 2 ]
 }
 
-# By name, and by the number of a process that goes on with another namespace.
+# By pid: the process stays and enters a new namespace.
 @test "20 restarts of a container, by name and by pid" {
 	local i pid before
 	ns box
 	spawn_ready self process unshare -n python3 "$SERVICE" process
 	pid=$(pid_of process)
-	who box 1-box 8080
+	named_server box 1-box 127.0.0.1/8080
 	start_nsfwd --drain 0 127.0.0.1:8000=box@127.0.0.1:8080 \
 		"127.0.0.1:8001=pid:$pid@127.0.0.1:8080"
 	service self follow 2 1-box 127.0.0.1/8000
@@ -91,17 +91,15 @@ churn() {
 	before=$(tree | wc -l)
 	for ((i = 2; i <= 20; i++)); do
 		ip netns del box
-		ends "$((i - 1))-box"
+		kill_spawned "$((i - 1))-box"
 		kill -USR1 "$pid"
 		ip netns add box
 		in_ns box ip link set lo up
-		who box "$i-box" 8080
+		named_server box "$i-box" 127.0.0.1/8080
 		service self follow 2 "$i-box" 127.0.0.1/8000
 		service self follow 2 "$i" 127.0.0.1/8001
 	done
 	wait_until 2 no_connections
 	[ "$(tree | wc -l)" = "$before" ]
-	for pid in "${!FDS[@]}"; do
-		[ "$pid" = "$NSFWD_PID" ] || unset "FDS[$pid]"
-	done
+	forget_mappers
 }

@@ -1,27 +1,19 @@
 #!/usr/bin/env bats
-# What only a map with workers can get wrong; `tests/run --workers` runs what
-# holds for every map.
+# Tests of maps with workers. `tests/run --workers` runs the tests of the other
+# files that also hold with workers.
 
 bats_require_minimum_version 1.5.0
 WORKERS=2
 load helpers
 
-# faults START NAME ARG...: peer_server or peer_start with tests/faults.py
+# faults COMMAND...: runs peer, peer_server or peer_start with tests/faults.py.
 faults() {
 	PEER=$BATS_TEST_DIRNAME/faults.py "$@"
 }
 
-crowd_is() {
-	tail -n 1 "$BATS_TEST_TMPDIR/$1.out" | grep -Eq -- "$2"
-}
-
-no_zombies() {
-	! processes | grep -q " $NSFWD_SESSION Z$"
-}
-
 @test "a worker killed: its connections are reset, the other's go on" {
 	local victim of
-	faults peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	faults peer_start ns1 crowd crowd 100 127.0.0.1/8000
 	wait_until 5 crowd_is crowd 'served=100'
@@ -36,7 +28,7 @@ no_zombies() {
 }
 
 @test "max= holds after a worker was killed" {
-	faults peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max=20
 	faults peer_start ns1 first crowd 20 127.0.0.1/8000
 	wait_until 5 crowd_is first 'served=20'
@@ -50,7 +42,7 @@ no_zombies() {
 }
 
 @test "a connection that was idle for too long makes room for the next" {
-	faults peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	WORKERS=1
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max=1,idle-timeout=1
 	faults peer_start ns1 crowd crowd 2 127.0.0.1/8000
@@ -69,22 +61,19 @@ no_zombies() {
 	faults peer ns1 swap 4000000 0 127.0.0.1/8000
 	reap swap
 	[ "$(mappers)" != "$old" ]
-	# The old workers are for process 1 to reap.
+	# Process 1 reaps the old workers.
 	wait_until 5 no_zombies
 	FDS=()
 }
 
-@test "a reader that stopped holds up nobody, and misses nothing" {
+@test "a reader that stopped delays no other connection and misses nothing" {
 	local go=$BATS_TEST_TMPDIR/go
-	# shellcheck disable=SC2016 # for the inner shell
-	in_ns ns2 sh -c 'for way in rmem wmem; do
-		echo 4096 16384 65536 >/proc/sys/net/ipv4/tcp_$way
-	done'
+	small_buffers ns2
 	WORKERS=1
 	start_nsfwd ns1@8000-8001=ns2@8080-8081
 	peer_server ns2 slow listen 8080 "await=$go" recv=200000 eof fin
 	peer_start ns1 fast connect 8000 ones=200000 fin eof
-	# Another processor's owner may have been late: once more before it counts.
+	# Twice, because another process may have had the processor.
 	for _ in 1 2; do
 		peer_server ns2 server listen 8081 pong=500
 		peer_start ns1 client connect 8001 ping=500
@@ -94,8 +83,8 @@ no_zombies() {
 	reap fast slow
 }
 
-@test "USR1 shows what all workers have" {
-	faults peer_server ns2 good who ns2 127.0.0.1/8080
+@test "USR1 shows the connections of all workers" {
+	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	faults peer_start ns1 crowd crowd 30 127.0.0.1/8000
 	wait_until 5 crowd_is crowd 'served=30'
@@ -105,7 +94,7 @@ no_zombies() {
 }
 
 @test "max-source holds when several workers accept clients of one address at once" {
-	faults peer_server ns2 good who ns2 127.0.0.1/8080
+	named_server ns2 ns2 127.0.0.1/8080
 	WORKERS=4
 	start_nsfwd -q ns1@127.0.0.1:8000=ns2@127.0.0.1:8080,max-source=1
 	# shellcheck disable=SC2046 # one word each

@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# Life as a service: namespaces that go and come back, reload, drain, admission,
-# what is logged and counted, and what init systems want to know.
+# The server: namespaces that are deleted and made anew, reload, drain, allow= and
+# deny=, --stats, the log, and the interfaces to init systems.
 
 bats_require_minimum_version 1.5.0
 load helpers
-load service
+load server
 
 MAP=127.0.0.1:8000=ns2@127.0.0.1:8080
 
@@ -13,25 +13,19 @@ setup() {
 	CONF=$BATS_TEST_TMPDIR/conf
 }
 
-# answers WANT PORT [SECONDS]
+# answers WANT PORT [SECONDS]: the map answers WANT within that time (2 s).
 answers() {
 	service self follow "${3:-2}" "$1" "127.0.0.1/$2"
 }
 
-refuses() {
+# True if nothing listens on that port of 127.0.0.1.
+port_refuses() {
 	run python3 -c 'import socket, sys
 socket.create_connection(("127.0.0.1", int(sys.argv[1])), 2)' "$1"
 	[[ $output == *ConnectionRefusedError* ]]
 }
 
-hup() {
-	local n
-	n=$(grep -cE 'reloaded' "$LOG" || true)
-	kill -HUP "$NSFWD_PID"
-	wait_until 5 logged 'reloaded' $((n + 1))
-}
-
-# remake NAME: deleted, with whoever is in it, and made anew.
+# remake NAME...: deletes each namespace and makes another of that name.
 remake() {
 	local name
 	for name; do
@@ -41,11 +35,8 @@ remake() {
 	done
 }
 
-mappers_are() {
-	[ "$(mappers | wc -l)" = "$1" ]
-}
-
-# The other end of a veth pair is gone with the namespace of the first.
+# veth_into NS: makes a pair of interfaces, one in NS. veth_gone NS: both are gone, so
+# the kernel has freed the namespace.
 veth_into() {
 	ip link add "v-$1" type veth peer name v0 netns "$1"
 }
@@ -54,12 +45,12 @@ veth_gone() {
 	! ip link show "v-$1" >/dev/null 2>&1
 }
 
-# Namespaces that go.
+# Namespaces.
 
-@test "T32 a deleted namespace is waited for, and freed when its time is up" {
+@test "T32 a deleted namespace is waited for, and freed after --drain" {
 	ns src dst
-	who ns2 here 8080
-	who dst there 8080
+	named_server ns2 here 127.0.0.1/8080
+	named_server dst there 127.0.0.1/8080
 	start_nsfwd --drain 1 127.0.0.1:8000=dst@127.0.0.1:8080 \
 		udp:127.0.0.1:8000=dst@9 src@127.0.0.1:8001=ns2@127.0.0.1:8080 \
 		127.0.0.1:8002=ns2@127.0.0.1:8080
@@ -67,39 +58,39 @@ veth_gone() {
 	veth_into dst
 	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
 	spawn src two python3 "$SERVICE" hold 127.0.0.1/8001
-	wait_until 2 said one there
-	wait_until 2 said two here
+	wait_until 2 printed one there
+	wait_until 2 printed two here
 	ip netns del src
 	ip netns del dst
 	NAMESPACES=(ns1 ns2)
-	# What is open goes on, for its time.
+	# Open connections go on until then.
 	kill -USR1 "$(pid_of one)"
-	wait_until 0.9 said one there 2
+	wait_until 0.9 printed one there 2
 	wait_until 1 logged "tcp.*|8000=dst.*waits for namespace 'dst' \(ip netns"
 	wait_until 1 logged "udp:.*waits for namespace 'dst'"
 	wait_until 1 logged "src@.*waits for namespace 'src'"
 	answers here 8002
-	ends there
-	ends two
+	kill_spawned there
+	kill_spawned two
 	wait_until 2 veth_gone dst
 	wait_until 2 veth_gone src
 	[ "$(grep -c 'waits for' "$LOG")" = 3 ]
-	# They come back: nobody has to do anything.
+	# New namespaces of these names are served.
 	ns src dst
-	who dst again 8080
+	named_server dst again 127.0.0.1/8080
 	answers again 8000 3
 	service src follow 3 here 127.0.0.1/8001
 	record_fds
 }
 
-@test "T33 a namespace made anew is followed: by name, by path, on either side (gost 7)" {
+@test "T33 a namespace made anew is followed: by name, by path, at either end (gost 7)" {
 	local file=$BATS_TEST_TMPDIR/bound
 	ns src dst
 	touch "$file"
 	mount --bind /run/netns/dst "$file"
 	ln -s /run/netns/dst "$BATS_TEST_TMPDIR/link"
-	who dst old 8080
-	who ns2 here 8080
+	named_server dst old 127.0.0.1/8080
+	named_server ns2 here 127.0.0.1/8080
 	start_nsfwd --drain 1 127.0.0.1:8000=dst@127.0.0.1:8080 \
 		"127.0.0.1:8001=$file@127.0.0.1:8080" \
 		"127.0.0.1:8002=$BATS_TEST_TMPDIR/link@127.0.0.1:8080" \
@@ -109,8 +100,8 @@ veth_gone() {
 	remake src dst
 	umount "$file"
 	mount --bind /run/netns/dst "$file"
-	who dst new 8080
-	# The old server is still there, and reached no more.
+	named_server dst new 127.0.0.1/8080
+	# The old target still runs, but is not reached.
 	service self follow 2 new 127.0.0.1/800{0,1,2}
 	service src follow 2 here 127.0.0.1/8003
 	umount "$file"
@@ -119,10 +110,10 @@ veth_gone() {
 	record_fds
 }
 
-@test "a path is followed that changes without a mount" {
+@test "a path that changes without a mount is followed" {
 	local dir=$BATS_TEST_TMPDIR/dir other=$BATS_TEST_TMPDIR/other
-	who ns1 old 8080
-	who ns2 new 8080
+	named_server ns1 old 127.0.0.1/8080
+	named_server ns2 new 127.0.0.1/8080
 	mkdir "$other"
 	touch "$other/ns1"
 	mount --bind /run/netns/ns2 "$other/ns1"
@@ -136,15 +127,15 @@ veth_gone() {
 	record_fds
 }
 
-@test "--wait: a namespace that is not there yet" {
+@test "--wait: a namespace that does not exist yet" {
 	run -2 timeout 5 "$NSFWD" 127.0.0.1:8000=late@127.0.0.1:8080
 	start_nsfwd --wait 127.0.0.1:8000=late@127.0.0.1:8080 \
 		late@127.0.0.1:8001=127.0.0.1:9 127.0.0.1:8002=ns2@127.0.0.1:8080
 	logged "8000=late.*waits for namespace 'late'"
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	answers here 8002
 	ns late
-	who late at-last 8080
+	named_server late at-last 127.0.0.1/8080
 	answers at-last 8000
 	wait_until 2 logged 'late@127.0.0.1:8001.*serves again'
 	record_fds
@@ -153,18 +144,18 @@ veth_gone() {
 @test "T34 a target that restarts 20 times under 50 connections a second" {
 	start_nsfwd 127.0.0.1:8000=127.0.0.1:8080
 	set -- service self restarts 20 127.0.0.1/8000 127.0.0.1/8080
-	# Another process may have had the CPU: once more before it counts.
+	# Twice, because another process may have had the processor.
 	"$@" || "$@"
 }
 
-# Reload and end.
+# Reloads and the end.
 
 @test "a map that changes at every reload keeps its clients" {
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	echo "$MAP" >"$CONF"
 	start_nsfwd -c "$CONF"
 	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
-	wait_until 2 said one here
+	wait_until 2 printed one here
 	spawn self load python3 "$SERVICE" load 250 300 127.0.0.1/8000 0 0
 	local inode i
 	inode=$(ss -Hltne 'sport = 8000' | grep -o 'ino:[0-9]*')
@@ -174,42 +165,42 @@ veth_gone() {
 	done
 	reap load
 	[ "$(ss -Hltne 'sport = 8000' | grep -o 'ino:[0-9]*')" = "$inode" ]
-	# A connection of a mapper long retired.
+	# The first connection, of a mapper that drains.
 	kill -USR1 "$(pid_of one)"
-	wait_until 1 said one here 2
-	ends one
+	wait_until 1 printed one here 2
+	kill_spawned one
 	wait_until 2 mappers_are 1
 	record_fds
 }
 
-@test "T38 reload: added, removed, changed in place, moved, broken (gost 8)" {
+@test "T38 reload: maps added, removed, changed, moved, and wrong files (gost 8)" {
 	local pids i=0
-	who ns2 here 8080
-	who ns1 other 8080
+	named_server ns2 here 127.0.0.1/8080
+	named_server ns1 other 127.0.0.1/8080
 	printf '%s\n' "$MAP" "127.0.0.1:8001=ns2@127.0.0.1:8080" >"$CONF"
 	start_nsfwd -c "$CONF"
 	answers here 8000
 	pids=$(mappers | sort)
-	# Added.
+	# A map is added.
 	echo "127.0.0.1:8002=ns1@127.0.0.1:8080" >>"$CONF"
 	hup
 	answers other 8002 0.2
-	# Those that were there have not been touched.
+	# The others were not touched.
 	[ "$(comm -12 <(echo "$pids") <(mappers | sort))" = "$pids" ]
-	# Removed; another target; another address with the same port.
+	# A map removed; another target; another address with the same port.
 	printf '%s\n' ":8000=ns2@127.0.0.1:8080" \
 		"127.0.0.1:8002=ns2@127.0.0.1:8080" >"$CONF"
 	hup
 	answers here 8002 0.2
 	answers here 8000 0.2
 	service self follow 0.2 here ::1/8000
-	refuses 8001
-	# Broken, in four ways.
+	port_refuses 8001
+	# Four wrong files.
 	pids=$(mappers | sort)
 	local line
 	for line in '8003=ns2@80800' '8003=nowhere@1' '8003=ns2@1,max=x' \
 		'127.0.0.1:8080=ns2@1'; do
-		[ "$line" != 127.0.0.1:8080=ns2@1 ] || who self taken 8080
+		[ "$line" != 127.0.0.1:8080=ns2@1 ] || named_server self taken 127.0.0.1/8080
 		printf '%s\n' ":8000=ns1@1" "$line" >"$CONF"
 		kill -HUP "$NSFWD_PID"
 		wait_until 2 logged 'not reloaded: everything is as it was' $((++i))
@@ -220,7 +211,7 @@ veth_gone() {
 	logged "'127.0.0.1:8080=ns2@1': cannot listen on .*: the port is taken"
 	answers here 8000 0.2
 	[ "$(mappers | sort)" = "$pids" ]
-	# Nothing left of it is an error, too.
+	# An empty file is an error, too.
 	: >"$CONF"
 	kill -HUP "$NSFWD_PID"
 	wait_until 2 logged 'no map in '
@@ -228,9 +219,9 @@ veth_gone() {
 	record_fds
 }
 
-@test "reload: a UNIX listener that changes, and one whose plan fails" {
+@test "reload: a UNIX listener changes; a reload that fails does not close it" {
 	local path=$BATS_TEST_TMPDIR/u
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	echo "$path=ns2@127.0.0.1:8080,mode=600" >"$CONF"
 	start_nsfwd -c "$CONF"
 	echo "$path=ns2@127.0.0.1:8080,mode=640" >"$CONF"
@@ -241,24 +232,23 @@ veth_gone() {
 	[ ! -e "$path" ]
 	echo "@nsfwd-u=ns2@proxy" >"$CONF"
 	hup
-	who self taken 8000
+	named_server self taken 127.0.0.1/8000
 	printf '%s\n' "@nsfwd-u=ns2@127.0.0.1:8080" "$MAP" >"$CONF"
 	kill -HUP "$NSFWD_PID"
 	wait_until 3 logged 'not reloaded'
-	# It was not closed for a plan that could not be.
 	run ! logged 'serves again'
 	record_fds
 }
 
-@test "reload that fails when a proxy's sockets were opened anew" {
+@test "a reload that fails after the UDP sockets of a proxy were closed" {
 	! sanitized || skip "a sanitizer needs more address space"
 	local proxy=ns1@10.9.9.1:7000=ns2@proxy,max=9 i=0
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	ip -n ns1 addr add 10.9.9.1/32 dev lo
 	printf '%s\n' "$proxy" "$MAP,max=9" >"$CONF"
 	start_nsfwd --max-conns 1000000 -c "$CONF"
 	[ "$(udp_sockets)" = 64 ]
-	# They cannot be opened again, and one mapper cannot be born.
+	# The sockets cannot be opened again, and a mapper cannot be started.
 	ip -n ns1 addr del 10.9.9.1/32 dev lo
 	prlimit --pid "$NSFWD_PID" --as=64000000:
 	printf '%s\n' "$proxy,allow=::/0" "$MAP,max=1000000" >"$CONF"
@@ -266,7 +256,7 @@ veth_gone() {
 	wait_until 3 logged 'not reloaded'
 	prlimit --pid "$NSFWD_PID" --as=unlimited:
 	ip -n ns1 addr add 10.9.9.1/32 dev lo
-	# Descriptors that were theirs are others' now, and stay that.
+	# New listeners get the freed descriptors, and keep them.
 	printf '%s\n' "$proxy" "$MAP,max=9" \
 		127.0.0.1:8100-8199=ns2@127.0.0.1:8080-8179 >"$CONF"
 	hup
@@ -287,7 +277,7 @@ has_udp_sockets() {
 	[ "$(udp_sockets)" = "$1" ]
 }
 
-@test "a pipe for a configuration, or for a password, is not read again" {
+@test "a pipe as a config file, or for a password, is not read again" {
 	local secret=$BATS_TEST_TMPDIR/secret
 	mkfifo "$CONF" "$secret"
 	spawn self writer sh -c "echo $MAP >$CONF"
@@ -302,7 +292,7 @@ has_udp_sockets() {
 	stop_nsfwd
 }
 
-@test "UDP flows of a map that did not change survive a reload" {
+@test "UDP flows of an unchanged map go on after a reload" {
 	spawn_ready ns2 target python3 "$SERVICE" port 127.0.0.1/8000
 	echo "udp:127.0.0.1:8000=ns2@127.0.0.1:8000" >"$CONF"
 	start_nsfwd -c "$CONF" --udp-timeout 1
@@ -311,8 +301,8 @@ has_udp_sockets() {
 	echo "127.0.0.1:8001=ns2@1" >>"$CONF"
 	hup
 	kill -USR1 "$(pid_of client)"
-	wait_until 2 said client "$(head -n 1 "$BATS_TEST_TMPDIR/client.out")" 2
-	ends client
+	wait_until 2 printed client "$(head -n 1 "$BATS_TEST_TMPDIR/client.out")" 2
+	kill_spawned client
 	sleep 1.1
 	record_fds
 }
@@ -322,14 +312,14 @@ has_udp_sockets() {
 	service self drain "-$NSFWD_PID" 10 2000000 1 127.0.0.1/8000 127.0.0.1/8080
 	wait_nsfwd 1
 	start_nsfwd 127.0.0.1:8000=ns2@127.0.0.1:8080
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	answers here 8000
 }
 
-# Admission.
+# Clients that are allowed.
 
 @test "T24 allow and deny, for both families, TCP and UDP" {
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	spawn_ready ns2 target python3 "$SERVICE" port 127.0.0.1/8000
 	ip addr add 10.9.8.7/32 dev lo
 	ip addr add fd09::7/128 dev lo
@@ -360,7 +350,7 @@ has_udp_sockets() {
 	ip addr del fd09::7/128 dev lo
 }
 
-# What is said.
+# Metrics, tables and the log.
 
 stats() {
 	python3 -c 'import socket, sys
@@ -380,13 +370,13 @@ stats_say() {
 }
 
 @test "--stats: counts that a parser of Prometheus understands" {
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	spawn_ready ns2 target python3 "$SERVICE" port 127.0.0.1/8000
 	start_nsfwd -q --stats /run/stats "$MAP" 127.0.0.1:8001=ns2@127.0.0.1:1 \
 		udp:127.0.0.1:8000=ns2@127.0.0.1:8000 '/run/a"b\c=ns2@1'
 	[ "$(stat -c %a /run/stats)" = 700 ]
 	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
-	wait_until 2 said one here
+	wait_until 2 printed one here
 	answers here 8000
 	run ! answers here 8001 0.1
 	spawn self client python3 "$SERVICE" udp 127.0.0.1/8000
@@ -400,7 +390,7 @@ stats_say() {
 	stats_say 'nsfwd_datagrams_total\{proto="udp",direction="down",.*\} 1$'
 	stats_say 'nsfwd_mapper_starts_total\{.*8000=.*\} 1$'
 	stats_say '.*map="/run/a\\"b\\\\c=ns2@1"'
-	# Readers that do not read hold up nobody, and do not stay.
+	# Readers that do not read delay nothing.
 	python3 - <<-'END'
 	import socket, time
 	crowd = []
@@ -413,7 +403,7 @@ stats_say() {
 from prometheus_client.parser import text_string_to_metric_families as parse
 assert len({f.name for f in parse(sys.stdin.read())}) == 10' <"$BATS_TEST_TMPDIR/stats"
 	! command -v promtool || promtool check metrics <"$BATS_TEST_TMPDIR/stats"
-	# curl asks before it reads.
+	# curl sends an HTTP request first.
 	curl --silent --show-error --fail --max-time 5 \
 		--unix-socket /run/stats http://nsfwd/metrics >"$BATS_TEST_TMPDIR/curl"
 	diff <(cut -d' ' -f1 "$BATS_TEST_TMPDIR/curl") \
@@ -421,9 +411,9 @@ assert len({f.name for f in parse(sys.stdin.read())}) == 10' <"$BATS_TEST_TMPDIR
 	FDS=()
 }
 
-@test "counts go on after a crash, and when a map is changed" {
+@test "counts go on after a crash and after a reload that changes the map" {
 	local map="map=\"$MAP\"" i
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	echo "$MAP" >"$CONF"
 	start_nsfwd --stats /run/stats -c "$CONF"
 	for i in 1 2 3; do
@@ -435,27 +425,27 @@ assert len({f.name for f in parse(sys.stdin.read())}) == 10' <"$BATS_TEST_TMPDIR
 	stats_say "nsfwd_connections_total\{.*$map\} 3$"
 	answers here 8000
 	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
-	wait_until 2 said one here
+	wait_until 2 printed one here
 	echo "$MAP,max=9" >"$CONF"
 	hup
 	map="map=\"$MAP,max=9\""
 	stats_say "nsfwd_mapper_starts_total\{.*$map\} 3$"
 	stats_say "nsfwd_connections_total\{.*$map\} 5$"
 	stats_say "nsfwd_open_connections\{.*$map\} 1$"
-	# What the old mapper counts from now on is the map's, too.
-	ends one
+	# The old mapper still counts for the map.
+	kill_spawned one
 	wait_until 2 mappers_are 1
 	stats_say "nsfwd_connections_total\{.*$map\} 5$"
 	stats_say "nsfwd_bytes_total\{.*direction=\"up\",$map\} 30$"
 	record_fds
 }
 
-@test "USR1 logs a table, ps tells who is what" {
+@test "USR1 logs a table; ps shows the map of each process" {
 	local log
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	start_nsfwd -q "$MAP" 127.0.0.1:8001=ns2@127.0.0.1:8080
 	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000
-	wait_until 2 said one here
+	wait_until 2 printed one here
 	kill -USR1 "$NSFWD_PID"
 	wait_until 2 logged 'table: +0 .* 127.0.0.1:8001=ns2'
 	log=$(sed 's/  */ /g' "$LOG")
@@ -470,7 +460,7 @@ assert len({f.name for f in parse(sys.stdin.read())}) == 10' <"$BATS_TEST_TMPDIR
 		grep -qxE "nsfwd: 127.0.0.1:[0-9]+ > $MAP"
 }
 
-@test "an idle server does nothing" {
+@test "an idle server sleeps" {
 	local before
 	start_nsfwd "$MAP" udp:127.0.0.1:8000=ns2@8000 ns1@8000=/run/netns/ns2@1
 	before=$(switches "$NSFWD_PID")
@@ -507,15 +497,13 @@ while time.monotonic() < end:
 	logged '^<6>connection from=self to=ns2 map=.* client=.*end=dial'
 	logged '^<3>.*its mapper was killed'
 	run ! logged nsfwd:
-	for pid in "${!FDS[@]}"; do
-		[ "$pid" = "$NSFWD_PID" ] || unset "FDS[$pid]"
-	done
+	forget_mappers
 }
 
-# Readiness and life.
+# Daemon, pid file, syslog, systemd.
 
-# In the background, by all rules: the status and the socket say whether it is
-# ready, and nothing is held open.
+# The exit status tells whether the daemon is ready, and it holds no descriptor of
+# its parent.
 daemon_life() {
 	set -e
 	local out pid
@@ -524,7 +512,7 @@ daemon_life() {
 	syslog=$!
 	trap '[ ! -e /run/pid ] || kill -9 $(cat /run/pid); kill $syslog' EXIT
 	wait_until 5 grep -q ready /run/up
-	# The pipe of $() ends: nobody holds it.
+	# $() returns because the daemon does not hold the pipe.
 	out=$("$NSFWD" -d -P /run/pid -c /run/conf 127.0.0.1:8001=ns2@9 2>&1)
 	[[ $out == *'ready: 2 maps' ]]
 	pid=$(cat /run/pid)
@@ -557,7 +545,7 @@ daemon_life() {
 	own_dev bash -c daemon_life
 }
 
-@test "a pid file is locked where it lies, and removed by whom it belongs to" {
+@test "a pid file is locked, and removed only by its owner" {
 	local file=/run/pid
 	pid_is() {
 		[ "$(cat $file)" = "$(pid_of "$1")" ]
@@ -569,7 +557,7 @@ daemon_life() {
 	stop_nsfwd
 	pid_is second
 	needs strace
-	# Opened, but not locked yet.
+	# The third server has opened the file, but not locked it yet.
 	spawn self third env ASAN_OPTIONS=detect_leaks=0 strace -D -qq \
 		-o /dev/null -e trace=fcntl -e inject=fcntl:delay_enter=300000 \
 		"$NSFWD" -P $file 127.0.0.1:8002=ns2@1
@@ -585,7 +573,7 @@ daemon_life() {
 	[ ! -e $file ]
 }
 
-@test "a syslog that is started anew is written to again" {
+@test "log lines reach a syslog that was restarted" {
 	export SERVICE
 	export -f wait_until now_ms fail
 	own_dev bash -c '
@@ -610,39 +598,39 @@ daemon_life() {
 	! grep reloaded /run/said'
 }
 
-@test "systemd is told: ready, reloading, stopping" {
+@test "systemd is notified: ready, reloading, stopping" {
 	local path
 	echo "$MAP" >"$CONF"
 	for path in "$BATS_TEST_TMPDIR/notify" @nsfwd-notify; do
 		spawn_ready self notify python3 "$SERVICE" notify "$path"
 		WRAP=(env "NOTIFY_SOCKET=$path")
 		start_nsfwd -c "$CONF"
-		wait_until 2 said notify READY=1
-		said notify 'STATUS=1 map'
-		said notify "MAINPID=$NSFWD_PID"
+		wait_until 2 printed notify READY=1
+		printed notify 'STATUS=1 map'
+		printed notify "MAINPID=$NSFWD_PID"
 		hup
 		record_fds
-		wait_until 2 said notify READY=1 2
-		said notify RELOADING=1
+		wait_until 2 printed notify READY=1 2
+		printed notify RELOADING=1
 		python3 "$SERVICE" reloads 20 "$NSFWD_PID" "$BATS_TEST_TMPDIR/notify.out" 3>&-
-		run ! said notify STOPPING=1
+		run ! printed notify STOPPING=1
 		stop_nsfwd
-		wait_until 2 said notify STOPPING=1
-		ends notify
+		wait_until 2 printed notify STOPPING=1
+		kill_spawned notify
 	done
-	# As long as it can be reached: before --pin.
+	# With --pin the message is sent before privileges are dropped.
 	mkdir -m 700 "$BATS_TEST_TMPDIR/own"
 	path=$BATS_TEST_TMPDIR/own/notify
 	spawn_ready self notify python3 "$SERVICE" notify "$path"
 	WRAP=(env "NOTIFY_SOCKET=$path")
 	start_nsfwd --pin "$MAP"
-	wait_until 2 said notify READY=1
+	wait_until 2 printed notify READY=1
 }
 
-@test "sockets that systemd has opened" {
+@test "sockets of systemd" {
 	command -v systemd-socket-activate >/dev/null ||
 		skip "no systemd-socket-activate here"
-	who ns2 here 8080
+	named_server ns2 here 127.0.0.1/8080
 	spawn self activated env -u LISTEN_PID systemd-socket-activate \
 		-l 127.0.0.1:8000 -l '[::1]:8000' --fdname=web:web \
 		"$NSFWD" systemd:web=ns2@127.0.0.1:8080
@@ -651,7 +639,7 @@ daemon_life() {
 	service self follow 1 here ::1/8000
 	kill "$(pid_of activated)"
 	reap activated
-	# Not for us.
+	# LISTEN_PID of another process.
 	run -1 env LISTEN_FDS=1 LISTEN_PID=1 LISTEN_FDNAMES=web "$NSFWD" systemd:web=ns2@1
 	[[ $output == *"cannot listen on web: no socket of that name and kind was handed to us"* ]]
 	run -2 "$NSFWD" --check ns1@systemd:web=ns2@1

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bytes in front of a reset, through any forwarder: how many of them arrive.
 
-    answers.py [--count N] [--size BYTES] [--least N] CASE FROM=TO [COMMAND...]
+    resets.py [--count N] [--size BYTES] [--least N] CASE FROM=TO [COMMAND...]
 
 FROM is where the forwarder listens and TO where it connects to, each
 [NS@]HOST:PORT, or the path of a UNIX socket. A CASE is

@@ -1,49 +1,32 @@
 #!/usr/bin/env bats
-# Every way to say where: each namespace and address a map can name carries a
-# byte, to a server that says where it stands.
+# All spellings of namespaces and addresses: a map of each leads to a server that
+# answers with the name of its namespace.
 
 bats_require_minimum_version 1.5.0
 load helpers
 export PEER=$BATS_TEST_DIRNAME/faults.py
 
-# asks NS WHERE=NAME...: clients there get the answer of that server.
-asks() {
-	local where=$1
-	shift
-	peer "$where" ask "$@"
-}
-
-# The same in the namespace of a process.
+# asks_at PID WHERE=NAME...: the same from the namespace of a process.
 asks_at() {
 	local pid=$1
 	shift
 	nsenter --net="/proc/$pid/ns/net" python3 "$PEER" ask "$@"
 }
 
-# serve NS...: a server on port 8080 of each.
+# serve NS...: spawns a server on port 8080 of each namespace.
 serve() {
 	local where
 	for where; do
-		peer_server "$where" "at-$where" who "$where" \
+		named_server "$where" "$where" \
 			127.0.0.1/8080 ::1/8080
 	done
 }
 
-# unshared NAME: sets UNSHARED to a process in a network namespace of its own.
+# unshared NAME: sets UNSHARED to the pid of a process in a new network namespace.
 unshared() {
 	spawn_ready self "$1" unshare -n sh -c \
 		'ip link set lo up && echo ready >&9 && exec 9>&- && exec sleep 60'
 	UNSHARED=$(pid_of "$1")
-}
-
-refuses() {
-	local want=$1 say=$2 status=0 said=$BATS_TEST_TMPDIR/said
-	shift 2
-	timeout -k 1 5 "$NSFWD" "$@" </dev/null >"$said" 2>&1 3>&- || status=$?
-	cat "$said"
-	[ "$status" = "$want" ] ||
-		fail "nsfwd $*: status $status, not $want" || return
-	grep -Eq -- "$say" "$said" || fail "no line has $say"
 }
 
 @test "by name, path, process, descriptor, self" {
@@ -79,7 +62,7 @@ refuses() {
 }
 
 @test "init, the namespace of process 1" {
-	# A process 1 of ours, in a namespace of its own; nsfwd starts in ns1.
+	# In a process namespace whose process 1 has a new network namespace.
 	local -a new=(unshare -npf --kill-child --mount-proc)
 	# shellcheck disable=SC2016 # for the inner shell
 	local init world='ip link set lo up
@@ -95,7 +78,7 @@ refuses() {
 	asks_at "$init" 127.0.0.1/8002=ns2
 }
 
-@test "--from and --to, and words that say otherwise" {
+@test "--from and --to, and maps with other namespaces" {
 	serve self ns2
 	start_nsfwd --from ns1 --to ns2 8001=8080 self@8002=8080 8003=self@8080 \
 		127.0.0.1:8004=localhost:8080
@@ -104,7 +87,6 @@ refuses() {
 }
 
 @test "the table of examples" {
-	# Of the table: vpn, web, ns2 and the rest stand for two namespaces.
 	ip netns add vpn
 	ip netns add web
 	NAMESPACES+=(vpn web)
@@ -116,12 +98,12 @@ refuses() {
 	ip -n web addr add 10.0.0.3/32 dev lo
 	unshared other
 	ln -s netns/ns2 /run/8f2
-	peer_server vpn at-vpn who vpn 127.0.0.1/9091
-	peer_server self at-self who self 127.0.0.1/3128
-	peer_server ns2 at-ns2 who ns2 10.0.1.1/8000 127.0.0.1/8080
-	# Each port of the range and each of two addresses by a name of its own.
-	peer_server web at-web who web% 127.0.0.1/{8000..8010}
-	peer_server web at-second who second 10.0.0.3/80
+	named_server vpn vpn 127.0.0.1/9091
+	named_server self self 127.0.0.1/3128
+	named_server ns2 ns2 10.0.1.1/8000 127.0.0.1/8080
+	# web% answers with its port.
+	named_server web web% 127.0.0.1/{8000..8010}
+	named_server web second 10.0.0.3/80
 	start_nsfwd 9091=vpn@9091 :9092=vpn@9091 vpn@3128=127.0.0.1:3128 \
 		ns1@10.0.0.1:8000=ns2@10.0.1.1:8000 \
 		"pid:$UNSHARED@80=/run/8f2@8080" \
@@ -139,12 +121,12 @@ refuses() {
 		127.0.0.1/8099=refused 127.0.0.1/8111=refused
 	asks_at "$UNSHARED" 127.0.0.1/80=ns2
 	[ "$(ss -Hltn '( sport >= 8000 and sport <= 8010 )' | wc -l)" = 22 ]
-	peer_server web at-first who first 10.0.0.2/80
-	# For the map that has seen it fail it rests, for the other it does not.
+	named_server web first 10.0.0.2/80
+	# The first map has the target in backoff, the second has not.
 	asks self 127.0.0.1/80=second 127.0.0.1/81=first
 }
 
-@test "a config file, two words, comments" {
+@test "a config file, LISTEN TARGET, comments" {
 	local conf=$BATS_TEST_TMPDIR/conf
 	serve ns2
 	cat >"$conf" <<-'END'
@@ -205,8 +187,8 @@ refuses() {
 @test "UNIX sockets, by path and abstract, at either end" {
 	local dir=$BATS_TEST_TMPDIR
 	for_nobody
-	peer_server ns2 at-path who path "$dir/target" @target
-	peer_server ns1 at-ns1 who ns1 @target
+	named_server ns2 path "$dir/target" @target
+	named_server ns1 ns1 @target
 	serve ns2
 	start_nsfwd "$dir/in=ns2@8080" ns2@@in=ns2@8080 @in=ns2@8080 \
 		"ns1@8001=$dir/target" ns1@8002=ns2@@target \
@@ -215,7 +197,7 @@ refuses() {
 	asks ns1 "$dir/in=ns2" @in=refused 127.0.0.1/8001=path \
 		127.0.0.1/8002=path 127.0.0.1/8003=ns1
 	asks ns2 @in=ns2
-	# Bytes in bulk, and the ends, through UNIX sockets on both sides.
+	# Bulk and both ends, with UNIX sockets as listener and target.
 	peer_server self bulk bulk "$dir/bulk" 3000000 0
 	[ -S "$dir/in" ]
 	stop_nsfwd
@@ -229,33 +211,33 @@ refuses() {
 @test "a UNIX socket that is in the way" {
 	local dir=$BATS_TEST_TMPDIR
 	serve ns2
-	peer_server ns1 busy who busy "$dir/busy"
-	peer_server ns1 stale who stale "$dir/stale"
+	named_server ns1 busy "$dir/busy"
+	named_server ns1 stale "$dir/stale"
 	kill -KILL "$(pid_of stale)"
 	wait_until 2 ended "$(pid_of stale)"
 	touch "$dir/file"
 	[ -S "$dir/stale" ]
 	start_nsfwd "$dir/stale=ns2@8080"
 	asks self "$dir/stale=ns2"
-	refuses 1 "$dir/busy.*EADDRINUSE" "$dir/busy=ns2@8080"
+	start_fails 1 "$dir/busy.*EADDRINUSE" "$dir/busy=ns2@8080"
 	asks self "$dir/busy=busy"
-	refuses 1 "$dir/stale.*EADDRINUSE" "$dir/stale=ns2@8080"
+	start_fails 1 "$dir/stale.*EADDRINUSE" "$dir/stale=ns2@8080"
 	asks self "$dir/stale=ns2"
-	refuses 1 "$dir/file" "$dir/file=ns2@8080"
+	start_fails 1 "$dir/file" "$dir/file=ns2@8080"
 	[ -f "$dir/file" ]
-	refuses 1 "$dir/nowhere/x" "$dir/nowhere/x=ns2@8080"
+	start_fails 1 "$dir/nowhere/x" "$dir/nowhere/x=ns2@8080"
 	# A start that fails leaves nothing behind.
-	refuses 1 EADDRINUSE "$dir/new=ns2@8080" "$dir/busy=ns2@8080"
+	start_fails 1 EADDRINUSE "$dir/new=ns2@8080" "$dir/busy=ns2@8080"
 	[ ! -e "$dir/new" ]
 	stop_nsfwd
 	[ ! -e "$dir/stale" ]
 	[ -S "$dir/busy" ]
 }
 
-@test "what is wrong with a listener or a name has the name of its errno" {
-	refuses 1 'cannot listen on /dev/null/u: bind: ENOTDIR$' /dev/null/u=ns2@1
+@test "a listener that fails is logged with the name of the errno" {
+	start_fails 1 'cannot listen on /dev/null/u: bind: ENOTDIR$' /dev/null/u=ns2@1
 	mkdir /run/ro
 	mount -t tmpfs -o ro tmpfs /run/ro
-	refuses 1 'cannot listen on /run/ro/u: bind: EROFS$' /run/ro/u=ns2@1
+	start_fails 1 'cannot listen on /run/ro/u: bind: EROFS$' /run/ro/u=ns2@1
 	umount /run/ro
 }

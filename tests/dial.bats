@@ -1,43 +1,22 @@
 #!/usr/bin/env bats
-# On the way to the target: proxies, the PROXY protocol both ways, the order in
-# which targets are tried, and what an outgoing socket has.
+# Dialling: hops (via=), the PROXY protocol both ways, the order in which targets
+# are tried, and the options of sockets to targets.
 
 bats_require_minimum_version 1.5.0
 load helpers
 load sshd
-PROXY=$BATS_TEST_DIRNAME/proxy.py
-FAR=10.0.2.2
+load proxy
 
 setup() {
 	ns ns1 ns2
 	ip -n ns2 addr add "$FAR/32" dev lo
-	DIR=/run/hop
+	DIR=/run/dial
 	rm -rf "$DIR"
 	mkdir "$DIR"
 }
 
-client() {
-	in_ns ns1 python3 "$PROXY" "$@" 3>&- 4>&-
-}
-
-proxy_server() {
-	local where=$1 name=$2
-	shift 2
-	spawn_ready "$where" "$name" python3 "$PROXY" "$@"
-}
-
-fetch() {
-	in_ns ns1 curl --silent --show-error --fail --max-time 20 "$@" 3>&-
-}
-
-web() {
-	echo "this is ns2" >"$DIR/index.html"
-	spawn ns2 web python3 -m http.server --directory "$DIR" --bind "$FAR" 80
-	wait_until 5 listens ns2 80
-}
-
-@test "T53 T54 a proxy's answer cut at any byte, and what it has behind it" {
-	# 25 bytes of HTTP, 11 or 22 of SOCKS5; the name is for the proxy alone.
+@test "T53 T54 a hop's answer cut at any byte, with bytes of the target behind it" {
+	# 25 bytes of HTTP, 11 or 22 of SOCKS5; only the hop resolves the name.
 	proxy_server ns2 upstream upstream 3128 1080
 	start_nsfwd -v "ns1@7000-7025=no.such.name:1000-1025,via=http:ns2@3128" \
 		"ns1@7100-7125=ns2@$FAR:1000-1025,via=http:127.0.0.1:3128,via-auth=u:p" \
@@ -49,7 +28,7 @@ web() {
 	wait_until 2 logged 'target=no.such.name:1000-1025 up=5 down=16 .*end=closed' 52
 }
 
-@test "T56 a proxy that misbehaves: the client is reset in time" {
+@test "T56 a hop that misbehaves: the client is reset in time" {
 	proxy_server ns2 upstream upstream 3128 1080
 	start_nsfwd "ns1@7001-7013=ns2@$FAR:1-13,via=http:3128,connect-timeout=1" \
 		"ns1@7101-7114=ns2@$FAR:1-14,via=socks5:1080,connect-timeout=1" \
@@ -74,7 +53,7 @@ web() {
 
 @test "tinyproxy, microsocks and a chain of both, with passwords" {
 	needs curl tinyproxy microsocks
-	web
+	web_server ns2 "$FAR" 80
 	ns ns3
 	cat >"$DIR/tiny.conf" <<-END
 		Port 8888
@@ -99,26 +78,26 @@ web() {
 		"ns1@8003=$FAR:80,via=socks5:ns2@$FAR:1080,via=http:127.0.0.1:8888,via-auth=$DIR/secret" \
 		"ns1@8004=$FAR:80,via=http:ns2@8888"
 	for port in 8000 8001 8002 8003; do
-		[ "$(fetch "http://127.0.0.1:$port/")" = "this is ns2" ]
+		[ "$(fetch ns1 "http://127.0.0.1:$port/")" = "this is ns2" ]
 	done
-	run ! fetch http://127.0.0.1:8004/
+	run ! fetch ns1 http://127.0.0.1:8004/
 	wait_until 2 logged 'ns1@8004=.* error=EACCES hop=40[17]'
 }
 
 @test "ssh -D as a hop" {
 	needs curl
-	web
+	web_server ns2 "$FAR" 80
 	sshd_start "$DIR"
 	spawn ns2 ssh "${SSH[@]}" -ND 1080 -p 2222 root@127.0.0.1
 	wait_until 5 listens ns2 1080
 	start_nsfwd "ns1@8000=$FAR:80,via=socks5:ns2@1080" \
 		"ns1@8001=$FAR:81,via=socks5:ns2@1080"
-	[ "$(fetch http://127.0.0.1:8000/)" = "this is ns2" ]
-	run ! fetch http://127.0.0.1:8001/
+	[ "$(fetch ns1 http://127.0.0.1:8000/)" = "this is ns2" ]
+	run ! fetch ns1 http://127.0.0.1:8001/
 	wait_until 2 logged 'ns1@8001=.* end=dial error=ECONN'
 }
 
-@test "PROXY headers that come in, cut at any byte; bad ones are reset" {
+@test "accept-proxy: headers cut at any byte; wrong ones are reset" {
 	proxy_server ns2 show show 8000
 	start_nsfwd -v --max-conns 64 \
 		ns1@8000=ns2@8000,proxy=1,accept-proxy=127.0.0.0/8
@@ -129,11 +108,11 @@ web() {
 	logged 'end=handshake error=EMSGSIZE'
 }
 
-@test "a header is for trusted clients, of others it is data, and it must come" {
+@test "accept-proxy: trusted clients must send a header; that of others is data" {
 	local got
 	proxy_server ns2 show show 8000
 	start_nsfwd ns1@8000=ns2@8000,proxy=2,accept-proxy=127.0.0.9,connect-timeout=0.5 \
-		ns1@8001=/run/hop/sock
+		ns1@8001=/run/dial/sock
 	got=$(in_ns ns1 bash -c '
 		exec 3<>/dev/tcp/127.0.0.1/8000
 		printf "PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n" >&3
@@ -144,7 +123,7 @@ web() {
 	wait_until 2 logged 'end=handshake error=E(TIMEDOUT|CONNRESET)'
 }
 
-@test "a client of a UNIX socket is unknown, in both versions" {
+@test "proxy=: a client of a UNIX socket is unknown, in both versions" {
 	proxy_server ns2 show show 8000
 	start_nsfwd "ns1@$DIR/one=ns2@8000,proxy=1" "ns1@$DIR/two=ns2@8000,proxy=2"
 	for name in one two; do
@@ -167,7 +146,7 @@ web() {
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/table")" = 6 ]
 }
 
-@test "HAProxy and nginx in front: the client they name reaches the target" {
+@test "accept-proxy: the target sees the client that HAProxy or nginx names" {
 	local own=41000 port
 	needs haproxy nginx
 	[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] ||
@@ -216,7 +195,7 @@ web() {
 	done
 }
 
-# What each of so many clients is served by; from their own addresses.
+# served_by PORT ADDR...: prints which target serves a client from each address.
 served_by() {
 	in_ns ns1 python3 - "$@" 3>&- <<-'END'
 		import socket, sys
@@ -226,8 +205,8 @@ served_by() {
 	END
 }
 
-# letters NAME...: servers at 127.0.0.1, or $HOST, and 9001 on, or $FIRST, that
-# say it.
+# letters NAME...: spawns a server for each NAME, which sends it, on 127.0.0.1 or
+# $HOST, at the ports from 9001 or 900$FIRST on.
 letters() {
 	local i=${FIRST:-1} name
 	for name; do
@@ -259,7 +238,7 @@ while True:
 }
 
 # bats test_tags=workers,both
-@test "the first client after a failure is served, and the target rests (gost 9)" {
+@test "after a target failed the next client is served by another (gost 9)" {
 	local targets=127.0.0.1:9001,127.0.0.1:9002,127.0.0.1:9003 one
 	letters a b c
 	start_nsfwd "ns1@8000=ns2@$targets" "ns1@8001=ns2@$targets,balance=hash" \
@@ -272,16 +251,16 @@ while True:
 	[ "$(served_by 8000 127.0.0.1)" = b ]
 	[[ $(served_by 8001 "$one") == [bc] ]]
 	[[ $(served_by 8002 127.0.0.{1..6}) != *a* ]]
-	# Back at once, but it rests for 10 s: its connection was just refused.
+	# The target listens again, but is in backoff for 10 s.
 	letters a
 	[ "$(served_by 8000 127.0.0.{1..3})" = bbb ]
-	# Unless the others fail as well.
+	# A target in backoff is tried when all others failed.
 	kill -KILL "$(pid_of b)" "$(pid_of c)"
 	reap b c 2>/dev/null || :
 	[ "$(served_by 8000 127.0.0.{1..3})" = aaa ]
 }
 
-@test "a target that failed rests for 10 s, and no longer" {
+@test "a target that failed is in backoff for 10 s" {
 	local begin
 	letters b
 	start_nsfwd "ns1@8000=ns2@127.0.0.1:9002,127.0.0.1:9001"
@@ -296,7 +275,7 @@ while True:
 	[ $(($(now_ms) - begin)) -ge 9500 ]
 }
 
-# All of the addresses of a target have to fail.
+# A target failed only if all its addresses did.
 # bats test_tags=workers,both
 @test "a bare port that only ::1 serves has not failed" {
 	local round
@@ -306,11 +285,11 @@ while True:
 	[ "$(served_by 8000 127.0.0.{1..20})" = aaaaaaaaaaaaaaaaaaaa ]
 	round=$(served_by 8001 127.0.0.{1..20})
 	echo "round: $round"
-	# Each worker has its own turn.
+	# Each worker has its own round.
 	[[ ${#round} == 20 && ${round//b/} == aaaaaaaa*([a]) && ${round//a/} == bbbbbbbb*([b]) ]]
 }
 
-# How long it took, in ms, and what it came to, by the last line for that port.
+# outcome PORT: prints target, error and milliseconds of a failed connection.
 outcome() {
 	client resets 1 3 "127.0.0.1:$1"
 	wait_until 2 logged "map=ns1@$1=.* end=dial"
@@ -318,7 +297,7 @@ outcome() {
 }
 
 # bats test_tags=workers,both
-@test "time is shared among the targets left, the last one's first address says why" {
+@test "targets share the connect timeout; the logged error is the last target's first" {
 	local target why ms
 	peer_server ns2 void void 127.0.0.1:7000
 	start_nsfwd ns1@8001=ns2@127.0.0.1:9,127.0.0.1:7000,connect-timeout=1 \
@@ -335,25 +314,17 @@ outcome() {
 	[ "$ms" -ge 490 ] && [ "$ms" -lt 950 ]
 	read -r target why ms < <(outcome 8003)
 	[ "$target $why" = "127.0.0.1:9 error=ECONNREFUSED" ]
-	# A quarter of a second for 127.0.0.1, nothing for ::1, the rest for the last.
+	# 250 ms for 127.0.0.1, none for ::1, which refuses, the rest for the last.
 	read -r target why ms < <(outcome 8004)
 	echo "$target $why after $ms ms"
 	[ "$target $why" = "127.0.0.1:7000 error=ETIMEDOUT" ]
 	[ "$ms" -ge 990 ] && [ "$ms" -lt 1900 ]
 }
 
-no_flows() {
-	local pid
-	for pid in "${!FDS[@]}"; do
-		[ "$(fds "$pid")" = "${FDS[$pid]}" ] || return
-	done
-}
-
-# What the sockets to the target have, over TCP and UDP.
 @test "src=, dev= and mark= hold for TCP and UDP" {
 	ip -n ns2 link add veth0 type veth peer veth1
 	ip -n ns2 link set veth0 up
-	# Nothing comes before the table of local addresses but at its price.
+	# A rule that precedes the table of local addresses needs that table moved.
 	ip -n ns2 rule add pref 9 table local
 	ip -n ns2 rule del pref 0
 	ip -n ns2 rule add pref 8 fwmark 7 prohibit

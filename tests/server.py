@@ -1,28 +1,26 @@
 #!/usr/bin/env python3
-"""Clients and servers for service.bats and the scripts that it drives.
+"""Clients and servers for server.bats and the scripts that it drives.
 
 WHERE is ADDR/PORT. A server writes "ready" to the descriptor in $READY_FD.
 
-load RATE COUNT WHERE PID HUPS  COUNT connections, RATE a second, each asks a
-                                line; PID gets a HUP so many times meanwhile
-follow SECONDS WANT WHERE...    until each WHERE answers WANT; says how long it
-                                took; fails when it is longer
-restarts COUNT WHERE            COUNT times: its server, here, goes
-                                under 50 connections a second; says how many of
-                                those failed that came when it was there, and
-                                how soon it was reached again
+load, follow, hold              as in listeners.py
+restarts COUNT WHERE SERVER     COUNT times starts a target at SERVER and stops it,
+                                under 50 connections a second; prints how many of
+                                those failed that came while it listened, and how
+                                soon it was reached again
 drain PID COUNT BYTES SECONDS WHERE SERVER
-                                transfers through WHERE to a server here, TERM
-                                or KILL to -PID while they last: all complete, in time
-hold WHERE                      a connection that asks a line when it gets USR1
-reloads COUNT PID FILE          HUPs, each sooner than the time that PID says of
-                                it, in FILE, from "notify"
-notify PATH                     prints what comes in, a field a line; @ abstract
-syslog                          prints what comes to /dev/log
-process                         a process whose namespace is made anew at USR1,
-                                with a server that answers its generation
-udp WHERE                       a client that is answered from one port of the
-                                target before and after USR1
+                                transfers through WHERE to a target at SERVER;
+                                TERM to PID, or KILL to -PID, meanwhile: all
+                                complete, in time
+reloads COUNT PID FILE          HUPs; each time in FILE, the output of notify, is
+                                later than its HUP
+notify PATH                     prints what a UNIX socket receives, one field a
+                                line; a path that begins with @ is abstract
+syslog                          the same for /dev/log
+process                         a process that enters a new network namespace at
+                                each USR1, with a server that answers how many
+                                there were
+udp WHERE                       a client that asks once more at each USR1
 port WHERE                      answers UDP with the sender's port
 """
 
@@ -35,32 +33,12 @@ import sys
 import threading
 import time
 
-SPAN = 10
-
-
-def ready():
-    fd = int(os.environ["READY_FD"])
-    os.write(fd, b"ready\n")
-    os.close(fd)
+from listeners import SPAN, ask, bound, follow, hold, load, ready, say
 
 
 def address(where):
     host, port = where.rsplit("/", 1)
     return host, int(port)
-
-
-def listener(where, **options):
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(address(where))
-    sock.listen(1024)
-    return sock
-
-
-def ask(where, span=SPAN):
-    with socket.create_connection(address(where), span) as sock:
-        sock.sendall(b"hello\n")
-        return sock.recv(100).decode().strip()
 
 
 def answer(sock, text):
@@ -72,51 +50,6 @@ def answer(sock, text):
         with peer:
             peer.recv(100)
             peer.sendall(text)
-
-
-def say(*words):
-    print(*words, flush=True)
-
-
-def load(rate, count, where, pid, hups):
-    rate, count, hups = float(rate), int(count), int(hups)
-    failed, threads, start = [], [], time.monotonic()
-
-    def one():
-        try:
-            if ask(where) == "":
-                failed.append("empty")
-        except OSError as error:
-            failed.append(str(error))
-
-    for i in range(count):
-        time.sleep(max(0, start + i / rate - time.monotonic()))
-        if hups and i % (count // hups) == count // hups // 2:
-            os.kill(int(pid), signal.SIGHUP)
-        threads.append(threading.Thread(target=one))
-        threads[-1].start()
-    for thread in threads:
-        thread.join()
-    say(f"{len(failed)} of {count} failed, {time.monotonic() - start:.1f} s",
-        failed[:3])
-    return bool(failed)
-
-
-def follow(seconds, want, *wheres):
-    start = time.monotonic()
-    for where in wheres:
-        while True:
-            try:
-                got = ask(where, 2)
-            except OSError as error:
-                got = str(error)
-            took = time.monotonic() - start
-            if got == want or took > float(seconds):
-                break
-            time.sleep(0.01)
-        say(f"{where}: {got} after {took * 1000:.0f} ms")
-        if got != want:
-            return 1
 
 
 def restarts(count, where, server):
@@ -139,7 +72,7 @@ def restarts(count, where, server):
     crowd = threading.Thread(target=client)
     crowd.start()
     for _ in range(int(count)):
-        sock = listener(server)
+        sock = bound(server)
         threading.Thread(target=answer, args=[sock, b"here\n"]).start()
         start = time.monotonic()
         while True:
@@ -165,7 +98,7 @@ def restarts(count, where, server):
 
 def drain(pid, count, size, seconds, where, server):
     pid, count, size, seconds = int(pid), int(count), int(size), float(seconds)
-    listen, done, refused = listener(server), [], []
+    listen, done, refused = bound(server), [], []
     block = os.urandom(size // 20)
 
     def serve(peer):
@@ -211,16 +144,6 @@ def drain(pid, count, size, seconds, where, server):
     return sum(done) != count or closed > 0.05 or ended > 5.5
 
 
-def hold(where):
-    with socket.create_connection(address(where), SPAN) as sock:
-        sock.sendall(b"hello\n")
-        say(sock.recv(100).decode().strip())
-        while True:
-            signal.sigwait([signal.SIGUSR1])
-            sock.sendall(b"hello\n")
-            say(sock.recv(100).decode().strip())
-
-
 def notify(path):
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     sock.bind("\0" + path[1:] if path[0] == "@" else path)
@@ -261,7 +184,7 @@ def process():
         if libc.unshare(0x40000000):  # CLONE_NEWNET
             raise OSError(ctypes.get_errno(), "unshare")
         os.system("ip link set lo up")
-        sock, generation = listener("127.0.0.1/8080"), generation + 1
+        sock, generation = bound("127.0.0.1/8080"), generation + 1
         threading.Thread(target=answer, daemon=True,
                          args=[sock, f"{generation}\n".encode()]).start()
         if not up:

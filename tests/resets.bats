@@ -1,25 +1,25 @@
 #!/usr/bin/env bats
-# What a peer sent in front of its reset arrives, while the other peer writes: the
-# answer of a server that does not read an upload, and a client's last words
-# (answers.py, in which a direct connection has all of them).
+# Bytes that a peer sends before its reset arrive although the other peer still
+# writes: the answer of a server that does not read an upload, and the last bytes
+# of a client. resets.py chooses them so that a direct connection delivers all.
 
 load helpers
 
-FAR=10.0.2.2 # an address of ns2 alone, which is not loopback
+FAR=10.0.2.2 # an address of ns2 that is not loopback
 
 setup() {
 	ns ns1 ns2
 	ip -n ns2 addr add "$FAR/32" dev lo
 }
 
-# some COUNT ARG...: all of so many.
+# some COUNT ARG...: all of COUNT answers arrive.
 some() {
-	python3 "$BATS_TEST_DIRNAME/answers.py" --count "$1" --least "$1" \
+	python3 "$BATS_TEST_DIRNAME/resets.py" --count "$1" --least "$1" \
 		"${@:2}" 3>&- 4>&- >&2
 }
 
-# every CASE FROM=TO [COMMAND...]: of small ones, which are in the first window, as
-# the sender throws away what is not; of larger ones that have arrived.
+# every CASE FROM=TO [COMMAND...]: small answers fit the first window, because a
+# sender that resets discards all bytes beyond; larger ones were acknowledged.
 every() {
 	some 60 --size 5000 "$@"
 	some 60 --size 100000 --acked "$@"
@@ -47,7 +47,7 @@ every() {
 }
 
 # bats test_tags=workers,both
-@test "a client's last words arrive at a server that streams" {
+@test "the last bytes of a client arrive at a server that streams" {
 	start_nsfwd ns1@8000=ns2@127.0.0.1:8080
 	every words ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 }
@@ -62,8 +62,8 @@ every() {
 	every stdio "stdin=ns2@127.0.0.1:8080" "$NSFWD" -=ns2@127.0.0.1:8080
 }
 
-# What it has on both is one socket, as inetd(8) would hand over.
-@test "an answer and last words in front of a reset pass a socket of '-'" {
+# Standard input and output are one socket, as with inetd(8).
+@test "bytes in front of a reset pass standard input and output that are one socket" {
 	needs socat
 	spawn ns1 inetd socat TCP-LISTEN:8000,fork,reuseaddr,backlog=64 \
 		"EXEC:'$NSFWD -=ns2@127.0.0.1:8080',nofork"
@@ -72,7 +72,7 @@ every() {
 	every words ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 }
 
-# It gives up by itself, now and then, when a write fails.
+# curl sometimes gives up itself when a write fails.
 # bats test_tags=workers,both
 @test "curl sees the answer in front of a reset" {
 	needs curl

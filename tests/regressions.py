@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Cases of robust.bats that hold both ends in one process.
+"""Tests of regressions.bats that hold both ends of a connection in one process.
 
-robust.py urgent PORT TARGET         an urgent byte and an end behind spliced data
-robust.py unread NSFWD               nobody reads the log
-robust.py replace SERVER NS          two mappers die while NS is half gone
-robust.py starve NSFWD               replies beside an upload
+regressions.py urgent PORT TARGET         an urgent byte and an end behind spliced data
+regressions.py unread NSFWD               nobody reads the log
+regressions.py replace SERVER NS          two mappers die while NS is half gone
+regressions.py starve NSFWD               replies beside an upload
 """
 
 import fcntl

@@ -1,14 +1,11 @@
 #!/usr/bin/env bats
-# Bad lines, slow readers, many at once.
+# Load: lossy links, slow readers, many connections.
 
 load helpers
 LOAD=$BATS_TEST_DIRNAME/load.py
 
-rss() {
-	awk '$1 == "Rss:" { print $2 }' "/proc/$1/smaps_rollup"
-}
-
-# line NAME NS=ADDR NS=ADDR: 50 ms, 20 more or less, 1 % lost, 1 % twice.
+# line NAME NS=ADDR NS=ADDR: a link with a delay of 50 ms, 20 ms of jitter, 1 % of
+# the packets lost and 1 % doubled.
 line() {
 	local name=$1
 	shift
@@ -20,7 +17,7 @@ line() {
 	}
 }
 
-# The client in ns3 and the target in ns4 are behind bad lines.
+# Clients in ns3 and targets in ns4 are behind such links.
 lines() {
 	ns ns3 ns4
 	line line1 ns3=10.9.1.2/30 ns1=10.9.1.1/30
@@ -29,14 +26,7 @@ lines() {
 		tcp+udp:ns1@10.9.1.1:8000-8004=ns2@10.9.2.2:8080-8084
 }
 
-flows_over() {
-	local pid
-	for pid in "${!FDS[@]}"; do
-		[ "$(fds "$pid")" = "${FDS[$pid]}" ] || return
-	done
-}
-
-# bad_pair N CLIENT SERVER: the steps of both, on the Nth port.
+# bad_pair N CLIENT SERVER: spawns peers with these steps on the Nth port.
 # shellcheck disable=SC2086 # steps are words
 bad_pair() {
 	peer_server ns4 "server$1" listen "10.9.2.2:808$1" $3
@@ -48,7 +38,7 @@ bytes_sent() {
 		"$BATS_TEST_TMPDIR/$1.out" | sort
 }
 
-@test "T64 bad lines to both sides: T1 and T4, equal hashes, all ends" {
+@test "T64 lossy links to client and target: T1 and T4, equal hashes, all ends" {
 	local n=100000
 	lines
 	bad_pair 0 "bulk=$n fin eof" "bulk=$n fin eof"
@@ -65,11 +55,11 @@ bytes_sent() {
 	output_of line2
 }
 
-@test "T64 bad lines to both sides: T42, no datagram of another flow" {
+@test "T64 lossy links to client and target: T42, no datagram of another flow" {
 	lines
 	spawn_ready self echo python3 "$LOAD" echo ns4@10.9.2.2:8080
 	timeout 30 python3 "$LOAD" flows 16 60 85 ns3@10.9.1.1:8000 3>&-
-	wait_until 5 flows_over
+	wait_until 5 no_flows
 }
 
 @test "T12 16 slow readers, writers without a limit: bounded memory" {
@@ -85,13 +75,13 @@ bytes_sent() {
 		grep -q '^[0-9]' "$BATS_TEST_TMPDIR/slow.out"
 	}
 	wait_until 20 has_said
-	# Both buffers of both hops at their most, and a pipe of 1 MiB.
+	# All four buffers at their maximum, and a pipe of 1 MiB.
 	limit=$(($(in_ns ns1 awk '{ n += 2 * $3 } END { print n }' \
 		/proc/sys/net/ipv4/tcp_rmem /proc/sys/net/ipv4/tcp_wmem) + 1048576))
 	most=$(cat "$BATS_TEST_TMPDIR/slow.out")
 	echo "at most $most bytes on their way, allowed $limit"
 	[ "$most" -le "$limit" ]
-	[ "$(connections | wc -l)" = 16 ]
+	connections_are 16
 	for pid in $(grep -q libasan "$NSFWD" || connections); do
 		awk -v p="$pid" '$1 == "Private_Dirty:" { print p, $2, "KiB"
 			exit $2 > 160 }' "/proc/$pid/smaps_rollup"

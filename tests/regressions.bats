@@ -1,22 +1,11 @@
 #!/usr/bin/env bats
-# What was once broken and is not covered by the numbered tests.
+# Faults that were found once and have no numbered test.
 
 bats_require_minimum_version 1.5.0
 load helpers
-ROBUST=$BATS_TEST_DIRNAME/robust.py
+REGRESSIONS=$BATS_TEST_DIRNAME/regressions.py
 
-# refuses STATUS PATTERN ARG...: the start fails with it.
-refuses() {
-	local want=$1 say=$2 status=0 said=$BATS_TEST_TMPDIR/said
-	shift 2
-	timeout -k 1 10 "${WRAP[@]}" "$NSFWD" "$@" \
-		</dev/null >"$said" 2>&1 3>&- || status=$?
-	cat "$said"
-	[ "$status" = "$want" ] || fail "status $status, not $want" || return
-	grep -Eq -- "$say" "$said" || fail "no line has $say"
-}
-
-# The map answers, by a reset: of curl's connect, send or receive.
+# True if curl is reset, in connect, send or receive: the map works.
 is_reset() {
 	run in_ns ns1 curl -s -m 5 http://127.0.0.1:8000/
 	[[ $status =~ ^(7|55|56)$ ]]
@@ -24,19 +13,19 @@ is_reset() {
 
 @test "an urgent byte and an end behind spliced data: nothing is lost" {
 	start_nsfwd 127.0.0.1:8000=127.0.0.1:8001
-	python3 "$ROBUST" urgent 8000 8001 3>&-
+	python3 "$REGRESSIONS" urgent 8000 8001 3>&-
 }
 
 @test "a busy direction does not starve the other" {
-	# Twice, for the noise: the better one counts.
-	ASAN_OPTIONS=detect_leaks=0 python3 "$ROBUST" starve "$NSFWD" 3>&-
+	# The better of two runs counts, because of noise.
+	ASAN_OPTIONS=detect_leaks=0 python3 "$REGRESSIONS" starve "$NSFWD" 3>&-
 }
 
 @test "a log that nobody reads stops nothing" {
-	python3 "$ROBUST" unread "$NSFWD" 3>&-
+	python3 "$REGRESSIONS" unread "$NSFWD" 3>&-
 }
 
-@test "a log that fills up between a look and a line stops nothing" {
+@test "a log pipe that fills up between poll and write stops nothing" {
 	needs strace
 	local fifo=$BATS_TEST_TMPDIR/fifo mapper
 	mkfifo "$fifo"
@@ -47,9 +36,9 @@ is_reset() {
 	mapper=$(mappers)
 	spawn self tracer strace -qq -o /dev/null -p "$mapper" \
 		-e trace=poll,ppoll -e inject=poll,ppoll:delay_exit=1000000
-	wait_until 5 grep -q '^TracerPid:.*[1-9]' "/proc/$mapper/status"
+	wait_until 5 traced "$mapper"
 	is_reset
-	# It has looked: poll, or ppoll.
+	# The mapper is in poll or ppoll.
 	wait_until 5 grep -qE '^(7|73|271) ' "/proc/$mapper/syscall"
 	python3 -c 'import os, sys
 pipe = os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)
@@ -66,23 +55,21 @@ except BlockingIOError:
 @test "a mapper dies while another's namespace is half gone: both are replaced" {
 	ns late
 	start_nsfwd 127.0.0.1:8000=127.0.0.1:1 127.0.0.1:8001=late@1
-	python3 "$ROBUST" replace "$NSFWD_PID" late 3>&-
+	python3 "$REGRESSIONS" replace "$NSFWD_PID" late 3>&-
 	local pid
-	for pid in "${!FDS[@]}"; do
-		[ "$pid" = "$NSFWD_PID" ] || unset "FDS[$pid]"
-	done
+	forget_mappers
 }
 
-@test "a mapper that cannot be equipped is a failed start" {
+@test "a mapper that cannot be set up is a failed start" {
 	WRAP=(env ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null
 		-e trace=epoll_ctl -e inject=epoll_ctl:error=EMFILE)
-	refuses 1 "^nsfwd: '8000=ns2@80': no mapper in 'ns2' \(EMFILE\)" \
+	start_fails 1 "^nsfwd: '8000=ns2@80': no mapper in 'ns2' \(EMFILE\)" \
 		8000=ns2@80
-	refuses 1 "^nsfwd: 'udp:8000=ns2@80': no mapper in 'ns2' \(EMFILE\)" \
+	start_fails 1 "^nsfwd: 'udp:8000=ns2@80': no mapper in 'ns2' \(EMFILE\)" \
 		udp:8000=ns2@80
 }
 
-@test "a namespace that is just being made is waited for" {
+@test "a namespace in the making is waited for" {
 	local maker
 	touch /run/netns/late
 	(
@@ -93,13 +80,13 @@ except BlockingIOError:
 		ip -n late link set lo up
 	) &
 	maker=$!
-	# As the target's, where nobody minds that lo is not up yet.
+	# Of the targets, so that lo may be down still.
 	start_nsfwd 127.0.0.1:8000=late@127.0.0.1:1
 	wait $maker
 	NAMESPACES+=(late)
 }
 
-@test "--wait: a namespace that goes while it is looked at" {
+@test "--wait: a namespace that is deleted while it is checked" {
 	spawn self it env ASAN_OPTIONS=detect_leaks=0 strace -D -f -qq \
 		-o /dev/null -P /run/netns/ns1 \
 		-e inject=openat2,openat,open:error=ENOENT:when=3+ \
@@ -111,7 +98,7 @@ except BlockingIOError:
 	reap it
 }
 
-@test "no descriptor left for a reader of --stats: the server rests" {
+@test "no descriptor left for a reader of --stats: the server does not spin" {
 	local ticks
 	start_nsfwd --stats /run/stats ns1@127.0.0.1:8000=ns2@127.0.0.1:1
 	prlimit --pid "$NSFWD_PID" --nofile="$(fds "$NSFWD_PID"):"
@@ -126,19 +113,23 @@ except TimeoutError: pass'
 	[ $(($(cpu_ticks "$NSFWD_PID") - ticks)) -lt 20 ]
 }
 
-@test "no process to be had for --stats: it is said" {
+@test "fork fails for a reader of --stats: a message" {
 	needs strace
+	WRAP=(env ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null
+		-e trace=clone -e inject=clone:error=EAGAIN:when=1)
+	start_fails 1 '^nsfwd: --stats: ' --stats /run/stats 8000=ns2@80
+	WRAP=()
 	start_nsfwd --stats /run/stats 8000=ns2@80
 	spawn self tracer strace -qq -o /dev/null -p "$NSFWD_PID" \
 		-e trace=fork,clone -e inject=fork,clone:error=EAGAIN
-	wait_until 5 grep -q '^TracerPid:.*[1-9]' "/proc/$NSFWD_PID/status"
+	wait_until 5 traced "$NSFWD_PID"
 	python3 -c 'import socket
 s = socket.socket(socket.AF_UNIX)
 s.settimeout(5)
 s.connect("/run/stats")
 assert s.recv(1) == b""'
 	logged '^nsfwd: --stats: '
-	kill "$(pid_of tracer)"
+	kill -TERM "$(pid_of tracer)"
 	wait "$(pid_of tracer)" || true
 	unset "SPAWNED[tracer]"
 }
@@ -152,7 +143,7 @@ os.execvp(sys.argv[1], sys.argv[1:])')
 	start_nsfwd -v ns1@127.0.0.1:8000=ns2@127.0.0.1:1
 	is_reset
 	wait_until 2 logged 'end=dial error=ECONNREFUSED'
-	# Neither is ignored, and ALRM is not blocked.
+	# The mapper ignores neither, and does not block ALRM.
 	local ignored blocked
 	ignored=0x$(awk '/^SigIgn:/ { print $2 }' "/proc/$(mappers)/status")
 	blocked=0x$(awk '/^SigBlk:/ { print $2 }' "/proc/$(mappers)/status")
@@ -160,7 +151,7 @@ os.execvp(sys.argv[1], sys.argv[1:])')
 	[ $((blocked & 1 << 13)) = 0 ]
 }
 
-@test "nohup: a hang-up that is ignored ends nothing" {
+@test "nohup: an ignored HUP stays ignored" {
 	WRAP=(env -u TERM nohup)
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:1
 	kill -HUP "$NSFWD_PID"
@@ -172,12 +163,12 @@ os.execvp(sys.argv[1], sys.argv[1:])')
 @test "two maps on one UNIX path: the second is refused" {
 	local path=$BATS_TEST_TMPDIR/u other=$BATS_TEST_TMPDIR/same/u
 	ln -s . "$BATS_TEST_TMPDIR/same"
-	refuses 1 "cannot listen on $other: somebody listens there" \
+	start_fails 1 "cannot listen on $other: somebody listens there" \
 		"$path=ns2@1" "$other=ns2@2"
 	[ ! -e "$path" ]
 }
 
-@test "a UNIX socket that somebody put in place of ours stays" {
+@test "a UNIX socket that replaced that of nsfwd is not removed" {
 	local path=$BATS_TEST_TMPDIR/u
 	start_nsfwd "$path=ns2@1"
 	rm "$path"
@@ -187,7 +178,7 @@ os.execvp(sys.argv[1], sys.argv[1:])')
 	[ -S "$path" ]
 }
 
-@test "a log file that may not grow does not end the server" {
+@test "a log file at RLIMIT_FSIZE does not end the server" {
 	WRAP=(prlimit --fsize=64)
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:1
 	for _ in 1 2 3; do
@@ -196,15 +187,7 @@ os.execvp(sys.argv[1], sys.argv[1:])')
 	kill -0 "$NSFWD_PID"
 }
 
-# The mapper has as many descriptors as when it started.
-no_flow() {
-	local pid
-	for pid in $(mappers); do
-		[ "$(fds "$pid")" = "${FDS[$pid]}" ] || return
-	done
-}
-
-# udp_asks PORT TRIES: true if one of the datagrams that ns1 sends is answered.
+# udp_asks PORT N: true if one of N datagrams from ns1 is answered.
 udp_asks() {
 	in_ns ns1 python3 -c 'import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -221,27 +204,20 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 sys.exit(1)' "$@" 3>&-
 }
 
-@test "a UDP flow lives on when its namespace gets another address" {
+@test "a UDP flow goes on when its namespace gets another address" {
 	ns ns3
 	ip -n ns2 link add v2 type veth peer name v3 netns ns3
 	ip -n ns2 addr add 10.1.0.2/24 dev v2
 	ip -n ns3 addr add 10.1.0.1/24 dev v3
 	ip -n ns2 link set v2 up
 	ip -n ns3 link set v3 up
-	spawn_ready ns3 echo python3 -c 'import os, socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(("10.1.0.1", 9001))
-os.write(int(os.environ["READY_FD"]), b"ready\n")
-os.close(int(os.environ["READY_FD"]))
-while True:
-    data, peer = s.recvfrom(9)
-    s.sendto(data, peer)'
+	udp_echo ns3 echo 10.1.0.1 9001
 	start_nsfwd udp:ns1@127.0.0.1:9000=ns2@10.1.0.1:9001,udp-timeout=2s
 	udp_asks 9000 3
 	ip -n ns2 addr del 10.1.0.2/24 dev v2
 	ip -n ns2 addr add 10.1.0.3/24 dev v2
 	udp_asks 9000 3
-	wait_until 4 no_flow
+	wait_until 4 no_flows
 }
 
 @test "a UDP flow never answers itself" {
@@ -250,6 +226,6 @@ while True:
 	local _
 	for _ in 1 2 3 4 5 6; do
 		run ! udp_asks 9000 1
-		wait_until 2 no_flow
+		wait_until 2 no_flows
 	done
 }

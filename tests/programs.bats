@@ -1,58 +1,45 @@
 #!/usr/bin/env bats
-# Programs that know nothing of nsfwd, in two namespaces with no link between
-# them.
+# Common programs in two namespaces without a link between them.
 
 bats_require_minimum_version 1.5.0
 load helpers
 load sshd
 export PEER=$BATS_TEST_DIRNAME/faults.py
 
-fetch() {
-	in_ns ns1 curl --silent --show-error --fail --max-time 60 "$@" 3>&-
-}
-
 setup() {
 	ns ns1 ns2
-	# Off the disk: /run is memory, and empty.
-	DIR=/run/real
+	# /run is in memory.
+	DIR=/run/programs
 	rm -rf "$DIR"
 	mkdir "$DIR"
 }
 
-teardown() {
-	oracle
-}
-
 @test "curl and a web server, over IPv4 and IPv6" {
 	needs curl
-	echo "this is ns2" >"$DIR/index.html"
-	spawn ns2 four python3 -m http.server --directory "$DIR" \
-		--bind 127.0.0.1 8080
-	spawn ns2 six python3 -m http.server --directory "$DIR" --bind ::1 8081
-	wait_until 5 listens ns2 8080
-	wait_until 5 listens ns2 8081
+	web_server ns2 127.0.0.1 8080
+	web_server ns2 ::1 8081
 	start_nsfwd ns1@8000=ns2@8080 ns1@fd00::1/8001=ns2@::1/8081 \
 		ns1@8002=ns2@8081 || {
-		# The address has to be there.
+		# The address was missing.
 		ip -n ns1 addr add fd00::1/128 dev lo
 		start_nsfwd ns1@8000=ns2@8080 ns1@fd00::1/8001=ns2@::1/8081 \
 			ns1@8002=ns2@8081
 	}
-	[ "$(fetch http://127.0.0.1:8000/)" = "this is ns2" ]
-	[ "$(fetch 'http://[::1]:8000/')" = "this is ns2" ]
-	[ "$(fetch 'http://[fd00::1]:8001/')" = "this is ns2" ]
-	[ "$(fetch http://localhost:8002/)" = "this is ns2" ]
-	# Twenty at once, and one that is not there.
-	fetch --parallel --parallel-max 20 -o '/dev/null' \
+	[ "$(fetch ns1 http://127.0.0.1:8000/)" = "this is ns2" ]
+	[ "$(fetch ns1 'http://[::1]:8000/')" = "this is ns2" ]
+	[ "$(fetch ns1 'http://[fd00::1]:8001/')" = "this is ns2" ]
+	[ "$(fetch ns1 http://localhost:8002/)" = "this is ns2" ]
+	# Twenty at once, and a page that does not exist.
+	fetch ns1 --parallel --parallel-max 20 -o '/dev/null' \
 		'http://127.0.0.1:8000/?[1-20]'
-	run ! fetch http://127.0.0.1:8000/missing
+	run ! fetch ns1 http://127.0.0.1:8000/missing
 	[[ $output == *404* ]]
 }
 
 @test "1 GiB from a web server" {
 	local got
 	needs curl
-	# Holes with a block of noise in each, at a place of its own.
+	# A sparse file with a random block in every 4 MiB.
 	python3 - "$DIR/large" <<-'END'
 		import os, sys
 		with open(sys.argv[1], "wb") as file:
@@ -66,7 +53,7 @@ teardown() {
 	wait_until 5 listens ns2 8080
 	start_nsfwd ns1@8000=ns2@8080
 	spawn self sum sha256sum "$DIR/large"
-	got=$(fetch http://127.0.0.1:8000/large | sha256sum)
+	got=$(fetch ns1 http://127.0.0.1:8000/large | sha256sum)
 	reap sum
 	[ "${got%% *}" = "$(cut -d' ' -f1 "$BATS_TEST_TMPDIR/sum.out")" ]
 	rm "$DIR/large"

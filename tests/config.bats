@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# The words of a map, the options and the config file: what is right is printed
-# in its canonical form, what is wrong is named, and then nothing is bound.
+# Maps, options and the config file: --check prints a right map in its canonical
+# form; an error names the wrong part, and nothing is bound.
 
 bats_require_minimum_version 1.5.0
 
@@ -12,13 +12,13 @@ setup() {
 	bad=0
 }
 
-# Shows what is not as it should be; the test goes on, to show the rest.
+# note LINE...: reports a failure; the test goes on, to report others, too.
 note() {
 	printf '%s\n' "$@"
 	bad=1
 }
 
-# wrong START PART ARG...: `nsfwd ARG...` ends with 2 and one line on stderr that
+# wrong START PART ARG...: `nsfwd ARG...` exits with 2 and one line on stderr that
 # begins with START and holds PART.
 wrong() {
 	local start=$1 part=$2
@@ -32,8 +32,8 @@ wrong() {
 	note "wanted: 2, nsfwd: $start...$part" "got: $status, $output$stderr"
 }
 
-# wrong_word WORD PART REASON [SHOWN]: WORD is refused, as SHOWN, in which auth=
-# has no passwords; PART stands where it says.
+# wrong_word WORD PART REASON [SHOWN]: WORD is refused with REASON. The message shows
+# it as SHOWN, with the passwords of auth= masked, and gives the column of PART.
 wrong_word() {
 	local given=$1 word=${4:-$1} part=$2 reason=$3 column
 	[[ $word != *auth=* ]] ||
@@ -47,7 +47,7 @@ wrong_word() {
 		note "'$word': '$part' does not stand in column $column"
 }
 
-# right CANONICAL ARG...: `nsfwd --check ARG...` prints just that.
+# right CANONICAL ARG...: `nsfwd --check ARG...` prints CANONICAL.
 right() {
 	local canonical=$1
 	shift
@@ -59,16 +59,11 @@ right() {
 	note "wanted of $*: $canonical" "got: $status, $output$stderr"
 }
 
-# Rows of a table, cut at '|', without the spaces around it.
-rows() {
-	sed -E 's/ *\| */|/g; /^$/d'
-}
-
 repeat() {
 	printf "%$2s" '' | tr ' ' "$1"
 }
 
-@test "a wrong word is refused, and the message names the part" {
+@test "a wrong map is refused, and the message names the part" {
 	local word part reason shown n=0
 	while IFS='|' read -r word part reason shown; do
 		wrong_word "$word" "$part" "$reason" "$shown"
@@ -378,7 +373,7 @@ repeat() {
 	[ "$bad" = 0 ] && [ "$n" -ge 290 ]
 }
 
-@test "a word with a control byte or white space is refused" {
+@test "a map with a control byte or white space is refused" {
 	local c shown
 	for c in $'\x01' $'\x1b' $'\x7f' $'\t' $'\n' $'\v' $'\r'; do
 		printf -v shown '\\x%02x' "'$c"
@@ -389,7 +384,7 @@ repeat() {
 	[ "$bad" = 0 ]
 }
 
-@test "names are as long as the system takes them, and not a byte longer" {
+@test "names have at most the length that the system allows" {
 	local host path ns label
 	label=$(repeat a 63)
 	host=$label.$label.$label.$(repeat b 61)
@@ -539,7 +534,7 @@ right_words() {
 	TABLE
 }
 
-@test "a right word is printed in its canonical form, a fixed point" {
+@test "a right map is printed in its canonical form, a fixed point" {
 	local word canonical n=0
 	while IFS='|' read -r word canonical; do
 		right "${canonical:-$word}" -- "$word"
@@ -550,7 +545,7 @@ right_words() {
 	[ "$bad" = 0 ] && [ "$n" -ge 40 ]
 }
 
-@test "a password is not printed: the word then says what is missing" {
+@test "a password is printed as *, which is not accepted as one" {
 	local word='80=w:81,via=http:1,via-auth=bob:se:cret,via=socks5:h:2'
 	local shown=${word/se:cret/*}
 	right "$shown" "$word"
@@ -562,12 +557,12 @@ right_words() {
 	wrong "'80=proxy" 'USER:PASSWORD' --check "80=proxy,auth=$(repeat u 256):p"
 	wrong "'80=proxy" 'a password of 1 to 255 bytes' --check \
 		"80=proxy,auth=u:$(repeat p 256)"
-	# Nor in what a running server says.
+	# Nor does a running server show it.
 	run --separate-stderr "$NSFWD" "missing@$word"
 	[ "$status" = 2 ]
 	[[ $stderr == *"no namespace 'missing'"* && $stderr == *bob:* ]]
 	[[ $stderr != *cret* ]]
-	# Nor where a word is wrong elsewhere.
+	# Nor a message about another part.
 	run -2 "$NSFWD" --check "$word,bogus=1"
 	[[ $output == *"'${word/se:cret/*******},bogus=*': column 56: 'bogus'"* ]]
 	for word in "$word,bogus=1" "80 proxy,auth=bob:secret" \
@@ -579,7 +574,7 @@ right_words() {
 	[ "$bad" = 0 ]
 }
 
-@test "a password or an owner that cannot be had is an error" {
+@test "a password file that cannot be read, or an unknown owner, is an error" {
 	local file reason who=nobody:no-such
 	mkdir /run/dir
 	: >/run/empty
@@ -610,7 +605,7 @@ right_words() {
 	[ "$bad" = 0 ]
 }
 
-@test "standard input is the only map" {
+@test "- must be the only map" {
 	wrong "'-=80': it must be the only map" '' -=80 81=82
 	wrong "'-=81': it must be the only map" '' 80=81 -=81
 	wrong "'-=80': it must be the only map" '' --check -=80 -=80
@@ -635,7 +630,7 @@ right_words() {
 	diff -u canonical words
 }
 
-@test "two maps that listen in one place are found before anything is bound" {
+@test "two maps with the same listener are refused before anything is bound" {
 	local pair
 	for pair in 'ns1@80=81 ns1@80=82' '80-90=web@1 90=81' 'udp:80=81 tcp+udp:80=82' \
 		':80=81 :80=82' '10.0.0.1:80=81 10.0.0.1/79-81=82' 'ns1@/a=81 ns2@/a=82' \
@@ -693,7 +688,7 @@ right_words() {
 	[ "$bad" = 0 ]
 }
 
-@test "a host that has the name of a namespace is asked about" {
+@test "a host with the name of a namespace is refused" {
 	ns ns1 ns2
 	wrong "'80=ns1:8080': 'ns1:8080': a namespace has this name: write ns1@8080 (or self@ns1:8080 for the host)" \
 		'' --check 80=ns1:8080
@@ -708,7 +703,7 @@ right_words() {
 	[ "$bad" = 0 ]
 }
 
-@test "LISTEN and TARGET may be two words" {
+@test "LISTEN and TARGET may be two arguments" {
 	right 9091=vpn@9091 9091 vpn@9091
 	right 9091=vpn@9091 9091 -v vpn@9091
 	right 80=vpn@81,82 80 vpn@81,82
@@ -762,7 +757,7 @@ right_words() {
 	[ "$bad" = 0 ]
 }
 
-@test "a wrong option is named in the user's own words" {
+@test "a wrong option is named as the user wrote it" {
 	wrong "unknown option '--foo' (nsfwd --help lists them)" '' --foo 80=81
 	wrong "unknown option '--foo' (" '' 80=81 --foo=bar
 	wrong "unknown option '--chec' (" '' --chec 80=81
@@ -820,7 +815,7 @@ right_words() {
 		grep -qe "[ ]$option\>" <<<"$output" ||
 			note "--help does not say $option"
 	done
-	# Its examples are right.
+	# --check accepts its examples.
 	while read -r _ map _; do
 		run "$NSFWD" --check "$map"
 		[ "$status" = 0 ]
@@ -909,7 +904,7 @@ right_words() {
 		[ "$status" = 1 ]
 		[ "$output" = 'nsfwd: standard output: Bad file descriptor' ]
 	done
-	# A reader that goes away is an error too, not a signal.
+	# A closed pipe is an error, too, not a signal.
 	printf '%s=vpn@80\n' {1..2000} >many
 	run bash -c 'set -o pipefail; "$1" --check -c many | :' - "$NSFWD"
 	[ "$status" = 0 ] || [ "$status" = 1 ]
@@ -930,20 +925,20 @@ right_words() {
 	[ "$bad" = 0 ]
 }
 
-# The descriptors 0 to 2 of the running server, as links.
+# Prints the targets of descriptors 0 to 2 of the server.
 standard() {
 	readlink "/proc/$NSFWD_PID/fd/0" "/proc/$NSFWD_PID/fd/1" \
 		"/proc/$NSFWD_PID/fd/2" | xargs
 }
 
-@test "descriptors 0 to 2 that are closed at the start are filled" {
+@test "descriptors 0 to 2 that are closed at the start are opened" {
 	# shellcheck disable=SC2016,SC2034 # for another shell, for start_nsfwd
 	WRAP=(bash -c 'exec "$@" <&- >&- 2>&-' --)
 	start_nsfwd @spec-1=80
 	[ "$(standard)" = '/dev/null /dev/null /dev/null' ]
 }
 
-@test "the ready line on standard output, which then ends and stays taken" {
+@test "--ready-fd 1: the line is written, then descriptor 1 is /dev/null" {
 	# shellcheck disable=SC2016,SC2034 # for another shell, for start_nsfwd
 	WRAP=(bash -c 'n=$1; shift 3; exec "$n" --ready-fd 1 "$@" >&9 9>&-' --)
 	start_nsfwd @spec-1=80
