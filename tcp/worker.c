@@ -158,7 +158,7 @@ run_relay(uint32_t i)
 	} else {
 		list_append(i,
 		    c->pair.runnable     ? PH_RUNNABLE
-			: c->pair.drains ? DRAINING
+			: c->pair.draining ? DRAINING
 			: c->pair.dirs[RELAY_CLIENT].done ||
 			    c->pair.dirs[RELAY_TARGET].done
 			? HALF_CLOSED
