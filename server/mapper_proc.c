@@ -41,8 +41,8 @@
 #include "netns.h"
 #include "server/mapper_proc.h"
 #include "server/service.h"
+#include "tcp/fork.h"
 #include "tcp/pool.h"
-#include "tcp/tcp.h"
 #include "udp/udp.h"
 
 #define SILENCE_MS 100 /* of a mapper that is to answer */
@@ -137,7 +137,7 @@ mapper_setup(const struct service *s, const struct config *conf,
 		    errno == EPERM ? " (--user takes root)" : " (see --user)");
 	if ((s->proto == PROTO_UDP ? udp_init(args)
 		    : map->workers ? pool_init(args)
-				   : tcp_init(args)) == -1)
+				   : fork_init(args)) == -1)
 		return -1;
 	if (args->role && sandbox_seccomp(args->role) == -1)
 		return setup_failed(s, "filter system calls",
@@ -187,7 +187,7 @@ mapper_main(const struct service *s, const struct config *conf, size_t slot,
 		udp_run();
 	if (s->map->workers)
 		pool_run();
-	tcp_run();
+	fork_run();
 }
 
 /* The lowest that is free, so that the sums stay short. */
