@@ -345,7 +345,7 @@ run_runnable(void)
 	}
 }
 
-/* Returns when the first connection of a phase with a timeout times out. */
+/* Returns when the first connection of a phase times out, or NEVER. */
 static msec
 phase_deadline(enum phase phase)
 {
@@ -356,24 +356,36 @@ phase_deadline(enum phase phase)
 	    : NEVER;
 }
 
-/* Runs what is due, phase by phase. */
+/* Returns when the first of all connections times out, or NEVER. */
+static msec
+next_deadline(void)
+{
+	uint32_t i;
+	msec next = timers_earliest(&worker.timers, &i);
+
+	for (int phase = PH_RETRYING; phase < PH_RUNNABLE; phase++)
+		if (phase_deadline(phase) < next)
+			next = phase_deadline(phase);
+	return next;
+}
+
+/*
+ * The deadlines are compared last, because a connection that times out in one
+ * phase can get a deadline in another.
+ */
 static msec
 run_conn_timers(msec now)
 {
-	msec next;
 	uint32_t i;
 
 	run_runnable();
 	while (timers_earliest(&worker.timers, &i) <= now)
 		timed_out(i);
-	next = timers_earliest(&worker.timers, &i);
-	for (int phase = PH_RETRYING; phase < PH_RUNNABLE; phase++) {
+	for (int phase = PH_RETRYING; phase < PH_RUNNABLE; phase++)
 		while (phase_deadline(phase) <= now)
 			timed_out(phase_oldest(phase));
-		if (phase_deadline(phase) < next)
-			next = phase_deadline(phase);
-	}
-	return phase_oldest(PH_RUNNABLE) < worker.capacity ? now : next;
+	return phase_oldest(PH_RUNNABLE) < worker.capacity ? now
+							   : next_deadline();
 }
 
 static void
