@@ -43,15 +43,23 @@
 #define EVENTS_MAX 32
 #define EV_CHANNEL UINT64_MAX
 
-/* Copies the report before use, because a connection can write to it. */
-static void
-log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
-    int status)
+/* Copies a report once, because its connection can change it at any time. */
+static struct conn_report
+copy_report(const struct table *table, uint32_t i)
 {
 	struct conn_report report;
 
 	memcpy(&report, &table->reports[i], sizeof(report));
 	atomic_signal_fence(memory_order_seq_cst);
+	return report;
+}
+
+static void
+log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
+    int status)
+{
+	struct conn_report report = copy_report(table, i);
+
 	conn_log(t->args->map, &table->slots[i].peer,
 	    table->slots[i].started_at, &report, status);
 	atomic_fetch_add(&t->counts[COUNT_UP], report.up);
@@ -122,19 +130,23 @@ tcp_detach_counts(struct tcp *t)
 	t->counts = counts;
 }
 
+static void
+dump_table(const struct map *map, const struct table *table)
+{
+	for (uint32_t i = 0; i < table->used; i++)
+		if (table->pids[i]) {
+			struct conn_report report = copy_report(table, i);
+
+			conn_log_row(map, &table->slots[i].peer,
+			    table->slots[i].started_at, &report);
+		}
+}
+
 void
 tcp_dump(const struct tcp *t)
 {
-	for (uint32_t n = 0; n < t->tables->count; n++) {
-		const struct table *table = &t->tables->items[n];
-
-		for (uint32_t i = 0; i < table->used; i++)
-			if (table->pids[i])
-				conn_log_row(t->args->map,
-				    &table->slots[i].peer,
-				    table->slots[i].started_at,
-				    &table->reports[i]);
-	}
+	for (uint32_t i = 0; i < t->tables->count; i++)
+		dump_table(t->args->map, &t->tables->items[i]);
 	send(t->args->channel, &(int){0}, sizeof(int), MSG_NOSIGNAL);
 }
 
