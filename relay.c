@@ -1,57 +1,56 @@
-/* Moves the bytes of a connection between two sockets, correctly. */
+/* Moves bytes between two stream sockets, in both directions. */
 
 /*
  * Theory of operation
  *
- * A relay is two halves, one for each direction. Both sockets are registered
- * once and edge-triggered; what an event says is kept in two booleans of each
- * half, "readable" until a read says EAGAIN and "writable" until a write does.
- * After a wake-up both halves are pumped in turn until neither moves, so that
- * no edge is ever waited for that has already passed: a short read is no end,
- * the FIN may lie behind it. Where that is not so, on a TCP socket of which no
- * event told of an end, an error or an urgent byte, a short read has taken all,
- * and what comes next raises an edge: that spares the read that says EAGAIN.
+ * A relay has two directions. Each reads from one peer's socket and writes to
+ * the other's; dirs[RELAY_CLIENT] reads from the client.
  *
- * A half reads only when it holds nothing. Then EAGAIN can only mean that the
- * socket is empty, never that the pipe is full (a pipe is full by its slots:
- * sixteen segments of one byte fill 64 KiB).
+ * Events. Both sockets are registered once, edge-triggered. relay_event() turns
+ * an event into two flags of a direction: "readable" is true until a read
+ * returns EAGAIN, "writable" until a write does. relay_step() then pumps both
+ * directions in turn until neither moves, because a past edge does not come
+ * again. A short read leaves "readable" true, because the FIN may follow. On a
+ * TCP socket for which no event has reported an end, an error or urgent data, a
+ * short read clears the flag: the socket is empty, and the next bytes raise an
+ * edge. That saves the read that would return EAGAIN.
  *
- * It begins by copying, which is cheapest for small messages. A read that
- * fills a threshold makes it splice from then on, through a pipe made at that
- * moment. When splice finds nothing, or says 0, a recv(2) follows, because
- * splice stops for ever in front of an urgent byte.
+ * Reading. A direction reads only while it has nothing pending. EAGAIN of a
+ * splice(2) into an empty pipe means that the socket is empty. Otherwise it
+ * could mean that all slots of the pipe are taken, if only by single bytes.
  *
- * End of stream is a recv(2) that returns 0 on a socket that is not broken, and
- * is passed on by shutdown(2) once nothing is held. An error is passed on as a
- * reset. Both sockets are armed for that all the time by SO_LINGER {1, 0}:
- * however this process ends, by its own decision, by a signal or by the lack
- * of memory, both peers see a reset. Only when both halves have passed on
- * their end of stream are the sockets disarmed.
+ * Splicing. A direction starts by copying, because that is cheapest for small
+ * messages. A read of SPLICE_MIN bytes or more opens a pipe, and the direction
+ * splices from then on. Because splice(2) never passes an urgent byte, a
+ * recv(2) follows when splice(2) returns 0 or EAGAIN.
  *
- * A socket is "broken" once it reported EPOLLERR or refused a read, a write or
- * a shutdown. The half that writes into a broken socket is done. The half that
- * reads from it is not trusted to know that nothing is there: the event may be
- * on its way. It reads until it meets the end or the error itself, because the
- * kernel keeps what arrived in front of a reset. The kernel reports an error
- * once: a write that met it has "spent" it, and a read of 0 is no end then, but
- * that error. EPIPE is the exception, since it says that an end of stream came
- * before the reset (or that the socket is a UNIX one, which has not lost
- * anything): what is read then is true.
+ * End of stream. A recv(2) that returns 0 is the end, unless the socket has
+ * failed. The direction passes it on by shutdown(2), with nothing pending.
  *
- * What was read in front of the error is delivered before the error goes on.
- * That takes more than a write: close(2) with SO_LINGER {1, 0} throws away what
- * the kernel has not sent, and a segment that is lost on the way behind it is
- * never sent again. So the pair "drains" until the other peer has acknowledged
- * all of it, by SIOCOUTQ. There is no event for that: it is looked at every
- * IO_POLL_ACKED_MS. A peer that takes nothing for IO_STALL_MS is reset without the
- * rest, as it would be directly, by a sender whose window is full. A UNIX socket
- * needs no such wait: what was written is in the queue of its peer.
+ * Errors. An error is passed on as a reset. Both sockets have SO_LINGER {1, 0}
+ * all the time, so that both peers see a reset however this process ends.
+ * relay_finish() clears the option when both directions have passed on an end.
+ *
+ * A socket has failed when it has reported EPOLLERR, or when a read, a write or
+ * a shutdown has returned an error. The direction that writes to that socket is
+ * done. The direction that reads from it goes on until it reads the end or the
+ * error, because the kernel keeps the bytes that arrived before a reset. The
+ * kernel returns an error once: after a write has returned it, a read returns
+ * 0. The direction keeps that error in "consumed_error", so that the 0 is not
+ * taken for an end. EPIPE is not kept: it means that an end arrived before the
+ * reset, or that a UNIX socket was closed, which loses no bytes.
+ *
+ * Draining. The bytes that arrived before an error are delivered before the
+ * reset is sent. Writing is not delivering: close(2) with SO_LINGER {1, 0}
+ * drops what the kernel has not sent, and does not repeat a lost segment. So
+ * the relay waits until the other peer has acknowledged all bytes (SIOCOUTQ).
+ * No event reports that: relay_step() asks every IO_POLL_ACKED_MS. A peer that
+ * acknowledges nothing for IO_STALL_MS is reset without the rest. Bytes written
+ * to a UNIX socket are delivered at once.
  */
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -62,24 +61,21 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "relay.h"
+
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/report.h"
 #include "base/sock.h"
 #include "base/timeouts.h"
-#include "relay.h"
 
-#define SPLICE_MIN    32768   /* a read of this many bytes makes it splice */
-#define SPLICE_SIZE   1048576 /* at most in one call */
+#define SPLICE_MIN    32768 /* a read of this many bytes opens a pipe */
 #define PIPE_SIZE     1048576
-#define PIPE_SIZE_MIN 65536 /* below this copying is cheaper */
-#define ROUNDS_MAX    8    /* before one looks whether the other side stirred */
-#define SPURIOUS_MAX  1000 /* wake-ups in a row for which there was no cause */
+#define PIPE_SIZE_MIN 65536 /* copying is cheaper than a smaller pipe */
+#define ROUNDS_MAX    8     /* of both directions in one step */
+#define SPURIOUS_MAX  1000  /* wake-ups in a row that moved nothing */
 
-/*
- * For what is read: nothing stays in the first while another half has its turn.
- * The others are for what does, of the one connection of relay().
- */
+/* All directions read into [0]; the others are the spill buffers of relay(). */
 static _Alignas(4096) unsigned char buffers[3][RELAY_COPY];
 
 static void
@@ -90,7 +86,7 @@ close_pipe(struct relay_dir *d)
 	d->pipe[0] = d->pipe[1] = -1;
 }
 
-/* Failure only means to go on copying: so a full descriptor table is no error. */
+/* Opens a pipe, once. A direction without one goes on copying. */
 static void
 open_pipe(struct relay_dir *d)
 {
@@ -99,10 +95,8 @@ open_pipe(struct relay_dir *d)
 	if (d->pipe_tried)
 		return;
 	d->pipe_tried = true;
-	if (pipe2(d->pipe, O_NONBLOCK | O_CLOEXEC) == -1) {
-		d->pipe[0] = d->pipe[1] = -1;
+	if (pipe2(d->pipe, O_NONBLOCK | O_CLOEXEC) == -1)
 		return;
-	}
 	size = fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_SIZE);
 	if (size == -1)
 		size = fcntl(d->pipe[1], F_GETPIPE_SZ);
@@ -116,19 +110,25 @@ has_pending(const struct relay_dir *d)
 	return d->buffered || d->in_pipe;
 }
 
+static bool
+can_read(const struct relay_dir *d)
+{
+	return d->readable && !d->eof && !d->done && !has_pending(d);
+}
+
 static ssize_t
 splice_in(struct relay_dir *d)
 {
 	ssize_t n;
 
 	do
-		n = splice(d->in, NULL, d->pipe[1], NULL, SPLICE_SIZE,
+		n = splice(d->in, NULL, d->pipe[1], NULL, PIPE_SIZE,
 		    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	while (n == -1 && errno == EINTR);
 	if (n > 0)
 		d->in_pipe = (size_t)n;
 	else if (n == -1 && errno == EINVAL)
-		close_pipe(d); /* no socket to splice from */
+		close_pipe(d); /* `in` does not support splice(2) */
 	return n;
 }
 
@@ -147,30 +147,32 @@ copy_in(struct relay_dir *d)
 	return n;
 }
 
-/*
- * 1: read something or the end; 0: nothing there; -1: error, in errno. In front
- * of an urgent byte splice(2) takes the error that lies behind it.
- */
-static int
-dir_read(struct relay_dir *d)
+/* Returns as read(2) does. */
+static ssize_t
+splice_or_copy_in(struct relay_dir *d)
 {
 	ssize_t n = 0;
 
 	if (d->pipe[0] != -1)
 		n = splice_in(d);
 	if (n == -1 && errno != EAGAIN && errno != EINVAL)
-		d->spent = errno;
+		d->consumed_error = errno; /* behind an urgent byte */
 	if (n <= 0)
 		n = copy_in(d);
+	if (n == 0 && d->consumed_error)
+		return fail_errno(d->consumed_error);
+	return n;
+}
+
+/* Returns 1 after bytes or the end, 0 if there is nothing, -1 with errno. */
+static int
+dir_read(struct relay_dir *d)
+{
+	ssize_t n = splice_or_copy_in(d);
+
 	if (n == -1) {
-		if (errno != EAGAIN)
-			return -1;
 		d->readable = false;
-		return 0;
-	}
-	if (n == 0 && d->spent) {
-		errno = d->spent;
-		return -1;
+		return errno == EAGAIN ? 0 : -1;
 	}
 	if (n == 0)
 		d->eof = true;
@@ -181,7 +183,7 @@ dir_read(struct relay_dir *d)
 	return 1;
 }
 
-/* 1: delivered something; 0: no room; -1: error, in errno. */
+/* Returns 1 after writing bytes, 0 if there was no room, or -1 with errno. */
 static int
 dir_write(struct relay_dir *d)
 {
@@ -195,10 +197,8 @@ dir_write(struct relay_dir *d)
 			    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	} while (n == -1 && errno == EINTR);
 	if (n == -1) {
-		if (errno != EAGAIN)
-			return -1;
 		d->writable = false;
-		return 0;
+		return errno == EAGAIN ? 0 : -1;
 	}
 	if (d->buffered) {
 		d->data += (size_t)n;
@@ -210,72 +210,54 @@ dir_write(struct relay_dir *d)
 	return 1;
 }
 
-/* That socket is broken: what reads from it looks for itself from now on. */
+/* Marks a socket as failed: its reader has to look for the end or the error. */
 static void
-mark_broken(struct relay *r, int peer)
+mark_failed(struct relay *r, int peer)
 {
 	r->failed[peer] = true;
 	r->dirs[peer].readable = r->dirs[peer].read_to_eagain = true;
 }
 
-/* The first error is the one that counts, and is blamed on its side. */
+/* Records an error of a peer's socket, from errno. The first one counts. */
 static void
-fail(struct relay *r, int peer)
+set_error(struct relay *r, int peer)
 {
-	mark_broken(r, peer);
+	mark_failed(r, peer);
 	if (r->error)
 		return;
 	r->error = errno;
-	r->error_side = peer;
+	r->error_end = peer == RELAY_CLIENT ? END_CLIENT : END_TARGET;
 }
 
-/* A write has met the error of that side's socket, in errno. */
+/* Records an error, from errno, that a write to a peer's socket has met. */
 static void
-fail_write(struct relay *r, int peer)
+set_write_error(struct relay *r, int peer)
 {
 	r->dirs[!peer].done = true;
 	if (errno != EPIPE)
-		r->dirs[peer].spent = errno;
-	fail(r, peer);
+		r->dirs[peer].consumed_error = errno;
+	set_error(r, peer);
 }
 
-/* Passes the end of stream on. That this fails tells nothing of the reason. */
+/* Records an error that is no socket's. Returns -1. */
 static int
-dir_finish(struct relay *r, int peer)
+set_local_error(struct relay *r, int error)
+{
+	r->error = error;
+	r->error_end = END_LOCAL;
+	return -1;
+}
+
+/* Passes the end of stream on. The errno of shutdown(2) is not the cause. */
+static void
+dir_shutdown(struct relay *r, int peer)
 {
 	r->dirs[peer].done = true;
-	if (shutdown(r->dirs[peer].out, SHUT_WR) == 0)
-		return 0;
-	mark_broken(r, !peer);
-	return 1;
+	if (shutdown(r->dirs[peer].out, SHUT_WR) == -1)
+		mark_failed(r, !peer);
 }
 
-/* Does what half[side] can do now; true if anything moved, or failed. */
-static bool
-pump(struct relay *r, int peer)
-{
-	struct relay_dir *d = &r->dirs[peer];
-	int did = 0;
-
-	if (d->done)
-		return false;
-	if (!has_pending(d) && !d->eof && d->readable)
-		did = dir_read(d);
-	if (did == -1) {
-		d->done = true;
-		fail(r, peer);
-		return true;
-	}
-	if (has_pending(d) && d->writable)
-		did = dir_write(d);
-	else if (d->eof && !has_pending(d))
-		did = dir_finish(r, peer);
-	if (did == -1)
-		fail_write(r, !peer);
-	return did != 0;
-}
-
-/* What could not be sent on moves out of the way of other halves. */
+/* Moves pending bytes to the spill buffer, or gives back its pages. */
 static void
 dir_spill(struct relay_dir *d)
 {
@@ -288,33 +270,58 @@ dir_spill(struct relay_dir *d)
 	}
 }
 
+/* Reads and writes once. Returns true if anything has changed. */
 static bool
-step(struct relay *r, int peer)
+dir_pump(struct relay *r, int peer)
 {
-	bool moved = pump(r, peer);
+	struct relay_dir *d = &r->dirs[peer];
+	int moved = 0;
 
-	dir_spill(&r->dirs[peer]);
+	if (can_read(d))
+		moved = dir_read(d);
+	if (moved == -1) {
+		d->done = true;
+		set_error(r, peer);
+	} else if (has_pending(d) && !d->done && d->writable) {
+		moved = dir_write(d);
+		if (moved == -1)
+			set_write_error(r, !peer);
+	} else if (d->eof && !d->done && !has_pending(d)) {
+		dir_shutdown(r, peer);
+	}
+	dir_spill(d);
+	return moved != 0;
+}
+
+/* Pumps both directions until neither moves. Returns true if any has moved. */
+static bool
+pump_both(struct relay *r)
+{
+	bool moved = false;
+
+	r->runnable = true;
+	for (int i = 0; i < ROUNDS_MAX && r->runnable; i++) {
+		r->runnable = dir_pump(r, RELAY_CLIENT);
+		r->runnable |= dir_pump(r, RELAY_TARGET);
+		moved |= r->runnable;
+	}
 	return moved;
 }
 
 void
-relay_init(struct relay *r, int client, int server, bool inet,
-    unsigned char *own, struct conn_report *report)
+relay_init(struct relay *r, int client, int target, bool both_tcp,
+    unsigned char *spill, struct conn_report *report)
 {
-	*r = (struct relay){.dirs = {
-				{.in = client,
-				    .out = server,
-				    .pipe = {-1, -1},
-				    .read_to_eagain = !inet,
-				    .spill = own,
-				    .count = &report->up},
-				{.in = server,
-				    .out = client,
-				    .pipe = {-1, -1},
-				    .read_to_eagain = !inet,
-				    .spill = own + RELAY_COPY,
-				    .count = &report->down},
-			    }};
+	*r = (struct relay){0};
+	for (int peer = RELAY_CLIENT; peer <= RELAY_TARGET; peer++)
+		r->dirs[peer] = (struct relay_dir){
+		    .in = peer == RELAY_CLIENT ? client : target,
+		    .out = peer == RELAY_CLIENT ? target : client,
+		    .pipe = {-1, -1},
+		    .read_to_eagain = !both_tcp,
+		    .spill = spill + peer * RELAY_COPY,
+		    .count = peer == RELAY_CLIENT ? &report->up : &report->down,
+		};
 }
 
 int
@@ -338,84 +345,70 @@ relay_event(struct relay *r, int peer, uint32_t events)
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		r->dirs[!peer].writable = true;
 	if (events & EPOLLERR)
-		mark_broken(r, peer);
-}
-
-/* It was told that there is something to read, and has room for it. */
-static bool
-can_read(const struct relay_dir *d)
-{
-	return d->readable && !d->eof && !d->done && !has_pending(d);
-}
-
-/* As long as anything can move, for a while: true if something did. */
-static bool
-pump_both(struct relay *r)
-{
-	bool moved = false;
-
-	r->runnable = true;
-	for (int i = 0; i < ROUNDS_MAX && r->runnable; i++) {
-		r->runnable = step(r, RELAY_CLIENT);
-		r->runnable |= step(r, RELAY_TARGET);
-		moved |= r->runnable;
-	}
-	return moved;
+		mark_failed(r, peer);
 }
 
 /*
- * True as long as the half that reads from a broken socket has something to
- * deliver to one that is not. All others are done.
+ * Ends the directions that cannot deliver. Returns how many bytes the others
+ * still have to deliver, and 1 more for each that may still read.
  */
-static bool
-drains(struct relay *r, bool moved)
+static size_t
+count_undelivered(struct relay *r)
 {
-	size_t left = 0;
+	size_t n = 0;
 
 	for (int peer = RELAY_CLIENT; peer <= RELAY_TARGET; peer++) {
 		struct relay_dir *d = &r->dirs[peer];
 
 		if (r->failed[peer] && !r->failed[!peer])
-			left += !d->done + d->buffered + d->in_pipe +
+			n += !d->done + d->buffered + d->in_pipe +
 			    io_unacked(d->out);
 		else
 			d->done = true;
 	}
-	if (!left)
+	return n;
+}
+
+/* Returns true while a relay that has met an error has bytes to deliver. */
+static bool
+drain_step(struct relay *r, bool moved)
+{
+	size_t n = count_undelivered(r);
+
+	if (!n)
 		return false;
-	if (moved || !r->drains || left < r->left)
-		r->moved_at = now_ms();
-	r->left = left;
-	return now_ms() - r->moved_at < IO_STALL_MS;
+	if (moved || !r->draining || n < r->undelivered)
+		r->progress_at = now_ms();
+	r->undelivered = n;
+	return now_ms() - r->progress_at < IO_STALL_MS;
 }
 
 /*
- * A half that failed does not stop the other, which delivers what its side sent
- * before the error. An edge may be stale, once: what it told of was read in the
- * turn before. A thousand of them are a relay that spins.
+ * An event that moves nothing is normal, because the step before may have moved
+ * the bytes. Many in a row are a loop.
  */
 int
 relay_step(struct relay *r)
 {
-	bool expected = can_read(&r->dirs[RELAY_CLIENT]) ||
-	    can_read(&r->dirs[RELAY_TARGET]);
+	struct relay_dir *up = &r->dirs[RELAY_CLIENT];
+	struct relay_dir *down = &r->dirs[RELAY_TARGET];
+	bool expected = can_read(up) || can_read(down);
 	bool moved = pump_both(r);
 
 	if (moved)
 		r->spurious_wakeups = 0;
 	else if (expected && !r->error && ++r->spurious_wakeups > SPURIOUS_MAX)
-		r->error = ELOOP;
+		set_local_error(r, ELOOP);
 	if (r->runnable)
 		return 0;
+	errno = ECONNRESET; /* of a socket that failed without an errno */
 	for (int peer = RELAY_CLIENT; peer <= RELAY_TARGET && !r->error; peer++)
-		if (r->failed[peer]) {
-			errno = ECONNRESET;
-			fail(r, peer);
-		}
+		if (r->failed[peer])
+			set_error(r, peer);
 	if (!r->error)
-		return r->dirs[RELAY_CLIENT].done && r->dirs[RELAY_TARGET].done;
-	r->drains = drains(r, moved);
-	return r->drains ? 0 : -1;
+		return up->done && down->done;
+	r->draining = drain_step(r, moved);
+	return r->draining ? 0 : -1;
 }
 
 msec
@@ -423,23 +416,21 @@ relay_timeout(const struct relay *r, const struct timeouts *times)
 {
 	msec timeout = times->idle;
 
-	if (r->drains)
+	if (r->draining)
 		return IO_POLL_ACKED_MS;
-	if (r->dirs[RELAY_CLIENT].done || r->dirs[RELAY_TARGET].done)
-		if (times->half_close &&
-		    (!timeout || times->half_close < timeout))
-			timeout = times->half_close;
+	if (!r->dirs[RELAY_CLIENT].done && !r->dirs[RELAY_TARGET].done)
+		return timeout;
+	if (times->half_close && (!timeout || times->half_close < timeout))
+		timeout = times->half_close;
 	return timeout;
 }
 
 int
-relay_finish(struct relay *r, int ended, struct conn_report *report)
+relay_finish(struct relay *r, int result, struct conn_report *report)
 {
-	enum end_reason end = ended == 0 ? END_IDLE
-	    : ended == 1                 ? END_CLOSED
-	    : r->error == ELOOP          ? END_LOCAL
-	    : r->error_side              ? END_TARGET
-					 : END_CLIENT;
+	enum end_reason end = result == 0 ? END_IDLE
+	    : result == 1                 ? END_CLOSED
+					  : r->error_end;
 
 	for (int peer = RELAY_CLIENT; peer <= RELAY_TARGET; peer++) {
 		struct relay_dir *d = &r->dirs[peer];
@@ -447,8 +438,7 @@ relay_finish(struct relay *r, int ended, struct conn_report *report)
 		if (d->pipe[0] != -1)
 			close_pipe(d);
 		d->buffered = 0;
-		if (d->in_spill)
-			dir_spill(d);
+		dir_spill(d);
 		if (end == END_CLOSED)
 			sock_reset_on_close(d->in, false);
 	}
@@ -457,50 +447,51 @@ relay_finish(struct relay *r, int ended, struct conn_report *report)
 	return end == END_CLOSED ? 0 : -1;
 }
 
+/* Waits for events. Returns their number, 0 after the time limit, or -1. */
 static int
 wait_events(int epoll, struct relay *r, const struct timeouts *times)
 {
 	msec timeout = relay_timeout(r, times);
-	int ms = r->runnable    ? 0
-	    : !timeout          ? -1
-	    : timeout > INT_MAX ? INT_MAX
-				: (int)timeout;
+	msec deadline = r->runnable ? 0 : timeout ? now_ms() + timeout : NEVER;
 	struct epoll_event ev[2];
-	int n;
+	int n = epoll_wait(epoll, ev, 2, io_timeout(deadline));
 
-	do
-		n = epoll_wait(epoll, ev, 2, ms);
-	while (n == -1 && errno == EINTR);
 	for (int i = 0; i < n; i++)
 		relay_event(r, (int)ev[i].data.u64, ev[i].events);
 	return n;
 }
 
+/* Returns the last result of relay_step(), or 0 after the time limit. */
+static int
+run(struct relay *r, const struct timeouts *times)
+{
+	int epoll = epoll_create1(EPOLL_CLOEXEC), n, result = 0;
+
+	if (epoll == -1 ||
+	    relay_register(epoll, r->dirs[RELAY_CLIENT].in, RELAY_CLIENT) ==
+		-1 ||
+	    relay_register(epoll, r->dirs[RELAY_TARGET].in, RELAY_TARGET) == -1)
+		return set_local_error(r, errno);
+	while (!result) {
+		n = wait_events(epoll, r, times);
+		if (n == -1 && errno != EINTR)
+			return set_local_error(r, errno);
+		if (n == 0 && !r->runnable && !r->draining)
+			break;
+		result = relay_step(r);
+	}
+	return result;
+}
+
 int
-relay(int client, int server, bool inet, int error,
+relay(int client, int target, bool both_tcp, int write_error,
     const struct timeouts *times, struct conn_report *report)
 {
 	struct relay r;
-	int epoll, n, ended = 0;
 
-	relay_init(&r, client, server, inet, buffers[1], report);
-	errno = error;
-	if (error)
-		fail_write(&r, RELAY_TARGET);
-	epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (epoll == -1 || relay_register(epoll, client, RELAY_CLIENT) == -1 ||
-	    relay_register(epoll, server, RELAY_TARGET) == -1)
-		n = -1;
-	else
-		do {
-			n = wait_events(epoll, &r, times);
-			if (n == -1 || (n == 0 && !r.runnable && !r.drains))
-				break;
-			ended = relay_step(&r);
-		} while (!ended);
-	if (n != -1)
-		return relay_finish(&r, ended, report);
-	report->end = END_LOCAL;
-	report->error = errno;
-	return -1;
+	relay_init(&r, client, target, both_tcp, buffers[1], report);
+	errno = write_error;
+	if (write_error)
+		set_write_error(&r, RELAY_TARGET);
+	return relay_finish(&r, run(&r, times), report);
 }

@@ -8,88 +8,100 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/report.h"
 
-struct conn_report;
 struct timeouts;
 
-#define RELAY_COPY 65536 /* bytes that are read at a time */
+#define RELAY_COPY 65536 /* bytes of one read into a buffer */
 
-/*
- * Moves bytes both ways between two non-blocking stream sockets until both
- * directions have ended, and sets tally->end. 0 when every byte was delivered
- * and both ends were passed on; else -1, and both sockets, which have seen
- * relay_prepare(), are left so that close(2), or the end of the process, resets
- * them, once what the one peer sent before it failed has reached the other. If
- * inet is true both are of TCP. An error is one that a write to the server has
- * met: nothing more goes there; 0: none.
- */
-int relay(int client, int server, bool both_tcp, int error,
-    const struct timeouts *, struct conn_report *);
-
+/* A socket of a relay, and the index of the direction that reads from it. */
 enum relay_peer {
 	RELAY_CLIENT,
 	RELAY_TARGET
 };
 
-/* One direction of a connection. */
+/* One direction: from the socket `in` to the socket `out`. */
 struct relay_dir {
 	int in, out;
-	int pipe[2];     /* -1 until splice pays */
-	bool pipe_tried; /* to make the pipe */
-	bool readable, writable, eof, done;
-	bool read_to_eagain;  /* a short read may have left something */
-	bool in_spill;        /* what is held lies in own */
-	int spent;            /* the error of from, if a read will not see it */
-	unsigned char *spill; /* RELAY_COPY bytes, for what is kept */
-	unsigned char *data;  /* what was read and not yet sent */
-	size_t buffered;      /* so many bytes */
-	size_t in_pipe;       /* in the pipe */
-	uint64_t *count;      /* bytes delivered */
+	int pipe[2]; /* -1 while the direction copies */
+	bool pipe_tried;
+	bool readable, writable;
+	bool
+	    read_to_eagain; /* a short read may have left bytes in the socket */
+	bool eof;           /* `in` has reached its end */
+	bool done;          /* nothing moves in this direction any more */
+	bool in_spill;      /* `data` points into `spill` */
+	int consumed_error; /* the error of `in`, if no read will return it */
+	unsigned char *spill; /* RELAY_COPY bytes, not owned */
+	unsigned char *data;  /* bytes read and not yet written */
+	size_t buffered;      /* their number */
+	size_t in_pipe;       /* bytes in the pipe */
+	uint64_t *count;      /* bytes written, for the report */
 };
 
-/*
- * A connection; half[RELAY_CLIENT] reads from the client, the other from the
- * server.
- */
+/* One connection: dirs[RELAY_CLIENT] reads from the client. */
 struct relay {
 	struct relay_dir dirs[2];
-	bool failed[2]; /* the socket has met an error */
-	bool runnable;  /* it still moves: its next turn needs no event */
-	bool drains;    /* it failed, and delivers what came before the error */
-	int error;      /* the first one, or 0; ELOOP: it spins */
-	int error_side; /* whose error it was */
-	int spurious_wakeups; /* wake-ups in a row that had no cause */
-	size_t left;          /* bytes to be delivered by a pair that drains */
-	msec moved_at;        /* when they last became fewer */
+	bool failed[2]; /* the socket of that peer has met an error */
+	bool runnable;  /* the next step needs no event */
+	bool draining;  /* delivers what arrived before an error */
+	int error;      /* the first error, or 0; ELOOP: the relay spins */
+	enum end_reason error_end; /* what met it */
+	int spurious_wakeups;      /* in a row */
+	size_t undelivered;        /* while draining */
+	msec progress_at;          /* when `undelivered` last fell */
 };
 
 /*
- * A connection begins: own are 2 * RELAY_COPY bytes, in pages
- * of its own, for what a peer does not take at once. The descriptors of the
- * server may be filled in later. Both sockets are of TCP if inet is true.
+ * Relays between two non-blocking stream sockets until both directions have
+ * ended, and sets report->up, down, end and error. Both sockets must have seen
+ * sock_set_stream_options(), and stay the caller's. `both_tcp` is true if
+ * neither is a UNIX socket. `write_error` is the error that an earlier write to
+ * the target met, or 0: then nothing more is written there. An idle limit of
+ * `times` that passes ends the relay.
+ *
+ * Returns 0 when all bytes and both ends of stream are delivered. Otherwise
+ * returns -1, and close(2) resets both sockets.
  */
-void relay_init(struct relay *, int client, int server, bool both_tcp,
-    unsigned char *own, struct conn_report *);
+int relay(int client, int target, bool both_tcp, int write_error,
+    const struct timeouts *times, struct conn_report *);
 
-/* Adds a socket to an epoll, for relay_event() to hear of its events. */
+/*
+ * The same for an event loop with many connections, which calls relay_init(),
+ * relay_register() for both sockets, relay_event() and relay_step() after each
+ * event, and relay_finish().
+ */
+
+/*
+ * Prepares a relay. `spill` points to 2 * RELAY_COPY bytes, aligned to a page,
+ * for bytes that a peer does not take at once; it must stay until
+ * relay_finish(). The caller may set the descriptors of the target later.
+ */
+void relay_init(struct relay *, int client, int target, bool both_tcp,
+    unsigned char *spill, struct conn_report *);
+
+/* Adds a socket to an epoll, edge-triggered. Returns -1 with errno. */
 int relay_register(int epoll, int fd, uint64_t data);
+
+/* Records the epoll events of a peer's socket for the next step. */
 void relay_event(struct relay *, int peer, uint32_t events);
 
 /*
- * Moves what can be moved: 0 to go on, 1 when both directions have ended, -1 on
- * error, after which the sockets have no more turns. A pair that drains has its
- * next turn after IO_POLL_ACKED_MS, if no event comes before.
+ * Moves what can be moved without waiting. Returns 0 to go on, 1 when both
+ * directions have ended, or -1 after an error; relay_finish() is due after the
+ * last two. A runnable relay needs its next step at once, a draining one after
+ * relay_timeout() at the latest.
  */
 int relay_step(struct relay *);
 
-/* How long nothing may happen to it as it is now; 0: for ever. */
+/* Returns the time limit, in ms, of the relay's present state; 0 means none. */
 msec relay_timeout(const struct relay *, const struct timeouts *);
 
 /*
- * Frees all but the sockets, which are the caller's to close, and sets
- * tally->end by what relay_step() said, or, for 0, as one that was idle for too
- * long. Returns as relay() does.
+ * Frees everything but the sockets, and sets report->end and error by `result`:
+ * the last result of relay_step(), where 0 means that a time limit has passed.
+ * Returns as relay() does.
  */
-int relay_finish(struct relay *, int ended, struct conn_report *);
+int relay_finish(struct relay *, int result, struct conn_report *);
 
 #endif

@@ -21,7 +21,7 @@
 #include "server/mapper_main.h"
 #include "server/service.h"
 #include "tcp/pool.h"
-#include "tcp/tcp.h"
+#include "tcp/fork.h"
 #include "udp/udp.h"
 
 static int
@@ -79,7 +79,7 @@ init_protocol(const struct service *s, const struct mapper_args *args)
 {
 	if (s->proto == PROTO_UDP)
 		return udp_init(args);
-	return s->map->workers ? pool_init(args) : tcp_init(args);
+	return s->map->workers ? pool_init(args) : fork_init(args);
 }
 
 /* Privileges are dropped before anything is read from the network. */
@@ -150,5 +150,5 @@ mapper_main(const struct service *s, const struct config *conf,
 		udp_run();
 	if (s->map->workers)
 		pool_run();
-	tcp_run();
+	fork_run();
 }

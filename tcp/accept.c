@@ -1,22 +1,22 @@
-/* Accepts the clients of a map's listeners, as far as its limits allow. */
+/* Accepts clients under the limits of a map. */
 
 /*
  * Theory of operation
  *
- * Each listener is watched by itself, level-triggered. While accepting is
- * paused, because a limit is reached or the machine ran out of something, a
- * listener that reports a client is unwatched and goes to the end of a queue;
- * a listener that reports nothing is left alone. When accepting goes on,
- * listeners are watched again from the head of the queue, as many as there is
- * room for. So a connection at the limit costs two calls of epoll_ctl(2),
- * however many ports the map has, and the ports take turns.
+ * Each listener is watched by itself, level-triggered. Accepting pauses at a
+ * limit, or when the machine has run out of a resource. A listener that then
+ * reports a client is unwatched and put at the end of a queue, so that its
+ * clients wait in the kernel; the other listeners stay watched. When the pause
+ * is over, listeners are watched again from the head of the queue, as many as
+ * there is room for connections. So a connection at the limit costs two calls
+ * of epoll_ctl(2), however many ports the map has, and the ports take turns.
  *
- * An epoll of all listeners inside that of a worker would be one call, but
- * EPOLLEXCLUSIVE does not work through it: each client would wake each worker.
+ * A worker does not put all listeners into an epoll of their own, because
+ * EPOLLEXCLUSIVE has no effect through a nested epoll: each client would wake
+ * all workers.
  *
- * A listener that is shut down, as by "ss -K" in its namespace, is unwatched
- * for good. The server sees the same on its own descriptor, opens the listener
- * anew and starts a new mapper.
+ * A listener that was shut down, as by "ss -K" in its namespace, is unwatched.
+ * The server sees that, too, and replaces this mapper.
  */
 
 #include <errno.h>
@@ -30,68 +30,67 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tcp/accept.h"
+
 #include "base/addr.h"
 #include "base/clock.h"
 #include "base/errname.h"
 #include "base/log.h"
 #include "config/map.h"
 #include "mapper/mapper.h"
-#include "tcp/accept.h"
+#include "tcp/memory.h"
 
-#define PAUSE_MS 100 /* after the machine ran out of something */
-#define FALL     5   /* connections of a chain that end in a millisecond */
-#define AT_ONCE  32  /* listeners that are watched again in one turn */
+#define PAUSE_MS        100 /* after the machine has run out of a resource */
+#define RELEASES_PER_MS 5   /* ends of connections that one pause waits for */
+#define REWATCH_MAX     32  /* listeners at a time */
 
 int
-accept_init(struct acceptor *a, const struct mapper_args *args, uint32_t slots)
+accept_init(struct acceptor *a, const struct mapper_args *args,
+    uint32_t max_open)
 {
-	size_t size = args->n_listeners * sizeof(*a->queue);
-
 	a->args = args;
-	a->max_open = slots;
+	a->max_open = max_open;
 	a->shared_open = &args->scoreboard->live[args->slot];
-	a->queue = mmap(NULL, size, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (a->queue == MAP_FAILED)
-		return -1;
-	/* Workers inherit it, untouched; connections have no use for it. */
-	return args->map->workers ? 0 : madvise(a->queue, size, MADV_DONTFORK);
+	a->queue =
+	    memory_map(NULL, args->n_listeners, sizeof(*a->queue), MAP_PRIVATE);
+	return a->queue ? 0 : -1;
 }
 
 static int
-watch(const struct acceptor *a, uint32_t i)
+watch_listener(const struct acceptor *a, uint32_t i)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = i};
+	struct epoll_event ev = {.events = a->events, .data.u64 = i};
 
-	if (a->exclusive)
-		ev.events |= EPOLLEXCLUSIVE;
 	return epoll_ctl(a->epoll, EPOLL_CTL_ADD, a->args->listeners[i].fd,
 	    &ev);
 }
 
 static void
-unwatch(const struct acceptor *a, uint32_t i)
+unwatch_listener(const struct acceptor *a, uint32_t i)
 {
 	epoll_ctl(a->epoll, EPOLL_CTL_DEL, a->args->listeners[i].fd, NULL);
 }
 
 int
-accept_listen(struct acceptor *a, int epoll, bool exclusive)
+accept_listen(struct acceptor *a, int epoll, uint32_t flags)
 {
 	a->epoll = epoll;
-	a->exclusive = exclusive;
+	a->events = EPOLLIN | flags;
 	for (uint32_t i = 0; i < a->args->n_listeners; i++)
-		if (watch(a, i) == -1)
+		if (watch_listener(a, i) == -1)
 			return -1;
 	return 0;
 }
 
-/* A closed listener would stay in the epoll as long as any process has it. */
+/*
+ * Closing does not unwatch a listener, because other processes have the socket
+ * open, too.
+ */
 void
 accept_close(struct acceptor *a)
 {
 	for (uint32_t i = 0; i < a->args->n_listeners; i++) {
-		unwatch(a, i);
+		unwatch_listener(a, i);
 		close(a->args->listeners[i].fd);
 	}
 	a->waiting = 0;
@@ -99,32 +98,33 @@ accept_close(struct acceptor *a)
 }
 
 void
-accept_pause(struct acceptor *a, const char *what)
+accept_pause(struct acceptor *a, const char *call)
 {
 	a->paused_until = now_ms() + PAUSE_MS;
-	log_ratelimited("'%s': %s: %s: accepting rests", a->args->map->spec,
-	    what, errno_name(errno));
+	log_ratelimited("'%s': %s: %s: accept paused", a->args->map->spec, call,
+	    errno_name(errno));
 }
 
-/* Queues a listener until accepting goes on. */
+/* Unwatches a listener until accepting goes on. */
 static void
 enqueue(struct acceptor *a, uint32_t i)
 {
-	unwatch(a, i);
+	unwatch_listener(a, i);
 	a->queue[(a->head + a->waiting++) % a->args->n_listeners] = i;
 }
 
+/* Watches listeners of the queue again, as many as there is room for. */
 static void
-accept_queued(struct acceptor *a)
+watch_queued(struct acceptor *a)
 {
-	uint32_t capacity = a->max_open - a->n_open;
+	uint32_t room = a->max_open - a->n_open;
 
-	if (a->waiting && !capacity)
+	if (a->waiting && !room)
 		a->paused_until = NEVER;
-	if (capacity > AT_ONCE)
-		capacity = AT_ONCE;
-	for (; a->waiting && capacity; capacity--) {
-		if (watch(a, a->queue[a->head]) == -1) {
+	if (room > REWATCH_MAX)
+		room = REWATCH_MAX;
+	for (; a->waiting && room; room--) {
+		if (watch_listener(a, a->queue[a->head]) == -1) {
 			accept_pause(a, "epoll_ctl");
 			return;
 		}
@@ -134,16 +134,19 @@ accept_queued(struct acceptor *a)
 }
 
 msec
-accept_run_timers(struct acceptor *a, msec at)
+accept_run_timers(struct acceptor *a, msec now)
 {
-	if (a->paused_until <= at)
+	if (a->paused_until <= now)
 		a->paused_until = 0;
 	if (!a->paused_until)
-		accept_queued(a);
-	return a->paused_until ? a->paused_until : a->waiting ? at : NEVER;
+		watch_queued(a);
+	return a->paused_until ? a->paused_until : a->waiting ? now : NEVER;
 }
 
-/* Never below none, which a successor of a dead crew began with. */
+/*
+ * Does not count below 0: the successor of a pool that was killed started from
+ * 0, and a worker of the old pool may end a connection before it knows.
+ */
 void
 accept_uncount(struct acceptor *a)
 {
@@ -154,27 +157,28 @@ accept_uncount(struct acceptor *a)
 }
 
 /*
- * A connection that ends makes room for the next. Not at once: of a map that is
- * its own target the chain would grow behind as fast as it falls apart in front.
+ * A connection that ends makes room for another, but not at once. Otherwise the
+ * chain of connections of a map that is its own target would grow at one end as
+ * fast as it ends at the other.
  */
 void
 accept_release(struct acceptor *a)
 {
-	uint32_t span = 1 + a->max_open / FALL;
+	uint32_t pause = 1 + a->max_open / RELEASES_PER_MS;
 	msec soon;
 
 	a->n_open--;
 	accept_uncount(a);
 	if (!a->paused_until)
 		return;
-	soon = now_ms() + (span < PAUSE_MS ? span : PAUSE_MS);
+	soon = now_ms() + (pause < PAUSE_MS ? pause : PAUSE_MS);
 	if (a->paused_until > soon)
 		a->paused_until = soon;
 }
 
-/* Sums of the connections that are open: of the map, and of all maps. */
+/* Sums up the open connections of the map, and of all maps. */
 static void
-count_open(const struct acceptor *a, uint64_t *of_map, uint64_t *of_all)
+sum_open(const struct acceptor *a, uint64_t *of_map, uint64_t *of_all)
 {
 	const struct scoreboard *scoreboard = a->args->scoreboard;
 	uint32_t service = scoreboard->service[a->args->slot];
@@ -191,8 +195,9 @@ count_open(const struct acceptor *a, uint64_t *of_map, uint64_t *of_all)
 }
 
 /*
- * Reserves a place under the limits. Counting oneself first makes the limits
- * over all mappers hold although they do not ask each other.
+ * Counts a connection that is to come as open. Returns false, and pauses, if
+ * that exceeds a limit. Because a mapper counts before it compares, mappers
+ * that do so at the same time do not exceed a limit together.
  */
 static bool
 reserve(struct acceptor *a)
@@ -201,7 +206,7 @@ reserve(struct acceptor *a)
 	uint64_t of_map, of_all;
 
 	atomic_fetch_add(a->shared_open, 1);
-	count_open(a, &of_map, &of_all);
+	sum_open(a, &of_map, &of_all);
 	if (a->n_open < a->max_open && of_map <= a->max_open &&
 	    (!max || of_all <= max))
 		return true;
@@ -226,35 +231,34 @@ accept_refuse(const struct acceptor *a, int client,
 	close(client);
 }
 
-/* The machine ran out of something, accept(2). */
 static bool
-exhausted(int err)
+is_resource_error(int err)
 {
 	return err == EMFILE || err == ENFILE || err == ENOBUFS ||
 	    err == ENOMEM;
 }
 
-/* The listener is none any more. */
 static bool
-listener_gone(int err)
+is_listener_error(int err)
 {
 	return err == EINVAL || err == EBADF || err == ENOTSOCK;
 }
 
-/* All other errors are of the one connection that was to be accepted. */
+/* Any other error concerns only the connection that was to be accepted. */
 static void
 accept_failed(struct acceptor *a, uint32_t i, uint32_t events)
 {
-	if (exhausted(errno))
+	if (is_resource_error(errno))
 		accept_pause(a, "accept");
-	else if (listener_gone(errno) || (errno == EAGAIN && events & EPOLLHUP))
-		unwatch(a, i);
+	else if (is_listener_error(errno) ||
+	    (errno == EAGAIN && events & EPOLLHUP))
+		unwatch_listener(a, i);
 	accept_uncount(a);
 }
 
 /*
- * As a system call: where the kernel says EINVAL, the function of musl goes on
- * to accept(2), which the filter does not know.
+ * Makes the system call itself, because accept4() of musl calls accept(2) after
+ * EINVAL, which the seccomp filter does not allow.
  */
 static int
 accept_client(int listener, struct sockaddr_storage *addr)
@@ -280,14 +284,14 @@ accept_one(struct acceptor *a, uint32_t i, uint32_t events)
 	peer = unmap_v4(&addr);
 	if (map_allows_client(a->args->map, &peer)) {
 		a->n_open++;
-		a->start(client, listener->port_index, &peer);
+		a->start(a->context, client, listener->port_index, &peer);
 		return;
 	}
 	accept_refuse(a, client, &peer, "it is not allowed");
 	accept_uncount(a);
 }
 
-/* An error that stays would be reported for ever: it is read. */
+/* SO_ERROR is read because epoll reports an error until it is. */
 void
 accept_event(struct acceptor *a, uint32_t i, uint32_t events)
 {

@@ -1,10 +1,9 @@
-/* Accepting connections under the limits of a map. */
+/* Accepts clients under the limits of a map. */
 
 #ifndef TCP_ACCEPT_H
 #define TCP_ACCEPT_H
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/clock.h"
@@ -12,52 +11,55 @@
 struct mapper_args;
 union sockaddr_inet;
 
-/* The listeners of a map, as one process that accepts has them. */
+/* The listeners of a map, as one process watches them. */
 struct acceptor {
 	const struct mapper_args *args;
-	uint32_t *queue; /* listeners with clients that wait, a ring */
+	uint32_t *queue; /* a ring of listeners that are not watched */
 	uint32_t head, waiting;
 	int epoll;
-	bool exclusive;    /* other processes accept on them, too */
-	uint32_t max_open; /* connections of the map, at most */
-	uint32_t n_open;   /* those of this process */
+	uint32_t events;   /* to watch a listener for */
+	uint32_t max_open; /* connections, in all processes of the map */
+	uint32_t n_open;   /* connections of this process */
 	_Atomic uint32_t
-	    *shared_open;  /* the same, where other mappers see it */
-	msec paused_until; /* until then nothing is accepted; or 0 */
+	    *shared_open;  /* those of the mapper, on the scoreboard */
+	msec paused_until; /* 0: accepting; NEVER: until accept_release() */
 
-	/* Is given a client, and its place under the limits, for good. */
-	void (*start)(int client, uint16_t index, const union sockaddr_inet *);
+	/* Takes over an accepted client, which counts as open from now on. */
+	void (*start)(void *context, int client, uint16_t port_index,
+	    const union sockaddr_inet *peer);
+	void *context;
 };
 
-/* Allocates what it takes. -1 with errno. */
-int accept_init(struct acceptor *, const struct mapper_args *, uint32_t slots);
+/* Prepares all but start and context. Returns -1 with errno. */
+int accept_init(struct acceptor *, const struct mapper_args *,
+    uint32_t max_open);
 
 /*
- * Watches the listeners: their number is the data of their events. -1 with
- * errno.
+ * Watches the listeners in `epoll`, with their index as the data of an event.
+ * `flags` is EPOLLEXCLUSIVE if other processes watch them, too, or else 0.
+ * Returns -1 with errno.
  */
-int accept_listen(struct acceptor *, int epoll, bool exclusive);
+int accept_listen(struct acceptor *, int epoll, uint32_t flags);
 
-/* Closes them: nothing is accepted any more. */
+/* Closes the listeners. */
 void accept_close(struct acceptor *);
 
-/* Handles an event of a listener: accepts one client, if it may. */
+/*
+ * Handles an event of a listener: accepts one client, if the limits allow it.
+ */
 void accept_event(struct acceptor *, uint32_t listener, uint32_t events);
 
-/*
- * Goes on where accepting was paused until now, which is given. Returns when
- * that is to be done again, or NEVER.
- */
-msec accept_run_timers(struct acceptor *, msec at);
+/* Ends a pause that is over. Returns when to call it again, or NEVER. */
+msec accept_run_timers(struct acceptor *, msec now);
 
-/* Pauses for 100 ms because that call failed; errno says why. */
-void accept_pause(struct acceptor *, const char *what);
+/* Pauses for 100 ms, and logs that `call` failed with errno. */
+void accept_pause(struct acceptor *, const char *call);
 
-/* Closes the client, which may not have a connection, and logs why. */
+/* Closes a client that is not allowed a connection, and logs why. */
 void accept_refuse(const struct acceptor *, int client,
-    const union sockaddr_inet *, const char *why);
+    const union sockaddr_inet *peer, const char *why);
 
-/* Gives the place of a connection back; or only the one in the scoreboard. */
+/* Counts a connection as ended: of this process, or of a worker that exited. */
 void accept_release(struct acceptor *);
 void accept_uncount(struct acceptor *);
 

@@ -1,4 +1,4 @@
-/* Logs a connection that has ended, or is open. */
+/* Logs the connections of a TCP map. */
 
 #include <ctype.h>
 #include <errno.h>
@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "tcp/conn_log.h"
+
 #include "base/addr.h"
 #include "base/clock.h"
 #include "base/errname.h"
@@ -16,42 +18,54 @@
 #include "base/report.h"
 #include "config/map.h"
 #include "netns.h"
-#include "tcp/conn_log.h"
+
+#define CLIENT_STRLEN (2 * SOCKADDR_STRLEN + 5) /* "ADDR via=ADDR" */
 
 /*
- * What a proxy's client asked for, as the log has it: HOST:PORT behind the last
- * '@', or HOST where the rest is no port, so that no password of USER:PASSWORD@
- * is shown, and no byte that may pass for another word of the line.
+ * Cuts HOST:PORT at its first colon if HOST or PORT is none, because PORT could
+ * then be a password.
+ */
+static void
+cut_bad_port(char *host)
+{
+	char *colon = strrchr(host, ':'), *first = strchr(host, ':');
+	size_t digits;
+
+	if (!colon)
+		return;
+	digits = strspn(colon + 1, "0123456789");
+	if (colon[1 + digits] || digits < 1 || digits > 5 ||
+	    (colon != first &&
+		host + strspn(host, "0123456789abcdefABCDEF:.[]") < colon))
+		*first = '\0';
+}
+
+/*
+ * Returns the part of a proxy client's HOST:PORT that is safe to log. A
+ * password may precede the last '@', which may have been cut off. Bytes that
+ * could start another field of the line become '?'.
  */
 static const char *
-asked_text(char *asked)
+requested_text(char *requested)
 {
-	char *at = strrchr(asked, '@'), *host = at ? at + 1 : asked;
-	char *colon = strrchr(host, ':'), *first = strchr(host, ':');
-	size_t length = strlen(asked), digits;
+	char *at = strrchr(requested, '@'), *host = at ? at + 1 : requested;
 
-	/* It may have been cut in front of the '@'. */
-	if (length >= HOSTPORT_MAX - 1)
+	if (strlen(requested) >= HOSTPORT_MAX - 1)
 		return "?";
-	digits = colon ? strspn(colon + 1, "0123456789") : 0;
-	if (colon &&
-	    (colon[1 + digits] || digits < 1 || digits > 5 ||
-		(colon != first &&
-		    host + strspn(host, "0123456789abcdefABCDEF:.[]") < colon)))
-		*first = '\0';
+	cut_bad_port(host);
 	for (char *s = host; *s; s++)
 		if (!isalnum((unsigned char)*s) && !strchr("-._:[]", *s))
 			*s = '?';
 	return *host ? host : "?";
 }
 
-/* What the connection says of it: an untrusted address; or the user's word. */
+/* Returns the target by the report, which a connection can forge. */
 static const char *
 target_text(const struct map *map, struct conn_report *t, char *buf)
 {
 	t->requested[HOSTPORT_MAX - 1] = '\0';
 	if (t->requested[0])
-		return asked_text(t->requested);
+		return requested_text(t->requested);
 	if (sockaddr_is_inet(&t->peer))
 		return sockaddr_format(&t->peer.sa, buf);
 	if (t->target < map->n_targets)
@@ -59,7 +73,7 @@ target_text(const struct map *map, struct conn_report *t, char *buf)
 	return "unknown";
 }
 
-/* "end=refused error=..." for the line of a connection. */
+/* Returns the value of end=, with the fields that follow it. */
 static const char *
 end_text(const struct conn_report *t, int status, char *buf, size_t size)
 {
@@ -94,9 +108,7 @@ end_text(const struct conn_report *t, int status, char *buf, size_t size)
 	return buf;
 }
 
-/* Who it is by a PROXY header, and who said so; both, as the line has them. */
-#define CLIENT_TEXT (2 * SOCKADDR_STRLEN + 5)
-
+/* Returns the client by its PROXY header, if it had one, and the peer. */
 static const char *
 client_text(const union sockaddr_inet *peer, const struct conn_report *t,
     char *buf)
@@ -105,7 +117,7 @@ client_text(const union sockaddr_inet *peer, const struct conn_report *t,
 
 	if (!sockaddr_is_inet(&t->client))
 		return sockaddr_format(&peer->sa, buf);
-	snprintf(buf, CLIENT_TEXT, "%s via=%s",
+	snprintf(buf, CLIENT_STRLEN, "%s via=%s",
 	    sockaddr_format(&t->client.sa, client),
 	    sockaddr_format(&peer->sa, via));
 	return buf;
@@ -117,10 +129,9 @@ conn_log(const struct map *map, const union sockaddr_inet *peer,
 {
 	bool good = WIFEXITED(status) && t->end == END_CLOSED;
 	enum log_level least = good ? LOG_VERBOSE : LOG_NORMAL;
-	char client[CLIENT_TEXT], target[SOCKADDR_STRLEN], end[64];
+	char client[CLIENT_STRLEN], target[SOCKADDR_STRLEN], end[64];
 
-	if (!log_enabled(
-		least)) /* of what it costs, most goes into the words */
+	if (!log_enabled(least))
 		return;
 	log_line(least,
 	    "connection from=%s to=%s map=%s client=%s target=%s up=%llu "

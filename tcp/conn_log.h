@@ -1,4 +1,4 @@
-/* Log lines of connections. */
+/* The log lines of connections. */
 
 #ifndef TCP_CONN_LOG_H
 #define TCP_CONN_LOG_H
@@ -10,14 +10,16 @@ struct map;
 union sockaddr_inet;
 
 /*
- * Logs what became of a connection, by its tally and the status of its end; 0 is
- * also that of one that was ended from here.
+ * Logs a connection that has ended: client `peer`, its report, and the wait
+ * status of its process. Status 0 is also that of a connection without a
+ * process, and of one that was killed on purpose. Both functions change the
+ * report, which must be a copy that no connection can write to.
  */
-void conn_log(const struct map *, const union sockaddr_inet *, msec started_at,
-    struct conn_report *, int status);
+void conn_log(const struct map *, const union sockaddr_inet *peer,
+    msec started_at, struct conn_report *, int status);
 
-/* Logs it as it is now, for the table. */
-void conn_log_row(const struct map *, const union sockaddr_inet *,
+/* Logs an open connection, as a row of the table of SIGUSR1. */
+void conn_log_row(const struct map *, const union sockaddr_inet *peer,
     msec started_at, struct conn_report *);
 
 #endif

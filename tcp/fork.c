@@ -1,127 +1,229 @@
-/* Connections as processes: started by fork(2), reaped when they have ended. */
+/* Runs each connection of a TCP map in a process of its own. */
+
+/*
+ * Theory of operation
+ *
+ * The mapper forks a process for each accepted client, and reaps it. One
+ * SIGCHLD can stand for several children. The mapper asks for the child that
+ * the signal names at once, and for all children a little later, because
+ * waitpid(2) for any child looks at all of them in the kernel.
+ */
 
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "tcp/fork.h"
 
 #include "base/addr.h"
 #include "base/clock.h"
 #include "base/proctitle.h"
 #include "config/map.h"
+#include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "proxy/conn.h"
+#include "tcp/accept.h"
 #include "tcp/conn.h"
-#include "tcp/fork.h"
+#include "tcp/table.h"
+#include "tcp/tcp.h"
 
-#define REAP_CHILDREN_PER_MS \
-	64 /* children; later by a millisecond for each so many */
+#define CHILDREN_PER_MS 64 /* that delay reaping all by a millisecond */
 
 static struct forks {
-	unsigned role; /* of a connection */
+	struct tcp tcp;
 	int signal_fd;
 	int max_fd; /* the highest descriptor that a connection closes */
-	pid_t *pids;
-	const uint32_t *used;
-	uint32_t children;
-	msec
-	    reap_all_at; /* when to reap all: one SIGCHLD can stand for several */
-	void (*on_exit)(uint32_t, int);
+	uint32_t n_children;
+	msec reap_all_at; /* or 0 */
+	bool killing;
 } forks;
 
-int
-fork_init(const struct mapper_args *args, int epoll, uint64_t data, pid_t *pid,
-    const uint32_t *used, void (*ended)(uint32_t, int))
+static _Noreturn void
+process_main(struct conn *conn)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = data};
+	char text[SOCKADDR_STRLEN];
+
+	proctitle_set(sockaddr_format(&conn->peer.sa, text), " > ",
+	    conn->map->spec);
+	conn_main(conn, forks.max_fd, forks.tcp.args->role);
+}
+
+/* Closing the client resets it, unless a child has it open, too. */
+static void
+start_process(uint32_t i, struct conn *conn)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		process_main(conn);
+	close(conn->client);
+	if (pid == -1) {
+		tcp_conn_failed(&forks.tcp, i);
+		accept_pause(&forks.tcp.acceptor, "fork");
+		return;
+	}
+	forks.tcp.table->pids[i] = pid;
+	forks.n_children++;
+}
+
+/*
+ * Reaps the process of connection i. Returns false if it runs. A process that
+ * was stopped is continued, because only its mapper may hold it up.
+ */
+static bool
+reap_conn(uint32_t i)
+{
+	pid_t pid = forks.tcp.table->pids[i];
+	int status;
+
+	if (waitpid(pid, &status, WNOHANG | WUNTRACED) <= 0)
+		return false;
+	if (WIFSTOPPED(status)) {
+		kill(pid, SIGCONT);
+		return true;
+	}
+	forks.n_children--;
+	tcp_conn_ended(&forks.tcp, i, forks.killing ? 0 : status);
+	return true;
+}
+
+static void
+handle_sigchld(uint64_t data, uint32_t events)
+{
+	const struct table *table = forks.tcp.table;
+	struct signalfd_siginfo info;
+
+	(void)data;
+	(void)events;
+	if (read(forks.signal_fd, &info, sizeof(info)) == -1)
+		return;
+	for (uint32_t i = 0; i < table->used; i++)
+		if (table->pids[i] == (pid_t)info.ssi_pid && reap_conn(i))
+			break;
+	if (!forks.reap_all_at && forks.n_children)
+		forks.reap_all_at =
+		    now_ms() + 1 + forks.n_children / CHILDREN_PER_MS;
+}
+
+static msec
+reap_all(msec now)
+{
+	const struct table *table = forks.tcp.table;
+
+	if (!forks.reap_all_at)
+		return NEVER;
+	if (forks.reap_all_at > now)
+		return forks.reap_all_at;
+	forks.reap_all_at = 0;
+	for (uint32_t i = 0; i < table->used; i++)
+		if (table->pids[i])
+			reap_conn(i);
+	return NEVER;
+}
+
+static void
+kill_all(void)
+{
+	const struct table *table = forks.tcp.table;
+
+	forks.killing = true;
+	for (uint32_t i = 0; i < table->used; i++)
+		if (table->pids[i])
+			kill(table->pids[i], SIGKILL);
+}
+
+/* Handles a command of the server. The end of the channel is one to drain. */
+static void
+handle_command(void)
+{
+	int channel = forks.tcp.args->channel;
+	enum mapper_command command = mapper_read_command(channel);
+
+	if (command == CMD_NONE)
+		return;
+	if (command == CMD_ENDED)
+		epoll_ctl(forks.tcp.epoll, EPOLL_CTL_DEL, channel, NULL);
+	if (command == CMD_DUMP)
+		tcp_dump(&forks.tcp);
+	else
+		tcp_drain(&forks.tcp);
+	if (command == CMD_KILL)
+		kill_all();
+}
+
+int
+sigchld_open(void)
+{
 	sigset_t chld;
 
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
-	forks.signal_fd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (forks.signal_fd == -1 ||
-	    epoll_ctl(epoll, EPOLL_CTL_ADD, forks.signal_fd, &ev) == -1)
-		return -1;
-	forks.role = args->role;
-	forks.pids = pid;
-	forks.used = used;
-	forks.on_exit = ended;
-	forks.max_fd =
+	return signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Called when all other descriptors are open. */
+static int
+highest_fd(const struct mapper_args *args)
+{
+	int max =
 	    forks.signal_fd > args->channel ? forks.signal_fd : args->channel;
+
 	for (size_t i = 0; i < args->n_listeners + args->n_udp_relays; i++)
-		if (args->listeners[i].fd > forks.max_fd)
-			forks.max_fd = args->listeners[i].fd;
-	return 0;
-}
-
-pid_t
-fork_conn(struct conn *conn)
-{
-	char text[SOCKADDR_STRLEN];
-	pid_t pid = fork();
-
-	forks.children += pid > 0;
-	if (pid)
-		return pid;
-	proctitle_set(sockaddr_format(&conn->peer.sa, text), " > ",
-	    conn->map->spec);
-	conn_main(conn, forks.max_fd, forks.role);
+		if (args->listeners[i].fd > max)
+			max = args->listeners[i].fd;
+	return max;
 }
 
 /*
- * Asks for a connection that SIGCHLD told of. One that somebody has stopped goes
- * on, because only its mapper says when it is to end.
+ * Keeps the memory of the mapper that connections do not use out of them, so
+ * that fork(2) is cheap and no connection can change the limits.
  */
-static bool
-reap(uint32_t i)
+static int
+hide_memory(const struct mapper_args *args)
 {
-	int status;
+	uint32_t *queue = forks.tcp.acceptor.queue;
 
-	if (waitpid(forks.pids[i], &status, WNOHANG | WUNTRACED) <= 0)
-		return false;
-	if (WIFSTOPPED(status)) {
-		kill(forks.pids[i], SIGCONT);
-		return true;
-	}
-	forks.children--;
-	forks.on_exit(i, status);
-	return true;
+	if (madvise(queue, args->n_listeners * sizeof(*queue), MADV_DONTFORK) ==
+	    -1)
+		return -1;
+	if (madvise(args->scoreboard, sizeof(*args->scoreboard),
+		MADV_DONTFORK) == -1)
+		return -1;
+	return tables_hide(forks.tcp.tables);
 }
 
-/*
- * It costs less to ask for one child than for any, for whom waitpid(2) looks at
- * all of them: where there are thousands that is left for later.
- */
-void
-fork_handle_sigchld(void)
+int
+fork_init(const struct mapper_args *args)
 {
-	struct signalfd_siginfo info;
+	static const struct tcp_ops ops = {
+	    .start = start_process,
+	    .channel_event = handle_command,
+	    .conn_event = handle_sigchld,
+	    .run_timers = reap_all,
+	};
+	struct tcp *t = &forks.tcp;
 
-	if (read(forks.signal_fd, &info, sizeof(info)) == -1)
-		return;
-	for (uint32_t i = 0; i < *forks.used; i++)
-		if (forks.pids[i] == (pid_t)info.ssi_pid && reap(i))
-			break;
-	if (!forks.reap_all_at && forks.children)
-		forks.reap_all_at =
-		    now_ms() + 1 + forks.children / REAP_CHILDREN_PER_MS;
+	if (tcp_init(t, args, 1) == -1 ||
+	    tcp_listen(t, &ops, args->channel, 0) == -1)
+		return -1;
+	forks.signal_fd = sigchld_open();
+	if (forks.signal_fd == -1 ||
+	    tcp_watch(t, forks.signal_fd, TCP_EV_CONN) == -1)
+		return -1;
+	forks.max_fd = highest_fd(args);
+	return hide_memory(args);
 }
 
-msec
-fork_run_timers(msec at)
+_Noreturn void
+fork_run(void)
 {
-	if (!forks.reap_all_at)
-		return NEVER;
-	if (forks.reap_all_at > at)
-		return forks.reap_all_at;
-	forks.reap_all_at = 0;
-	for (uint32_t i = 0; i < *forks.used; i++)
-		if (forks.pids[i])
-			reap(i);
-	return NEVER;
+	tcp_run(&forks.tcp);
 }

@@ -1,4 +1,14 @@
-/* The mapper of a TCP map with workers: their birth, replacement and end. */
+/* Spawns the workers of a TCP map, replaces those that exit, and drains. */
+
+/*
+ * Theory of operation
+ *
+ * The pool accepts nothing itself. Its workers inherit the listeners, the
+ * tables and one end of a socket pair, the lifeline, on which nothing is sent:
+ * when the other end is closed, because the pool drains or was killed, the
+ * workers drain. A shared flag in the tables tells them which. A worker that
+ * has exited is replaced, but each at most once in RESPAWN_MS.
+ */
 
 #include <errno.h>
 #include <poll.h>
@@ -6,182 +16,221 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tcp/pool.h"
+
 #include "base/clock.h"
 #include "base/errname.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/proctitle.h"
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
-#include "tcp/pool.h"
+#include "tcp/fork.h"
+#include "tcp/table.h"
 #include "tcp/tcp.h"
+#include "tcp/worker.h"
 
-#define RESPAWN_MS 1000 /* between two births of one worker */
+#define RESPAWN_MS 1000
+
+/* Indices of pollfds. */
+enum {
+	POLL_SIGCHLD,
+	POLL_CHANNEL,
+	POLLFDS
+};
 
 static struct pool {
-	const struct mapper_args *args;
+	struct tcp tcp;
 	struct worker_slot {
-		pid_t pid; /* 0: there is none */
-		msec spawned_at;
-	} slots[WORKERS_MAX];
+		pid_t pid; /* or 0 */
+		msec respawn_at;
+	} workers[WORKERS_MAX];
 	uint32_t n_workers, n_running;
-	struct pollfd pollfds[2]; /* signals; the channel to the server */
-	int lifeline[2]; /* a worker's channel: its end is that of our end */
+	struct pollfd pollfds[POLLFDS];
+	int lifeline[2]; /* of the workers, of the pool */
 	bool draining, killing;
 } pool;
 
 static void
 log_worker_exit(int status)
 {
-	const char *word = pool.args->map->spec;
+	const char *spec = pool.tcp.args->map->spec;
 
 	if (WIFSIGNALED(status))
-		log_error("'%s': a worker was killed by signal %d", word,
+		log_error("'%s': a worker was killed by signal %d", spec,
 		    WTERMSIG(status));
 	else if (!pool.draining)
-		log_error("'%s': a worker ended with status %d", word,
+		log_error("'%s': a worker ended with status %d", spec,
 		    WEXITSTATUS(status));
 }
 
-/* Nobody else says when a worker is to stop. */
+/* Continues a worker, because only its pool may stop it. */
 static void
-resume(pid_t pid, int status)
+continue_worker(pid_t pid, int status)
 {
 	kill(pid, SIGCONT);
 	log_ratelimited("'%s': a worker was stopped by signal %d: continued",
-	    pool.args->map->spec, WSTOPSIG(status));
+	    pool.tcp.args->map->spec, WSTOPSIG(status));
 }
 
 static void
-reap(void)
+worker_exited(pid_t pid, int status)
+{
+	for (uint32_t i = 0; i < pool.n_workers; i++) {
+		if (pool.workers[i].pid != pid)
+			continue;
+		pool.workers[i].pid = 0;
+		pool.n_running--;
+		tcp_worker_exited(&pool.tcp, i, pool.killing ? 0 : status);
+		if (!pool.killing)
+			log_worker_exit(status);
+	}
+}
+
+/*
+ * Reaps at most two changes of each worker, so that workers that stop again and
+ * again do not hold up commands. More changes raise another signal.
+ */
+static void
+reap_workers(void)
 {
 	struct signalfd_siginfo info;
 	int status;
 	pid_t pid;
 
-	if (read(pool.pollfds[0].fd, &info, sizeof(info)) == -1)
+	if (read(pool.pollfds[POLL_SIGCHLD].fd, &info, sizeof(info)) == -1)
 		return;
-	/* More than one of each are of later signals: not to hold up orders. */
-	for (uint32_t n = 0; n < 2 * pool.n_workers &&
-	     (pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0;
-	     n++) {
-		if (WIFSTOPPED(status)) {
-			resume(pid, status);
-			continue;
-		}
-		for (uint32_t i = 0; i < pool.n_workers; i++)
-			if (pool.slots[i].pid == pid) {
-				pool.slots[i].pid = 0;
-				pool.n_running--;
-				table_worker_died(i, pool.killing ? 0 : status);
-				if (!pool.killing)
-					log_worker_exit(status);
-			}
+	for (uint32_t n = 0; n < 2 * pool.n_workers; n++) {
+		pid = waitpid(-1, &status, WNOHANG | WUNTRACED);
+		if (pid <= 0)
+			break;
+		if (WIFSTOPPED(status))
+			continue_worker(pid, status);
+		else
+			worker_exited(pid, status);
 	}
 }
 
-/* Of the mapper it keeps only the listeners. */
+/* Closes the descriptors of the pool but the listeners, and runs the worker. */
 static _Noreturn void
-work(uint32_t i)
+run_worker(uint32_t i)
 {
-	close(pool.pollfds[0].fd);
-	close(pool.pollfds[1].fd);
+	close(pool.pollfds[POLL_SIGCHLD].fd);
+	close(pool.pollfds[POLL_CHANNEL].fd);
 	close(pool.lifeline[1]);
-	proctitle_set("worker", " of ", pool.args->map->spec);
-	worker_main(i, pool.lifeline[0]);
-}
-
-/* Replaces the dead; returns how long it is until the next may be born, or -1. */
-static int
-spawn_missing(void)
-{
-	int span = -1;
-
-	for (uint32_t i = 0; i < pool.n_workers && !pool.draining; i++) {
-		struct worker_slot *slot = &pool.slots[i];
-		msec left = slot->spawned_at + RESPAWN_MS - now_ms();
-
-		if (slot->pid)
-			continue;
-		if (!slot->spawned_at || left <= 0) {
-			slot->spawned_at = now_ms();
-			slot->pid = fork();
-			if (slot->pid == 0)
-				work(i);
-			if (slot->pid > 0) {
-				pool.n_running++;
-				continue;
-			}
-			slot->pid = 0;
-			left = RESPAWN_MS;
-			log_error("'%s': no worker: fork: %s",
-			    pool.args->map->spec, errno_name(errno));
-		}
-		span = span == -1 || left < span ? (int)left : span;
-	}
-	return span;
+	proctitle_set("worker", " of ", pool.tcp.args->map->spec);
+	worker_main(&pool.tcp, i, pool.lifeline[0]);
 }
 
 static void
+spawn_worker(uint32_t i)
+{
+	struct worker_slot *slot = &pool.workers[i];
+
+	slot->respawn_at = now_ms() + RESPAWN_MS;
+	slot->pid = fork();
+	if (slot->pid == 0)
+		run_worker(i);
+	if (slot->pid > 0) {
+		pool.n_running++;
+		return;
+	}
+	slot->pid = 0;
+	log_error("'%s': no worker: fork: %s", pool.tcp.args->map->spec,
+	    errno_name(errno));
+}
+
+/*
+ * Spawns the workers that are missing. Returns when to do so again, or NEVER.
+ */
+static msec
+spawn_missing(void)
+{
+	msec next = NEVER;
+
+	for (uint32_t i = 0; i < pool.n_workers && !pool.draining; i++) {
+		struct worker_slot *slot = &pool.workers[i];
+
+		if (!slot->pid && slot->respawn_at <= now_ms())
+			spawn_worker(i);
+		if (!slot->pid && slot->respawn_at < next)
+			next = slot->respawn_at;
+	}
+	return next;
+}
+
+static void
+drain(void)
+{
+	pool.draining = pool.tcp.tables->pool_draining = true;
+	close(pool.lifeline[1]);
+	for (size_t i = 0; i < pool.tcp.args->n_listeners; i++)
+		close(pool.tcp.args->listeners[i].fd);
+}
+
+static void
+kill_workers(void)
+{
+	pool.killing = true;
+	for (uint32_t i = 0; i < pool.n_workers; i++)
+		if (pool.workers[i].pid)
+			kill(pool.workers[i].pid, SIGKILL);
+}
+
+/* Handles a command of the server. The end of the channel is one to drain. */
+static void
 pool_handle_command(void)
 {
-	enum mapper_command command = mapper_read_command(pool.pollfds[1].fd);
+	enum mapper_command command =
+	    mapper_read_command(pool.pollfds[POLL_CHANNEL].fd);
 
 	if (command == CMD_NONE)
 		return;
 	if (command == CMD_ENDED)
-		pool.pollfds[1].fd = -1;
-	if (command == CMD_DUMP) {
-		table_dump(pool.pollfds[1].fd);
-		return;
-	}
-	if (!pool.draining) {
-		pool_mark_draining();
-		close(pool.lifeline[1]);
-		for (size_t i = 0; i < pool.args->n_listeners; i++)
-			close(pool.args->listeners[i].fd);
-	}
-	pool.draining = true;
-	pool.killing |= command == CMD_KILL;
-	for (uint32_t i = 0; i < pool.n_workers && pool.killing; i++)
-		if (pool.slots[i].pid)
-			kill(pool.slots[i].pid, SIGKILL);
+		pool.pollfds[POLL_CHANNEL].fd = -1;
+	if (command == CMD_DUMP)
+		tcp_dump(&pool.tcp);
+	else if (!pool.draining)
+		drain();
+	if (command == CMD_KILL)
+		kill_workers();
 }
 
 int
 pool_init(const struct mapper_args *args)
 {
-	sigset_t chld;
+	struct pollfd *sigchld = &pool.pollfds[POLL_SIGCHLD];
 
-	sigemptyset(&chld);
-	sigaddset(&chld, SIGCHLD);
-	pool.args = args;
 	pool.n_workers = args->map->workers;
-	pool.pollfds[0].fd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-	pool.pollfds[1].fd = args->channel;
-	pool.pollfds[0].events = pool.pollfds[1].events = POLLIN;
-	if (pool.pollfds[0].fd == -1 ||
+	*sigchld = (struct pollfd){.fd = sigchld_open(), .events = POLLIN};
+	pool.pollfds[POLL_CHANNEL] =
+	    (struct pollfd){.fd = args->channel, .events = POLLIN};
+	if (sigchld->fd == -1 ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pool.lifeline) ==
-		-1)
+		-1 ||
+	    tcp_init(&pool.tcp, args, pool.n_workers) == -1)
 		return -1;
-	return tcp_init(args);
+	return worker_alloc(args->map, pool.tcp.acceptor.max_open);
 }
 
 _Noreturn void
 pool_run(void)
 {
-	while (!pool.draining || pool.n_running)
-		if (poll(pool.pollfds, 2, spawn_missing()) > 0) {
-			if (pool.pollfds[0].revents)
-				reap();
-			if (pool.pollfds[1].revents)
-				pool_handle_command();
-		}
+	while (!pool.draining || pool.n_running) {
+		if (io_wait(pool.pollfds, POLLFDS, spawn_missing()) == -1)
+			continue;
+		if (pool.pollfds[POLL_SIGCHLD].revents)
+			reap_workers();
+		if (pool.pollfds[POLL_CHANNEL].revents)
+			pool_handle_command();
+	}
 	_exit(0);
 }

@@ -1,23 +1,25 @@
-/* Serves one connection on standard input and output. */
+/* Relays one connection between standard input and output and a target. */
 
 /*
  * Theory of operation
  *
- * The process that was started only waits for another one, which enters the
- * target's namespace for good, dials, relays and exits, and which dies with it.
- * So the resolver's deadline, which ends a process, is an exit status too.
+ * The process that was started forks a child and waits for it. The child enters
+ * the target namespace, dials, relays and exits, and is killed when its parent
+ * exits. Because name resolution ends a process that takes too long, the parent
+ * turns every end of the child into an exit status.
  *
- * Standard input and output are anything that has a descriptor, and shared with
- * whoever started us: they are not made non-blocking, but only touched when
- * poll(2) says so, and a pipe with no more than PIPE_BUF bytes, for which there
- * is room then. The target is armed for a reset until both directions have
- * ended, as in relay.c.
+ * relay.c cannot serve here. Standard input and output can be any kind of file,
+ * and other processes share them: they must not be made non-blocking, and not
+ * all kinds work with epoll. So each is read or written only when poll(2)
+ * reports it, and a pipe is written at most PIPE_BUF bytes, for which it then
+ * has room.
  *
- * As there, a write to the target that fails does not end what is read from it:
- * all that it sent in front of its reset comes out, as slowly as the output
- * takes it. An input or output that fails ends the target by a reset, behind
- * what was there to send. A UNIX target that is closed reads nothing more, and
- * says so by POLLHUP: that is the end of the input, too.
+ * The target is treated as in relay.c. Its socket has SO_LINGER {1, 0} until
+ * both directions have ended. A write to the target that fails does not end the
+ * direction that reads from it: all bytes that arrived before the reset are
+ * written to the output. When the input or output fails, the target is reset,
+ * after it has acknowledged what was read before. A UNIX target that is closed
+ * reads nothing more, and reports POLLHUP, which ends the input as well.
  */
 
 #include <errno.h>
@@ -30,6 +32,8 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "tcp/stdio.h"
 
 #include "base/clock.h"
 #include "base/errname.h"
@@ -46,28 +50,39 @@
 #include "dial/dial.h"
 #include "netns.h"
 #include "proxy/conn.h"
-#include "tcp/stdio.h"
 
 #define COPY_SIZE 65536
 
 struct stdio_dir {
 	int in, out;
-	size_t head, buffered;
-	bool eof, done; /* passed on */
+	size_t head,
+	    buffered; /* the bytes of `data` that are not written yet */
+	bool eof;     /* `in` has reached its end */
+	bool done;    /* nothing moves in this direction any more */
 	unsigned char data[COPY_SIZE];
 };
 
-struct link {
-	struct stdio_dir up, down; /* to the target, and from it */
-	int server;
-	int error;   /* the first one, or 0 */
-	bool broken; /* the target's socket has met an error, */
-	bool spent;  /* and a write has taken it: a read does not see it */
+struct stdio_relay {
+	struct stdio_dir up, down; /* to the target; from the target */
+	int target;
+	int error;          /* the first error, or 0 */
+	bool target_failed; /* it was the target's, or one of it followed */
+	bool
+	    error_consumed; /* a write took the target's error: no read sees it */
 };
 
-/* 0, or -1 with errno. */
+/* The descriptors that are waited for. */
+enum {
+	UP_IN,
+	UP_OUT,
+	DOWN_IN,
+	DOWN_OUT,
+	STDIO_FDS
+};
+
+/* Reads what there is, or the end. Returns -1 with errno. */
 static int
-fill(struct stdio_dir *d)
+stdio_read(struct stdio_dir *d)
 {
 	ssize_t n = recv(d->in, d->data, sizeof(d->data), MSG_DONTWAIT);
 
@@ -81,16 +96,17 @@ fill(struct stdio_dir *d)
 	return 0;
 }
 
+/* Writes what there is room for. Returns -1 with errno. */
 static int
-flush(struct stdio_dir *d)
+stdio_write(struct stdio_dir *d)
 {
 	const unsigned char *data = d->data + d->head;
+	size_t atomic = d->buffered < PIPE_BUF ? d->buffered : PIPE_BUF;
 	ssize_t n =
 	    send(d->out, data, d->buffered, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (n == -1 && errno == ENOTSOCK)
-		n = write(d->out, data,
-		    d->buffered < PIPE_BUF ? d->buffered : PIPE_BUF);
+		n = write(d->out, data, atomic);
 	if (n == -1)
 		return errno == EAGAIN || errno == EINTR ? 0 : -1;
 	d->head += (size_t)n;
@@ -98,20 +114,23 @@ flush(struct stdio_dir *d)
 	return 0;
 }
 
-/* Nothing more goes this way, since one of its descriptors failed. */
+/* Ends a direction because fd, its `in` or `out`, has failed. */
 static void
-dir_fail(struct link *l, struct stdio_dir *d, int fd, int error)
+dir_fail(struct stdio_relay *r, struct stdio_dir *d, int fd, int error)
 {
 	d->done = true;
-	if (!l->error)
-		l->error = error;
-	if (fd == l->server)
-		l->broken = l->up.done = true;
+	if (!r->error)
+		r->error = error;
+	if (fd == r->target)
+		r->target_failed = r->up.done = true;
 }
 
-/* Standard input may be the same socket: closing alone would not tell. */
+/*
+ * Passes the end of stream on. The output is shut down as well as closed,
+ * because a socket may also be the input.
+ */
 static void
-dir_close(struct link *l, struct stdio_dir *d)
+dir_close(struct stdio_relay *r, struct stdio_dir *d)
 {
 	int result = shutdown(d->out, SHUT_WR);
 
@@ -119,128 +138,143 @@ dir_close(struct link *l, struct stdio_dir *d)
 	if (d->out == STDOUT_FILENO)
 		result = close(d->out);
 	if (result == -1)
-		dir_fail(l, d, d->out,
-		    d->out == l->server ? ECONNRESET : errno);
+		dir_fail(r, d, d->out,
+		    d->out == r->target ? ECONNRESET : errno);
 }
 
 static void
-read_from(struct link *l, struct stdio_dir *d)
+dir_fill(struct stdio_relay *r, struct stdio_dir *d)
 {
-	int result = fill(d);
+	int result = stdio_read(d);
 
-	/* What broke has no end of stream, unless a write said so. */
-	if (d == &l->down && d->eof && l->spent)
-		dir_fail(l, d, d->in, ECONNRESET);
-	else if (result == -1)
-		dir_fail(l, d, d->in, errno);
+	if (result == -1)
+		dir_fail(r, d, d->in, errno);
+	else if (d->eof && d == &r->down && r->error_consumed)
+		dir_fail(r, d, d->in, ECONNRESET);
 	else if (d->eof)
-		dir_close(l, d);
+		dir_close(r, d);
 }
 
+/* EPIPE is not the error of a reset, see relay.c. */
 static void
-write_to(struct link *l, struct stdio_dir *d)
+dir_flush(struct stdio_relay *r, struct stdio_dir *d)
 {
-	if (flush(d) == 0)
+	if (stdio_write(d) == 0)
 		return;
-	l->spent |= d == &l->up && errno != EPIPE;
-	dir_fail(l, d, d->out, errno);
+	r->error_consumed |= d == &r->up && errno != EPIPE;
+	dir_fail(r, d, d->out, errno);
 }
 
-/* Does what can be done. */
+/* Moves bytes by the events of poll(2) for `in` and `out`. */
 static void
-link_step(struct link *l, struct stdio_dir *d, short readable, short writable)
+dir_step(struct stdio_relay *r, struct stdio_dir *d, short in, short out)
 {
 	if (d->done)
 		return;
-	if (d->buffered && writable)
-		write_to(l, d);
-	else if (writable & POLLERR)
-		dir_fail(l, d, d->out, ECONNRESET);
-	else if (readable)
-		read_from(l, d);
-	else if (writable & POLLHUP)
+	if (d->buffered && out)
+		dir_flush(r, d);
+	else if (out & POLLERR)
+		dir_fail(r, d, d->out, ECONNRESET);
+	else if (in)
+		dir_fill(r, d);
+	else if (out & POLLHUP)
 		d->done = true;
 }
 
 /*
- * Until when nothing may move. Once the input or the output failed, only what is
- * there counts.
+ * Returns until when to wait. After an error of the input or output only the
+ * bytes that were read are waited for.
  */
 static msec
-idle_timeout_of(const struct link *l, const struct timeouts *times)
+step_deadline(const struct stdio_relay *r, const struct timeouts *times)
 {
 	msec timeout = times->idle;
 
-	if (l->error && !l->broken)
-		return now_ms() + (l->up.buffered ? IO_STALL_MS : 0);
-	if ((l->up.done || l->down.done) && times->half_close &&
+	if (r->error && !r->target_failed)
+		return now_ms() + (r->up.buffered ? IO_STALL_MS : 0);
+	if ((r->up.done || r->down.done) && times->half_close &&
 	    (!timeout || times->half_close < timeout))
 		timeout = times->half_close;
 	return timeout ? now_ms() + timeout : NEVER;
 }
 
-/* A way that failed does not keep the other from what is there to deliver. */
+/*
+ * Waits and moves bytes once. Returns -1 with errno after the deadline. When
+ * the target's stream has ended, a later reset or close of its socket counts.
+ */
 static int
-link_relay(struct link *l, const struct timeouts *times)
+stdio_step(struct stdio_relay *r, const struct timeouts *times)
 {
-	struct stdio_dir *up = &l->up, *down = &l->down;
+	struct stdio_dir *up = &r->up, *down = &r->down;
+	int gone = down->eof ? POLLERR | POLLHUP : 0;
+	struct pollfd p[STDIO_FDS] = {
+	    [UP_IN] = {up->done || up->buffered ? -1 : up->in, POLLIN, 0},
+	    [UP_OUT] = {up->done ? -1 : up->out,
+		(short)(up->buffered ? POLLOUT : gone), 0},
+	    [DOWN_IN] = {down->done || down->buffered ? -1 : down->in, POLLIN,
+		0},
+	    [DOWN_OUT] = {down->done ? -1 : down->out,
+		down->buffered ? POLLOUT : 0, 0},
+	};
 
-	while (!up->done || !down->done) {
-		/* Behind its end the target may still reset, or be gone. */
-		int gone = down->eof ? POLLERR | POLLHUP : 0;
-		struct pollfd watched[] = {
-		    {up->done || up->buffered ? -1 : up->in, POLLIN, 0},
-		    {up->done ? -1 : up->out,
-			(short)(up->buffered ? POLLOUT : gone), 0},
-		    {down->done || down->buffered ? -1 : down->in, POLLIN, 0},
-		    {down->done ? -1 : down->out, down->buffered ? POLLOUT : 0,
-			0},
-		};
+	if (io_wait(p, STDIO_FDS, step_deadline(r, times)) == -1)
+		return -1;
+	dir_step(r, up, p[UP_IN].revents, p[UP_OUT].revents);
+	dir_step(r, down, p[DOWN_IN].revents, p[DOWN_OUT].revents);
+	return 0;
+}
 
-		if (io_wait(watched, 4, idle_timeout_of(l, times)) == -1) {
-			if (!l->error)
-				return -1;
-			break;
-		}
-		link_step(l, up, watched[0].revents, watched[1].revents);
-		link_step(l, down, watched[2].revents, watched[3].revents);
-	}
-	/* An input that is not read to its end makes of exit(3) a reset. */
-	if (l->error && !l->broken) {
-		io_wait_acked(l->server);
-	} else if (!l->up.eof) {
+/*
+ * Waits until the peers have acknowledged what was written, before exit(3)
+ * resets their sockets: the target's after an error, and one at the input if
+ * that was not read to its end.
+ */
+static void
+wait_delivered(const struct stdio_relay *r)
+{
+	if (r->error && !r->target_failed) {
+		io_wait_acked(r->target);
+	} else if (!r->up.eof) {
 		io_wait_acked(STDIN_FILENO);
 		io_wait_acked(STDOUT_FILENO);
 	}
-	errno = l->error;
-	return errno ? -1 : 0;
 }
 
+/* Returns 0 when both directions have ended, or -1 with errno. */
 static int
-relay_stdio(int server, const struct timeouts *times)
+relay_stdio(int target, const struct timeouts *times)
 {
-	struct link link = {
-	    .up = {.in = STDIN_FILENO, .out = server},
-	    .down = {.in = server, .out = STDOUT_FILENO},
-	    .server = server,
+	struct stdio_relay r = {
+	    .up = {.in = STDIN_FILENO, .out = target},
+	    .down = {.in = target, .out = STDOUT_FILENO},
+	    .target = target,
 	};
-	const struct linger none = {0};
 
-	if (link_relay(&link, times) == -1)
-		return -1;
-	return setsockopt(server, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	while (!r.up.done || !r.down.done)
+		if (stdio_step(&r, times) == -1) {
+			if (!r.error)
+				return -1;
+			break;
+		}
+	wait_delivered(&r);
+	if (r.error)
+		return fail_errno(r.error);
+	sock_reset_on_close(target, false);
+	return 0;
 }
 
 static bool
 has_names(const struct map *map)
 {
-	bool found = false;
-
+	if (map->n_hops)
+		return map->hops->ep.kind == EP_HOST;
 	for (size_t i = 0; i < map->n_targets; i++)
-		found |= map->targets[i].kind == EP_HOST;
-	return map->n_hops ? map->hops->ep.kind == EP_HOST : found;
+		if (map->targets[i].kind == EP_HOST)
+			return true;
+	return false;
 }
 
+/* Gives up all rights but those that dialing takes. Returns -1 with errno. */
 static int
 confine(const struct config *conf, const struct map *map, pid_t parent)
 {
@@ -258,18 +292,32 @@ confine(const struct config *conf, const struct map *map, pid_t parent)
 	    : sandbox_seccomp(role | (names ? SANDBOX_NAMES : 0));
 }
 
+/* Logs that `action` failed with errno. Returns the exit status. */
 static int
-fail(const struct map *map, const char *what)
+log_failure(const struct map *map, const char *action)
 {
-	log_error("'%s': %s: %s", map->spec, what, errno_name(errno));
+	log_error("'%s': %s: %s", map->spec, action, errno_name(errno));
 	return 1;
 }
 
-/* The exit status. */
+/* Returns 0, or the exit status. */
+static int
+enter_target_ns(const struct map *map)
+{
+	const char *hint;
+
+	if (ns_enter(&map->target_ns) == 0)
+		return 0;
+	hint = ns_hint(&map->target_ns, errno);
+	log_error("'%s': cannot enter namespace '%s' (%s)", map->spec,
+	    ns_spec(&map->target_ns), hint ? hint : errno_name(errno));
+	return errno == EPERM || errno == EACCES ? 1 : 2;
+}
+
+/* Returns the exit status of the child. */
 static int
 stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 {
-	const char *hint;
 	struct conn_report report = {0};
 	struct conn conn = {
 	    .map = map,
@@ -277,26 +325,41 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 	    .udp_fd = -1,
 	    .report = &report,
 	};
-	int server;
+	int target, status = enter_target_ns(map);
 
-	if (ns_enter(&map->target_ns) == -1) {
-		hint = ns_hint(&map->target_ns, errno);
-		log_error("'%s': cannot enter namespace '%s' (%s)", map->spec,
-		    ns_spec(&map->target_ns), hint ? hint : errno_name(errno));
-		return errno == EPERM || errno == EACCES ? 1 : 2;
-	}
+	if (status)
+		return status;
 	if (confine(conf, map, parent) == -1)
-		return fail(map, "cannot drop privileges");
-	sock_set_oobinline(STDIN_FILENO); /* where it is a socket */
-	server = dial(&conn);
-	if (server == -1)
-		return fail(map, "cannot reach the target");
+		return log_failure(map, "cannot drop privileges");
+	sock_set_oobinline(STDIN_FILENO); /* fails unless it is a socket */
+	target = dial(&conn);
+	if (target == -1)
+		return log_failure(map, "cannot reach the target");
 	sandbox_set_rlimits();
 	if (!conf->no_sandbox && sandbox_seccomp(SANDBOX_STDIO) == -1)
-		return fail(map, "cannot filter system calls");
-	if (relay_stdio(server, &map->times) == -1)
-		return fail(map, "the connection broke");
+		return log_failure(map, "cannot filter system calls");
+	if (relay_stdio(target, &map->times) == -1)
+		return log_failure(map, "the connection broke");
 	return 0;
+}
+
+/* Waits for the child. Returns the exit status of the program. */
+static int
+wait_stdio_child(const struct map *map, pid_t pid)
+{
+	int status = 0;
+
+	while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
+		;
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	if (WTERMSIG(status) == SIGALRM) {
+		errno = ETIMEDOUT;
+		return log_failure(map, "cannot reach the target");
+	}
+	log_error("'%s': its connection was killed by signal %d", map->spec,
+	    WTERMSIG(status));
+	return 1;
 }
 
 int
@@ -304,7 +367,6 @@ stdio_run(const struct config *conf)
 {
 	const struct map *map = conf->maps;
 	pid_t parent = getpid(), pid;
-	int status = 0;
 
 	if (conf->wait_for_ns || conf->pin || conf->daemonize || conf->syslog ||
 	    conf->pidfile || conf->stats || conf->ready_fd != -1) {
@@ -313,24 +375,14 @@ stdio_run(const struct config *conf)
 	}
 	sandbox_no_ptrace();
 	if (sandbox_limit_caps() == -1)
-		return fail(map, "cannot drop privileges");
+		return log_failure(map, "cannot drop privileges");
 	pid = fork();
 	if (pid == 0)
 		_exit(stdio_child(conf, map, parent));
 	if (pid == -1)
-		return fail(map, "fork");
-	/* Whoever reads there would wait for us too. */
+		return log_failure(map, "fork");
+	/* Otherwise the peers of these would wait for this process to exit. */
 	close(STDIN_FILENO);
 	close(STDOUT_FILENO);
-	while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
-		;
-	if (WIFEXITED(status))
-		return WEXITSTATUS(status);
-	if (WTERMSIG(status) == SIGALRM) {
-		errno = ETIMEDOUT;
-		return fail(map, "cannot reach the target");
-	}
-	log_error("'%s': its connection was killed by signal %d", map->spec,
-	    WTERMSIG(status));
-	return 1;
+	return wait_stdio_child(map, pid);
 }

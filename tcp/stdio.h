@@ -5,7 +5,10 @@
 
 struct config;
 
-/* Serves the one map, of which LISTEN is "-", in the place of serve(). */
+/*
+ * Runs the program for its only map, whose LISTEN is "-", as server_run() does
+ * for others. Returns the exit status.
+ */
 int stdio_run(const struct config *);
 
 #endif

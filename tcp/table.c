@@ -1,4 +1,4 @@
-/* The tables of the connections of a map, and who is in them. */
+/* Keeps the tables of the connections of a TCP map. */
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -6,17 +6,126 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/types.h>
 
-#include "base/addr.h"
-#include "base/report.h"
-#include "config/map.h"
 #include "tcp/table.h"
 
-#define PATIENCE 10000 /* looks at a slot that has no ticket yet */
+#include "base/addr.h"
+#include "base/clock.h"
+#include "base/report.h"
+#include "config/map.h"
+#include "tcp/memory.h"
 
-/* As for all of a UNIX listener: they are one source. */
+#define NO_SLOT          UINT32_MAX
+#define TICKET_READS_MAX 10000 /* of a slot that has no ticket yet */
+
+/*
+ * Returns where to map the reports: after the data of the program, where a
+ * connection has page tables anyway, so that its report needs none of its own.
+ */
+static void *
+after_data(void)
+{
+	extern char end[]; /* end(3) */
+
+	return (void *)(((uintptr_t)end + 4095) & ~(uintptr_t)4095);
+}
+
+static int
+table_init(struct table *t, uint32_t capacity)
+{
+	t->slots = memory_map(NULL, capacity, sizeof(*t->slots), MAP_SHARED);
+	t->pids = memory_map(NULL, capacity, sizeof(*t->pids), MAP_SHARED);
+	t->reports =
+	    memory_map(after_data(), capacity, sizeof(*t->reports), MAP_SHARED);
+	table_reset(t);
+	return t->slots && t->pids && t->reports ? 0 : -1;
+}
+
+static size_t
+header_size(uint32_t n)
+{
+	return sizeof(struct tables) + n * sizeof(struct table);
+}
+
+struct tables *
+tables_init(const struct map *map, uint32_t n, uint32_t capacity)
+{
+	struct tables *tables = memory_map(NULL, 1, header_size(n), MAP_SHARED);
+
+	if (!tables)
+		return NULL;
+	tables->count = n;
+	tables->capacity = capacity;
+	for (uint32_t i = 0; i < n; i++)
+		if (table_init(&tables->items[i], capacity) == -1)
+			return NULL;
+	if (map->n_targets == 1)
+		return tables;
+	tables->target_failed_at = memory_map(NULL, map->n_targets,
+	    sizeof(*tables->target_failed_at), MAP_SHARED);
+	return tables->target_failed_at ? tables : NULL;
+}
+
+int
+tables_hide(struct tables *tables)
+{
+	size_t n = tables->capacity;
+
+	for (uint32_t i = 0; i < tables->count; i++) {
+		struct table *t = &tables->items[i];
+
+		if (madvise(t->slots, n * sizeof(*t->slots), MADV_DONTFORK) ==
+			-1 ||
+		    madvise(t->pids, n * sizeof(*t->pids), MADV_DONTFORK) == -1)
+			return -1;
+	}
+	return madvise(tables, header_size(tables->count), MADV_DONTFORK);
+}
+
+void
+table_reset(struct table *t)
+{
+	t->used = 0;
+	t->first_free = NO_SLOT;
+}
+
+uint32_t
+table_take(struct table *t, pid_t pid, uint16_t port_index,
+    const union sockaddr_inet *peer)
+{
+	uint32_t i = t->first_free;
+	struct slot *slot;
+
+	if (i == NO_SLOT)
+		i = t->used++;
+	else
+		t->first_free = t->slots[i].next_free;
+	slot = &t->slots[i];
+	slot->peer = *peer;
+	slot->port_index = port_index;
+	slot->started_at = now_ms();
+	atomic_store(&slot->ticket, 0);
+	memset(&t->reports[i], 0, sizeof(t->reports[i]));
+	/* A worker that sees the pid reads the slot. */
+	atomic_thread_fence(memory_order_release);
+	t->pids[i] = pid;
+	return i;
+}
+
+void
+table_release(struct table *t, uint32_t i)
+{
+	t->pids[i] = 0;
+	t->slots[i].next_free = t->first_free;
+	t->first_free = i;
+}
+
+/*
+ * Returns true if two clients count as one source; all of a UNIX listener do.
+ */
 static bool
-same_host(const union sockaddr_inet *a, const union sockaddr_inet *b)
+same_source(const union sockaddr_inet *a, const union sockaddr_inet *b)
 {
 	return a->sa.sa_family == b->sa.sa_family &&
 	    a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr &&
@@ -24,82 +133,39 @@ same_host(const union sockaddr_inet *a, const union sockaddr_inet *b)
 }
 
 /*
- * A slot that was taken gets its ticket at once. If it does not, its process has
- * lost the processor, or its life: it counts.
+ * Returns true if a slot has a lower ticket, or still none after some time. A
+ * process gives a slot its ticket at once, unless it is preempted or killed.
  */
 static bool
 is_before(const struct slot *slot, uint64_t ticket)
 {
 	uint64_t other = atomic_load(&slot->ticket);
 
-	for (int i = 0; !other && i < PATIENCE; i++)
+	for (int i = 0; !other && i < TICKET_READS_MAX; i++)
 		other = atomic_load(&slot->ticket);
 	return other < ticket;
 }
 
-uint32_t
-table_count_source(struct table *table, uint32_t tables, struct slot *slot)
+static uint32_t
+count_before(const struct table *t, const struct slot *slot, uint64_t ticket)
 {
-	uint64_t ticket = atomic_fetch_add(&table->tickets, 1) + 1;
 	uint32_t n = 0;
 
-	atomic_store(&slot->ticket, ticket);
-	for (const struct table *t = table; t < table + tables; t++)
-		for (uint32_t i = 0; i < t->used; i++)
-			if (t->pids[i] &&
-			    same_host(&t->slots[i].peer, &slot->peer) &&
-			    is_before(&t->slots[i], ticket))
-				n++;
+	for (uint32_t i = 0; i < t->used; i++)
+		n += t->pids[i] &&
+		    same_source(&t->slots[i].peer, &slot->peer) &&
+		    is_before(&t->slots[i], ticket);
 	return n;
 }
 
-/*
- * All tables at once and for good; untouched pages cost nothing. What is not
- * shared is not for connections, nor is its weight.
- */
-static void *
-map_memory(void *hint, size_t n, size_t size, int kind)
+uint32_t
+tables_count_source(struct tables *tables, struct slot *slot)
 {
-	void *p = mmap(hint, n * size, PROT_READ | PROT_WRITE,
-	    kind | MAP_ANONYMOUS, -1, 0);
+	uint64_t ticket = atomic_fetch_add(&tables->tickets, 1) + 1;
+	uint32_t n = 0;
 
-	if (p == MAP_FAILED ||
-	    (kind == MAP_PRIVATE && madvise(p, n * size, MADV_DONTFORK) == -1))
-		return NULL;
-	return p;
-}
-
-/*
- * Right behind the program's data a connection has page tables anyway: if there
- * is room its tally needs none of its own.
- */
-static void *
-behind_data(void)
-{
-	extern char end[]; /* end(3) */
-
-	return (void *)(((uintptr_t)end + 4095) & ~(uintptr_t)4095);
-}
-
-struct table *
-table_init(const struct map *map, uint32_t tables, uint32_t capacity)
-{
-	int kind = map->workers ? MAP_SHARED : MAP_PRIVATE;
-	struct table *table = map_memory(NULL, tables, sizeof(*table), kind);
-
-	for (uint32_t i = 0; table && i < tables; i++) {
-		struct table *t = &table[i];
-
-		t->slots = map_memory(NULL, capacity, sizeof(*t->slots), kind);
-		t->pids = map_memory(NULL, capacity, sizeof(*t->pids), kind);
-		t->reports = map_memory(behind_data(), capacity,
-		    sizeof(*t->reports), MAP_SHARED);
-		if (!t->slots || !t->pids || !t->reports)
-			return NULL;
-	}
-	if (!table || map->n_targets == 1)
-		return table;
-	table->failed = map_memory(NULL, map->n_targets, sizeof(*table->failed),
-	    MAP_SHARED);
-	return table->failed ? table : NULL;
+	atomic_store(&slot->ticket, ticket);
+	for (uint32_t i = 0; i < tables->count; i++)
+		n += count_before(&tables->items[i], slot, ticket);
+	return n;
 }

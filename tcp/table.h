@@ -14,46 +14,72 @@
 struct conn_report;
 struct map;
 
-/* One connection. The mapper's own: no connection can write here. */
+/* One connection. No process of a connection can write here. */
 struct slot {
 	msec started_at;
-	union sockaddr_inet peer; /* v4-mapped ones as v4 */
-	uint16_t index;           /* of the port in the map's range */
-	uint32_t next;            /* the next free slot */
-	/* In the order in which the slots of all tables were taken; 0: not yet
-	 * known. Of a map with max-source. */
+	union sockaddr_inet peer; /* v4-mapped addresses as IPv4 */
+	uint16_t port_index;      /* in the port range of the map */
+	uint32_t next_free;       /* of a free slot */
+	/* The order in which slots were taken, over all tables of a map with
+	 * max-source=; 0: not known yet. */
 	_Atomic uint64_t ticket;
 };
 
 /*
- * slot[i], pid[i] and tally[i] are one connection: process table, limiter,
- * statistics and error report in one. A pid of 0 is a free slot. The pids lie
- * apart since a dead one is searched for among all.
+ * slots[i], pids[i] and reports[i] belong to one connection. The pids have an
+ * array of their own because an exited child is searched for in all of them.
  */
 struct table {
 	struct slot *slots;
-	pid_t *pids;
+	pid_t *pids;                 /* 0: free, or no process yet */
 	struct conn_report *reports; /* shared with the connections */
-	uint32_t used;               /* slots from used on were never taken */
-	/* Of the first one only: */
-	bool pool_draining;       /* by the crew, which is not dead */
-	_Atomic uint64_t tickets; /* so many were given */
-	_Atomic msec *failed;     /* when each of several targets last did */
+	uint32_t used;               /* slots from here on were never taken */
+	uint32_t first_free;         /* of those that were */
 };
 
 /*
- * Makes so many tables for so many connections each, to be forked with; those
- * of several are shared. NULL with errno.
+ * The tables of a map: one, or one for each worker. A worker takes slots in its
+ * own table and reads the others.
  */
-struct table *table_init(const struct map *, uint32_t tables,
-    uint32_t capacity);
+struct tables {
+	uint32_t count, capacity;
+	bool pool_draining;       /* set by the pool before it drains */
+	_Atomic uint64_t tickets; /* how many were given */
+	_Atomic msec
+	    *target_failed_at; /* of each target; NULL for one target */
+	struct table items[];
+};
 
 /*
- * Gives a slot of one of these tables, whose pid is set, its ticket. Returns how
- * many connections were there before it from the same source. Of processes that
- * do this at the same time each counts those whose ticket is lower, and no
- * other: together they do not exceed a limit, nor stay below it.
+ * Makes n tables of `capacity` slots, in memory that is shared with the
+ * children of the caller. Returns NULL with errno.
  */
-uint32_t table_count_source(struct table *, uint32_t tables, struct slot *);
+struct tables *tables_init(const struct map *, uint32_t n, uint32_t capacity);
+
+/*
+ * Keeps the tables out of all children to come, but for the reports and
+ * target_failed_at. Returns -1 with errno.
+ */
+int tables_hide(struct tables *);
+
+/*
+ * Takes a slot for a connection of process `pid`, or 0 if that is not known
+ * yet, and returns its index. The caller does not take more than `capacity`
+ * slots.
+ */
+uint32_t table_take(struct table *, pid_t pid, uint16_t port_index,
+    const union sockaddr_inet *peer);
+void table_release(struct table *, uint32_t i);
+
+/* Frees all slots. */
+void table_reset(struct table *);
+
+/*
+ * Gives a slot, which was taken in one of the tables, its ticket. Returns how
+ * many connections from the same address have a lower one. Processes that call
+ * this at the same time count each other in one order, so that together they
+ * neither exceed a limit nor stay below it.
+ */
+uint32_t tables_count_source(struct tables *, struct slot *);
 
 #endif

@@ -1,32 +1,93 @@
-/* The mapper of a TCP map, or one of its workers. */
+/* A process that accepts the clients of a TCP map: a mapper or a worker. */
 
 #ifndef TCP_TCP_H
 #define TCP_TCP_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
+#include "base/clock.h"
+#include "tcp/accept.h"
+
+struct conn;
 struct mapper_args;
+struct table;
+struct tables;
+
+/* How a process runs its connections: see fork.c and worker.c. */
+struct tcp_ops {
+	/* Takes over conn->client. Slot i is that of the connection. */
+	void (*start)(uint32_t i, struct conn *);
+
+	/* Handles the channel, which has become readable. */
+	void (*channel_event)(void);
+
+	/* Handles an event whose data was TCP_EV_CONN + data. */
+	void (*conn_event)(uint64_t data, uint32_t events);
+
+	/* Does what is due. Returns when to call it again, or NEVER. */
+	msec (*run_timers)(msec now);
+};
+
+/* The data of epoll events: below it, the index of a listener. */
+#define TCP_EV_CONN ((uint64_t)1 << 32)
+
+struct tcp {
+	const struct mapper_args *args;
+	const struct tcp_ops *ops;
+	struct acceptor acceptor;
+	struct tables *tables;
+	struct table *table; /* the one in which this process takes slots */
+	_Atomic uint64_t *counts; /* of the mapper, on the scoreboard */
+	pid_t pid;                /* for the slots that it takes, see table.h */
+	int epoll;
+	uint32_t n_started; /* connections */
+	bool draining;
+};
 
 /*
- * The life of a mapper of TCP connections, in its destination namespace: it
- * makes its tables and opens its events, 0 or -1 with errno, and then serves.
+ * Makes n_tables tables, of which the process uses the first. The caller
+ * provides the struct, which must not move. Returns -1 with errno.
  */
-int tcp_init(const struct mapper_args *);
-_Noreturn void tcp_run(void);
+int tcp_init(struct tcp *, const struct mapper_args *, uint32_t n_tables);
 
 /*
- * The life of a worker, of whom the number is one in a map with several, with
- * the tables of tcp_equip() and a channel to its crew.
+ * Makes the epoll, and watches the listeners and the channel; accept_listen()
+ * has the flags. Returns -1 with errno.
  */
-_Noreturn void worker_main(uint32_t number, int channel);
+int tcp_listen(struct tcp *, const struct tcp_ops *, int channel,
+    uint32_t flags);
 
-/* Before the crew closes that channel, which a crew that dies does not say. */
-void pool_mark_draining(void);
+/* Watches one more descriptor for EPOLLIN. Returns -1 with errno. */
+int tcp_watch(const struct tcp *, int fd, uint64_t data);
 
-/* Logs what became of the connections of a worker that has died; see conn_log(). */
-void table_worker_died(uint32_t number, int status);
+/* Handles events until it has drained, then exits. */
+_Noreturn void tcp_run(struct tcp *);
 
-/* Logs what is open, of all workers, and says so to the server. */
-void table_dump(int channel);
+/* Closes the listeners. The connections go on. */
+void tcp_drain(struct tcp *);
+
+/*
+ * Logs and counts connection i of this process, which has ended with that exit
+ * status, and frees its slot. See conn_log() for the status.
+ */
+void tcp_conn_ended(struct tcp *, uint32_t i, int status);
+
+/* Frees slot i, whose connection could not start. */
+void tcp_conn_failed(struct tcp *, uint32_t i);
+
+/* Does as tcp_conn_ended() for all connections of a worker that has exited. */
+void tcp_worker_exited(struct tcp *, uint32_t table, int status);
+
+/*
+ * Stops counting on the scoreboard: there the connections of this process are
+ * not counted any more.
+ */
+void tcp_detach_counts(struct tcp *);
+
+/* Logs the open connections of all tables, and replies to the server. */
+void tcp_dump(const struct tcp *);
 
 #endif

@@ -1,97 +1,92 @@
-/* Deadlines of many connections: which is the first. */
+/* Finds the earliest of the deadlines of many connections. */
 
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
-#include "base/clock.h"
 #include "tcp/timers.h"
 
+#include "base/clock.h"
+#include "tcp/memory.h"
+
 struct timer {
-	msec at;
-	uint32_t heap_pos; /* in the heap; 0: not there */
+	msec deadline;
+	uint32_t heap_pos; /* 0: not in the heap */
 };
-
-/* Untouched pages cost nothing. */
-static void *
-allocate(size_t n, size_t size)
-{
-	void *p = mmap(NULL, n * size, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
 
 int
 timers_init(struct timers *t, uint32_t capacity)
 {
-	t->timers = allocate(capacity, sizeof(*t->timers));
-	t->heap = allocate((size_t)capacity + 1, sizeof(*t->heap));
+	t->timers = memory_map(NULL, capacity, sizeof(*t->timers),
+	    MAP_PRIVATE | MAP_NORESERVE);
+	t->heap = memory_map(NULL, (size_t)capacity + 1, sizeof(*t->heap),
+	    MAP_PRIVATE | MAP_NORESERVE);
 	return t->timers && t->heap ? 0 : -1;
 }
 
 static msec
-heap_at(const struct timers *t, uint32_t place)
+heap_deadline(const struct timers *t, uint32_t pos)
 {
-	return t->timers[t->heap[place]].at;
+	return t->timers[t->heap[pos]].deadline;
 }
 
 static void
-heap_put(struct timers *t, uint32_t place, uint32_t i)
+heap_put(struct timers *t, uint32_t pos, uint32_t i)
 {
-	t->heap[place] = i;
-	t->timers[i].heap_pos = place;
+	t->heap[pos] = i;
+	t->timers[i].heap_pos = pos;
 }
 
-/* Moves those that are later down, and returns the place that is free then. */
+/* Moves parents with a later deadline down. Returns the free position. */
 static uint32_t
-sift_up(struct timers *t, uint32_t place, msec when)
+sift_up(struct timers *t, uint32_t pos, msec deadline)
 {
-	for (; place > 1 && heap_at(t, place / 2) > when; place /= 2)
-		heap_put(t, place, t->heap[place / 2]);
-	return place;
+	for (; pos > 1 && heap_deadline(t, pos / 2) > deadline; pos /= 2)
+		heap_put(t, pos, t->heap[pos / 2]);
+	return pos;
 }
 
-/* The same with those that are earlier, up. */
+/* Moves children with an earlier deadline up. Returns the free position. */
 static uint32_t
-sift_down(struct timers *t, uint32_t place, msec when)
+sift_down(struct timers *t, uint32_t pos, msec deadline)
 {
-	uint32_t next;
+	uint32_t child;
 
-	for (; (next = 2 * place) <= t->count; place = next) {
-		if (next < t->count && heap_at(t, next + 1) < heap_at(t, next))
-			next++;
-		if (heap_at(t, next) >= when)
+	for (; (child = 2 * pos) <= t->count; pos = child) {
+		if (child < t->count &&
+		    heap_deadline(t, child + 1) < heap_deadline(t, child))
+			child++;
+		if (heap_deadline(t, child) >= deadline)
 			break;
-		heap_put(t, place, t->heap[next]);
+		heap_put(t, pos, t->heap[child]);
 	}
-	return place;
+	return pos;
 }
 
 void
-timers_set(struct timers *t, uint32_t i, msec when)
+timers_set(struct timers *t, uint32_t i, msec deadline)
 {
-	if (when == NEVER)
+	if (deadline == NEVER)
 		return;
-	t->timers[i].at = when;
+	t->timers[i].deadline = deadline;
 	t->count++;
-	heap_put(t, sift_up(t, t->count, when), i);
+	heap_put(t, sift_up(t, t->count, deadline), i);
 }
 
-/* The last of the heap comes to its place, and goes on from there. */
+/* The last connection of the heap fills the gap. */
 void
 timers_clear(struct timers *t, uint32_t i)
 {
-	uint32_t place = t->timers[i].heap_pos, last;
+	uint32_t pos = t->timers[i].heap_pos, last;
 
-	if (!place)
+	if (!pos)
 		return;
 	t->timers[i].heap_pos = 0;
 	last = t->heap[t->count--];
 	if (last == i)
 		return;
-	place = sift_up(t, place, t->timers[last].at);
-	heap_put(t, sift_down(t, place, t->timers[last].at), last);
+	pos = sift_up(t, pos, t->timers[last].deadline);
+	heap_put(t, sift_down(t, pos, t->timers[last].deadline), last);
 }
 
 msec
@@ -100,5 +95,5 @@ timers_earliest(const struct timers *t, uint32_t *i)
 	if (!t->count)
 		return NEVER;
 	*i = t->heap[1];
-	return heap_at(t, 1);
+	return heap_deadline(t, 1);
 }

@@ -1,4 +1,4 @@
-/* Deadlines of many connections. */
+/* Deadlines of many connections, and which is the earliest. */
 
 #ifndef TCP_TIMERS_H
 #define TCP_TIMERS_H
@@ -7,21 +7,22 @@
 
 #include "base/clock.h"
 
-/* Which of many connections is late first: a heap of their deadlines. */
+/* A binary heap of the connections that have a deadline. */
 struct timers {
-	uint32_t *heap; /* numbers of connections, the first is at [1] */
+	uint32_t *heap; /* indices of connections; the first is heap[1] */
 	uint32_t count;
 	struct timer *timers; /* of each connection */
 };
 
-/* For so many connections. -1 with errno. */
+/* Makes room for `capacity` connections. Returns -1 with errno. */
 int timers_init(struct timers *, uint32_t capacity);
 
-/* Sets the one of a connection that has none; NEVER: none. */
-void timers_set(struct timers *, uint32_t i, msec at);
+/* Sets the deadline of connection i, which must have none. NEVER sets none. */
+void timers_set(struct timers *, uint32_t i, msec deadline);
 void timers_clear(struct timers *, uint32_t i);
 
-/* The earliest deadline, and whose it is; NEVER if there is none. */
+/* Sets *i to the connection with the earliest deadline, and returns that; NEVER
+ * if there is none. */
 msec timers_earliest(const struct timers *, uint32_t *i);
 
 #endif

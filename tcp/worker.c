@@ -1,28 +1,28 @@
-/* The event loop of a worker: dials and relays many connections. */
+/* Runs many connections in one event loop: dials and relays them. */
 
 /*
  * Theory of operation
  *
- * A connection is in one phase at a time, and each phase is a list in the order
- * of arrival. Since all of a list may stay there for the same time, the head of
- * each is the next to be late, whatever their number. An event moves its
- * connection to the end of a list: time counts from the last one. Only those
- * that dial differ in their times: for them there is a heap, see timers.c.
+ * A connection is in one phase at a time. Each phase has a list of its
+ * connections, to whose end a connection moves when it enters the phase or has
+ * an event. All connections of a phase have the same time limit, so that the
+ * head of the list is the first to time out. Connections that wait for
+ * connect(2) have different deadlines, and are in a heap as well (timers.c).
  *
- * Which target and address is dialled is the decision of dial.c: the driver
- * here starts an attempt and comes back when it is decided, or late.
+ * dial/dial.c decides which target and address comes next. This file starts
+ * each attempt, and reports its result when there is an event or the deadline
+ * has passed.
  */
 
 #include <errno.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
+
+#include "tcp/worker.h"
 
 #include "base/clock.h"
 #include "base/io.h"
@@ -34,46 +34,45 @@
 #include "dial/dial.h"
 #include "proxy/conn.h"
 #include "relay.h"
+#include "tcp/memory.h"
+#include "tcp/table.h"
+#include "tcp/tcp.h"
 #include "tcp/timers.h"
-#include "tcp/worker.h"
 
 enum phase {
 	PH_FREE,
-	PH_CONNECTING,  /* until the address has had its share of the time */
-	PH_RETRYING,    /* before the same address is tried again */
-	PH_ESTABLISHED, /* for as long as a connection may be idle */
-	HALF_CLOSED,    /* one direction has ended */
-	DRAINING,       /* it failed; until one looks what is left to deliver */
-	PH_RUNNABLE, /* for one turn of the loop: it has not finished its own */
+	PH_CONNECTING,  /* until the deadline of the address */
+	PH_RETRYING,    /* until the same address is tried again */
+	PH_ESTABLISHED, /* until the idle timeout */
+	PH_HALF_CLOSED, /* the same, and one direction has ended */
+	PH_DRAINING,    /* until what is left to deliver is looked at */
+	PH_RUNNABLE,    /* until the next turn of the loop */
 	PHASES
 };
 
 struct worker_conn {
-	struct relay pair;
+	struct relay relay;
 	struct conn conn;
 	struct dialing dialing;
-	uint32_t older, newer; /* in the list of its phase */
+	uint32_t older, newer; /* in the list of the phase */
 	uint8_t phase;
-	msec phase_since; /* it is in this phase, or was heard of last */
+	msec phase_since; /* when it was last moved to the end of the list */
 };
 
 static struct worker {
+	struct tcp *tcp;
+	int lifeline;
 	const struct map *map;
-	struct worker_conn
-	    *conns; /* behind the last one the heads of the lists */
-	unsigned char *spill_buffers; /* of each, what relay_init() wants */
+	struct worker_conn *conns; /* after the last, the heads of the lists */
+	unsigned char *spills;     /* two buffers for each, see relay_init() */
 	uint32_t capacity;
-	msec timeouts[PHASES]; /* 0: for ever */
+	msec timeouts[PHASES]; /* 0: none */
 	bool all_tcp;          /* no target is a UNIX socket */
-	int epoll;
-	uint64_t ev_base;
-	struct timers timers; /* of those that dial */
-	struct conn_report *reports;
-	void (*on_closed)(uint32_t, int);
+	struct timers timers;  /* deadlines of the connections that connect */
 } worker;
 
 static void
-list_remove(struct worker_conn *c)
+phase_leave(struct worker_conn *c)
 {
 	if (!c->phase)
 		return;
@@ -84,14 +83,14 @@ list_remove(struct worker_conn *c)
 	c->phase = PH_FREE;
 }
 
-/* Becomes the newest of that phase. */
+/* Moves a connection to the end of the list of a phase. */
 static void
-list_append(uint32_t i, enum phase phase)
+phase_enter(uint32_t i, enum phase phase)
 {
 	uint32_t head = worker.capacity + phase;
 	struct worker_conn *c = &worker.conns[i];
 
-	list_remove(c);
+	phase_leave(c);
 	c->phase = (uint8_t)phase;
 	c->phase_since = worker.timeouts[phase] ? now_ms() : 0;
 	c->newer = head;
@@ -100,87 +99,109 @@ list_append(uint32_t i, enum phase phase)
 	worker.conns[head].older = i;
 }
 
+/* Returns the head of a list, or `capacity` or more if it is empty. */
 static uint32_t
-list_head(enum phase phase)
+phase_oldest(enum phase phase)
 {
 	return worker.conns[worker.capacity + phase].newer;
 }
 
 static uint64_t
-event_of(uint32_t i, enum relay_peer peer)
+event_data(uint32_t i, enum relay_peer peer)
 {
-	return worker.ev_base + i * UINT64_C(2) + peer;
+	return TCP_EV_CONN + i * UINT64_C(2) + peer;
+}
+
+static struct conn_report *
+report_of(uint32_t i)
+{
+	return &worker.tcp->table->reports[i];
 }
 
 static int *
-server_of(struct worker_conn *c)
+target_fd(struct worker_conn *c)
 {
-	return &c->pair.dirs[RELAY_TARGET].in;
+	return &c->relay.dirs[RELAY_TARGET].in;
 }
 
 static void
-close_server(struct worker_conn *c)
+close_target_fd(struct worker_conn *c)
 {
-	if (*server_of(c) != -1)
-		close(*server_of(c));
-	*server_of(c) = -1;
+	if (*target_fd(c) != -1)
+		close(*target_fd(c));
+	*target_fd(c) = -1;
 }
 
-/* The tally says already how it ended. */
+/* Closes a connection whose report says how it ended. */
 static void
 conn_close(uint32_t i)
 {
 	struct worker_conn *c = &worker.conns[i];
 
-	close(c->pair.dirs[RELAY_CLIENT].in);
-	close_server(c);
-	list_remove(c);
-	worker.on_closed(i, 0);
+	close(c->relay.dirs[RELAY_CLIENT].in);
+	close_target_fd(c);
+	phase_leave(c);
+	tcp_conn_ended(worker.tcp, i, 0);
 }
 
 static void
-fail(uint32_t i, enum end_reason end, int error)
+conn_fail(uint32_t i, enum end_reason end, int error)
 {
-	worker.reports[i].end = (int32_t)end;
-	worker.reports[i].error = error;
+	report_of(i)->end = (int32_t)end;
+	report_of(i)->error = error;
 	conn_close(i);
+}
+
+static void
+relay_ended(uint32_t i, int result)
+{
+	relay_finish(&worker.conns[i].relay, result, report_of(i));
+	conn_close(i);
+}
+
+static enum phase
+relay_phase(const struct relay *r)
+{
+	if (r->runnable)
+		return PH_RUNNABLE;
+	if (r->draining)
+		return PH_DRAINING;
+	return r->dirs[RELAY_CLIENT].done || r->dirs[RELAY_TARGET].done
+	    ? PH_HALF_CLOSED
+	    : PH_ESTABLISHED;
 }
 
 static void
 run_relay(uint32_t i)
 {
-	struct worker_conn *c = &worker.conns[i];
-	int ended = relay_step(&c->pair);
+	struct relay *r = &worker.conns[i].relay;
+	int result = relay_step(r);
 
-	if (ended) {
-		relay_finish(&c->pair, ended, &worker.reports[i]);
-		conn_close(i);
-	} else {
-		list_append(i,
-		    c->pair.runnable     ? PH_RUNNABLE
-			: c->pair.drains ? DRAINING
-			: c->pair.dirs[RELAY_CLIENT].done ||
-			    c->pair.dirs[RELAY_TARGET].done
-			? HALF_CLOSED
-			: PH_ESTABLISHED);
-	}
+	if (result)
+		relay_ended(i, result);
+	else
+		phase_enter(i, relay_phase(r));
 }
 
-/* Starts to connect to an address. The socket is in its place in any case. */
+/* Opens a socket, sets it as the target's, and starts to connect it. */
 static enum attempt
 start_attempt(uint32_t i, const struct target_addr *to)
 {
 	struct worker_conn *c = &worker.conns[i];
 	int fd = attempt_open(worker.map, to->addr.ss_family);
 
-	*server_of(c) = c->pair.dirs[RELAY_CLIENT].out = fd;
+	*target_fd(c) = c->relay.dirs[RELAY_CLIENT].out = fd;
 	if (fd == -1 ||
-	    relay_register(worker.epoll, fd, event_of(i, RELAY_TARGET)) == -1)
+	    relay_register(worker.tcp->epoll, fd,
+		event_data(i, RELAY_TARGET)) == -1)
 		return ATTEMPT_FAILED;
 	return attempt_connect(fd, to);
 }
 
-/* True if the connection has a socket, and is to wait, or has ended. */
+/*
+ * Handles the result of an attempt; errno says why it failed. Returns false if
+ * another address is to be tried.
+ */
 static bool
 attempt_done(uint32_t i, const struct target_addr *to, enum attempt result)
 {
@@ -197,31 +218,31 @@ attempt_done(uint32_t i, const struct target_addr *to, enum attempt result)
 		run_relay(i);
 		return true;
 	case ATTEMPT_WAIT:
-		list_append(i, PH_CONNECTING);
+		phase_enter(i, PH_CONNECTING);
 		timers_set(&worker.timers, i, c->dialing.address_deadline);
 		return true;
 	case ATTEMPT_RETRY:
-		close_server(c);
-		list_append(i, PH_RETRYING);
+		close_target_fd(c);
+		phase_enter(i, PH_RETRYING);
 		return true;
 	case ATTEMPT_FAILED:
 		dial_missed(&c->dialing, to);
-		close_server(c);
+		close_target_fd(c);
 	}
 	return false;
 }
 
-/* True if the client has gone, which ends its connection. */
+/* Ends the connection if the client has reset it; returns true then. */
 static bool
-client_gone(uint32_t i)
+end_if_client_reset(uint32_t i)
 {
 	if (!client_was_reset(worker.conns[i].conn.client))
 		return false;
-	fail(i, END_CLIENT, errno);
+	conn_fail(i, END_CLIENT, errno);
 	return true;
 }
 
-/* Dials one address after the other until one is connected, or under way. */
+/* Tries one address after the other, until an attempt does not fail at once. */
 static void
 dial_next_address(uint32_t i)
 {
@@ -229,31 +250,32 @@ dial_next_address(uint32_t i)
 	struct target_addr to;
 
 	do {
-		if (client_gone(i))
+		if (end_if_client_reset(i))
 			return;
 		if (dial_next(&c->dialing, &to) == -1) {
-			fail(i, END_DIAL, errno);
+			conn_fail(i, END_DIAL, errno);
 			return;
 		}
 	} while (!attempt_done(i, &to, start_attempt(i, &to)));
 }
 
+/* Tries the same address again. */
 static void
 dial_same_address(uint32_t i)
 {
 	struct worker_conn *c = &worker.conns[i];
 	struct target_addr to;
 
-	if (client_gone(i))
+	if (end_if_client_reset(i))
 		return;
 	if (dial_same(&c->dialing, &to) == -1 ||
 	    !attempt_done(i, &to, start_attempt(i, &to)))
 		dial_next_address(i);
 }
 
-/* What connect(2) came to: by an event, or, without any, too late. */
+/* Handles the events of a socket that connects; 0: the deadline has passed. */
 static void
-connect_done(uint32_t i, uint32_t events)
+connect_event(uint32_t i, uint32_t events)
 {
 	struct worker_conn *c = &worker.conns[i];
 	enum attempt result = ATTEMPT_FAILED;
@@ -262,17 +284,17 @@ connect_done(uint32_t i, uint32_t events)
 	if (dial_same(&c->dialing, &to) == 0) {
 		errno = ETIMEDOUT;
 		if (events)
-			result = attempt_result(*server_of(c), &to);
+			result = attempt_result(*target_fd(c), &to);
 	}
 	if (result == ATTEMPT_DONE)
-		relay_event(&c->pair, RELAY_TARGET, events);
+		relay_event(&c->relay, RELAY_TARGET, events);
 	if (!attempt_done(i, &to, result))
 		dial_next_address(i);
 }
 
-/* An event may be older than its connection's end, in the same turn. */
-void
-worker_event(uint64_t data, uint32_t events)
+/* Handles an event. The connection may have ended earlier in the same turn. */
+static void
+conn_event(uint64_t data, uint32_t events)
 {
 	uint32_t i = (uint32_t)(data / 2);
 	struct worker_conn *c = &worker.conns[i];
@@ -281,92 +303,128 @@ worker_event(uint64_t data, uint32_t events)
 	if (c->phase == PH_FREE)
 		return;
 	if (c->phase > PH_RETRYING) {
-		relay_event(&c->pair, peer, events);
+		relay_event(&c->relay, peer, events);
 		run_relay(i);
 	} else if (peer == RELAY_TARGET) {
-		connect_done(i, events);
+		connect_event(i, events);
 	} else if (events & EPOLLERR) {
-		fail(i, END_CLIENT, ECONNABORTED);
+		conn_fail(i, END_CLIENT, ECONNABORTED);
 	} else {
-		relay_event(&c->pair, peer, events);
+		relay_event(&c->relay, peer, events);
 	}
 }
 
 static void
 timed_out(uint32_t i)
 {
-	struct worker_conn *c = &worker.conns[i];
-
-	switch (c->phase) {
+	switch (worker.conns[i].phase) {
 	case PH_CONNECTING:
-		connect_done(i, 0);
+		connect_event(i, 0);
 		break;
 	case PH_RETRYING:
 		dial_same_address(i);
 		break;
-	case DRAINING:
+	case PH_DRAINING:
 		run_relay(i);
 		break;
 	default:
-		relay_finish(&c->pair, 0, &worker.reports[i]);
-		conn_close(i);
+		relay_ended(i, 0);
 	}
 }
 
-msec
-worker_run_timers(msec at)
+/* Runs each connection that is runnable once. */
+static void
+run_runnable(void)
 {
-	uint32_t last = worker.conns[worker.capacity + PH_RUNNABLE].older,
-		 i = UINT32_MAX;
-	msec next = NEVER;
+	uint32_t last = worker.conns[worker.capacity + PH_RUNNABLE].older;
+	uint32_t i = UINT32_MAX;
 
-	while (list_head(PH_RUNNABLE) < worker.capacity && i != last) {
-		i = list_head(PH_RUNNABLE);
+	while (phase_oldest(PH_RUNNABLE) < worker.capacity && i != last) {
+		i = phase_oldest(PH_RUNNABLE);
 		run_relay(i);
 	}
-	while (timers_earliest(&worker.timers, &i) <= at)
-		timed_out(i);
-	next = timers_earliest(&worker.timers, &i);
-	for (int phase = PH_RETRYING; phase < PH_RUNNABLE; phase++) {
-		msec timeout = worker.timeouts[phase];
-
-		while ((i = list_head(phase)) < worker.capacity && timeout &&
-		    worker.conns[i].phase_since + timeout <= at)
-			timed_out(i);
-		if (i < worker.capacity && timeout &&
-		    worker.conns[i].phase_since + timeout < next)
-			next = worker.conns[i].phase_since + timeout;
-	}
-	return list_head(PH_RUNNABLE) < worker.capacity ? at : next;
 }
 
-void
-worker_add_conn(uint32_t i, struct conn *conn)
+/* Returns when the first connection of a phase times out, or NEVER. */
+static msec
+phase_deadline(enum phase phase)
+{
+	uint32_t i = phase_oldest(phase);
+
+	return i < worker.capacity && worker.timeouts[phase]
+	    ? worker.conns[i].phase_since + worker.timeouts[phase]
+	    : NEVER;
+}
+
+/* Returns when the first of all connections times out, or NEVER. */
+static msec
+next_deadline(void)
+{
+	uint32_t i;
+	msec next = timers_earliest(&worker.timers, &i);
+
+	for (int phase = PH_RETRYING; phase < PH_RUNNABLE; phase++)
+		if (phase_deadline(phase) < next)
+			next = phase_deadline(phase);
+	return next;
+}
+
+/*
+ * The deadlines are compared last, because a connection that times out in one
+ * phase can get a deadline in another.
+ */
+static msec
+run_conn_timers(msec now)
+{
+	uint32_t i;
+
+	run_runnable();
+	while (timers_earliest(&worker.timers, &i) <= now)
+		timed_out(i);
+	for (int phase = PH_RETRYING; phase < PH_RUNNABLE; phase++)
+		while (phase_deadline(phase) <= now)
+			timed_out(phase_oldest(phase));
+	return phase_oldest(PH_RUNNABLE) < worker.capacity ? now
+							   : next_deadline();
+}
+
+static void
+start_in_loop(uint32_t i, struct conn *conn)
 {
 	struct worker_conn *c = &worker.conns[i];
-	int client = conn->client;
+	bool is_unix = conn->peer.sa.sa_family == AF_UNIX;
 
 	*c = (struct worker_conn){.conn = *conn};
 	dial_start(&c->dialing, &c->conn, NULL);
-	if (conn->peer.sa.sa_family == AF_UNIX)
-		sock_set_oobinline(client);
-	relay_init(&c->pair, client, -1,
-	    conn->peer.sa.sa_family != AF_UNIX && worker.all_tcp,
-	    worker.spill_buffers + (size_t)i * 2 * RELAY_COPY,
-	    &worker.reports[i]);
-	if (relay_register(worker.epoll, client, event_of(i, RELAY_CLIENT)) ==
-	    -1)
-		fail(i, END_LOCAL, errno);
+	if (is_unix)
+		sock_set_oobinline(conn->client);
+	relay_init(&c->relay, conn->client, -1, !is_unix && worker.all_tcp,
+	    worker.spills + (size_t)i * 2 * RELAY_COPY, report_of(i));
+	if (relay_register(worker.tcp->epoll, conn->client,
+		event_data(i, RELAY_CLIENT)) == -1)
+		conn_fail(i, END_LOCAL, errno);
 	else
 		dial_next_address(i);
 }
 
-/* Untouched pages cost nothing. */
-static void *
-allocate(size_t n, size_t size)
+/* Drains, because the lifeline has ended: the pool drains, or was killed. */
+static void
+lifeline_event(void)
 {
-	return mmap(NULL, n * size, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	epoll_ctl(worker.tcp->epoll, EPOLL_CTL_DEL, worker.lifeline, NULL);
+	if (!worker.tcp->tables->pool_draining)
+		tcp_detach_counts(worker.tcp);
+	tcp_drain(worker.tcp);
+}
+
+static bool
+no_unix_target(const struct map *map)
+{
+	for (size_t i = 0; i < map->n_targets; i++)
+		if (map->targets[i].kind == EP_UNIX_PATH ||
+		    map->targets[i].kind == EP_UNIX_ABSTRACT)
+			return false;
+	return true;
 }
 
 int
@@ -374,35 +432,41 @@ worker_alloc(const struct map *map, uint32_t capacity)
 {
 	struct relay half_closed = {.dirs[0].done = true};
 
-	worker.all_tcp = true;
-	for (size_t i = 0; i < map->n_targets; i++) {
-		enum endpoint_kind kind = map->targets[i].kind;
-
-		worker.all_tcp &=
-		    kind != EP_UNIX_PATH && kind != EP_UNIX_ABSTRACT;
-	}
 	worker.map = map;
 	worker.capacity = capacity;
+	worker.all_tcp = no_unix_target(map);
 	worker.timeouts[PH_RETRYING] = DIAL_RETRY_MS;
 	worker.timeouts[PH_ESTABLISHED] = map->times.idle;
-	worker.timeouts[HALF_CLOSED] = relay_timeout(&half_closed, &map->times);
-	worker.timeouts[DRAINING] = IO_POLL_ACKED_MS;
-	worker.conns = allocate(capacity + PHASES, sizeof(*worker.conns));
-	worker.spill_buffers = allocate(capacity, (size_t)2 * RELAY_COPY);
-	if (worker.conns == MAP_FAILED || worker.spill_buffers == MAP_FAILED)
+	worker.timeouts[PH_HALF_CLOSED] =
+	    relay_timeout(&half_closed, &map->times);
+	worker.timeouts[PH_DRAINING] = IO_POLL_ACKED_MS;
+	worker.conns = memory_map(NULL, (size_t)capacity + PHASES,
+	    sizeof(*worker.conns), MAP_PRIVATE | MAP_NORESERVE);
+	worker.spills = memory_map(NULL, capacity, (size_t)2 * RELAY_COPY,
+	    MAP_PRIVATE | MAP_NORESERVE);
+	if (!worker.conns || !worker.spills)
 		return -1;
 	return timers_init(&worker.timers, capacity);
 }
 
-void
-worker_init(int epoll, uint64_t base, struct conn_report *report,
-    void (*ended)(uint32_t, int))
+_Noreturn void
+worker_main(struct tcp *t, uint32_t number, int lifeline)
 {
-	worker.epoll = epoll;
-	worker.ev_base = base;
-	worker.reports = report;
-	worker.on_closed = ended;
+	static const struct tcp_ops ops = {
+	    .start = start_in_loop,
+	    .channel_event = lifeline_event,
+	    .conn_event = conn_event,
+	    .run_timers = run_conn_timers,
+	};
+
+	worker.tcp = t;
+	worker.lifeline = lifeline;
+	t->pid = getpid();
+	t->table = &t->tables->items[number];
 	for (uint32_t head = worker.capacity; head < worker.capacity + PHASES;
 	     head++)
 		worker.conns[head].older = worker.conns[head].newer = head;
+	if (tcp_listen(t, &ops, lifeline, EPOLLEXCLUSIVE) == -1)
+		_exit(1);
+	tcp_run(t);
 }

@@ -50,6 +50,23 @@ faults() {
 	wait_until 3 crowd_is crowd 'served=1 waiting=0 .*reset=1'
 }
 
+# The search goes from a target with a full backlog, which is tried again every
+# 10 ms, to one that does not answer: then no event comes before the deadline.
+@test "the connect timeout holds after a target that was tried again" {
+	spawn ns2 full python3 -c 'import socket, time
+full, fill = (socket.socket(socket.AF_UNIX) for _ in range(2))
+full.bind("\0full")
+full.listen(0)
+fill.connect("\0full")
+time.sleep(60)'
+	wait_until 2 in_ns ns2 grep -q @full /proc/net/unix
+	faults peer_server ns2 hole hole 127.0.0.1/8080
+	WORKERS=1
+	start_nsfwd ns1@127.0.0.1:8000=ns2@@full,127.0.0.1:8080,connect-timeout=1
+	faults peer ns1 gone fin 1 127.0.0.1/8000
+	wait_until 2 logged ' ms=1[01][0-9][0-9] end=dial error=ETIMEDOUT$'
+}
+
 @test "the mapper of workers killed: connections finish, a new one serves" {
 	local old
 	faults peer_server ns2 bulk bulk 127.0.0.1/8080 4000000 1.5

@@ -1,0 +1,15 @@
+/* Memory for the tables of a mapper. */
+
+#ifndef TCP_MEMORY_H
+#define TCP_MEMORY_H
+
+#include <stddef.h>
+
+/*
+ * Maps zeroed memory for n items of `size` bytes, at `hint` if there is room.
+ * `flags` are those of mmap(2), less MAP_ANONYMOUS. A page costs nothing until
+ * it is touched. Nothing unmaps it. Returns NULL with errno.
+ */
+void *memory_map(void *hint, size_t n, size_t size, int flags);
+
+#endif
