@@ -12,4 +12,7 @@ typedef int64_t msec;
 /* The current time of CLOCK_MONOTONIC. */
 msec now_ms(void);
 
+/* Returns the end of a span that starts then, or NEVER for a span of 0. */
+msec deadline_after(msec start_at, msec timeout);
+
 #endif

@@ -14,8 +14,8 @@
 #include "base/clock.h"
 #include "base/proctitle.h"
 #include "config/map.h"
+#include "dial/conn.h"
 #include "mapper/mapper.h"
-#include "proxy/conn.h"
 #include "tcp/conn.h"
 #include "tcp/fork.h"
 

@@ -43,9 +43,9 @@
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
+#include "dial/conn.h"
 #include "dial/dial.h"
 #include "netns.h"
-#include "proxy/conn.h"
 #include "tcp/stdio.h"
 
 #define COPY_SIZE 65536
@@ -288,6 +288,7 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 	if (confine(conf, map, parent) == -1)
 		return fail(map, "cannot drop privileges");
 	sock_set_oobinline(STDIN_FILENO); /* where it is a socket */
+	conn.deadline = deadline_after(now_ms(), map->times.connect);
 	server = dial(&conn);
 	if (server == -1)
 		return fail(map, "cannot reach the target");

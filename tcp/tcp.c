@@ -27,9 +27,8 @@
 #include "base/clock.h"
 #include "base/report.h"
 #include "config/map.h"
-#include "dial/dial.h"
+#include "dial/conn.h"
 #include "mapper/mapper.h"
-#include "proxy/conn.h"
 #include "tcp/accept.h"
 #include "tcp/conn_log.h"
 #include "tcp/fork.h"
@@ -180,7 +179,7 @@ make_conn(const struct tcp_mapper *m, int client, uint32_t i)
 	    .peer = slot->peer,
 	    .seq = m->turn,
 	    .target_failed_at = m->tables->failed,
-	    .deadline = connect_deadline(m->map, slot->started_at),
+	    .deadline = deadline_after(slot->started_at, m->map->times.connect),
 	    .report = &m->my_table->reports[i],
 	};
 }

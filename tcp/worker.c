@@ -9,7 +9,7 @@
  * connection to the end of a list: time counts from the last one. Only those
  * that dial differ in their times: for them there is a heap, see timers.c.
  *
- * Which target and address is dialled is the decision of dial.c: the driver
+ * Which target and address is dialled is the decision of dialer.c: the driver
  * here starts an attempt and comes back when it is decided, or late.
  */
 
@@ -31,8 +31,8 @@
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/attempt.h"
-#include "dial/dial.h"
-#include "proxy/conn.h"
+#include "dial/conn.h"
+#include "dial/dialer.h"
 #include "relay.h"
 #include "tcp/timers.h"
 #include "tcp/worker.h"
@@ -51,7 +51,7 @@ enum phase {
 struct worker_conn {
 	struct relay pair;
 	struct conn conn;
-	struct dialing dialing;
+	struct dialer dialer;
 	uint32_t older, newer; /* in the list of its phase */
 	uint8_t phase;
 	msec phase_since; /* it is in this phase, or was heard of last */
@@ -186,26 +186,25 @@ attempt_done(uint32_t i, const struct target_addr *to, enum attempt result)
 {
 	struct worker_conn *c = &worker.conns[i];
 
-	if (result == ATTEMPT_RETRY &&
-	    now_ms() >= c->dialing.address_deadline) {
+	if (result == ATTEMPT_RETRY && now_ms() >= c->dialer.addr_deadline) {
 		errno = ETIMEDOUT;
 		result = ATTEMPT_FAILED;
 	}
 	switch (result) {
 	case ATTEMPT_DONE:
-		dial_reached(&c->dialing, to);
+		dialer_connected(&c->dialer, to);
 		run_relay(i);
 		return true;
 	case ATTEMPT_WAIT:
 		list_append(i, PH_CONNECTING);
-		timers_set(&worker.timers, i, c->dialing.address_deadline);
+		timers_set(&worker.timers, i, c->dialer.addr_deadline);
 		return true;
 	case ATTEMPT_RETRY:
 		close_server(c);
 		list_append(i, PH_RETRYING);
 		return true;
 	case ATTEMPT_FAILED:
-		dial_missed(&c->dialing, to);
+		dialer_addr_failed(&c->dialer, to);
 		close_server(c);
 	}
 	return false;
@@ -231,7 +230,7 @@ dial_next_address(uint32_t i)
 	do {
 		if (client_gone(i))
 			return;
-		if (dial_next(&c->dialing, &to) == -1) {
+		if (dialer_next(&c->dialer, &to) == -1) {
 			fail(i, END_DIAL, errno);
 			return;
 		}
@@ -246,7 +245,7 @@ dial_same_address(uint32_t i)
 
 	if (client_gone(i))
 		return;
-	if (dial_same(&c->dialing, &to) == -1 ||
+	if (dialer_current(&c->dialer, &to) == -1 ||
 	    !attempt_done(i, &to, start_attempt(i, &to)))
 		dial_next_address(i);
 }
@@ -259,7 +258,7 @@ connect_done(uint32_t i, uint32_t events)
 	enum attempt result = ATTEMPT_FAILED;
 	struct target_addr to;
 
-	if (dial_same(&c->dialing, &to) == 0) {
+	if (dialer_current(&c->dialer, &to) == 0) {
 		errno = ETIMEDOUT;
 		if (events)
 			result = attempt_result(*server_of(c), &to);
@@ -347,7 +346,7 @@ worker_add_conn(uint32_t i, struct conn *conn)
 	int client = conn->client;
 
 	*c = (struct worker_conn){.conn = *conn};
-	dial_start(&c->dialing, &c->conn, NULL);
+	dialer_init(&c->dialer, &c->conn, NULL);
 	if (conn->peer.sa.sa_family == AF_UNIX)
 		sock_set_oobinline(client);
 	relay_init(&c->pair, client, -1,
@@ -383,7 +382,7 @@ worker_alloc(const struct map *map, uint32_t capacity)
 	}
 	worker.map = map;
 	worker.capacity = capacity;
-	worker.timeouts[PH_RETRYING] = DIAL_RETRY_MS;
+	worker.timeouts[PH_RETRYING] = ATTEMPT_RETRY_MS;
 	worker.timeouts[PH_ESTABLISHED] = map->times.idle;
 	worker.timeouts[HALF_CLOSED] = relay_timeout(&half_closed, &map->times);
 	worker.timeouts[DRAINING] = IO_POLL_ACKED_MS;
