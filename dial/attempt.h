@@ -31,7 +31,7 @@ enum attempt attempt_connect(int fd, const struct target_addr *);
 /* Returns the result of a connect(2) after the socket became writable. */
 enum attempt attempt_result(int fd, const struct target_addr *);
 
-/* Sets src=, dev= and mark= of the map on a new socket. Returns -1 with errno. */
+/* Sets src=, dev= and mark= on a new socket. Returns -1 with errno. */
 int set_source_options(int fd, const struct map *, int family);
 
 /*

@@ -8,9 +8,7 @@
 
 struct conn;
 
-/* A set of targets has bit i for target i. */
-
-/* Returns the set of targets that failed within the last 10 s. */
+/* Returns the set of targets that failed within the last 10 s: bit i for i. */
 uint64_t balance_backoff(const struct conn *);
 
 /*

@@ -20,8 +20,8 @@
 #include "proxy/proxy_protocol.h"
 
 /*
- * Waits until a pending connect(2) has a result. A second connect(2) asks for it
- * first, because over loopback it is there already and spares the wait. The
+ * Waits until a pending connect(2) has a result. A second connect(2) asks for
+ * it first, because over loopback it is there already and spares the wait. The
  * client is watched for a reset only, because its end of stream may follow a
  * request whose response it waits for.
  */

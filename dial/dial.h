@@ -6,8 +6,8 @@
 struct conn;
 
 /*
- * Dials the requested target, or else the targets of the map as dialer.h has it,
- * through the hops of the map, and sends the PROXY header. Blocks until
+ * Dials the requested target, or else the targets of the map as dialer.h has
+ * it, through the hops of the map, and sends the PROXY header. Blocks until
  * conn->deadline at most, or until the client resets. Returns a socket with the
  * options of sock_set_stream_options(), or -1 with errno: ETIMEDOUT,
  * ECONNABORTED if the client has reset, EACCES if reach= does not allow the

@@ -80,8 +80,9 @@ share_of_time(msec deadline, size_t left)
 }
 
 /*
- * Returns how many addresses the current target has, or 0 with errno. The report
- * says that a name is being resolved, because the process may end by SIGALRM.
+ * Returns how many addresses the current target has, or 0 with errno. The
+ * report says that a name is being resolved, because the process may end by
+ * SIGALRM.
  */
 static size_t
 find_addrs(const struct dialer *d)

@@ -31,8 +31,8 @@ struct dialer {
 
 /*
  * Starts with no target. The connection must stay as long as the dialer, and so
- * must the room for RESOLVE_MAX addresses, which may be NULL if no target and no
- * first hop is a host name.
+ * must the room for RESOLVE_MAX addresses, which may be NULL if no target and
+ * no first hop is a host name.
  */
 void dialer_init(struct dialer *, const struct conn *,
     struct target_addr *resolved);

@@ -56,8 +56,8 @@ look_up(struct target_addr *out, size_t max, const struct endpoint *ep,
 }
 
 /*
- * Arms the SIGALRM that limits getaddrinfo(3), which has no deadline. The signal
- * ends the process, and so resets the client, as a failed dial does.
+ * Arms the SIGALRM that limits getaddrinfo(3), which has no deadline. The
+ * signal ends the process, and so resets the client, as a failed dial does.
  */
 static void
 arm_resolver_timeout(msec deadline)

@@ -34,9 +34,9 @@ int literal_addr(struct target_addr *, const struct endpoint *, unsigned index,
     size_t i);
 
 /*
- * Resolves a host name for TCP into at most RESOLVE_MAX addresses, with the port
- * port_first + index. Returns how many; or 0 with errno, which is negative for
- * an error of getaddrinfo(3). SIGALRM ends the process at the deadline.
+ * Resolves a host name for TCP into at most RESOLVE_MAX addresses, with the
+ * port port_first + index. Returns how many; or 0 with errno, which is negative
+ * for an error of getaddrinfo(3). SIGALRM ends the process at the deadline.
  */
 size_t resolve_host(struct target_addr *, const struct endpoint *,
     unsigned index, msec deadline);

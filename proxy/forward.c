@@ -114,50 +114,44 @@ forward_body(struct forward *f)
 	return recv(f->client, buf, (size_t)n, 0) == n ? 0 : -1;
 }
 
-/* Waits for the client and the target. Returns -1 with errno. */
+/* Waits until client or target are ready. Returns -1 with errno. */
 static int
-wait_for_both(const struct forward *f, struct pollfd *client,
-    struct pollfd *target)
+wait_for_both(const struct forward *f, struct pollfd watched[2])
 {
-	const msec deadline =
-	    deadline_after(now_ms(), f->session->map->times.idle);
 	bool blocked = f->target_full || f->write_error;
-	struct pollfd watched[2] = {
-	    {f->client, blocked ? POLLERR | POLLHUP : POLLIN, 0},
-	    {f->target, f->target_full ? POLLIN | POLLOUT : POLLIN, 0},
-	};
+	msec idle = f->session->map->times.idle;
 
-	if (io_wait(watched, 2, deadline) == -1)
-		return -1;
-	*client = watched[0];
-	*target = watched[1];
-	return 0;
+	watched[0] =
+	    (struct pollfd){f->client, blocked ? POLLERR | POLLHUP : POLLIN, 0};
+	watched[1] = (struct pollfd){f->target,
+	    f->target_full ? POLLIN | POLLOUT : POLLIN, 0};
+	return io_wait(watched, 2, deadline_after(now_ms(), idle));
 }
 
-/* Returns 0 if relay() is to move the rest, or -1 with errno. */
+/* Returns 0 if relay() is to move the other bytes, or -1 with errno. */
 static int
 forward_until_status(struct forward *f)
 {
-	struct pollfd client, target;
+	struct pollfd watched[2];
 	int n = 0;
 
 	while (n == 0) {
-		if (wait_for_both(f, &client, &target) == -1)
+		if (wait_for_both(f, watched) == -1)
 			return -1;
-		if (client.revents & (POLLERR | POLLHUP))
+		if (watched[0].revents & (POLLERR | POLLHUP))
 			return 0;
-		if (target.revents & ~POLLOUT)
+		if (watched[1].revents & ~POLLOUT)
 			n = forward_status(f);
 		if (n == 0 && !f->write_error &&
-		    (client.revents || target.revents & POLLOUT))
+		    (watched[0].revents || watched[1].revents & POLLOUT))
 			n = forward_body(f);
 	}
 	return n == 1 ? 0 : -1;
 }
 
 /*
- * Sends the request head. Returns 0 also if the target does not take it, because
- * it may have sent a response, or -1 with errno.
+ * Sends the request head. Returns -1 with errno; but 0 if the target refuses
+ * the bytes, because it may have sent a response.
  */
 static int
 forward_head(struct forward *f)

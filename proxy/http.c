@@ -144,8 +144,8 @@ is_hop_by_hop(const struct http_request *r, const char *header)
 }
 
 /*
- * Copies the host of "http://HOST[:PORT][/PATH]", at most HOSTPORT_MAX bytes with
- * room for ":80". Returns the path, or NULL for another URL.
+ * Copies the host of "http://HOST[:PORT][/PATH]", at most HOSTPORT_MAX bytes
+ * with room for ":80". Returns the path, or NULL for another URL.
  */
 static const char *
 split_url(const char *url, char *host)

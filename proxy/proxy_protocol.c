@@ -1,4 +1,4 @@
-/* Writes and reads headers of the PROXY protocol (proxy-protocol.txt, haproxy). */
+/* Writes and reads headers of the PROXY protocol. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,25 +27,30 @@
 
 static const unsigned char v2_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
+static const void *
+ip_of(const union sockaddr_inet *addr)
+{
+	if (addr->sa.sa_family == AF_INET6)
+		return &addr->v6.sin6_addr;
+	return &addr->v4.sin_addr;
+}
+
 /* A client of NULL is unknown; else both are of one family. */
 static size_t
 pp_write_v1(char *out, const union sockaddr_inet *client,
     const union sockaddr_inet *local)
 {
 	char a[INET6_ADDRSTRLEN], b[INET6_ADDRSTRLEN];
+	int family;
 
 	if (!client)
 		return (size_t)sprintf(out, "PROXY UNKNOWN\r\n");
-	if (client->sa.sa_family == AF_INET6) {
-		inet_ntop(AF_INET6, &client->v6.sin6_addr, a, sizeof(a));
-		inet_ntop(AF_INET6, &local->v6.sin6_addr, b, sizeof(b));
-	} else {
-		inet_ntop(AF_INET, &client->v4.sin_addr, a, sizeof(a));
-		inet_ntop(AF_INET, &local->v4.sin_addr, b, sizeof(b));
-	}
+	family = client->sa.sa_family;
+	inet_ntop(family, ip_of(client), a, sizeof(a));
+	inet_ntop(family, ip_of(local), b, sizeof(b));
 	return (size_t)sprintf(out, "PROXY TCP%c %s %s %u %u\r\n",
-	    client->sa.sa_family == AF_INET6 ? '6' : '4', a, b,
-	    ntohs(client->v4.sin_port), ntohs(local->v4.sin_port));
+	    family == AF_INET6 ? '6' : '4', a, b, ntohs(client->v4.sin_port),
+	    ntohs(local->v4.sin_port));
 }
 
 static unsigned char *
@@ -53,22 +58,6 @@ put_bytes(unsigned char *at, const void *data, size_t length)
 {
 	memcpy(at, data, length);
 	return at + length;
-}
-
-/* Writes the addresses and ports of two of one family. Returns their end. */
-static unsigned char *
-put_v2_addrs(unsigned char *at, const union sockaddr_inet *client,
-    const union sockaddr_inet *local)
-{
-	if (client->sa.sa_family == AF_INET6) {
-		at = put_bytes(at, &client->v6.sin6_addr, 16);
-		at = put_bytes(at, &local->v6.sin6_addr, 16);
-	} else {
-		at = put_bytes(at, &client->v4.sin_addr, 4);
-		at = put_bytes(at, &local->v4.sin_addr, 4);
-	}
-	at = put_bytes(at, &client->v4.sin_port, 2);
-	return put_bytes(at, &local->v4.sin_port, 2);
 }
 
 static size_t
@@ -82,9 +71,14 @@ pp_write_v2(unsigned char *out, const union sockaddr_inet *client,
 	out[12] = V2_LOCAL;
 	out[13] = 0;
 	if (client) {
+		bool six = client->sa.sa_family == AF_INET6;
+
 		out[12] = V2_PROXY;
-		out[13] = client->sa.sa_family == AF_INET6 ? V2_TCP6 : V2_TCP4;
-		at = put_v2_addrs(at, client, local);
+		out[13] = six ? V2_TCP6 : V2_TCP4;
+		at = put_bytes(at, ip_of(client), six ? 16 : 4);
+		at = put_bytes(at, ip_of(local), six ? 16 : 4);
+		at = put_bytes(at, &client->v4.sin_port, 2);
+		at = put_bytes(at, &local->v4.sin_port, 2);
 	}
 	if (length && length <= NS_NAME_MAX) {
 		*at++ = V2_NETNS;

@@ -8,10 +8,9 @@
 struct map;
 
 /*
- * Returns true if a proxy's client may reach a socket address: one in reach=, or
- * a public or private unicast address. The namespace's loopback, link-local
- * addresses, multicast, broadcast and metadata services of clouds are refused,
- * because clients of a proxy are strangers to them.
+ * Returns true if a proxy's client may reach a socket address: one in reach=,
+ * or a public or private unicast address. The namespace's loopback, link-local
+ * addresses, multicast, broadcast and metadata services of clouds are refused.
  */
 bool reach_allows(const struct map *, const void *addr);
 

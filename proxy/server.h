@@ -20,7 +20,7 @@ enum request_kind {
 	REQUEST_CONNECT
 };
 
-/* One client of a proxy. The caller fills in the first four members. */
+/* A client of a proxy. The caller sets four members, and zeroes the others. */
 struct proxy_session {
 	const struct map *map; /* user= of the clients, times */
 	struct io client;
@@ -31,8 +31,8 @@ struct proxy_session {
 	bool udp;               /* the request is UDP ASSOCIATE */
 	struct endpoint target; /* of any other request; endpoint_free() it */
 	unsigned char in_buf[HTTP_HEAD_MAX + 1];
-	char
-	    request[HTTP_HEAD_MAX + 64]; /* REQUEST_HTTP: head for the target */
+	/* The request head for the target, of REQUEST_HTTP. */
+	char request[HTTP_HEAD_MAX + 64];
 };
 
 /*
@@ -53,7 +53,8 @@ int proxy_send_reply(struct proxy_session *, int err);
 /*
  * Sends the reply for err, then the end of the stream, and waits up to a second
  * for the client to close, because a reset would overtake the reply and unread
- * bytes make close(2) a reset. Does nothing if err says that the client is gone.
+ * bytes make close(2) a reset. Does nothing for ECONNABORTED and ECONNRESET,
+ * because the client has reset.
  */
 void proxy_send_error_and_close(struct proxy_session *, int err);
 

@@ -32,8 +32,8 @@ int socks_addr_format(char *text, const unsigned char *addr);
 /*
  * Parses HOST:PORT of a proxy's client and replaces *ep, which is freed. The
  * syntax is that of a map's target, but only addresses and host names count: no
- * path, and no number that only a resolver takes for an address. Returns -1 with
- * EINVAL.
+ * path, and no number that only a resolver takes for an address. Returns -1
+ * with EINVAL.
  */
 int endpoint_parse_untrusted(struct endpoint *ep, const char *text);
 

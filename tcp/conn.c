@@ -159,7 +159,10 @@ connect_target(struct conn *conn, int *write_error)
 	    : dial(conn);
 }
 
-/* Gives up all that relay() does not need, because strangers were parsed. */
+/*
+ * Gives up what relay() does not need, because input of clients has been
+ * parsed. Returns -1 with errno.
+ */
 static int
 narrow_sandbox(unsigned role)
 {
