@@ -108,7 +108,8 @@ FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
 	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
 FUZZ_SPEC = tests/fuzz_spec.c $(filter-out nsfwd.c,$(SRC))
 # The files that it takes apart are included by it.
-FUZZ_HOP = tests/fuzz_hop.c $(filter-out nsfwd.c proxy/server.c proxy/hop.c proxy/proxy_protocol.c,$(SRC))
+FUZZ_HOP = tests/fuzz_hop.c $(filter-out nsfwd.c proxy/forward.c proxy/hop.c \
+	proxy/proxy_protocol.c proxy/server.c,$(SRC))
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop
 	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)

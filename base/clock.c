@@ -18,3 +18,9 @@ msec_min(msec a, msec b)
 {
 	return a < b ? a : b;
 }
+
+msec
+deadline_after(msec start_at, msec timeout)
+{
+	return timeout ? start_at + timeout : NEVER;
+}

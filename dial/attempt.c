@@ -1,4 +1,4 @@
-/* One socket to one address: how it is made, and what connect(2) comes to. */
+/* Opens and connects one socket to one address. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/attempt.h"
-#include "dial/dial.h"
+#include "dial/resolve.h"
 
 int
 set_source_options(int fd, const struct map *map, int family)
@@ -42,15 +42,11 @@ set_source_options(int fd, const struct map *map, int family)
 		errno = EAFNOSUPPORT;
 	if (!length || own.ss_family != family)
 		return -1;
-	/* The port is chosen by connect(2), which knows the other end. */
+	/* connect(2) chooses the port, because more ports are free then. */
 	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
 	return bind(fd, addr, length);
 }
 
-/*
- * With nobody listening on a port of the ephemeral range, connect(2) may pick
- * that port as its own and meet itself.
- */
 bool
 is_self_connected(int fd, const void *peer, socklen_t length)
 {
@@ -76,7 +72,7 @@ attempt_open(const struct map *map, int family)
 }
 
 static enum attempt
-connected(int fd, const struct target_addr *to)
+check_connected(int fd, const struct target_addr *to)
 {
 	if (!is_self_connected(fd, &to->addr, to->length))
 		return ATTEMPT_DONE;
@@ -90,10 +86,9 @@ attempt_connect(int fd, const struct target_addr *to)
 	const void *addr = &to->addr;
 
 	if (connect(fd, addr, to->length) == 0)
-		return connected(fd, to);
+		return check_connected(fd, to);
 	if (errno == EINPROGRESS || errno == EALREADY || errno == EINTR)
 		return ATTEMPT_WAIT;
-	/* A full backlog, with no event to wait for. */
 	return errno == EAGAIN && to->addr.ss_family == AF_UNIX
 	    ? ATTEMPT_RETRY
 	    : ATTEMPT_FAILED;
@@ -108,5 +103,5 @@ attempt_result(int fd, const struct target_addr *to)
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == -1)
 		return ATTEMPT_FAILED;
 	errno = error;
-	return error ? ATTEMPT_FAILED : connected(fd, to);
+	return error ? ATTEMPT_FAILED : check_connected(fd, to);
 }

@@ -1,4 +1,4 @@
-/* One attempt to connect one socket. */
+/* One attempt to connect one socket to one address. */
 
 #ifndef DIAL_ATTEMPT_H
 #define DIAL_ATTEMPT_H
@@ -9,24 +9,35 @@
 struct map;
 struct target_addr;
 
-/* Sets src=, dev= and mark= of the map on a new socket. -1 with errno. */
-int set_source_options(int fd, const struct map *, int family);
+#define ATTEMPT_RETRY_MS 10
 
-/* True if a socket was connected to its own address, by a port of chance. */
-bool is_self_connected(int fd, const void *peer, socklen_t length);
-
-/* What became of connecting a socket. */
 enum attempt {
 	ATTEMPT_DONE,
 	ATTEMPT_WAIT,  /* until it is writable, then attempt_result() */
-	ATTEMPT_RETRY, /* in DIAL_RETRY_MS */
+	ATTEMPT_RETRY, /* in ATTEMPT_RETRY_MS: the backlog of a UNIX socket is
+			  full, and no event tells when that ends */
 	ATTEMPT_FAILED /* with errno */
 };
 
-/* Opens a socket as the map wants it. -1 with errno. */
+/*
+ * Opens a non-blocking stream socket with the options of the map and those of
+ * sock_set_stream_options(). Returns -1 with errno.
+ */
 int attempt_open(const struct map *, int family);
 
+/* Starts to connect, or asks how far a started one is. */
 enum attempt attempt_connect(int fd, const struct target_addr *);
+
+/* Returns the result of a connect(2) after the socket became writable. */
 enum attempt attempt_result(int fd, const struct target_addr *);
+
+/* Sets src=, dev= and mark= on a new socket. Returns -1 with errno. */
+int set_source_options(int fd, const struct map *, int family);
+
+/*
+ * Returns true if a socket is connected to itself: connect(2) to a port of the
+ * ephemeral range on which nobody listens may choose that port as its own.
+ */
+bool is_self_connected(int fd, const void *peer, socklen_t length);
 
 #endif

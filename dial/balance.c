@@ -1,4 +1,4 @@
-/* In which order the targets of a map are tried. */
+/* Chooses the order in which the targets of a map are tried. */
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -9,16 +9,17 @@
 #include "base/clock.h"
 #include "config/map.h"
 #include "dial/balance.h"
-#include "dial/dial.h"
-#include "proxy/conn.h"
+#include "dial/conn.h"
 
-/* The target that balance= has for the client first. */
+#define TARGET_BACKOFF_MS 10000
+
+/* Returns the target that balance= puts first for the client. */
 static size_t
-first(const struct conn *conn)
+first_target(const struct conn *conn)
 {
 	size_t n = conn->map->n_targets;
-	const union sockaddr_inet *from = &conn->peer;
-	const unsigned char *addr = (const void *)&from->v6.sin6_addr;
+	const union sockaddr_inet *peer = &conn->peer;
+	const unsigned char *addr = (const void *)&peer->v6.sin6_addr;
 	uint64_t hash = 14695981039346656037U; /* FNV-1a */
 	size_t length = 16;
 
@@ -26,8 +27,8 @@ first(const struct conn *conn)
 		return conn->seq % n;
 	if (conn->map->balance == BALANCE_FIRST)
 		return 0;
-	if (from->sa.sa_family == AF_INET) {
-		addr = (const void *)&from->v4.sin_addr;
+	if (peer->sa.sa_family == AF_INET) {
+		addr = (const void *)&peer->v4.sin_addr;
 		length = 4;
 	}
 	while (length--)
@@ -39,13 +40,13 @@ uint64_t
 balance_backoff(const struct conn *conn)
 {
 	uint64_t set = 0;
-	msec after;
+	msec limit;
 
 	if (!conn->target_failed_at)
 		return 0;
-	after = now_ms() - TARGET_BACKOFF_MS;
+	limit = now_ms() - TARGET_BACKOFF_MS;
 	for (size_t i = 0; i < conn->map->n_targets; i++)
-		if (atomic_load(&conn->target_failed_at[i]) > after)
+		if (atomic_load(&conn->target_failed_at[i]) > limit)
 			set |= (uint64_t)1 << i;
 	return set;
 }
@@ -53,10 +54,10 @@ balance_backoff(const struct conn *conn)
 size_t
 balance_next(const struct conn *conn, uint64_t tried, uint64_t backoff)
 {
-	size_t n = conn->map->n_targets, from = first(conn), best = n;
+	size_t n = conn->map->n_targets, start = first_target(conn), best = n;
 
 	for (size_t i = 0; i < n; i++) {
-		size_t at = (from + i) % n;
+		size_t at = (start + i) % n;
 
 		if (tried >> at & 1)
 			continue;

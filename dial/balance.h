@@ -1,4 +1,4 @@
-/* The order in which targets are tried. */
+/* The order in which the targets of a map are tried. */
 
 #ifndef DIAL_BALANCE_H
 #define DIAL_BALANCE_H
@@ -8,13 +8,16 @@
 
 struct conn;
 
-/* The targets that failed within the last 10 s, a bit for each. */
+/* Returns the set of targets that failed within the last 10 s: bit i for i. */
 uint64_t balance_backoff(const struct conn *);
 
-/* The next target that was not tried; first those not in backoff. */
+/*
+ * Returns the next target that is not in the set of tried ones, in the order of
+ * balance=, or n_targets if there is none. Targets in backoff come last.
+ */
 size_t balance_next(const struct conn *, uint64_t tried, uint64_t backoff);
 
-/* From now on that target is in backoff. */
+/* Notes that a target failed now, for this and later connections. */
 void balance_failed(const struct conn *, size_t target);
 
 #endif

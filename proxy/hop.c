@@ -1,4 +1,4 @@
-/* What is said to a proxy on the way, and how anything is said or heard. */
+/* Asks a proxy for a connection to a target: HTTP CONNECT and SOCKS5. */
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -15,13 +15,14 @@
 #include "base/report.h"
 #include "config/endpoint.h"
 #include "config/map.h"
+#include "proxy/auth.h"
 #include "proxy/hop.h"
 #include "proxy/http.h"
 #include "proxy/socks.h"
 
-#define INTERIM_MAX 8 /* HTTP replies 1xx before the one that counts */
+#define INTERIM_MAX 8 /* HTTP responses 1xx before the final one */
 
-/* A status line, and a head to its end; *arg gets the status. */
+/* A head of an HTTP response, whose status goes to *arg. */
 static ssize_t
 parse_http(const unsigned char *data, size_t length, void *arg)
 {
@@ -39,33 +40,33 @@ parse_http(const unsigned char *data, size_t length, void *arg)
 	return http_head_length(data, length);
 }
 
-/* What SOCKS5 says of a method or a password: the version, then a code. */
+/* The start of every SOCKS5 reply. */
 struct socks_reply {
-	unsigned char version;
+	unsigned char version; /* expected: 5, or 1 for a password */
 	int code;
 };
 
 static ssize_t
 parse_method_reply(const unsigned char *data, size_t length, void *arg)
 {
-	struct socks_reply *verdict = arg;
+	struct socks_reply *reply = arg;
 
-	if (data[0] != verdict->version)
+	if (data[0] != reply->version)
 		return fail_errno(EPROTO);
 	if (length < 2)
 		return 0;
-	verdict->code = data[1];
+	reply->code = data[1];
 	return 2;
 }
 
-/* Behind a refusal nothing counts, and often nothing comes. */
+/* A refusal ends behind its code, because often no address follows. */
 static ssize_t
 parse_connect_reply(const unsigned char *data, size_t length, void *arg)
 {
-	struct socks_reply *verdict = arg;
+	struct socks_reply *reply = arg;
 	ssize_t used = parse_method_reply(data, length, arg);
 
-	if (used != 2 || verdict->code != 0)
+	if (used != 2 || reply->code != 0)
 		return used;
 	if (length > 2 && data[2] != 0)
 		return fail_errno(EPROTO);
@@ -75,6 +76,7 @@ parse_connect_reply(const unsigned char *data, size_t length, void *arg)
 	return used + 3;
 }
 
+/* Returns the errno for a reply code, RFC 1928 section 6. */
 static int
 socks_error(int code)
 {
@@ -94,31 +96,31 @@ http_error(int code)
 }
 
 static unsigned char *
-put_socks_string(unsigned char *at, const char *word)
+put_socks_string(unsigned char *at, const char *text)
 {
-	size_t length = strnlen(word, SOCKS_STRING_MAX);
+	size_t length = strnlen(text, SOCKS_STRING_MAX);
 
 	*at++ = (unsigned char)length;
-	memcpy(at, word, length);
+	memcpy(at, text, length);
 	return at + length;
 }
 
-/* Returns the end of the address, in the form that SOCKS5 gives it. */
+/* Writes an address in the form of SOCKS5. Returns its end. */
 static unsigned char *
-put_socks_addr(unsigned char *at, const struct endpoint *to, uint16_t port)
+put_socks_addr(unsigned char *at, const struct endpoint *target, uint16_t port)
 {
 	const uint32_t loopback = htonl(INADDR_LOOPBACK);
-	bool six = to->kind == EP_IPV6;
+	bool six = target->kind == EP_IPV6;
 
-	if (to->kind == EP_HOST) {
+	if (target->kind == EP_HOST) {
 		*at++ = SOCKS_ATYP_DOMAIN;
-		at = put_socks_string(at, to->name);
+		at = put_socks_string(at, target->name);
 	} else {
 		*at++ = six ? SOCKS_ATYP_V6 : SOCKS_ATYP_V4;
-		if (to->kind == EP_LOOPBACK)
+		if (target->kind == EP_LOOPBACK)
 			memcpy(at, &loopback, 4);
 		else
-			memcpy(at, &to->addr, six ? 16 : 4);
+			memcpy(at, &target->addr, six ? 16 : 4);
 		at += six ? 16 : 4;
 	}
 	*at++ = (unsigned char)(port >> 8);
@@ -128,15 +130,15 @@ put_socks_addr(unsigned char *at, const struct endpoint *to, uint16_t port)
 
 static int
 http_connect(const struct io *io, const struct hop *hop,
-    const struct endpoint *to, uint16_t port, int *code)
+    const struct endpoint *target, uint16_t port, int *code)
 {
 	char basic[BASIC_AUTH_MAX], name[HOSTPORT_MAX], text[2048];
 	unsigned char head[HTTP_HEAD_MAX];
 
-	put_socks_addr(head, to, port);
+	put_socks_addr(head, target, port);
 	socks_addr_format(name, head);
 	if (hop->user)
-		http_basic_auth(basic, hop->user, hop->password);
+		basic_auth_encode(basic, hop->user, hop->password);
 	snprintf(text, sizeof(text),
 	    "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s%s%s\r\n", name, name,
 	    hop->user ? "Proxy-Authorization: Basic " : "",
@@ -155,67 +157,68 @@ http_connect(const struct io *io, const struct hop *hop,
 	return fail_errno(EPROTO);
 }
 
-/* User and password, RFC 1929. */
+/* Sends the user and the password, RFC 1929. */
 static int
 socks5_auth(const struct io *io, const struct hop *hop)
 {
-	struct socks_reply verdict = {.version = 1};
+	struct socks_reply reply = {.version = 1};
 	unsigned char data[2 * SOCKS_STRING_MAX + 3] = {1}, *at;
 
 	at = put_socks_string(data + 1, hop->user);
 	at = put_socks_string(at, hop->password ? hop->password : "");
 	if (io_write_all(io, data, (size_t)(at - data)) == -1 ||
 	    io_read_message(io, data, sizeof(data), parse_method_reply,
-		&verdict) == -1)
+		&reply) == -1)
 		return -1;
-	return verdict.code ? fail_errno(EACCES) : 0;
+	return reply.code ? fail_errno(EACCES) : 0;
 }
 
-/* Where to, RFC 1928. */
+/* Sends the request, RFC 1928 section 4. */
 static int
-socks5_request(const struct io *io, const struct endpoint *to, uint16_t port,
-    int *code)
+socks5_request(const struct io *io, const struct endpoint *target,
+    uint16_t port, int *code)
 {
-	struct socks_reply verdict = {.version = 5};
+	struct socks_reply reply = {.version = 5};
 	unsigned char data[3 + 2 + SOCKS_STRING_MAX + 2] = {5, 1, 0}, *end;
 
-	end = put_socks_addr(data + 3, to, port);
+	end = put_socks_addr(data + 3, target, port);
 	if (io_write_all(io, data, (size_t)(end - data)) == -1 ||
 	    io_read_message(io, data, sizeof(data), parse_connect_reply,
-		&verdict) == -1)
+		&reply) == -1)
 		return -1;
-	*code = verdict.code;
-	return verdict.code ? fail_errno(socks_error(verdict.code)) : 0;
+	*code = reply.code;
+	return reply.code ? fail_errno(socks_error(reply.code)) : 0;
 }
 
 static int
 socks5_connect(const struct io *io, const struct hop *hop,
-    const struct endpoint *to, uint16_t port, int *code)
+    const struct endpoint *target, uint16_t port, int *code)
 {
-	struct socks_reply verdict = {.version = 5};
+	struct socks_reply reply = {.version = 5};
 	unsigned char data[] = {5, 1, 0, 2};
 
 	data[1] = hop->user ? 2 : 1;
 	if (io_write_all(io, data, 2 + (size_t)data[1]) == -1 ||
 	    io_read_message(io, data, sizeof(data), parse_method_reply,
-		&verdict) == -1)
+		&reply) == -1)
 		return -1;
-	if (verdict.code == 2 && hop->user) {
+	if (reply.code == 2 && hop->user) {
 		if (socks5_auth(io, hop) == -1)
 			return -1;
-	} else if (verdict.code) {
-		return fail_errno(verdict.code == 255 ? EACCES : EPROTO);
+	} else if (reply.code) {
+		return fail_errno(reply.code == 255 ? EACCES : EPROTO);
 	}
-	return socks5_request(io, to, port, code);
+	return socks5_request(io, target, port, code);
 }
 
 int
 hop_connect(const struct io *io, const struct hop *hop,
-    const struct endpoint *to, unsigned index, int *code)
+    const struct endpoint *target, unsigned index, int *code)
 {
-	uint16_t port = (uint16_t)(to->port_first + index);
+	uint16_t port = (uint16_t)(target->port_first + index);
 
 	*code = 0;
-	return hop->kind == HOP_HTTP ? http_connect(io, hop, to, port, code)
-				     : socks5_connect(io, hop, to, port, code);
+	return hop->kind == HOP_HTTP
+	    ? http_connect(io, hop, target, port, code)
+	    : socks5_connect(io, hop, target, port, code);
 }

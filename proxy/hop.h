@@ -1,4 +1,4 @@
-/* Connecting through a proxy on the way to a target. */
+/* The client side of a proxy: connecting through a hop. */
 
 #ifndef PROXY_HOP_H
 #define PROXY_HOP_H
@@ -8,11 +8,13 @@ struct hop;
 struct io;
 
 /*
- * Has the proxy on the line connect to the side's port lo + index. -1 with
- * errno: EACCES it does not allow it or us, EPROTO it speaks something else,
- * or what it says of the target; *code is its own word for that, or 0.
+ * Asks the proxy on a connected socket to connect to the target's port
+ * port_first + index. Returns -1 with errno: EACCES if the proxy refuses us or
+ * the target, EPROTO if it does not speak the protocol, an error that it
+ * reports of the target, or that of io_write_all() or io_read_message(). *code
+ * is then the HTTP status or the SOCKS5 reply of the proxy, or else 0.
  */
 int hop_connect(const struct io *, const struct hop *,
-    const struct endpoint *to, unsigned index, int *code);
+    const struct endpoint *target, unsigned index, int *code);
 
 #endif

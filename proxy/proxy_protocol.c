@@ -1,8 +1,7 @@
-/* The PROXY protocol: who the client is, said to a target or heard of a proxy. */
+/* Writes and reads headers of the PROXY protocol. */
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,75 +15,76 @@
 #include "base/text.h"
 #include "proxy/proxy_protocol.h"
 
-#define V1_MAX   107 /* with CRLF */
-#define V2_FIXED 16
-#define V2_MAX   4096 /* behind that */
-#define V2_NETNS 0x30 /* PP2_TYPE_NETNS */
-#define NAME_MAX 255
+#define V1_MAX      107  /* bytes of a header, CRLF included */
+#define V2_FIXED    16   /* bytes up to the length field, included */
+#define V2_MAX      4096 /* bytes behind the length field */
+#define V2_LOCAL    0x20 /* version and command: of the proxy itself */
+#define V2_PROXY    0x21 /* version and command: of a client */
+#define V2_TCP4     0x11 /* family and protocol */
+#define V2_TCP6     0x21
+#define V2_NETNS    0x30 /* type of a field, PP2_TYPE_NETNS */
+#define NS_NAME_MAX 255
 
 static const unsigned char v2_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
-static size_t
-pp_write_v1(char *out, const union sockaddr_inet *from,
-    const union sockaddr_inet *to)
+static const void *
+ip_of(const union sockaddr_inet *addr)
 {
-	bool six = from->sa.sa_family == AF_INET6;
-	int family = from->sa.sa_family;
-	char a[INET6_ADDRSTRLEN], b[INET6_ADDRSTRLEN];
-	const void *p = &from->v4.sin_addr, *q = &to->v4.sin_addr;
+	if (addr->sa.sa_family == AF_INET6)
+		return &addr->v6.sin6_addr;
+	return &addr->v4.sin_addr;
+}
 
-	if (!six && family != AF_INET)
+/* A client of NULL is unknown; else both are of one family. */
+static size_t
+pp_write_v1(char *out, const union sockaddr_inet *client,
+    const union sockaddr_inet *local)
+{
+	char a[INET6_ADDRSTRLEN], b[INET6_ADDRSTRLEN];
+	int family;
+
+	if (!client)
 		return (size_t)sprintf(out, "PROXY UNKNOWN\r\n");
-	if (six) {
-		p = &from->v6.sin6_addr;
-		q = &to->v6.sin6_addr;
-	}
-	inet_ntop(family, p, a, sizeof(a));
-	inet_ntop(family, q, b, sizeof(b));
+	family = client->sa.sa_family;
+	inet_ntop(family, ip_of(client), a, sizeof(a));
+	inet_ntop(family, ip_of(local), b, sizeof(b));
 	return (size_t)sprintf(out, "PROXY TCP%c %s %s %u %u\r\n",
-	    six ? '6' : '4', a, b, ntohs(from->v4.sin_port),
-	    ntohs(to->v4.sin_port));
+	    family == AF_INET6 ? '6' : '4', a, b, ntohs(client->v4.sin_port),
+	    ntohs(local->v4.sin_port));
 }
 
 static unsigned char *
-put(unsigned char *at, const void *data, size_t length)
+put_bytes(unsigned char *at, const void *data, size_t length)
 {
 	memcpy(at, data, length);
 	return at + length;
 }
 
-size_t
-pp_write(unsigned char *out, unsigned version, const union sockaddr_inet *from,
-    const union sockaddr_inet *to, const char *ns)
+static size_t
+pp_write_v2(unsigned char *out, const union sockaddr_inet *client,
+    const union sockaddr_inet *local, const char *ns)
 {
-	bool six = from->sa.sa_family == AF_INET6;
-	bool known = (six || from->sa.sa_family == AF_INET) &&
-	    from->sa.sa_family == to->sa.sa_family;
 	unsigned char *at = out + V2_FIXED;
 	size_t length = ns ? strlen(ns) : 0;
 
-	if (version == 1)
-		return pp_write_v1((char *)out,
-		    known ? from : &(union sockaddr_inet){0}, to);
 	memcpy(out, v2_signature, sizeof(v2_signature));
-	out[12] = known ? 0x21 : 0x20;
-	out[13] = !known ? 0 : six ? 0x21 : 0x11;
-	if (known && six) {
-		at = put(at, &from->v6.sin6_addr, 16);
-		at = put(at, &to->v6.sin6_addr, 16);
-	} else if (known) {
-		at = put(at, &from->v4.sin_addr, 4);
-		at = put(at, &to->v4.sin_addr, 4);
+	out[12] = V2_LOCAL;
+	out[13] = 0;
+	if (client) {
+		bool six = client->sa.sa_family == AF_INET6;
+
+		out[12] = V2_PROXY;
+		out[13] = six ? V2_TCP6 : V2_TCP4;
+		at = put_bytes(at, ip_of(client), six ? 16 : 4);
+		at = put_bytes(at, ip_of(local), six ? 16 : 4);
+		at = put_bytes(at, &client->v4.sin_port, 2);
+		at = put_bytes(at, &local->v4.sin_port, 2);
 	}
-	if (known) {
-		at = put(at, &from->v4.sin_port, 2);
-		at = put(at, &to->v4.sin_port, 2);
-	}
-	if (length && length <= NAME_MAX) {
+	if (length && length <= NS_NAME_MAX) {
 		*at++ = V2_NETNS;
 		*at++ = 0;
 		*at++ = (unsigned char)length;
-		at = put(at, ns, length);
+		at = put_bytes(at, ns, length);
 	}
 	length = (size_t)(at - out) - V2_FIXED;
 	out[14] = (unsigned char)(length >> 8);
@@ -92,41 +92,53 @@ pp_write(unsigned char *out, unsigned version, const union sockaddr_inet *from,
 	return V2_FIXED + length;
 }
 
-static void
-set_addr(union sockaddr_inet *peer, int family, const void *addr, uint16_t port)
+size_t
+pp_write(unsigned char *out, unsigned version,
+    const union sockaddr_inet *client, const union sockaddr_inet *local,
+    const char *ns)
 {
-	memset(peer, 0, sizeof(*peer));
-	peer->sa.sa_family = (sa_family_t)family;
-	peer->v4.sin_port = port;
-	if (family == AF_INET)
-		memcpy(&peer->v4.sin_addr, addr, 4);
-	else
-		memcpy(&peer->v6.sin6_addr, addr, 16);
+	if (!sockaddr_is_inet(client) ||
+	    client->sa.sa_family != local->sa.sa_family)
+		client = NULL;
+	return version == 1 ? pp_write_v1((char *)out, client, local)
+			    : pp_write_v2(out, client, local, ns);
 }
 
-/* "ADDR ADDR PORT PORT", one space between them. */
+static void
+set_addr(union sockaddr_inet *to, int family, const void *addr, uint16_t port)
+{
+	memset(to, 0, sizeof(*to));
+	to->sa.sa_family = (sa_family_t)family;
+	to->v4.sin_port = port;
+	if (family == AF_INET)
+		memcpy(&to->v4.sin_addr, addr, 4);
+	else
+		memcpy(&to->v6.sin6_addr, addr, 16);
+}
+
+/* Parses "ADDR ADDR PORT PORT" in place. Returns -1 with EPROTO. */
 static int
-parse_v1_addrs(union sockaddr_inet peer[2], int family, char *text)
+parse_v1_addrs(union sockaddr_inet addrs[2], int family, char *text)
 {
 	unsigned char addr[2][16];
 	uint32_t port;
-	char *word[4];
+	char *field[4];
 
 	for (int i = 0; i < 4; i++)
-		word[i] = strsep(&text, " ");
-	if (!word[3] || text)
+		field[i] = strsep(&text, " ");
+	if (!field[3] || text)
 		return fail_errno(EPROTO);
 	for (int i = 0; i < 2; i++) {
-		if (inet_pton(family, word[i], addr[i]) != 1 ||
-		    !parse_uint(word[i + 2], 0, UINT16_MAX, &port))
+		if (inet_pton(family, field[i], addr[i]) != 1 ||
+		    !parse_uint(field[i + 2], 0, UINT16_MAX, &port))
 			return fail_errno(EPROTO);
-		set_addr(&peer[i], family, addr[i], htons((uint16_t)port));
+		set_addr(&addrs[i], family, addr[i], htons((uint16_t)port));
 	}
 	return 0;
 }
 
 static ssize_t
-parse_v1(const unsigned char *data, size_t length, union sockaddr_inet peer[2])
+parse_v1(const unsigned char *data, size_t length, union sockaddr_inet addrs[2])
 {
 	const unsigned char *end = memchr(data, '\r', length);
 	char line[V1_MAX + 1];
@@ -142,16 +154,16 @@ parse_v1(const unsigned char *data, size_t length, union sockaddr_inet peer[2])
 	memcpy(line, data, n);
 	line[n] = '\0';
 	if (strncmp(line + 6, "TCP4 ", 5) == 0)
-		bad = parse_v1_addrs(peer, AF_INET, line + 11);
+		bad = parse_v1_addrs(addrs, AF_INET, line + 11);
 	else if (strncmp(line + 6, "TCP6 ", 5) == 0)
-		bad = parse_v1_addrs(peer, AF_INET6, line + 11);
+		bad = parse_v1_addrs(addrs, AF_INET6, line + 11);
 	else if (strcmp(line + 6, "UNKNOWN") != 0 &&
 	    strncmp(line + 6, "UNKNOWN ", 8) != 0)
 		bad = fail_errno(EPROTO);
 	return bad ? -1 : (ssize_t)n + 2;
 }
 
-/* The least that a family's addresses take; 0 where these are none. */
+/* Returns how many bytes the addresses of a family take, or 0 for AF_UNSPEC. */
 static size_t
 v2_addr_size(unsigned char family)
 {
@@ -161,40 +173,56 @@ v2_addr_size(unsigned char family)
 				: 0;
 }
 
-static ssize_t
-parse_v2(const unsigned char *data, size_t length, union sockaddr_inet peer[2])
+/* Checks all of the fixed part that is there. Returns -1 with EPROTO. */
+static int
+check_v2_fixed(const unsigned char *data, size_t length)
 {
-	size_t tail, least;
-	uint16_t port[2];
-	bool local = length > 12 && data[12] == 0x20;
+	bool without_addrs = length > 12 && data[12] == V2_LOCAL;
 
 	if (memcmp(data, v2_signature, length < 12 ? length : 12) != 0 ||
-	    (length > 12 && !local && data[12] != 0x21))
+	    (length > 12 && !without_addrs && data[12] != V2_PROXY))
 		return fail_errno(EPROTO);
-	if (length > 13 && !local &&
+	if (length > 13 && !without_addrs &&
 	    ((data[13] >> 4) > 3 || (data[13] & 15) > 2))
 		return fail_errno(EPROTO);
+	return 0;
+}
+
+/* Takes the addresses and ports of V2_TCP4 or V2_TCP6. */
+static void
+take_v2_addrs(const unsigned char *at, int family, union sockaddr_inet addrs[2])
+{
+	size_t size = family == AF_INET ? 4 : 16;
+	uint16_t port[2];
+
+	memcpy(port, at + 2 * size, 4);
+	for (size_t i = 0; i < 2; i++)
+		set_addr(&addrs[i], family, at + i * size, port[i]);
+}
+
+static ssize_t
+parse_v2(const unsigned char *data, size_t length, union sockaddr_inet addrs[2])
+{
+	size_t tail, least;
+
+	if (check_v2_fixed(data, length) == -1)
+		return -1;
 	if (length < V2_FIXED)
 		return 0;
 	tail = (size_t)(data[14] << 8 | data[15]);
-	least = local ? 0 : v2_addr_size(data[13]);
+	least = data[12] == V2_LOCAL ? 0 : v2_addr_size(data[13]);
 	if (tail > V2_MAX || tail < least)
 		return fail_errno(tail > V2_MAX ? EMSGSIZE : EPROTO);
 	if (length < V2_FIXED + tail)
 		return 0;
-	if (!local && (data[13] == 0x11 || data[13] == 0x21)) {
-		int family = data[13] == 0x11 ? AF_INET : AF_INET6;
-		size_t size = (least - 4) / 2;
-
-		memcpy(port, data + V2_FIXED + 2 * size, 4);
-		for (size_t i = 0; i < 2; i++)
-			set_addr(&peer[i], family, data + V2_FIXED + i * size,
-			    port[i]);
-	}
+	if (data[12] == V2_PROXY && data[13] == V2_TCP4)
+		take_v2_addrs(data + V2_FIXED, AF_INET, addrs);
+	else if (data[12] == V2_PROXY && data[13] == V2_TCP6)
+		take_v2_addrs(data + V2_FIXED, AF_INET6, addrs);
 	return (ssize_t)(V2_FIXED + tail);
 }
 
-/* peer[0] is the client, peer[1] what it connected to. */
+/* Puts the client into addrs[0], the address it connected to into addrs[1]. */
 static ssize_t
 parse_header(const unsigned char *data, size_t length, void *arg)
 {
@@ -203,14 +231,15 @@ parse_header(const unsigned char *data, size_t length, void *arg)
 }
 
 int
-pp_read(const struct io *io, union sockaddr_inet *from, union sockaddr_inet *to)
+pp_read(const struct io *io, union sockaddr_inet *client,
+    union sockaddr_inet *local)
 {
 	unsigned char data[V2_FIXED + V2_MAX];
-	union sockaddr_inet peer[2] = {*from, *to};
+	union sockaddr_inet addrs[2] = {*client, *local};
 
-	if (io_read_message(io, data, sizeof(data), parse_header, peer) == -1)
+	if (io_read_message(io, data, sizeof(data), parse_header, addrs) == -1)
 		return -1;
-	*from = peer[0];
-	*to = peer[1];
+	*client = addrs[0];
+	*local = addrs[1];
 	return 0;
 }

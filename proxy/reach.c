@@ -12,9 +12,9 @@
 #include "proxy/reach.h"
 
 static bool
-permits_four(const void *addr)
+v4_allowed(const void *addr)
 {
-	/* Of Alibaba, Oracle and Azure; the rest is link-local. */
+	/* Alibaba, Oracle, Azure; those of others are link-local. */
 	static const unsigned char metadata[][4] = {
 	    {100, 100, 100, 200},
 	    {192, 0, 0, 192},
@@ -30,9 +30,9 @@ permits_four(const void *addr)
 }
 
 static bool
-permits_six(const struct in6_addr *addr)
+v6_allowed(const struct in6_addr *addr)
 {
-	/* Of Amazon, Google and Oracle. */
+	/* Amazon, Google, Oracle. */
 	static const struct in6_addr none,
 	    metadata[] = {
 		{.s6_addr = {0xfd, 0, 0x0e, 0xc2, [14] = 0x02, 0x54}},
@@ -45,15 +45,11 @@ permits_six(const struct in6_addr *addr)
 		if (IN6_ARE_ADDR_EQUAL(addr, &metadata[i]))
 			return false;
 	if (memcmp(addr, nat64, sizeof(nat64)) == 0)
-		return permits_four(&addr->s6_addr[sizeof(nat64)]);
+		return v4_allowed(&addr->s6_addr[sizeof(nat64)]);
 	return memcmp(addr, &none, 10) != 0 && !IN6_IS_ADDR_LINKLOCAL(addr) &&
 	    !IN6_IS_ADDR_MULTICAST(addr);
 }
 
-/*
- * What would reach the namespace's own loopback, a neighbour's metadata or
- * many at once is not for strangers. The address counts, not its name.
- */
 bool
 reach_allows(const struct map *map, const void *addr)
 {
@@ -63,6 +59,6 @@ reach_allows(const struct map *map, const void *addr)
 	if (cidr_match(&map->reach, &peer))
 		return true;
 	return peer.sa.sa_family == AF_INET
-	    ? permits_four(&peer.v4.sin_addr)
-	    : peer.sa.sa_family == AF_INET6 && permits_six(&peer.v6.sin6_addr);
+	    ? v4_allowed(&peer.v4.sin_addr)
+	    : peer.sa.sa_family == AF_INET6 && v6_allowed(&peer.v6.sin6_addr);
 }

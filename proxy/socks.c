@@ -1,4 +1,4 @@
-/* Reads addresses as SOCKS5 writes them. */
+/* Reads the addresses that clients of a proxy write. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -11,7 +11,6 @@
 #include "base/io.h"
 #include "base/report.h"
 #include "config/endpoint.h"
-#include "proxy/http.h"
 #include "proxy/socks.h"
 
 ssize_t
@@ -27,21 +26,21 @@ socks_addr_length(const unsigned char *data, size_t length)
 }
 
 int
-socks_addr_format(char *text, const unsigned char *at)
+socks_addr_format(char *text, const unsigned char *addr)
 {
 	char host[SOCKS_STRING_MAX + 1];
-	size_t length = at[0] == SOCKS_ATYP_V4 ? 4 : 16;
-	const unsigned char *port = at + 1 + length;
+	size_t length = addr[0] == SOCKS_ATYP_V4 ? 4 : 16;
+	const unsigned char *port = addr + 1 + length;
 
-	if (at[0] == SOCKS_ATYP_DOMAIN) {
-		length = at[1];
-		port = at + 2 + length;
-		memcpy(host, at + 2, length);
+	if (addr[0] == SOCKS_ATYP_DOMAIN) {
+		length = addr[1];
+		port = addr + 2 + length;
+		memcpy(host, addr + 2, length);
 		host[length] = '\0';
 		if (strlen(host) != length)
 			return fail_errno(EINVAL);
 	} else {
-		inet_ntop(length == 4 ? AF_INET : AF_INET6, at + 1, host,
+		inet_ntop(length == 4 ? AF_INET : AF_INET6, addr + 1, host,
 		    sizeof(host));
 	}
 	snprintf(text, HOSTPORT_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u",
@@ -55,15 +54,15 @@ endpoint_parse_untrusted(struct endpoint *ep, const char *text)
 	static const char allowed_chars[] =
 	    "abcdefghijklmnopqrstuvwxyz0123456789"
 	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ-._:[]";
-	char word[HOSTPORT_MAX];
-	const char *part;
+	char copy[HOSTPORT_MAX];
+	const char *bad_part;
 
 	endpoint_free(ep);
 	*ep = (struct endpoint){0};
-	if (strlen(text) >= sizeof(word) || text[strspn(text, allowed_chars)])
+	if (strlen(text) >= sizeof(copy) || text[strspn(text, allowed_chars)])
 		return fail_errno(EINVAL);
-	memcpy(word, text, strlen(text) + 1);
-	if (endpoint_parse(ep, word, 1, &part) ||
+	memcpy(copy, text, strlen(text) + 1);
+	if (endpoint_parse(ep, copy, 1, &bad_part) ||
 	    (ep->kind != EP_IPV4 && ep->kind != EP_IPV6 && ep->kind != EP_HOST))
 		return fail_errno(EINVAL);
 	return 0;

@@ -1,4 +1,4 @@
-/* Addresses as SOCKS5 writes them. */
+/* Addresses in the form of SOCKS5. */
 
 #ifndef PROXY_SOCKS_H
 #define PROXY_SOCKS_H
@@ -8,7 +8,9 @@
 
 struct endpoint;
 
-/* How SOCKS5 names a kind of address. */
+#define SOCKS_STRING_MAX 255 /* bytes behind a length of one byte */
+
+/* The types of an address, RFC 1928 section 5. */
 enum {
 	SOCKS_ATYP_V4 = 1,
 	SOCKS_ATYP_DOMAIN = 3,
@@ -16,21 +18,22 @@ enum {
 };
 
 /*
- * How long an address of SOCKS5 is, from its kind to its port, of which there
- * may be less; 0 if that cannot be told yet; -1 with EAFNOSUPPORT.
+ * Returns the length of an address from its type to its port, whether or not
+ * all of it is there; 0 if the data is too short to tell; -1 with EAFNOSUPPORT.
  */
 ssize_t socks_addr_length(const unsigned char *data, size_t length);
 
 /*
- * Writes such an address, all of which is there, as HOST:PORT, HOSTPORT_MAX
- * bytes at most. -1 with EINVAL for a host that holds a NUL.
+ * Writes a whole address as HOST:PORT, at most HOSTPORT_MAX bytes. Returns -1
+ * with EINVAL for a host that contains a NUL.
  */
-int socks_addr_format(char *text, const unsigned char *data);
+int socks_addr_format(char *text, const unsigned char *addr);
 
 /*
- * Takes HOST:PORT as a stranger says it, replacing *side: what a map's target
- * would be, but no other kind; no path, and no number that only a resolver
- * knows for an address. -1 with EINVAL.
+ * Parses HOST:PORT of a proxy's client and replaces *ep, which is freed. The
+ * syntax is that of a map's target, but only addresses and host names count: no
+ * path, and no number that only a resolver takes for an address. Returns -1
+ * with EINVAL.
  */
 int endpoint_parse_untrusted(struct endpoint *ep, const char *text);
 

@@ -1,13 +1,10 @@
-/* One connection: the life of its process, and the line that is left of it. */
+/* Runs the process of one connection: dials its target, relays, exits. */
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdbool.h>
-#include <string.h>
+#include <stdint.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/addr.h"
@@ -18,33 +15,43 @@
 #include "base/sock.h"
 #include "config/endpoint.h"
 #include "config/map.h"
+#include "dial/conn.h"
 #include "dial/dial.h"
-#include "proxy/conn.h"
+#include "proxy/forward.h"
 #include "proxy/proxy_protocol.h"
+#include "proxy/reach.h"
 #include "proxy/server.h"
 #include "relay.h"
 #include "tcp/conn.h"
+#include "udp/associate.h"
 
-#define CLIENT_FD 3 /* the client's descriptor */
+#define CLIENT_FD 3
+#define UDP_FD    4
 
-/* Nothing but the client, and that socket, stays open: behind one another. */
+/*
+ * Moves the client to CLIENT_FD and the UDP socket, if any, to UDP_FD. Closes
+ * all other descriptors of the mapper.
+ */
 static void
-keep_client_fds(struct conn *conn, int last)
+keep_client_fds(struct conn *conn, int last_fd)
 {
 	int client = conn->client;
 
-	last = client > last ? client : last;
+	last_fd = client > last_fd ? client : last_fd;
 	conn->client = CLIENT_FD;
 	if (conn->udp_fd == CLIENT_FD)
-		conn->udp_fd = dup3(CLIENT_FD, ++last, O_CLOEXEC);
+		conn->udp_fd = dup3(CLIENT_FD, ++last_fd, O_CLOEXEC);
 	if (client != CLIENT_FD && dup3(client, CLIENT_FD, O_CLOEXEC) == -1)
 		_exit(1);
-	if (conn->udp_fd != -1 && conn->udp_fd != CLIENT_FD + 1)
-		conn->udp_fd = dup3(conn->udp_fd, CLIENT_FD + 1, O_CLOEXEC);
-	fd_close_from(CLIENT_FD + 1 + (conn->udp_fd != -1), last);
+	if (conn->udp_fd != -1 && conn->udp_fd != UDP_FD)
+		conn->udp_fd = dup3(conn->udp_fd, UDP_FD, O_CLOEXEC);
+	fd_close_from(conn->udp_fd == -1 ? UDP_FD : UDP_FD + 1, last_fd);
 }
 
-/* A proxy in front, if it is one of ours, says first who the client is. */
+/*
+ * Finds out which address the client connected to and, from the PROXY header of
+ * an accept-proxy= peer, who the client is. Returns -1 with errno.
+ */
 static int
 read_client_identity(struct conn *conn)
 {
@@ -66,7 +73,96 @@ read_client_identity(struct conn *conn)
 	return 0;
 }
 
-/* Who has read words of strangers does nothing more but relay. */
+/* Dials the requested target, if reach= allows it. Returns as dial(). */
+static int
+dial_requested(struct conn *conn, const struct endpoint *target)
+{
+	struct sockaddr_storage addr;
+	int fd;
+
+	if (endpoint_sockaddr(&addr, target, 0, AF_UNSPEC) &&
+	    !reach_allows(conn->map, &addr))
+		return fail_errno(EACCES);
+	conn->requested = target;
+	fd = dial(conn);
+	conn->requested = NULL;
+	return fd;
+}
+
+/* Returns the socket of the requested target, or -1 with errno. */
+static int
+connect_requested(struct conn *conn, struct proxy_session *s, int *write_error)
+{
+	int target = dial_requested(conn, &s->target), result;
+
+	if (target == -1)
+		return -1;
+	result = s->kind == REQUEST_HTTP
+	    ? proxy_forward(s, target, conn->report, write_error)
+	    : proxy_send_reply(s, 0);
+	return result == 0 ? target : close_keep_errno(target);
+}
+
+/* Relays the client's datagrams. Returns -1 with errno, 0 for END_CLOSED. */
+static int
+relay_datagrams(struct conn *conn)
+{
+	conn->report->end = (int32_t)udp_associate(conn);
+	return fail_errno(conn->report->end == END_CLOSED ? 0 : errno);
+}
+
+/*
+ * Serves the client of a proxy. Returns the socket of the requested target, or
+ * -1 with errno and the end in the report, after the reply to the client. A
+ * client that was silent gets no reply.
+ */
+static int
+serve_proxy_client(struct conn *conn, int *write_error)
+{
+	struct proxy_session s = {
+	    .map = conn->map,
+	    .client = {CLIENT_FD, -1, conn->deadline},
+	    .udp_offered = conn->udp_fd != -1,
+	    .requested = conn->report->requested,
+	};
+	bool requested = proxy_read_request(&s) == 0;
+	int target = -1, error;
+
+	if (requested && s.udp)
+		return relay_datagrams(conn);
+	if (conn->udp_fd != -1)
+		close_keep_errno(conn->udp_fd);
+	if (requested)
+		target = connect_requested(conn, &s, write_error);
+	error = errno;
+	endpoint_free(&s.target);
+	if (target != -1)
+		return target;
+	if (!conn->report->end)
+		conn->report->end = requested ? END_DIAL : END_HANDSHAKE;
+	if (requested || error != ETIMEDOUT)
+		proxy_send_error_and_close(&s, error);
+	return fail_errno(error);
+}
+
+/*
+ * Returns the socket of the target, and in *write_error the error that a write
+ * to it has met, or 0; or -1 with errno.
+ */
+static int
+connect_target(struct conn *conn, int *write_error)
+{
+	if (read_client_identity(conn) == -1)
+		return -1;
+	return conn->map->targets->kind == EP_PROXY
+	    ? serve_proxy_client(conn, write_error)
+	    : dial(conn);
+}
+
+/*
+ * Gives up what relay() does not need, because input of clients has been
+ * parsed. Returns -1 with errno.
+ */
 static int
 narrow_sandbox(unsigned role)
 {
@@ -74,31 +170,35 @@ narrow_sandbox(unsigned role)
 	return role & SANDBOX_MAY_NARROW ? sandbox_seccomp(SANDBOX_RELAY) : 0;
 }
 
+/* Ends the process of a connection that is not relayed, with errno. */
+static _Noreturn void
+exit_unrelayed(struct conn_report *report, enum end_reason end)
+{
+	report->error = errno;
+	report->end = (int32_t)end;
+	_exit(end != END_CLOSED);
+}
+
 _Noreturn void
-conn_main(struct conn *conn, int last, unsigned role)
+conn_main(struct conn *conn, int last_fd, unsigned role)
 {
 	struct conn_report *report = conn->report;
 	const struct map *map = conn->map;
-	int server = -1;
+	int target, write_error = 0;
 	bool inet;
 
-	keep_client_fds(conn, last);
+	keep_client_fds(conn, last_fd);
 	if (conn->peer.sa.sa_family == AF_UNIX)
 		sock_set_oobinline(CLIENT_FD);
-	if (read_client_identity(conn) == 0)
-		server = map->targets->kind == EP_PROXY
-		    ? proxy_handle_client(conn)
-		    : dial(conn);
+	target = connect_target(conn, &write_error);
+	if (target == -1)
+		exit_unrelayed(report,
+		    errno == ECONNABORTED ? END_CLIENT
+			: report->end     ? report->end
+					  : END_DIAL);
+	if (narrow_sandbox(role) == -1)
+		exit_unrelayed(report, END_LOCAL);
 	inet = sockaddr_is_inet(&conn->peer) && sockaddr_is_inet(&report->peer);
-	if (server != -1 && narrow_sandbox(role) == 0)
-		_exit(relay(CLIENT_FD, server, inet, conn->refused, &map->times,
-			  report) != 0);
-	report->error = errno;
-	if (server != -1)
-		report->end = END_LOCAL;
-	else if (report->error == ECONNABORTED)
-		report->end = END_CLIENT;
-	else if (!report->end)
-		report->end = END_DIAL;
-	_exit(report->end != END_CLOSED);
+	_exit(relay(CLIENT_FD, target, inet, write_error, &map->times,
+		  report) != 0);
 }

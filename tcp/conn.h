@@ -6,9 +6,11 @@
 struct conn;
 
 /*
- * The life of a connection's process, which a mapper with these descriptors up
- * to last, and in this role of sandbox_confine(), has forked.
+ * Runs a connection in the process that a mapper has forked for it, from the
+ * PROXY header and the proxy request to the last byte, and exits; status 0
+ * means END_CLOSED. The report gets the end. Descriptors up to last_fd are
+ * those of the mapper; role is that of its sandbox_seccomp().
  */
-_Noreturn void conn_main(struct conn *, int last, unsigned role);
+_Noreturn void conn_main(struct conn *, int last_fd, unsigned role);
 
 #endif

@@ -29,7 +29,7 @@
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
-#include "proxy/conn.h"
+#include "dial/conn.h"
 #include "tcp/accept.h"
 #include "tcp/conn.h"
 #include "tcp/table.h"

@@ -47,9 +47,9 @@
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
+#include "dial/conn.h"
 #include "dial/dial.h"
 #include "netns.h"
-#include "proxy/conn.h"
 
 #define COPY_SIZE 65536
 

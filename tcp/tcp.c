@@ -32,10 +32,10 @@
 #include "base/io.h"
 #include "base/report.h"
 #include "config/map.h"
+#include "dial/conn.h"
 #include "dial/dial.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
-#include "proxy/conn.h"
 #include "tcp/accept.h"
 #include "tcp/conn_log.h"
 #include "tcp/table.h"
@@ -164,7 +164,8 @@ make_conn(const struct tcp *t, int client, uint32_t i)
 	    .peer = slot->peer,
 	    .seq = t->n_started,
 	    .target_failed_at = t->tables->target_failed_at,
-	    .deadline = connect_deadline(t->args->map, slot->started_at),
+	    .deadline =
+		deadline_after(slot->started_at, t->args->map->times.connect),
 	    .report = &t->table->reports[i],
 	};
 }

@@ -31,8 +31,8 @@
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/attempt.h"
-#include "dial/dial.h"
-#include "proxy/conn.h"
+#include "dial/conn.h"
+#include "dial/dialer.h"
 #include "relay.h"
 #include "tcp/memory.h"
 #include "tcp/table.h"
@@ -53,7 +53,7 @@ enum phase {
 struct worker_conn {
 	struct relay relay;
 	struct conn conn;
-	struct dialing dialing;
+	struct dialer dialer;
 	uint32_t older, newer; /* in the list of the phase */
 	uint8_t phase;
 	msec phase_since; /* when it was last moved to the end of the list */
@@ -207,26 +207,25 @@ attempt_done(uint32_t i, const struct target_addr *to, enum attempt result)
 {
 	struct worker_conn *c = &worker.conns[i];
 
-	if (result == ATTEMPT_RETRY &&
-	    now_ms() >= c->dialing.address_deadline) {
+	if (result == ATTEMPT_RETRY && now_ms() >= c->dialer.addr_deadline) {
 		errno = ETIMEDOUT;
 		result = ATTEMPT_FAILED;
 	}
 	switch (result) {
 	case ATTEMPT_DONE:
-		dial_reached(&c->dialing, to);
+		dialer_connected(&c->dialer, to);
 		run_relay(i);
 		return true;
 	case ATTEMPT_WAIT:
 		phase_enter(i, PH_CONNECTING);
-		timers_set(&worker.timers, i, c->dialing.address_deadline);
+		timers_set(&worker.timers, i, c->dialer.addr_deadline);
 		return true;
 	case ATTEMPT_RETRY:
 		close_target_fd(c);
 		phase_enter(i, PH_RETRYING);
 		return true;
 	case ATTEMPT_FAILED:
-		dial_missed(&c->dialing, to);
+		dialer_addr_failed(&c->dialer, to);
 		close_target_fd(c);
 	}
 	return false;
@@ -252,7 +251,7 @@ dial_next_address(uint32_t i)
 	do {
 		if (end_if_client_reset(i))
 			return;
-		if (dial_next(&c->dialing, &to) == -1) {
+		if (dialer_next(&c->dialer, &to) == -1) {
 			conn_fail(i, END_DIAL, errno);
 			return;
 		}
@@ -268,7 +267,7 @@ dial_same_address(uint32_t i)
 
 	if (end_if_client_reset(i))
 		return;
-	if (dial_same(&c->dialing, &to) == -1 ||
+	if (dialer_current(&c->dialer, &to) == -1 ||
 	    !attempt_done(i, &to, start_attempt(i, &to)))
 		dial_next_address(i);
 }
@@ -281,7 +280,7 @@ connect_event(uint32_t i, uint32_t events)
 	enum attempt result = ATTEMPT_FAILED;
 	struct target_addr to;
 
-	if (dial_same(&c->dialing, &to) == 0) {
+	if (dialer_current(&c->dialer, &to) == 0) {
 		errno = ETIMEDOUT;
 		if (events)
 			result = attempt_result(*target_fd(c), &to);
@@ -395,7 +394,7 @@ start_in_loop(uint32_t i, struct conn *conn)
 	bool is_unix = conn->peer.sa.sa_family == AF_UNIX;
 
 	*c = (struct worker_conn){.conn = *conn};
-	dial_start(&c->dialing, &c->conn, NULL);
+	dialer_init(&c->dialer, &c->conn, NULL);
 	if (is_unix)
 		sock_set_oobinline(conn->client);
 	relay_init(&c->relay, conn->client, -1, !is_unix && worker.all_tcp,
@@ -435,7 +434,7 @@ worker_alloc(const struct map *map, uint32_t capacity)
 	worker.map = map;
 	worker.capacity = capacity;
 	worker.all_tcp = no_unix_target(map);
-	worker.timeouts[PH_RETRYING] = DIAL_RETRY_MS;
+	worker.timeouts[PH_RETRYING] = ATTEMPT_RETRY_MS;
 	worker.timeouts[PH_ESTABLISHED] = map->times.idle;
 	worker.timeouts[PH_HALF_CLOSED] =
 	    relay_timeout(&half_closed, &map->times);

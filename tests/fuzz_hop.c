@@ -1,9 +1,10 @@
 /*
- * Fuzzes what reads the words of strangers: replies of proxies, PROXY headers,
- * requests of a proxy's clients. However an input is cut, the verdict is the
- * same; a whole message is then taken to pieces as in earnest.
+ * Fuzzes the parsers of proxy/: replies of proxies, PROXY headers, requests of
+ * clients, responses of targets. A parser must return the same result however
+ * its input is cut; a whole message is then processed as a connection does.
  */
 
+#include "../proxy/forward.c"
 #include "../proxy/hop.c"
 #include "../proxy/proxy_protocol.c"
 #include "../proxy/server.c"
@@ -13,31 +14,31 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct socks_reply socks = {.version = 5}, password = {.version = 1};
-static union sockaddr_inet peers[2];
+static union sockaddr_inet addrs[2];
 static int status;
-static enum client_protocol spoken;
-static bool not_last;
+static enum request_kind kind;
+static bool interim;
 
-/* What libFuzzer gives first chooses one of these. */
-static const struct target {
+/* The first byte of the input chooses a parser. */
+static const struct parser {
 	io_parser *parse;
 	void *arg;
 	size_t most; /* bytes that io_read_message() has room for */
-} targets[] = {
+} parsers[] = {
     {parse_http, &status, HTTP_HEAD_MAX},
     {parse_method_reply, &socks, 4},
     {parse_method_reply, &password, 4},
     {parse_connect_reply, &socks, 262},
-    {parse_header, peers, V2_FIXED + V2_MAX},
-    {detect_protocol, &spoken, HTTP_HEAD_MAX},
+    {parse_header, addrs, V2_FIXED + V2_MAX},
+    {parse_first_message, &kind, HTTP_HEAD_MAX},
     {parse_password, NULL, HTTP_HEAD_MAX},
-    {parse_request, NULL, HTTP_HEAD_MAX},
-    {parse_status_line, &not_last, HTTP_HEAD_MAX},
+    {parse_socks5_request, NULL, HTTP_HEAD_MAX},
+    {parse_status_line, &interim, HTTP_HEAD_MAX},
 };
 
-/* As io_read_message(), of an exact copy, so that a byte too far is an error. */
+/* Parses an exact copy, so that the sanitizer finds a read beyond its end. */
 static ssize_t
-whole(const struct target *t, const uint8_t *data, size_t size)
+parse_copy(const struct parser *p, const uint8_t *data, size_t size)
 {
 	unsigned char *copy = malloc(size);
 	ssize_t n;
@@ -45,64 +46,68 @@ whole(const struct target *t, const uint8_t *data, size_t size)
 	if (!copy)
 		abort();
 	memcpy(copy, data, size);
-	n = t->parse(copy, size, t->arg);
+	n = p->parse(copy, size, p->arg);
 	free(copy);
 	return n;
 }
 
-/* 0 until it is known, and the same for ever from there on. */
+/*
+ * Parses every prefix of the input, long ones in steps. Aborts if a result other
+ * than 0 (more is needed) changes with more bytes.
+ */
 static ssize_t
-verdict_of(const struct target *t, const uint8_t *data, size_t size)
+parse_prefixes(const struct parser *p, const uint8_t *data, size_t size)
 {
-	ssize_t first = 0, n;
+	ssize_t result = 0, n;
 
 	for (size_t i = 1; i <= size; i++) {
-		n = whole(t, data, i);
-		if (first ? n != first : n > (ssize_t)i)
+		n = parse_copy(p, data, i);
+		if (result ? n != result : n > (ssize_t)i)
 			abort();
-		first = n;
-		/* Long ones in steps: what is known was known before. */
+		result = n;
 		if (i > 600 && i + 97 < size)
 			i += 96;
 	}
-	if (first > 0 && size <= 600 && first != (ssize_t)size &&
-	    whole(t, data, (size_t)first - 1) != 0)
+	if (result > 0 && size <= 600 && result != (ssize_t)size &&
+	    parse_copy(p, data, (size_t)result - 1) != 0)
 		abort();
-	return first;
+	return result;
 }
 
 static void
-hear_it(const uint8_t *data, size_t length, const struct map *map)
+take_request(const uint8_t *data, size_t length, const struct map *map)
 {
-	static struct conn_report report;
-	struct conn conn = {.map = map, .report = &report};
-	struct session s = {.conn = &conn};
+	char requested[HOSTPORT_MAX] = "";
+	struct proxy_session s = {
+	    .map = map,
+	    .requested = requested,
+	    .kind = kind,
+	};
 
 	memcpy(s.in_buf, data, length);
-	s.tongue = spoken;
-	if (spoken == SOCKS4)
-		read_socks4(&s);
-	else if (spoken == HTTP)
-		read_http_request(&s, length);
+	if (kind == REQUEST_SOCKS4)
+		take_socks4_request(&s);
+	else if (kind == REQUEST_HTTP)
+		take_http_request(&s, length);
 	if (memchr(s.request, '\0', sizeof(s.request)) == NULL ||
-	    memchr(report.requested, '\0', sizeof(report.requested)) == NULL)
+	    memchr(requested, '\0', sizeof(requested)) == NULL)
 		abort();
-	endpoint_free(&s.asked);
+	endpoint_free(&s.target);
 }
 
-/* What is printed is read as the same again. */
+/* Writes the parsed addresses, and aborts if they parse as others. */
 static void
 check_header(void)
 {
-	unsigned char out[HEADER_SIZE];
+	unsigned char out[PP_HEADER_MAX];
 	union sockaddr_inet again[2] = {{{0}}};
 	size_t length;
 
 	for (unsigned version = 1; version <= 2; version++) {
-		length = pp_write(out, version, &peers[0], &peers[1], "ns");
+		length = pp_write(out, version, &addrs[0], &addrs[1], "ns");
 		if (length > sizeof(out) ||
 		    parse_header(out, length, again) != (ssize_t)length ||
-		    memcmp(again, peers, sizeof(peers)) != 0)
+		    memcmp(again, addrs, sizeof(addrs)) != 0)
 			abort();
 	}
 }
@@ -112,32 +117,32 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static char user[] = "user", secret[] = "secret";
 	static const struct map open_map,
-	    closed = {
+	    closed_map = {
 		.user = user,
 		.password = secret,
 	    };
 	char text[HOSTPORT_MAX];
 	struct endpoint ep = {0};
-	const struct target *t;
+	const struct parser *p;
 	ssize_t n;
 
 	if (size < 2)
 		return 0;
-	t = &targets[data[0] % (sizeof(targets) / sizeof(targets[0]))];
+	p = &parsers[data[0] % (sizeof(parsers) / sizeof(parsers[0]))];
 	data++;
-	size = size - 1 < t->most ? size - 1 : t->most;
-	memset(peers, 0, sizeof(peers));
-	spoken = PROTO_UNKNOWN;
-	n = verdict_of(t, data, size);
+	size = size - 1 < p->most ? size - 1 : p->most;
+	memset(addrs, 0, sizeof(addrs));
+	kind = REQUEST_NONE;
+	n = parse_prefixes(p, data, size);
 	if (n <= 0)
 		return 0;
-	if (t->parse == parse_header && peers[0].sa.sa_family)
+	if (p->parse == parse_header && addrs[0].sa.sa_family)
 		check_header();
-	if (t->parse == detect_protocol && spoken != PROTO_UNKNOWN) {
-		hear_it(data, (size_t)n, &open_map);
-		hear_it(data, (size_t)n, &closed);
+	if (p->parse == parse_first_message && kind != REQUEST_NONE) {
+		take_request(data, (size_t)n, &open_map);
+		take_request(data, (size_t)n, &closed_map);
 	}
-	if (t->parse == parse_request &&
+	if (p->parse == parse_socks5_request &&
 	    socks_addr_format(text, data + 3) == 0) {
 		endpoint_parse_untrusted(&ep, text);
 		endpoint_free(&ep);

@@ -18,7 +18,7 @@
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/attempt.h"
-#include "dial/dial.h"
+#include "dial/resolve.h"
 #include "udp/datagram.h"
 #include "udp/target.h"
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
-#include "dial/dial.h"
+#include "dial/resolve.h"
 
 struct map;
 union sockaddr_inet;

@@ -1,0 +1,35 @@
+/* An accepted connection on its way to a target. */
+
+#ifndef DIAL_CONN_H
+#define DIAL_CONN_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/clock.h"
+
+struct conn_report;
+struct endpoint;
+struct map;
+
+/*
+ * The mapper fills it in, and the connection's process or its worker dials the
+ * target with it. Descriptors and pointers belong to the mapper.
+ */
+struct conn {
+	const struct map *map;
+	int client;          /* -1: standard input and output */
+	int udp_fd;          /* for UDP ASSOCIATE of the client; -1: none */
+	unsigned port_index; /* which port of the listen range */
+	union sockaddr_inet peer;  /* of the client socket */
+	union sockaddr_inet local; /* which address the client connected to */
+	uint32_t seq;              /* number of connections before */
+	_Atomic msec *target_failed_at;   /* of each target; NULL: not kept */
+	const struct endpoint *requested; /* dialled in place of the targets
+					     of the map; NULL: none */
+	msec deadline;                    /* until the target is connected */
+	struct conn_report *report;
+};
+
+#endif

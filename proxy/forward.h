@@ -1,0 +1,24 @@
+/* Forwarding of a plain HTTP request to its target. */
+
+#ifndef PROXY_FORWARD_H
+#define PROXY_FORWARD_H
+
+struct conn_report;
+struct proxy_session;
+
+/*
+ * Sends the request head of a session of REQUEST_HTTP to the target, then the
+ * request body, until the head of the response has reached the client, or one
+ * of both has ended its stream or the client has reset. Counts the bytes in the
+ * report.
+ *
+ * Returns 0 if relay() is to move the other bytes; *write_error is then the
+ * error that a write to the target has met, or 0. Returns -1 with errno, and
+ * the end in the report: END_IDLE for ETIMEDOUT, else END_TARGET. For
+ * ECONNABORTED the client has failed, and the target has acknowledged all
+ * bytes.
+ */
+int proxy_forward(struct proxy_session *, int target, struct conn_report *,
+    int *write_error);
+
+#endif
