@@ -65,8 +65,8 @@ static const int relay_calls[] = {
 #endif
 };
 
-/* Calls of every mapper: log, connect, set socket options. */
-static const int mapper_calls[] = {
+/* Calls to log, connect and set socket options: see build_full(). */
+static const int socket_calls[] = {
 	SYS_write, SYS_ppoll, SYS_connect, SYS_setsockopt, SYS_getsockopt,
 	SYS_getsockname, SYS_getpeername,
 #ifdef SYS_poll
@@ -182,8 +182,8 @@ sandbox_limit_caps(void)
 	/*
 	 * SYS_ADMIN and SYS_PTRACE enter namespaces. DAC_OVERRIDE and CHOWN are
 	 * for UNIX sockets, NET_BIND_SERVICE for low ports, NET_ADMIN for
-	 * large buffers. SETUID, SETGID and SETPCAP let mappers drop their
-	 * privileges; KILL ends them.
+	 * large buffers. Children need SETUID, SETGID and SETPCAP to drop their
+	 * privileges. KILL is to end these.
 	 */
 	const uint64_t wanted = CAP(SYS_ADMIN) | CAP(SYS_PTRACE) |
 	    CAP(DAC_OVERRIDE) | CAP(CHOWN) | CAP(NET_BIND_SERVICE) |
@@ -335,9 +335,9 @@ allow_socket(struct bpf_program *p, unsigned flags)
 
 /* Allows the calls of every role but a lone SANDBOX_RELAY or SANDBOX_STDIO. */
 static void
-build_mapper(struct bpf_program *p, unsigned flags)
+build_full(struct bpf_program *p, unsigned flags)
 {
-	allow(p, mapper_calls, ARRAY_LEN(mapper_calls));
+	allow(p, socket_calls, ARRAY_LEN(socket_calls));
 	if (flags & SANDBOX_TCP) {
 		allow(p, tcp_calls, ARRAY_LEN(tcp_calls));
 		ALLOW_ARG(p, SYS_prlimit64, 0, 0); /* only of this process */
@@ -380,7 +380,7 @@ build(struct bpf_program *p, unsigned flags)
 		if (flags)
 			allow(p, stdio_calls, ARRAY_LEN(stdio_calls));
 	} else {
-		build_mapper(p, flags);
+		build_full(p, flags);
 	}
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 }

@@ -20,8 +20,9 @@ struct cred {
 void sandbox_no_ptrace(void);
 
 /*
- * Limits the server to the capabilities that it needs to open listeners and to
- * start mappers later. Returns 0, or -1 with errno.
+ * Limits this process to the capabilities that it needs to enter namespaces, to
+ * open listeners and to start children that drop theirs. Returns 0, or -1 with
+ * errno.
  */
 int sandbox_limit_caps(void);
 

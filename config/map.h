@@ -63,8 +63,8 @@ struct map {
 	enum balance balance;
 	unsigned send_proxy; /* version of the PROXY header to send; 0: none */
 	struct cidr_list accept_proxy; /* clients that send a PROXY header */
-	struct cidr_list reach; /* what a proxy may reach besides the rest */
-	struct cidr_list allow, deny; /* clients */
+	struct cidr_list reach;        /* added to what reach_allows() allows */
+	struct cidr_list allow, deny;  /* clients */
 	char *user, *password; /* for clients of a proxy; owned; NULL: none */
 	char *auth_file;       /* that they are read from; owned, or NULL */
 	char *owner; /* USER[:GROUP] of a UNIX listener; owned, or NULL */
