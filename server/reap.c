@@ -49,8 +49,8 @@ mapper_exited(struct mapper_proc *m, int status)
 }
 
 /*
- * Counts a stop, and replaces a mapper that was stopped too often. The interval
- * keeps a service with a mapper while the replacements are stopped, too.
+ * Counts a stop, and replaces a mapper that was stopped too often, but not soon
+ * after the last replacement, because that one may be stopped as often.
  */
 static void
 mapper_stopped(struct mapper_proc *m, int status, msec drain_timeout)

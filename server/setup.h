@@ -19,7 +19,7 @@ void setup_raise_limits(void);
  * Blocks the signals that the server handles, unblocks all others, and returns
  * a descriptor to read them from, or -1 with errno. Mappers inherit the mask,
  * so that ^C at a terminal ends no connection. INT and HUP stay ignored if they
- * are.
+ * were ignored at the start.
  */
 int setup_signalfd(void);
 
