@@ -12,4 +12,7 @@ typedef int64_t msec;
 /* The current time of CLOCK_MONOTONIC. */
 msec now_ms(void);
 
+/* Returns the smaller of two; NEVER is greater than all. */
+msec msec_min(msec a, msec b);
+
 #endif

@@ -1,33 +1,36 @@
-/* A new configuration: it comes into force as a whole, or not at all. */
+/* Applies a configuration as a whole, or not at all, at the start and on reload. */
 
 /*
  * Theory of operation
  *
- * A plan is a list of services. Those that did not change are taken over from
- * the list in force as they are; others that listen alike take over the
- * listeners. Everything is checked before anything is bound, everything is
- * bound and listens before the first mapper is born, and only when all of them
- * stand is the plan the list in force. The start is the same, with nothing to
- * take over.
+ * apply_config() makes a new list of services beside the old list, which is in
+ * force. At the start the old list is empty.
  *
- * A service of the plan may be blocked by a listener in force that overlaps its
- * address and goes with the plan. Such a listener is closed last, when all that
- * is not blocked stands: a plan that fails has closed nothing, unless it is a
- * blocked service that fails; then what was closed is restored at once.
+ * 1. make_services(): a new service whose map has not changed reuses all of an old
+ *    service; one that listens alike reuses its listeners. The new service is then
+ *    the successor of the old one.
+ * 2. prepare_new(): checks the namespaces, opens the listeners, starts the mappers
+ *    and waits until each is ready. An address that an old service without a
+ *    successor holds blocks a new service. Such services come last, when all others
+ *    serve, because the old listener must be closed first, see takeover.c.
+ * 3. commit() puts the new list in force. Old services without a successor are
+ *    closed, and mappers of changed services drain.
+ *
+ * When step 2 fails, rollback() removes the new list. Nothing of the old list was
+ * closed, unless a blocked service failed: then the old listeners are opened again.
  */
 
 #include <errno.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/config.h"
-#include "config/endpoint.h"
 #include "config/map.h"
 #include "netns.h"
 #include "server/apply.h"
@@ -35,25 +38,25 @@
 #include "server/listen_check.h"
 #include "server/mapper_proc.h"
 #include "server/service.h"
+#include "server/takeover.h"
 
-#define RELEASE_MS 1000 /* for a mapper to close its listeners */
-#define END_MS     100 /* for the kernel to close those of one that has ended */
-#define RETRY_MS   10
+static bool
+can_reuse(const struct service *old, const struct service *s, enum reuse reuse)
+{
+	if (old->successor || old->proto != s->proto)
+		return false;
+	if (reuse == REUSE_ALL)
+		return map_equal(old->map, s->map);
+	return old->listeners_ns && listen_reusable(old->map, s->map);
+}
 
 static struct service *
 find_reusable(const struct services *list, const struct service *s,
     enum reuse reuse)
 {
-	struct service *old = list->items;
-
-	for (; old < list->items + list->count; old++) {
-		if (old->successor || old->proto != s->proto)
-			continue;
-		if (reuse == REUSE_ALL ? map_equal(old->map, s->map)
-				       : old->listeners_ns &&
-			    listen_reusable(old->map, s->map))
-			return old;
-	}
+	for (size_t i = 0; i < list->count; i++)
+		if (can_reuse(&list->items[i], s, reuse))
+			return &list->items[i];
 	return NULL;
 }
 
@@ -75,75 +78,58 @@ reuse_old(const struct services *list, struct service *s, enum reuse reuse)
 	old->successor = s;
 }
 
-/* What pid:N means in the list in force, it means in the plan. */
+/* Makes pid:N mean the same process in the new maps as in the old ones. */
 static void
-keep_processes(const struct services *old, const struct config *conf)
+inherit_processes(const struct services *old, const struct config *conf)
 {
 	for (size_t i = 0; i < conf->n_maps; i++)
 		for (size_t k = 0; k < old->count; k++) {
-			const struct map *was = old->items[k].map;
+			const struct map *from = old->items[k].map;
 			struct map *map = &conf->maps[i];
 
-			ns_inherit(&map->listen_ns, &was->listen_ns);
-			ns_inherit(&map->listen_ns, &was->target_ns);
-			ns_inherit(&map->target_ns, &was->listen_ns);
-			ns_inherit(&map->target_ns, &was->target_ns);
+			ns_inherit(&map->listen_ns, &from->listen_ns);
+			ns_inherit(&map->listen_ns, &from->target_ns);
+			ns_inherit(&map->target_ns, &from->listen_ns);
+			ns_inherit(&map->target_ns, &from->target_ns);
 		}
 }
 
-/* A map has a service for each of its protocols. */
+/*
+ * Makes the new list. Equal maps are matched before maps that listen alike, so
+ * that they do not lose their old service to these. Returns -1 with errno.
+ */
 static int
-plan(struct services *fresh, const struct services *old,
+make_services(struct services *fresh, const struct services *old,
     const struct config *conf)
 {
 	static const enum proto protos[] = {PROTO_TCP, PROTO_UDP};
-	struct service *list = calloc(2 * conf->n_maps + 1, sizeof(*list));
+	struct service *items = calloc(2 * conf->n_maps + 1, sizeof(*items));
 	size_t n = 0;
 
-	keep_processes(old, conf);
-	for (size_t i = 0; list && i < conf->n_maps; i++)
-		for (size_t k = 0; k < 2; k++)
+	if (!items)
+		return -1;
+	inherit_processes(old, conf);
+	for (size_t i = 0; i < conf->n_maps; i++)
+		for (size_t k = 0; k < ARRAY_LEN(protos); k++)
 			if (conf->maps[i].proto & protos[k])
-				list[n++] = (struct service){
+				items[n++] = (struct service){
 				    .map = &conf->maps[i],
 				    .proto = protos[k],
 				};
 	for (size_t i = 0; i < n; i++)
-		reuse_old(old, &list[i], REUSE_ALL);
+		reuse_old(old, &items[i], REUSE_ALL);
 	for (size_t i = 0; i < n; i++)
-		reuse_old(old, &list[i], REUSE_LISTENERS);
-	*fresh = (struct services){list, n};
-	return list ? 0 : -1;
+		reuse_old(old, &items[i], REUSE_LISTENERS);
+	*fresh = (struct services){items, n};
+	return 0;
 }
 
-/* Paths are the same in all namespaces, abstract names are not. */
+/*
+ * Returns true if a failure is no error, because the namespace is gone since it
+ * was checked, and --wait allows that. Keeps errno.
+ */
 static bool
-holds_address(const struct service *s, const struct service *wanted)
-{
-	const struct endpoint *a = &s->map->listen, *b = &wanted->map->listen;
-
-	if (s->successor || s->proto != wanted->proto || !s->listeners_ns ||
-	    (a->kind != EP_UNIX_PATH &&
-		s->listeners_ns != wanted->listen_ns_id))
-		return false;
-	if (a->port_first)
-		return a->port_first <= b->port_last &&
-		    b->port_first <= a->port_last;
-	return a->kind == b->kind && strcmp(a->name, b->name) == 0;
-}
-
-static bool
-is_blocked(const struct services *old, const struct service *wanted)
-{
-	for (size_t i = 0; i < old->count; i++)
-		if (holds_address(&old->items[i], wanted))
-			return true;
-	return false;
-}
-
-/* The namespace was there and has gone meanwhile. errno is preserved. */
-static bool
-may_start_waiting(struct service *s, const uint64_t *id,
+may_wait_for_ns(struct service *s, const uint64_t *id,
     const struct config *conf)
 {
 	int saved = errno;
@@ -153,137 +139,63 @@ may_start_waiting(struct service *s, const uint64_t *id,
 	return may;
 }
 
-/* The same, or what the map listens on is not there. */
+/*
+ * Returns true if it is no error that the service could not be opened, because
+ * --wait waits for the namespace or the address.
+ */
 static bool
 may_open_later(struct service *s, const struct config *conf)
 {
 	if (!conf->wait_for_ns || !listen_absent(s->map, errno))
-		return may_start_waiting(s, &s->listen_ns_id, conf);
+		return may_wait_for_ns(s, &s->listen_ns_id, conf);
 	s->logged_errno = errno;
 	s->last_attempt = now_ms();
 	return true;
 }
 
 /*
- * Opens all listeners that no listener in force is in the way of. At the start
- * that may be a listener of the server that had the pid file before: it lets go
- * of the file first.
+ * Opens all new services but those that are blocked. With a pid file, a server
+ * that is being replaced may block at the start, too.
  */
 static int
-open_free(const struct services *fresh, const struct services *old,
+open_unblocked(const struct services *fresh, const struct services *old,
     const struct config *conf)
 {
 	for (size_t i = 0; i < fresh->count; i++) {
 		struct service *s = &fresh->items[i];
-		bool blocked =
-		    old->count ? is_blocked(old, s) : conf->pidfile != NULL;
-		int quiet_errno = blocked ? EADDRINUSE : 0;
+		bool may_block = old->count ? takeover_is_blocked(old, s)
+					    : conf->pidfile != NULL;
+		int quiet_errno = may_block ? EADDRINUSE : 0;
 
 		if (!s->listen_ns_id || s->reuse != REUSE_NONE ||
 		    service_open(s, quiet_errno, conf->wait_for_ns) == 0)
 			continue;
-		s->blocked = quiet_errno && errno == quiet_errno;
+		s->blocked = may_block && errno == EADDRINUSE;
 		if (!s->blocked && !may_open_later(s, conf))
 			return -1;
 	}
 	return 0;
 }
 
-/*
- * Waits for the end of a UDP mapper that was told to drain, so that its sockets
- * are closed; for no longer than it may take, whatever that mapper says.
- */
-static void
-wait_for_exit(const struct mapper_proc *m)
+/* Returns true if the service is open, but its mapper has not been started. */
+static bool
+lacks_mapper(const struct service *s)
 {
-	msec at = now_ms(), deadline = at + RELEASE_MS;
-
-	while (at < deadline && mapper_wait_reply(m, deadline - at) == 0)
-		at = now_ms();
+	return s->reuse != REUSE_ALL && s->listeners_ns && s->target_ns_id &&
+	    !s->mapper;
 }
 
-/* Closes listeners in force that have no heir and are in the way. */
-static void
-release_blocking(const struct services *old, const struct service *wanted)
+/* Returns true if the mapper has been started, but has not replied. */
+static bool
+is_starting(const struct service *s)
 {
-	for (size_t i = 0; i < old->count; i++) {
-		struct service *s = &old->items[i];
-		struct mapper_proc *m = s->mapper;
-
-		if (!holds_address(s, wanted))
-			continue;
-		service_close(s);
-		s->released = true;
-		if (m)
-			mapper_drain(m, -1);
-		if (m && s->proto == PROTO_UDP)
-			wait_for_exit(m);
-	}
+	return s->reuse != REUSE_ALL && s->mapper && !s->mapper->ready;
 }
 
 /*
- * An abstract name, or a UDP port, is free when the mapper has closed it, too. A
- * TCP port is free at once, see listen_close(), as is a path.
+ * Starts the mappers of open services; all listen before the first one starts.
+ * Returns 0, or the exit status.
  */
-static msec
-release_time(const struct service *s)
-{
-	if (s->map->listen.kind == EP_UNIX_ABSTRACT)
-		return RELEASE_MS;
-	return s->proto == PROTO_UDP ? END_MS : 0;
-}
-
-/* Tries for at most that long. */
-static int
-open_with_retry(struct service *s, msec timeout)
-{
-	msec deadline = now_ms() + timeout;
-	bool last;
-
-	do {
-		last = now_ms() >= deadline;
-		if (service_open(s, last ? 0 : EADDRINUSE, false) == 0)
-			return 0;
-		if (!last && errno == EADDRINUSE)
-			poll(NULL, 0, RETRY_MS);
-	} while (!last && errno == EADDRINUSE);
-	return -1;
-}
-
-static int
-open_blocked(const struct services *fresh, const struct services *old)
-{
-	struct service *s, *end = fresh->items + fresh->count;
-
-	for (s = fresh->items; s < end; s++)
-		if (s->blocked)
-			release_blocking(old, s);
-	for (s = fresh->items; s < end; s++)
-		if (s->blocked &&
-		    open_with_retry(s,
-			old->count ? release_time(s) : RELEASE_MS) == -1)
-			return -1;
-	return 0;
-}
-
-/* What was released for a plan that has failed comes back at once. */
-static void
-reopen_released(const struct services *old, const struct config *conf)
-{
-	for (size_t i = 0; i < old->count; i++) {
-		struct service *s = &old->items[i];
-
-		if (!s->released)
-			continue;
-		s->released = false;
-		if (open_with_retry(s, release_time(s)) == 0)
-			service_retry(s, conf);
-		else
-			s->logged_errno = errno;
-	}
-}
-
-/* Gives what is open, and has none, its mapper: 0, or the exit status. */
 static int
 spawn_mappers(const struct services *fresh, const struct config *conf)
 {
@@ -294,25 +206,19 @@ spawn_mappers(const struct services *fresh, const struct config *conf)
 		    service_listen(s, 0) == -1)
 			return 1;
 	for (s = fresh->items; s < end; s++)
-		if (s->reuse != REUSE_ALL && s->listeners_ns &&
-		    s->target_ns_id && !s->mapper &&
-		    service_spawn_mapper(s, conf) == -1) {
+		if (lacks_mapper(s) && service_spawn_mapper(s, conf) == -1) {
 			log_error("'%s': fork: %s", s->map->spec,
 			    strerror(errno));
 			return 1;
 		}
 	for (s = fresh->items; s < end; s++)
-		if (s->reuse != REUSE_ALL && s->mapper && !s->mapper->ready &&
-		    service_wait_ready(s) == -1 &&
-		    !may_start_waiting(s, &s->target_ns_id, conf))
+		if (is_starting(s) && service_wait_ready(s) == -1 &&
+		    !may_wait_for_ns(s, &s->target_ns_id, conf))
 			return log_ns_error(s->map, &s->map->target_ns, errno);
 	return 0;
 }
 
-/*
- * 0 if all of it serves, or waits; else the exit status. What can fail without a
- * listener in force being closed comes first.
- */
+/* Returns 0 if all new services serve or wait; else the exit status. */
 static int
 prepare_new(const struct services *fresh, const struct services *old,
     const struct config *conf)
@@ -324,15 +230,25 @@ prepare_new(const struct services *fresh, const struct services *old,
 			status = service_probe_ns(&fresh->items[i],
 			    conf->wait_for_ns);
 	if (!status)
-		status = -open_free(fresh, old, conf);
+		status = -open_unblocked(fresh, old, conf);
 	if (!status)
 		status = spawn_mappers(fresh, conf);
 	if (!status)
-		status = -open_blocked(fresh, old);
+		status = -takeover_open(fresh, old);
 	return status ? status : spawn_mappers(fresh, conf);
 }
 
-/* A mapper that is given up has accepted clients, maybe: it drains. */
+/* A mapper may have accepted clients already, so that it drains. */
+static void
+drain_mappers_of(const struct service *s, msec timeout)
+{
+	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
+		if (m->service == s) {
+			mapper_drain(m, timeout);
+			m->service = NULL;
+		}
+}
+
 static void
 rollback(const struct services *fresh, const struct services *old,
     const struct config *conf)
@@ -342,18 +258,15 @@ rollback(const struct services *fresh, const struct services *old,
 
 		if (s->reuse == REUSE_ALL)
 			continue;
-		for (struct mapper_proc *m = mapper_list(); m; m = m->next)
-			if (m->service == s) {
-				mapper_drain(m, conf->drain_timeout);
-				m->service = NULL;
-			}
+		drain_mappers_of(s, conf->drain_timeout);
 		if (s->reuse == REUSE_NONE)
 			service_close(s);
 	}
 	for (size_t i = 0; i < old->count; i++) {
 		struct service *s = &old->items[i];
 
-		if (s->successor) /* the spares may be others by now */
+		/* The successor may have opened new UDP relays. */
+		if (s->successor)
 			s->listeners = s->successor->listeners;
 		s->successor = NULL;
 	}
@@ -361,8 +274,8 @@ rollback(const struct services *fresh, const struct services *old,
 }
 
 /*
- * The connections of a map that changed have no limit: only of one that is
- * gone, or whose namespaces are others, which service_follow() sees.
+ * Hands a mapper over to the new service, or lets it drain: without a limit if its
+ * map has changed, with a limit if its map is no longer configured.
  */
 static void
 hand_over(struct mapper_proc *m, const struct config *conf)
@@ -400,14 +313,14 @@ apply_config(struct services *list, const struct config *conf)
 	struct services fresh;
 	int status;
 
-	if (plan(&fresh, list, conf) == -1) {
+	if (make_services(&fresh, list, conf) == -1) {
 		log_error("%s", strerror(errno));
 		return 1;
 	}
 	status = prepare_new(&fresh, list, conf);
 	if (status) {
 		rollback(&fresh, list, conf);
-		reopen_released(list, conf);
+		takeover_undo(list, conf);
 	} else {
 		commit(&fresh, list, conf);
 	}

@@ -7,10 +7,10 @@ struct config;
 struct services;
 
 /*
- * Makes services of the configuration, and them the list, taking over what it
- * can; its maps are then those of conf. 0; or the exit status, with the reason
- * logged, and everything is as it was.
+ * Replaces the list of services by that of the configuration, whose maps must then
+ * stay as long as the list. Returns 0; or the exit status, logged, and all services
+ * are as before.
  */
-int apply_config(struct services *list, const struct config *);
+int apply_config(struct services *, const struct config *);
 
 #endif

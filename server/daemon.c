@@ -1,16 +1,13 @@
-/* The life of a service, as those who start and watch it want to know it. */
+/* Runs the server in the background, says when it is ready, has the pid file. */
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,15 +15,14 @@
 #include "config/mask.h"
 #include "server/daemon.h"
 
-static struct life {
-	int parent;          /* hears that we are ready, or -1 */
-	int notify;          /* to $NOTIFY_SOCKET, or -1 */
-	const char *pidfile; /* that we have locked, or NULL */
-	char *shown;         /* as messages name it */
-	int lock;
-} life = {.parent = -1, .notify = -1};
+static struct daemon {
+	int parent_fd;       /* to the parent of daemonize(), or -1 */
+	const char *pidfile; /* locked by this process, or NULL */
+	char *shown;         /* the same after mask_text(), for messages */
+	int pidfile_fd;
+} daemon_state = {.parent_fd = -1};
 
-/* The parent: what becomes of the child is what becomes of it. */
+/* Exits as the child does. */
 static _Noreturn void
 wait_for_child(int ready, pid_t child)
 {
@@ -40,7 +36,6 @@ wait_for_child(int ready, pid_t child)
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 }
 
-/* The output of whoever started us is not ours to hold open. */
 int
 daemonize(void)
 {
@@ -54,7 +49,7 @@ daemonize(void)
 		wait_for_child(ready[0], pid);
 	}
 	close(ready[0]);
-	life.parent = ready[1];
+	daemon_state.parent_fd = ready[1];
 	setsid();
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
@@ -75,10 +70,10 @@ void
 daemon_ready(int fd, const char *line)
 {
 	write_ready_line(fd, "--ready-fd", line);
-	write_ready_line(life.parent, "--daemon", line);
+	write_ready_line(daemon_state.parent_fd, "--daemon", line);
 }
 
-/* True if the path is that of the open file. */
+/* Returns true if the path leads to the open file. */
 static bool
 is_same_file(const char *path, int fd)
 {
@@ -89,85 +84,70 @@ is_same_file(const char *path, int fd)
 }
 
 /*
- * A lock of the process: no mapper that lives on holds it. Who had it before
- * may have removed the file that we have opened.
+ * Opens and locks the file. The lock is of the process, so that mappers do not
+ * inherit it. Opens the file again if the previous owner has removed it meanwhile.
+ * Returns 0 if it is locked; *fd may be open in any case.
  */
+static int
+lock_pidfile(const char *path, int *fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int result;
+
+	do {
+		*fd =
+		    open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+		result = *fd == -1 ? -1 : fcntl(*fd, F_SETLK, &lock);
+	} while (result == 0 && !is_same_file(path, *fd) && close(*fd) == 0);
+	return result;
+}
+
+static int
+log_pidfile_error(int fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int err = errno;
+
+	if (fd != -1 && (err == EAGAIN || err == EACCES) &&
+	    fcntl(fd, F_GETLK, &lock) == 0)
+		log_error("--pidfile '%s': process %d has it",
+		    daemon_state.shown, (int)lock.l_pid);
+	else
+		log_error("--pidfile '%s': %s", daemon_state.shown,
+		    strerror(err));
+	return -1;
+}
+
 int
 pidfile_create(const char *path)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	char *shown = strdup(path);
-	int fd, locked;
+	int fd;
 
-	if (!shown) {
+	daemon_state.shown = strdup(path);
+	if (!daemon_state.shown) {
 		log_error("--pidfile: %s", strerror(errno));
 		return -1;
 	}
-	mask_text(shown);
-	life.shown = shown;
-	do {
-		fd =
-		    open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-		locked = fd == -1 ? -1 : fcntl(fd, F_SETLK, &lock);
-	} while (locked == 0 && !is_same_file(path, fd) && close(fd) == 0);
-	if (locked == 0 && ftruncate(fd, 0) == 0 &&
-	    dprintf(fd, "%d\n", (int)getpid()) > 0) {
-		life.pidfile = path;
-		life.lock = fd;
-		return 0;
-	}
-	if (fd != -1 && (errno == EAGAIN || errno == EACCES) &&
-	    fcntl(fd, F_GETLK, &lock) == 0)
-		log_error("--pidfile '%s': process %d has it", shown,
-		    (int)lock.l_pid);
-	else
-		log_error("--pidfile '%s': %s", shown, strerror(errno));
-	return -1;
+	mask_text(daemon_state.shown);
+	if (lock_pidfile(path, &fd) == -1 || ftruncate(fd, 0) == -1 ||
+	    dprintf(fd, "%d\n", (int)getpid()) <= 0)
+		return log_pidfile_error(fd);
+	daemon_state.pidfile = path;
+	daemon_state.pidfile_fd = fd;
+	return 0;
 }
 
 void
 pidfile_remove(void)
 {
-	/* After --pin, perhaps, the directory is not ours to write any more. */
-	if (life.pidfile && is_same_file(life.pidfile, life.lock) &&
-	    unlink(life.pidfile) == -1 && ftruncate(life.lock, 0) == -1)
-		log_error("--pidfile '%s': %s", life.shown, strerror(errno));
-	if (life.pidfile)
-		close(life.lock);
-	life.pidfile = NULL;
-}
-
-static int
-open_notify(void)
-{
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	const void *addr = &un;
-	const char *path = getenv("NOTIFY_SOCKET");
-	size_t length = path ? strlen(path) : 0;
-
-	if (length < 2 || length >= sizeof(un.sun_path))
-		return -1;
-	memcpy(un.sun_path, path, length);
-	if (*path == '@')
-		un.sun_path[0] = '\0';
-	life.notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	return connect(life.notify, addr,
-	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
-}
-
-void
-sd_notify_send(const char *fmt, ...)
-{
-	char text[512];
-	va_list ap;
-	int length;
-
-	if (life.notify == -1 && open_notify() == -1)
-		return;
-	va_start(ap, fmt);
-	length = vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	if (send(life.notify, text, (size_t)length,
-		MSG_NOSIGNAL | MSG_DONTWAIT) == -1)
-		log_debug("$NOTIFY_SOCKET: %s", strerror(errno));
+	/* Empties the file where --pin has given up the right to remove it. */
+	if (daemon_state.pidfile &&
+	    is_same_file(daemon_state.pidfile, daemon_state.pidfile_fd) &&
+	    unlink(daemon_state.pidfile) == -1 &&
+	    ftruncate(daemon_state.pidfile_fd, 0) == -1)
+		log_error("--pidfile '%s': %s", daemon_state.shown,
+		    strerror(errno));
+	if (daemon_state.pidfile)
+		close(daemon_state.pidfile_fd);
+	daemon_state.pidfile = NULL;
 }

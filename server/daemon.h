@@ -1,30 +1,25 @@
-/* Background, pid file, readiness. */
+/* The server as a daemon: background, readiness, pid file. */
 
 #ifndef SERVER_DAEMON_H
 #define SERVER_DAEMON_H
 
-#include <stdio.h>
-
 /*
- * Goes on in the background, in a new session: the caller is the child. The
- * parent waits for life_ready(), or the end, and exits with its status.
- * -1 with errno.
+ * Forks a child in a new session, and returns 0 in the child; its standard input
+ * and output are /dev/null. The parent exits when the child calls daemon_ready()
+ * or exits, with the status of the child. Returns -1 with errno.
  */
 int daemonize(void);
 
-/* The caller is ready: the parent goes, and --ready-fd, if not -1, gets the line. */
+/* Lets the parent exit with 0; writes the line to --ready-fd, unless fd is -1. */
 void daemon_ready(int fd, const char *line);
 
-/* Takes and locks the file, and writes the pid: 0, or -1, logged. */
+/* Creates and locks the file, and writes the pid. Returns -1, logged. */
 int pidfile_create(const char *path);
 
 /*
- * Removes it, if it is still there, and unlocks it: another server may have it
- * from now on. Does nothing the second time.
+ * Removes and unlocks the pid file, so that another server can create it. Does
+ * nothing without a pid file, or when called again.
  */
 void pidfile_remove(void);
-
-/* Tells systemd or the like, where $NOTIFY_SOCKET says how; see sd_notify(3). */
-void sd_notify_send(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

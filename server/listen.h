@@ -1,41 +1,55 @@
-/* Opening the listeners of a map. */
+/* The listeners of a map: opening, reusing and closing them. */
 
 #ifndef SERVER_LISTEN_H
 #define SERVER_LISTEN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "config/map.h"
+#include "server/unix_listener.h"
 
-struct listeners;
+struct listener;
+
+#define LISTEN_BACKLOG 4096
+
+/* All sockets of one map and protocol. */
+struct listeners {
+	struct listener *items; /* owned, as are the descriptors */
+	size_t count;
+	size_t n_udp_relays;   /* UDP sockets behind them, for a proxy */
+	struct unix_file file; /* of a UNIX listener with a path */
+};
 
 /*
- * Opens and binds the map's listeners in its source namespace; nobody can
- * connect to them yet, but to a UNIX socket. 0; or -1 with errno, and *entered
- * 0 if it is the namespace that cannot be entered, see ns_call(). The reason
- * is logged if it is the other and no errno that the caller knows already, in
- * words that fit if it waits. *set has what was opened, for listen_close().
+ * Opens and binds the listeners of a map in its listen namespace. Clients cannot
+ * connect before listen_start(), unless the listener is a UNIX path. Returns -1
+ * with errno; *entered is 0 if the namespace cannot be entered, see ns_call().
+ * Any other errno but quiet_errno is logged; with `waits`, that the map waits.
+ * The caller passes *set to listen_close() in any case.
  */
 int listen_open(struct listeners *set, const struct map *, enum proto,
     int *entered, int quiet_errno, bool waits);
 
 /*
- * Opens the spares anew, where there are to be any: of the old ones, a mapper
- * that drains may have given some to its clients.
+ * Opens new UDP relays in place of the old ones, because connections of a mapper
+ * that drains may still use these. Without a namespace there are none.
  */
 void listen_reopen_udp_relays(struct listeners *, const struct map *);
 
-/* True if the listeners of one map will do for the other. */
+/* Returns true if the listeners of one map suit the other map. */
 bool listen_reusable(const struct map *, const struct map *);
 
-/* How many descriptors, from 3 on, were handed to us by $LISTEN_FDS. */
-int systemd_fd_count(void);
+/*
+ * Calls listen(2) on TCP sockets that do not listen, or no longer. Returns -1
+ * with errno, logged unless it is quiet_errno.
+ */
+int listen_start(const struct listeners *, const struct map *, int quiet_errno);
 
-/* Has TCP sockets listen, or do so again: 0, or -1, logged unless known. */
-int listen_start(const struct listeners *set, const struct map *,
-    int quiet_errno);
-
-/* Ends them all, and removes the file of a UNIX socket if it is ours. */
-void listen_close(struct listeners *set, const struct map *);
+/*
+ * Closes the listeners and removes the file of a UNIX socket. No TCP client can
+ * connect from then on, even if a mapper has a listener open.
+ */
+void listen_close(struct listeners *, const struct map *);
 
 #endif

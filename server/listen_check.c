@@ -1,4 +1,4 @@
-/* Whether listeners that are open can still be reached. */
+/* Checks listeners that are open, or could not be opened. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,14 +12,15 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "mapper/mapper.h"
+#include "server/listen.h"
 #include "server/listen_check.h"
+#include "server/unix_listener.h"
 
 bool
 listen_absent(const struct map *map, int err)
@@ -36,7 +37,10 @@ listen_depends(const struct map *map)
 	return map->listen.kind == EP_UNIX_PATH || map->listen.zone;
 }
 
-/* A UDP socket that `ss -K` disconnected is bound to no interface any more. */
+/*
+ * Compares the interface index of each socket with the present one. A UDP socket
+ * that `ss -K` has disconnected has no index.
+ */
 static bool
 zone_changed(const struct listeners *set, const char *zone)
 {
@@ -57,24 +61,11 @@ zone_changed(const struct listeners *set, const char *zone)
 	return false;
 }
 
-/*
- * The number of a file is not used again while the socket that made it is open.
- * What cannot be looked at is as it was.
- */
-static bool
-file_changed(const struct listeners *set, const struct map *map)
-{
-	struct stat file;
-
-	if (lstat(map->listen.name, &file) == -1)
-		return errno == ENOENT || errno == ENOTDIR;
-	return file.st_dev != set->dev || file.st_ino != set->ino;
-}
-
 const char *
 listen_changed(const struct listeners *set, const struct map *map)
 {
-	if (map->listen.kind == EP_UNIX_PATH && file_changed(set, map))
+	if (map->listen.kind == EP_UNIX_PATH &&
+	    unix_file_changed(&set->file, map->listen.name))
 		return "its socket file was removed or replaced";
 	if (map->listen.zone && set->count &&
 	    zone_changed(set, map->listen.zone))
@@ -91,7 +82,10 @@ listen_accepts(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &size) == 0 && on;
 }
 
-/* The flags of a line of /proc/net/if_inet6 with that address; else 0. */
+/*
+ * Returns the flags in a line of /proc/net/if_inet6, or 0 if the line has another
+ * address or interface.
+ */
 static unsigned
 line_flags(const char *line, const char *hex, unsigned zone)
 {

@@ -1,4 +1,4 @@
-/* Checking listeners that are open, or could not be opened. */
+/* Checks of listeners that are open, or could not be opened. */
 
 #ifndef SERVER_LISTEN_CHECK_H
 #define SERVER_LISTEN_CHECK_H
@@ -10,27 +10,27 @@ struct listeners;
 struct map;
 
 /*
- * True if err says that the address, interface, directory or lo that the map
- * listens on is not there yet.
+ * Returns true if an errno means that the address, interface or directory that
+ * the map listens on does not exist yet, or that lo is down.
  */
 bool listen_absent(const struct map *, int err);
 
-/* True if the file or the interface of the map's listeners may be replaced. */
+/* Returns true if the map listens on a file or interface that can be replaced. */
 bool listen_depends(const struct map *);
 
 /*
- * Says how the file of a UNIX listener, or the interface of a link-local one,
- * differs from when the listener was opened. A string constant, or NULL.
+ * Compares the file or the interface of the listeners with the one at the time of
+ * listen_open(). Returns how it differs, a string constant, or NULL.
  */
 const char *listen_changed(const struct listeners *, const struct map *);
 
-/* False if a TCP socket does not listen, also because `ss -K` destroyed it. */
+/* Returns false if a stream socket does not listen; `ss -K` causes that, too. */
 bool listen_accepts(int fd);
 
 /*
- * Returns the flags (IFA_F_TENTATIVE) of an IPv6 address of the calling process's
- * namespace, because bind(2) does not tell one that is tentative from one that is
- * not there; 0 if it has none. Allocates nothing.
+ * Returns the IFA_F flags of an IPv6 address in the namespace of the process, or
+ * 0: bind(2) fails alike for an address that is tentative and one that is absent.
+ * Allocates nothing.
  */
 unsigned listen_address_flags(const struct sockaddr_in6 *);
 

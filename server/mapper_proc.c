@@ -1,20 +1,22 @@
-/* A mapper as the server knows it, and how it is born. */
+/* Starts mappers, sends them commands and keeps a record of each. */
 
 /*
  * Theory of operation
  *
- * A mapper is forked from the server, inherits the listeners of its map,
- * enters the destination namespace for good, and never changes: whatever has
- * to change is a new mapper, and the old one drains. The channel between the
- * two says "it stands" once, upwards, then carries orders downwards; its end
- * tells a mapper that the server is gone.
+ * A mapper is forked from the server, inherits the listeners of its service and
+ * never changes: for any change the server starts a new mapper and lets the old
+ * one drain. mapper_main.c has what the forked process does.
  *
- * A mapper and its connections are a process group: whatever becomes of the
- * mapper, the server can end them, also those that somebody has stopped.
+ * The channel is a socket pair. The mapper replies 0 once it is ready, or an
+ * errno; the server sends commands. When the server exits, the mapper reads the
+ * end of the channel and drains.
  *
- * Each mapper has a slot of the board, where it counts. Limits over all
- * mappers, or over those of one map, of which the old ones drain, are sums over
- * the board: a mapper that dies takes its share with it.
+ * A mapper and its connections are one process group, so that the server can
+ * kill the connections of a mapper that has exited, and continue stopped ones.
+ *
+ * Each mapper counts in its own slot of the scoreboard. The limits of a map, whose
+ * old mappers still drain, and of all maps are sums over the slots; the server
+ * clears the slot of a mapper that has exited, however it exited.
  */
 
 #include <errno.h>
@@ -29,28 +31,18 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/errname.h"
-#include "base/fd.h"
-#include "base/log.h"
-#include "base/proctitle.h"
-#include "base/sandbox.h"
-#include "config/config.h"
-#include "config/endpoint.h"
-#include "config/map.h"
+#include "mapper/command.h"
 #include "mapper/mapper.h"
-#include "netns.h"
+#include "server/mapper_main.h"
 #include "server/mapper_proc.h"
 #include "server/service.h"
-#include "tcp/fork.h"
-#include "tcp/pool.h"
-#include "udp/udp.h"
 
-#define SILENCE_MS 100 /* of a mapper that is to answer */
+#define RESUME_MS 100 /* without a reply, until a mapper gets SIGCONT */
 
 static struct mapper_proc *mappers;
 static struct scoreboard *scoreboard;
-static bool slot_used[MAPPERS_MAX]; /* slots of the board */
-static uint32_t services;           /* that have had a mapper */
+static bool slot_used[MAPPERS_MAX];
+static uint32_t n_services; /* that have had a mapper */
 
 int
 scoreboard_init(void)
@@ -66,146 +58,52 @@ mapper_list(void)
 	return mappers;
 }
 
-/* What else the server holds ends here. */
+/* Takes the lowest free slot, so that the sums of the limits stay short. */
 static int
-close_server_fds(const struct listeners *set, int channel)
+alloc_slot(struct service *s, size_t *slot)
 {
-	size_t count = set->count + set->n_udp_relays;
-	int *keep = calloc(count + 1, sizeof(*keep));
-
-	if (!keep)
+	for (*slot = 0; *slot < MAPPERS_MAX && slot_used[*slot]; ++*slot)
+		;
+	if (*slot == MAPPERS_MAX) {
+		errno = EAGAIN;
 		return -1;
-	for (size_t i = 0; i < count; i++)
-		keep[i] = set->items[i].fd;
-	keep[count] = channel;
-	fd_close_except(keep, count + 1);
-	free(keep);
-	return 0;
-}
-
-static unsigned
-sandbox_flags_of(const struct service *s)
-{
-	const struct map *map = s->map;
-	unsigned role = s->proto == PROTO_UDP ? SANDBOX_UDP : SANDBOX_TCP;
-
-	for (size_t i = 0; i < map->n_targets + map->n_hops; i++) {
-		const struct endpoint *ep = i < map->n_targets
-		    ? &map->targets[i]
-		    : &map->hops[i - map->n_targets].side;
-
-		if (ep->kind == EP_HOST || ep->kind == EP_PROXY)
-			role |= SANDBOX_NAMES | SANDBOX_MAY_NARROW;
-		if (ep->kind == EP_UNIX_PATH || ep->kind == EP_UNIX_ABSTRACT ||
-		    ep->zone)
-			role |= SANDBOX_UNIX;
 	}
-	if (map->n_hops || map->accept_proxy.count)
-		role |= SANDBOX_MAY_NARROW;
-	if (map->src.kind == EP_IPV4 || map->src.kind == EP_IPV6)
-		role |= SANDBOX_BIND;
-	return role;
-}
-
-/* Its own words for what is no fault of the namespace: ECANCELED. */
-static int
-setup_failed(const struct service *s, const char *what, const char *advice)
-{
-	log_error("'%s': cannot %s: %s%s", s->map->spec, what,
-	    errno_name(errno), advice);
-	errno = ECANCELED;
-	return -1;
-}
-
-/* With the fewest rights that let it be a mapper; they are gone before. */
-static int
-mapper_setup(const struct service *s, const struct config *conf,
-    const struct mapper_args *args)
-{
-	const struct map *map = s->map;
-
-	proctitle_set("map", " ", map->spec);
-	log_close_stderr(); /* its number is another descriptor's soon */
-	if (ns_enter(&map->target_ns) == -1 ||
-	    close_server_fds(&s->listeners, args->channel) == -1)
-		return -1;
-	if (sandbox_flags_of(s) & SANDBOX_NAMES &&
-	    ns_mount_etc(&map->target_ns) == -1)
-		return setup_failed(s, "use the files of /etc/netns", "");
-	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1)
-		return setup_failed(s, "drop privileges",
-		    errno == EPERM ? " (--user takes root)" : " (see --user)");
-	if ((s->proto == PROTO_UDP ? udp_init(args)
-		    : map->workers ? pool_init(args)
-				   : fork_init(args)) == -1)
-		return -1;
-	if (args->role && sandbox_seccomp(args->role) == -1)
-		return setup_failed(s, "filter system calls",
-		    " (--no-sandbox does without)");
+	slot_used[*slot] = true;
+	if (*slot >= scoreboard->used)
+		scoreboard->used = (uint32_t)*slot + 1;
+	if (!s->number)
+		s->number = ++n_services;
+	scoreboard->service[*slot] = s->number;
 	return 0;
 }
 
-/*
- * A process group of its own is not that of the terminal: a log line there must
- * not stop it.
- */
-static void
-leave_group(void)
+/* Returns -1 with errno; then the slot is free again. */
+static int
+fork_mapper(struct mapper_proc *m, const struct config *conf)
 {
-	sigset_t tty;
+	int pair[2], saved;
 
-	setpgid(0, 0);
-	sigemptyset(&tty);
-	sigaddset(&tty, SIGTTOU);
-	sigprocmask(SIG_BLOCK, &tty, NULL);
-}
-
-/* The whole life of a mapper: only when it can serve does it say so. */
-static _Noreturn void
-mapper_main(const struct service *s, const struct config *conf, size_t slot,
-    int channel)
-{
-	const struct mapper_args args = {
-	    .map = s->map,
-	    .listeners = s->listeners.items,
-	    .n_listeners = s->listeners.count,
-	    .n_udp_relays = s->listeners.n_udp_relays,
-	    .channel = channel,
-	    .scoreboard = scoreboard,
-	    .slot = slot,
-	    .count = scoreboard->count[slot],
-	    .max_conns = conf->max_conns,
-	    .role = conf->no_sandbox ? 0 : sandbox_flags_of(s),
-	};
-	int error;
-
-	leave_group();
-	error = mapper_setup(s, conf, &args) == -1 ? errno : 0;
-	if (send(channel, &error, sizeof(error), MSG_NOSIGNAL) == -1 || error)
-		_exit(1);
-	if (s->proto == PROTO_UDP)
-		udp_run();
-	if (s->map->workers)
-		pool_run();
-	fork_run();
-}
-
-/* The lowest that is free, so that the sums stay short. */
-static size_t
-free_slot(void)
-{
-	size_t slot = 0;
-
-	while (slot < MAPPERS_MAX && slot_used[slot])
-		slot++;
-	return slot;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0) {
+		m->pid = fork();
+		if (m->pid == 0)
+			mapper_main(m->service, conf, scoreboard, m->slot,
+			    pair[1]);
+		m->channel = pair[0];
+		saved = errno;
+		close(pair[1]);
+		if (m->pid > 0)
+			return 0;
+		close(pair[0]);
+		errno = saved;
+	}
+	slot_used[m->slot] = false;
+	return -1;
 }
 
 struct mapper_proc *
 mapper_spawn(struct service *s, const struct config *conf)
 {
 	struct mapper_proc *m = calloc(1, sizeof(*m));
-	int pair[2] = {-1, -1};
 
 	if (!m)
 		return NULL;
@@ -213,32 +111,15 @@ mapper_spawn(struct service *s, const struct config *conf)
 	m->listen_ns_id = s->listeners_ns;
 	m->target_ns_id = s->target_ns_id;
 	m->kill_at = NEVER;
-	m->slot = free_slot();
-	errno = EAGAIN;
-	if (m->slot == MAPPERS_MAX ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
-		goto failed;
-	if (m->slot >= scoreboard->used)
-		scoreboard->used = (uint32_t)m->slot + 1;
-	if (!s->number)
-		s->number = ++services;
-	scoreboard->service[m->slot] = s->number;
-	m->pid = fork();
-	if (m->pid == 0)
-		mapper_main(s, conf, m->slot, pair[1]);
-	close(pair[1]);
-	m->channel = pair[0];
-	if (m->pid > 0) {
-		setpgid(m->pid, m->pid); /* who is first */
-		slot_used[m->slot] = true;
-		m->next = mappers;
-		mappers = m;
-		return m;
+	if (alloc_slot(s, &m->slot) == -1 || fork_mapper(m, conf) == -1) {
+		free(m);
+		return NULL;
 	}
-	close(pair[0]);
-failed:
-	free(m);
-	return NULL;
+	/* The mapper does the same, because either process may run first. */
+	setpgid(m->pid, m->pid);
+	m->next = mappers;
+	mappers = m;
+	return m;
 }
 
 int
@@ -248,9 +129,8 @@ mapper_wait_reply(const struct mapper_proc *m, msec timeout)
 	msec deadline = now_ms() + timeout, left = timeout;
 	int error = ETIMEDOUT, n;
 
-	/* Whoever is silent may have been stopped. */
-	while ((n = poll(&watched, 1,
-		    (int)(left < SILENCE_MS ? left : SILENCE_MS))) != 1) {
+	/* A mapper that does not reply may have been stopped by a signal. */
+	while ((n = poll(&watched, 1, (int)msec_min(left, RESUME_MS))) != 1) {
 		left = deadline - now_ms();
 		if (left <= 0)
 			break;
@@ -273,13 +153,25 @@ mapper_send_command(const struct mapper_proc *m, enum mapper_command command)
 }
 
 void
+mapper_drain(struct mapper_proc *m, msec timeout)
+{
+	if (!m->draining)
+		mapper_send_command(m, CMD_DRAIN);
+	m->draining = true;
+	if (m->service && m->service->mapper == m)
+		m->service->mapper = NULL;
+	if (timeout >= 0 && m->kill_at == NEVER)
+		m->kill_at = now_ms() + timeout + 1;
+}
+
+void
 mapper_kill(const struct mapper_proc *m)
 {
 	kill(-m->pid, SIGKILL);
 }
 
 void
-mapper_keep_orphans(struct mapper_proc *m)
+mapper_set_exited(struct mapper_proc *m)
 {
 	m->exited = true;
 	scoreboard->live[m->slot] = 0;

@@ -1,4 +1,4 @@
-/* Mappers as the server sees them. */
+/* The server's records of its mappers. */
 
 #ifndef SERVER_MAPPER_PROC_H
 #define SERVER_MAPPER_PROC_H
@@ -9,56 +9,64 @@
 #include <sys/types.h>
 
 #include "base/clock.h"
+#include "mapper/command.h"
 #include "mapper/mapper.h"
 
 struct config;
 struct service;
 
-/* A mapper as the server knows it. */
+/* The server's record of a mapper. */
 struct mapper_proc {
 	struct mapper_proc *next;
-	struct service *service; /* NULL: there is no such map any more */
+	struct service *service; /* NULL: its map is no longer configured */
 	pid_t pid;
 	int channel;
-	size_t slot;
-	uint64_t listen_ns_id, target_ns_id; /* the namespaces that it serves */
-	msec kill_at;     /* it is to be gone then, or NEVER */
-	bool ready;       /* it has been heard */
-	unsigned n_stops; /* signals that stopped it */
+	size_t slot;                         /* in the scoreboard */
+	uint64_t listen_ns_id, target_ns_id; /* at the start of the mapper */
+	msec kill_at;                        /* or NEVER */
+	bool ready;                          /* it has replied 0 */
+	unsigned n_stops;                    /* signals that stopped it */
 	bool draining, killed;
-	bool exited; /* its connections are the server's children now */
+	bool exited; /* but connections of its process group are still open */
 };
 
-/* The mapper drains; in that time, if it is not -1, it will be gone. */
-void mapper_drain(struct mapper_proc *, msec drain);
-
-/* Makes the board: 0, or -1 with errno. */
+/* Creates the scoreboard. Returns -1 with errno. */
 int scoreboard_init(void);
 
-/* The first of all that have not been buried, or NULL. */
+/* Returns the first of all records, or NULL; the others follow in `next`. */
 struct mapper_proc *mapper_list(void);
 
 /*
- * Forks a mapper on the listeners of the service: NULL with errno. It serves
- * from its birth on or ends, but has to be heard.
+ * Forks a mapper that takes over the listeners of the service. Returns NULL with
+ * errno. The mapper replies once it is ready, or has failed.
  */
 struct mapper_proc *mapper_spawn(struct service *, const struct config *);
 
-/* Waits so long for the next word of a mapper: 0, or -1 with its errno. */
+/*
+ * Waits for a reply. Returns -1 with the errno that the mapper sent, with
+ * ECONNRESET if it has exited, or ETIMEDOUT.
+ */
 int mapper_wait_reply(const struct mapper_proc *, msec timeout);
 
-/* A command, and SIGCONT: somebody may have stopped it. */
+/* Sends a command, and SIGCONT in case that the mapper was stopped. */
 void mapper_send_command(const struct mapper_proc *, enum mapper_command);
 
-/* Kills it and its connections, which are its process group. */
+/*
+ * Makes the mapper drain, and its service have no mapper. Connections that are
+ * open after the timeout are killed; -1: no timeout.
+ */
+void mapper_drain(struct mapper_proc *, msec timeout);
+
+/* Kills the mapper and its connections. */
 void mapper_kill(const struct mapper_proc *);
 
-/* It has ended, but not all of its connections: no limit counts those. */
-void mapper_keep_orphans(struct mapper_proc *);
+/* Records that the mapper has exited. No limit counts its connections now. */
+void mapper_set_exited(struct mapper_proc *);
 
+/* Returns a counter of the mapper. COUNT_OPEN is connections and flows. */
 uint64_t mapper_count(const struct mapper_proc *, enum count);
 
-/* Frees what is left of one that has ended; its counts go to the service. */
+/* Frees the record; adds the counters to past_counts[] of the service. */
 void mapper_remove(struct mapper_proc *);
 
 #endif

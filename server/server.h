@@ -6,8 +6,8 @@
 struct config;
 
 /*
- * Opens every listener, starts every mapper, says ready, and serves until a
- * signal ends it. Returns the exit status; what went wrong has been logged.
+ * Opens the listeners, starts the mappers, says "ready", and serves until a signal
+ * ends the process. Returns the exit status; errors have been logged.
  */
 int server_run(struct config *);
 

@@ -1,4 +1,13 @@
-/* A service: a map and one of its protocols, its listeners and its mapper. */
+/* Opens, checks and repairs a service. */
+
+/*
+ * Theory of operation
+ *
+ * service_check_ns() compares: listeners that clients cannot reach any more are
+ * closed, and mappers in a namespace that was replaced drain. service_retry()
+ * repairs: opens listeners if there are none, makes destroyed ones listen again,
+ * and starts a mapper. The server calls both, apply.c the single steps.
+ */
 
 #include <errno.h>
 #include <stdbool.h>
@@ -18,7 +27,7 @@
 #include "server/mapper_proc.h"
 #include "server/service.h"
 
-#define MAPPER_READY_MS 5000 /* for a mapper to reach its destination */
+#define MAPPER_READY_MS 5000 /* until a mapper is ready */
 
 static bool
 is_not_netns(int err)
@@ -37,23 +46,11 @@ log_ns_error(const struct map *map, const struct ns *ns, int err)
 	else if (is_not_netns(err))
 		log_error("%s'%s': '%s' is not a network namespace",
 		    map->origin, map->spec, ns_spec(ns));
-	else if (err != ECANCELED) /* else the mapper has said it */
+	else if (err != ECANCELED) /* which the mapper has logged */
 		log_error("%s'%s': %s '%s' (%s)", map->origin, map->spec,
 		    hint ? "cannot enter namespace" : "no mapper in",
 		    ns_spec(ns), hint ? hint : errno_name(err));
 	return ns_is_missing(err) || is_not_netns(err) ? 2 : 1;
-}
-
-void
-mapper_drain(struct mapper_proc *m, msec drain)
-{
-	if (!m->draining)
-		mapper_send_command(m, CMD_DRAIN);
-	m->draining = true;
-	if (m->service && m->service->mapper == m)
-		m->service->mapper = NULL;
-	if (drain >= 0 && m->kill_at == NEVER)
-		m->kill_at = now_ms() + drain + 1;
 }
 
 void
@@ -89,9 +86,9 @@ service_open(struct service *s, int quiet_errno, bool waits)
 int
 service_listen(struct service *s, int quiet_errno)
 {
-	return s->proto == PROTO_UDP
-	    ? 0
-	    : listen_start(&s->listeners, s->map, quiet_errno);
+	if (s->proto == PROTO_UDP)
+		return 0;
+	return listen_start(&s->listeners, s->map, quiet_errno);
 }
 
 int
@@ -151,7 +148,10 @@ log_waiting(const struct service *s, const struct ns *ns, int err)
 	    ns_spec(ns), ns_hint(ns, ns_is_missing(err) ? err : ENOENT));
 }
 
-/* What cannot be looked at is as it was; what is new is tried at once. */
+/*
+ * Records the present id of a namespace. An error that does not mean that there is
+ * no namespace is ignored. After a change the service is retried at once.
+ */
 static void
 update_ns_id(struct service *s, const struct ns *ns, uint64_t *id)
 {
@@ -167,8 +167,8 @@ update_ns_id(struct service *s, const struct ns *ns, uint64_t *id)
 }
 
 /*
- * Closes listeners that nobody can reach any more, so that others are opened. The
- * connections of their mapper have no limit: their target is the right one.
+ * Closes listeners that clients cannot reach any more. The mapper drains without a
+ * limit, because the target of its connections is still the right one.
  */
 static void
 check_listeners(struct service *s)
@@ -202,7 +202,10 @@ service_check_ns(struct service *s, const struct config *conf)
 			mapper_drain(m, conf->drain_timeout);
 }
 
-/* Opens what is not open, revives what `ss -K` has destroyed. */
+/*
+ * Opens the listeners if there are none, and makes those listen again that `ss -K`
+ * has destroyed. Returns -1 with errno.
+ */
 static int
 reopen_listeners(struct service *s)
 {
@@ -222,14 +225,27 @@ reopen_listeners(struct service *s)
 }
 
 /*
- * A mapper that has lost a listener goes on with its others until a new one
- * stands.
+ * Starts a new mapper; the old one drains once the new one is ready. Returns -1
+ * with errno; then the service keeps the old mapper.
  */
-void
-service_retry(struct service *s, const struct config *conf)
+static int
+replace_mapper(struct service *s, const struct config *conf)
 {
 	struct mapper_proc *old = s->mapper;
 
+	if (service_spawn_mapper(s, conf) == 0 && service_wait_ready(s) == 0) {
+		if (old)
+			mapper_drain(old, -1);
+		return 0;
+	}
+	s->mapper = old;
+	s->lost = old != NULL;
+	return -1;
+}
+
+void
+service_retry(struct service *s, const struct config *conf)
+{
 	s->last_attempt = now_ms();
 	if (!s->listen_ns_id)
 		return;
@@ -239,38 +255,45 @@ service_retry(struct service *s, const struct config *conf)
 	}
 	if (!s->target_ns_id)
 		return;
-	if (service_spawn_mapper(s, conf) == -1 ||
-	    service_wait_ready(s) == -1) {
+	if (replace_mapper(s, conf) == -1) {
 		if (s->logged_errno != errno)
 			log_error("'%s': no new mapper: %s", s->map->spec,
 			    errno_name(errno));
 		s->logged_errno = errno;
-		s->mapper = old;
-		s->lost = old != NULL;
 		return;
 	}
-	if (old)
-		mapper_drain(old, -1);
 	s->logged_errno = 0;
 	log_info("'%s': serves again", s->map->spec);
 }
 
+/*
+ * Enters the namespace before asking for its id, because ns_call() waits for one
+ * that is being made. Returns the id, or 0 with errno.
+ */
+static uint64_t
+probe_ns(const struct ns *ns)
+{
+	uint64_t id;
+
+	if (ns_call(ns, NULL, NULL, NULL) == -1)
+		return 0;
+	id = ns_id(ns);
+	if (!id)
+		errno = ENOENT; /* it was removed between both calls */
+	return id;
+}
+
 int
-service_probe_ns(struct service *s, bool patient)
+service_probe_ns(struct service *s, bool wait)
 {
 	const struct ns *both[] = {&s->map->listen_ns, &s->map->target_ns};
 	uint64_t *const id[] = {&s->listen_ns_id, &s->target_ns_id};
 
 	for (int i = 0; i < 2; i++) {
-		/* In this order: the first waits for who is making it. */
-		*id[i] = 0;
-		if (ns_call(both[i], NULL, NULL, NULL) == 0) {
-			*id[i] = ns_id(both[i]);
-			errno = ENOENT; /* it has gone since, if it is 0 */
-		}
+		*id[i] = probe_ns(both[i]);
 		if (*id[i])
 			continue;
-		if (!ns_is_missing(errno) || !patient)
+		if (!ns_is_missing(errno) || !wait)
 			return log_ns_error(s->map, both[i], errno);
 		log_waiting(s, both[i], errno);
 	}

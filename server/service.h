@@ -1,4 +1,4 @@
-/* A service: a map and one of its protocols. */
+/* A service: a map and one of its protocols, its listeners and its mapper. */
 
 #ifndef SERVER_SERVICE_H
 #define SERVER_SERVICE_H
@@ -10,39 +10,38 @@
 #include "base/clock.h"
 #include "config/map.h"
 #include "mapper/mapper.h"
+#include "server/listen.h"
 
 struct config;
 struct mapper_proc;
 struct ns;
 
-/* What a service has from the one that it follows in a new configuration. */
+/* What a new service reuses of an old one. */
 enum reuse {
 	REUSE_NONE,
-	REUSE_LISTENERS, /* the listeners */
-	REUSE_ALL        /* it is the same */
+	REUSE_LISTENERS,
+	REUSE_ALL /* the mapper, too */
 };
 
-/* A map and one protocol of it. */
 struct service {
 	const struct map *map;
 	enum proto proto;
 	struct listeners listeners;
-	uint64_t listen_ns_id,
-	    target_ns_id;      /* the namespaces as last seen; 0: not there */
-	uint64_t listeners_ns; /* that of the set; 0: there is no set */
+	uint64_t listen_ns_id, target_ns_id; /* as last seen; 0: absent */
+	uint64_t listeners_ns;      /* of the listeners; 0: there are none */
 	struct mapper_proc *mapper; /* that accepts, or NULL */
-	uint32_t number;   /* its own, which an heir inherits; 0: none yet */
-	msec last_attempt; /* the last birth or opening */
-	int logged_errno;  /* why it waits, an errno that was logged */
-	bool poll_ns;      /* what it depends on is, see ns_silent() */
-	bool watched;      /* by an epoll: its listeners */
-	bool lost;         /* one of them was destroyed from outside */
-	bool blocked;      /* by a listener of the list in force */
-	bool released;     /* it has closed its listeners for a plan */
-	enum reuse reuse;
-	struct service *successor; /* while a plan is tried */
-	unsigned long long mapper_starts,
-	    past_counts[COUNTS]; /* of mappers gone */
+	uint32_t number; /* in the scoreboard; a successor keeps it; 0: none */
+	msec last_attempt; /* to start a mapper or open the listeners */
+	int logged_errno;  /* of the last failure, so that it is logged once */
+	bool poll_ns;  /* no event tells of a change, see ns_needs_polling() */
+	bool watched;  /* service_watch() was called for the listeners */
+	bool lost;     /* one of the listeners was destroyed (ss -K) */
+	bool blocked;  /* its address is in use, see takeover_open() */
+	bool released; /* closed by takeover_open() */
+	enum reuse reuse;          /* while a new configuration is applied */
+	struct service *successor; /* likewise */
+	unsigned long long mapper_starts;
+	unsigned long long past_counts[COUNTS]; /* of removed mappers */
 };
 
 struct services {
@@ -51,49 +50,53 @@ struct services {
 };
 
 /*
- * Its namespaces are there and can be entered, or, if patient, one may not be
- * there yet: 0, or the exit status, with the reason logged.
+ * Checks that both namespaces can be entered, and records their ids; with `wait`
+ * one may be absent. Returns 0, or the exit status, logged.
  */
-int service_probe_ns(struct service *, bool patient);
+int service_probe_ns(struct service *, bool wait);
 
-/* Logs why a namespace cannot be used; the exit status that goes with it. */
+/* Logs why a namespace cannot be used. Returns the exit status for that. */
 int log_ns_error(const struct map *, const struct ns *, int err);
 
 /*
- * Opens its listeners: 0, or -1 with errno, and with the reason logged unless
- * the errno is known, see listen_open().
+ * Opens the listeners. Returns -1 with errno, logged unless it is quiet_errno, see
+ * listen_open().
  */
 int service_open(struct service *, int quiet_errno, bool waits);
 
-/* errno stays as it was. */
+/* Closes the listeners. Keeps errno. */
 void service_close(struct service *);
 
-/* Lets clients connect: 0, or -1 with errno, logged unless it is known. */
+/*
+ * Lets clients connect. Returns -1 with errno, logged unless it is quiet_errno.
+ */
 int service_listen(struct service *, int quiet_errno);
 
 /*
- * Has an epoll tell, by the descriptor as data, that a TCP listener was
- * destroyed, and nothing else. -1 with errno.
+ * Makes an epoll report, once and with the descriptor as data, when a TCP listener
+ * is destroyed. Returns -1 with errno.
  */
 int service_watch(struct service *, int epoll);
 
-/* True if the descriptor is one of its listeners. */
+/* Returns true if the descriptor is one of the listeners. */
 bool service_has(const struct service *, int fd);
 
-/*
- * Gives birth to its mapper, and hears whether that serves. -1 with errno:
- * then there is none.
- */
+/* Starts a mapper, which is not ready yet. Returns -1 with errno. */
 int service_spawn_mapper(struct service *, const struct config *);
+
+/*
+ * Waits until the new mapper is ready. Returns -1 with errno, see
+ * mapper_wait_reply(); then the mapper is killed.
+ */
 int service_wait_ready(struct service *);
 
 /*
- * Looks at its namespaces and at what its listeners depend on; retires mappers
- * and closes listeners that are of others.
+ * Compares the namespaces and what the listeners depend on with what they were.
+ * Where they have changed, drains mappers and closes listeners.
  */
 void service_check_ns(struct service *, const struct config *);
 
-/* Gives it what it lacks, as far as that can be had now. */
+/* Opens the listeners and starts the mapper, as far as either is missing. */
 void service_retry(struct service *, const struct config *);
 
 #endif

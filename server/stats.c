@@ -1,31 +1,22 @@
-/* What the maps have done so far, for people and for Prometheus. */
+/* Reports on all services: a table for people, metrics for Prometheus. */
 
-#include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 #include "base/array.h"
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/log.h"
-#include "base/proctitle.h"
-#include "base/sandbox.h"
 #include "config/map.h"
+#include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "server/mapper_proc.h"
 #include "server/service.h"
 #include "server/stats.h"
 
-#define ANSWER_S       3    /* for a reader of the metrics */
-#define ANSWER_MS      1000 /* for all mappers to log what is open */
-#define STATS_PAUSE_MS 100  /* after the machine ran out of something */
-#define REQUEST_MS     50   /* for a reader of the metrics to ask, if it does */
+#define ANSWERS_MS 1000 /* for all mappers to log what is open */
 
 static unsigned long long
 sum_counter(const struct service *s, enum count counter)
@@ -38,16 +29,13 @@ sum_counter(const struct service *s, enum count counter)
 	return sum;
 }
 
-/*
- * Waits until a mapper has logged its part of the table, so that the parts stand
- * in order. A signal to the server is not to wait for that.
- */
+/* Returns true if the mapper has replied, false on a signal or the deadline. */
 static bool
-wait_answers(const struct mapper_proc *m, int signals, msec deadline)
+wait_dump(const struct mapper_proc *m, int signal_fd, msec deadline)
 {
 	struct pollfd watched[] = {
 	    {.fd = m->channel, .events = POLLIN},
-	    {.fd = signals, .events = POLLIN},
+	    {.fd = signal_fd, .events = POLLIN},
 	};
 	msec left = deadline - now_ms();
 
@@ -55,22 +43,25 @@ wait_answers(const struct mapper_proc *m, int signals, msec deadline)
 	    watched[0].revents;
 }
 
-/* What it said when nobody listened must not be taken for the answer. */
+/*
+ * Has a mapper log what is open, and waits, so that its lines follow those of its
+ * service. Discards late replies to earlier commands first.
+ */
 static void
-ask_mapper_rows(const struct mapper_proc *m, int signals, msec deadline)
+log_mapper_rows(const struct mapper_proc *m, int signal_fd, msec deadline)
 {
 	int old;
 
 	while (recv(m->channel, &old, sizeof(old), MSG_DONTWAIT) > 0)
 		;
 	mapper_send_command(m, CMD_DUMP);
-	if (!wait_answers(m, signals, deadline))
+	if (!wait_dump(m, signal_fd, deadline))
 		log_error("table:   process %d has not answered yet",
 		    (int)m->pid);
 }
 
 static void
-log_service_row(const struct service *s, int signals, msec deadline)
+log_service_row(const struct service *s, int signal_fd, msec deadline)
 {
 	log_error("table: %8llu %10llu %8llu %8llu %12llu %12llu  %s%s",
 	    sum_counter(s, COUNT_OPEN), sum_counter(s, COUNT_STARTED),
@@ -79,25 +70,25 @@ log_service_row(const struct service *s, int signals, msec deadline)
 	    s->mapper ? "" : " (waits)");
 	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
 		if (m->service == s && !m->exited)
-			ask_mapper_rows(m, signals, deadline);
+			log_mapper_rows(m, signal_fd, deadline);
 }
 
 void
-stats_log_table(const struct services *list, int signals)
+stats_log_table(const struct services *list, int signal_fd)
 {
-	msec deadline = now_ms() + ANSWER_MS;
+	msec deadline = now_ms() + ANSWERS_MS;
 
 	log_error("table: %8s %10s %8s %8s %12s %12s  MAP", "OPEN", "BEGUN",
 	    "FAILED", "REFUSED", "UP", "DOWN");
 	for (size_t i = 0; i < list->count; i++)
-		log_service_row(&list->items[i], signals, deadline);
+		log_service_row(&list->items[i], signal_fd, deadline);
 }
 
-/* Counts with one name are next to each other: the format wants it so. */
+/* Entries with the same name are neighbours, because the format requires it. */
 static const struct metric {
 	const char *name, *label, *help;
-	enum count count;
-	unsigned proto; /* the services that have it */
+	enum count count; /* COUNTS: mapper_starts */
+	unsigned proto;   /* of the services that have the metric */
 } metrics[] = {
     {"nsfwd_connections_total", "", "Connections accepted.", COUNT_STARTED,
 	PROTO_TCP},
@@ -119,12 +110,12 @@ static const struct metric {
 	PROTO_UDP},
     {"nsfwd_dropped_datagrams_total", "", "Datagrams that did not go on.",
 	COUNT_DROPPED, PROTO_UDP},
-    {"nsfwd_mapper_starts_total", "", "Births of mappers.", COUNTS,
+    {"nsfwd_mapper_starts_total", "", "Mappers started.", COUNTS,
 	PROTO_TCP | PROTO_UDP},
 };
 
 static void
-put_metric(FILE *out, const struct metric *m, const struct service *s)
+print_metric(FILE *out, const struct metric *m, const struct service *s)
 {
 	fprintf(out, "%s{proto=\"%s\"%s,map=\"", m->name,
 	    s->proto == PROTO_UDP ? "udp" : "tcp", m->label);
@@ -134,8 +125,8 @@ put_metric(FILE *out, const struct metric *m, const struct service *s)
 	    m->count == COUNTS ? s->mapper_starts : sum_counter(s, m->count));
 }
 
-static void
-put_metrics(FILE *out, const struct services *list)
+void
+stats_print_metrics(FILE *out, const struct services *list)
 {
 	static const struct metric *const end = metrics + ARRAY_LEN(metrics);
 
@@ -146,74 +137,6 @@ put_metrics(FILE *out, const struct services *list)
 			    m->count == COUNT_OPEN ? "gauge" : "counter");
 		for (size_t i = 0; i < list->count; i++)
 			if (list->items[i].proto & m->proto)
-				put_metric(out, m, &list->items[i]);
+				print_metric(out, m, &list->items[i]);
 	}
-}
-
-/*
- * Who asks does it in HTTP, at once. What is not read of a request would cost its
- * sender the answer. Others only read.
- */
-static bool
-stats_read_request(int client)
-{
-	struct pollfd ready = {.fd = client, .events = POLLIN};
-	char text[4096];
-	size_t used = 0;
-	ssize_t n = 1;
-
-	while (n > 0 && used < sizeof(text) - 1 &&
-	    poll(&ready, 1, REQUEST_MS) == 1) {
-		n = recv(client, text + used, sizeof(text) - 1 - used, 0);
-		used += n > 0 ? (size_t)n : 0;
-		text[used] = '\0';
-		if (strstr(text, "\r\n\r\n"))
-			break;
-	}
-	return used > 0;
-}
-
-/* The reader may be slow: it has a process to itself, for a while. */
-static _Noreturn void
-answer(int client, const struct services *list, const struct cred *cred,
-    pid_t server)
-{
-	FILE *out;
-
-	proctitle_set("metrics", "", "");
-	fd_close_except(&client, 1);
-	alarm(ANSWER_S);
-	if (sandbox_drop_privileges(cred, false) == -1 ||
-	    sandbox_die_with_parent(server) == -1)
-		_exit(1);
-	out = fdopen(client, "w");
-	if (!out)
-		_exit(1);
-	if (stats_read_request(client))
-		fputs("HTTP/1.0 200 OK\r\nContent-Type: text/plain; "
-		      "version=0.0.4; charset=utf-8\r\n\r\n",
-		    out);
-	put_metrics(out, list);
-	_exit(fflush(out) == 0 ? 0 : 1);
-}
-
-pid_t
-stats_serve(int listener, const struct services *list, const struct cred *cred)
-{
-	int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	pid_t server = getpid(), pid = -1;
-
-	if (client != -1)
-		pid = fork();
-	if (pid == 0)
-		answer(client, list, cred, server);
-	/* EAGAIN: who came has gone again, or there is no process to be had. */
-	if (pid == -1 && (client != -1 || errno != EAGAIN)) {
-		log_ratelimited("--stats: %s", strerror(errno));
-		poll(NULL, 0,
-		    STATS_PAUSE_MS); /* the client still waits, maybe */
-	}
-	if (client != -1)
-		close(client);
-	return pid > 0 ? pid : 0;
 }

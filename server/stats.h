@@ -1,23 +1,19 @@
-/* Counters of all maps, for people and for Prometheus. */
+/* Reports on all services: a table for people, metrics for Prometheus. */
 
 #ifndef SERVER_STATS_H
 #define SERVER_STATS_H
 
-#include <sys/types.h>
+#include <stdio.h>
 
-struct cred;
 struct services;
 
 /*
- * Logs a table of the services, and of what is open, for which it waits a second
- * over all mappers, or until there is something to read from signals.
+ * Logs a table of the services, and has the mappers log what is open. Waits for
+ * all of them one second, and for none once signal_fd is readable.
  */
-void stats_log_table(const struct services *, int signals);
+void stats_log_table(const struct services *, int signal_fd);
 
-/*
- * Accepts a client and has a process of its own, of that user, write the
- * metrics to it. Returns its pid, which the caller reaps; 0: there is none.
- */
-pid_t stats_serve(int listener, const struct services *, const struct cred *);
+/* Writes the metrics in the text format of Prometheus. */
+void stats_print_metrics(FILE *, const struct services *);
 
 #endif

@@ -16,7 +16,6 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +26,7 @@
 #include "base/clock.h"
 #include "base/proctitle.h"
 #include "config/map.h"
+#include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "proxy/conn.h"
 #include "tcp/accept.h"
@@ -139,17 +139,15 @@ kill_all(void)
 			kill(table->pids[i], SIGKILL);
 }
 
-/* Handles a command of the server. The end of the channel is one to drain. */
 static void
 handle_command(void)
 {
 	int channel = forks.tcp.args->channel;
-	char command = CMD_DRAIN;
-	ssize_t n = recv(channel, &command, 1, MSG_DONTWAIT);
+	enum mapper_command command = mapper_read_command(channel);
 
-	if (n == -1)
+	if (command == CMD_NONE)
 		return;
-	if (n == 0)
+	if (command == CMD_ENDED)
 		epoll_ctl(forks.tcp.epoll, EPOLL_CTL_DEL, channel, NULL);
 	if (command == CMD_DUMP)
 		tcp_dump(&forks.tcp);

@@ -16,7 +16,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -31,6 +30,7 @@
 #include "base/log.h"
 #include "base/proctitle.h"
 #include "config/map.h"
+#include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "tcp/fork.h"
 #include "tcp/table.h"
@@ -184,17 +184,15 @@ kill_workers(void)
 			kill(pool.workers[i].pid, SIGKILL);
 }
 
-/* Handles a command of the server. The end of the channel is one to drain. */
 static void
 pool_handle_command(void)
 {
-	char command = CMD_DRAIN;
-	ssize_t n =
-	    recv(pool.pollfds[POLL_CHANNEL].fd, &command, 1, MSG_DONTWAIT);
+	enum mapper_command command =
+	    mapper_read_command(pool.pollfds[POLL_CHANNEL].fd);
 
-	if (n == -1)
+	if (command == CMD_NONE)
 		return;
-	if (n == 0)
+	if (command == CMD_ENDED)
 		pool.pollfds[POLL_CHANNEL].fd = -1;
 	if (command == CMD_DUMP)
 		tcp_dump(&pool.tcp);

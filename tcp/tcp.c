@@ -22,7 +22,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "tcp/tcp.h"
@@ -33,6 +32,7 @@
 #include "base/report.h"
 #include "config/map.h"
 #include "dial/dial.h"
+#include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "proxy/conn.h"
 #include "tcp/accept.h"
@@ -147,7 +147,7 @@ tcp_dump(const struct tcp *t)
 {
 	for (uint32_t i = 0; i < t->tables->count; i++)
 		dump_table(t->args->map, &t->tables->items[i]);
-	send(t->args->channel, &(int){0}, sizeof(int), MSG_NOSIGNAL);
+	mapper_send_reply(t->args->channel, 0);
 }
 
 static struct conn

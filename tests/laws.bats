@@ -77,13 +77,13 @@ undefined() {
 @test "fork only where a kind of process begins" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
 		server/mapper_proc.c tcp/pool.c tcp/fork.c server/daemon.c \
-		server/stats.c tcp/stdio.c
+		server/stats_socket.c tcp/stdio.c
 }
 
 # netns.c is here because it reaps the helper that it cloned, in the same call:
 # nobody else knows of that process. The parent of a daemon has but one child.
 @test "wait only where processes are children" {
-	only 'wait|wait[34]|waitpid|waitid' server/server.c tcp/pool.c tcp/fork.c \
+	only 'wait|wait[34]|waitpid|waitid' server/reap.c tcp/pool.c tcp/fork.c \
 		tcp/stdio.c netns.c server/daemon.c
 }
 
@@ -96,11 +96,11 @@ undefined() {
 	only 'getaddrinfo|getaddrinfo_a|getnameinfo|gethostby[a-z0-9_]*' dial/dial.c
 }
 
-@test "no signal handlers: dispositions are set in nsfwd.c, asked in server/server.c" {
+@test "no signal handlers: dispositions are set in nsfwd.c, asked in server/setup.c" {
 	local calls='(signal|sigaction|sigset|sigvec|bsd_signal|sysv_signal)'
-	only "$calls" nsfwd.c server/server.c
+	only "$calls" nsfwd.c server/setup.c
 	sed -E 's/\<signal\([A-Z]+, SIG_(IGN|DFL)\)//; s/\<sigaction\([^,]*, NULL,//' \
-		"$code/nsfwd.c" "$code/server/server.c" >"$BATS_TEST_TMPDIR/rest"
+		"$code/nsfwd.c" "$code/server/setup.c" >"$BATS_TEST_TMPDIR/rest"
 	no "\<$calls *\(" "$BATS_TEST_TMPDIR/rest"
 }
 
@@ -110,6 +110,7 @@ undefined() {
 	for file in $(sources); do
 		case $file in
 		server/server.c | server/mapper_proc.c | server/daemon.c | \
+			server/systemd.c | \
 			base/proctitle.c | tcp/pool.c | tcp/tcp.c | tcp/fork.c | \
 			tcp/worker.c | udp/udp.c | base/log.c | base/errname.c) continue ;;
 		relay.c) set -- buffers ;;

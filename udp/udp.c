@@ -50,6 +50,7 @@
 #include "base/log.h"
 #include "base/sock.h"
 #include "config/map.h"
+#include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "netns.h"
 #include "udp/datagram.h"
@@ -503,7 +504,7 @@ log_table(void)
 			log_open_row(sockaddr_format(&f->key.peer.sa, client),
 			    sockaddr_format(&f->target.sa, target), f->up,
 			    f->down, f->started_at);
-	send(udp.args->channel, &(int){0}, sizeof(int), MSG_NOSIGNAL);
+	mapper_send_reply(udp.args->channel, 0);
 }
 
 /* Without its listener no flow can be answered: the drain of UDP is the end. */
@@ -526,18 +527,15 @@ drain_and_exit(void)
 	_exit(0);
 }
 
-/* Any order but one ends it, as does the end of the channel. */
 static void
 udp_handle_command(void)
 {
-	char command = CMD_DRAIN;
+	enum mapper_command command = mapper_read_command(udp.args->channel);
 
-	if (recv(udp.args->channel, &command, 1, MSG_DONTWAIT) == -1 &&
-	    (errno == EAGAIN || errno == EINTR))
-		return;
-	if (command != CMD_DUMP)
+	if (command == CMD_DUMP)
+		log_table();
+	else if (command != CMD_NONE)
 		drain_and_exit();
-	log_table();
 }
 
 static void

@@ -1,0 +1,27 @@
+/* Reads the commands of the server and replies to them, in a mapper. */
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "mapper/command.h"
+
+enum mapper_command
+mapper_read_command(int channel)
+{
+	char command;
+	ssize_t n = recv(channel, &command, 1, MSG_DONTWAIT);
+
+	if (n == 1)
+		return (enum mapper_command)command;
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return CMD_NONE;
+	return CMD_ENDED;
+}
+
+int
+mapper_send_reply(int channel, int error)
+{
+	return send(channel, &error, sizeof(error), MSG_NOSIGNAL) == -1 ? -1
+									: 0;
+}

@@ -1,0 +1,27 @@
+/* Commands of the server and replies of a mapper, over the mapper's channel. */
+
+#ifndef MAPPER_COMMAND_H
+#define MAPPER_COMMAND_H
+
+/* A command is one byte, a value of this type. */
+enum mapper_command {
+	CMD_NONE = 0,    /* there is no command to read */
+	CMD_ENDED = 'e', /* the server has exited: drain, and stop reading */
+	CMD_DRAIN = 'd', /* close the listeners, finish, exit */
+	CMD_KILL = 'k',  /* reset every connection, exit */
+	CMD_DUMP = 't'   /* log what is open, then reply */
+};
+
+/*
+ * Reads a command. Never blocks. At the end of the channel, or when the channel
+ * has failed, returns CMD_ENDED, and would again: the caller stops reading.
+ */
+enum mapper_command mapper_read_command(int channel);
+
+/*
+ * Replies to the server: 0, or the errno of the set-up that failed. Returns -1
+ * with errno if the server has exited.
+ */
+int mapper_send_reply(int channel, int error);
+
+#endif

@@ -1,0 +1,299 @@
+/* Opens the sockets of a map, inside its listen namespace. */
+
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <linux/if_addr.h>
+
+#include "base/addr.h"
+#include "base/array.h"
+#include "base/errname.h"
+#include "base/log.h"
+#include "base/sock.h"
+#include "config/endpoint.h"
+#include "config/map.h"
+#include "mapper/mapper.h"
+#include "netns.h"
+#include "server/bind.h"
+#include "server/listen_check.h"
+#include "server/unix_listener.h"
+#include "udp/datagram.h"
+
+#define UDP_RELAY_RCVBUF (256 << 10) /* bytes */
+
+bool
+endpoint_is_unix(const struct endpoint *ep)
+{
+	return ep->kind == EP_UNIX_PATH || ep->kind == EP_UNIX_ABSTRACT;
+}
+
+bool
+map_has_udp_relays(const struct map *map)
+{
+	return map->n_targets && map->targets->kind == EP_PROXY &&
+	    !map->n_hops && !endpoint_is_unix(&map->listen);
+}
+
+/* No SO_REUSEADDR for UDP, because it would let others bind to the same port. */
+void
+bind_set_options(const struct bind_job *job, int fd, int family)
+{
+	const int on = 1,
+		  v6only =
+		      job->endpoint->kind != EP_ANY || job->proto == PROTO_UDP;
+
+	if (family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only,
+		    sizeof(v6only));
+	if (job->proto == PROTO_UDP) {
+		datagram_set_options(fd, family, true,
+		    !job->map->no_offload && !job->udp_relay);
+		return;
+	}
+	sock_set_stream_options(fd);
+	if (family != AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+}
+
+/* Mutes the socket, so that it queues nothing until a client gets it. */
+static int
+init_udp_relay(int fd)
+{
+	const int size = UDP_RELAY_RCVBUF;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	return datagram_mute(fd);
+}
+
+static bool
+is_loopback(const struct endpoint *ep)
+{
+	if (ep->kind == EP_IPV4)
+		return ep->addr.s6_addr[0] == 127;
+	return ep->kind == EP_LOOPBACK ||
+	    (ep->kind == EP_IPV6 && IN6_IS_ADDR_LOOPBACK(&ep->addr));
+}
+
+static bool
+lo_is_down(int fd)
+{
+	struct ifreq lo = {.ifr_name = "lo"};
+
+	return ioctl(fd, SIOCGIFFLAGS, &lo) == 0 && !(lo.ifr_flags & IFF_UP);
+}
+
+static int
+bind_path(const struct bind_job *job, int fd, socklen_t length)
+{
+	const struct map *map = job->map;
+	struct unix_address address = {
+	    .length = length,
+	    .mode = map->unix_mode,
+	    .owner = map->owner_cred.explicit ? &map->owner_cred : NULL,
+	};
+
+	memcpy(&address.un, &job->addr, sizeof(address.un));
+	return unix_bind(fd, &address);
+}
+
+/*
+ * Binds fd to job->addr. Fails for a loopback address while lo is down: bind(2)
+ * would succeed, but no client could connect.
+ */
+static int
+bind_socket(const struct bind_job *job, int fd, socklen_t length)
+{
+	const void *addr = &job->addr;
+
+	if (is_loopback(job->endpoint) && lo_is_down(fd)) {
+		errno = ENETDOWN;
+		return -1;
+	}
+	if (job->endpoint->kind == EP_UNIX_PATH)
+		return bind_path(job, fd, length);
+	return bind(fd, addr, length);
+}
+
+/* Keeps errno. */
+static void
+record_addr_flags(struct bind_job *job)
+{
+	struct sockaddr_in6 in6;
+	int saved = errno;
+
+	job->addr_flags = 0;
+	if (saved == EADDRNOTAVAIL && job->addr.ss_family == AF_INET6) {
+		memcpy(&in6, &job->addr, sizeof(in6));
+		job->addr_flags = listen_address_flags(&in6);
+	}
+	errno = saved;
+}
+
+/* Opens and binds the socket of one port and family; returns it, or -1. */
+static int
+open_bound_socket(struct bind_job *job, unsigned index, int family)
+{
+	int type = job->proto == PROTO_UDP ? SOCK_DGRAM : SOCK_STREAM, fd;
+	socklen_t length =
+	    endpoint_sockaddr(&job->addr, job->endpoint, index, family);
+
+	if (length == 0)
+		return -1;
+	fd =
+	    socket(job->addr.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return -1;
+	bind_set_options(job, fd, job->addr.ss_family);
+	if (job->udp_relay && init_udp_relay(fd) == -1)
+		return close_keep_errno(fd);
+	if (bind_socket(job, fd, length) == 0)
+		return fd;
+	record_addr_flags(job);
+	return close_keep_errno(fd);
+}
+
+static int
+add_listener(struct bind_job *job, unsigned index, int family)
+{
+	int fd = open_bound_socket(job, index, family);
+
+	if (fd == -1)
+		return -1;
+	job->listeners[job->n_listeners++] = (struct listener){
+	    .fd = fd,
+	    .port_index = (uint16_t)index,
+	    .family = job->addr.ss_family,
+	};
+	return 0;
+}
+
+/*
+ * ":PORT" of TCP is one socket for both families. ":PORT" of UDP and a bare port
+ * are two sockets; for UDP because only then the local address of a datagram is
+ * known. Where IPv6 is switched off, the IPv4 socket suffices.
+ */
+static int
+bind_port(struct bind_job *job, unsigned index)
+{
+	bool any = job->endpoint->kind == EP_ANY;
+
+	if (any && job->proto == PROTO_TCP) {
+		if (add_listener(job, index, AF_INET6) == 0)
+			return 0;
+		return errno == EAFNOSUPPORT ? add_listener(job, index, AF_INET)
+					     : -1;
+	}
+	if (!any && job->endpoint->kind != EP_LOOPBACK)
+		return add_listener(job, index, AF_UNSPEC);
+	if (add_listener(job, index, AF_INET) == -1)
+		return -1;
+	if (add_listener(job, index, AF_INET6) == 0)
+		return 0;
+	return errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL ? 0 : -1;
+}
+
+/*
+ * The relays have the address of the listener and any port. The server opens
+ * them, because a connection cannot open sockets in the listen namespace.
+ */
+int
+bind_udp_relays(void *arg)
+{
+	struct bind_job *job = arg, udp = *job;
+	struct endpoint any_port = *job->endpoint;
+	int result = 0;
+
+	any_port.port_first = any_port.port_last = 0;
+	udp.endpoint = &any_port;
+	udp.proto = PROTO_UDP;
+	udp.udp_relay = true;
+	for (int i = 0; i < UDP_RELAYS && result == 0; i++)
+		result = bind_port(&udp, 0);
+	job->n_udp_relays = udp.n_listeners - job->n_listeners;
+	job->addr = udp.addr;
+	return result;
+}
+
+int
+bind_map(void *arg)
+{
+	struct bind_job *job = arg;
+	const struct endpoint *ep = job->endpoint;
+
+	for (unsigned i = 0; i <= (unsigned)(ep->port_last - ep->port_first);
+	     i++)
+		if (bind_port(job, i) == -1)
+			return -1;
+	return map_has_udp_relays(job->map) ? bind_udp_relays(job) : 0;
+}
+
+static const char *
+bind_hint(const struct bind_job *job, int err)
+{
+	static const struct {
+		int err;
+		const char *hint;
+	} hints[] = {
+	    {EADDRINUSE, "the port is taken (ss -ltunp there shows by whom)"},
+	    {EACCES,
+		"a low port takes CAP_NET_BIND_SERVICE, or there: sysctl "
+		"net.ipv4.ip_unprivileged_port_start"},
+	    {EADDRNOTAVAIL, "no such address there (ip addr shows them)"},
+	    {ENODEV, "no such interface there (ip link shows them)"},
+	    {EMFILE, "too many open files (ulimit -n)"},
+	    {ENOENT, "no socket of that name and kind was handed to us"},
+	};
+
+	if (endpoint_is_unix(job->endpoint))
+		return unix_bind_hint(err);
+	if (err == EADDRNOTAVAIL && job->addr_flags & IFA_F_DADFAILED)
+		return "another host has that address (dadfailed)";
+	if (err == EADDRNOTAVAIL && job->addr_flags & IFA_F_TENTATIVE)
+		return "the address is still tentative (--wait waits for it)";
+	for (size_t i = 0; i < ARRAY_LEN(hints); i++)
+		if (hints[i].err == err)
+			return hints[i].hint;
+	return "bind";
+}
+
+/* `ip netns add` leaves lo down: says the command that sets it up. */
+static void
+log_lo_is_down(const struct map *map, const char *failure, const char *where)
+{
+	bool named = map->listen_ns.kind == NS_NAME;
+
+	log_error("'%s': %s on %s: lo is down (ip %s%s%slink set lo up%s)",
+	    map->spec, failure, where, named ? "-n " : "",
+	    named ? map->listen_ns.spec : "", named ? " " : "",
+	    named ? "" : " there");
+}
+
+void
+bind_log_error(const struct bind_job *job, int err, bool waits)
+{
+	const struct endpoint *ep = job->endpoint;
+	const void *addr = &job->addr;
+	const char *where, *failure = "cannot listen";
+	char text[SOCKADDR_STRLEN];
+
+	if (waits && listen_absent(job->map, err))
+		failure = "waits to listen";
+	where = endpoint_is_unix(ep) || ep->kind == EP_SYSTEMD
+	    ? ep->name
+	    : sockaddr_format(addr, text);
+	if (err == ENODEV && ep->zone)
+		where = ep->zone;
+	if (err == ENETDOWN)
+		log_lo_is_down(job->map, failure, where);
+	else
+		log_error("'%s': %s on %s: %s: %s", job->map->spec, failure,
+		    where, bind_hint(job, err), errno_name(err));
+}

@@ -1,0 +1,154 @@
+/* Turns a process that the server has forked into a mapper. */
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/errname.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/proctitle.h"
+#include "base/sandbox.h"
+#include "config/config.h"
+#include "config/endpoint.h"
+#include "config/map.h"
+#include "mapper/command.h"
+#include "mapper/mapper.h"
+#include "netns.h"
+#include "server/listen.h"
+#include "server/mapper_main.h"
+#include "server/service.h"
+#include "tcp/fork.h"
+#include "tcp/pool.h"
+#include "udp/udp.h"
+
+static int
+close_server_fds(const struct listeners *set, int channel)
+{
+	size_t count = set->count + set->n_udp_relays;
+	int *keep = calloc(count + 1, sizeof(*keep));
+
+	if (!keep)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		keep[i] = set->items[i].fd;
+	keep[count] = channel;
+	fd_close_except(keep, count + 1);
+	free(keep);
+	return 0;
+}
+
+static unsigned
+sandbox_flags_of(const struct service *s)
+{
+	const struct map *map = s->map;
+	unsigned flags = s->proto == PROTO_UDP ? SANDBOX_UDP : SANDBOX_TCP;
+
+	for (size_t i = 0; i < map->n_targets + map->n_hops; i++) {
+		const struct endpoint *ep = i < map->n_targets
+		    ? &map->targets[i]
+		    : &map->hops[i - map->n_targets].side;
+
+		if (ep->kind == EP_HOST || ep->kind == EP_PROXY)
+			flags |= SANDBOX_NAMES | SANDBOX_MAY_NARROW;
+		if (ep->kind == EP_UNIX_PATH || ep->kind == EP_UNIX_ABSTRACT ||
+		    ep->zone)
+			flags |= SANDBOX_UNIX;
+	}
+	if (map->n_hops || map->accept_proxy.count)
+		flags |= SANDBOX_MAY_NARROW;
+	if (map->src.kind == EP_IPV4 || map->src.kind == EP_IPV6)
+		flags |= SANDBOX_BIND;
+	return flags;
+}
+
+/* Logs a failure that is not the namespace's. Returns -1 with ECANCELED. */
+static int
+setup_failed(const struct service *s, const char *action, const char *advice)
+{
+	log_error("'%s': cannot %s: %s%s", s->map->spec, action,
+	    errno_name(errno), advice);
+	errno = ECANCELED;
+	return -1;
+}
+
+static int
+init_protocol(const struct service *s, const struct mapper_args *args)
+{
+	if (s->proto == PROTO_UDP)
+		return udp_init(args);
+	return s->map->workers ? pool_init(args) : fork_init(args);
+}
+
+/* Privileges are dropped before anything is read from the network. */
+static int
+mapper_setup(const struct service *s, const struct config *conf,
+    const struct mapper_args *args)
+{
+	const struct map *map = s->map;
+
+	proctitle_set("map", " ", map->spec);
+	log_close_stderr(); /* because the descriptor number is reused below */
+	if (ns_enter(&map->target_ns) == -1 ||
+	    close_server_fds(&s->listeners, args->channel) == -1)
+		return -1;
+	if (sandbox_flags_of(s) & SANDBOX_NAMES &&
+	    ns_mount_etc(&map->target_ns) == -1)
+		return setup_failed(s, "use the files of /etc/netns", "");
+	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1)
+		return setup_failed(s, "drop privileges",
+		    errno == EPERM ? " (--user takes root)" : " (see --user)");
+	if (init_protocol(s, args) == -1)
+		return -1;
+	if (args->role && sandbox_seccomp(args->role) == -1)
+		return setup_failed(s, "filter system calls",
+		    " (--no-sandbox does without)");
+	return 0;
+}
+
+/*
+ * Makes the mapper the leader of a process group, so that the server can signal
+ * the mapper and its connections together. Blocks SIGTTOU, because a background
+ * group that logs to a terminal would be stopped.
+ */
+static void
+lead_process_group(void)
+{
+	sigset_t tty;
+
+	setpgid(0, 0);
+	sigemptyset(&tty);
+	sigaddset(&tty, SIGTTOU);
+	sigprocmask(SIG_BLOCK, &tty, NULL);
+}
+
+_Noreturn void
+mapper_main(const struct service *s, const struct config *conf,
+    struct scoreboard *scoreboard, size_t slot, int channel)
+{
+	const struct mapper_args args = {
+	    .map = s->map,
+	    .listeners = s->listeners.items,
+	    .n_listeners = s->listeners.count,
+	    .n_udp_relays = s->listeners.n_udp_relays,
+	    .channel = channel,
+	    .scoreboard = scoreboard,
+	    .slot = slot,
+	    .count = scoreboard->count[slot],
+	    .max_conns = conf->max_conns,
+	    .role = conf->no_sandbox ? 0 : sandbox_flags_of(s),
+	};
+	int error;
+
+	lead_process_group();
+	error = mapper_setup(s, conf, &args) == -1 ? errno : 0;
+	if (mapper_send_reply(channel, error) == -1 || error)
+		_exit(1);
+	if (s->proto == PROTO_UDP)
+		udp_run();
+	if (s->map->workers)
+		pool_run();
+	fork_run();
+}

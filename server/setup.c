@@ -1,0 +1,74 @@
+/* Sets up the descriptors, limits and signals of the server process. */
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/array.h"
+#include "base/fd.h"
+#include "config/config.h"
+#include "config/map.h"
+#include "netns.h"
+#include "server/setup.h"
+#include "server/systemd.h"
+
+#define NOFILE_MAX 1048576 /* the default of fs.nr_open */
+
+int
+setup_close_inherited(const struct config *conf)
+{
+	int n_adopted = systemd_fd_count();
+	int *keep = calloc(2 * conf->n_maps + 1 + n_adopted, sizeof(*keep));
+	size_t n = 0;
+
+	if (!keep)
+		return -1;
+	keep[n++] = conf->ready_fd;
+	while (n_adopted)
+		keep[n++] = STDERR_FILENO + n_adopted--;
+	for (size_t i = 0; i < conf->n_maps; i++) {
+		if (conf->maps[i].listen_ns.kind == NS_FD)
+			keep[n++] = conf->maps[i].listen_ns.number;
+		if (conf->maps[i].target_ns.kind == NS_FD)
+			keep[n++] = conf->maps[i].target_ns.number;
+	}
+	fd_close_except(keep, n);
+	free(keep);
+	return 0;
+}
+
+void
+setup_raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+		return;
+	limit.rlim_cur =
+	    limit.rlim_max < NOFILE_MAX ? limit.rlim_max : NOFILE_MAX;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* nohup(1) ignores HUP; the "&" of a shell ignores INT. */
+int
+setup_signalfd(void)
+{
+	static const int always[] = {SIGTERM, SIGCHLD, SIGUSR1};
+	static const int unless_ignored[] = {SIGINT, SIGHUP};
+	struct sigaction old;
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_LEN(always); i++)
+		sigaddset(&set, always[i]);
+	for (size_t i = 0; i < ARRAY_LEN(unless_ignored); i++)
+		if (sigaction(unless_ignored[i], NULL, &old) == 0 &&
+		    old.sa_handler != SIG_IGN)
+			sigaddset(&set, unless_ignored[i]);
+	if (sigprocmask(SIG_SETMASK, &set, NULL) == -1)
+		return -1;
+	return signalfd(-1, &set, SFD_CLOEXEC);
+}

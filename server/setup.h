@@ -1,0 +1,25 @@
+/* Descriptors, limits and signals of the server process. */
+
+#ifndef SERVER_SETUP_H
+#define SERVER_SETUP_H
+
+struct config;
+
+/*
+ * Closes inherited descriptors, because the reader of a pipe would wait for its
+ * end. Keeps 0 to 2 and those that the configuration or $LISTEN_FDS names.
+ * Returns -1 with errno.
+ */
+int setup_close_inherited(const struct config *);
+
+/* Raises the limit of open files as far as the process may. */
+void setup_raise_limits(void);
+
+/*
+ * Blocks the signals that the server handles, unblocks all others, and returns a
+ * descriptor to read them from, or -1 with errno. Mappers inherit the mask, so
+ * that ^C at a terminal ends no connection. INT and HUP stay ignored if they are.
+ */
+int setup_signalfd(void);
+
+#endif

@@ -1,0 +1,58 @@
+/* Listening UNIX sockets, and the files that they make. */
+
+#ifndef SERVER_UNIX_LISTENER_H
+#define SERVER_UNIX_LISTENER_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+struct cred;
+
+/*
+ * The file that a listener has made. No other file gets the number while that
+ * socket is open.
+ */
+struct unix_file {
+	dev_t dev;
+	ino_t ino;
+};
+
+/* What to bind a socket to. */
+struct unix_address {
+	struct sockaddr_un un; /* with a path */
+	socklen_t length;
+	mode_t mode;              /* of the file; 0: as the umask says */
+	const struct cred *owner; /* NULL: as the process */
+};
+
+/*
+ * Binds fd and calls listen(2). Replaces the file of a socket that is no longer
+ * bound, and nothing else: ENOTSOCK. With a mode the umask of the process becomes
+ * 0. Returns -1 with errno. Allocates nothing.
+ */
+int unix_bind(int fd, const struct unix_address *);
+
+/*
+ * Opens a non-blocking listener at a path, for the user of the process only.
+ * Returns the descriptor, or -1 with errno.
+ */
+int unix_listen(const char *path);
+
+/* Returns a clause on why one of both failed, for a message, or "bind". */
+const char *unix_bind_hint(int err);
+
+/* Records the file that a listener has just made at a path. */
+void unix_file_record(struct unix_file *, const char *path);
+
+/*
+ * Returns true if the path does not lead to the file any more. An error that
+ * does not tell counts as no change.
+ */
+bool unix_file_changed(const struct unix_file *, const char *path);
+
+/* Removes the file, unless the path leads to another one. */
+void unix_file_remove(const struct unix_file *, const char *path);
+
+#endif
