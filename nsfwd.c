@@ -94,7 +94,7 @@ default_cred(struct cred *cred)
 }
 
 static int
-run(struct options *o, char **args)
+run_cli(struct options *o, char **args)
 {
 	struct config *conf = &o->config;
 
@@ -202,7 +202,7 @@ main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	init_signals();
-	status = run(&options, args);
+	status = run_cli(&options, args);
 	free(args);
 	config_free(&options.config);
 	return status;

@@ -463,7 +463,7 @@ wait_events(int epoll, struct relay *r, const struct timeouts *times)
 
 /* Returns the last result of relay_step(), or 0 after the time limit. */
 static int
-run(struct relay *r, const struct timeouts *times)
+relay_run(struct relay *r, const struct timeouts *times)
 {
 	int epoll = epoll_create1(EPOLL_CLOEXEC), n, result = 0;
 
@@ -493,5 +493,5 @@ relay(int client, int target, bool both_tcp, int write_error,
 	errno = write_error;
 	if (write_error)
 		set_write_error(&r, RELAY_TARGET);
-	return relay_finish(&r, run(&r, times), report);
+	return relay_finish(&r, relay_run(&r, times), report);
 }

@@ -26,12 +26,11 @@ struct relay_dir {
 	int pipe[2]; /* -1 while the direction copies */
 	bool pipe_tried;
 	bool readable, writable;
-	bool
-	    read_to_eagain; /* a short read may have left bytes in the socket */
-	bool eof;           /* `in` has reached its end */
-	bool done;          /* nothing moves in this direction any more */
-	bool in_spill;      /* `data` points into `spill` */
-	int consumed_error; /* the error of `in`, if no read will return it */
+	bool read_to_eagain;  /* a short read may leave bytes in the socket */
+	bool eof;             /* `in` has reached its end */
+	bool done;            /* nothing moves in this direction any more */
+	bool in_spill;        /* `data` points into `spill` */
+	int consumed_error;   /* the error of `in`, if no read will return it */
 	unsigned char *spill; /* RELAY_COPY bytes, not owned */
 	unsigned char *data;  /* bytes read and not yet written */
 	size_t buffered;      /* their number */
@@ -46,7 +45,7 @@ struct relay {
 	bool runnable;  /* the next step needs no event */
 	bool draining;  /* delivers what arrived before an error */
 	int error;      /* the first error, or 0; ELOOP: the relay spins */
-	enum end_reason error_end; /* what met it */
+	enum end_reason error_end; /* whose error it is */
 	int spurious_wakeups;      /* in a row */
 	size_t undelivered;        /* while draining */
 	msec progress_at;          /* when `undelivered` last fell */
@@ -54,11 +53,11 @@ struct relay {
 
 /*
  * Relays between two non-blocking stream sockets until both directions have
- * ended, and sets report->up, down, end and error. Both sockets must have seen
- * sock_set_stream_options(), and stay the caller's. `both_tcp` is true if
- * neither is a UNIX socket. `write_error` is the error that an earlier write to
- * the target met, or 0: then nothing more is written there. An idle limit of
- * `times` that passes ends the relay.
+ * ended, and sets report->up, down, end and error. The caller has called
+ * sock_set_stream_options() for both sockets, and still owns them. `both_tcp`
+ * is true if neither is a UNIX socket. `write_error` is the error that an
+ * earlier write to the target met, or 0; after an error nothing more is written
+ * there. `times` limits how long nothing may move.
  *
  * Returns 0 when all bytes and both ends of stream are delivered. Otherwise
  * returns -1, and close(2) resets both sockets.
@@ -67,9 +66,9 @@ int relay(int client, int target, bool both_tcp, int write_error,
     const struct timeouts *times, struct conn_report *);
 
 /*
- * The same for an event loop with many connections, which calls relay_init(),
- * relay_register() for both sockets, relay_event() and relay_step() after each
- * event, and relay_finish().
+ * The functions below do the same for an event loop with many connections. It
+ * calls relay_init(), relay_register() for both sockets, relay_event() and
+ * relay_step() for each event, and relay_finish().
  */
 
 /*

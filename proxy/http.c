@@ -148,7 +148,7 @@ is_hop_by_hop(const struct http_request *r, const char *header)
  * with room for ":80". Returns the path, or NULL for another URL.
  */
 static const char *
-split_url(const char *url, char *host)
+split_request_url(const char *url, char *host)
 {
 	size_t length;
 
@@ -167,7 +167,7 @@ int
 http_rewrite_request(const struct http_request *r, char *out, size_t size,
     char *target)
 {
-	const char *path = split_url(r->url, target), *colon;
+	const char *path = split_request_url(r->url, target), *colon;
 	size_t used;
 
 	if (!path)

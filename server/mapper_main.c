@@ -20,6 +20,7 @@
 #include "server/listen.h"
 #include "server/mapper_main.h"
 #include "server/service.h"
+#include "tcp/fork.h"
 #include "tcp/pool.h"
 #include "tcp/fork.h"
 #include "udp/udp.h"

@@ -41,7 +41,7 @@
 #include "tcp/memory.h"
 
 #define PAUSE_MS        100 /* after the machine has run out of a resource */
-#define RELEASES_PER_MS 5   /* ends of connections that one pause waits for */
+#define RELEASES_PER_MS 5   /* connections of a chain that end in 1 ms */
 #define REWATCH_MAX     32  /* listeners at a time */
 
 int

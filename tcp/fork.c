@@ -16,7 +16,6 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -140,7 +139,6 @@ kill_all(void)
 			kill(table->pids[i], SIGKILL);
 }
 
-/* Handles a command of the server. The end of the channel is one to drain. */
 static void
 handle_command(void)
 {

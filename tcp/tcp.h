@@ -82,8 +82,8 @@ void tcp_conn_failed(struct tcp *, uint32_t i);
 void tcp_worker_exited(struct tcp *, uint32_t table, int status);
 
 /*
- * Stops counting on the scoreboard: there the connections of this process are
- * not counted any more.
+ * Stops counting on the scoreboard, because the pool was killed and its
+ * successor counts from 0.
  */
 void tcp_detach_counts(struct tcp *);
 

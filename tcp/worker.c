@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "tcp/worker.h"
@@ -44,8 +45,8 @@ enum phase {
 	PH_CONNECTING,  /* until the deadline of the address */
 	PH_RETRYING,    /* until the same address is tried again */
 	PH_ESTABLISHED, /* until the idle timeout */
-	PH_HALF_CLOSED, /* the same, and one direction has ended */
-	PH_DRAINING,    /* until what is left to deliver is looked at */
+	PH_HALF_CLOSED, /* until the half-close timeout */
+	PH_DRAINING,    /* until the next look at acknowledged bytes */
 	PH_RUNNABLE,    /* until the next turn of the loop */
 	PHASES
 };
@@ -56,7 +57,7 @@ struct worker_conn {
 	struct dialer dialer;
 	uint32_t older, newer; /* in the list of the phase */
 	uint8_t phase;
-	msec phase_since; /* when it was last moved to the end of the list */
+	msec phase_since; /* when it was put at the end of the list */
 };
 
 static struct worker {
@@ -99,7 +100,7 @@ phase_enter(uint32_t i, enum phase phase)
 	worker.conns[head].older = i;
 }
 
-/* Returns the head of a list, or `capacity` or more if it is empty. */
+/* Returns the first connection of a list, or `capacity` or more if none. */
 static uint32_t
 phase_oldest(enum phase phase)
 {

@@ -84,7 +84,7 @@ undefined() {
 # netns.c reaps its helper in the call that cloned it. The parent of a daemon has
 # one child.
 @test "wait only in the files of processes with children" {
-	only 'wait|wait[34]|waitpid|waitid' server/server.c tcp/pool.c tcp/fork.c \
+	only 'wait|wait[34]|waitpid|waitid' server/reap.c tcp/pool.c tcp/fork.c \
 		tcp/stdio.c netns.c server/daemon.c
 }
 
