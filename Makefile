@@ -2,7 +2,7 @@
 # make            ./nsfwd, static with musl-gcc where that is installed, else with cc
 # make CC=cc      ./nsfwd, an ordinary dynamic executable
 # make SAN=1      ./nsfwd with the address and undefined behaviour sanitizers
-# make check      the tests; check-long: also those that take minutes
+# make check      the tests; check-long: those that take minutes, too
 
 VERSION = 0.1.0
 PREFIX = /usr/local
@@ -28,19 +28,19 @@ export WARN = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
 HARDEN = -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 
 ifdef SAN
-# The sanitizers' own system calls are not those that the filters allow.
+# The sanitizers make system calls that the filters do not allow.
 KIND = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DNO_SECCOMP
 else ifneq ($(findstring musl,$(CC)),)
-# musl-gcc does not look where the kernel's headers are.
+# musl-gcc does not search the directories of the kernel's headers.
 KIND = -Os $(HARDEN) -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine)
-# One mapping for code and constants: each is copied for every connection.
+# One mapping for code and constants, because fork copies each mapping.
 LINK = -static -s -Wl,-z,relro,-z,now,-z,noseparate-code
 else
 KIND = -O2 -fPIE $(HARDEN)
 LINK = -pie -Wl,-z,relro,-z,now
 endif
 
-# The same sources give the same bytes, wherever they lie.
+# The binary does not depend on the directory of the sources.
 COMPILE = $(CC) $(STD) -DVERSION=\"$(VERSION)\" $(WARN) $(KIND) -ffile-prefix-map=$(CURDIR)=. $(CFLAGS)
 export FLAGS = $(COMPILE) $(LINK) $(LDFLAGS)
 
@@ -56,7 +56,7 @@ obj/%.o: %.c Makefile obj/flags
 
 -include $(OBJ:.o=.d)
 
-# Changes when the compiler or a flag does, so that everything is made anew.
+# Changes when the compiler or a flag does, so that all objects are rebuilt.
 obj/flags: FORCE
 	@mkdir -p obj
 	@printf '%s\n' "$$FLAGS" | cmp -s - $@ || printf '%s\n' "$$FLAGS" >$@
@@ -69,22 +69,22 @@ check: nsfwd
 check-long: nsfwd
 	tests/run --long
 
-# The random schedules of the relay, more of them; MODEL_SEED= from a given one.
+# More random schedules of the relay; MODEL_SEED= sets the first.
 model: nsfwd
 	MODEL_RUNS=$(MODEL_RUNS) tests/run --show-output-of-passing-tests \
 		tests/model.bats -f random
 	MODEL_RUNS=$(MODEL_RUNS) tests/run --workers --show-output-of-passing-tests \
 		tests/model.bats -f random
 
-# Fails system calls one at a time, minutes of them; TORTURE= for its arguments.
+# Fails each system call, which takes minutes; TORTURE= has the arguments.
 torture: nsfwd
 	tests/torture $(TORTURE)
 
-# Ordinary load, with all that changes meanwhile; nothing may grow.
+# Ordinary load with reloads and lost namespaces; memory must not grow.
 soak: nsfwd
 	tests/soak $(SOAK_TIME)
 
-# Under memcheck, the tests of VALGRIND: files and options for bats(1).
+# Tests under memcheck; VALGRIND has files and options for bats(1).
 VALGRIND = tests/{relay,faults,udp}.bats -f 'T4 |T5 an|T6 |T7 a reset behind bytes|T9 urgent bytes stay|T13|T41|T43'
 valgrind:
 	mkdir -p obj/valgrind
@@ -93,21 +93,21 @@ valgrind:
 	cc $(STD) -shared -fPIC -O1 -pthread -o obj/valgrind/clone.so tests/clone.c
 	bash -c "tests/valgrind $(VALGRIND)"
 
-# Other forwarders, as far as they are installed, in the same situations.
+# Compares nsfwd with the other forwarders that are installed.
 rivals: nsfwd
 	tests/rivals
 
 lint:
 	tests/lint $(PART)
 
-# The parsers of maps, and those of what strangers say, for FUZZ_TIME seconds or
-# FUZZ_RUNS inputs each; obj/corpus keeps what they find interesting.
+# Fuzzes the parsers of maps, and those of proxy protocols, FUZZ_TIME seconds or
+# FUZZ_RUNS inputs each; obj/corpus keeps new inputs.
 FUZZ = clang $(STD) -O1 -g -fsanitize=fuzzer
 FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
 FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
 	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
 FUZZ_SPEC = tests/fuzz_spec.c $(filter-out nsfwd.c,$(SRC))
-# The files that it takes apart are included by it.
+# fuzz_hop.c includes the files that it tests.
 FUZZ_HOP = tests/fuzz_hop.c $(filter-out nsfwd.c proxy/forward.c proxy/hop.c \
 	proxy/proxy_protocol.c proxy/server.c,$(SRC))
 fuzz:
@@ -119,13 +119,13 @@ fuzz:
 	s=$$(date +%s); obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop && \
 		echo "fuzz_hop: $$(($$(date +%s) - s)) s"
 
-# What of the parsers the corpora reach, those of obj/ included.
+# Coverage of the parsers by the corpora, those of obj/ included.
 FUZZ_COVER = $(FUZZ) -fprofile-instr-generate -fcoverage-mapping
 coverage:
 	mkdir -p obj/corpus/spec obj/corpus/hop
 	$(FUZZ_COVER) -o obj/cover_spec $(FUZZ_SPEC)
 	$(FUZZ_COVER) -o obj/cover_hop $(FUZZ_HOP)
-	tests/coverage map.c map_parse.c value.c key.c endpoint.c gost.c mask.c hop.c http.c socks.c proxy_protocol.c server.c
+	tests/coverage map.c map_parse.c value.c key.c endpoint.c gost.c mask.c hop.c http.c socks.c proxy_protocol.c server.c forward.c auth.c
 
 demo: nsfwd
 	sh tests/demo.sh

@@ -162,11 +162,11 @@ parse_target(struct map_parser *p, char *text)
 
 	p->bad_part = text;
 	p->target[map->n_targets % TARGETS_MAX] = text;
-	if (!p->auth_seen && map->n_targets && *text &&
-	    !strpbrk(text, "0123456789/@:") && strcmp(text, "proxy") != 0)
-		return "a key wants =VALUE, a target wants a port";
 	if (p->auth_seen)
 		return unknown_key;
+	if (map->n_targets && *text && !strpbrk(text, "0123456789/@:") &&
+	    strcmp(text, "proxy") != 0)
+		return "a key wants =VALUE, a target wants a port";
 	if (p->key_seen)
 		return "not KEY=VALUE (targets come first)";
 	if (map->n_targets == TARGETS_MAX)

@@ -332,6 +332,7 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 	if (confine(conf, map, parent) == -1)
 		return log_failure(map, "cannot drop privileges");
 	sock_set_oobinline(STDIN_FILENO); /* fails unless it is a socket */
+	conn.deadline = deadline_after(now_ms(), map->times.connect);
 	target = dial(&conn);
 	if (target == -1)
 		return log_failure(map, "cannot reach the target");

@@ -79,6 +79,7 @@
 #   fds PID              number of open descriptors
 #   children PID         every descendant, zombies included
 #   listens NS PORT      true if a TCP socket listens there
+#   program_sources      prints the .c files of the program but nsfwd.c
 #   rows                 reads a table from stdin; strips the space around "|"
 #                        and empty lines
 #   for_nobody           opens $BATS_TEST_TMPDIR and new sockets to all users,
@@ -138,6 +139,12 @@ thaw() {
 fail() {
 	echo "$*" >&2
 	return 1
+}
+
+program_sources() {
+	local top=$BATS_TEST_DIRNAME/.. rooms
+	read -ra rooms < <(sed -n 's/^ROOMS = //p' "$top/Makefile")
+	find "$top"/{netns,relay}.c "${rooms[@]/#/$top/}" -name '*.c'
 }
 
 rows() {

@@ -4,7 +4,7 @@
 
 bats_require_minimum_version 1.5.0
 
-ROOMS=(base config proxy dial mapper tcp udp server)
+read -ra ROOMS < <(sed -n 's/^ROOMS = //p' "$BATS_TEST_DIRNAME/../Makefile")
 
 setup_file() {
 	top=$(cd "$BATS_TEST_DIRNAME/.." && pwd)

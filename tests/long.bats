@@ -130,10 +130,11 @@ fails_well() {
 		fopen open_memstream asprintf; do
 		wrap+=,--wrap=$word
 	done
-	(cd "$top" && cc -std=c11 -D_GNU_SOURCE -DVERSION='"0"' -DNO_SECCOMP -g -I. \
+	# shellcheck disable=SC2046 # one word each
+	cc -std=c11 -D_GNU_SOURCE -DVERSION='"0"' -DNO_SECCOMP -g "-I$top" \
 		-fsanitize=address,undefined -fno-sanitize-recover=all "-Wl$wrap" \
-		-o "$BATS_FILE_TMPDIR/unlucky" ./*.c {base,config,proxy,dial,mapper,tcp,udp,server}/*.c \
-		tests/fail.c)
+		-o "$BATS_FILE_TMPDIR/unlucky" $(program_sources) \
+		"$top/nsfwd.c" "$top/tests/fail.c"
 	printf '%s\n' "${words[@]:0:3}" >"$conf"
 	# A copy of the environment that did not succeed.
 	echo leak:proctitle_init >"$BATS_TEST_TMPDIR/known"

@@ -9,10 +9,10 @@ MARK=k9XqZ
 # Prints each line of stdin as mask_text() shows it.
 shown() {
 	local top=$BATS_TEST_DIRNAME/..
+	# shellcheck disable=SC2046 # one word each
 	[ -x "$BATS_FILE_TMPDIR/mask" ] ||
 		gcc -std=c11 -D_GNU_SOURCE -I"$top" -o "$BATS_FILE_TMPDIR/mask" \
-			"$BATS_TEST_DIRNAME/mask.c" \
-			"$top"/{netns,relay}.c "$top"/{base,config,proxy,dial,mapper,tcp,udp,server}/*.c
+			"$BATS_TEST_DIRNAME/mask.c" $(program_sources)
 	"$BATS_FILE_TMPDIR/mask"
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Tests that mostly wait; tests/run gives them a world of their own.
+# Tests of the server that mostly wait.
 
 bats_require_minimum_version 1.5.0
 load helpers
