@@ -22,7 +22,6 @@
 #include "server/service.h"
 #include "tcp/fork.h"
 #include "tcp/pool.h"
-#include "tcp/fork.h"
 #include "udp/udp.h"
 
 static int
