@@ -120,8 +120,9 @@ run_cli(struct options *o, char **args)
 
 /*
  * Copies the arguments, joined by spaces in the masked copy, and masks argv, so
- * that neither ps(1) nor a message shows a password. Returns the copies, which
- * end with NULL and are freed together with copy; or NULL without memory.
+ * that neither ps(1) nor a message shows a password. Returns the arguments,
+ * which end with NULL and point into copy; or NULL without memory. The caller
+ * frees both.
  */
 static char **
 copy_and_mask_args(struct masked_text *copy, int argc, char **argv)
@@ -184,8 +185,8 @@ int
 main(int argc, char **argv)
 {
 	struct options options = {.log_level = LOG_NORMAL};
+	int status = EXIT_FAILURE;
 	char **args;
-	int status;
 
 	if (argc < 1)
 		return EXIT_FAILURE;
@@ -197,10 +198,6 @@ main(int argc, char **argv)
 	proctitle_init(argc, argv);
 	config_init(&options.config);
 	args = copy_and_mask_args(&options.config.command_line, argc, argv);
-	if (!args) {
-		log_error("%s", strerror(ENOMEM));
-		return EXIT_FAILURE;
-	}
 	init_signals();
 	status = run_cli(&options, args);
 	free(args);

@@ -420,8 +420,11 @@ mask_text(char *text)
 {
 	char before = '\0', *clear = text;
 
-	for (char *s = text; *(s = mask_item(s, before, &clear)); s++)
-		before = is_white(*s) ? '\0' : *s;
+	for (char *s = text; *(s = mask_item(s, before, &clear)); s++) {
+		before = *s;
+		if (is_white(before))
+			before = '\0';
+	}
 }
 
 char *

@@ -142,12 +142,19 @@ set_ready_fd(int *ready_fd, const char *value)
 	return NULL;
 }
 
+static const char *
+set_file(const char **file, const char *value)
+{
+	if (*file)
+		return "a second file";
+	*file = value;
+	return NULL;
+}
+
 /* Sets the field of an option. Returns NULL, or why the value is wrong. */
 static const char *
 set_option(const struct option *option, void *field, const char *value)
 {
-	const char **file = field;
-
 	switch (option->kind) {
 	case SET_FLAG:
 		*(int *)field = option->value;
@@ -156,12 +163,9 @@ set_option(const struct option *option, void *field, const char *value)
 		if (!strchr(value, '/') || strstr(value, "://"))
 			return "the path of a UNIX socket, with '/' in it, as "
 			       "./stats";
-		/* fallthrough */
+		return set_file(field, value);
 	case SET_FILE:
-		if (*file)
-			return "a second file";
-		*file = value;
-		return NULL;
+		return set_file(field, value);
 	case SET_NS:
 		return set_ns(field, value);
 	case SET_TIME:
