@@ -113,9 +113,11 @@ made_anew() {
 		ns1@127.0.0.1:9000=ns2@127.0.0.1:8080
 	destroy ns1 8000
 	wait_until 3 logged 'serves again'
-	# The next attempt is at least a second later.
+	# The server is stopped, so that the other program comes first.
+	kill -STOP "$NSFWD_PID"
 	destroy ns1 8000
 	spawn_ready ns1 other python3 "$LISTENERS" server other tcp:127.0.0.1/8000
+	kill -CONT "$NSFWD_PID"
 	wait_until 3 logged "8000=.*cannot listen on 127.0.0.1:8000: the port is taken"
 	with ns1 follow 0 other tcp:127.0.0.1/8000
 	answers ns1 0.5 tcp:127.0.0.1/9000
