@@ -91,6 +91,8 @@
 #
 #   oracle               the checks after each test (see there)
 
+# TEST_RETRIES=N runs a test that has failed up to N times more.
+export BATS_TEST_RETRIES=${TEST_RETRIES:-0}
 : "${NSFWD:=$BATS_TEST_DIRNAME/../nsfwd}"
 PEER=$BATS_TEST_DIRNAME/peer.py
 FAULTS=$BATS_TEST_DIRNAME/faults.py
