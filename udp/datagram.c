@@ -343,7 +343,7 @@ send_msgs(int fd, struct send_batch *out)
 	    MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* Returns true if the path may refuse joined datagrams, or those of a size. */
+/* Returns true if the error can be about UDP_SEGMENT, or about its size. */
 static bool
 is_gso_error(int err)
 {

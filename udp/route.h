@@ -1,4 +1,4 @@
-/* The way of a flow to a target address. */
+/* The target address of a flow, and its socket there. */
 
 #ifndef UDP_ROUTE_H
 #define UDP_ROUTE_H

@@ -58,10 +58,10 @@
 #include "udp/udp.h"
 
 #define EVENTS_MAX    64
-#define EVICT_IDLE_MS 1000 /* a flow that was used within does not make room */
+#define EVICT_IDLE_MS 1000 /* before a flow makes room */
 #define RESERVED_FDS  16   /* besides those of listeners and flows */
 
-/* In epoll_event.data: the channel, a listener's index added, a flow's index. */
+/* epoll_event.data: one of these, the latter plus the index, or a flow's index. */
 #define DATA_CHANNEL  UINT64_MAX
 #define DATA_LISTENER ((uint64_t)1 << 32)
 
@@ -200,8 +200,8 @@ try_send_up(struct flow *f)
 }
 
 /*
- * Sends the first datagrams of a flow to the next target as long as a target
- * refuses them already, and all datagrams anew on a socket that has lost its way.
+ * Sends the first datagrams of a flow to one target after another while these
+ * refuse them at once, and any datagrams on a new socket after a route error.
  */
 static struct send_result
 send_to_target(struct flow *f)
@@ -241,7 +241,7 @@ send_up(struct flow *f)
 	    f->list == FLOW_ONE_WAY ? FLOW_ONE_WAY : FLOW_ASSURED, udp.now);
 }
 
-/* Appends a datagram to the flow's list. Returns true if it is the first. */
+/* Appends a datagram to the flow's batch. Returns true if it is the first. */
 static bool
 append_datagram(struct flow *f, struct datagram *d)
 {
