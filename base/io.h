@@ -12,7 +12,7 @@
 /* A non-blocking socket and the limits of waiting for it. */
 struct io {
 	int fd;
-	int abort_fd; /* a reset of it ends the wait: ECONNABORTED; or -1 */
+	int abort_fd; /* its reset ends a wait with ECONNABORTED; -1: none */
 	msec deadline;
 };
 
@@ -67,12 +67,13 @@ int io_wait(struct pollfd *, size_t n, msec deadline);
  */
 size_t io_unacked(int fd);
 
-#define IO_STALL_MS      1000 /* a peer that acknowledges nothing is given up */
+#define IO_STALL_MS      1000 /* without an acknowledgement, until a reset */
 #define IO_POLL_ACKED_MS 10   /* no event reports acknowledgements: poll them */
 
 /*
  * Waits until the peer has acknowledged all bytes, so that a reset discards
- * none; until it acknowledges nothing for IO_STALL_MS; or until it is gone.
+ * none. Returns early if the peer acknowledges nothing for IO_STALL_MS, or if
+ * the connection has ended.
  */
 void io_wait_acked(int fd);
 

@@ -25,9 +25,11 @@ enum end_reason {
 };
 
 /*
- * Written by a connection in memory that it shares with its mapper. The mapper
- * prints a report and decides nothing by it, because a connection that a client
- * has taken over could write anything.
+ * The mapper zeroes a report when the connection starts; from then on only the
+ * connection's process or worker writes. The mapper prints a report and adds
+ * its bytes to the counters, but decides nothing by it, because a client that
+ * has taken over a connection can write anything, also into the other reports
+ * of the map.
  */
 struct conn_report {
 	uint64_t up, down;  /* bytes delivered to the target, to the client */

@@ -44,7 +44,7 @@ enum {
 	DATAGRAM = 65507
 };
 
-/* What a connection's first byte asks the server for. */
+/* The first byte of a connection: the service that it requests. */
 enum {
 	ASK_ECHO = 'e',
 	ASK_UP = 1, /* flags: bulk, for a span of ms in the next 4 bytes */
@@ -57,17 +57,17 @@ struct stream {
 	int fd;
 	bool echo;
 	bool sending, receiving;   /* chunks are still to come */
-	bool confirming, awaiting; /* then the byte that confirms them is */
-	bool last;                 /* of the chunk being sent */
+	bool confirming, awaiting; /* the byte that confirms is to come */
+	bool last;                 /* the chunk being sent is the last */
 	size_t sent, received;     /* of the chunks at hand */
 	unsigned char ask[ASK_SIZE];
 	size_t asked;
 	int64_t until;
 	uint64_t bytes;
-	uint32_t events; /* that epoll has */
+	uint32_t events; /* that epoll watches for */
 };
 
-/* What the server's UDP socket counts; the query for it sets it to zero. */
+/* The counters of the server's UDP socket; a query returns and clears them. */
 struct count {
 	uint64_t delivered, first, last, altered;
 };
@@ -111,7 +111,7 @@ ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* In thousandths; the samples are in order. */
+/* Returns the quantile at part/1000. The samples are sorted. */
 static uint32_t
 quantile(size_t part)
 {
@@ -156,7 +156,10 @@ watch(int epoll, struct stream *s)
 	s->events = ev.events;
 }
 
-/* True while there is room. The last chunk begins once the time is over. */
+/*
+ * Sends. Returns false if there is no room. The last chunk begins once the time
+ * is over.
+ */
 static bool
 push(struct stream *s)
 {
@@ -178,7 +181,10 @@ push(struct stream *s)
 	return true;
 }
 
-/* True while there is something. Nothing but the last chunk has ones in it. */
+/*
+ * Receives. Returns false if nothing has arrived. Only the last chunk has a
+ * byte that is not 0.
+ */
 static bool
 pull(struct stream *s)
 {
@@ -195,7 +201,7 @@ pull(struct stream *s)
 	return true;
 }
 
-/* Goes on with bulk; true when all of it has been confirmed. */
+/* Sends and receives bulk. Returns true when both directions are confirmed. */
 static bool
 advance(int epoll, struct stream *s)
 {
@@ -224,7 +230,10 @@ forget(struct stream *s)
 	free(s);
 }
 
-/* Reads what is asked for: 0 when that has not come whole, -1 never will. */
+/*
+ * Reads the request. Returns 1 if it is whole, 0 if more bytes are to come, -1
+ * if the connection has ended.
+ */
 static int
 hear(struct stream *s)
 {
@@ -248,7 +257,7 @@ hear(struct stream *s)
 	return 1;
 }
 
-/* -1 when the connection is over. */
+/* Sends received bytes back. Returns -1 when the connection has ended. */
 static int
 echo(const struct stream *s)
 {
@@ -293,8 +302,8 @@ greet(int epoll, int listener)
 }
 
 /*
- * A datagram's first byte is 'e', to be sent back, 's', to be counted, its last
- * byte being its length's, or 'q', to be told the count.
+ * Serves datagrams by their first byte: sends an 'e' back, counts an 's', whose
+ * last byte is the low byte of its length, and answers a 'q' with the counters.
  */
 static void
 datagrams(int fd, struct count *count)
@@ -401,7 +410,7 @@ bulk(const char *way, int streams, uint32_t ms)
 	    (long long)(ns() - from));
 }
 
-/* One message to an echo and back. */
+/* Sends a message to an echo. Returns true if all of it comes back. */
 static bool
 turn(int fd, size_t size, int span)
 {
@@ -464,7 +473,7 @@ begin(int epoll, struct client *c)
 		die("epoll_ctl");
 }
 
-/* 1 when it has its echo, -1 on error, else 0. */
+/* Moves a client on. Returns 1 when it has its echo, -1 on an error, else 0. */
 static int
 go_on(int epoll, struct client *c)
 {
@@ -523,7 +532,7 @@ crr(int clients, uint32_t ms)
 	    errors + (size_t)left);
 }
 
-/* Speaks to "open N" and "alive N": how many have answered. */
+/* Prints "open N" and "alive N": how many connections have answered. */
 static void
 idle(int count)
 {
@@ -545,7 +554,9 @@ idle(int count)
 	printf("alive %d\n", good);
 }
 
-/* The count, asked for until it is told: queries get lost in a full queue. */
+/*
+ * Returns the counters. Repeats the query, because a full queue drops queries.
+ */
 static struct count
 query(int fd)
 {
@@ -562,7 +573,7 @@ query(int fd)
 	die("query");
 }
 
-/* Behind time it catches up, but not more than a few at once. */
+/* Sends datagrams at a rate. After a delay it catches up, a few at a time. */
 static void
 flood(size_t size, uint64_t rate, uint32_t ms)
 {

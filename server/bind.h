@@ -14,7 +14,7 @@ struct listener;
 
 #define UDP_RELAYS 64 /* UDP sockets of a proxy, of each family */
 
-/* What a helper is to open, and what it has opened. */
+/* The sockets that a helper is to open, and those that it has opened. */
 struct bind_job {
 	const struct map *map;
 	const struct endpoint *endpoint;

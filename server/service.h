@@ -91,8 +91,9 @@ int service_spawn_mapper(struct service *, const struct config *);
 int service_wait_ready(struct service *);
 
 /*
- * Compares the namespaces and what the listeners depend on with what they were.
- * Where they have changed, drains mappers and closes listeners.
+ * Checks whether the namespaces, or the file or interface of the listeners,
+ * have changed since the last check. After a change, drains mappers and closes
+ * listeners.
  */
 void service_check_ns(struct service *, const struct config *);
 

@@ -59,7 +59,10 @@ void accept_pause(struct acceptor *, const char *call);
 void accept_refuse(const struct acceptor *, int client,
     const union sockaddr_inet *peer, const char *why);
 
-/* Counts a connection as ended: of this process, or of a worker that exited. */
+/*
+ * Count a connection as ended: accept_release() one of this process,
+ * accept_uncount() one of a worker that has exited.
+ */
 void accept_release(struct acceptor *);
 void accept_uncount(struct acceptor *);
 

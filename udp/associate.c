@@ -49,8 +49,8 @@ struct association {
 };
 
 /*
- * Writes an address as SOCKS5 does; the port is in network byte order. Returns the
- * byte after it.
+ * Writes an address as SOCKS5 does; the port is in network byte order. Returns
+ * the byte after it.
  */
 static unsigned char *
 write_socks_addr(unsigned char *at, const union sockaddr_inet *peer,
