@@ -65,10 +65,9 @@ struct stdio_dir {
 struct stdio_relay {
 	struct stdio_dir up, down; /* to the target; from the target */
 	int target;
-	int error;          /* the first error, or 0 */
-	bool target_failed; /* the target has failed, first or later */
-	bool
-	    error_consumed; /* a write has returned the target's error: no read will */
+	int error;           /* the first error, or 0 */
+	bool target_failed;  /* the target has failed, first or later */
+	bool error_consumed; /* a write has taken it: no read will return it */
 };
 
 /* The descriptors that are waited for. */
