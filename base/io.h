@@ -49,15 +49,13 @@ ssize_t io_read_message(const struct io *io, unsigned char *data, size_t size,
 int io_timeout(msec deadline);
 
 /*
- * Waits until one of n descriptors has one of its events and sets revents to
- * the events that count. Returns how many descriptors have some; or -1 with
- * errno: ETIMEDOUT, or that of poll(2).
- *
- * With POLLIN or POLLOUT, POLLERR, POLLHUP and POLLNVAL count as well, because
- * a read or write fails on them. Otherwise these three count only if they are
- * asked for. poll(2) reports them in any case; so io_wait() ignores a
- * descriptor from then on until it returns, so that the same event cannot wake
- * it again.
+ * Waits until one of n descriptors has one of its events, and sets revents to
+ * the events that count. Returns how many descriptors have such events; or -1
+ * with errno: ETIMEDOUT, or that of poll(2). POLLERR, POLLHUP and POLLNVAL
+ * count if they are in `events`, or with POLLIN or POLLOUT, because a read or
+ * write fails on them. poll(2) reports these three in any case. If they do not
+ * count, io_wait() ignores the descriptor until it returns, because the same
+ * event would end poll(2) again at once.
  */
 int io_wait(struct pollfd *, size_t n, msec deadline);
 

@@ -21,7 +21,7 @@
 
 #define LINE_SIZE 1024
 
-/* Of syslog(3), whose LOG_ names are taken. */
+/* Values of syslog(3); its LOG_ names are in use here. */
 #define FACILITY_DAEMON  (3 << 3)
 #define PRIORITY_ERR     3
 #define PRIORITY_WARNING 4

@@ -40,7 +40,7 @@ struct conn_report {
 	uint32_t target;    /* index of the target dialed last */
 	union sockaddr_inet peer;   /* address of that target; unset if UNIX */
 	union sockaddr_inet client; /* from a PROXY header; else unset */
-	char requested[HOSTPORT_MAX]; /* what a proxy client asked for, or "" */
+	char requested[HOSTPORT_MAX]; /* by a proxy client, or "" */
 };
 
 #endif

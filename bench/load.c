@@ -1,22 +1,25 @@
 /*
- * The load of the benchmark, and its other end:
+ * The client and the server of the benchmark:
  *
- * load serve PORT                 the other end of all that follows, TCP and
- *                                 UDP, until killed
- * load bulk PORT WAY STREAMS MS   up, down or both at the same time; the last
- *                                 byte is confirmed: BYTES NS
- * load ping PORT MS               one byte there and back: TURNS NS P50 P99
- * load crr PORT CLIENTS MS        connect, echo of 64 bytes, close:
- *                                 COUNT NS P50 P99 MAX ERRORS
- * load idle PORT COUNT            opens them and has each answer, "open N";
- *                                 waits for a line; has each answer, "alive N"
- * load flood PORT SIZE RATE MS    datagrams one way, RATE a second, 0: as fast
- *                                 as it can: SENT NS DELIVERED NS ALTERED
- * load turns PORT SIZE MS         datagrams there and back:
+ * load serve PORT                 serves all that follows, TCP and UDP, until
+ *                                 killed
+ * load bulk PORT WAY STREAMS MS   sends up, down or both at the same time; the
+ *                                 last byte is confirmed: BYTES NS
+ * load ping PORT MS               sends a byte there and back:
+ *                                 TURNS NS P50 P99
+ * load crr PORT CLIENTS MS        connects, sends 64 bytes there and back,
+ *                                 closes: COUNT NS P50 P99 MAX ERRORS
+ * load idle PORT COUNT            opens connections, tries each, prints
+ *                                 "open N"; waits for a line of standard
+ *                                 input; tries each again, prints "alive N"
+ * load flood PORT SIZE RATE MS    sends datagrams one way, RATE a second, or
+ *                                 as fast as it can for 0:
+ *                                 SENT NS DELIVERED NS ALTERED
+ * load turns PORT SIZE MS         sends datagrams there and back:
  *                                 TURNS NS P50 P99 LOST
  *
- * It prints these figures on one line; percentiles are in nanoseconds. ADDRESS
- * in the environment is where, 127.0.0.1 otherwise. One process, one thread.
+ * Each command prints one line with the figures in capitals; percentiles are in
+ * nanoseconds. $ADDRESS is the address of the server, 127.0.0.1 by default.
  */
 
 #include <arpa/inet.h>

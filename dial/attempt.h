@@ -15,7 +15,7 @@ enum attempt {
 	ATTEMPT_DONE,
 	ATTEMPT_WAIT,  /* until the socket is writable, then attempt_result() */
 	ATTEMPT_RETRY, /* in ATTEMPT_RETRY_MS: the backlog of a UNIX socket is
-			  full, and no event tells when that ends */
+			  full, and no event reports room */
 	ATTEMPT_FAILED /* with errno */
 };
 

@@ -46,8 +46,8 @@ int bind_udp_relays(void *job);
 void bind_set_options(const struct bind_job *, int fd, int family);
 
 /*
- * Logs an errno of the above, with a hint. With `waits` the line of an address
- * that is absent says that the map waits for it.
+ * Logs an errno of these functions, with a hint. With `waits`, the line for an
+ * absent address has the words that the map waits for it.
  */
 void bind_log_error(const struct bind_job *, int err, bool waits);
 

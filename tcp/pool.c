@@ -54,7 +54,7 @@ static struct pool {
 	} workers[WORKERS_MAX];
 	uint32_t n_workers, n_running;
 	struct pollfd pollfds[POLLFDS];
-	int lifeline[2]; /* of the workers, of the pool */
+	int lifeline[2]; /* the end of the workers, the end of the pool */
 	bool draining, killing;
 } pool;
 

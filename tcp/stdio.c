@@ -67,7 +67,7 @@ struct stdio_relay {
 	int target;
 	int error;           /* the first error, or 0 */
 	bool target_failed;  /* the target has failed, first or later */
-	bool error_consumed; /* a write has taken it: no read will return it */
+	bool error_consumed; /* the target's, by a write: no read returns it */
 };
 
 /* The descriptors that are waited for. */

@@ -17,7 +17,7 @@
 #include "tcp/memory.h"
 
 #define NO_SLOT          UINT32_MAX
-#define TICKET_READS_MAX 10000 /* of a slot that has no ticket yet */
+#define TICKET_READS_MAX 10000 /* reads of a slot until it has a ticket */
 
 /*
  * Returns where to map the reports: after the data of the program, where a

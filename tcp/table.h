@@ -44,7 +44,7 @@ struct table {
 struct tables {
 	uint32_t count, capacity;
 	bool pool_draining;       /* set by the pool before it drains */
-	_Atomic uint64_t tickets; /* how many tickets were given */
+	_Atomic uint64_t tickets; /* number of tickets given */
 	_Atomic msec
 	    *target_failed_at; /* of each target; NULL for one target */
 	struct table items[];

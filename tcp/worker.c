@@ -135,7 +135,7 @@ close_target_fd(struct worker_conn *c)
 	*target_fd(c) = -1;
 }
 
-/* Closes a connection whose report says how it ended. */
+/* Closes a connection. The report already has its end. */
 static void
 conn_close(uint32_t i)
 {

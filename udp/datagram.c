@@ -387,7 +387,7 @@ datagram_exhausted(int err)
 	    err == ENOMEM || err == EAGAIN || err == ENOSPC;
 }
 
-/* Returns the first datagram that was not sent. */
+/* Counts runs as sent. Returns the first datagram that was not sent. */
 static struct datagram *
 count_sent(struct sending *s, const struct gso_run *run, int n_runs)
 {
@@ -401,8 +401,9 @@ count_sent(struct sending *s, const struct gso_run *run, int n_runs)
 }
 
 /*
- * Restores *gso_max, because datagrams that are refused joined and alone do not
- * tell which size works. Returns the datagram after the run.
+ * Counts a run as lost. Restores *gso_max, because the size is not the cause if
+ * datagrams are refused both joined and alone. Returns the datagram after the
+ * run.
  */
 static struct datagram *
 count_lost(struct sending *s, const struct gso_run *run, int error)

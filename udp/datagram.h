@@ -31,7 +31,7 @@ struct batch {
 	struct datagram datagram[BATCH_DATAGRAMS];
 	size_t count;
 	/* private */
-	size_t n_msgs; /* that the last recvmmsg(2) filled */
+	size_t n_msgs; /* messages that the last recvmmsg(2) filled */
 	struct mmsghdr msg[BATCH_MSGS];
 	struct iovec iov[BATCH_MSGS];
 	struct flow_key key[BATCH_MSGS];

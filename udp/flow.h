@@ -63,7 +63,7 @@ struct flows {
 	struct flow *items, *free, **buckets;
 	struct flow *oldest[FLOW_LISTS], *newest[FLOW_LISTS];
 	struct source *sources, *free_source, **source_buckets;
-	struct source *largest; /* or NULL; has more than half, if any does */
+	struct source *largest; /* may have more than half; or NULL */
 	uint32_t cap, n_buckets, count;
 	uint32_t n_touched, n_touched_sources; /* ever used */
 	uint64_t seed;

@@ -23,8 +23,8 @@
 #include "udp/target.h"
 
 #define RESOLVE_MS      60000 /* until names are resolved again */
-#define RESOLVE_LOST_MS 2000  /* the same, if a flow has lost its target */
-#define RETRY_MS        1000  /* the same, if there are no addresses */
+#define RESOLVE_LOST_MS 2000  /* until then, if a flow has lost its target */
+#define RETRY_MS        1000  /* until then, if there are no addresses */
 #define RESOLVE_SHARE   10    /* resolving takes 1/10 of the time, at most */
 
 static bool

@@ -21,7 +21,7 @@ struct target_addrs {
 	uint32_t count;
 	uint32_t preferred;    /* index of the address for new flows */
 	msec resolved_at;      /* 0: never */
-	msec resolve_duration; /* of the last time */
+	msec resolve_duration; /* of the last resolution */
 };
 
 /*
