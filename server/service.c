@@ -280,8 +280,7 @@ probe_ns(const struct ns *ns)
 		return 0;
 	id = ns_id(ns);
 	if (!id)
-		errno =
-		    ENOENT; /* the namespace was removed between both calls */
+		errno = ENOENT; /* the namespace was removed meanwhile */
 	return id;
 }
 

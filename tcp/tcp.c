@@ -264,8 +264,8 @@ handle_event(struct tcp *t, const struct epoll_event *ev)
 
 /*
  * Waits for events and handles them. Listeners come last, because a command may
- * have closed them, and because a new connection must not get the slot of one
- * that further events of this wait are about.
+ * have closed them, and because a new connection must not get the slot of a
+ * connection that has ended while events for it are left.
  */
 static void
 wait_and_handle(struct tcp *t, msec deadline)

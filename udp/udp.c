@@ -83,7 +83,7 @@ end_flow(struct flow *f, const char *end)
 }
 
 /*
- * Returns the flow that is to make room for one with the key, or NULL. Never
+ * Returns a flow that can make room for a new flow with the key, or NULL. Never
  * returns a flow with datagrams of the current batch.
  */
 static struct flow *
