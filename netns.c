@@ -153,7 +153,7 @@ open_nsfs(struct anchor *a, const char *path, bool *unfinished)
 	fd = anchor_open(a, path);
 	if (fd == -1)
 		return -1;
-	/* If fstatfs(2) fails, errno is its own. */
+	/* If fstatfs(2) fails, its errno is returned. */
 	if (fstatfs(fd, &fs) == 0 &&
 	    (fs.f_type != NSFS_MAGIC ||
 		(kind = ioctl(fd, NS_GET_NSTYPE)) != -1)) {
@@ -324,7 +324,7 @@ ns_mount_etc(const struct ns *ns)
 	return 0;
 }
 
-/* What a helper process does, in memory that it shares with the caller. */
+/* The job of a helper process, in memory that caller and helper share. */
 struct helper_job {
 	int fd; /* of the namespace to enter; -1: none */
 	int (*fn)(void *);
@@ -332,7 +332,7 @@ struct helper_job {
 	int entered, result;
 };
 
-/* Leaves its result in the job and in errno, which the caller shares. */
+/* Leaves the result in the job and in errno, which caller and helper share. */
 static int
 helper_main(void *arg)
 {

@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 enum ns_kind {
-	NS_SELF, /* that of the calling process */
-	NS_INIT, /* that of process 1 */
+	NS_SELF, /* the namespace of the calling process */
+	NS_INIT, /* the namespace of process 1 */
 	NS_NAME, /* /run/netns/SPEC, then /var/run/netns/SPEC */
 	NS_PATH, /* the file SPEC */
-	NS_PID,  /* that of process number */
+	NS_PID,  /* the namespace of process number */
 	NS_FD    /* the open descriptor number */
 };
 
@@ -47,7 +47,10 @@ void ns_free(struct ns *);
  */
 int ns_copy(struct ns *dst, const struct ns *src);
 
-/* Binds dst to the process of src, if both have one name and dst has none. */
+/*
+ * Binds dst to the process of src, if both have the same name and dst is bound
+ * to no process.
+ */
 void ns_inherit(struct ns *dst, const struct ns *src);
 
 /* Returns the user's text, or "self" if there was none. */

@@ -29,9 +29,7 @@
 #define EXIT_USAGE 2
 #define NOBODY_ID  65534 /* if the system has no user "nobody" */
 
-/*
- * Prints what --help, --version or --check asks for. Returns the exit status.
- */
+/* Prints the text of --help, --version or --check. Returns the exit status. */
 static int
 print_info(const struct options *o)
 {
@@ -166,7 +164,10 @@ ignore_foreign_listen_fds(void)
 		unsetenv("LISTEN_FDS");
 }
 
-/* Undoes what the parent process may have set. */
+/*
+ * Sets the signals, because the parent process may have ignored or blocked
+ * them.
+ */
 static void
 init_signals(void)
 {

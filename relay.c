@@ -239,7 +239,7 @@ set_write_error(struct relay *r, int peer)
 	set_error(r, peer);
 }
 
-/* Records an error that is no socket's. Returns -1. */
+/* Records an error of the relay itself, not of a socket. Returns -1. */
 static int
 set_local_error(struct relay *r, int error)
 {
@@ -248,7 +248,10 @@ set_local_error(struct relay *r, int error)
 	return -1;
 }
 
-/* Passes the end of stream on. The errno of shutdown(2) is not the cause. */
+/*
+ * Passes the end of stream on. If shutdown(2) fails, the errno of a later read
+ * is the error of the relay.
+ */
 static void
 dir_shutdown(struct relay *r, int peer)
 {
@@ -401,7 +404,7 @@ relay_step(struct relay *r)
 		set_local_error(r, ELOOP);
 	if (r->runnable)
 		return 0;
-	errno = ECONNRESET; /* of a socket that failed without an errno */
+	errno = ECONNRESET; /* unless the socket has an errno */
 	for (int peer = RELAY_CLIENT; peer <= RELAY_TARGET && !r->error; peer++)
 		if (r->failed[peer])
 			set_error(r, peer);

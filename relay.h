@@ -45,7 +45,7 @@ struct relay {
 	bool runnable;  /* the next step needs no event */
 	bool draining;  /* delivers what arrived before an error */
 	int error;      /* the first error, or 0; ELOOP: the relay spins */
-	enum end_reason error_end; /* whose error it is */
+	enum end_reason error_end; /* END_ value of that error */
 	int spurious_wakeups;      /* in a row */
 	size_t undelivered;        /* while draining */
 	msec progress_at;          /* when `undelivered` last fell */

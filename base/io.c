@@ -141,9 +141,9 @@ io_write_all(const struct io *io, const void *data, size_t length)
 }
 
 /*
- * Bytes are peeked at first. If they are too few for a message, all of them
- * belong to it and are received, so that the next wait is for more. Otherwise
- * only the rest of the message is received.
+ * Peeks at bytes before it receives any. If the message needs more bytes, all
+ * that have arrived belong to the message and are received, so that the next
+ * wait is for more. Otherwise only the rest of the message is received.
  */
 ssize_t
 io_read_message(const struct io *io, unsigned char *data, size_t size,

@@ -12,7 +12,7 @@
 /* A non-blocking socket and the limits of waiting for it. */
 struct io {
 	int fd;
-	int abort_fd; /* a reset of it ends the wait: ECONNABORTED; or -1 */
+	int abort_fd; /* its reset ends a wait with ECONNABORTED; -1: none */
 	msec deadline;
 };
 
@@ -49,15 +49,13 @@ ssize_t io_read_message(const struct io *io, unsigned char *data, size_t size,
 int io_timeout(msec deadline);
 
 /*
- * Waits until one of n descriptors has one of its events and sets revents to
- * the events that count. Returns how many descriptors have some; or -1 with
- * errno: ETIMEDOUT, or that of poll(2).
- *
- * With POLLIN or POLLOUT, POLLERR, POLLHUP and POLLNVAL count as well, because
- * a read or write fails on them. Otherwise these three count only if they are
- * asked for. poll(2) reports them in any case; so io_wait() ignores a
- * descriptor from then on until it returns, so that the same event cannot wake
- * it again.
+ * Waits until one of n descriptors has one of its events, and sets revents to
+ * the events that count. Returns how many descriptors have such events; or -1
+ * with errno: ETIMEDOUT, or that of poll(2). POLLERR, POLLHUP and POLLNVAL
+ * count if they are in `events`, or with POLLIN or POLLOUT, because a read or
+ * write fails on them. poll(2) reports these three in any case. If they do not
+ * count, io_wait() ignores the descriptor until it returns, because the same
+ * event would end poll(2) again at once.
  */
 int io_wait(struct pollfd *, size_t n, msec deadline);
 
@@ -67,12 +65,13 @@ int io_wait(struct pollfd *, size_t n, msec deadline);
  */
 size_t io_unacked(int fd);
 
-#define IO_STALL_MS      1000 /* a peer that acknowledges nothing is given up */
+#define IO_STALL_MS      1000 /* without an acknowledgement, until a reset */
 #define IO_POLL_ACKED_MS 10   /* no event reports acknowledgements: poll them */
 
 /*
  * Waits until the peer has acknowledged all bytes, so that a reset discards
- * none; until it acknowledges nothing for IO_STALL_MS; or until it is gone.
+ * none. Returns early if the peer acknowledges nothing for IO_STALL_MS, or if
+ * the connection has ended.
  */
 void io_wait_acked(int fd);
 

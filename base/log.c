@@ -21,7 +21,7 @@
 
 #define LINE_SIZE 1024
 
-/* Of syslog(3), whose LOG_ names are taken. */
+/* Values of syslog(3); its LOG_ names are in use here. */
 #define FACILITY_DAEMON  (3 << 3)
 #define PRIORITY_ERR     3
 #define PRIORITY_WARNING 4
@@ -32,7 +32,7 @@ static enum log_level max_level = LOG_NORMAL;
 /* How lines are written to descriptor 2. */
 static struct log_sink {
 	const char *prefix; /* after the priority */
-	int facility;       /* of the priority in front; -1: no priority */
+	int facility;       /* in the priority of a line; -1: no priority */
 	bool syslog;
 	int stderr_copy; /* a second destination, or -1 */
 } log_sink = {"nsfwd: ", -1, false, -1};
@@ -105,7 +105,7 @@ reopen_stderr_nonblock(void)
 		close(fd);
 }
 
-/* The socket replaces descriptor 2 because every process keeps that one. */
+/* The socket replaces descriptor 2 because every process keeps descriptor 2. */
 int
 log_open(bool syslog)
 {

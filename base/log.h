@@ -39,8 +39,8 @@ void log_line(enum log_level, const char *fmt, ...)
 #define log_debug(...) log_line(LOG_VERBOSE, __VA_ARGS__)
 
 /*
- * Writes a warning, at most one a second. The next one tells how many were left
- * out.
+ * Writes a warning, at most one a second. The next warning has the number of
+ * those that were left out.
  */
 void log_ratelimited(const char *fmt, ...)
     __attribute__((format(printf, 1, 2)));

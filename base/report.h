@@ -25,9 +25,11 @@ enum end_reason {
 };
 
 /*
- * Written by a connection in memory that it shares with its mapper. The mapper
- * prints a report and decides nothing by it, because a connection that a client
- * has taken over could write anything.
+ * The mapper zeroes a report when the connection starts; from then on only the
+ * connection's process or worker writes. The mapper prints a report and adds
+ * its bytes to the counters, but decides nothing by it, because a client that
+ * has taken over a connection can write anything, also into the other reports
+ * of the map.
  */
 struct conn_report {
 	uint64_t up, down;  /* bytes delivered to the target, to the client */
@@ -38,7 +40,7 @@ struct conn_report {
 	uint32_t target;    /* index of the target dialed last */
 	union sockaddr_inet peer;   /* address of that target; unset if UNIX */
 	union sockaddr_inet client; /* from a PROXY header; else unset */
-	char requested[HOSTPORT_MAX]; /* what a proxy client asked for, or "" */
+	char requested[HOSTPORT_MAX]; /* by a proxy client, or "" */
 };
 
 #endif

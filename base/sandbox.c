@@ -41,8 +41,8 @@
 #define CAP(c)       ((uint64_t)1 << CAP_##c)
 
 /*
- * A filter. One that does not fit has no verdict at its end, so that the kernel
- * refuses it.
+ * A filter. If the rules do not fit into code[], the filter has no verdict at
+ * its end, so that the kernel refuses it.
  */
 struct bpf_program {
 	struct sock_filter code[PROGRAM_MAX];
@@ -52,7 +52,7 @@ struct bpf_program {
 /* clang-format off */
 
 /*
- * Calls of relay.c. -1 is what strace(1) replaces a call by to make it fail.
+ * Calls of relay.c. strace(1) makes a call fail by replacing its number by -1.
  * restart_syscall(2) continues a poll(2) that SIGSTOP interrupted.
  */
 static const int relay_calls[] = {
@@ -181,9 +181,9 @@ sandbox_limit_caps(void)
 {
 	/*
 	 * SYS_ADMIN and SYS_PTRACE enter namespaces. DAC_OVERRIDE and CHOWN are
-	 * for UNIX sockets, NET_BIND_SERVICE for low ports, NET_ADMIN for
-	 * large buffers. Children need SETUID, SETGID and SETPCAP to drop their
-	 * privileges. KILL is to end these.
+	 * for UNIX sockets, NET_BIND_SERVICE for low ports, NET_ADMIN for large
+	 * buffers. Children need SETUID, SETGID and SETPCAP to drop their
+	 * privileges. The server needs KILL to signal children of another user.
 	 */
 	const uint64_t wanted = CAP(SYS_ADMIN) | CAP(SYS_PTRACE) |
 	    CAP(DAC_OVERRIDE) | CAP(CHOWN) | CAP(NET_BIND_SERVICE) |
@@ -273,7 +273,7 @@ begin_arg_rule(struct bpf_program *p, int call, int arg)
 	return (unsigned short)(p->length - 2);
 }
 
-/* Kills on any value that the rule did not allow. */
+/* Ends a rule: kills on any value that the rule did not allow. */
 static void
 end_arg_rule(struct bpf_program *p, unsigned short at)
 {

@@ -46,7 +46,9 @@ int sandbox_die_with_parent(pid_t parent);
  */
 int sandbox_adopt(void);
 
-/* What the filter lets a process do: SANDBOX_RELAY alone, or others joined. */
+/*
+ * The actions that a filter allows: SANDBOX_RELAY alone, or other flags joined.
+ */
 enum sandbox_flag {
 	SANDBOX_RELAY = 0, /* relay() between two sockets, and exit */
 	SANDBOX_TCP = 1,   /* accept and fork; connections dial and relay */

@@ -22,7 +22,7 @@ sock_set_stream_options(int fd)
 {
 	const int on = 1;
 
-	/* A UNIX socket refuses those of TCP, which it does not need. */
+	/* A UNIX socket refuses the options of TCP, and does not need them. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));

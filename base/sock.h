@@ -6,8 +6,8 @@
 #include <stdbool.h>
 
 /*
- * Returns true with errno ECONNABORTED if the client has reset the connection:
- * then no target must see it.
+ * Returns true with errno ECONNABORTED if the client has reset its connection,
+ * which must then not reach a target.
  */
 bool client_was_reset(int client);
 

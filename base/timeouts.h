@@ -14,7 +14,7 @@ struct timeouts {
 	msec idle;        /* of an open connection */
 	msec half_close;  /* of a connection with one direction ended */
 	msec udp_one_way; /* of a flow without an answer */
-	msec udp;         /* of a flow with one */
+	msec udp;         /* of a flow with an answer */
 };
 
 #endif

@@ -1,22 +1,25 @@
 /*
- * The load of the benchmark, and its other end:
+ * The client and the server of the benchmark:
  *
- * load serve PORT                 the other end of all that follows, TCP and
- *                                 UDP, until killed
- * load bulk PORT WAY STREAMS MS   up, down or both at the same time; the last
- *                                 byte is confirmed: BYTES NS
- * load ping PORT MS               one byte there and back: TURNS NS P50 P99
- * load crr PORT CLIENTS MS        connect, echo of 64 bytes, close:
- *                                 COUNT NS P50 P99 MAX ERRORS
- * load idle PORT COUNT            opens them and has each answer, "open N";
- *                                 waits for a line; has each answer, "alive N"
- * load flood PORT SIZE RATE MS    datagrams one way, RATE a second, 0: as fast
- *                                 as it can: SENT NS DELIVERED NS ALTERED
- * load turns PORT SIZE MS         datagrams there and back:
+ * load serve PORT                 serves all that follows, TCP and UDP, until
+ *                                 killed
+ * load bulk PORT WAY STREAMS MS   sends up, down or both at the same time; the
+ *                                 last byte is confirmed: BYTES NS
+ * load ping PORT MS               sends a byte there and back:
+ *                                 TURNS NS P50 P99
+ * load crr PORT CLIENTS MS        connects, sends 64 bytes there and back,
+ *                                 closes: COUNT NS P50 P99 MAX ERRORS
+ * load idle PORT COUNT            opens connections, tries each, prints
+ *                                 "open N"; waits for a line of standard
+ *                                 input; tries each again, prints "alive N"
+ * load flood PORT SIZE RATE MS    sends datagrams one way, RATE a second, or
+ *                                 as fast as it can for 0:
+ *                                 SENT NS DELIVERED NS ALTERED
+ * load turns PORT SIZE MS         sends datagrams there and back:
  *                                 TURNS NS P50 P99 LOST
  *
- * It prints these figures on one line; percentiles are in nanoseconds. ADDRESS
- * in the environment is where, 127.0.0.1 otherwise. One process, one thread.
+ * Each command prints one line with the figures in capitals; percentiles are in
+ * nanoseconds. $ADDRESS is the address of the server, 127.0.0.1 by default.
  */
 
 #include <arpa/inet.h>
@@ -44,7 +47,7 @@ enum {
 	DATAGRAM = 65507
 };
 
-/* What a connection's first byte asks the server for. */
+/* The first byte of a connection: the service that it requests. */
 enum {
 	ASK_ECHO = 'e',
 	ASK_UP = 1, /* flags: bulk, for a span of ms in the next 4 bytes */
@@ -57,17 +60,17 @@ struct stream {
 	int fd;
 	bool echo;
 	bool sending, receiving;   /* chunks are still to come */
-	bool confirming, awaiting; /* then the byte that confirms them is */
-	bool last;                 /* of the chunk being sent */
+	bool confirming, awaiting; /* the byte that confirms is to come */
+	bool last;                 /* the chunk being sent is the last */
 	size_t sent, received;     /* of the chunks at hand */
 	unsigned char ask[ASK_SIZE];
 	size_t asked;
 	int64_t until;
 	uint64_t bytes;
-	uint32_t events; /* that epoll has */
+	uint32_t events; /* that epoll watches for */
 };
 
-/* What the server's UDP socket counts; the query for it sets it to zero. */
+/* The counters of the server's UDP socket; a query returns and clears them. */
 struct count {
 	uint64_t delivered, first, last, altered;
 };
@@ -111,7 +114,7 @@ ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* In thousandths; the samples are in order. */
+/* Returns the quantile at part/1000. The samples are sorted. */
 static uint32_t
 quantile(size_t part)
 {
@@ -156,7 +159,10 @@ watch(int epoll, struct stream *s)
 	s->events = ev.events;
 }
 
-/* True while there is room. The last chunk begins once the time is over. */
+/*
+ * Sends. Returns false if there is no room. The last chunk begins once the time
+ * is over.
+ */
 static bool
 push(struct stream *s)
 {
@@ -178,7 +184,10 @@ push(struct stream *s)
 	return true;
 }
 
-/* True while there is something. Nothing but the last chunk has ones in it. */
+/*
+ * Receives. Returns false if nothing has arrived. Only the last chunk has a
+ * byte that is not 0.
+ */
 static bool
 pull(struct stream *s)
 {
@@ -195,7 +204,7 @@ pull(struct stream *s)
 	return true;
 }
 
-/* Goes on with bulk; true when all of it has been confirmed. */
+/* Sends and receives bulk. Returns true when both directions are confirmed. */
 static bool
 advance(int epoll, struct stream *s)
 {
@@ -224,7 +233,10 @@ forget(struct stream *s)
 	free(s);
 }
 
-/* Reads what is asked for: 0 when that has not come whole, -1 never will. */
+/*
+ * Reads the request. Returns 1 if it is whole, 0 if more bytes are to come, -1
+ * if the connection has ended.
+ */
 static int
 hear(struct stream *s)
 {
@@ -248,7 +260,7 @@ hear(struct stream *s)
 	return 1;
 }
 
-/* -1 when the connection is over. */
+/* Sends received bytes back. Returns -1 when the connection has ended. */
 static int
 echo(const struct stream *s)
 {
@@ -293,8 +305,8 @@ greet(int epoll, int listener)
 }
 
 /*
- * A datagram's first byte is 'e', to be sent back, 's', to be counted, its last
- * byte being its length's, or 'q', to be told the count.
+ * Serves datagrams by their first byte: sends an 'e' back, counts an 's', whose
+ * last byte is the low byte of its length, and answers a 'q' with the counters.
  */
 static void
 datagrams(int fd, struct count *count)
@@ -401,7 +413,7 @@ bulk(const char *way, int streams, uint32_t ms)
 	    (long long)(ns() - from));
 }
 
-/* One message to an echo and back. */
+/* Sends a message to an echo. Returns true if all of it comes back. */
 static bool
 turn(int fd, size_t size, int span)
 {
@@ -464,7 +476,7 @@ begin(int epoll, struct client *c)
 		die("epoll_ctl");
 }
 
-/* 1 when it has its echo, -1 on error, else 0. */
+/* Moves a client on. Returns 1 when it has its echo, -1 on an error, else 0. */
 static int
 go_on(int epoll, struct client *c)
 {
@@ -523,7 +535,7 @@ crr(int clients, uint32_t ms)
 	    errors + (size_t)left);
 }
 
-/* Speaks to "open N" and "alive N": how many have answered. */
+/* Prints "open N" and "alive N": how many connections have answered. */
 static void
 idle(int count)
 {
@@ -545,7 +557,9 @@ idle(int count)
 	printf("alive %d\n", good);
 }
 
-/* The count, asked for until it is told: queries get lost in a full queue. */
+/*
+ * Returns the counters. Repeats the query, because a full queue drops queries.
+ */
 static struct count
 query(int fd)
 {
@@ -562,7 +576,7 @@ query(int fd)
 	die("query");
 }
 
-/* Behind time it catches up, but not more than a few at once. */
+/* Sends datagrams at a rate. After a delay it catches up, a few at a time. */
 static void
 flood(size_t size, uint64_t rate, uint32_t ms)
 {

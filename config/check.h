@@ -12,8 +12,8 @@ struct map;
 int check_host_names(const struct map *);
 
 /*
- * Refuses the last map if it listens where another one does. Without this check
- * bind(2) would fail later, and not tell that nsfwd itself has the address.
+ * Refuses the last map if it listens on an address of another map. Without this
+ * check bind(2) would fail later, and the error would not name the other map.
  */
 int check_last_listener(const struct config *);
 

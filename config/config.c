@@ -124,7 +124,7 @@ read_auth_file(struct config *conf, const struct map *map, const char *file,
 	return why ? auth_file_failed(map, file, why) : 0;
 }
 
-/* Looks up what the map names: the owner, and users in files. */
+/* Looks up the owner that the map names, and reads its users from files. */
 static int
 read_owner_and_auth(struct config *conf, struct map *map)
 {
@@ -198,8 +198,8 @@ add_single_map(struct config *conf, const char *origin, const char *spec)
 }
 
 /*
- * Returns why several arguments are no maps, and which one; or NULL if each may
- * be one. A line of a file is one map.
+ * Returns why one of several arguments is no map, and sets *bad to it; or NULL
+ * if each may be a map. A line of a file is one map.
  */
 static const char *
 explain_bad_args(bool is_line, char *const *args, int n, char **bad)

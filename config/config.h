@@ -15,14 +15,14 @@
 struct config {
 	struct map *maps; /* owned */
 	size_t n_maps;
-	struct map defaults;    /* of what a map does not set */
+	struct map defaults;    /* of the fields that a map does not set */
 	uint32_t max_conns;     /* over all maps */
-	msec drain_timeout;     /* of connections when they are to end */
+	msec drain_timeout;     /* of connections that drain */
 	int ready_fd;           /* gets a line when all maps serve; -1: none */
 	struct cred owner_cred; /* of mappers */
 	int no_sandbox;         /* without system call filters */
 	int pin;                /* the server drops all privileges, too */
-	int wait_for_ns;        /* and for addresses, until they exist */
+	int wait_for_ns;        /* and for listen addresses, until they exist */
 	int daemonize;
 	int syslog;                  /* instead of standard error */
 	const char *pidfile, *stats; /* paths, or NULL */
@@ -38,7 +38,7 @@ struct config {
 	bool reloading;     /* only regular files are read */
 };
 
-/* What is valid without any option. */
+/* The defaults of a map without any option. */
 extern const struct map config_builtin;
 
 /* Sets the built-in defaults. */

@@ -163,8 +163,8 @@ parse_host(struct endpoint_parser *p, const char *text)
 }
 
 /*
- * Parses an address. A host name is accepted if numeric is NULL; otherwise
- * numeric tells the user why it is not.
+ * Parses an address. Accepts a host name if numeric is NULL; otherwise refuses
+ * a host name with numeric as the reason.
  */
 static const char *
 parse_address(struct endpoint_parser *p, char *text, const char *numeric)

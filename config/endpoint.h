@@ -18,7 +18,7 @@ enum endpoint_kind {
 	EP_UNIX_PATH,     /* "/path" */
 	EP_UNIX_ABSTRACT, /* "@name", see unix(7) */
 	EP_SYSTEMD,       /* sockets from systemd.socket(5); listeners only */
-	EP_PROXY, /* what the client of a proxy asks for; targets only */
+	EP_PROXY, /* the target that a proxy client requests; targets only */
 	EP_STDIO  /* "-", standard input and output; listeners only */
 };
 
@@ -55,8 +55,8 @@ bool endpoint_leads_to(const struct endpoint *target,
     const struct endpoint *listen);
 
 /*
- * Returns true if the endpoint is what a shell makes of $NS@8080, $NS@ADDR:PORT
- * or $NS@proxy when NS is empty: an abstract name of that form.
+ * Returns true if the endpoint is an abstract name that a shell makes of
+ * $NS@8080, $NS@ADDR:PORT or $NS@proxy when NS is empty.
  */
 bool endpoint_lacks_ns(const struct endpoint *);
 

@@ -15,9 +15,9 @@
 #define PARAMS_MAX 32
 
 /*
- * The parts of [SCHEME://][USER:PASSWORD@]HOST:PORT[/PATH][?KEY=VALUE[&...]],
- * each ended by a NUL in place, or "". The functions below that return a string
- * return NULL, or why they refuse the text that bad_part points to.
+ * The parts of [SCHEME://][USER:PASSWORD@]HOST:PORT[/PATH][?KEY=VALUE[&...]]. A
+ * NUL ends each part in place; a part that is missing is "". The functions
+ * below return NULL, or why they refuse the text that bad_part points to.
  */
 struct url {
 	char *scheme, *user, *host, *path;

@@ -20,7 +20,7 @@
 #define AT(member) \
 	offsetof(struct map, member), sizeof(((struct map *)0)->member)
 
-/* What a value is. Kinds up to MODE are stored as uint32_t. */
+/* The type of a value. Kinds up to MODE are stored as uint32_t. */
 enum key_kind {
 	COUNT,
 	COUNT_FROM_1,

@@ -22,7 +22,7 @@ map_proto_prefix(unsigned proto)
 				  : "tcp+udp:";
 }
 
-/* NS@ is also needed where endpoint_parse() would take a name for one. */
+/* Prints NS@ also if endpoint_parse() would take a part of the name for NS@. */
 static void
 print_endpoint(FILE *out, const struct endpoint *ep, const struct ns *ns,
     bool print_ns)

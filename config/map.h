@@ -45,7 +45,7 @@ struct hop {
 	enum hop_kind kind;
 	struct endpoint ep;
 	char *user, *password; /* owned; NULL: none */
-	char *auth_file;       /* that they are read from; owned, or NULL */
+	char *auth_file;       /* file with both; owned, or NULL */
 };
 
 struct map {
@@ -63,16 +63,16 @@ struct map {
 	enum balance balance;
 	unsigned send_proxy; /* version of the PROXY header to send; 0: none */
 	struct cidr_list accept_proxy; /* clients that send a PROXY header */
-	struct cidr_list reach;        /* added to what reach_allows() allows */
-	struct cidr_list allow, deny;  /* clients */
+	struct cidr_list reach; /* added to the addresses that may be reached */
+	struct cidr_list allow, deny; /* clients */
 	char *user, *password; /* for clients of a proxy; owned; NULL: none */
-	char *auth_file;       /* that they are read from; owned, or NULL */
+	char *auth_file;       /* file with both; owned, or NULL */
 	char *owner; /* USER[:GROUP] of a UNIX listener; owned, or NULL */
 	struct cred owner_cred; /* of owner, see config_read() */
 	uint32_t unix_mode;  /* permissions of a UNIX listener; 0: by umask */
 	char *dev;           /* device of sockets to targets; owned, or NULL */
-	struct endpoint src; /* address of these; EP_ANY: none */
-	uint32_t mark;       /* mark of these; 0: none */
+	struct endpoint src; /* address of sockets to targets; EP_ANY: none */
+	uint32_t mark;       /* mark of sockets to targets; 0: none */
 	uint32_t workers;    /* event loops; 0: a process per connection */
 	struct timeouts times;
 	struct limits limits;

@@ -60,8 +60,8 @@ parse_proto_prefix(char *text, unsigned *proto)
 }
 
 /*
- * A name with ':' that is not of a kind such as pid:N is USER:PASSWORD@ by
- * mistake, or a URL.
+ * Refuses a name with ':' that is not of a kind such as pid:N, because it is
+ * USER:PASSWORD@ by mistake, or a URL.
  */
 const char *
 map_set_ns(struct ns *ns, const char *spec)

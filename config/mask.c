@@ -40,9 +40,9 @@
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" \
 	"-_." DIGITS
 
-/* What the name in front of a value says about the value. */
+/* The content of a value, as far as the name in front tells. */
 enum value {
-	OTHER,  /* nothing: masked, unless the name is a known key */
+	OTHER,  /* unknown: masked, unless the name is a known key */
 	LOGIN,  /* USER or USER:PASSWORD */
 	AUTH,   /* USER:PASSWORD or PASSWORD */
 	SECRET, /* PASSWORD */
@@ -118,7 +118,7 @@ has_similar_word(const char *name, size_t length, const char *word)
 	return false;
 }
 
-/* Returns what the name says about its value. */
+/* Returns the content of the value behind a name. */
 static enum value
 value_kind(const char *name, size_t length)
 {

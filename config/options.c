@@ -21,7 +21,7 @@
 
 enum option_kind {
 	SET_FLAG,
-	SET_FILE, /* from here on with a value */
+	SET_FILE, /* this kind and those below take a value */
 	SET_SOCKET,
 	SET_GOST,
 	SET_NS,

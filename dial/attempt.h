@@ -13,9 +13,9 @@ struct target_addr;
 
 enum attempt {
 	ATTEMPT_DONE,
-	ATTEMPT_WAIT,  /* until it is writable, then attempt_result() */
+	ATTEMPT_WAIT,  /* until the socket is writable, then attempt_result() */
 	ATTEMPT_RETRY, /* in ATTEMPT_RETRY_MS: the backlog of a UNIX socket is
-			  full, and no event tells when that ends */
+			  full, and no event reports room */
 	ATTEMPT_FAILED /* with errno */
 };
 
@@ -25,7 +25,7 @@ enum attempt {
  */
 int attempt_open(const struct map *, int family);
 
-/* Starts to connect, or asks how far a started one is. */
+/* Starts connect(2), or returns the state of one that was started. */
 enum attempt attempt_connect(int fd, const struct target_addr *);
 
 /* Returns the result of a connect(2) after the socket became writable. */

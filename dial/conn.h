@@ -14,16 +14,16 @@ struct endpoint;
 struct map;
 
 /*
- * The mapper fills it in, and the connection's process or its worker dials the
- * target with it. Descriptors and pointers belong to the mapper.
+ * The mapper fills in this struct, and the connection's process or worker dials
+ * the target by it. Descriptors and pointers belong to the mapper.
  */
 struct conn {
 	const struct map *map;
 	int client;          /* -1: standard input and output */
 	int udp_fd;          /* for UDP ASSOCIATE of the client; -1: none */
-	unsigned port_index; /* which port of the listen range */
+	unsigned port_index; /* index of the port in the listen range */
 	union sockaddr_inet peer;  /* of the client socket */
-	union sockaddr_inet local; /* which address the client connected to */
+	union sockaddr_inet local; /* address that the client connected to */
 	uint32_t seq;              /* number of connections before */
 	_Atomic msec *target_failed_at;   /* of each target; NULL: not kept */
 	const struct endpoint *requested; /* dialled in place of the targets

@@ -21,10 +21,10 @@
 #include "proxy/proxy_protocol.h"
 
 /*
- * Waits until a pending connect(2) has a result. A second connect(2) asks for
- * it first, because over loopback it is there already and spares the wait. The
- * client is watched for a reset only, because its end of stream may follow a
- * request whose response it waits for.
+ * Waits until a pending connect(2) has a result. Calls connect(2) again first,
+ * because over loopback the result has arrived already. Watches the client for
+ * a reset only, because a client may end its stream after a request and wait
+ * for the response.
  */
 static enum attempt
 wait_connected(const struct io *io, const struct target_addr *to)

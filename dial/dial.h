@@ -6,12 +6,12 @@
 struct conn;
 
 /*
- * Dials the requested target, or else the targets of the map as dialer.h has
- * it, through the hops of the map, and sends the PROXY header. Blocks until
- * conn->deadline at most, or until the client resets. Returns a socket with the
- * options of sock_set_stream_options(), or -1 with errno: ETIMEDOUT,
+ * Dials the requested target, or else the targets of the map in the order of
+ * dialer.h, through the hops of the map, and sends the PROXY header. Blocks
+ * until conn->deadline at most, or until the client resets. Returns a socket
+ * with the options of sock_set_stream_options(), or -1 with errno: ETIMEDOUT,
  * ECONNABORTED if the client has reset, EACCES if reach= does not allow the
- * target, or that of the first address of the last target.
+ * target, or the error of the first address of the last target.
  */
 int dial(const struct conn *);
 

@@ -12,21 +12,23 @@ struct conn;
 struct endpoint;
 
 /*
- * The state of dialing one connection. Its driver, dial() or a worker, calls
- * dialer_next() and tries that address, calls dialer_addr_failed() and
- * dialer_next() again, or dialer_connected(), and stops.
+ * The state of dialing one connection. The driver, dial() or a worker, calls
+ * dialer_next() and tries the address. If that fails, the driver calls
+ * dialer_addr_failed() and goes on with dialer_next(); otherwise it calls
+ * dialer_connected() and stops.
  */
 struct dialer {
 	const struct conn *conn;
-	uint64_t tried;   /* set of targets, a bit each */
-	uint64_t backoff; /* set of targets that failed a short time ago */
-	uint32_t target;  /* index of the current target */
-	uint32_t n_addrs; /* of the current target, or of the first hop */
-	uint32_t n_tried; /* of these, the current one included */
-	int error;        /* of the first address of the last target */
-	msec deadline;    /* of all targets: conn->deadline */
-	msec target_deadline, addr_deadline; /* of the current ones */
-	struct target_addr *resolved;        /* the addresses of a host name */
+	uint64_t tried;       /* set of targets, a bit each */
+	uint64_t backoff;     /* set of targets that failed a short time ago */
+	uint32_t target;      /* index of the current target */
+	uint32_t n_addrs;     /* of the current target, or of the first hop */
+	uint32_t n_tried;     /* addresses tried, the current one included */
+	int error;            /* of the first address of the last target */
+	msec deadline;        /* of all targets: conn->deadline */
+	msec target_deadline; /* of the current target */
+	msec addr_deadline;   /* of the current address */
+	struct target_addr *resolved; /* the addresses of a host name */
 };
 
 /*

@@ -27,8 +27,8 @@ struct target_addr {
 size_t literal_count(const struct endpoint *);
 
 /*
- * Fills in the i-th of these, with the port port_first + index. Returns -1 with
- * errno, as endpoint_sockaddr().
+ * Fills in the i-th of those addresses, with the port port_first + index.
+ * Returns -1 with errno, as endpoint_sockaddr().
  */
 int literal_addr(struct target_addr *, const struct endpoint *, unsigned index,
     size_t i);

@@ -3,10 +3,13 @@
 #ifndef MAPPER_COMMAND_H
 #define MAPPER_COMMAND_H
 
-/* A command is one byte, a value of this type. */
+/*
+ * A command is one byte, a value of this type. A mapper drains at any command
+ * but CMD_NONE and CMD_DUMP.
+ */
 enum mapper_command {
 	CMD_NONE = 0,    /* there is no command to read */
-	CMD_ENDED = 'e', /* the server has exited: drain, and stop reading */
+	CMD_ENDED = 'e', /* the server has exited, killed or not: drain */
 	CMD_DRAIN = 'd', /* close the listeners, finish, exit */
 	CMD_KILL = 'k',  /* reset every connection, exit */
 	CMD_DUMP = 't'   /* log what is open, then reply */

@@ -51,7 +51,7 @@ struct scoreboard {
 	_Atomic uint64_t count[MAPPERS_MAX][COUNTS];
 };
 
-/* What the server starts a mapper with. A mapper changes none of it. */
+/* The arguments that the server starts a mapper with. A mapper changes none. */
 struct mapper_args {
 	const struct map *map;
 	const struct listener *listeners;

@@ -41,7 +41,10 @@ struct forward {
 	bool target_full; /* the target takes no byte at the moment */
 };
 
-/* A status line; for an interim response (1xx), *interim, the whole head. */
+/*
+ * Parses a status line; for an interim response (1xx) sets *interim and parses
+ * the whole head.
+ */
 static ssize_t
 parse_status_line(const unsigned char *data, size_t length, void *arg)
 {
@@ -88,9 +91,10 @@ forward_status(struct forward *f)
 }
 
 /*
- * Forwards what is there of the request body. Returns 1 at its end, 0 if more
- * may come, or -1 with errno. Bytes are taken from the client only when the
- * target has taken them, so that relay() gets the rest.
+ * Forwards the bytes of the request body that have arrived. Returns 1 at the
+ * end of the body, 0 if more may come, or -1 with errno. Bytes are received
+ * from the client only when the target has taken them, so that relay() gets the
+ * rest.
  */
 static int
 forward_body(struct forward *f)

@@ -22,7 +22,7 @@
 
 #define INTERIM_MAX 8 /* HTTP responses 1xx before the final one */
 
-/* A head of an HTTP response, whose status goes to *arg. */
+/* Parses the head of an HTTP response, and stores the status in *arg. */
 static ssize_t
 parse_http(const unsigned char *data, size_t length, void *arg)
 {

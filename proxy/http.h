@@ -16,15 +16,16 @@
  */
 ssize_t http_head_length(const unsigned char *data, size_t length);
 
-/* A request head, taken apart in place. */
+/* A request head, parsed in place. */
 struct http_request {
 	const char *method, *url, *version;
 	const char *headers; /* each line ends in "\0\n"; the last is empty */
 };
 
 /*
- * Takes a whole request head of HTTP/1.0 or HTTP/1.1 apart, whose end is
- * followed by a NUL, and which the request points into. Returns -1 with EINVAL.
+ * Parses a whole request head of HTTP/1.0 or HTTP/1.1 in place. A NUL follows
+ * the head, and the fields of the request point into it. Returns -1 with
+ * EINVAL.
  */
 int http_parse_request(struct http_request *, char *head);
 

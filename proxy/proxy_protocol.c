@@ -35,7 +35,10 @@ ip_of(const union sockaddr_inet *addr)
 	return &addr->v4.sin_addr;
 }
 
-/* A client of NULL is unknown; else both are of one family. */
+/*
+ * Writes a header. If client is NULL, the header says that it is unknown; else
+ * client and local are of one family.
+ */
 static size_t
 pp_write_v1(char *out, const union sockaddr_inet *client,
     const union sockaddr_inet *local)

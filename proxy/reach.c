@@ -14,7 +14,10 @@
 static bool
 v4_allowed(const void *addr)
 {
-	/* Alibaba, Oracle, Azure; those of others are link-local. */
+	/*
+	 * Metadata of Alibaba, Oracle, Azure; that of other clouds is
+	 * link-local.
+	 */
 	static const unsigned char metadata[][4] = {
 	    {100, 100, 100, 200},
 	    {192, 0, 0, 192},

@@ -62,7 +62,7 @@ has_socks4a_host(const unsigned char *data)
 	return !data[4] && !data[5] && !data[6] && data[7];
 }
 
-/* A request of SOCKS4: eight bytes, a user and, in SOCKS4a, a host. */
+/* Parses a request of SOCKS4: eight bytes, a user and, in SOCKS4a, a host. */
 static ssize_t
 parse_socks4_request(const unsigned char *data, size_t length)
 {
@@ -84,8 +84,8 @@ parse_socks4_request(const unsigned char *data, size_t length)
 }
 
 /*
- * The first message of a client: the whole request of SOCKS4 or HTTP, the
- * methods of SOCKS5, which leave *kind as it is.
+ * Parses the first message of a client: the whole request of SOCKS4 or HTTP, or
+ * the methods of SOCKS5, which leave *kind as it is.
  */
 static ssize_t
 parse_first_message(const unsigned char *data, size_t length, void *arg)
@@ -105,7 +105,7 @@ parse_first_message(const unsigned char *data, size_t length, void *arg)
 	return http_head_length(data, length);
 }
 
-/* Version 1, then a user and a password, each behind its length, RFC 1929. */
+/* Parses version 1, a user and a password, each behind its length, RFC 1929. */
 static ssize_t
 parse_password(const unsigned char *data, size_t length, void *arg)
 {
@@ -150,7 +150,10 @@ read_message(struct proxy_session *s, io_parser *parse, void *arg)
 	    arg);
 }
 
-/* A client with a password is refused, because SOCKS4 cannot carry it. */
+/*
+ * Refuses all clients if the map has a password, because SOCKS4 cannot carry
+ * it.
+ */
 static int
 take_socks4_request(struct proxy_session *s)
 {
@@ -282,7 +285,7 @@ find_reply_code(int err)
 {
 	const struct reply_code *code = reply_codes;
 
-	if (err < 0) /* of getaddrinfo(3) */
+	if (err < 0) /* an error of getaddrinfo(3) */
 		err = EHOSTUNREACH;
 	while (code->err && code->err != err)
 		code++;

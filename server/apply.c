@@ -1,4 +1,4 @@
-/* Applies a configuration, at the start and on reload: all of it, or nothing. */
+/* Applies a configuration at the start and on reload: all of it, or nothing. */
 
 /*
  * Theory of operation

@@ -14,7 +14,7 @@ struct listener;
 
 #define UDP_RELAYS 64 /* UDP sockets of a proxy, of each family */
 
-/* What a helper is to open, and what it has opened. */
+/* The sockets that a helper is to open, and those that it has opened. */
 struct bind_job {
 	const struct map *map;
 	const struct endpoint *endpoint;
@@ -46,8 +46,8 @@ int bind_udp_relays(void *job);
 void bind_set_options(const struct bind_job *, int fd, int family);
 
 /*
- * Logs an errno of the above, with a hint. With `waits` the line of an address
- * that is absent says that the map waits for it.
+ * Logs an errno of these functions, with a hint. With `waits`, the line for an
+ * absent address has the words that the map waits for it.
  */
 void bind_log_error(const struct bind_job *, int err, bool waits);
 

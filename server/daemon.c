@@ -22,7 +22,7 @@ static struct daemon {
 	int pidfile_fd;
 } daemon_state = {.parent_fd = -1};
 
-/* Exits as the child does. */
+/* Exits with the status of the child, in the parent. */
 static _Noreturn void
 wait_for_child(int ready, pid_t child)
 {

@@ -23,7 +23,7 @@ struct mapper_proc {
 	int channel;
 	size_t slot;                         /* in the scoreboard */
 	uint64_t listen_ns_id, target_ns_id; /* at the start of the mapper */
-	msec kill_at;                        /* or NEVER */
+	msec kill_at;                        /* when to kill it; or NEVER */
 	bool ready;                          /* it has replied 0 */
 	unsigned n_stops;                    /* signals that stopped it */
 	bool draining, killed;

@@ -15,12 +15,12 @@
 #include "server/stats_socket.h"
 
 #define REAP_MAX        256  /* children at a time */
-#define STOPS_MAX       10   /* of a mapper, before it is replaced */
+#define STOPS_MAX       10   /* stops of a mapper, before it is replaced */
 #define REPLACE_WAIT_MS 2000 /* between two replacements in a service */
 
 /*
- * Reaps the connections of a mapper that has exited. Returns true if some are
- * left. As long as that is so, no other process group can have the number.
+ * Reaps the connections of a mapper that has exited. Returns true if some still
+ * run. Until they exit, no other process group can have the mapper's number.
  */
 static bool
 has_orphans(const struct mapper_proc *m)

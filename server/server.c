@@ -122,7 +122,7 @@ needs_retry(const struct service *s)
 	return !s->mapper || s->lost;
 }
 
-/* Returns when the service is to be retried, or NEVER. */
+/* Returns the time of the next retry of a service, or NEVER. */
 static msec
 retry_service(struct service *s)
 {

@@ -46,7 +46,7 @@ log_ns_error(const struct map *map, const struct ns *ns, int err)
 	else if (is_not_netns(err))
 		log_error("%s'%s': '%s' is not a network namespace",
 		    map->origin, map->spec, ns_spec(ns));
-	else if (err != ECANCELED) /* which the mapper has logged */
+	else if (err != ECANCELED) /* the mapper has logged ECANCELED */
 		log_error("%s'%s': %s '%s' (%s)", map->origin, map->spec,
 		    hint ? "cannot enter namespace" : "no mapper in",
 		    ns_spec(ns), hint ? hint : errno_name(err));
@@ -149,8 +149,8 @@ log_waiting(const struct service *s, const struct ns *ns, int err)
 }
 
 /*
- * Records the present id of a namespace. An error that does not mean that there
- * is no namespace is ignored. After a change the service is retried at once.
+ * Records the present id of a namespace. Ignores an error, unless it means that
+ * the namespace is absent. After a change the service is retried at once.
  */
 static void
 update_ns_id(struct service *s, const struct ns *ns, uint64_t *id)
@@ -280,7 +280,7 @@ probe_ns(const struct ns *ns)
 		return 0;
 	id = ns_id(ns);
 	if (!id)
-		errno = ENOENT; /* it was removed between both calls */
+		errno = ENOENT; /* the namespace was removed meanwhile */
 	return id;
 }
 

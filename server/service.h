@@ -16,7 +16,7 @@ struct config;
 struct mapper_proc;
 struct ns;
 
-/* What a new service reuses of an old one. */
+/* The part of an old service that a new service reuses. */
 enum reuse {
 	REUSE_NONE,
 	REUSE_LISTENERS,
@@ -27,9 +27,9 @@ struct service {
 	const struct map *map;
 	enum proto proto;
 	struct listeners listeners;
-	uint64_t listen_ns_id, target_ns_id; /* as last seen; 0: absent */
+	uint64_t listen_ns_id, target_ns_id; /* at the last check; 0: absent */
 	uint64_t listeners_ns;      /* of the listeners; 0: there are none */
-	struct mapper_proc *mapper; /* that accepts, or NULL */
+	struct mapper_proc *mapper; /* the mapper that accepts, or NULL */
 	uint32_t number; /* in the scoreboard; a successor keeps it; 0: none */
 	msec last_attempt; /* to start a mapper or open the listeners */
 	int logged_errno;  /* of the last failure, so that it is logged once */
@@ -39,7 +39,7 @@ struct service {
 	bool blocked;     /* its address is in use, see takeover_open() */
 	bool released;    /* closed by takeover_open() */
 	enum reuse reuse; /* while a new configuration is applied */
-	struct service *successor; /* likewise */
+	struct service *successor; /* while a new configuration is applied */
 	unsigned long long mapper_starts;
 	unsigned long long past_counts[COUNTS]; /* of removed mappers */
 };
@@ -91,8 +91,9 @@ int service_spawn_mapper(struct service *, const struct config *);
 int service_wait_ready(struct service *);
 
 /*
- * Compares the namespaces and what the listeners depend on with what they were.
- * Where they have changed, drains mappers and closes listeners.
+ * Checks whether the namespaces, or the file or interface of the listeners,
+ * have changed since the last check. After a change, drains mappers and closes
+ * listeners.
  */
 void service_check_ns(struct service *, const struct config *);
 

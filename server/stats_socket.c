@@ -114,7 +114,7 @@ stats_read_request(int client)
 	return used > 0;
 }
 
-/* A process of its own, because the client may read slowly. */
+/* Answers in a process of its own, because the client may read slowly. */
 static _Noreturn void
 answer_main(int client, const struct services *list, const struct cred *cred,
     pid_t server)

@@ -17,7 +17,7 @@ struct stats_socket {
 	const char *path; /* NULL: there is no --stats */
 	int fd;           /* -1: not open */
 	struct unix_file file;
-	int logged_errno;                 /* of the last attempt to open it */
+	int logged_errno; /* of the last attempt to open the socket */
 	pid_t clients[STATS_CLIENTS_MAX]; /* answering processes; 0: none */
 };
 

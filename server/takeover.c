@@ -38,7 +38,10 @@
 #define UDP_CLOSE_MS 100  /* for the kernel, after a mapper has exited */
 #define REOPEN_MS    10   /* between two attempts to bind to an address */
 
-/* A path is the same in all namespaces; other addresses are not. */
+/*
+ * Returns true if an old service may hold an address of the wanted one. A path
+ * is the same file in all namespaces; other addresses are not.
+ */
 static bool
 holds_address(const struct service *old, const struct service *wanted)
 {

@@ -20,8 +20,8 @@
 
 /*
  * Removes the file of a socket that is no longer bound: connect(2) then fails
- * with ECONNREFUSED. It is called on a datagram socket, so that a listener that
- * is bound gets no client: the error is EPROTOTYPE.
+ * with ECONNREFUSED. connect(2) is called on a datagram socket, so that a
+ * listener that is bound gets no client: the error is EPROTOTYPE.
  */
 static int
 remove_stale(const struct unix_address *address)

@@ -19,7 +19,7 @@ struct unix_file {
 	ino_t ino;
 };
 
-/* What to bind a socket to. */
+/* The address to bind a socket to, and the rights of its file. */
 struct unix_address {
 	struct sockaddr_un un; /* with a path */
 	socklen_t length;

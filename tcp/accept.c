@@ -195,9 +195,9 @@ sum_open(const struct acceptor *a, uint64_t *of_map, uint64_t *of_all)
 }
 
 /*
- * Counts a connection that is to come as open. Returns false, and pauses, if
- * that exceeds a limit. Because a mapper counts before it compares, mappers
- * that do so at the same time do not exceed a limit together.
+ * Counts a connection as open before it is accepted. Returns false, and pauses,
+ * if that exceeds a limit. Because a mapper counts before it compares, several
+ * mappers at the same time do not exceed a limit together.
  */
 static bool
 reserve(struct acceptor *a)

@@ -19,9 +19,8 @@ struct acceptor {
 	int epoll;
 	uint32_t events;   /* to watch a listener for */
 	uint32_t max_open; /* connections, in all processes of the map */
-	uint32_t n_open;   /* connections of this process */
-	_Atomic uint32_t
-	    *shared_open;  /* those of the mapper, on the scoreboard */
+	uint32_t n_open;   /* open connections of this process */
+	_Atomic uint32_t *shared_open; /* n_open of the mapper */
 	msec paused_until; /* 0: accepting; NEVER: until accept_release() */
 
 	/* Takes over an accepted client, which counts as open from now on. */
@@ -59,7 +58,10 @@ void accept_pause(struct acceptor *, const char *call);
 void accept_refuse(const struct acceptor *, int client,
     const union sockaddr_inet *peer, const char *why);
 
-/* Counts a connection as ended: of this process, or of a worker that exited. */
+/*
+ * Count a connection as ended: accept_release() one of this process,
+ * accept_uncount() one of a worker that has exited.
+ */
 void accept_release(struct acceptor *);
 void accept_uncount(struct acceptor *);
 

@@ -34,14 +34,14 @@
 #include "tcp/table.h"
 #include "tcp/tcp.h"
 
-#define CHILDREN_PER_MS 64 /* that delay reaping all by a millisecond */
+#define CHILDREN_PER_MS 64 /* more of them delay reap_all() by 1 ms more */
 
 static struct forks {
 	struct tcp tcp;
 	int signal_fd;
 	int max_fd; /* the highest descriptor that a connection closes */
 	uint32_t n_children;
-	msec reap_all_at; /* or 0 */
+	msec reap_all_at; /* when to reap all children; or 0 */
 	bool killing;
 } forks;
 

@@ -6,8 +6,8 @@
  * The pool accepts nothing itself. Its workers inherit the listeners, the
  * tables and one end of a socket pair, the lifeline, on which nothing is sent:
  * when the other end is closed, because the pool drains or was killed, the
- * workers drain. A shared flag in the tables tells them which. A worker that
- * has exited is replaced, but each at most once in RESPAWN_MS.
+ * workers drain. pool_draining in the shared tables is set if the pool drains.
+ * A worker that has exited is replaced, but each at most once in RESPAWN_MS.
  */
 
 #include <errno.h>
@@ -54,7 +54,7 @@ static struct pool {
 	} workers[WORKERS_MAX];
 	uint32_t n_workers, n_running;
 	struct pollfd pollfds[POLLFDS];
-	int lifeline[2]; /* of the workers, of the pool */
+	int lifeline[2]; /* the end of the workers, the end of the pool */
 	bool draining, killing;
 } pool;
 
@@ -184,7 +184,7 @@ kill_workers(void)
 			kill(pool.workers[i].pid, SIGKILL);
 }
 
-/* Handles a command of the server. The end of the channel is one to drain. */
+/* Handles a command of the server. Drains at the end of the channel, too. */
 static void
 pool_handle_command(void)
 {

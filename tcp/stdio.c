@@ -65,10 +65,9 @@ struct stdio_dir {
 struct stdio_relay {
 	struct stdio_dir up, down; /* to the target; from the target */
 	int target;
-	int error;          /* the first error, or 0 */
-	bool target_failed; /* it was the target's, or one of it followed */
-	bool
-	    error_consumed; /* a write took the target's error: no read sees it */
+	int error;           /* the first error, or 0 */
+	bool target_failed;  /* the target has failed, first or later */
+	bool error_consumed; /* the target's, by a write: no read returns it */
 };
 
 /* The descriptors that are waited for. */
@@ -80,7 +79,7 @@ enum {
 	STDIO_FDS
 };
 
-/* Reads what there is, or the end. Returns -1 with errno. */
+/* Reads bytes that have arrived, or the end. Returns -1 with errno. */
 static int
 stdio_read(struct stdio_dir *d)
 {
@@ -96,7 +95,7 @@ stdio_read(struct stdio_dir *d)
 	return 0;
 }
 
-/* Writes what there is room for. Returns -1 with errno. */
+/* Writes as many bytes as there is room for. Returns -1 with errno. */
 static int
 stdio_write(struct stdio_dir *d)
 {
@@ -155,7 +154,7 @@ dir_fill(struct stdio_relay *r, struct stdio_dir *d)
 		dir_close(r, d);
 }
 
-/* EPIPE is not the error of a reset, see relay.c. */
+/* Writes pending bytes. EPIPE is not the error of a reset, see relay.c. */
 static void
 dir_flush(struct stdio_relay *r, struct stdio_dir *d)
 {
@@ -382,7 +381,10 @@ stdio_run(const struct config *conf)
 		_exit(stdio_child(conf, map, parent));
 	if (pid == -1)
 		return log_failure(map, "fork");
-	/* Otherwise the peers of these would wait for this process to exit. */
+	/*
+	 * Otherwise the peers of input and output would wait for this process
+	 * to exit.
+	 */
 	close(STDIN_FILENO);
 	close(STDOUT_FILENO);
 	return wait_stdio_child(map, pid);

@@ -17,7 +17,7 @@
 #include "tcp/memory.h"
 
 #define NO_SLOT          UINT32_MAX
-#define TICKET_READS_MAX 10000 /* of a slot that has no ticket yet */
+#define TICKET_READS_MAX 10000 /* reads of a slot until it has a ticket */
 
 /*
  * Returns where to map the reports: after the data of the program, where a
@@ -133,8 +133,9 @@ same_source(const union sockaddr_inet *a, const union sockaddr_inet *b)
 }
 
 /*
- * Returns true if a slot has a lower ticket, or still none after some time. A
- * process gives a slot its ticket at once, unless it is preempted or killed.
+ * Returns true if the slot's ticket is lower than `ticket`, or still unknown
+ * after TICKET_READS_MAX reads. A process that takes a slot gives it a ticket
+ * at once, unless the process is preempted or killed.
  */
 static bool
 is_before(const struct slot *slot, uint64_t ticket)

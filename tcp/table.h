@@ -34,7 +34,7 @@ struct table {
 	pid_t *pids;                 /* 0: free, or no process yet */
 	struct conn_report *reports; /* shared with the connections */
 	uint32_t used;               /* slots from here on were never taken */
-	uint32_t first_free;         /* of those that were */
+	uint32_t first_free; /* the first free slot of those taken before */
 };
 
 /*
@@ -44,7 +44,7 @@ struct table {
 struct tables {
 	uint32_t count, capacity;
 	bool pool_draining;       /* set by the pool before it drains */
-	_Atomic uint64_t tickets; /* how many were given */
+	_Atomic uint64_t tickets; /* number of tickets given */
 	_Atomic msec
 	    *target_failed_at; /* of each target; NULL for one target */
 	struct table items[];

@@ -3,10 +3,10 @@
 /*
  * Theory of operation
  *
- * A mapper without workers and each worker are such a process. One epoll
- * watches the channel, the listeners (accept.c) and the descriptors that fork.c
- * or worker.c needs for the connections: one runs each connection in a process
- * of its own, the other all of them in this process. `ops` calls them.
+ * This is the event loop of a mapper without workers, and of each worker. One
+ * epoll watches the channel, the listeners (accept.c) and the descriptors of
+ * the connections. `ops` leads to fork.c, which runs each connection in a
+ * process of its own, or to worker.c, which runs all of them in this process.
  *
  * An accepted client gets a slot of the table and goes to ops->start(). When
  * its connection ends, fork.c or worker.c calls tcp_conn_ended(), which logs
@@ -264,8 +264,8 @@ handle_event(struct tcp *t, const struct epoll_event *ev)
 
 /*
  * Waits for events and handles them. Listeners come last, because a command may
- * have closed them, and because a new connection must not get the slot of one
- * that further events of this wait are about.
+ * have closed them, and because a new connection must not get the slot of a
+ * connection that has ended while events for it are left.
  */
 static void
 wait_and_handle(struct tcp *t, msec deadline)

@@ -39,7 +39,7 @@ struct tcp {
 	const struct tcp_ops *ops;
 	struct acceptor acceptor;
 	struct tables *tables;
-	struct table *table; /* the one in which this process takes slots */
+	struct table *table; /* the table in which this process takes slots */
 	_Atomic uint64_t *counts; /* of the mapper, on the scoreboard */
 	pid_t pid;                /* for the slots that it takes, see table.h */
 	int epoll;

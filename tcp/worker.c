@@ -4,14 +4,16 @@
  * Theory of operation
  *
  * A connection is in one phase at a time. Each phase has a list of its
- * connections, to whose end a connection moves when it enters the phase or has
- * an event. All connections of a phase have the same time limit, so that the
- * head of the list is the first to time out. Connections that wait for
- * connect(2) have different deadlines, and are in a heap as well (timers.c).
+ * connections. A connection moves to the end of the list when it enters the
+ * phase or has an event. The time limit is the same for all connections of a
+ * phase, so that the head of the list is the first to time out. The exception
+ * is PH_CONNECTING: its connections have different deadlines, in a heap
+ * (timers.c).
  *
- * dial/dial.c decides which target and address comes next. This file starts
- * each attempt, and reports its result when there is an event or the deadline
- * has passed.
+ * dial/dialer.c decides which target and address comes next; dial/dial.c is
+ * its other driver, which blocks. This file starts each attempt, and reports
+ * the result to the dialer when there is an event or the deadline has passed.
+ * Host names and hops are not for workers, because both would block.
  */
 
 #include <errno.h>
@@ -57,7 +59,7 @@ struct worker_conn {
 	struct dialer dialer;
 	uint32_t older, newer; /* in the list of the phase */
 	uint8_t phase;
-	msec phase_since; /* when it was put at the end of the list */
+	msec phase_since; /* when the connection came to the end of its list */
 };
 
 static struct worker {
@@ -65,7 +67,7 @@ static struct worker {
 	int lifeline;
 	const struct map *map;
 	struct worker_conn *conns; /* after the last, the heads of the lists */
-	unsigned char *spills;     /* two buffers for each, see relay_init() */
+	unsigned char *spills; /* two for each connection, see relay_init() */
 	uint32_t capacity;
 	msec timeouts[PHASES]; /* 0: none */
 	bool all_tcp;          /* no target is a UNIX socket */
@@ -133,7 +135,7 @@ close_target_fd(struct worker_conn *c)
 	*target_fd(c) = -1;
 }
 
-/* Closes a connection whose report says how it ended. */
+/* Closes a connection. The report already has its end. */
 static void
 conn_close(uint32_t i)
 {

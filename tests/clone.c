@@ -1,6 +1,7 @@
 /*
- * For `make valgrind`, which knows no clone(2) of this kind: the helper is a
- * thread, which shares as much with its caller, and is over when this returns.
+ * Replaces clone(2) for `make valgrind`, because valgrind does not support the
+ * clone(2) of netns.c. The helper is a thread instead, which shares memory and
+ * descriptors with its caller and has ended when clone() returns.
  */
 
 #include <errno.h>
@@ -25,7 +26,9 @@ help(void *arg)
 	return NULL;
 }
 
-/* There is no child to wait for then, which waitpid(2) says. */
+/*
+ * Returns a pid of no process: waitpid(2) fails, and its caller ignores that.
+ */
 int
 clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 {

@@ -2,7 +2,7 @@
  * The ends of many UDP flows, because tests/udp.py is too slow for them:
  *
  * datagrams echo PORT       sends back all datagrams, until killed
- * datagrams sink PORT       counts datagrams until none comes for half a second:
+ * datagrams sink PORT       counts datagrams until none comes for 500 ms:
  *                           prints COUNT BYTES MICROSECONDS ALTERED
  * datagrams flood PORT SIZE RATE MS
  *                           sends for so long, one datagram a call, RATE a
@@ -211,8 +211,8 @@ mix(uint64_t x)
 }
 
 /*
- * Writes a datagram of a flow and returns its size, which stays the same for some
- * datagrams, with a shorter one in between.
+ * Writes a datagram of a flow and returns its size, which stays the same for
+ * some datagrams, with a shorter one in between.
  */
 static size_t
 make_datagram(unsigned char *at, uint64_t flow, uint64_t number)

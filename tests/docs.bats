@@ -118,7 +118,7 @@ options_of_man() {
 	           for name in glob.glob(where, root_dir=sys.argv[2])
 	           if not name.startswith(("tests/", "bench/", "obj/"))]
 	call = re.compile(r'log_(?:error|info|debug|ratelimited|line)\((?:[^";]*,)?\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
-	dropped = re.compile(r'\bdrop\(&([^;]*);')
+	dropped = re.compile(r'\baccount_drop\(&([^;]*);')
 	count, missing = 0, []
 	for name in sources:
 	    source = open(f"{sys.argv[2]}/{name}").read()

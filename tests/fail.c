@@ -1,6 +1,7 @@
 /*
- * Linked in with -Wl,--wrap (T29, see long.bats): the $FAILth of these calls,
- * in whatever process it happens, fails for want of memory and says so.
+ * Wraps functions that allocate memory, by -Wl,--wrap (T29, see long.bats). In
+ * each process, call number $FAIL of these fails with ENOMEM and writes a line
+ * to standard error.
  */
 
 #include <errno.h>

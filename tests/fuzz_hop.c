@@ -52,8 +52,8 @@ parse_copy(const struct parser *p, const uint8_t *data, size_t size)
 }
 
 /*
- * Parses every prefix of the input, long ones in steps. Aborts if a result other
- * than 0 (more is needed) changes with more bytes.
+ * Parses every prefix of the input, long ones in steps. Aborts if a result
+ * other than 0 (more is needed) changes with more bytes.
  */
 static ssize_t
 parse_prefixes(const struct parser *p, const uint8_t *data, size_t size)

@@ -1,7 +1,7 @@
 /*
- * Fuzzes the parsers of a map, a word of GOST, a span of time and a count: what
- * is accepted prints as a word that is accepted and prints as the same word. And
- * mask_text(): no password is left in what is shown, of right and wrong words.
+ * Fuzzes the parsers of a map, a GOST option, a duration and a count, and
+ * mask_text(). A map that is accepted must print as a spec that is accepted and
+ * prints alike. mask_text() must leave no password in a text, right or wrong.
  */
 
 #include <stdlib.h>
@@ -15,7 +15,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Built in, and as --from and --to and a few options may leave them. */
+/*
+ * Two sets of defaults: built-in ones, and those of --from, --to and other
+ * options.
+ */
 static const struct map base = {
     .times = {.connect = 10000, .half_close = 3600000},
     .limits = {.flows = 4096},
@@ -64,10 +67,10 @@ secret(const struct map *map)
 	return found;
 }
 
-/* What words have in the place of a password. */
+/* The password in the texts of this test. */
 #define MARKER "k9XqZ"
 
-/* A mark that stands in a password, and nowhere else, must not be shown. */
+/* Aborts if the marker, which is in a password and nowhere else, is shown. */
 static void
 check_shown(const struct map *map)
 {
@@ -86,7 +89,7 @@ check_shown(const struct map *map)
 	free(printed);
 }
 
-/* A password in its usual shapes, right and wrong, as an item of the word. */
+/* Inserts a password in several forms, right and wrong, and checks the mask. */
 static void
 check_mask(const char *word)
 {
@@ -116,7 +119,7 @@ check_mask(const char *word)
 	}
 }
 
-/* The same word, with the mark for the first '!'. */
+/* Returns the text with the marker in place of the first '!'. */
 static char *
 marked(const char *word)
 {
@@ -148,7 +151,9 @@ check_word(const char *word, const struct map *defaults)
 	check_shown(&map);
 	once = print(&map);
 	if (secret(&map)) {
-		/* It is not printed: that is no word then. */
+		/*
+		 * The password is not printed, so the printed text is no map.
+		 */
 		map_free(&map);
 		if (!map_parse(&map, once, &base, &part, &length))
 			abort();
@@ -166,7 +171,7 @@ check_word(const char *word, const struct map *defaults)
 	free(twice);
 }
 
-/* As -L and as -F; what is accepted is a word, right or wrong. */
+/* Translates the text as -L and as -F; parses the result of -L, if any. */
 static void
 check_gost(const char *word)
 {
@@ -186,7 +191,7 @@ check_gost(const char *word)
 	}
 }
 
-/* The whole input as a span and a count. */
+/* Parses the whole input as a duration and as a count. */
 static void
 check_numbers(const char *text)
 {

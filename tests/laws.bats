@@ -282,6 +282,19 @@ forbidden_includes() {
 	no "\<([A-Za-z0-9]+_)*($words)(_[A-Za-z0-9]+)*\>" $(sources) $(headers)
 }
 
+# A string may be longer, because it is not cut.
+@test "no line over 80 columns in a .c file or a header" {
+	cd "$top" || return
+	# shellcheck disable=SC2046 # one word each
+	run -0 awk '{
+			gsub(/\t/, "        ")
+			if (length() > 80 && !/"/)
+				print FILENAME ":" FNR ": " length() " columns"
+		}' $(sources) $(headers)
+	echo "$output"
+	[ -z "$output" ]
+}
+
 @test "README is under 120 lines, HACKING under 80" {
 	[ "$(wc -l <"$top/README")" -lt 120 ]
 	[ "$(wc -l <"$top/HACKING")" -le 80 ]

@@ -1,6 +1,6 @@
 /*
- * Asks the filters of base/sandbox.c what they let through. Each question is a child
- * that takes a role and makes one call; SIGSYS is the answer "no".
+ * Asks the filters of base/sandbox.c what they let through. Each question is a
+ * child that takes a role and makes one call; SIGSYS is the answer "no".
  *
  *   seccomp count   of each role, how many of all system calls kill
  *   seccomp look    calls that are let through or not by their arguments;
@@ -32,7 +32,7 @@
 #define TCP   SANDBOX_TCP
 #define NAMES (SANDBOX_TCP | SANDBOX_NAMES | SANDBOX_MAY_NARROW)
 
-/* Of x86-64: 0 to 334, and 424 on, as of Linux 6.0; some more elsewhere. */
+/* The system calls of x86-64 in Linux 6.0; other machines have a few more. */
 static const int ranges[][2] = {{0, 334}, {424, 450}};
 
 static const struct {
@@ -47,11 +47,14 @@ static const struct {
     {"udp+names", SANDBOX_UDP | SANDBOX_NAMES},
 };
 
-/* In a child: -1 killed by the filter; else its exit status. */
+/*
+ * Makes a call in a child. Returns -1 if the filter killed the child, else its
+ * exit status.
+ */
 static int
 ask(unsigned role, long call, const long *arg)
 {
-	/* Some that are let through would wait. */
+	/* Some calls that the filter allows would wait. */
 	const struct itimerval soon = {.it_value.tv_usec = 100000};
 	int status;
 	pid_t pid = fork();

@@ -33,7 +33,7 @@ enum {
 	PATIENCE = 30000 /* ms without a byte */
 };
 
-/* An endless stream that its seed determines, one block of it at hand. */
+/* An endless stream that a seed determines, and its current block. */
 struct source {
 	uint64_t state;
 	size_t used;
@@ -132,7 +132,7 @@ connected(const char *port)
 	return fd;
 }
 
-/* 1 while there is more to come. */
+/* Receives and checks bytes. Returns 0 at the end of the stream, else 1. */
 static int
 receive(int fd, struct source *in)
 {
@@ -174,7 +174,7 @@ transmit(int fd, struct source *out)
 		shutdown(fd, SHUT_WR);
 }
 
-/* Both directions of one connection, until both have ended. */
+/* Moves both directions of one connection until both have ended. */
 static _Noreturn void
 exchange(int fd, uint64_t mine, uint64_t other, uint64_t length)
 {
@@ -199,7 +199,7 @@ exchange(int fd, uint64_t mine, uint64_t other, uint64_t length)
 	exit(0);
 }
 
-/* 0 if every one of the children ended well. */
+/* Waits for the children. Returns 0 if all have succeeded. */
 static int
 gather(int count)
 {
@@ -263,7 +263,7 @@ echo(const char *port)
 	}
 }
 
-/* One short connection: what went wrong, or NULL. */
+/* Makes one short connection. Returns the error, or NULL. */
 static const char *
 visit(const char *port)
 {

@@ -12,7 +12,9 @@ void account_add(const struct udp_mapper *, enum count, unsigned long long n);
 /* Adds the datagrams that the kernel has dropped to DROP_OVERFLOW. */
 void account_overflow(struct udp_mapper *, int fd);
 
-/* Counts n dropped datagrams of a client and logs why; `error` is 0 or errno. */
+/*
+ * Counts n dropped datagrams of a client and logs why; `error` is 0 or errno.
+ */
 void account_drop(struct udp_mapper *, enum drop_reason, unsigned long long n,
     const char *why, const struct flow_key *, int error);
 

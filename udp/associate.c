@@ -31,7 +31,7 @@
 #define SOCKS_UDP_FIXED  3 /* bytes before the address in a header */
 #define SOCKS_UDP_HEADER (SOCKS_UDP_FIXED + 1 + 16 + 2)
 #define SOCKS_ADDR_MAX   (1 + 1 + 255 + 2)
-#define ADDRS_MAX        8     /* of a name that are compared with reach= */
+#define ADDRS_MAX        8     /* of a name, compared with reach= */
 #define RESOLVE_AGAIN_MS 60000 /* until a name is resolved again */
 
 /* The datagrams of one client, to and from any target. */
@@ -49,8 +49,8 @@ struct association {
 };
 
 /*
- * Writes an address as SOCKS5 does; the port is in network byte order. Returns the
- * byte after it.
+ * Writes an address as SOCKS5 does; the port is in network byte order. Returns
+ * the byte after it.
  */
 static unsigned char *
 write_socks_addr(unsigned char *at, const union sockaddr_inet *peer,
@@ -219,8 +219,8 @@ associate_loop(struct association *a)
 }
 
 /*
- * Tells the client where to send. Unmutes the socket first, so that it receives
- * only datagrams of this association.
+ * Replies with the address of the UDP socket. Unmutes the socket first, so that
+ * it receives only datagrams of this association.
  */
 static int
 associate_send_reply(struct association *a)

@@ -8,9 +8,9 @@
 struct conn;
 
 /*
- * Answers a client's UDP ASSOCIATE and relays datagrams between conn->udp_fd and
- * the targets that they name, RFC 1928 section 7. Returns, with the reason, when
- * the client closes its connection, is idle for too long, or on an error.
+ * Answers a client's UDP ASSOCIATE and relays datagrams between conn->udp_fd
+ * and the targets that they name, RFC 1928 section 7. Returns, with the reason,
+ * when the client closes its connection, is idle for too long, or on an error.
  */
 enum end_reason udp_associate(const struct conn *);
 

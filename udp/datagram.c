@@ -59,8 +59,8 @@ struct send_batch {
 struct sending {
 	struct send_result *result;
 	uint16_t *gso_max;
-	uint16_t old_gso_max; /* before the next datagram lowered it; or 0 */
-	bool retried;         /* the next datagram, after an ICMP error */
+	uint16_t old_gso_max; /* before a retry lowered it; 0: not lowered */
+	bool retried;         /* the next run is a retry after an ICMP error */
 };
 
 static void
@@ -72,7 +72,9 @@ set_int_option(int fd, int level, int name, int value)
 void
 datagram_set_options(int fd, int family, bool listens, bool offload)
 {
-	/* net.core.rmem_max limits the first; the second needs CAP_NET_ADMIN. */
+	/*
+	 * net.core.rmem_max limits the first; the second needs CAP_NET_ADMIN.
+	 */
 	set_int_option(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
 	set_int_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
 	if (offload)
@@ -132,9 +134,9 @@ datagram_rcvbuf_drops(int fd)
 }
 
 /*
- * Leaves `local` unset for a multicast group, because a group cannot be a source
- * address: the kernel chooses one. A reply from a link-local address needs the
- * scope of its link, even to a client that is not link-local.
+ * Leaves `local` unset for a multicast group, because a group cannot be a
+ * source address: the kernel chooses one. A reply from a link-local address
+ * needs the scope of its link, even to a client that is not link-local.
  */
 static void
 read_local(struct flow_key *key, const struct in6_pktinfo *six)
@@ -266,8 +268,9 @@ set_reply_addr(struct msghdr *msg, const struct flow_key *to)
 }
 
 /*
- * Adds a datagram to a message. Extends the last part if the datagram lies behind
- * it, as datagrams do that were received joined. Returns false if iov[] is full.
+ * Adds a datagram to a message. Extends the last part if the datagram lies
+ * behind it, as datagrams do that were received joined. Returns false if iov[]
+ * is full.
  */
 static bool
 add_part(struct send_batch *out, struct msghdr *msg, const struct datagram *d)
@@ -384,7 +387,7 @@ datagram_exhausted(int err)
 	    err == ENOMEM || err == EAGAIN || err == ENOSPC;
 }
 
-/* Returns the first datagram that was not sent. */
+/* Counts runs as sent. Returns the first datagram that was not sent. */
 static struct datagram *
 count_sent(struct sending *s, const struct gso_run *run, int n_runs)
 {
@@ -398,8 +401,9 @@ count_sent(struct sending *s, const struct gso_run *run, int n_runs)
 }
 
 /*
- * Restores *gso_max, because datagrams that are refused joined and alone do not
- * tell which size works. Returns the datagram after the run.
+ * Counts a run as lost. Restores *gso_max, because the size is not the cause if
+ * datagrams are refused both joined and alone. Returns the datagram after the
+ * run.
  */
 static struct datagram *
 count_lost(struct sending *s, const struct gso_run *run, int error)
@@ -414,9 +418,9 @@ count_lost(struct sending *s, const struct gso_run *run, int error)
 }
 
 /*
- * Returns true if the run is to be sent again: once after an ICMP error, because
- * that error is about an earlier datagram; and with a lower *gso_max if it may be
- * refused only because it is joined.
+ * Returns true if the run is to be sent again: once after an ICMP error,
+ * because that error is about an earlier datagram; and with a lower *gso_max if
+ * it may be refused only because it is joined.
  */
 static bool
 prepare_retry(struct sending *s, const struct gso_run *run, size_t size,

@@ -14,7 +14,7 @@
 #define BATCH_DATAGRAMS  ((size_t)BATCH_MSGS * 128) /* with UDP_GRO */
 #define DATAGRAM_SIZE    65536
 #define DATAGRAM_CONTROL 128
-#define GSO_MAX_ANY      UINT16_MAX /* a gso_max that every size is below */
+#define GSO_MAX_ANY      UINT16_MAX /* a gso_max that allows every size */
 
 struct datagram {
 	unsigned char *data;
@@ -31,7 +31,7 @@ struct batch {
 	struct datagram datagram[BATCH_DATAGRAMS];
 	size_t count;
 	/* private */
-	size_t n_msgs; /* that the last recvmmsg(2) filled */
+	size_t n_msgs; /* messages that the last recvmmsg(2) filled */
 	struct mmsghdr msg[BATCH_MSGS];
 	struct iovec iov[BATCH_MSGS];
 	struct flow_key key[BATCH_MSGS];
@@ -64,16 +64,18 @@ void datagram_unmute(int fd);
 
 /*
  * Receives without waiting, and splits messages that UDP_GRO has joined. Fills
- * in each key except its `listener`. Returns 0, or -1 with errno of recvmmsg(2).
+ * in each key except its `listener`. Returns 0, or -1 with errno of
+ * recvmmsg(2).
  */
 int datagram_receive(int fd, struct batch *);
 
 /*
- * Sends a list in order, without waiting. With a key, it sends to the key's peer
- * from the key's local address; with NULL, on a connected socket. Joins equal
- * datagrams of at most *gso_max bytes with UDP_SEGMENT, and lowers *gso_max when
- * the path refuses joined datagrams of a size. Sends a datagram again if the
- * first error was an ICMP error of an earlier one. Adds to *result.
+ * Sends a list in order, without waiting. With a key, it sends to the key's
+ * peer from the key's local address; with NULL, on a connected socket. Joins
+ * equal datagrams of at most *gso_max bytes with UDP_SEGMENT, and lowers
+ * *gso_max when the path refuses joined datagrams of a size. Sends a datagram
+ * again if the first error was an ICMP error of an earlier one. Adds to
+ * *result.
  */
 void datagram_send(int fd, const struct flow_key *, uint16_t *gso_max,
     struct datagram *list, struct send_result *result);
@@ -82,14 +84,14 @@ void datagram_send(int fd, const struct flow_key *, uint16_t *gso_max,
 bool datagram_is_icmp_error(int err);
 
 /*
- * Reads and clears the pending error of fd. Returns true if it is an ICMP error:
- * loopback reports a refusal before sendmmsg(2) returns.
+ * Reads and clears the pending error of fd. Returns true if it is an ICMP
+ * error: loopback reports a refusal before sendmmsg(2) returns.
  */
 bool datagram_refused_already(int fd);
 
 /*
- * Returns true if the error says that the socket has lost its local address, its
- * route or its connection, so that a new socket may work.
+ * Returns true if the error says that the socket has lost its local address,
+ * its route or its connection, so that a new socket may work.
  */
 bool datagram_is_route_error(int err);
 

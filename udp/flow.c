@@ -14,8 +14,8 @@
 #define SAMPLE 16 /* flows of a source that flow_surplus() compares */
 
 /*
- * Returns a flow that was never used, or NULL. Takes memory page by page, because
- * flow_init() does not link the free flows.
+ * Returns a flow that was never used, or NULL. Takes memory page by page,
+ * because flow_init() does not link the free flows.
  */
 static struct flow *
 next_unused_flow(struct flows *t)

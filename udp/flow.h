@@ -19,7 +19,9 @@ struct flow_key {
 	uint32_t listener;     /* index in the mapper's listeners */
 };
 
-/* In the order in which flows make room for others. */
+/*
+ * The lists of flows, in the order in which their flows make room for others.
+ */
 enum flow_list {
 	FLOW_ONE_WAY,  /* the target has not answered */
 	FLOW_ANSWERED, /* the target has answered */
@@ -61,9 +63,9 @@ struct flows {
 	struct flow *items, *free, **buckets;
 	struct flow *oldest[FLOW_LISTS], *newest[FLOW_LISTS];
 	struct source *sources, *free_source, **source_buckets;
-	struct source *largest; /* if a source has more than half: that one */
+	struct source *largest; /* may have more than half; or NULL */
 	uint32_t cap, n_buckets, count;
-	uint32_t n_touched, n_touched_sources; /* that were ever used */
+	uint32_t n_touched, n_touched_sources; /* ever used */
 	uint64_t seed;
 };
 
@@ -83,10 +85,10 @@ uint32_t flow_count_source(const struct flows *, const union sockaddr_inet *);
 void flow_add(struct flows *, struct flow *);
 
 /*
- * Returns a flow that can make room for one of the client: of the source that
- * has more than half of all flows, and two at least, one of the least important
- * of a sample. Returns NULL if there is no such source, or it is the client's, or
- * all of the sample have datagrams to send.
+ * Returns a flow that can make room for a flow of the client: the least
+ * important flow of a sample, from the source that has more than half of all
+ * flows, and at least two. Returns NULL if there is no such source, if the
+ * client is that source, or if all flows of the sample have datagrams to send.
  */
 struct flow *flow_surplus(struct flows *, const union sockaddr_inet *client);
 

@@ -78,8 +78,8 @@ route_reconnect(struct udp_mapper *m, struct flow *f)
 }
 
 /*
- * Moves a flow to the preferred address if its own does not exist any more, else
- * to the next one unless `keep`. Returns true if the flow has moved.
+ * Moves a flow to the preferred address if its own does not exist any more,
+ * else to the next one unless `keep`. Returns true if the flow has moved.
  */
 static bool
 leave_target(struct udp_mapper *m, struct flow *f, bool keep)

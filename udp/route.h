@@ -26,21 +26,23 @@ int route_reconnect(struct udp_mapper *, struct flow *);
 
 /*
  * Moves the preference for new flows from a target address that refuses to the
- * next one, and the flow too, unless the target has answered it before. Where the
- * target's name does not have the address any more, the flow moves in any case.
+ * next one, and the flow too, unless the target has answered it before. Where
+ * the target's name does not have the address any more, the flow moves in any
+ * case.
  */
 void route_refused(struct udp_mapper *, struct flow *);
 
 /*
- * Notes that the client sends. Moves the flow to another target if it has waited
- * for an answer for the time udp-timeout=; after all targets were silent, the
- * first one has twice the time, so that targets that never answer work.
+ * Notes that the client sends. Moves the flow to another target if it has
+ * waited for an answer for the time udp-timeout=; after all targets were
+ * silent, the first one has twice the time, so that targets that never answer
+ * work.
  */
 void route_expect_answer(struct udp_mapper *, struct flow *);
 
 /*
- * Notes that the target has answered. New flows prefer it if the flow has moved
- * there.
+ * Notes that the target has answered. If the flow has moved to that target, new
+ * flows prefer the target.
  */
 void route_answered(struct udp_mapper *, struct flow *);
 

@@ -25,7 +25,7 @@ struct udp_mapper {
 	const struct map *map;
 	struct flows flows;
 	struct target_addrs targets;
-	msec now; /* since the last epoll_wait(2) or resolution of names */
+	msec now; /* time after the last epoll_wait(2) or name resolution */
 	int epoll;
 	unsigned long long drops[DROP_REASONS];
 };

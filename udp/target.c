@@ -23,8 +23,8 @@
 #include "udp/target.h"
 
 #define RESOLVE_MS      60000 /* until names are resolved again */
-#define RESOLVE_LOST_MS 2000  /* the same, if a flow has lost its target */
-#define RETRY_MS        1000  /* the same, if there are no addresses */
+#define RESOLVE_LOST_MS 2000  /* until then, if a flow has lost its target */
+#define RETRY_MS        1000  /* until then, if there are no addresses */
 #define RESOLVE_SHARE   10    /* resolving takes 1/10 of the time, at most */
 
 static bool
@@ -65,7 +65,10 @@ is_same_addr(const void *a, const void *b)
 	return memcmp(a, b, sizeof(union sockaddr_inet)) == 0;
 }
 
-/* Goes on to prefer the same address, if it is among the new ones. */
+/*
+ * Replaces the addresses. The preferred address stays preferred, if it is still
+ * among them.
+ */
 static void
 replace_addrs(struct target_addrs *t, const struct target_addr *fresh,
     uint32_t count)
@@ -178,8 +181,8 @@ is_multicast(const union sockaddr_inet *addr)
 }
 
 /*
- * Finds broadcast addresses by the EACCES of connect(2), because only the routes
- * tell them from others.
+ * Finds broadcast addresses by the EACCES of connect(2), because only the
+ * routes tell them from others.
  */
 static int
 open_addr(const struct target_addrs *t, uint32_t i, uint16_t port_index,

@@ -21,7 +21,7 @@ struct target_addrs {
 	uint32_t count;
 	uint32_t preferred;    /* index of the address for new flows */
 	msec resolved_at;      /* 0: never */
-	msec resolve_duration; /* of the last time */
+	msec resolve_duration; /* of the last resolution */
 };
 
 /*
@@ -41,10 +41,10 @@ uint32_t targets_find_address(const struct target_addrs *,
 
 /*
  * Opens a socket to the address with the index `first` or, failing that, to one
- * after it, and fills in *addr. Sets *group for a multicast or broadcast address:
- * that socket is not connected, because replies come from other addresses.
- * Returns -1 with errno: of the first address, unless it says that resources have
- * run out, see datagram_exhausted().
+ * after it, and fills in *addr. Sets *group for a multicast or broadcast
+ * address: that socket is not connected, because replies come from other
+ * addresses. Returns -1 with errno: of the first address, unless it says that
+ * resources have run out, see datagram_exhausted().
  */
 int targets_open(const struct target_addrs *, uint32_t first,
     uint16_t port_index, union sockaddr_inet *addr, bool *group);

@@ -3,33 +3,34 @@
 /*
  * Theory of operation
  *
- * A flow is one client (address, port, scope) that sends to one local address of
- * one listener. It has a socket in the target namespace, connected to one target
- * address, so the target sees a client with a port of its own for as long as the
- * flow lasts. Replies leave through the listener, from the address that the client
- * has sent to.
+ * A flow is one client (address, port, scope) that sends to one local address
+ * of one listener. It has a socket in the target namespace, connected to one
+ * target address, so the target sees a client with a port of its own for as
+ * long as the flow lasts. Replies leave through the listener, from the address
+ * that the client has sent to.
  *
- * Flows are in a hash table by that key, and in one of three lists: one-way until
- * the target answers, then answered, and assured once the client sends after an
- * answer. Each list is in the order of last use, so the head of each list expires
- * first, and one timeout of epoll_wait(2) serves all flows.
+ * Flows are in a hash table by that key, and in one of three lists: one-way
+ * until the target answers, then answered, and assured once the client sends
+ * after an answer. Each list is in the order of last use, so the head of each
+ * list expires first, and one timeout of epoll_wait(2) serves all flows.
  *
- * When the table is full, or descriptors or ports have run out, a flow that is not
- * assured and was idle for a second makes room, so that a flood from many sources
- * cannot end flows that work. If there is none, a source with more than half of
- * all flows makes room for other sources, so that one source cannot keep out the
- * others.
+ * When the table is full, or descriptors or ports have run out, a flow that is
+ * not assured and was idle for a second makes room, so that a flood from many
+ * sources cannot end flows that work. If there is none, a source with more than
+ * half of all flows makes room for other sources, so that one source cannot
+ * keep out the others.
  *
- * A batch from a listener is sorted into its flows before any datagram is sent, so
- * that all datagrams of one flow leave in one call. A datagram that cannot be sent
- * is counted and dropped: the mapper never waits for a socket to become writable.
+ * A batch from a listener is sorted into its flows before any datagram is sent,
+ * so that all datagrams of one flow leave in one call. A datagram that cannot
+ * be sent is counted and dropped: the mapper never waits for a socket to become
+ * writable.
  *
- * New flows prefer the next target address after one that refuses; a flow that is
- * refused moves there, too, unless the target has answered it before. The names of
- * targets are then resolved again; a flow whose address is not among the new ones
- * moves. A flow also moves from a target that has sent nothing for udp-timeout=
- * while the client was sending; new flows then prefer the target that answers.
- * route.c does all that.
+ * New flows prefer the next target address after one that refuses; a flow that
+ * is refused moves there, too, unless the target has answered it before. The
+ * names of targets are then resolved again; a flow whose address is not among
+ * the new ones moves. A flow also moves from a target that has sent nothing for
+ * udp-timeout= while the client was sending; new flows then prefer the target
+ * that answers. route.c does all that.
  */
 
 #include <arpa/inet.h>
@@ -80,7 +81,7 @@ end_flow(struct flow *f, const char *end)
 }
 
 /*
- * Returns the flow that is to make room for one with the key, or NULL. Never
+ * Returns a flow that can make room for a new flow with the key, or NULL. Never
  * returns a flow with datagrams of the current batch.
  */
 static struct flow *
@@ -107,7 +108,9 @@ make_room(const struct flow_key *key)
 	return f != NULL;
 }
 
-/* Makes the first free flow one with the key. Returns NULL with errno. */
+/*
+ * Starts a flow with the key in the first free entry. Returns NULL with errno.
+ */
 static struct flow *
 start_flow(const struct flow_key *key)
 {
