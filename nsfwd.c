@@ -199,7 +199,10 @@ main(int argc, char **argv)
 	config_init(&options.config);
 	args = copy_and_mask_args(&options.config.command_line, argc, argv);
 	init_signals();
-	status = run_cli(&options, args);
+	if (args)
+		status = run_cli(&options, args);
+	else
+		log_error("%s", strerror(ENOMEM));
 	free(args);
 	config_free(&options.config);
 	return status;
