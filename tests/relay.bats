@@ -219,16 +219,17 @@ stopped() {
 	stopped server client
 }
 
-# answers_early MAP: a client reads what a target sends that resets before the
+# answers_early MAP...: a client reads what a target sends that resets before the
 # relay has asked what became of its connect(2). That waits at first, because the
 # queue of the target is full.
 answers_early() {
-	local go=$BATS_TEST_TMPDIR/go.early
-	start_nsfwd -v "$1"
+	local go=$BATS_TEST_TMPDIR/go.early pids
+	start_nsfwd -v "$@"
 	peer_server ns2 server late "$go" 8080 send=4096 rst
 	peer_start ns1 client connect 8000 reset=4096
 	wait_until 5 connecting
-	freeze "$(connections)"
+	mapfile -t pids < <(connections)
+	freeze "${pids[@]}"
 	touch "$go"
 	reap server
 	thaw
@@ -250,6 +251,12 @@ connecting() {
 	# The next target is not tried: its bytes would be others.
 	peer_server ns2 next listen 8081 send=1 "await=$BATS_TEST_TMPDIR/never"
 	answers_early ns1@8000=ns2@8080,8081
+}
+
+@test "T7 the same in front of a PROXY header, and through a proxy" {
+	answers_early "$MAP,proxy=2"
+	answers_early ns1@8000=ns1@127.0.0.1:8080,via=socks5:127.0.0.1:1080 \
+		ns1@1080=ns2@proxy,reach=127.0.0.0/8
 }
 
 # All bytes are in the relay and its sockets when the reset comes.
