@@ -15,9 +15,8 @@
  * short read clears the flag: the socket is empty, and the next bytes raise an
  * edge. That saves the read that would return EAGAIN.
  *
- * Reading. A direction reads only while it has nothing pending. EAGAIN of a
- * splice(2) into an empty pipe means that the socket is empty. Otherwise it
- * could mean that all slots of the pipe are taken, if only by single bytes.
+ * Reading. A direction reads only while it has nothing pending, because EAGAIN
+ * of a splice(2) could otherwise mean that all slots of the pipe are taken.
  *
  * Splicing. A direction starts by copying, because that is cheapest for small
  * messages. A read of SPLICE_MIN bytes or more opens a pipe, and the direction
@@ -32,21 +31,19 @@
  * relay_finish() clears the option when both directions have passed on an end.
  *
  * A socket has failed when it has reported EPOLLERR, or when a read, a write or
- * a shutdown has returned an error. The direction that writes to that socket is
- * done. The direction that reads from it goes on until it reads the end or the
- * error, because the kernel keeps the bytes that arrived before a reset. The
- * kernel returns an error once: after a write has returned it, a read returns
- * 0. The direction keeps that error in "consumed_error", so that the 0 is not
- * taken for an end. EPIPE is not kept: it means that an end arrived before the
- * reset, or that a UNIX socket was closed, which loses no bytes.
+ * a shutdown has returned an error. Nothing more is written to it. The direction
+ * that reads from it goes on until it reads the end or the error, because the
+ * kernel keeps the bytes that arrived before a reset. The kernel returns an
+ * error once: after a write or SO_ERROR has returned it, a read returns 0. So
+ * "consumed_error" keeps it, and the 0 is not taken for an end. EPIPE is not
+ * kept: an end came before that reset, or a UNIX socket was closed: no loss.
  *
  * Draining. The bytes that arrived before an error are delivered before the
- * reset is sent. Writing is not delivering: close(2) with SO_LINGER {1, 0}
- * drops what the kernel has not sent, and does not repeat a lost segment. So
- * the relay waits until the other peer has acknowledged all bytes (SIOCOUTQ).
- * No event reports that: relay_step() asks every IO_POLL_ACKED_MS. A peer that
- * acknowledges nothing for IO_STALL_MS is reset without the rest. Bytes written
- * to a UNIX socket are delivered at once.
+ * reset is sent: close(2) with SO_LINGER {1, 0} drops what the kernel has not
+ * sent, and does not repeat a lost segment. So the relay waits until the other
+ * peer has acknowledged all bytes (SIOCOUTQ), and asks every IO_POLL_ACKED_MS,
+ * because no event reports that. A peer that acknowledges nothing for
+ * IO_STALL_MS is reset without the rest. A UNIX socket delivers at once.
  */
 
 #include <errno.h>
@@ -327,6 +324,13 @@ relay_init(struct relay *r, int client, int target, bool both_tcp,
 		};
 }
 
+void
+relay_target_failed(struct relay *r, int error)
+{
+	errno = error;
+	set_write_error(r, RELAY_TARGET);
+}
+
 int
 relay_register(int epoll, int fd, uint64_t data)
 {
@@ -487,14 +491,13 @@ relay_run(struct relay *r, const struct timeouts *times)
 }
 
 int
-relay(int client, int target, bool both_tcp, int write_error,
+relay(int client, int target, bool both_tcp, int target_error,
     const struct timeouts *times, struct conn_report *report)
 {
 	struct relay r;
 
 	relay_init(&r, client, target, both_tcp, buffers[1], report);
-	errno = write_error;
-	if (write_error)
-		set_write_error(&r, RELAY_TARGET);
+	if (target_error)
+		relay_target_failed(&r, target_error);
 	return relay_finish(&r, relay_run(&r, times), report);
 }

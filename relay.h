@@ -55,14 +55,13 @@ struct relay {
  * Relays between two non-blocking stream sockets until both directions have
  * ended, and sets report->up, down, end and error. The caller has called
  * sock_set_stream_options() for both sockets, and still owns them. `both_tcp`
- * is true if neither is a UNIX socket. `write_error` is the error that an
- * earlier write to the target met, or 0; after an error nothing more is written
- * there. `times` limits how long nothing may move.
+ * is true if neither is a UNIX socket. `target_error` is as of
+ * relay_target_failed(), or 0. `times` limits how long nothing may move.
  *
  * Returns 0 when all bytes and both ends of stream are delivered. Otherwise
  * returns -1, and close(2) resets both sockets.
  */
-int relay(int client, int target, bool both_tcp, int write_error,
+int relay(int client, int target, bool both_tcp, int target_error,
     const struct timeouts *times, struct conn_report *);
 
 /*
@@ -81,6 +80,13 @@ void relay_init(struct relay *, int client, int target, bool both_tcp,
 
 /* Adds a socket to an epoll, edge-triggered. Returns -1 with errno. */
 int relay_register(int epoll, int fd, uint64_t data);
+
+/*
+ * Records an error of the target's socket that no read will return, because a
+ * write or SO_ERROR has returned it. Nothing more is written there; what the
+ * target has sent before is still delivered.
+ */
+void relay_target_failed(struct relay *, int error);
 
 /* Records the epoll events of a peer's socket for the next step. */
 void relay_event(struct relay *, int peer, uint32_t events);

@@ -94,6 +94,25 @@ attempt_connect(int fd, const struct target_addr *to)
 	    : ATTEMPT_FAILED;
 }
 
+/*
+ * Does not call connect(2) again, which discards what a target has sent that has
+ * reset the connection meanwhile.
+ */
+enum attempt
+attempt_poll(int fd, const struct target_addr *to)
+{
+	struct sockaddr_storage peer;
+	socklen_t size = sizeof(peer);
+	void *p = &peer;
+
+	return getpeername(fd, p, &size) == 0 ? check_connected(fd, to)
+					      : ATTEMPT_WAIT;
+}
+
+/*
+ * A connection that was refused fails with ECONNREFUSED; so a reset is one of a
+ * target that had accepted, and that may have sent bytes.
+ */
 enum attempt
 attempt_result(int fd, const struct target_addr *to)
 {
@@ -103,5 +122,7 @@ attempt_result(int fd, const struct target_addr *to)
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == -1)
 		return ATTEMPT_FAILED;
 	errno = error;
+	if (error == ECONNRESET || error == EPIPE)
+		return ATTEMPT_RESET;
 	return error ? ATTEMPT_FAILED : check_connected(fd, to);
 }

@@ -13,7 +13,9 @@ struct target_addr;
 
 enum attempt {
 	ATTEMPT_DONE,
-	ATTEMPT_WAIT,  /* until the socket is writable, then attempt_result() */
+	ATTEMPT_RESET, /* connected, and reset since: errno is ECONNRESET, or
+			  EPIPE if the target had ended its stream before */
+	ATTEMPT_WAIT,  /* until it is writable, then attempt_result() */
 	ATTEMPT_RETRY, /* in ATTEMPT_RETRY_MS: the backlog of a UNIX socket is
 			  full, and no event reports room */
 	ATTEMPT_FAILED /* with errno */
@@ -25,8 +27,11 @@ enum attempt {
  */
 int attempt_open(const struct map *, int family);
 
-/* Starts connect(2), or returns the state of one that was started. */
+/* Starts to connect. */
 enum attempt attempt_connect(int fd, const struct target_addr *);
+
+/* Asks without waiting: returns ATTEMPT_WAIT, or the result of a success. */
+enum attempt attempt_poll(int fd, const struct target_addr *);
 
 /* Returns the result of a connect(2) after the socket became writable. */
 enum attempt attempt_result(int fd, const struct target_addr *);

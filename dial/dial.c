@@ -21,15 +21,14 @@
 #include "proxy/proxy_protocol.h"
 
 /*
- * Waits until a pending connect(2) has a result. Calls connect(2) again first,
- * because over loopback the result has arrived already. Watches the client for
- * a reset only, because a client may end its stream after a request and wait
- * for the response.
+ * Waits until a pending connect(2) has a result. Asks for it first, because over
+ * loopback the result is there already. Watches the client for a reset only,
+ * because a client may end its stream after a request and wait for the response.
  */
 static enum attempt
 wait_connected(const struct io *io, const struct target_addr *to)
 {
-	enum attempt result = attempt_connect(io->fd, to);
+	enum attempt result = attempt_poll(io->fd, to);
 
 	if (result != ATTEMPT_WAIT)
 		return result;
@@ -37,8 +36,10 @@ wait_connected(const struct io *io, const struct target_addr *to)
 					      : attempt_result(io->fd, to);
 }
 
+/* Sets *target_error as dial() does. Returns -1 with errno. */
 static int
-connect_with_deadline(const struct io *io, const struct target_addr *to)
+connect_with_deadline(const struct io *io, const struct target_addr *to,
+    int *target_error)
 {
 	enum attempt result;
 
@@ -51,12 +52,17 @@ connect_with_deadline(const struct io *io, const struct target_addr *to)
 	}
 	if (result == ATTEMPT_WAIT)
 		result = wait_connected(io, to);
-	return result == ATTEMPT_DONE ? 0 : -1;
+	*target_error = result == ATTEMPT_RESET ? errno : 0;
+	return result == ATTEMPT_DONE || result == ATTEMPT_RESET ? 0 : -1;
 }
 
-/* Returns a socket connected to the current address, or -1 with errno. */
+/*
+ * Returns a socket connected to the current address, or -1 with errno. A hop that
+ * has reset is no way to the target.
+ */
 static int
-connect_addr(const struct dialer *d, const struct target_addr *to)
+connect_addr(const struct dialer *d, const struct target_addr *to,
+    int *target_error)
 {
 	struct io io = {
 	    .abort_fd = d->conn->client,
@@ -66,9 +72,12 @@ connect_addr(const struct dialer *d, const struct target_addr *to)
 	if (client_was_reset(io.abort_fd))
 		return -1;
 	io.fd = attempt_open(d->conn->map, to->addr.ss_family);
-	if (io.fd == -1 || connect_with_deadline(&io, to) == 0)
-		return io.fd;
-	return close_keep_errno(io.fd);
+	if (io.fd == -1)
+		return -1;
+	if (connect_with_deadline(&io, to, target_error) == -1 ||
+	    (*target_error && d->conn->map->n_hops))
+		return close_keep_errno(io.fd);
+	return io.fd;
 }
 
 /* Has each hop connect to the next one, and the last hop to the target. */
@@ -90,8 +99,10 @@ connect_hops(const struct dialer *d, const struct io *io)
 	return 0;
 }
 
+/* A target that refuses the header may have sent bytes: see dial(). */
 static int
-send_proxy_header(const struct conn *conn, const struct io *io)
+send_proxy_header(const struct conn *conn, const struct io *io,
+    int *target_error)
 {
 	const struct map *map = conn->map;
 	const char *ns =
@@ -99,11 +110,16 @@ send_proxy_header(const struct conn *conn, const struct io *io)
 	unsigned char header[PP_HEADER_MAX];
 	size_t length;
 
-	if (!map->send_proxy)
+	if (!map->send_proxy || *target_error)
 		return 0;
 	length =
 	    pp_write(header, map->send_proxy, &conn->peer, &conn->local, ns);
-	return io_write_all(io, header, length);
+	if (io_write_all(io, header, length) == 0)
+		return 0;
+	if (errno != ECONNRESET && errno != EPIPE)
+		return -1;
+	*target_error = errno;
+	return 0;
 }
 
 /*
@@ -111,10 +127,10 @@ send_proxy_header(const struct conn *conn, const struct io *io)
  * the dialer, except of ECONNABORTED, which is the client's failure.
  */
 static int
-dial_addr(struct dialer *d, const struct target_addr *to)
+dial_addr(struct dialer *d, const struct target_addr *to, int *target_error)
 {
 	struct io io = {
-	    .fd = connect_addr(d, to),
+	    .fd = connect_addr(d, to, target_error),
 	    .abort_fd = d->conn->client,
 	    .deadline = d->target_deadline,
 	};
@@ -125,7 +141,8 @@ dial_addr(struct dialer *d, const struct target_addr *to)
 		return -1;
 	}
 	dialer_connected(d, to);
-	if (connect_hops(d, &io) == 0 && send_proxy_header(d->conn, &io) == 0)
+	if (connect_hops(d, &io) == 0 &&
+	    send_proxy_header(d->conn, &io, target_error) == 0)
 		return io.fd;
 	if (errno != ECONNABORTED)
 		dialer_target_failed(d);
@@ -133,15 +150,16 @@ dial_addr(struct dialer *d, const struct target_addr *to)
 }
 
 int
-dial(const struct conn *conn)
+dial(const struct conn *conn, int *target_error)
 {
 	struct target_addr resolved[RESOLVE_MAX], to;
 	struct dialer d;
 	int fd = -1;
 
+	*target_error = 0;
 	dialer_init(&d, conn, resolved);
 	while (dialer_next(&d, &to) == 0) {
-		fd = dial_addr(&d, &to);
+		fd = dial_addr(&d, &to, target_error);
 		if (fd != -1 || errno == ECONNABORTED)
 			return fd;
 	}

@@ -37,7 +37,7 @@ struct forward {
 	struct proxy_session *session;
 	int client, target;
 	struct conn_report *report;
-	int write_error;  /* of the target, or 0 */
+	int target_error; /* or 0 */
 	bool target_full; /* the target takes no byte at the moment */
 };
 
@@ -111,7 +111,7 @@ forward_body(struct forward *f)
 	if (n == -1 && errno == EAGAIN)
 		f->target_full = true;
 	else if (n == -1)
-		f->write_error = errno;
+		f->target_error = errno;
 	if (n == -1)
 		return 0;
 	f->report->up += (uint64_t)n;
@@ -122,7 +122,7 @@ forward_body(struct forward *f)
 static int
 wait_for_both(const struct forward *f, struct pollfd watched[2])
 {
-	bool blocked = f->target_full || f->write_error;
+	bool blocked = f->target_full || f->target_error;
 	msec idle = f->session->map->times.idle;
 
 	watched[0] =
@@ -146,7 +146,7 @@ forward_until_status(struct forward *f)
 			return 0;
 		if (watched[1].revents & ~POLLOUT)
 			n = forward_status(f);
-		if (n == 0 && !f->write_error &&
+		if (n == 0 && !f->target_error &&
 		    (watched[0].revents || watched[1].revents & POLLOUT))
 			n = forward_body(f);
 	}
@@ -155,7 +155,7 @@ forward_until_status(struct forward *f)
 
 /*
  * Sends the request head. Returns -1 with errno; but 0 if the target refuses
- * the bytes, because it may have sent a response.
+ * the bytes, or has reset already, because it may have sent a response.
  */
 static int
 forward_head(struct forward *f)
@@ -164,29 +164,32 @@ forward_head(struct forward *f)
 	const struct io io = {f->target, f->client,
 	    f->session->client.deadline};
 
+	if (f->target_error)
+		return 0;
 	if (io_write_all(&io, head, strlen(head)) == 0) {
 		f->report->up += strlen(head);
 		return 0;
 	}
 	if (errno == ETIMEDOUT || errno == ECONNABORTED)
 		return -1;
-	f->write_error = errno;
+	f->target_error = errno;
 	return 0;
 }
 
 int
 proxy_forward(struct proxy_session *s, int target, struct conn_report *report,
-    int *write_error)
+    int *target_error)
 {
 	struct forward f = {
 	    .session = s,
 	    .client = s->client.fd,
 	    .target = target,
 	    .report = report,
+	    .target_error = *target_error,
 	};
 
 	if (forward_head(&f) == 0 && forward_until_status(&f) == 0) {
-		*write_error = f.write_error;
+		*target_error = f.target_error;
 		return 0;
 	}
 	report->end = errno == ETIMEDOUT ? END_IDLE : END_TARGET;

@@ -12,13 +12,15 @@ struct proxy_session;
  * of both has ended its stream or the client has reset. Counts the bytes in the
  * report.
  *
- * Returns 0 if relay() is to move the other bytes; *write_error is then the
- * error that a write to the target has met, or 0. Returns -1 with errno, and
- * the end in the report: END_IDLE for ETIMEDOUT, else END_TARGET. For
- * ECONNABORTED the client has failed, and the target has acknowledged all
- * bytes.
+ * *target_error is the error that the target's socket has met since it was
+ * connected, or 0; after one nothing more is written there.
+ *
+ * Returns 0 if relay() is to move the other bytes, with that error. Returns -1
+ * with errno, and the end in the report: END_IDLE for ETIMEDOUT, else
+ * END_TARGET. For ECONNABORTED the client has failed, and the target has
+ * acknowledged all bytes.
  */
 int proxy_forward(struct proxy_session *, int target, struct conn_report *,
-    int *write_error);
+    int *target_error);
 
 #endif

@@ -37,10 +37,12 @@ adopt_listeners(struct bind_job *job)
 {
 	int result = systemd_adopt_fds(job->endpoint->name,
 	    job->proto == PROTO_UDP, job->listeners, &job->n_listeners);
+	int saved = errno;
 
 	for (size_t i = 0; i < job->n_listeners; i++)
 		bind_set_options(job, job->listeners[i].fd,
 		    job->listeners[i].family);
+	errno = saved;
 	return result;
 }
 

@@ -75,7 +75,8 @@ read_client_identity(struct conn *conn)
 
 /* Dials the requested target, if reach= allows it. Returns as dial(). */
 static int
-dial_requested(struct conn *conn, const struct endpoint *target)
+dial_requested(struct conn *conn, const struct endpoint *target,
+    int *target_error)
 {
 	struct sockaddr_storage addr;
 	int fd;
@@ -84,21 +85,21 @@ dial_requested(struct conn *conn, const struct endpoint *target)
 	    !reach_allows(conn->map, &addr))
 		return fail_errno(EACCES);
 	conn->requested = target;
-	fd = dial(conn);
+	fd = dial(conn, target_error);
 	conn->requested = NULL;
 	return fd;
 }
 
 /* Returns the socket of the requested target, or -1 with errno. */
 static int
-connect_requested(struct conn *conn, struct proxy_session *s, int *write_error)
+connect_requested(struct conn *conn, struct proxy_session *s, int *target_error)
 {
-	int target = dial_requested(conn, &s->target), result;
+	int target = dial_requested(conn, &s->target, target_error), result;
 
 	if (target == -1)
 		return -1;
 	result = s->kind == REQUEST_HTTP
-	    ? proxy_forward(s, target, conn->report, write_error)
+	    ? proxy_forward(s, target, conn->report, target_error)
 	    : proxy_send_reply(s, 0);
 	return result == 0 ? target : close_keep_errno(target);
 }
@@ -117,7 +118,7 @@ relay_datagrams(struct conn *conn)
  * client that was silent gets no reply.
  */
 static int
-serve_proxy_client(struct conn *conn, int *write_error)
+serve_proxy_client(struct conn *conn, int *target_error)
 {
 	struct proxy_session s = {
 	    .map = conn->map,
@@ -133,7 +134,7 @@ serve_proxy_client(struct conn *conn, int *write_error)
 	if (conn->udp_fd != -1)
 		close_keep_errno(conn->udp_fd);
 	if (requested)
-		target = connect_requested(conn, &s, write_error);
+		target = connect_requested(conn, &s, target_error);
 	error = errno;
 	endpoint_free(&s.target);
 	if (target != -1)
@@ -146,17 +147,17 @@ serve_proxy_client(struct conn *conn, int *write_error)
 }
 
 /*
- * Returns the socket of the target, and in *write_error the error that a write
- * to it has met, or 0; or -1 with errno.
+ * Returns the socket of the target, and in *target_error the error that the
+ * socket has met, or 0; or -1 with errno.
  */
 static int
-connect_target(struct conn *conn, int *write_error)
+connect_target(struct conn *conn, int *target_error)
 {
 	if (read_client_identity(conn) == -1)
 		return -1;
 	return conn->map->targets->kind == EP_PROXY
-	    ? serve_proxy_client(conn, write_error)
-	    : dial(conn);
+	    ? serve_proxy_client(conn, target_error)
+	    : dial(conn, target_error);
 }
 
 /*
@@ -184,13 +185,13 @@ conn_main(struct conn *conn, int last_fd, unsigned role)
 {
 	struct conn_report *report = conn->report;
 	const struct map *map = conn->map;
-	int target, write_error = 0;
+	int target, target_error = 0;
 	bool inet;
 
 	keep_client_fds(conn, last_fd);
 	if (conn->peer.sa.sa_family == AF_UNIX)
 		sock_set_oobinline(CLIENT_FD);
-	target = connect_target(conn, &write_error);
+	target = connect_target(conn, &target_error);
 	if (target == -1)
 		exit_unrelayed(report,
 		    errno == ECONNABORTED ? END_CLIENT
@@ -199,6 +200,6 @@ conn_main(struct conn *conn, int last_fd, unsigned role)
 	if (narrow_sandbox(role) == -1)
 		exit_unrelayed(report, END_LOCAL);
 	inet = sockaddr_is_inet(&conn->peer) && sockaddr_is_inet(&report->peer);
-	_exit(relay(CLIENT_FD, target, inet, write_error, &map->times,
+	_exit(relay(CLIENT_FD, target, inet, target_error, &map->times,
 		  report) != 0);
 }

@@ -154,14 +154,26 @@ dir_fill(struct stdio_relay *r, struct stdio_dir *d)
 		dir_close(r, d);
 }
 
-/* Writes pending bytes. EPIPE is not the error of a reset, see relay.c. */
+/*
+ * Ends the direction to the target because of an error that no read will return.
+ * EPIPE is not the error of a reset, see relay.c.
+ */
+static void
+fail_target(struct stdio_relay *r, int error)
+{
+	r->error_consumed |= error != EPIPE;
+	dir_fail(r, &r->up, r->target, error);
+}
+
 static void
 dir_flush(struct stdio_relay *r, struct stdio_dir *d)
 {
 	if (stdio_write(d) == 0)
 		return;
-	r->error_consumed |= d == &r->up && errno != EPIPE;
-	dir_fail(r, d, d->out, errno);
+	if (d == &r->up)
+		fail_target(r, errno);
+	else
+		dir_fail(r, d, d->out, errno);
 }
 
 /* Moves bytes by the events of poll(2) for `in` and `out`. */
@@ -241,7 +253,7 @@ wait_delivered(const struct stdio_relay *r)
 
 /* Returns 0 when both directions have ended, or -1 with errno. */
 static int
-relay_stdio(int target, const struct timeouts *times)
+relay_stdio(int target, int target_error, const struct timeouts *times)
 {
 	struct stdio_relay r = {
 	    .up = {.in = STDIN_FILENO, .out = target},
@@ -249,6 +261,8 @@ relay_stdio(int target, const struct timeouts *times)
 	    .target = target,
 	};
 
+	if (target_error)
+		fail_target(&r, target_error);
 	while (!r.up.done || !r.down.done)
 		if (stdio_step(&r, times) == -1) {
 			if (!r.error)
@@ -324,7 +338,7 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 	    .udp_fd = -1,
 	    .report = &report,
 	};
-	int target, status = enter_target_ns(map);
+	int target, target_error, status = enter_target_ns(map);
 
 	if (status)
 		return status;
@@ -332,13 +346,13 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 		return log_failure(map, "cannot drop privileges");
 	sock_set_oobinline(STDIN_FILENO); /* fails unless it is a socket */
 	conn.deadline = deadline_after(now_ms(), map->times.connect);
-	target = dial(&conn);
+	target = dial(&conn, &target_error);
 	if (target == -1)
 		return log_failure(map, "cannot reach the target");
 	sandbox_set_rlimits();
 	if (!conf->no_sandbox && sandbox_seccomp(SANDBOX_STDIO) == -1)
 		return log_failure(map, "cannot filter system calls");
-	if (relay_stdio(target, &map->times) == -1)
+	if (relay_stdio(target, target_error, &map->times) == -1)
 		return log_failure(map, "the connection broke");
 	return 0;
 }

@@ -216,6 +216,9 @@ attempt_done(uint32_t i, const struct target_addr *to, enum attempt result)
 	}
 	switch (result) {
 	case ATTEMPT_DONE:
+	case ATTEMPT_RESET:
+		if (result == ATTEMPT_RESET)
+			relay_target_failed(&c->relay, errno);
 		dialer_connected(&c->dialer, to);
 		run_relay(i);
 		return true;
@@ -288,7 +291,7 @@ connect_event(uint32_t i, uint32_t events)
 		if (events)
 			result = attempt_result(*target_fd(c), &to);
 	}
-	if (result == ATTEMPT_DONE)
+	if (result == ATTEMPT_DONE || result == ATTEMPT_RESET)
 		relay_event(&c->relay, RELAY_TARGET, events);
 	if (!attempt_done(i, &to, result))
 		dial_next_address(i);

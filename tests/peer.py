@@ -8,12 +8,14 @@
                                         way, then still, until killed
     peer.py [--limit S] void ADDR       listens with a full queue: a SYN to it
                                         gets no answer, until killed
+    peer.py [--limit S] late FILE ADDR STEP...
+                                        as void until FILE is there, then as listen
 
 ADDR is PORT or HOST:PORT (or [HOST]:PORT), unix:/path or unix:@abstract. What
-listens, and hold and void, writes "ready" to the descriptor that $READY_FD
-names, or to stdout, once it does. Nothing lasts longer than --limit (30 s). With --count N
-the steps are done on N connections at the same time. Exit status: 0 every step
-did what it says, 1 one did not, 3 the limit has passed.
+listens, and hold, void and late, writes "ready" to the descriptor that $READY_FD
+names, or to stdout, once it does. Nothing lasts longer than --limit (30 s).
+With --count N the steps are done on N connections at the same time. Exit
+status: 0 every step did what it says, 1 one did not, 3 the limit has passed.
 
 Each end sends one endless stream of bytes, cut as the steps say; the other end
 knows it and checks every byte. A step is a word:
@@ -456,19 +458,38 @@ def main_hold(words):
     signal.pause()
 
 
-def main_void(words):
-    sock = listener(words[0], 0)
-    waiting = []
+def full_listener(address):
+    """A listener with a full queue; the connections; one that waits."""
+    sock = listener(address, 0)
+    queued = []
     while True:
         s = socket.socket(sock.family)
         s.settimeout(0.3)
-        waiting.append(s)
         try:
             s.connect(sock.getsockname())
         except TimeoutError:
-            break
+            return sock, queued, s
+        queued.append(s)
+
+
+def main_void(words):
+    held = full_listener(words[0])
     ready()
     signal.pause()
+    del held
+
+
+def main_late(words):
+    count, address, steps = cut(words[1:])
+    sock, queued, waiting = full_listener(address)
+    ready()
+    End.do_await(words[0])
+    waiting.close()
+    for s in queued:
+        sock.accept()[0].close()
+        s.close()
+    ends = [End("listen", sock.accept()[0]) for _ in range(count)]
+    return run_ends(ends, steps)
 
 
 def main():
@@ -485,7 +506,8 @@ def main():
     signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, limit)
     verbs = {"listen": main_listen, "connect": main_connect,
-             "echo": main_echo, "hold": main_hold, "void": main_void}
+             "echo": main_echo, "hold": main_hold, "void": main_void,
+             "late": main_late}
     if not words or words[0] not in verbs or len(words) < 2:
         print(__doc__, file=sys.stderr)
         return 2

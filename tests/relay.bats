@@ -219,6 +219,46 @@ stopped() {
 	stopped server client
 }
 
+# answers_early MAP...: a client reads what a target sends that resets before the
+# relay has asked what became of its connect(2). That waits at first, because the
+# queue of the target is full.
+answers_early() {
+	local go=$BATS_TEST_TMPDIR/go.early pids
+	start_nsfwd -v "$@"
+	peer_server ns2 server late "$go" 8080 send=4096 rst
+	peer_start ns1 client connect 8000 reset=4096
+	wait_until 5 connecting
+	mapfile -t pids < <(connections)
+	freeze "${pids[@]}"
+	touch "$go"
+	reap server
+	thaw
+	reap client
+	wait_until 1 logged ' target=127.0.0.1:8080 up=0 down=4096 .*end=target-reset error=ECONNRESET$'
+	wait_until 1 no_connections
+	stop_nsfwd
+	rm "$go"
+}
+
+# True if a connection to the target waits for an answer.
+connecting() {
+	[ "$(in_ns ns2 ss -Htn state syn-sent 'dport = :8080' | wc -l)" = 2 ]
+}
+
+# bats test_tags=workers,both
+@test "T7 a reset behind bytes before the relay knows that it is connected" {
+	answers_early "$MAP"
+	# The next target is not tried: its bytes would be others.
+	peer_server ns2 next listen 8081 send=1 "await=$BATS_TEST_TMPDIR/never"
+	answers_early ns1@8000=ns2@8080,8081
+}
+
+@test "T7 the same in front of a PROXY header, and through a proxy" {
+	answers_early "$MAP,proxy=2"
+	answers_early ns1@8000=ns1@127.0.0.1:8080,via=socks5:127.0.0.1:1080 \
+		ns1@1080=ns2@proxy,reach=127.0.0.0/8
+}
+
 # All bytes are in the relay and its sockets when the reset comes.
 # bats test_tags=workers,both
 @test "T7 a reset behind bytes that a slow reader takes later" {

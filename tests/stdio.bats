@@ -240,6 +240,30 @@ with subprocess.Popen(sys.argv[1:], stdin=there, stdout=there) as process:
 	[ $(($(now_ms) - begin)) -lt 3000 ]
 }
 
+# True if nsfwd, whose child dials, waits for the target: prints the child.
+dialing() {
+	[ "$(ip netns exec ns2 ss -Htn state syn-sent | wc -l)" = 2 ] &&
+		pgrep -P "$(pgrep -P "$1")"
+}
+
+# As T7 in relay.bats: the target resets before the result of connect(2) is read.
+@test "-: what a target sends that resets at once" {
+	local pid child status=0
+	peer_server ns2 server late go 127.0.0.1:8000 send=4096 rst
+	stdio -=ns2@8000 <data >out 2>err &
+	pid=$!
+	wait_until 5 dialing "$pid" >child
+	child=$(head -1 child)
+	kill -STOP "$child"
+	touch go
+	reap server
+	kill -CONT "$child"
+	wait "$pid" || status=$?
+	[ "$status" = 1 ]
+	grep -q 'the connection broke: ECONNRESET' err
+	[ "$(wc -c <out)" = 4096 ]
+}
+
 @test "-: the options of a server are refused" {
 	local option
 	for option in --wait --pin --daemon --syslog --pidfile=pid --stats=./sock \
