@@ -12,8 +12,7 @@
  * directions in turn until neither moves, because a past edge does not come
  * again. A short read leaves "readable" true, because the FIN may follow. On a
  * TCP socket for which no event has reported an end, an error or urgent data, a
- * short read clears the flag: the socket is empty, and the next bytes raise an
- * edge. That saves the read that would return EAGAIN.
+ * short read clears the flag: the next bytes raise an edge.
  *
  * Reading. A direction reads only while it has nothing pending, because EAGAIN
  * of a splice(2) could otherwise mean that all slots of the pipe are taken.
@@ -30,20 +29,18 @@
  * all the time, so that both peers see a reset however this process ends.
  * relay_finish() clears the option when both directions have passed on an end.
  *
- * A socket has failed when it has reported EPOLLERR, or when a read, a write or
- * a shutdown has returned an error. Nothing more is written to it. The direction
- * that reads from it goes on until it reads the end or the error, because the
- * kernel keeps the bytes that arrived before a reset. The kernel returns an
- * error once: after a write or SO_ERROR has returned it, a read returns 0. So
- * "consumed_error" keeps it, and the 0 is not taken for an end. EPIPE is not
- * kept: an end came before that reset, or a UNIX socket was closed: no loss.
+ * A socket has failed when it has reported EPOLLERR, or when a read, a write
+ * or a shutdown has returned an error. Nothing more is written to it. The
+ * direction that reads from it goes on until the end or the error, because the
+ * kernel keeps the bytes that arrived before a reset. It returns an error once:
+ * "consumed_error" keeps it, so that a read of 0 is then not taken for an end.
+ * EPIPE is not kept, because an end came first, or a UNIX socket was closed.
  *
  * Draining. The bytes that arrived before an error are delivered before the
  * reset is sent: close(2) with SO_LINGER {1, 0} drops what the kernel has not
  * sent, and does not repeat a lost segment. So the relay waits until the other
- * peer has acknowledged all bytes (SIOCOUTQ), and asks every IO_POLL_ACKED_MS,
- * because no event reports that. A peer that acknowledges nothing for
- * IO_STALL_MS is reset without the rest. A UNIX socket delivers at once.
+ * peer has acknowledged all bytes (SIOCOUTQ), polled every IO_POLL_ACKED_MS. A
+ * peer that acknowledges nothing for IO_STALL_MS is reset without the rest.
  */
 
 #include <errno.h>

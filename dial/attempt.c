@@ -95,8 +95,8 @@ attempt_connect(int fd, const struct target_addr *to)
 }
 
 /*
- * Does not call connect(2) again, which discards what a target has sent that has
- * reset the connection meanwhile.
+ * Does not call connect(2) again, because that discards the bytes of a target
+ * that has sent some and then reset the connection.
  */
 enum attempt
 attempt_poll(int fd, const struct target_addr *to)

@@ -21,9 +21,9 @@
 #include "proxy/proxy_protocol.h"
 
 /*
- * Waits until a pending connect(2) has a result. Asks for it first, because over
- * loopback the result is there already. Watches the client for a reset only,
- * because a client may end its stream after a request and wait for the response.
+ * Waits until a pending connect(2) has a result. Asks for it first, because
+ * over loopback the result is there already. Watches the client for a reset
+ * only, because a client may end its stream after a request.
  */
 static enum attempt
 wait_connected(const struct io *io, const struct target_addr *to)
@@ -57,8 +57,8 @@ connect_with_deadline(const struct io *io, const struct target_addr *to,
 }
 
 /*
- * Returns a socket connected to the current address, or -1 with errno. A hop that
- * has reset is no way to the target.
+ * Returns a socket connected to the current address, or -1 with errno. A hop
+ * that has reset the connection has failed.
  */
 static int
 connect_addr(const struct dialer *d, const struct target_addr *to,

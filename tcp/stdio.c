@@ -155,7 +155,7 @@ dir_fill(struct stdio_relay *r, struct stdio_dir *d)
 }
 
 /*
- * Ends the direction to the target because of an error that no read will return.
+ * Ends the direction to the target because of an error that no read returns.
  * EPIPE is not the error of a reset, see relay.c.
  */
 static void
