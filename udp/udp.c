@@ -62,7 +62,7 @@
 #define EVICT_IDLE_MS 1000 /* before a flow makes room */
 #define RESERVED_FDS  16   /* besides those of listeners and flows */
 
-/* epoll_event.data: one of these, the latter plus the index, or a flow's index. */
+/* In epoll_event.data; the latter plus an index. Others are flows' indices. */
 #define DATA_CHANNEL  UINT64_MAX
 #define DATA_LISTENER ((uint64_t)1 << 32)
 
