@@ -128,6 +128,23 @@ coverage:
 	$(FUZZ_COVER) -o obj/cover_hop $(FUZZ_HOP)
 	tests/coverage spec.c key.c side.c gost.c hop.c header.c proxy.c
 
+# The stub resolver of dns/ alone: what tests/dns.bats asks, one for each libc,
+# and one with sanitizers.
+DNS = $(wildcard dns/*.c) base/clock.c
+DNS_DEP = tests/dns_query.c $(DNS) $(wildcard dns/*.h) base/clock.h Makefile
+DNS_CC = $(STD) $(WARN) -I. -o $@ tests/dns_query.c $(DNS)
+dns-query: obj/dns_query obj/dns_query.san $(if $(shell command -v musl-gcc),obj/dns_query.musl)
+obj/dns_query: $(DNS_DEP)
+	@mkdir -p obj
+	cc -O2 $(DNS_CC)
+obj/dns_query.san: $(DNS_DEP)
+	@mkdir -p obj
+	cc -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all $(DNS_CC)
+obj/dns_query.musl: $(DNS_DEP)
+	@mkdir -p obj
+	musl-gcc -Os -static -idirafter /usr/include \
+		-idirafter /usr/include/$(shell gcc -dumpmachine) $(DNS_CC)
+
 demo: nsfwd
 	sh tests/demo.sh
 bench: nsfwd
@@ -151,5 +168,5 @@ clean:
 dist:
 	git archive --prefix=nsfwd-$(VERSION)/ -o nsfwd-$(VERSION).tar.gz HEAD
 
-.PHONY: all static check check-long model torture soak valgrind rivals lint fuzz coverage demo bench format install \
+.PHONY: all dns-query static check check-long model torture soak valgrind rivals lint fuzz coverage demo bench format install \
 	uninstall clean dist FORCE
