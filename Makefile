@@ -110,23 +110,29 @@ FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
 FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
 	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
 FUZZ_SPEC = tests/fuzz_spec.c gost.c spec.c key.c side.c netns.c
+FUZZ_DNS = tests/fuzz_dns.c dns/message.c dns/name.c dns/lexer.c dns/conf.c dns/result.c
 FUZZ_HOP = tests/fuzz_hop.c associate.c dial.c datagram.c relay.c side.c netns.c log.c
 fuzz:
-	mkdir -p obj/corpus/spec obj/corpus/hop
+	mkdir -p obj/corpus/spec obj/corpus/hop obj/corpus/dns
 	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)
+	$(FUZZ_SAN) -o obj/fuzz_dns $(FUZZ_DNS)
 	$(FUZZ_SAN) -o obj/fuzz_hop $(FUZZ_HOP)
 	s=$$(date +%s); obj/fuzz_spec -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec && \
 		echo "fuzz_spec: $$(($$(date +%s) - s)) s"
 	s=$$(date +%s); obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop && \
 		echo "fuzz_hop: $$(($$(date +%s) - s)) s"
+	s=$$(date +%s); obj/fuzz_dns -max_len=1400 $(FUZZ_RUN) obj/corpus/dns tests/corpus/dns && \
+		echo "fuzz_dns: $$(($$(date +%s) - s)) s"
 
 # What of the parsers the corpora reach, those of obj/ included.
 FUZZ_COVER = $(FUZZ) -fprofile-instr-generate -fcoverage-mapping
 coverage:
-	mkdir -p obj/corpus/spec obj/corpus/hop
+	mkdir -p obj/corpus/spec obj/corpus/hop obj/corpus/dns
 	$(FUZZ_COVER) -o obj/cover_spec $(FUZZ_SPEC)
 	$(FUZZ_COVER) -o obj/cover_hop $(FUZZ_HOP)
-	tests/coverage spec.c key.c side.c gost.c hop.c header.c proxy.c
+	$(FUZZ_COVER) -o obj/cover_dns $(FUZZ_DNS)
+	tests/coverage spec.c key.c side.c gost.c hop.c header.c proxy.c \
+		dns/message.c dns/name.c dns/lexer.c dns/conf.c
 
 # The stub resolver of dns/ alone: what tests/dns.bats asks, one for each libc,
 # and one with sanitizers.

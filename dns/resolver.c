@@ -28,9 +28,11 @@
 #define NO_SLOT     (-1)
 
 int
-dns_resolver_init(struct dns_resolver *r, const struct dns_source *source)
+dns_resolver_init(struct dns_resolver *r, const struct dns_source *source,
+    msec limit)
 {
 	r->source = source;
+	r->limit = limit;
 	for (int i = 0; i < DNS_SLOTS; i++)
 		r->entry_of[i] = NO_SLOT;
 	r->checked_at = now_ms();
@@ -148,6 +150,7 @@ collect(struct dns_resolver *r, int slot)
 static void
 begin(struct dns_resolver *r, struct dns_entry *e)
 {
+	msec until = r->limit ? now_ms() + r->limit : NEVER;
 	int slot = e->slot;
 
 	for (int i = 0; i < DNS_SLOTS && slot == NO_SLOT; i++)
@@ -158,7 +161,7 @@ begin(struct dns_resolver *r, struct dns_entry *e)
 		return;
 	e->slot = slot;
 	r->entry_of[slot] = (int)(e - r->entry);
-	dns_query_start(&r->query[slot], r->source, e->name, NEVER, r->epfd,
+	dns_query_start(&r->query[slot], r->source, e->name, until, r->epfd,
 	    (uint64_t)slot);
 	collect(r, slot);
 }

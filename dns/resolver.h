@@ -27,6 +27,7 @@ struct dns_entry {
 struct dns_resolver {
 	int epfd; /* to be watched for reading: then dns_resolver_run() */
 	const struct dns_source *source;
+	msec limit;      /* of a look-up, a span; 0: the servers' own times */
 	msec checked_at; /* when the files were looked at */
 	struct dns_stamp stamp;
 	bool changed; /* a name has become known since the last run */
@@ -36,7 +37,8 @@ struct dns_resolver {
 };
 
 /* Opens the epoll descriptor. Returns 0, or -1 with errno. */
-int dns_resolver_init(struct dns_resolver *, const struct dns_source *);
+int dns_resolver_init(struct dns_resolver *, const struct dns_source *,
+    msec limit);
 void dns_resolver_close(struct dns_resolver *);
 
 /*

@@ -247,15 +247,20 @@ hears() {
 }
 
 @test "an error of one family beside a good answer of the other" {
-	local error from
+	local error
+	local -a four=() six=()
 	usual
 	for error in nodata nxdomain servfail refused notimp formerr silent lame \
 		noquestion wrongid wrongname short rdlength pointer forward loop \
 		bareloop dead tcfailed tcsilent other; do
-		from=$(now_ms)
-		gives "ok.$error.test" 'OK 60 10.1.1.1' -t 500
-		gives "$error.ok.test" 'OK 60 fd00::1:1' -t 500
+		four+=("ok.$error.test") six+=("$error.ok.test")
 	done
+	ask -t 500 "${four[@]}" >"$BATS_TEST_TMPDIR/four"
+	[ "$(grep -cE '^ok\.[a-z]*\.test OK 60 10\.1\.1\.1$' "$BATS_TEST_TMPDIR/four")" = "${#four[@]}" ] ||
+		fail "$(cat "$BATS_TEST_TMPDIR/four")"
+	ask -t 500 "${six[@]}" >"$BATS_TEST_TMPDIR/six"
+	[ "$(grep -cE '^[a-z]*\.ok\.test OK 60 fd00::1:1$' "$BATS_TEST_TMPDIR/six")" = "${#six[@]}" ] ||
+		fail "$(cat "$BATS_TEST_TMPDIR/six")"
 }
 
 @test "the good answer does not wait for the other family: 50 ms" {
@@ -267,7 +272,15 @@ hears() {
 		[ $(($(now_ms) - from)) -lt 250 ]
 	done
 	# Who waits gets both.
-	gives slow.ok.test 'OK 60 10.1.1.1 fd00::1:1'
+	ask_one -a slow.ok.test | grep -q 10.1.1.1
+	ask_one slow.ok.test | grep -qx 'slow.ok.test OK 60 fd00::1:1'
+	{
+		echo slow.ok.test
+		sleep 0.6
+		echo slow.ok.test
+	} | ask_one -r -i >"$BATS_TEST_TMPDIR/slow"
+	grep -qx 'slow.ok.test OK 60 fd00::1:1' "$BATS_TEST_TMPDIR/slow"
+	grep -qx 'slow.ok.test OK 60 10.1.1.1 fd00::1:1' "$BATS_TEST_TMPDIR/slow"
 }
 
 @test "kinds of failure, in words" {
@@ -283,7 +296,7 @@ hears() {
 	gives notimp.notimp.test 'FAILED: name server 10.53.0.1 failed: NOTIMP'
 	gives refused.refused.test 'REFUSED: name server 10.53.0.1 refuses'
 	gives lame.lame.test 'FAILED: name server 10.53.0.1 failed: it does not'
-	gives short.short.test 'FAILED: .* malformed' || gives short.short.test FAILED
+	gives short.short.test 'FAILED: name server 10.53.0.1 failed: an answer that is malformed'
 	gives loop.loop.test 'ALIASES: an alias'
 	gives bareloop.bareloop.test 'ALIASES: an alias'
 	gives dead.dead.test 'NO_NAME'
@@ -451,9 +464,9 @@ hears() {
 @test "a search ends where a server fails: the name might have been there" {
 	usual
 	echo search servfail.test nodata.nxdomain.test ok.test >>"$CONF"
-	gives ok FAILED
+	gives servfail FAILED
 	gives nodata 'OK 60 fd00::1:1'
-	gives nxdomain 'NO_NAME' -t 3000
+	gives nxdomain 'OK 60 fd00::1:1'
 }
 
 @test "dnsmasq and unbound: both families, 200 addresses, an alias, time" {
@@ -480,6 +493,7 @@ hears() {
 			  do-daemonize: no
 			  num-threads: 1
 			  module-config: "iterator"
+			  rrset-roundrobin: no
 			  local-zone: "test." static
 			  local-data: "one.test. 99 A 10.6.6.1"
 			  local-data: "one.test. 88 AAAA fd00::61"
@@ -599,7 +613,7 @@ hears() {
 @test "hosts: its own before that of /etc, sed -i, aliases, both families, size" {
 	usual
 	talk_start -n vpn
-	echo '10.8.8.1 Db.test alias # not.test' >>/etc/hosts
+	echo '10.8.8.1 Db.test alias only # not.test' >>/etc/hosts
 	talk db.TEST 'OK 0 10.8.8.1'
 	talk alias 'OK 0 10.8.8.1'
 	sed -i s/8.8.1/8.8.2/ /etc/hosts
@@ -618,8 +632,7 @@ hears() {
 	talk x999.test 'OK 0 10.8.8.4'
 	talk end.test 'OK 0 10.8.8.5'
 	# Of the host's nothing counts now.
-	talk alias.ok.test NO_NAME
-	talk db3.test NO_NAME
+	talk only NO_NAME
 	# In vain: what lies behind the first MiB.
 	{
 		seq -f '10.9.9.9 n%.0f.test' 100000
@@ -727,7 +740,7 @@ time.sleep(60)' "$root"
 	# Thirty dead ones, and good ones among them.
 	mapfile -t names < <(seq -f 'silent.silent.%.0f.test' 30)
 	from=$(now_ms)
-	spawn vpn all "$BATS_TEST_DIRNAME/../obj/dns_query" -r -n vpn -t 1 \
+	spawn vpn all "$BATS_TEST_DIRNAME/../obj/dns_query" -r -n vpn \
 		"${names[@]}" ok.ok.1.test ok.ok.2.test
 	wait_until 1 grep -q '^ok.ok.2.test OK' "$BATS_TEST_TMPDIR/all.out"
 	[ $(($(now_ms) - from)) -lt 900 ]

@@ -174,6 +174,14 @@ look_up_all(char *const *names, int n)
 	for (;;) {
 		struct pollfd fd = {.fd = resolver.epfd, .events = POLLIN};
 
+		/* For both families: no query is under way any more. */
+		for (int i = 0; both && i < n; i++)
+			dns_resolver_ask(&resolver, names[i], &r);
+		while (both && dns_resolver_deadline(&resolver) != NEVER) {
+			poll(&fd, 1,
+			    timeout_of(dns_resolver_deadline(&resolver)));
+			dns_resolver_run(&resolver);
+		}
 		for (int i = 0; i < n; i++) {
 			if (done[i] ||
 			    dns_resolver_ask(&resolver, names[i], &r) ==
@@ -327,7 +335,8 @@ main(int argc, char **argv)
 		return 2;
 	if (dns_files_open(&source.files, netns, root, pid) == -1)
 		die("/etc");
-	if (by_resolver && dns_resolver_init(&resolver, &source) == -1)
+	if (by_resolver && dns_resolver_init(&resolver, &source,
+			       span == NEVER ? 0 : span) == -1)
 		die("epoll");
 	if (uid && setresuid(uid, uid, uid) == -1)
 		die("setresuid");
