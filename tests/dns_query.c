@@ -9,7 +9,8 @@
  *   -r          all names at once, by one resolver with its cache
  *   -i          also one name for each line of standard input; "?" is said
  *               when it is waited for
- *   -u UID      as that user, once the directories are open
+ *   -u UID      as that user, once the directories are open; where there is no
+ *               such user, without capabilities
  *   -h          remembers, from name to name, which servers were silent
  *   -s          dies of any system call but those that dns/ needs
  *   -a          waits for both families
@@ -22,7 +23,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -99,6 +100,19 @@ confine(void)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == -1)
 		die("seccomp");
+}
+
+/* In a user namespace there may be nobody else to become. */
+static void
+become(uid_t uid)
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3,
+	    0};
+	const struct __user_cap_data_struct none[2] = {{0}};
+
+	if (setresuid(uid, uid, uid) == -1 &&
+	    (errno != EINVAL || syscall(SYS_capset, &header, none) == -1))
+		die("setresuid");
 }
 
 static void
@@ -338,8 +352,8 @@ main(int argc, char **argv)
 	if (by_resolver && dns_resolver_init(&resolver, &source,
 			       span == NEVER ? 0 : span) == -1)
 		die("epoll");
-	if (uid && setresuid(uid, uid, uid) == -1)
-		die("setresuid");
+	if (uid)
+		become(uid);
 	if (checks)
 		check();
 	fds = count_fds();
