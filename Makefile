@@ -157,7 +157,7 @@ bench: nsfwd
 	bench/run
 
 format:
-	clang-format -i $(wildcard *.[ch] tests/*.[ch] bench/*.c)
+	clang-format -i $(wildcard *.[ch] base/*.[ch] dns/*.[ch] tests/*.[ch] bench/*.c)
 
 install: nsfwd
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1

@@ -26,7 +26,7 @@ probe(const struct dns_server *s)
 {
 	static const unsigned char answer[12] = {[2] = 0x80};
 	bool six = s->addr.any.sa_family == AF_INET6;
-	int fd, error = 0;
+	int fd, result, error = 0;
 	char byte;
 
 	if (s->zone[0])
@@ -35,13 +35,14 @@ probe(const struct dns_server *s)
 	    SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return errno;
-	if (connect(fd, &s->addr.any,
-		six ? sizeof(s->addr.six) : sizeof(s->addr.four)) == -1)
-		error = errno;
-	else if (is_loopback(s) &&
-	    (send(fd, answer, sizeof(answer), MSG_NOSIGNAL) == -1 ||
-		recv(fd, &byte, 1, 0) == -1) &&
-	    errno != EAGAIN)
+	result = connect(fd, &s->addr.any,
+	    six ? sizeof(s->addr.six) : sizeof(s->addr.four));
+	if (result == 0 && is_loopback(s)) {
+		result = (int)send(fd, answer, sizeof(answer), MSG_NOSIGNAL);
+		if (result != -1)
+			result = (int)recv(fd, &byte, 1, 0);
+	}
+	if (result == -1 && errno != EAGAIN)
 		error = errno;
 	close(fd);
 	return error;

@@ -39,6 +39,9 @@ parse_zone(struct dns_server *s, const char *zone)
 		return !zone;
 	if (length == 0 || length >= sizeof(s->zone) || strchr(zone, '/'))
 		return false;
+	for (size_t i = 0; i < length; i++)
+		if (zone[i] <= ' ' || zone[i] >= 127)
+			return false;
 	if (parse_number(zone, length, UINT16_MAX, &index) && index)
 		s->addr.six.sin6_scope_id = index;
 	else
@@ -133,8 +136,8 @@ set_option(struct dns_conf *conf, const char *word)
 	if (name == 5 && memcmp(word, "ndots", 5) == 0)
 		conf->ndots = value < DNS_NDOTS_MAX ? value : DNS_NDOTS_MAX;
 	else if (name == 7 && memcmp(word, "timeout", 7) == 0 && value)
-		conf->timeout =
-		    (value < DNS_TIMEOUT_MAX ? value : DNS_TIMEOUT_MAX) * 1000;
+		conf->timeout = 1000 *
+		    (msec)(value < DNS_TIMEOUT_MAX ? value : DNS_TIMEOUT_MAX);
 	else if (name == 8 && memcmp(word, "attempts", 8) == 0 && value)
 		conf->attempts =
 		    value < DNS_ATTEMPTS_MAX ? value : DNS_ATTEMPTS_MAX;
@@ -257,7 +260,8 @@ parse_item(struct dns_server *s, char *text)
 	if (port) {
 		*port++ = '\0';
 		if (*port == '0' ||
-		    !parse_number(port, strlen(port), UINT16_MAX + 1, &number) ||
+		    !parse_number(port, strlen(port), UINT16_MAX + 1,
+			&number) ||
 		    number > UINT16_MAX)
 			return "not a port: 1 to 65535";
 	}

@@ -35,7 +35,7 @@ struct dns_conf {
 	unsigned bad_servers;       /* nameserver lines without an address */
 	unsigned ndots;
 	unsigned attempts; /* rounds through all servers */
-	msec timeout;      /* for each try; 0: DNS_ROUND_MS, doubled each round */
+	msec timeout; /* for each try; 0: DNS_ROUND_MS, doubled each round */
 	bool rotate, use_tcp, no_aaaa;
 	unsigned domains; /* of search, the first 16 that fit */
 	size_t search_used;

@@ -217,38 +217,44 @@ nanoseconds(struct timespec ts)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+/* Returns true if the file is so young that a change might not show. */
+static bool
+stamp_file(const struct dns_files *f, bool hosts, struct dns_file_stamp *stamp,
+    int64_t now)
+{
+	enum dns_file which;
+	struct stat st;
+	int64_t age = -1;
+	bool there;
+	int fd = open_first(f, hosts, &which, &there);
+
+	if (fd == -1 || fstat(fd, &st) == -1) {
+		stamp->error = errno;
+	} else {
+		stamp->dev = (int64_t)st.st_dev;
+		stamp->ino = (int64_t)st.st_ino;
+		stamp->size = st.st_size;
+		stamp->mtime = nanoseconds(st.st_mtim);
+		stamp->ctime = nanoseconds(st.st_ctim);
+		age = now - stamp->ctime;
+	}
+	if (fd != -1)
+		close(fd);
+	return age >= 0 && age < RECENT_NS;
+}
+
 void
 dns_files_stamp(const struct dns_files *f, struct dns_stamp *stamp)
 {
 	struct timespec ts;
-	struct stat st;
-	enum dns_file which;
-	int64_t age;
-	bool there;
-	int fd;
 
 	memset(stamp, 0, sizeof(*stamp));
 	clock_gettime(CLOCK_REALTIME, &ts);
-	for (int i = 0; i < 2; i++) {
-		fd = open_first(f, i == 1, &which, &there);
-		if (fd == -1 || fstat(fd, &st) == -1) {
-			stamp->file[i].error = errno;
-		} else {
-			stamp->file[i].dev = st.st_dev;
-			stamp->file[i].ino = st.st_ino;
-			stamp->file[i].size = st.st_size;
-			stamp->file[i].mtime = nanoseconds(st.st_mtim);
-			stamp->file[i].ctime = nanoseconds(st.st_ctim);
-			age = nanoseconds(ts) - stamp->file[i].ctime;
-			if (age >= 0 && age < RECENT_NS)
-				stamp->recent = true;
-		}
-		if (fd != -1)
-			close(fd);
-	}
+	for (int i = 0; i < 2; i++)
+		if (stamp_file(f, i == 1, &stamp->file[i], nanoseconds(ts)))
+			stamp->recent = true;
 }
 
-/* Both were zeroed before they were filled in, padding included. */
 bool
 dns_stamp_equal(const struct dns_stamp *a, const struct dns_stamp *b)
 {

@@ -15,19 +15,16 @@
  * finds what is there at the time of each use.
  */
 struct dns_files {
-	int etc;      /* /etc, or -1: there is none */
-	int root;     /* the root of a process, or -1 */
+	int etc;                 /* /etc, or -1: there is none */
+	int root;                /* the root of a process, or -1 */
 	char own[16 + NAME_MAX]; /* "netns/NAME", under etc; or "" */
 	pid_t pid;               /* of root, for messages */
 };
 
 /* Which versions of the files there are; equal if nothing has changed. */
 struct dns_stamp {
-	struct {
-		int error;
-		dev_t dev;
-		ino_t ino;
-		off_t size;
+	struct dns_file_stamp {
+		int64_t error, dev, ino, size;
 		int64_t mtime, ctime; /* ns */
 	} file[2];                    /* resolv.conf, hosts */
 	bool recent; /* so young that a change might not show: never equal */

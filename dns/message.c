@@ -164,8 +164,8 @@ take_record(struct scan *s, const struct record *r, struct dns_answer *a)
 	if (r->ttl < a->ttl)
 		a->ttl = r->ttl;
 	if (r->type == DNS_TYPE_CNAME)
-		return dns_name_unpack(&s->name, s->msg,
-			   r->data + r->length, r->data)
+		return dns_name_unpack(&s->name, s->msg, r->data + r->length,
+			   r->data)
 		    ? 1
 		    : -1;
 	if (r->length != length)

@@ -20,7 +20,8 @@ fold(unsigned char c)
 static bool
 is_number(const char *label, size_t length)
 {
-	if (length >= 2 && label[0] == '0' && fold((unsigned char)label[1]) == 'x')
+	if (length >= 2 && label[0] == '0' &&
+	    fold((unsigned char)label[1]) == 'x')
 		return strspn(label + 2, HEX) >= length - 2;
 	return strspn(label, DIGITS) >= length;
 }

@@ -23,13 +23,13 @@
 
 #include "dns/query.h"
 
-#define DELAY_MS    50 /* RFC 8305 3, Resolution Delay */
-#define OBJECT_MS   1000 /* after the end of a try */
-#define SILENT_MS   30000 /* a server that was silent is asked last */
-#define LOCALHOST   "localhost"
-#define PROBE_PORT  9 /* of a socket that sends nothing */
-#define HAS(list)   ((list)->count > 0)
-#define ULA(a)      (((a)->s6_addr[0] & 0xfe) == 0xfc) /* RFC 4193 */
+#define DELAY_MS   50    /* RFC 8305 3, Resolution Delay */
+#define OBJECT_MS  1000  /* after the end of a try */
+#define SILENT_MS  30000 /* a server that was silent is asked last */
+#define LOCALHOST  "localhost"
+#define PROBE_PORT 9 /* of a socket that sends nothing */
+#define HAS(list)  ((list)->count > 0)
+#define ULA(a)     (((a)->s6_addr[0] & 0xfe) == 0xfc) /* RFC 4193 */
 
 static const uint16_t types[] = {DNS_TYPE_A, DNS_TYPE_AAAA};
 
@@ -43,7 +43,7 @@ prefers_six(const unsigned char *addr)
 {
 	struct sockaddr_in6 to = {.sin6_family = AF_INET6,
 	    .sin6_port = htons(PROBE_PORT)};
-	struct sockaddr_in6 from;
+	struct sockaddr_in6 from = {.sin6_family = AF_INET6};
 	socklen_t size = sizeof(from);
 	void *p = &to;
 	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0), result;
@@ -72,8 +72,7 @@ settle(struct dns_query *q)
 	dns_result_settle(r);
 	if (r->status == DNS_NO_NAME && q->no_address)
 		r->status = DNS_NO_ADDRESS;
-	r->six_first =
-	    HAS(six) && (!HAS(four) || prefers_six(six->addr[0]));
+	r->six_first = HAS(six) && (!HAS(four) || prefers_six(six->addr[0]));
 	return r->status;
 }
 
@@ -92,9 +91,8 @@ end_known(struct dns_query *q)
 {
 	q->active = false;
 	for (int i = 0; i < DNS_FAMILIES; i++)
-		q->result.list[i].status = HAS(&q->result.list[i])
-		    ? DNS_OK
-		    : DNS_NO_ADDRESS;
+		q->result.list[i].status =
+		    HAS(&q->result.list[i]) ? DNS_OK : DNS_NO_ADDRESS;
 	return settle(q);
 }
 
@@ -292,8 +290,7 @@ decide(struct dns_query *q, msec now)
 			return q->result.status;
 		if (!done && !collect(q))
 			return DNS_PENDING;
-		if (has_addresses(q) || !is_negative(q) ||
-		    !ask_next(q, now)) {
+		if (has_addresses(q) || !is_negative(q) || !ask_next(q, now)) {
 			q->active = false;
 			return settle(q);
 		}
@@ -319,6 +316,13 @@ ask_servers(struct dns_query *q, const struct dns_source *source, msec now)
 	return decide(q, now);
 }
 
+static void
+stop_asks(struct dns_query *q)
+{
+	for (int i = 0; q->active && i < DNS_FAMILIES; i++)
+		dns_ask_stop(&q->ask[i], DNS_NO_ANSWER, ETIMEDOUT);
+}
+
 enum dns_status
 dns_query_start(struct dns_query *q, const struct dns_source *source,
     const char *name, msec until, int epfd, uint64_t tag)
@@ -326,7 +330,7 @@ dns_query_start(struct dns_query *q, const struct dns_source *source,
 	msec now = now_ms();
 	enum dns_name_error error;
 
-	dns_query_stop(q);
+	stop_asks(q);
 	memset(q, 0, offsetof(struct dns_query, ask));
 	q->until = until;
 	q->params.conf = &q->conf;
@@ -399,8 +403,7 @@ dns_query_stop(struct dns_query *q)
 {
 	if (!q->active)
 		return;
-	for (int i = 0; i < DNS_FAMILIES; i++)
-		dns_ask_stop(&q->ask[i], DNS_NO_ANSWER, ETIMEDOUT);
+	stop_asks(q);
 	collect(q);
 	q->active = false;
 	settle(q);

@@ -17,7 +17,7 @@
 #include "dns/resolver.h"
 
 #define EVENTS      16
-#define CHECK_MS    1000  /* between two looks at the files */
+#define CHECK_MS    1000 /* between two looks at the files */
 #define TTL_MIN_S   1
 #define TTL_MAX_S   3600
 #define NEGATIVE_MS 5000

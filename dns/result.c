@@ -74,10 +74,10 @@ const char *
 dns_server_text(const struct dns_server *s, char *buf)
 {
 	bool six = s->addr.any.sa_family == AF_INET6;
-	unsigned port = ntohs(six ? s->addr.six.sin6_port
-				  : s->addr.four.sin_port);
-	const void *addr = six ? (const void *)&s->addr.six.sin6_addr
-			       : &s->addr.four.sin_addr;
+	unsigned port =
+	    ntohs(six ? s->addr.six.sin6_port : s->addr.four.sin_port);
+	const void *addr =
+	    six ? (const void *)&s->addr.six.sin6_addr : &s->addr.four.sin_addr;
 	size_t n;
 
 	inet_ntop(six ? AF_INET6 : AF_INET, addr, buf, INET6_ADDRSTRLEN);

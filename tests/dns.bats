@@ -149,7 +149,7 @@ gives() {
 
 # Processes that stay, hold their directories open, and are asked again and again.
 talk_start() {
-	local n=0 cache line
+	local n=0 cache line to from
 	local -a command
 	TALKS=0
 	while read -r line; do
@@ -161,8 +161,9 @@ talk_start() {
 				>"$BATS_TEST_TMPDIR/from.$n" \
 				2>"$BATS_TEST_TMPDIR/talk.$n" &
 			SPAWNED[talk.$n]=$!
-			exec {TO[n]}>"$BATS_TEST_TMPDIR/to.$n" \
-				{FROM[n]}<"$BATS_TEST_TMPDIR/from.$n"
+			exec {to}>"$BATS_TEST_TMPDIR/to.$n"
+			exec {from}<"$BATS_TEST_TMPDIR/from.$n"
+			TO[n]=$to FROM[n]=$from
 			n=$((n + 1))
 		done
 	done < <(variants)
@@ -200,16 +201,17 @@ talk() {
 }
 
 talk_end() {
-	local n bad=0
+	local n to from bad=0
 	for ((n = 0; n < ${TALKS:-0}; n++)); do
-		exec {TO[n]}>&-
+		to=${TO[n]} from=${FROM[n]}
+		exec {to}>&-
 		wait_until 5 ended "${SPAWNED[talk.$n]}" || bad=1
 		wait "${SPAWNED[talk.$n]}" || {
 			cat "$BATS_TEST_TMPDIR/talk.$n"
 			bad=1
 		}
 		unset "SPAWNED[talk.$n]"
-		exec {FROM[n]}<&-
+		exec {from}<&-
 	done
 	TALKS=0
 	return "$bad"
@@ -235,7 +237,8 @@ hears() {
 	gives a.b.localhost 'OK 0 127.0.0.1 ::1'
 	gives notlocalhost 'NO_NAME'
 	: >"$BATS_TEST_TMPDIR/one"
-	local name label=$(printf '%063d' 1 | tr 0 a)
+	local name label
+	label=$(printf '%063d' 1 | tr 0 a)
 	for name in 127.1 0x7f.1 1.2.3.4.5 a.123 a..b .a . 'a b' "a$(printf '\t')b" \
 		"a$label" "$label.$label.$label.${label}"; do
 		gives "$name" 'BAD_NAME: not a host name'
@@ -325,11 +328,12 @@ hears() {
 
 @test "IDs, ports and letters are random; a server that keeps no case will do" {
 	local -a ids
+	needs strace
 	usual
 	gives lower.lower.test 'OK 60 10.1.1.1 fd00::1:1'
+	asked one | awk '$5 != tolower($5) { n++ } END { exit !n }'
 	spawn vpn dump strace -f -e trace=sendto -s 12 -xx -o /run/sent \
 		"$BATS_TEST_DIRNAME/../obj/dns_query" -n vpn -b 20 ok.ok.test
-	needs strace
 	reap dump
 	mapfile -t ids < <(sed -n 's/.*sendto([0-9]*, "\(\\x..\\x..\).*/\1/p' /run/sent | sort -u)
 	[ "${#ids[@]}" -ge 38 ]

@@ -83,20 +83,22 @@ confine(void)
 #endif
 	    SYS_ppoll, SYS_write, SYS_writev, SYS_exit_group};
 	struct sock_filter code[2 * COUNT(calls) + 2];
-	struct sock_fprog program = {.filter = code};
+	struct sock_fprog program = {0};
 	size_t n = 0;
 
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 	    offsetof(struct seccomp_data, nr));
 	for (size_t i = 0; i < COUNT(calls); i++) {
-		code[n++] = (struct sock_filter)BPF_JUMP(
-		    BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i], 0, 1);
+		code[n++] =
+		    (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+			(unsigned)calls[i], 0, 1);
 		code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
 		    SECCOMP_RET_ALLOW);
 	}
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
+	code[n] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
 	    SECCOMP_RET_KILL_PROCESS);
-	program.len = (unsigned short)n;
+	program.filter = code;
+	program.len = (unsigned short)(n + 1);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == -1)
 		die("seccomp");
@@ -236,9 +238,8 @@ read_line(char *line, size_t size)
 		    {.fd = by_resolver ? resolver.epfd : -1, .events = POLLIN}};
 
 		poll(fds, 2,
-		    by_resolver
-			? timeout_of(dns_resolver_deadline(&resolver))
-			: -1);
+		    by_resolver ? timeout_of(dns_resolver_deadline(&resolver))
+				: -1);
 		if (by_resolver)
 			dns_resolver_run(&resolver);
 		if (!fds[0].revents)
@@ -349,8 +350,9 @@ main(int argc, char **argv)
 		return 2;
 	if (dns_files_open(&source.files, netns, root, pid) == -1)
 		die("/etc");
-	if (by_resolver && dns_resolver_init(&resolver, &source,
-			       span == NEVER ? 0 : span) == -1)
+	if (by_resolver &&
+	    dns_resolver_init(&resolver, &source, span == NEVER ? 0 : span) ==
+		-1)
 		die("epoll");
 	if (uid)
 		become(uid);

@@ -4,8 +4,9 @@ dns_server.py LOG [four=ADDR] [six=ADDR] [ttl=N] [mute] ADDR/PORT...
 
 Serves UDP and TCP on each ADDR/PORT. The first label of a name says how A is
 answered, the second how AAAA is: "ok.servfail.test". Every question is a line of
-LOG: "udp www.test A edns". Each answer has a TTL of 60. What is asked under
-another domain than "test" is NXDOMAIN. A mute one never answers.
+LOG: "udp www.test A edns", and the name as it was written. Each answer has a
+TTL of 60. What is asked under another domain than "test" is NXDOMAIN. A mute
+server never answers.
 """
 
 import os
@@ -191,7 +192,7 @@ class Server:
 
     def heard(self, q, how):
         self.log.write(f"{how} {q.name.lower()} {TYPES.get(q.kind, q.kind)} "
-                       f"{'edns' if q.edns else 'plain'}\n")
+                       f"{'edns' if q.edns else 'plain'} {q.name}\n")
 
     def datagram(self, sock):
         data, peer = sock.recvfrom(4096)

@@ -35,8 +35,7 @@ static void
 fuzz_message(const unsigned char *msg, size_t size, unsigned flags)
 {
 	unsigned char out[DNS_QUERY_SIZE], random[33];
-	struct dns_question q = {.type = flags & 1 ? DNS_TYPE_A
-						   : DNS_TYPE_AAAA,
+	struct dns_question q = {.type = flags & 1 ? DNS_TYPE_A : DNS_TYPE_AAAA,
 	    .edns = flags & 2};
 	struct dns_answer answer;
 	size_t at, length;
@@ -94,8 +93,8 @@ fuzz_conf(const unsigned char *data, size_t size, unsigned step)
 	feed(&reader.lexer, data, size, step + 1);
 	dns_conf_end(&reader);
 	require(memcmp(&whole, &pieces, sizeof(whole)) == 0);
-	require(whole.servers.count > 0 &&
-	    whole.servers.count <= DNS_SERVERS_MAX);
+	require(
+	    whole.servers.count > 0 && whole.servers.count <= DNS_SERVERS_MAX);
 	require(whole.domains <= DNS_DOMAINS_MAX && whole.attempts > 0);
 	for (unsigned i = 0; i < whole.domains; i++)
 		require(dns_name_pack(&name, dns_conf_domain(&whole, i), ""));
@@ -161,8 +160,8 @@ fuzz_name(const char *text)
 		bare[length - 1] = '\0';
 	require(dns_name_pack(&name, bare, ""));
 	memcpy(msg + 12, name.wire, name.length);
-	require(dns_name_unpack(&again, msg, sizeof(msg), 12) ==
-	    12U + name.length);
+	require(
+	    dns_name_unpack(&again, msg, sizeof(msg), 12) == 12U + name.length);
 	require(dns_name_equal(&name, &again));
 	require(dns_text_equal(text, text));
 }
@@ -170,11 +169,10 @@ fuzz_name(const char *text)
 static void
 fuzz_text(const unsigned char *data, size_t size, bool servers)
 {
-	char *text = malloc(size + 1);
+	char *text = calloc(1, size + 1);
 
-	require(text);
+	require(text != NULL);
 	memcpy(text, data, size);
-	text[size] = '\0';
 	if (servers)
 		fuzz_servers(text);
 	else

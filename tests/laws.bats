@@ -221,6 +221,6 @@ allowed() {
 }
 
 @test "nothing in the tree names a place on somebody's machine" {
-	no '/(work|farm|home|root)/[a-z]' -rI --exclude-dir=.git --exclude=.git \
+	no '(^|[^A-Za-z0-9_}])/(work|farm|home|root)/[a-z]' -rI --exclude-dir=.git --exclude=.git \
 		--exclude-dir=obj --exclude=nsfwd "$top"
 }
