@@ -10,7 +10,8 @@
  *                    an alias without an address is asked for instead
  *   a truncated one  the same server is asked over TCP; the addresses that
  *                    were in it are taken if that fails
- *   FORMERR, NOTIMP  the same server is asked without EDNS
+ *   SERVFAIL, FORMERR, NOTIMP
+ *                    the same server is asked once more, without EDNS
  *   another error    the next server is asked, at once
  *   silence          the next server is asked, when the try's time is over
  *
@@ -314,8 +315,8 @@ take_answer(struct dns_ask *a, const struct dns_answer *answer, msec now)
 		finish(a, DNS_NO_NAME, 0);
 	} else if (a->question.edns &&
 	    (rcode == DNS_RCODE_FORMERR || rcode == DNS_RCODE_NOTIMP ||
-		rcode == DNS_RCODE_BADVERS)) {
-		a->question.edns = false;
+		rcode == DNS_RCODE_FAILED || rcode == DNS_RCODE_BADVERS)) {
+		a->question.edns = a->mixed = false;
 		again(a, now);
 	} else {
 		fail(a, rcode == DNS_RCODE_REFUSED ? DNS_REFUSED : DNS_FAILED,

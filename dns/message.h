@@ -16,6 +16,7 @@
 
 #define DNS_RCODE_OK      0
 #define DNS_RCODE_FORMERR 1
+#define DNS_RCODE_FAILED  2
 #define DNS_RCODE_NXNAME  3
 #define DNS_RCODE_NOTIMP  4
 #define DNS_RCODE_REFUSED 5

@@ -85,6 +85,15 @@ end(struct dns_query *q, enum dns_status status, int error)
 	return status;
 }
 
+/* A file could not be read. */
+static enum dns_status
+end_unread(struct dns_query *q)
+{
+	bool local = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+
+	return end(q, local ? DNS_LOCAL : DNS_BAD_FILE, errno);
+}
+
 /* The result of addresses that no server was asked for. */
 static enum dns_status
 end_known(struct dns_query *q)
@@ -305,7 +314,7 @@ ask_servers(struct dns_query *q, const struct dns_source *source, msec now)
 
 	if (dns_files_conf(&source->files, &q->conf, &q->result.file) == -1) {
 		if (source->servers.count == 0)
-			return end(q, DNS_BAD_FILE, errno);
+			return end_unread(q);
 		dns_conf_begin(&reader, &q->conf);
 	}
 	if (source->servers.count)
@@ -344,7 +353,7 @@ dns_query_start(struct dns_query *q, const struct dns_source *source,
 		return end(q, DNS_BAD_NAME, 0);
 	if (dns_files_hosts(&source->files, q->name, &q->result,
 		&q->result.file) == -1)
-		return end(q, DNS_BAD_FILE, errno);
+		return end_unread(q);
 	if (!has_addresses(q) && is_localhost(q->name))
 		add_loopback(&q->result);
 	if (has_addresses(q))

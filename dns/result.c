@@ -102,7 +102,7 @@ rcode_word(int rcode)
 		return "an answer that is malformed";
 	case DNS_RCODE_FORMERR:
 		return "FORMERR";
-	case 2:
+	case DNS_RCODE_FAILED:
 		return "SERVFAIL";
 	case DNS_RCODE_NOTIMP:
 		return "NOTIMP";
@@ -147,10 +147,6 @@ file_word(int error)
 		return "longer than 64 KiB";
 	case EINVAL:
 		return "not a regular file";
-	case EMFILE:
-	case ENFILE:
-	case ENOMEM:
-		return "out of descriptors or memory";
 	default:
 		return "an error of the file system";
 	}

@@ -360,6 +360,7 @@ hears() {
 	gives tcclosed.tcclosed.test 'OK 60 10.1.1.1 fd00::1:1'
 	gives tcfailed.tcfailed.test FAILED
 	gives tcsilent.tcsilent.test NO_ANSWER -t 300
+	gives dribble.dribble.test NO_ANSWER -t 300
 	# 64 KiB, one byte at a time; 200 addresses; 2.4 KB over UDP.
 	for name in bytewise.bytewise.test many.many.test big.big.test; do
 		said=$(ask "$name")
@@ -760,7 +761,7 @@ time.sleep(60)' "$root"
 	touch -d '1 hour ago' "$CONF" /etc/hosts
 	sleep 2.1
 	ask_one -r -b 200 ok.ok.test nxdomain.nxdomain.test servfail.servfail.test
-	[ "$(asked one | wc -l)" = 6 ]
+	[ "$(asked one | wc -l)" = 8 ]
 	: >"$BATS_TEST_TMPDIR/one"
 	talk_start -r -n vpn
 	talk ok.ok.test 'OK 1 10.1.1.1'
@@ -768,7 +769,7 @@ time.sleep(60)' "$root"
 	talk servfail.servfail.test FAILED
 	local had
 	had=$(asked one | wc -l)
-	[ "$had" = $((6 * TALKS)) ]
+	[ "$had" = $((8 * TALKS)) ]
 	talk ok.ok.test 'OK 1 10.1.1.1'
 	sleep 1.2
 	talk ok.ok.test 'OK 1 10.1.1.1'
@@ -777,7 +778,17 @@ time.sleep(60)' "$root"
 	[ "$(asked one | grep -c nxdomain)" = $((2 * TALKS)) ]
 	sleep 1.2
 	talk servfail.servfail.test FAILED
-	[ "$(asked one | grep -c servfail)" = $((4 * TALKS)) ]
+	[ "$(asked one | grep -c servfail)" = $((8 * TALKS)) ]
+	# Whose addresses do not work is asked for again, but not at once.
+	printf '%s\n' ok.ok.60.test '!ok.ok.60.test' ok.ok.60.test |
+		ask_one -r -i -d 10.53.0.2
+	[ "$(asked two | grep -c ok.ok.60)" = 2 ]
+	{
+		echo ok.ok.61.test
+		sleep 1.2
+		printf '%s\n' '!ok.ok.61.test' ok.ok.61.test
+	} | ask_one -r -i -d 10.53.0.2
+	[ "$(asked two | grep -c ok.ok.61)" = 4 ]
 	echo nameserver 10.53.0.2 >"$CONF.new"
 	mv "$CONF.new" "$CONF"
 	talk new.ok.test 'OK 60 fd00::2:2'
@@ -785,6 +796,18 @@ time.sleep(60)' "$root"
 	talk ok.ok.test 'OK 60 10.2.2.2 fd00::2:2'
 	talk nxdomain.nxdomain.test NO_NAME
 	asked two | grep -q nxdomain
+}
+
+@test "out of descriptors: said so, and what can be had is given" {
+	usual
+	short() {
+		spawn vpn "short-$1" prlimit --nofile="$1" \
+			"$BATS_TEST_DIRNAME/../obj/dns_query" -n vpn ok.ok.test
+		reap "short-$1"
+		cat "$BATS_TEST_TMPDIR/short-$1.out"
+	}
+	short 4 | grep -q 'LOCAL: out of descriptors or memory$'
+	short 5 | grep -qx 'ok.ok.test OK 60 10.1.1.1'
 }
 
 @test "what the start has to say" {

@@ -8,7 +8,7 @@
  *   -t MS       ends each look-up after that time
  *   -r          all names at once, by one resolver with its cache
  *   -i          also one name for each line of standard input; "?" is said
- *               when it is waited for
+ *               when it is waited for; "!NAME" is dns_resolver_doubt()
  *   -u UID      as that user, once the directories are open; where there is no
  *               such user, without capabilities
  *   -h          remembers, from name to name, which servers were silent
@@ -372,7 +372,10 @@ main(int argc, char **argv)
 			return 2;
 	}
 	while (interactive && read_line(line, sizeof(line)))
-		look_up_names(&one, 1);
+		if (*line == '!')
+			dns_resolver_doubt(&resolver, line + 1);
+		else
+			look_up_names(&one, 1);
 	if (!confined) {
 		if (by_resolver)
 			for (int i = 0; i < DNS_SLOTS; i++)

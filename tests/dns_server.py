@@ -134,6 +134,7 @@ class Server:
             "foreign": lambda: (
                 [q.ok(ident=bytes([q.id[0] ^ 1, i])) for i in range(100)] +
                 [q.ok()] if not tcp else [q.ok()]),
+            "dribble": lambda: [q.ok() if tcp else q.answer(tc=True)],
             "tc": lambda: [q.ok() if tcp else q.answer(tc=True)],
             "tcclosed": lambda: [
                 None if tcp else q.answer([q.address()], tc=True)],
@@ -233,9 +234,12 @@ class Server:
                     if reply is None:
                         os._exit(0)
                     reply = struct.pack("!H", len(reply)) + reply
-                    step = 1 if self.how(q) == "bytewise" else len(reply)
+                    how = self.how(q)
+                    step = 1 if how in ("bytewise", "dribble") else len(reply)
                     for i in range(0, len(reply), step):
                         conn.send(reply[i : i + step])
+                        if how == "dribble":
+                            time.sleep(0.03)
         except OSError:
             pass
         os._exit(0)
