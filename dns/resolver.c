@@ -69,9 +69,10 @@ hash_of(const char *name)
 static struct dns_entry *
 find(struct dns_resolver *r, const char *name, uint32_t hash)
 {
-	for (struct dns_entry *e = r->entry; e < r->entry + DNS_ENTRIES; e++)
-		if (e->used && e->hash == hash && dns_text_equal(e->name, name))
-			return e;
+	for (unsigned i = 0; i < DNS_ENTRIES; i++)
+		if (r->hash[i] == hash && r->entry[i].used &&
+		    dns_text_equal(r->entry[i].name, name))
+			return &r->entry[i];
 	return NULL;
 }
 
@@ -100,7 +101,7 @@ claim(struct dns_resolver *r, const char *name, uint32_t hash)
 	memset(best, 0, sizeof(*best));
 	best->used = true;
 	best->slot = NO_SLOT;
-	best->hash = hash;
+	r->hash[best - r->entry] = hash;
 	memcpy(best->name, name, strlen(name) + 1);
 	return best;
 }
@@ -218,7 +219,7 @@ refresh(struct dns_resolver *r, struct dns_entry *e, msec now)
 }
 
 enum dns_status
-dns_resolver_ask(struct dns_resolver *r, const char *name,
+dns_resolver_ask(struct dns_resolver *r, const char *name, msec now,
     const struct dns_result **result)
 {
 	static const struct dns_result pending = {.status = DNS_PENDING},
@@ -226,7 +227,6 @@ dns_resolver_ask(struct dns_resolver *r, const char *name,
 					   .error = EAGAIN},
 				       too_long = {.status = DNS_BAD_NAME};
 	uint32_t hash = hash_of(name);
-	msec now = now_ms();
 	struct dns_entry *e;
 
 	check_files(r, now);

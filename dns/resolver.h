@@ -17,7 +17,6 @@ struct dns_entry {
 	bool known;   /* result counts until expires_at */
 	bool waiting; /* for a slot */
 	int slot;     /* the query that is under way, or -1 */
-	uint32_t hash;
 	msec used_at, expires_at, stale_until;
 	struct dns_result result;
 	char name[DNS_TEXT_SIZE];
@@ -32,7 +31,8 @@ struct dns_resolver {
 	struct dns_stamp stamp;
 	bool changed; /* a name has become known since the last run */
 	struct dns_query query[DNS_SLOTS];
-	int entry_of[DNS_SLOTS]; /* -1: the slot is free */
+	int entry_of[DNS_SLOTS];    /* -1: the slot is free */
+	uint32_t hash[DNS_ENTRIES]; /* of each entry's name, side by side */
 	struct dns_entry entry[DNS_ENTRIES];
 };
 
@@ -42,8 +42,8 @@ int dns_resolver_init(struct dns_resolver *, const struct dns_source *,
 void dns_resolver_close(struct dns_resolver *);
 
 /*
- * Looks a name up. Returns the status, and in *result what is known, which is
- * valid until the next call. DNS_PENDING: it is being asked for, and is to be
+ * Looks a name up; now is the time of the owner's loop. Returns the status, and
+ * in *result what is known, which is valid until the next call. DNS_PENDING: it is being asked for, and is to be
  * looked up again when dns_resolver_run() has returned true; one name is asked
  * for once, however often it is looked up. Addresses are kept as long as their
  * TTL says, from 1 s to 1 h, and are still given out for a second while they
@@ -52,7 +52,7 @@ void dns_resolver_close(struct dns_resolver *);
  * once a second, all is forgotten. DNS_LOCAL: 128 names are being asked for.
  */
 enum dns_status dns_resolver_ask(struct dns_resolver *, const char *name,
-    const struct dns_result **result);
+    msec now, const struct dns_result **result);
 
 /*
  * Goes on: to be called when epfd is readable, and at the deadline. Returns

@@ -330,7 +330,7 @@ hears() {
 	local -a ids
 	needs strace
 	usual
-	gives lower.lower.test 'OK 60 10.1.1.1 fd00::1:1'
+	gives lower.lower.test 'OK 60 10.1.1.1 fd00::1:1' -t 800
 	asked one | awk '$5 != tolower($5) { n++ } END { exit !n }'
 	spawn vpn dump strace -f -e trace=sendto -s 12 -xx -o /run/sent \
 		"$BATS_TEST_DIRNAME/../obj/dns_query" -n vpn -b 20 ok.ok.test
@@ -757,20 +757,15 @@ time.sleep(60)' "$root"
 	server vpn one ttl=1 10.53.0.1/53
 	server vpn two four=10.2.2.2 six=fd00::2:2 10.53.0.2/53
 	echo nameserver 10.53.0.1 >"$CONF"
-	# The file is not as young as to be looked at again.
-	touch -d '1 hour ago' "$CONF" /etc/hosts
+	# Files as young as this are looked at again, whatever they say.
 	sleep 2.1
-	ask_one -r -b 200 ok.ok.test nxdomain.nxdomain.test servfail.servfail.test
+	ask_one -r -b 200 ok.ok.test nxdomain.nxdomain.test servfail.servfail.test >/dev/null
 	[ "$(asked one | wc -l)" = 8 ]
 	: >"$BATS_TEST_TMPDIR/one"
 	talk_start -r -n vpn
 	talk ok.ok.test 'OK 1 10.1.1.1'
 	talk nxdomain.nxdomain.test NO_NAME
 	talk servfail.servfail.test FAILED
-	local had
-	had=$(asked one | wc -l)
-	[ "$had" = $((8 * TALKS)) ]
-	talk ok.ok.test 'OK 1 10.1.1.1'
 	sleep 1.2
 	talk ok.ok.test 'OK 1 10.1.1.1'
 	talk nxdomain.nxdomain.test NO_NAME
@@ -794,8 +789,12 @@ time.sleep(60)' "$root"
 	talk new.ok.test 'OK 60 fd00::2:2'
 	sleep 1.1
 	talk ok.ok.test 'OK 60 10.2.2.2 fd00::2:2'
-	talk nxdomain.nxdomain.test NO_NAME
-	asked two | grep -q nxdomain
+	talk ok.ok.test 'OK 60 10.2.2.2 fd00::2:2'
+	# Another file counts before the TTL is over.
+	echo nameserver 10.53.0.1 >"$CONF.new"
+	mv "$CONF.new" "$CONF"
+	sleep 1.1
+	talk ok.ok.test 'OK 1 10.1.1.1 fd00::1:1'
 }
 
 @test "out of descriptors: said so, and what can be had is given" {

@@ -192,7 +192,7 @@ look_up_all(char *const *names, int n)
 
 		/* For both families: no query is under way any more. */
 		for (int i = 0; both && i < n; i++)
-			dns_resolver_ask(&resolver, names[i], &r);
+			dns_resolver_ask(&resolver, names[i], now_ms(), &r);
 		while (both && dns_resolver_deadline(&resolver) != NEVER) {
 			poll(&fd, 1,
 			    timeout_of(dns_resolver_deadline(&resolver)));
@@ -200,8 +200,8 @@ look_up_all(char *const *names, int n)
 		}
 		for (int i = 0; i < n; i++) {
 			if (done[i] ||
-			    dns_resolver_ask(&resolver, names[i], &r) ==
-				DNS_PENDING)
+			    dns_resolver_ask(&resolver, names[i], now_ms(),
+				&r) == DNS_PENDING)
 				continue;
 			print(names[i], r);
 			done[i] = true;
