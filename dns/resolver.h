@@ -42,14 +42,15 @@ int dns_resolver_init(struct dns_resolver *, const struct dns_source *,
 void dns_resolver_close(struct dns_resolver *);
 
 /*
- * Looks a name up; now is the time of the owner's loop. Returns the status, and
- * in *result what is known, which is valid until the next call. DNS_PENDING: it is being asked for, and is to be
- * looked up again when dns_resolver_run() has returned true; one name is asked
- * for once, however often it is looked up. Addresses are kept as long as their
- * TTL says, from 1 s to 1 h, and are still given out for a second while they
- * are asked for anew; that a name or an address is not there for 5 s; another
- * failure for 2 s. When resolv.conf or hosts is another one, which is looked at
- * once a second, all is forgotten. DNS_LOCAL: 128 names are being asked for.
+ * Looks a name up; now is the time of the owner's loop. Returns the status,
+ * and in *result what is known, which is valid until the next call.
+ * DNS_PENDING: the name is being asked for, and is to be looked up again when
+ * dns_resolver_run() has returned true; it is asked for once, however often it
+ * is looked up. Addresses are kept as long as their TTL says, from 1 s to 1 h,
+ * and are still given out for a second while they are asked for anew. That
+ * there is no name or no address is kept for 5 s, another failure for 2 s.
+ * When resolv.conf or hosts has changed, which is looked at once a second, all
+ * is forgotten. DNS_LOCAL: as many as 128 names are being asked for.
  */
 enum dns_status dns_resolver_ask(struct dns_resolver *, const char *name,
     msec now, const struct dns_result **result);
