@@ -23,6 +23,7 @@ iperf3 iperf3
 redis-server redis-server
 redis-cli redis-tools
 dnsmasq dnsmasq-base
+unbound unbound
 dig bind9-dnsutils
 nft nftables
 strace strace
@@ -96,7 +97,7 @@ $as_root DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
 	--no-install-recommends $packages </dev/null >&2
 
 # A server is wanted here as a program for the tests, not as a service.
-for server in redis-server haproxy nginx microsocks openssh; do
+for server in redis-server haproxy nginx microsocks openssh unbound; do
 	case " $packages " in
 	*" $server"[\ -]*)
 		[ ! -d /run/systemd/system ] ||

@@ -1,0 +1,471 @@
+/*
+ * Asks the name servers one question.
+ *
+ * Theory of operation: a try is one server, one new socket with a random port
+ * of the kernel's, and one new random ID. The socket is connected, so that the
+ * kernel passes nothing but that server's datagrams and tells of a port that
+ * nothing listens on. A try ends by
+ *
+ *   an answer        the question is decided: addresses, no name, no address;
+ *                    an alias without an address is asked for instead
+ *   a truncated one  the same server is asked over TCP; the addresses that
+ *                    were in it are taken if that fails
+ *   SERVFAIL, FORMERR, NOTIMP
+ *                    the same server is asked once more, without EDNS
+ *   another error    the next server is asked, at once
+ *   silence          the next server is asked, when the try's time is over
+ *
+ * After the last server the next round begins, if a server was silent in this
+ * one: an error would only be repeated. Rounds after the first have neither
+ * EDNS nor letters of mixed case, because some boxes on the way drop them.
+ */
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "dns/ask.h"
+
+#define ALIASES_MAX  8  /* that are asked for, each with a question */
+#define FOREIGN_MAX  64 /* datagrams that are no answer, before TCP is used */
+#define RECEIVES_MAX 32 /* in one run, so that nobody keeps it busy */
+#define TCP_MS       5000
+
+static const struct dns_server *
+server_of(const struct dns_ask *a)
+{
+	const struct dns_ask_params *p = a->params;
+
+	return &p->conf->servers.server[p->order[a->turn]];
+}
+
+static void
+close_socket(struct dns_ask *a)
+{
+	if (a->fd != -1)
+		close(a->fd);
+	a->fd = -1;
+}
+
+static void
+finish(struct dns_ask *a, enum dns_status status, int error)
+{
+	close_socket(a);
+	a->phase = DNS_ASK_DONE;
+	a->list.status = status;
+	a->list.error = error;
+	a->list.server = *server_of(a);
+	if (status != DNS_OK)
+		a->list.count = 0;
+}
+
+/* Without EINTR: no signal is handled, and these calls do not wait. */
+static int
+watch(const struct dns_ask *a, int op)
+{
+	struct epoll_event event = {
+	    .events = (uint32_t)dns_ask_events(a),
+	    .data.u64 = a->params->tag,
+	};
+
+	if (a->params->epfd == -1)
+		return 0;
+	return epoll_ctl(a->params->epfd, op, a->fd, &event);
+}
+
+/* Opens a connected, or connecting, socket to the server. Returns an errno. */
+static int
+open_socket(struct dns_ask *a)
+{
+	const struct dns_server *s = server_of(a);
+	bool six = s->addr.any.sa_family == AF_INET6;
+	int type = a->tcp ? SOCK_STREAM : SOCK_DGRAM;
+
+	a->fd = socket(s->addr.any.sa_family,
+	    type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (a->fd == -1)
+		return errno;
+	if (s->zone[0] &&
+	    setsockopt(a->fd, SOL_SOCKET, SO_BINDTODEVICE, s->zone,
+		(socklen_t)strlen(s->zone)) == -1)
+		return errno;
+	if (connect(a->fd, &s->addr.any,
+		six ? sizeof(s->addr.six) : sizeof(s->addr.four)) == -1 &&
+	    errno != EINPROGRESS)
+		return errno;
+	return watch(a, EPOLL_CTL_ADD) == -1 ? errno : 0;
+}
+
+static msec
+try_time(const struct dns_ask *a)
+{
+	msec timeout = a->params->conf->timeout;
+
+	if (a->tcp && timeout < TCP_MS)
+		return TCP_MS;
+	return timeout ? timeout : DNS_ROUND_MS << a->round;
+}
+
+/* Gives the question an ID and a case of letters that nobody can guess. */
+static int
+randomize(struct dns_ask *a)
+{
+	unsigned char random[2 + DNS_WIRE_MAX / 8 + 1];
+
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return EIO;
+	memcpy(&a->question.id, random, 2);
+	a->question.name = a->name;
+	if (a->mixed && !a->tcp)
+		dns_name_mix(&a->question.name, random + 2);
+	return 0;
+}
+
+/* Makes a try. Returns 0, or an errno if it has failed already. */
+static int
+transmit(struct dns_ask *a, msec now)
+{
+	unsigned char msg[DNS_QUERY_SIZE];
+	size_t length;
+	int error;
+
+	close_socket(a);
+	a->phase = a->tcp ? DNS_ASK_SEND : DNS_ASK_UDP;
+	a->done = a->want = 0;
+	a->foreign = 0;
+	a->deadline = now + try_time(a);
+	error = randomize(a);
+	if (!error)
+		error = open_socket(a);
+	if (error || a->tcp)
+		return error;
+	length = dns_message_build(msg, &a->question);
+	return send(a->fd, msg, length, MSG_NOSIGNAL) == -1 ? errno : 0;
+}
+
+/* An error that a server gave says more than that another was not there. */
+static void
+note(struct dns_ask *a, enum dns_status status, int error)
+{
+	if (a->list.status != DNS_PENDING && status == DNS_NO_ANSWER)
+		return;
+	a->list.status = status;
+	a->list.error = error;
+	a->list.server = *server_of(a);
+}
+
+/* Goes to the next server. Returns false if there is none to ask any more. */
+static bool
+advance(struct dns_ask *a)
+{
+	const struct dns_conf *conf = a->params->conf;
+
+	if (++a->turn == conf->servers.count) {
+		if (!a->silent || ++a->round >= conf->attempts)
+			return false;
+		a->turn = 0;
+		a->silent = false;
+	}
+	a->tcp = conf->use_tcp;
+	a->question.edns = a->mixed = a->round == 0;
+	return true;
+}
+
+static enum dns_status
+status_of(int error)
+{
+	switch (error) {
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case ENOBUFS:
+	case ENOSPC:
+	case EIO:
+		return DNS_LOCAL;
+	default:
+		return DNS_NO_ANSWER;
+	}
+}
+
+/* The failure is kept in list, whose status says PENDING while phase runs. */
+static void
+give_up(struct dns_ask *a)
+{
+	close_socket(a);
+	a->phase = DNS_ASK_DONE;
+}
+
+/* The try has failed: goes on with the next server. */
+static void
+fail(struct dns_ask *a, enum dns_status status, int error, msec now)
+{
+	if (a->list.count) { /* of a truncated answer */
+		finish(a, DNS_OK, 0);
+		return;
+	}
+	do {
+		note(a, status, error);
+		if (!advance(a)) {
+			give_up(a);
+			return;
+		}
+		error = transmit(a, now);
+		status = status_of(error);
+	} while (error);
+}
+
+/* Asks the same server again, in another way. */
+static void
+again(struct dns_ask *a, msec now)
+{
+	int error = transmit(a, now);
+
+	if (error)
+		fail(a, status_of(error), error, now);
+}
+
+void
+dns_ask_start(struct dns_ask *a, const struct dns_ask_params *params,
+    const struct dns_name *name, uint16_t type, msec now)
+{
+	memset(a, 0, offsetof(struct dns_ask, buf));
+	a->params = params;
+	a->name = *name;
+	a->question.type = type;
+	a->question.edns = a->mixed = true;
+	a->tcp = params->conf->use_tcp;
+	a->ttl = INT32_MAX;
+	a->fd = -1;
+	again(a, now);
+}
+
+void
+dns_ask_stop(struct dns_ask *a, enum dns_status status, int error)
+{
+	if (a->phase == DNS_ASK_DONE)
+		return;
+	if (a->list.count) {
+		finish(a, DNS_OK, 0);
+		return;
+	}
+	note(a, status, error);
+	give_up(a);
+}
+
+short
+dns_ask_events(const struct dns_ask *a)
+{
+	return a->phase == DNS_ASK_SEND ? POLLOUT : POLLIN;
+}
+
+static void
+take_addresses(struct dns_ask *a, const struct dns_answer *answer)
+{
+	a->list.count = answer->count;
+	memcpy(a->list.addr, answer->addr, sizeof(a->list.addr));
+	a->list.ttl = a->ttl;
+}
+
+/* An answer that has an alias without its address: that is asked for. */
+static void
+follow_alias(struct dns_ask *a, const struct dns_answer *answer, msec now)
+{
+	if (++a->aliases > ALIASES_MAX) {
+		finish(a, DNS_ALIASES, 0);
+		return;
+	}
+	a->name = answer->alias;
+	a->tcp = a->params->conf->use_tcp;
+	again(a, now);
+}
+
+/* Decides by an answer without error. */
+static void
+ask_settle(struct dns_ask *a, const struct dns_answer *answer, msec now)
+{
+	if (answer->count) {
+		take_addresses(a, answer);
+		finish(a, DNS_OK, 0);
+	} else if (answer->alias.length) {
+		follow_alias(a, answer, now);
+	} else if (answer->lame) {
+		fail(a, DNS_FAILED, DNS_RCODE_LAME, now);
+	} else {
+		finish(a, DNS_NO_ADDRESS, 0);
+	}
+}
+
+static void
+take_answer(struct dns_ask *a, const struct dns_answer *answer, msec now)
+{
+	unsigned rcode = answer->rcode;
+
+	if (answer->ttl < a->ttl)
+		a->ttl = answer->ttl;
+	if (answer->truncated && !a->tcp) {
+		take_addresses(a, answer);
+		a->tcp = true;
+		again(a, now);
+	} else if (rcode == DNS_RCODE_OK) {
+		ask_settle(a, answer, now);
+	} else if (rcode == DNS_RCODE_NXNAME) {
+		finish(a, DNS_NO_NAME, 0);
+	} else if (a->question.edns &&
+	    (rcode == DNS_RCODE_FORMERR || rcode == DNS_RCODE_NOTIMP ||
+		rcode == DNS_RCODE_FAILED || rcode == DNS_RCODE_BADVERS)) {
+		a->question.edns = a->mixed = false;
+		again(a, now);
+	} else {
+		fail(a, rcode == DNS_RCODE_REFUSED ? DNS_REFUSED : DNS_FAILED,
+		    (int)rcode, now);
+	}
+}
+
+/* Written only where it changes, because other processes may share it. */
+static void
+answered(const struct dns_ask *a)
+{
+	_Atomic msec *silent = a->params->silent;
+
+	if (silent && silent[a->params->order[a->turn]])
+		silent[a->params->order[a->turn]] = 0;
+}
+
+/*
+ * Reads a message. Too many that are no answer are somebody's guesses: TCP
+ * takes none. A server that does not keep the case of letters is asked again
+ * without.
+ */
+static void
+take_message(struct dns_ask *a, const unsigned char *msg, size_t size, bool cut,
+    msec now)
+{
+	enum dns_match match = dns_message_match(msg, size, &a->question);
+	struct dns_answer answer;
+	int error;
+
+	if (match == DNS_MATCH_NONE && a->tcp) {
+		fail(a, DNS_FAILED, 0, now);
+	} else if (match == DNS_MATCH_NONE) {
+		if (++a->foreign > FOREIGN_MAX) {
+			a->tcp = true;
+			again(a, now);
+		}
+	} else if (match == DNS_MATCH_CASE && !a->tcp && a->mixed) {
+		a->mixed = false;
+		again(a, now);
+	} else {
+		answered(a);
+		error =
+		    dns_message_parse(msg, size, cut, &a->question, &answer);
+		if (error)
+			fail(a, error == -1 ? DNS_FAILED : DNS_ALIASES, 0, now);
+		else
+			take_answer(a, &answer, now);
+	}
+}
+
+/* Returns false when there is nothing more to receive for now. */
+static bool
+receive_datagram(struct dns_ask *a, msec now)
+{
+	ssize_t n = recv(a->fd, a->buf, sizeof(a->buf), MSG_TRUNC);
+	size_t size = sizeof(a->buf);
+
+	if (n == -1) {
+		if (errno != EAGAIN && errno != EINTR)
+			fail(a, status_of(errno), errno, now);
+		return errno == EINTR;
+	}
+	if ((size_t)n <= size)
+		size = (size_t)n;
+	take_message(a, a->buf, size, size < (size_t)n, now);
+	return true;
+}
+
+/* A socket that is not connected yet says EAGAIN. */
+static bool
+send_stream(struct dns_ask *a, msec now)
+{
+	unsigned char msg[2 + DNS_QUERY_SIZE];
+	size_t length = dns_message_build(msg + 2, &a->question);
+	ssize_t n;
+
+	msg[0] = (unsigned char)(length >> 8);
+	msg[1] = (unsigned char)length;
+	length += 2;
+	n = send(a->fd, msg + a->done, length - a->done, MSG_NOSIGNAL);
+	if (n == -1) {
+		if (errno != EAGAIN && errno != EINTR)
+			fail(a, status_of(errno), errno, now);
+		return errno == EINTR;
+	}
+	a->done += (size_t)n;
+	if (a->done < length)
+		return true;
+	a->phase = DNS_ASK_RECEIVE;
+	a->done = 0;
+	a->want = 2;
+	if (watch(a, EPOLL_CTL_MOD) == -1)
+		fail(a, DNS_LOCAL, errno, now);
+	return true;
+}
+
+/* Two bytes are the length of the message, RFC 1035 4.2.2. */
+static bool
+receive_stream(struct dns_ask *a, msec now)
+{
+	size_t most = a->want < sizeof(a->buf) ? a->want : sizeof(a->buf);
+	ssize_t n = recv(a->fd, a->buf + a->done, most - a->done, 0);
+
+	if (n == -1) {
+		if (errno != EAGAIN && errno != EINTR)
+			fail(a, status_of(errno), errno, now);
+		return errno == EINTR;
+	}
+	if (n == 0) {
+		fail(a, DNS_FAILED, 0, now);
+		return true;
+	}
+	a->done += (size_t)n;
+	if (a->done == 2 && a->want == 2)
+		a->want = 2 + ((size_t)a->buf[0] << 8 | a->buf[1]);
+	else if (a->done == most)
+		take_message(a, a->buf + 2, most - 2, most < a->want, now);
+	if (a->phase == DNS_ASK_RECEIVE && a->want == 2 && a->done == 2)
+		fail(a, DNS_FAILED, 0, now);
+	return true;
+}
+
+static void
+time_out(struct dns_ask *a, msec now)
+{
+	_Atomic msec *silent = a->params->silent;
+
+	a->silent = true;
+	if (silent)
+		silent[a->params->order[a->turn]] = now;
+	fail(a, DNS_NO_ANSWER, ETIMEDOUT, now);
+}
+
+void
+dns_ask_run(struct dns_ask *a, msec now)
+{
+	bool more = true;
+
+	for (int i = 0; i < RECEIVES_MAX && more; i++) {
+		if (a->phase == DNS_ASK_DONE)
+			return;
+		if (a->phase == DNS_ASK_UDP)
+			more = receive_datagram(a, now);
+		else if (a->phase == DNS_ASK_SEND)
+			more = send_stream(a, now);
+		else
+			more = receive_stream(a, now);
+	}
+	if (a->phase != DNS_ASK_DONE && now >= a->deadline)
+		time_out(a, now);
+}

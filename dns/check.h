@@ -1,0 +1,18 @@
+/* What is to be said of the name servers before a map serves. */
+
+#ifndef DNS_CHECK_H
+#define DNS_CHECK_H
+
+#include "dns/query.h"
+
+/*
+ * Looks at the files and servers with the rights, and in the namespace, of the
+ * process that is going to ask. Returns NULL if all is well, or buf, of
+ * DNS_TEXT_MAX bytes, with a warning: a file that cannot be read; a
+ * nameserver line without an address; a server on a loopback address that
+ * nothing listens on, or that there is no route to. A server on a loopback
+ * address gets one datagram that is no question, which it ignores.
+ */
+const char *dns_check(const struct dns_source *, char *buf, size_t size);
+
+#endif

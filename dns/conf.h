@@ -1,0 +1,90 @@
+/*
+ * The words of resolv.conf(5), of hosts(5), and of dns=. Pure: the files are
+ * found and read by dns/files.c.
+ */
+
+#ifndef DNS_CONF_H
+#define DNS_CONF_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/clock.h"
+#include "dns/lexer.h"
+#include "dns/result.h"
+
+#define DNS_SERVERS_MAX  8
+#define DNS_DOMAINS_MAX  16
+#define DNS_SEARCH_SIZE  1024
+#define DNS_PORT         53
+#define DNS_ROUND_MS     1000 /* of the first round, doubled by each other */
+#define DNS_ROUNDS       3    /* where resolv.conf does not say */
+#define DNS_ATTEMPTS_MAX 5
+#define DNS_TIMEOUT_MAX  30 /* s */
+#define DNS_NDOTS_MAX    15
+
+struct dns_servers {
+	unsigned count;
+	struct dns_server server[DNS_SERVERS_MAX];
+};
+
+/* One resolv.conf. */
+struct dns_conf {
+	struct dns_servers servers; /* of the first 8; never 0 once ended */
+	unsigned bad_servers;       /* nameserver lines without an address */
+	unsigned ndots;
+	unsigned attempts; /* rounds through all servers */
+	msec timeout; /* for each try; 0: DNS_ROUND_MS, doubled each round */
+	bool rotate, use_tcp, no_aaaa;
+	unsigned domains; /* of search, the first 16 that fit */
+	size_t search_used;
+	char search[DNS_SEARCH_SIZE]; /* each ended by a NUL */
+};
+
+/* Reads a resolv.conf in pieces. */
+struct dns_conf_reader {
+	struct dns_lexer lexer;
+	struct dns_conf *conf;
+	char keyword[16];
+};
+
+/*
+ * Fills *conf with what holds without a file, and prepares the reader, whose
+ * lexer is then fed. A word that resolv.conf(5) does not know is ignored.
+ */
+void dns_conf_begin(struct dns_conf_reader *, struct dns_conf *);
+
+/* Ends the file: without a nameserver line the server is 127.0.0.1. */
+void dns_conf_end(struct dns_conf_reader *);
+
+/* The n-th domain of search, n < domains. */
+const char *dns_conf_domain(const struct dns_conf *, unsigned n);
+
+/* Looks for one name in a hosts file, read in pieces. */
+struct dns_hosts_reader {
+	struct dns_lexer lexer;
+	const char *name; /* without a dot at its end */
+	struct dns_result *result;
+	int family; /* of the line's address; 0: none, or taken already */
+	unsigned char addr[16];
+};
+
+/*
+ * Prepares the reader, whose lexer is then fed. Adds each address of the name
+ * to the result's lists, 32 of a family at most; addresses with a zone are
+ * passed over.
+ */
+void dns_hosts_begin(struct dns_hosts_reader *, const char *name,
+    struct dns_result *);
+
+/*
+ * Reads the value of dns=: ADDR[+ADDR]..., each IPv4 or IPv6, with a port as
+ * 10.0.0.1:5353, 10.0.0.1/5353 or fd00::1/5353, and with the zone that a
+ * link-local one needs (fe80::1%eth0). Returns NULL; or why it is wrong, a
+ * string constant, and *part points to the item that is.
+ */
+const char *dns_servers_parse(struct dns_servers *, const char *text,
+    const char **part);
+
+#endif

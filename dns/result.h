@@ -1,0 +1,104 @@
+/* What comes of a name: addresses, or why there is none, in words. */
+
+#ifndef DNS_RESULT_H
+#define DNS_RESULT_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dns/message.h"
+
+enum dns_status {
+	DNS_PENDING,
+	DNS_OK,
+	DNS_NO_NAME,    /* NXDOMAIN */
+	DNS_NO_ADDRESS, /* the name is there, and has none */
+	DNS_FAILED,     /* a server's error, or an answer that is malformed */
+	DNS_REFUSED,    /* REFUSED */
+	DNS_NO_ANSWER,  /* nobody answered in time, or could be reached */
+	DNS_BAD_FILE,   /* resolv.conf or hosts cannot be read */
+	DNS_BAD_NAME,
+	DNS_NOT_ASCII,
+	DNS_ALIASES, /* a CNAME loop, or more of them than are followed */
+	DNS_LOCAL    /* out of descriptors or memory */
+};
+
+/* A name server: an address with its port. */
+struct dns_server {
+	union {
+		struct sockaddr any;
+		struct sockaddr_in four;
+		struct sockaddr_in6 six;
+	} addr;
+	char zone[16]; /* the interface of a link-local one, or "" */
+};
+
+/* The addresses of one family. */
+struct dns_list {
+	enum dns_status status;
+	int error;    /* a response code; an errno for NO_ANSWER and LOCAL */
+	uint32_t ttl; /* seconds */
+	unsigned count;
+	struct dns_server server; /* that said so; family 0: none did */
+	unsigned char addr[DNS_ADDRS_MAX][16]; /* of an IPv4 one, the first 4 */
+};
+
+enum dns_file {
+	DNS_OWN_CONF, /* of the namespace */
+	DNS_OWN_HOSTS,
+	DNS_ETC_CONF,
+	DNS_ETC_HOSTS
+};
+
+enum {
+	DNS_FOUR,
+	DNS_SIX,
+	DNS_FAMILIES
+};
+
+struct dns_result {
+	enum dns_status status;
+	int error;          /* an errno for BAD_FILE; else as of a list */
+	enum dns_file file; /* for BAD_FILE */
+	bool six_first;     /* the order to try the addresses in */
+	uint32_t ttl;       /* seconds; the least of both lists */
+	struct dns_list list[DNS_FAMILIES];
+};
+
+struct dns_addr {
+	int family; /* AF_INET or AF_INET6 */
+	unsigned char addr[16];
+};
+
+/* Adds an address to a list, where it is not there and has room. */
+void dns_list_add(struct dns_list *, const unsigned char *addr, size_t length);
+
+/*
+ * Sets the status of the whole, its error and ttl, from both lists, of which
+ * none is pending any more or one has addresses.
+ */
+void dns_result_settle(struct dns_result *);
+
+/*
+ * Writes the addresses in the order in which to try them: the first family,
+ * then the other. Returns how many, at most max.
+ */
+size_t dns_result_addrs(const struct dns_result *, struct dns_addr *,
+    size_t max);
+
+/*
+ * Says what the status is, in words, with the server that said so:
+ * "no such name, says 10.0.0.53". Returns buf, of DNS_TEXT_MAX bytes or more.
+ * path names the file of BAD_FILE, see dns_files_path().
+ */
+#define DNS_TEXT_MAX 512
+const char *dns_result_text(const struct dns_result *, const char *path,
+    char *buf, size_t size);
+
+/* Writes "10.0.0.53", "10.0.0.53:5353", "fd00::53/5353" or "fe80::1%eth0". */
+#define DNS_SERVER_TEXT 72
+const char *dns_server_text(const struct dns_server *, char *buf);
+
+#endif
