@@ -240,10 +240,15 @@ with subprocess.Popen(sys.argv[1:], stdin=there, stdout=there) as process:
 	[ $(($(now_ms) - begin)) -lt 3000 ]
 }
 
-# True if nsfwd, whose child dials, waits for the target: prints the child.
+# True if nsfwd waits for the target; prints the process that dials, which is the
+# last one below PID.
 dialing() {
-	[ "$(ip netns exec ns2 ss -Htn state syn-sent | wc -l)" = 2 ] &&
-		pgrep -P "$(pgrep -P "$1")"
+	local pid=$1 child
+	[ "$(ip netns exec ns2 ss -Htn state syn-sent | wc -l)" = 2 ] || return
+	while child=$(pgrep -P "$pid"); do
+		pid=$child
+	done
+	echo "$pid"
 }
 
 # As T7 in relay.bats: the target resets before the result of connect(2) is read.
@@ -253,7 +258,7 @@ dialing() {
 	stdio -=ns2@8000 <data >out 2>err &
 	pid=$!
 	wait_until 5 dialing "$pid" >child
-	child=$(head -1 child)
+	child=$(tail -1 child)
 	kill -STOP "$child"
 	touch go
 	reap server
