@@ -316,7 +316,7 @@ relay_init(struct relay *r, int client, int target, bool both_tcp,
 		    .out = peer == RELAY_CLIENT ? target : client,
 		    .pipe = {-1, -1},
 		    .read_to_eagain = !both_tcp,
-		    .spill = spill + peer * RELAY_COPY,
+		    .spill = spill + (size_t)peer * RELAY_COPY,
 		    .count = peer == RELAY_CLIENT ? &report->up : &report->down,
 		};
 }

@@ -197,7 +197,7 @@ mask_span(char *s, char *end)
 
 /* Returns the last '@' before end, or NULL. */
 static char *
-last_at(char *s, char *end)
+last_at(char *s, const char *end)
 {
 	char *last = NULL;
 
@@ -316,7 +316,7 @@ mask_url(char *s, char **clear)
 
 /* Returns the first ':' or '@' outside of an address in brackets. */
 static char *
-first_mark(char *s, char *end)
+first_mark(char *s, const char *end)
 {
 	char *close;
 

@@ -155,10 +155,13 @@ set_file(const char **file, const char *value)
 static const char *
 set_option(const struct option *option, void *field, const char *value)
 {
-	switch (option->kind) {
-	case SET_FLAG:
+	if (option->kind == SET_FLAG) {
 		*(int *)field = option->value;
 		return value ? "no value is taken" : NULL;
+	}
+	if (!value)
+		return "its value is missing";
+	switch (option->kind) {
 	case SET_SOCKET:
 		if (!strchr(value, '/') || strstr(value, "://"))
 			return "the path of a UNIX socket, with '/' in it, as "
@@ -174,6 +177,7 @@ set_option(const struct option *option, void *field, const char *value)
 		return parse_count(value, 1, field);
 	case SET_USER:
 		return parse_cred(field, value);
+	case SET_FLAG:
 	case SET_GOST: /* see parse_gost_option() */
 	case SET_FD:
 		break;

@@ -154,12 +154,12 @@ dial(const struct conn *conn, int *target_error)
 {
 	struct target_addr resolved[RESOLVE_MAX], to;
 	struct dialer d;
-	int fd = -1;
 
 	*target_error = 0;
 	dialer_init(&d, conn, resolved);
 	while (dialer_next(&d, &to) == 0) {
-		fd = dial_addr(&d, &to, target_error);
+		int fd = dial_addr(&d, &to, target_error);
+
 		if (fd != -1 || errno == ECONNABORTED)
 			return fd;
 	}

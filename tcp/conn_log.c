@@ -31,7 +31,7 @@ cut_bad_port(char *host)
 	char *colon = strrchr(host, ':'), *first = strchr(host, ':');
 	size_t digits;
 
-	if (!colon)
+	if (!colon || !first)
 		return;
 	digits = strspn(colon + 1, "0123456789");
 	if (colon[1 + digits] || digits < 1 || digits > 5 ||

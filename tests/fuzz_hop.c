@@ -14,10 +14,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct socks_reply socks = {.version = 5}, password = {.version = 1};
-static union sockaddr_inet addrs[2];
+static union sockaddr_inet parsed_addrs[2];
 static int status;
-static enum request_kind kind;
-static bool interim;
+static enum request_kind parsed_kind;
+static bool is_interim;
 
 /* The first byte of the input chooses a parser. */
 static const struct parser {
@@ -29,11 +29,11 @@ static const struct parser {
     {parse_method_reply, &socks, 4},
     {parse_method_reply, &password, 4},
     {parse_connect_reply, &socks, 262},
-    {parse_header, addrs, V2_FIXED + V2_MAX},
-    {parse_first_message, &kind, HTTP_HEAD_MAX},
+    {parse_header, parsed_addrs, V2_FIXED + V2_MAX},
+    {parse_first_message, &parsed_kind, HTTP_HEAD_MAX},
     {parse_password, NULL, HTTP_HEAD_MAX},
     {parse_socks5_request, NULL, HTTP_HEAD_MAX},
-    {parse_status_line, &interim, HTTP_HEAD_MAX},
+    {parse_status_line, &is_interim, HTTP_HEAD_MAX},
 };
 
 /* Parses an exact copy, so that the sanitizer finds a read beyond its end. */
@@ -81,13 +81,13 @@ take_request(const uint8_t *data, size_t length, const struct map *map)
 	struct proxy_session s = {
 	    .map = map,
 	    .requested = requested,
-	    .kind = kind,
+	    .kind = parsed_kind,
 	};
 
 	memcpy(s.in_buf, data, length);
-	if (kind == REQUEST_SOCKS4)
+	if (parsed_kind == REQUEST_SOCKS4)
 		take_socks4_request(&s);
-	else if (kind == REQUEST_HTTP)
+	else if (parsed_kind == REQUEST_HTTP)
 		take_http_request(&s, length);
 	if (memchr(s.request, '\0', sizeof(s.request)) == NULL ||
 	    memchr(requested, '\0', sizeof(requested)) == NULL)
@@ -104,10 +104,11 @@ check_header(void)
 	size_t length;
 
 	for (unsigned version = 1; version <= 2; version++) {
-		length = pp_write(out, version, &addrs[0], &addrs[1], "ns");
+		length = pp_write(out, version, &parsed_addrs[0],
+		    &parsed_addrs[1], "ns");
 		if (length > sizeof(out) ||
 		    parse_header(out, length, again) != (ssize_t)length ||
-		    memcmp(again, addrs, sizeof(addrs)) != 0)
+		    memcmp(again, parsed_addrs, sizeof(parsed_addrs)) != 0)
 			abort();
 	}
 }
@@ -131,14 +132,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	p = &parsers[data[0] % (sizeof(parsers) / sizeof(parsers[0]))];
 	data++;
 	size = size - 1 < p->most ? size - 1 : p->most;
-	memset(addrs, 0, sizeof(addrs));
-	kind = REQUEST_NONE;
+	memset(parsed_addrs, 0, sizeof(parsed_addrs));
+	parsed_kind = REQUEST_NONE;
 	n = parse_prefixes(p, data, size);
 	if (n <= 0)
 		return 0;
-	if (p->parse == parse_header && addrs[0].sa.sa_family)
+	if (p->parse == parse_header && parsed_addrs[0].sa.sa_family)
 		check_header();
-	if (p->parse == parse_first_message && kind != REQUEST_NONE) {
+	if (p->parse == parse_first_message && parsed_kind != REQUEST_NONE) {
 		take_request(data, (size_t)n, &open_map);
 		take_request(data, (size_t)n, &closed_map);
 	}

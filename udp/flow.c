@@ -68,12 +68,19 @@ bucket_of(const struct flows *t, const struct flow_key *key)
 	return &t->buckets[hash_words(t, word, sizeof(word) / sizeof(*word))];
 }
 
+/* Compares all bytes, because unused bytes of an address are 0. */
+static bool
+bytes_equal(const void *a, const void *b, size_t size)
+{
+	return memcmp(a, b, size) == 0;
+}
+
 struct flow *
 flow_find(const struct flows *t, const struct flow_key *key)
 {
 	struct flow *f = *bucket_of(t, key);
 
-	while (f && memcmp(&f->key, key, sizeof(*key)) != 0)
+	while (f && !bytes_equal(&f->key, key, sizeof(*key)))
 		f = f->next_in_bucket;
 	return f;
 }
@@ -89,7 +96,7 @@ find_source(const struct flows *t, const union sockaddr_inet *peer)
 	key.v6.sin6_port = 0;
 	memcpy(word, &key, sizeof(key));
 	at = &t->source_buckets[hash_words(t, word, 4)];
-	while (*at && memcmp(&(*at)->peer, &key, sizeof(key)) != 0)
+	while (*at && !bytes_equal(&(*at)->peer, &key, sizeof(key)))
 		at = &(*at)->next_in_bucket;
 	return at;
 }
