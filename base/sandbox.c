@@ -333,7 +333,7 @@ allow_socket(struct bpf_program *p, unsigned flags)
 	end_arg_rule(p, at);
 }
 
-/* Allows the calls of every role but a lone SANDBOX_RELAY or SANDBOX_STDIO. */
+/* For all roles except SANDBOX_RELAY alone and SANDBOX_STDIO alone. */
 static void
 build_full(struct bpf_program *p, unsigned flags)
 {
