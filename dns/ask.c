@@ -282,7 +282,7 @@ follow_alias(struct dns_ask *a, const struct dns_answer *answer, msec now)
 	again(a, now);
 }
 
-/* Ends the question, or goes on, after an answer without an error. */
+/* Handles an answer without an error. */
 static void
 ask_settle(struct dns_ask *a, const struct dns_answer *answer, msec now)
 {

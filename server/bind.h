@@ -23,7 +23,7 @@ struct bind_job {
 	struct listener *listeners; /* not owned; has room for all sockets */
 	size_t n_listeners;
 	size_t n_udp_relays; /* in `listeners`, after the first n_listeners */
-	struct sockaddr_storage addr; /* the last argument of bind(2) */
+	struct sockaddr_storage addr; /* the address of the last bind(2) */
 	unsigned addr_flags; /* IFA_F_TENTATIVE etc., if bind(2) has failed */
 };
 

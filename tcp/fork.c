@@ -34,7 +34,7 @@
 #include "tcp/table.h"
 #include "tcp/tcp.h"
 
-#define CHILDREN_PER_MS 64 /* so many delay reap_all() by 1 ms */
+#define CHILDREN_PER_MS 64 /* so many children delay reap_all() by 1 ms */
 
 static struct forks {
 	struct tcp tcp;
