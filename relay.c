@@ -65,7 +65,7 @@
 
 #define SPLICE_MIN    32768 /* a read of this many bytes opens a pipe */
 #define PIPE_SIZE     1048576
-#define PIPE_SIZE_MIN 65536 /* copying is cheaper than a smaller pipe */
+#define PIPE_SIZE_MIN 65536 /* copying is faster than a smaller pipe */
 #define ROUNDS_MAX    8     /* of both directions in one step */
 #define SPURIOUS_MAX  1000  /* wake-ups in a row that moved nothing */
 

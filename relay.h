@@ -33,7 +33,7 @@ struct relay_dir {
 	int consumed_error;   /* the error of `in`, if no read will return it */
 	unsigned char *spill; /* RELAY_COPY bytes, not owned */
 	unsigned char *data;  /* bytes read and not yet written */
-	size_t buffered;      /* their number */
+	size_t buffered;      /* number of bytes at `data` */
 	size_t in_pipe;       /* bytes in the pipe */
 	uint64_t *count;      /* bytes written, for the report */
 };

@@ -50,8 +50,8 @@ log_enabled(enum log_level level)
 }
 
 /*
- * Appends text to a line of used bytes. Control bytes become "\xNN", so that no
- * text can forge a line or change the terminal. Returns the new length.
+ * Appends text to a line that has `used` bytes. Control bytes become "\xNN", so
+ * that no text can forge a line or change the terminal. Returns the new length.
  */
 static size_t
 escape(char *line, size_t used, const char *text)
@@ -137,8 +137,9 @@ log_close_stderr(void)
 }
 
 /*
- * Returns false, instead of waiting, if the reader of the log is too slow. Each
- * message to syslog names the socket, because its daemon may be restarted.
+ * Writes a line. Returns false, instead of waiting, if the reader of the log is
+ * too slow. The syslog socket is not connected, so that a restart of the syslog
+ * daemon does not matter.
  */
 static bool
 write_line(const char *line, size_t length)
@@ -160,7 +161,7 @@ write_line(const char *line, size_t length)
 	return n != -1 || errno != EAGAIN;
 }
 
-/* Writes one line and says how many before it were skipped or failed. */
+/* Writes one line, with the number of lines skipped or failed before. */
 __attribute__((format(printf, 2, 0))) static void
 write_event(int priority, const char *fmt, va_list ap, unsigned skipped)
 {

@@ -14,7 +14,7 @@ static struct title {
 	size_t used; /* bytes that may differ from 0 */
 } title;
 
-/* Returns a copy of the environment, or NULL without memory. */
+/* Returns a copy of the environment, or NULL if out of memory. */
 static char **
 copy_environ(void)
 {

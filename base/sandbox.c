@@ -333,7 +333,10 @@ allow_socket(struct bpf_program *p, unsigned flags)
 	end_arg_rule(p, at);
 }
 
-/* Allows the calls of every role but a lone SANDBOX_RELAY or SANDBOX_STDIO. */
+/*
+ * Allows the calls of all roles. SANDBOX_RELAY alone and SANDBOX_STDIO alone
+ * have filters of their own.
+ */
 static void
 build_full(struct bpf_program *p, unsigned flags)
 {

@@ -13,13 +13,13 @@
 #include "config/map.h"
 #include "netns.h"
 
-#define CHAIN_MAX 1000 /* maps in a row that are followed */
+#define CHAIN_MAX 1000 /* longest chain of maps that is followed */
 
 /* How far follow_chain() has come with a map. */
 enum visit {
 	VISIT_NONE,
 	VISIT_OPEN, /* the map is part of the current chain */
-	VISIT_DONE  /* no chain from it comes back */
+	VISIT_DONE  /* no chain from the map leads back to the map */
 };
 
 static bool
@@ -68,7 +68,7 @@ check_last_listener(const struct config *conf)
 	return 0;
 }
 
-/* Visits each map that a chain of at most left maps leads to. */
+/* Visits each map that a chain of at most `left` maps leads to. */
 static int
 follow_chain(const struct config *conf, const struct map *map,
     enum visit *visits, int left)

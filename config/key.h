@@ -29,7 +29,7 @@ const char *key_check(const struct map *, const struct endpoint *first_ep);
 /* Writes the keys that differ from those of builtin, each after a ','. */
 void key_print(FILE *, const struct map *, const struct map *builtin);
 
-/* Returns true if a map has a key of that name, of length bytes. */
+/* Returns true if maps have a key with that name, which has `length` bytes. */
 bool key_exists(const char *name, size_t length);
 
 #endif

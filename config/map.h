@@ -45,7 +45,7 @@ struct hop {
 	enum hop_kind kind;
 	struct endpoint ep;
 	char *user, *password; /* owned; NULL: none */
-	char *auth_file;       /* file with both; owned, or NULL */
+	char *auth_file;       /* file with USER:PASSWORD; owned, or NULL */
 };
 
 struct map {
@@ -66,7 +66,7 @@ struct map {
 	struct cidr_list reach; /* added to the addresses that may be reached */
 	struct cidr_list allow, deny; /* clients */
 	char *user, *password; /* for clients of a proxy; owned; NULL: none */
-	char *auth_file;       /* file with both; owned, or NULL */
+	char *auth_file;       /* file with USER:PASSWORD; owned, or NULL */
 	char *owner; /* USER[:GROUP] of a UNIX listener; owned, or NULL */
 	struct cred owner_cred; /* of owner, see config_read() */
 	uint32_t unix_mode;  /* permissions of a UNIX listener; 0: by umask */

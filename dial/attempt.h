@@ -41,7 +41,7 @@ int set_source_options(int fd, const struct map *, int family);
 
 /*
  * Returns true if a socket is connected to itself: connect(2) to a port of the
- * ephemeral range on which nobody listens may choose that port as its own.
+ * ephemeral range without a listener may choose that port as its own.
  */
 bool is_self_connected(int fd, const void *peer, socklen_t length);
 

@@ -4,7 +4,7 @@
  * Theory of operation: a try is one server, one new socket with a random port
  * of the kernel's, and one new random ID. The socket is connected, so that the
  * kernel passes nothing but that server's datagrams and tells of a port that
- * nothing listens on. A try ends by
+ * nothing listens on. A try ends with
  *
  *   an answer        the question is decided: addresses, no name, no address;
  *                    an alias without an address is asked for instead
@@ -29,9 +29,9 @@
 
 #include "dns/ask.h"
 
-#define ALIASES_MAX  8  /* that are asked for, each with a question */
-#define FOREIGN_MAX  64 /* datagrams that are no answer, before TCP is used */
-#define RECEIVES_MAX 32 /* in one run, so that nobody keeps it busy */
+#define ALIASES_MAX  8  /* questions about aliases */
+#define FOREIGN_MAX  64 /* datagrams that are no answer; after more, TCP */
+#define RECEIVES_MAX 32 /* in a dns_ask_run(), so that it returns in time */
 #define TCP_MS       5000
 
 static const struct dns_server *
@@ -62,7 +62,7 @@ finish(struct dns_ask *a, enum dns_status status, int error)
 		a->list.count = 0;
 }
 
-/* Without EINTR: no signal is handled, and these calls do not wait. */
+/* Adds the socket to epfd, or modifies its events. Returns -1 with errno. */
 static int
 watch(const struct dns_ask *a, int op)
 {
@@ -76,7 +76,7 @@ watch(const struct dns_ask *a, int op)
 	return epoll_ctl(a->params->epfd, op, a->fd, &event);
 }
 
-/* Opens a connected, or connecting, socket to the server. Returns an errno. */
+/* Opens a socket and connects it to the server. Returns 0 or an errno. */
 static int
 open_socket(struct dns_ask *a)
 {
@@ -109,7 +109,7 @@ try_time(const struct dns_ask *a)
 	return timeout ? timeout : DNS_ROUND_MS << a->round;
 }
 
-/* Gives the question an ID and a case of letters that nobody can guess. */
+/* Gives the question a random ID and random case. Returns 0 or EIO. */
 static int
 randomize(struct dns_ask *a)
 {
@@ -124,7 +124,7 @@ randomize(struct dns_ask *a)
 	return 0;
 }
 
-/* Makes a try. Returns 0, or an errno if it has failed already. */
+/* Starts a try. Returns 0, or an errno if the try has failed already. */
 static int
 transmit(struct dns_ask *a, msec now)
 {
@@ -146,7 +146,7 @@ transmit(struct dns_ask *a, msec now)
 	return send(a->fd, msg, length, MSG_NOSIGNAL) == -1 ? errno : 0;
 }
 
-/* An error that a server gave says more than that another was not there. */
+/* Keeps a failure; but the error of one server outlasts another's silence. */
 static void
 note(struct dns_ask *a, enum dns_status status, int error)
 {
@@ -157,7 +157,7 @@ note(struct dns_ask *a, enum dns_status status, int error)
 	a->list.server = *server_of(a);
 }
 
-/* Goes to the next server. Returns false if there is none to ask any more. */
+/* Chooses the next server. Returns false after the last one of all rounds. */
 static bool
 advance(struct dns_ask *a)
 {
@@ -190,7 +190,7 @@ status_of(int error)
 	}
 }
 
-/* The failure is kept in list, whose status says PENDING while phase runs. */
+/* Ends the question with the failure that note() has kept in a->list. */
 static void
 give_up(struct dns_ask *a)
 {
@@ -198,11 +198,11 @@ give_up(struct dns_ask *a)
 	a->phase = DNS_ASK_DONE;
 }
 
-/* The try has failed: goes on with the next server. */
+/* Ends a failed try, and starts the next one with the next server. */
 static void
 fail(struct dns_ask *a, enum dns_status status, int error, msec now)
 {
-	if (a->list.count) { /* of a truncated answer */
+	if (a->list.count) { /* addresses of a truncated answer */
 		finish(a, DNS_OK, 0);
 		return;
 	}
@@ -217,7 +217,7 @@ fail(struct dns_ask *a, enum dns_status status, int error, msec now)
 	} while (error);
 }
 
-/* Asks the same server again, in another way. */
+/* Asks the current server again, because the question or protocol differs. */
 static void
 again(struct dns_ask *a, msec now)
 {
@@ -269,7 +269,7 @@ take_addresses(struct dns_ask *a, const struct dns_answer *answer)
 	a->list.ttl = a->ttl;
 }
 
-/* An answer that has an alias without its address: that is asked for. */
+/* Asks for the alias in an answer that has no address of the alias. */
 static void
 follow_alias(struct dns_ask *a, const struct dns_answer *answer, msec now)
 {
@@ -282,7 +282,7 @@ follow_alias(struct dns_ask *a, const struct dns_answer *answer, msec now)
 	again(a, now);
 }
 
-/* Decides by an answer without error. */
+/* Handles an answer without an error. */
 static void
 ask_settle(struct dns_ask *a, const struct dns_answer *answer, msec now)
 {
@@ -324,7 +324,7 @@ take_answer(struct dns_ask *a, const struct dns_answer *answer, msec now)
 	}
 }
 
-/* Written only where it changes, because other processes may share it. */
+/* Records that the server answered. Avoids writes, because memory is shared. */
 static void
 answered(const struct dns_ask *a)
 {
@@ -335,9 +335,9 @@ answered(const struct dns_ask *a)
 }
 
 /*
- * Reads a message. Too many that are no answer are somebody's guesses: TCP
- * takes none. A server that does not keep the case of letters is asked again
- * without.
+ * Handles a message. After too many datagrams that are no answer, and may be
+ * forged, the server is asked over TCP. A server that changes the case of
+ * letters is asked again without mixed case.
  */
 static void
 take_message(struct dns_ask *a, const unsigned char *msg, size_t size, bool cut,
@@ -368,7 +368,7 @@ take_message(struct dns_ask *a, const unsigned char *msg, size_t size, bool cut,
 	}
 }
 
-/* Returns false when there is nothing more to receive for now. */
+/* Receives a datagram. Returns false if none has arrived. */
 static bool
 receive_datagram(struct dns_ask *a, msec now)
 {
@@ -386,7 +386,7 @@ receive_datagram(struct dns_ask *a, msec now)
 	return true;
 }
 
-/* A socket that is not connected yet says EAGAIN. */
+/* Sends bytes of the question over TCP. Returns false if it would block. */
 static bool
 send_stream(struct dns_ask *a, msec now)
 {
@@ -414,7 +414,7 @@ send_stream(struct dns_ask *a, msec now)
 	return true;
 }
 
-/* Two bytes are the length of the message, RFC 1035 4.2.2. */
+/* Receives bytes: a length of two bytes, then a message (RFC 1035 4.2.2). */
 static bool
 receive_stream(struct dns_ask *a, msec now)
 {

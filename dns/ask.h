@@ -13,61 +13,61 @@
 #include "dns/message.h"
 #include "dns/result.h"
 
-/* Of one message; 32 addresses and their aliases fit. More of it is cut. */
+/* Bytes of a message that are read: 32 addresses with their aliases fit. */
 #define DNS_MESSAGE_SIZE 2048
 
-/* What several questions share; the caller keeps it in place. */
+/* Parameters that several questions share. The caller must not move them. */
 struct dns_ask_params {
 	const struct dns_conf *conf;
-	uint8_t order[DNS_SERVERS_MAX]; /* in which the servers are asked */
+	uint8_t order[DNS_SERVERS_MAX]; /* server indexes, in asking order */
 	/*
-	 * When each server last did not answer, or 0; NULL: not remembered. In
-	 * shared memory it serves all processes of a map.
+	 * The time when each server last failed to answer, or 0. NULL: no times
+	 * are kept. All processes of a map may share the array.
 	 */
 	_Atomic msec *silent;
-	int epfd;     /* gets each descriptor, level-triggered; or -1 */
-	uint64_t tag; /* its epoll_data */
+	int epfd;     /* watches each socket, level-triggered; -1: none */
+	uint64_t tag; /* data of the events of epfd */
 };
 
 enum dns_phase {
 	DNS_ASK_DONE,
 	DNS_ASK_UDP,
-	DNS_ASK_SEND, /* TCP: until it is connected and the question is sent */
+	DNS_ASK_SEND, /* TCP: connecting, or sending the question */
 	DNS_ASK_RECEIVE
 };
 
 struct dns_ask {
 	const struct dns_ask_params *params;
-	struct dns_name name; /* as it was given, or the alias it has */
+	struct dns_name name; /* to ask for: the given name, or its alias */
 	struct dns_question question;
-	struct dns_list list; /* counts when phase is DONE */
+	struct dns_list list; /* the result, valid if phase is DONE */
 	int fd;               /* or -1 */
 	enum dns_phase phase;
-	msec deadline;  /* of the try */
-	unsigned round; /* through all servers */
-	unsigned turn;  /* of the server in params->order */
+	msec deadline;  /* when the try ends */
+	unsigned round; /* a round asks all servers; from 0 */
+	unsigned turn;  /* index in params->order */
 	unsigned aliases, foreign;
-	uint32_t ttl;      /* the least of the aliases so far */
+	uint32_t ttl;      /* the least TTL of the aliases so far */
 	bool silent;       /* a server did not answer in this round */
 	bool tcp, mixed;   /* mixed: the case of letters is random */
-	size_t done, want; /* bytes sent or received, and in all; of TCP */
+	size_t done, want; /* TCP: bytes transferred so far, and in all */
 	unsigned char buf[2 + DNS_MESSAGE_SIZE];
 };
 
-/* Asks for the addresses of a type. It may be done at once. */
+/* Asks for the addresses of a type. The phase may be DONE on return. */
 void dns_ask_start(struct dns_ask *, const struct dns_ask_params *,
     const struct dns_name *, uint16_t type, msec now);
 
 /*
- * Goes on as far as it can without waiting: when its descriptor is ready, and
- * when its deadline has come.
+ * Continues the question as far as possible without waiting. To be called when
+ * fd is ready, and when `deadline` has passed.
  */
 void dns_ask_run(struct dns_ask *, msec now);
 
-/* Closes what is open. Where it is not done, it ends by status and error. */
+/* Closes the socket. A question that is not DONE ends with status and error. */
 void dns_ask_stop(struct dns_ask *, enum dns_status, int error);
 
-/* What poll(2) is to wait for, where phase is not DONE. */
+/* Returns the events to poll(2) fd for, if phase is not DONE. */
 short dns_ask_events(const struct dns_ask *);
 
 #endif

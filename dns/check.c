@@ -1,4 +1,4 @@
-/* Looks for what will keep names from being resolved. */
+/* Finds errors that would keep names from being resolved. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,9 +17,9 @@ is_loopback_server(const struct dns_server *s)
 }
 
 /*
- * Returns an errno: connect(2) tells whether there is a route, and over the
- * loopback interface send(2) has the answer of a port that nothing listens on
- * before it returns. The datagram is the header of an answer: QR.
+ * Returns 0 or an errno. connect(2) fails if there is no route. On the loopback
+ * interface, the ICMP error of a closed port is there when send(2) returns. The
+ * datagram is the header of an answer (QR), so that a server ignores it.
  */
 static int
 probe(const struct dns_server *s)
@@ -48,7 +48,7 @@ probe(const struct dns_server *s)
 	return error;
 }
 
-/* Describes a failure with the words that a look-up would have for it. */
+/* Describes a failure with the text of a failed look-up. */
 static const char *
 describe(const struct dns_source *source, struct dns_result *r, char *buf,
     size_t size)

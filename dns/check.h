@@ -1,4 +1,4 @@
-/* What is to be said of the name servers before a map serves. */
+/* Checks the name servers before a map serves, and returns a warning. */
 
 #ifndef DNS_CHECK_H
 #define DNS_CHECK_H
@@ -6,8 +6,8 @@
 #include "dns/query.h"
 
 /*
- * Looks at the files and servers with the rights, and in the namespace, of the
- * process that is going to ask. Returns NULL if all is well, or buf, of
+ * Checks the files and servers. To be called with the rights and in the
+ * namespace of the process that will resolve names. Returns NULL, or buf, of
  * DNS_TEXT_MAX bytes, with a warning: a file that cannot be read; a
  * nameserver line without an address; a server on a loopback address that
  * nothing listens on, or that there is no route to. A server on a loopback

@@ -7,7 +7,7 @@
 
 #define DIGITS "0123456789"
 
-/* Reads a decimal number up to most, to which a greater one is cut. */
+/* Reads a decimal number; a number over `most` counts as `most`. */
 static bool
 conf_number(const char *text, size_t length, unsigned most, unsigned *value)
 {
@@ -26,8 +26,8 @@ conf_number(const char *text, size_t length, unsigned most, unsigned *value)
 }
 
 /*
- * A link-local address needs its zone. One in digits is the number of an
- * interface; a name is for SO_BINDTODEVICE, so that nobody looks it up.
+ * Reads the zone, which a link-local address needs. Digits are the index of an
+ * interface. A name is kept for SO_BINDTODEVICE, so that it is not looked up.
  */
 static bool
 parse_zone(struct dns_server *s, const char *zone)
@@ -49,7 +49,7 @@ parse_zone(struct dns_server *s, const char *zone)
 	return true;
 }
 
-/* Reads ADDR or ADDR%ZONE, which it takes to pieces. */
+/* Reads ADDR or ADDR%ZONE. Changes the text. */
 static bool
 parse_server(struct dns_server *s, char *text, unsigned port)
 {
@@ -84,7 +84,7 @@ add_server(struct dns_conf *conf, const char *word)
 		all->server[all->count++] = server;
 }
 
-/* Adds a domain of search; "." stands for the name itself, tried anyway. */
+/* Adds a domain of the search list, unless it is invalid, like ".". */
 static void
 add_domain(struct dns_conf *conf, const char *word)
 {
@@ -153,7 +153,7 @@ conf_word(void *arg, unsigned index, const char *word)
 		r->keyword[0] = '\0';
 		if (strlen(word) < sizeof(r->keyword))
 			memcpy(r->keyword, word, strlen(word) + 1);
-		/* The last of these lines counts, resolv.conf(5). */
+		/* Only the last search or domain line counts. */
 		if (strcmp(key, "search") == 0 || strcmp(key, "domain") == 0)
 			forget_domains(r->conf);
 	} else if (strcmp(key, "nameserver") == 0 && index == 1) {
@@ -199,7 +199,7 @@ dns_conf_domain(const struct dns_conf *conf, unsigned n)
 	return domain;
 }
 
-/* Compares without a dot at the end of the word. */
+/* Compares, and ignores a dot at the end of `word`. */
 static bool
 same_host(const char *word, const char *name)
 {
@@ -248,7 +248,7 @@ dns_hosts_begin(struct dns_hosts_reader *r, const char *name,
 	r->lexer.comment = "#";
 }
 
-/* Reads one item of dns=, of which the port is cut off first. */
+/* Reads one item of dns=. Cuts the port off the text. */
 static const char *
 parse_item(struct dns_server *s, char *text)
 {

@@ -2,10 +2,10 @@
  * Finds and reads resolv.conf and hosts.
  *
  * Theory of operation: a file is opened by its path at each use, below a
- * directory that is held open. One that is replaced by rename(2), or comes
- * later, counts at once. The files of a container are its own to write: they
- * are found inside of its root (RESOLVE_IN_ROOT), so that a link leads nowhere
- * else; a FIFO or a device is not waited for; and their sizes are bounded.
+ * directory that stays open. So a file that is created later or replaced by
+ * rename(2) is read at the next use. A container can write any file in its
+ * root. So nsfwd resolves paths and links inside that root (RESOLVE_IN_ROOT),
+ * does not wait for a FIFO or a device, and limits the sizes of files.
  */
 
 #include <errno.h>
@@ -62,8 +62,8 @@ is_own(enum dns_file file)
 }
 
 /*
- * Before Linux 5.6, or where a container manager's filter does not know
- * openat2(2), a file in a container's root is opened if it is no link.
+ * Opens a file inside a container's root. Without openat2(2), before Linux 5.6
+ * or if a system call filter denies it, a symbolic link is refused.
  */
 static int
 open_in_root(int root, const char *path, int flags)
@@ -99,9 +99,9 @@ open_once(const struct dns_files *f, enum dns_file file, int flags)
 }
 
 /*
- * Opens a file. Returns its descriptor, or -1 with errno; *there is false if
- * its name is not there. A link that leads nowhere is there. The second try is
- * for a file that came between the two looks.
+ * Opens a file. Returns its descriptor, or -1 with errno. Sets *there to false
+ * if the name does not exist; a link that leads nowhere does exist. Retries
+ * once, because the file may be created between the two open calls.
  */
 static int
 open_regular_file(const struct dns_files *f, enum dns_file file, bool *there)
@@ -131,7 +131,7 @@ close_with(int fd, int error)
 	return error ? -1 : 0;
 }
 
-/* Opens the namespace's own file, or where it has none that of /etc. */
+/* Opens the file of the namespace or, if it does not exist, that of /etc. */
 static int
 open_first(const struct dns_files *f, bool hosts, enum dns_file *which,
     bool *there)
@@ -153,8 +153,8 @@ open_first(const struct dns_files *f, bool hosts, enum dns_file *which,
 }
 
 /*
- * Feeds a file to a lexer and closes it. What is longer than max is cut, or
- * EFBIG if whole.
+ * Feeds a file to a lexer and closes the file. Reads at most `max` bytes; a
+ * longer file fails with EFBIG if `whole` is set. Returns -1 with errno.
  */
 static int
 feed(int fd, struct dns_lexer *lexer, size_t max, bool whole)
@@ -217,7 +217,10 @@ nanoseconds(struct timespec ts)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* Returns true if the file is so young that a change might not show. */
+/*
+ * Gets the stamp of a file. Returns true if the file has changed so recently
+ * that another change might leave its times as they are.
+ */
 static bool
 stamp_file(const struct dns_files *f, bool hosts, struct dns_file_stamp *stamp,
     int64_t now)

@@ -10,24 +10,28 @@
 #include "dns/conf.h"
 
 /*
- * Directories that are held open, by O_PATH. Without access to the file system
- * but through them, and with the rights of a user who may read /etc, a process
- * finds what is there at the time of each use.
+ * Directories that stay open (O_PATH). With the rights of a user who may read
+ * /etc, a process finds the current files in them, even if it has no other
+ * access to the file system.
  */
 struct dns_files {
 	int etc;                 /* /etc, or -1: there is none */
 	int root;                /* the root of a process, or -1 */
-	char own[16 + NAME_MAX]; /* "netns/NAME", under etc; or "" */
+	char own[16 + NAME_MAX]; /* "netns/NAME", a path below etc; or "" */
 	pid_t pid;               /* of root, for messages */
 };
 
-/* Which versions of the files there are; equal if nothing has changed. */
+/* The versions of both files. The stamps of unchanged files are equal. */
 struct dns_stamp {
 	struct dns_file_stamp {
 		int64_t error, dev, ino, size;
 		int64_t mtime, ctime; /* ns */
 	} file[2];                    /* resolv.conf, hosts */
-	bool recent; /* so young that a change might not show: never equal */
+	/*
+	 * A file changed so recently that its times may stay as they are at
+	 * another change. Such a stamp equals no other.
+	 */
+	bool recent;
 };
 
 /*
@@ -39,22 +43,23 @@ int dns_files_open(struct dns_files *, const char *netns, int root, pid_t pid);
 void dns_files_close(struct dns_files *);
 
 /*
- * Reads the namespace's own resolv.conf; where it has none, that of /etc; where
- * that is missing, too, as if it were empty. Returns 0; or -1 with errno and
- * the file in *which: EACCES, EINVAL no regular file, EFBIG, ENOENT a symbolic
- * link that leads nowhere. Only a file whose name is not there is passed over.
+ * Reads resolv.conf of the namespace or, if its name does not exist there, that
+ * of /etc. If both are missing, *conf is as for an empty file. Returns 0; or -1
+ * with errno and the file in *which. EINVAL: no regular file; EFBIG: too large;
+ * ENOENT: a symbolic link that leads nowhere.
  */
 int dns_files_conf(const struct dns_files *, struct dns_conf *,
     enum dns_file *which);
 
 /*
- * Looks for a name, without a dot at its end, in hosts, chosen like
- * resolv.conf, of which the first MiB counts. Adds to the result's lists.
+ * Looks for a name, without a dot at its end, in the first MiB of hosts, and
+ * adds its addresses to the lists of the result. The choice of the file and the
+ * errors are those of dns_files_conf(), but a large file is no error.
  */
 int dns_files_hosts(const struct dns_files *, const char *name,
     struct dns_result *, enum dns_file *which);
 
-/* Takes the stamp of the files that those two would read. */
+/* Gets the stamp of the files that dns_files_conf() and _hosts() would read. */
 void dns_files_stamp(const struct dns_files *, struct dns_stamp *);
 bool dns_stamp_equal(const struct dns_stamp *, const struct dns_stamp *);
 

@@ -10,16 +10,16 @@
 
 struct dns_lexer {
 	/*
-	 * Gets each word, and its number in its line from 0. A word that is too
-	 * long is passed over, but counted.
+	 * Called for each word with its index in its line. A word that is too
+	 * long is skipped, but counted.
 	 */
 	void (*word)(void *arg, unsigned index, const char *word);
 	void *arg;
-	bool indented; /* a line may begin with blanks; else it is ignored */
-	bool anywhere; /* '#' begins a comment also inside of a word */
-	const char *comment; /* the bytes that begin one */
+	bool indented; /* if false, lines that begin with a blank are ignored */
+	bool anywhere; /* '#' begins a comment inside a word, too */
+	const char *comment; /* the bytes that begin a comment */
 
-	/* Its own; zero at first. */
+	/* private; zero at first */
 	unsigned index;
 	size_t length;
 	bool skip, blank;
@@ -29,7 +29,7 @@ struct dns_lexer {
 /* Reads the next piece. */
 void dns_lexer_feed(struct dns_lexer *, const char *data, size_t size);
 
-/* Ends the last line, where nothing else did. */
+/* Ends the last line, if the file has no newline at its end. */
 void dns_lexer_end(struct dns_lexer *);
 
 #endif

@@ -3,8 +3,8 @@
  *
  * Theory of operation: the records of an answer come in any order. The chain
  * of aliases is followed by looking through all of them for each name of the
- * chain, which the limits of aliases and records bound. Whatever has another
- * owner, type or class is passed over.
+ * chain; limits for aliases and records bound the time. Records of another
+ * owner, type or class are ignored.
  */
 
 #include <string.h>
@@ -103,7 +103,7 @@ dns_message_match(const unsigned char *msg, size_t size,
 	    : DNS_MATCH_CASE;
 }
 
-/* Returns the offset behind the record at an offset; 0: malformed. */
+/* Reads the record at an offset. Returns the offset after it; 0: malformed. */
 static size_t
 read_record(struct record *r, const unsigned char *msg, size_t size, size_t at)
 {
@@ -120,7 +120,7 @@ read_record(struct record *r, const unsigned char *msg, size_t size, size_t at)
 	return r->data + r->length > size ? 0 : r->data + r->length;
 }
 
-/* Where the answers begin: behind the question section. */
+/* Returns the offset of the first answer record; 0: malformed. */
 static size_t
 skip_question(const unsigned char *msg, size_t size)
 {
@@ -145,14 +145,17 @@ take_address(struct dns_answer *a, const unsigned char *data, size_t length)
 
 struct scan {
 	const unsigned char *msg;
-	size_t size, at; /* at: of the first answer */
+	size_t size, at; /* at: offset of the first answer */
 	bool cut;
-	unsigned count; /* of answers */
+	unsigned count; /* number of answer records */
 	uint16_t type;
-	struct dns_name name; /* whose records are wanted */
+	struct dns_name name; /* owner of the records to find */
 };
 
-/* Takes one record. Returns 1: an alias, the name is now its target; 0; -1. */
+/*
+ * Adds a record to the answer if the record is of s->name. Returns 1 if it is a
+ * CNAME, whose target s->name becomes; -1 if it is malformed; otherwise 0.
+ */
 static int
 take_record(struct scan *s, const struct record *r, struct dns_answer *a)
 {
@@ -174,8 +177,7 @@ take_record(struct scan *s, const struct record *r, struct dns_answer *a)
 	return 0;
 }
 
-/* Looks for one name. Returns 1: it is an alias; 0: it is not; -1: malformed.
- */
+/* Adds the records of s->name. Returns 1 after a CNAME; -1: malformed; or 0. */
 static int
 scan_name(struct scan *s, struct dns_answer *a)
 {
@@ -192,7 +194,7 @@ scan_name(struct scan *s, struct dns_answer *a)
 	return found;
 }
 
-/* The upper bits of the response code are in the OPT record, RFC 6891 6.1.3. */
+/* Adds the upper bits of the response code, from OPT (RFC 6891 6.1.3). */
 static void
 read_opt(const struct scan *s, struct dns_answer *a)
 {

@@ -21,10 +21,10 @@
 #define DNS_RCODE_NOTIMP  4
 #define DNS_RCODE_REFUSED 5
 #define DNS_RCODE_BADVERS 16  /* RFC 6891 9 */
-#define DNS_RCODE_LAME    256 /* not of a message: see lame below */
+#define DNS_RCODE_LAME    256 /* no response code: see `lame` below */
 
 #define DNS_ADDRS_MAX  32   /* addresses of a family that are kept */
-#define DNS_EDNS_SIZE  1232 /* of UDP answers that are asked for */
+#define DNS_EDNS_SIZE  1232 /* UDP answer size to offer with EDNS(0) */
 #define DNS_QUERY_SIZE (12 + DNS_WIRE_MAX + 4 + 11)
 
 struct dns_question {
@@ -35,7 +35,7 @@ struct dns_question {
 
 enum dns_match {
 	DNS_MATCH_NONE, /* no answer to the question */
-	DNS_MATCH_CASE, /* but for the case of letters, it is */
+	DNS_MATCH_CASE, /* an answer, with other case of letters */
 	DNS_MATCH_FULL
 };
 
@@ -43,10 +43,10 @@ struct dns_answer {
 	unsigned rcode;   /* with the upper bits of EDNS(0) */
 	bool truncated;   /* the TC bit */
 	bool lame;        /* neither authoritative nor recursive, and empty */
-	unsigned count;   /* of addresses */
+	unsigned count;   /* number of addresses */
 	unsigned aliases; /* CNAMEs that were followed */
 	uint32_t ttl;     /* seconds, the least of all records that were used */
-	struct dns_name alias; /* the last one, where it has no address */
+	struct dns_name alias; /* the last alias, if it has no address */
 	unsigned char addr[DNS_ADDRS_MAX][16];
 };
 
@@ -61,10 +61,10 @@ enum dns_match dns_message_match(const unsigned char *msg, size_t size,
     const struct dns_question *);
 
 /*
- * Reads a message that matches. cut: the message is longer than size, what is
- * missing at its end is no error. Follows at most 16 CNAMEs, and reads at most
- * 512 records. Returns 0; -1 if it is malformed; -2 if its aliases are a loop,
- * or more than that.
+ * Reads a message that matches the question. If `cut`, the message was longer
+ * than `size`, and a missing end is no error. Follows at most 16 CNAMEs, and
+ * reads at most 512 records. Returns 0; -1 if the message is malformed; -2 if
+ * the CNAMEs are a loop or more than 16.
  */
 int dns_message_parse(const unsigned char *msg, size_t size, bool cut,
     const struct dns_question *, struct dns_answer *);

@@ -122,7 +122,7 @@ dns_name_unpack(struct dns_name *name, const unsigned char *msg, size_t size,
 	return after ? after : at;
 }
 
-/* The lengths of labels are below the letters: folding leaves them alone. */
+/* Ignoring case does not change lengths of labels: they are less than 'A'. */
 bool
 dns_name_equal(const struct dns_name *a, const struct dns_name *b)
 {

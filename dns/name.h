@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define DNS_WIRE_MAX  255 /* bytes of a name in a message, RFC 1035 2.3.4 */
-#define DNS_TEXT_SIZE 256 /* of a name as text: 253 bytes, a dot, a NUL */
+#define DNS_WIRE_MAX  255 /* longest name in a message, RFC 1035 2.3.4 */
+#define DNS_TEXT_SIZE 256 /* longest text: 253 bytes, a dot, a NUL */
 
 /* A name as in a message, uncompressed; length 0: no name. */
 struct dns_name {
@@ -30,8 +30,8 @@ enum dns_name_error {
 enum dns_name_error dns_name_check(const char *text);
 
 /*
- * Writes text, and behind it domain ("" for none), as one name. Returns false
- * if together they are too long or no name. Pure.
+ * Writes `text` and then `domain` ("" for none) as one name. Returns false if
+ * the name is too long or invalid. Pure.
  */
 bool dns_name_pack(struct dns_name *, const char *text, const char *domain);
 
@@ -50,8 +50,8 @@ bool dns_name_equal(const struct dns_name *, const struct dns_name *);
 bool dns_text_equal(const char *, const char *);
 
 /*
- * Gives each letter the case that a random bit says (draft-vixie-dnsext-
- * dns0x20). random holds DNS_WIRE_MAX / 8 + 1 bytes.
+ * Sets the case of each letter from a random bit (draft-vixie-dnsext-dns0x20).
+ * `random` has DNS_WIRE_MAX / 8 + 1 bytes.
  */
 void dns_name_mix(struct dns_name *, const unsigned char *random);
 

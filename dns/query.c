@@ -1,18 +1,18 @@
 /*
  * Resolves one name.
  *
- * Theory of operation: hosts is read first, and what is in it is asked nobody
- * for. Then resolv.conf gives the servers, and the candidates: the name as it
- * is, and with each domain of the search list behind it, in the order of
- * ndots. For one candidate at a time both families are asked side by side.
+ * Theory of operation: hosts is read first; no server is asked for a name in
+ * hosts. Then resolv.conf gives the servers and the candidates: the name as it
+ * is, and with each domain of the search list appended, in the order that
+ * ndots sets. For one candidate at a time both families are asked at once.
  *
  *   addresses of one      the result, 50 ms later at the latest
  *   no name, no address   from one at least, nothing from the other: the next
  *                         candidate
  *   errors from both      the result, because the name might have been there
  *
- * Where one family says that there is no such name, the other one has some
- * seconds to know better, because there are servers that say so of every AAAA.
+ * If the answer for one family is "no such name", the query waits some seconds
+ * for the other family, because some servers answer so to every AAAA question.
  */
 
 #include <errno.h>
@@ -24,7 +24,7 @@
 #include "dns/query.h"
 
 #define DELAY_MS   50    /* RFC 8305 3, Resolution Delay */
-#define OBJECT_MS  1000  /* after the end of a try */
+#define OBJECT_MS  1000  /* wait after the end of a try */
 #define SILENT_MS  30000 /* a server that was silent is asked last */
 #define LOCALHOST  "localhost"
 #define PROBE_PORT 9 /* of a socket that sends nothing */
@@ -34,9 +34,9 @@
 static const uint16_t types[] = {DNS_TYPE_A, DNS_TYPE_AAAA};
 
 /*
- * Says whether an IPv6 address is to be tried before an IPv4 one: if there is
- * a route to it, from an address of its own scope (RFC 6724 6, rules 1, 2 and
- * 5). No datagram is sent.
+ * Returns true if an IPv6 address should be tried before an IPv4 one: if there
+ * is a route to it from an address of the same scope (RFC 6724 6, rules 1, 2
+ * and 5). No datagram is sent.
  */
 static bool
 prefers_six(const unsigned char *addr)
@@ -61,7 +61,7 @@ prefers_six(const unsigned char *addr)
 	    IN6_IS_ADDR_LINKLOCAL(&to.sin6_addr);
 }
 
-/* Ends the query by what both lists have. */
+/* Sets the result of the query from both lists. */
 static enum dns_status
 query_settle(struct dns_query *q)
 {
@@ -85,7 +85,7 @@ end(struct dns_query *q, enum dns_status status, int error)
 	return status;
 }
 
-/* A file could not be read. */
+/* Ends the query because a file could not be read. */
 static enum dns_status
 end_unread(struct dns_query *q)
 {
@@ -94,7 +94,7 @@ end_unread(struct dns_query *q)
 	return end(q, local ? DNS_LOCAL : DNS_BAD_FILE, errno);
 }
 
-/* The result of addresses that no server was asked for. */
+/* Ends the query with addresses that are known without a server. */
 static enum dns_status
 end_known(struct dns_query *q)
 {
@@ -105,7 +105,7 @@ end_known(struct dns_query *q)
 	return query_settle(q);
 }
 
-/* localhost and *.localhost are the loopback addresses, RFC 6761 6.3. */
+/* Returns true for localhost and *.localhost (RFC 6761 6.3). */
 static bool
 is_localhost(const char *name)
 {
@@ -145,7 +145,7 @@ take_name(struct dns_query *q, const char *name)
 	return DNS_NAME_OK;
 }
 
-/* Sets the order of servers: as they stand, but those that were silent last. */
+/* Sets the order of servers: that of the file, but silent servers come last. */
 static void
 set_order(struct dns_query *q, msec now)
 {
@@ -167,8 +167,8 @@ set_order(struct dns_query *q, msec now)
 }
 
 /*
- * Packs the n-th candidate. Returns 1; 0 if it is too long to be one; -1 if
- * there is none any more.
+ * Packs the n-th candidate. Returns 1; 0 if it is too long for a name; -1 if
+ * there are fewer candidates.
  */
 static int
 pack_candidate(const struct dns_query *q, unsigned n, struct dns_name *name)
@@ -184,7 +184,7 @@ pack_candidate(const struct dns_query *q, unsigned n, struct dns_name *name)
 	return dns_name_pack(name, q->name, domain);
 }
 
-/* Asks both families for the next candidate. Returns false if there is none. */
+/* Asks for both families of the next candidate. Returns false if none left. */
 static bool
 ask_next(struct dns_query *q, msec now)
 {
@@ -215,7 +215,7 @@ is_done(const struct dns_ask *a)
 	return a->phase == DNS_ASK_DONE;
 }
 
-/* With no-aaaa, what is said of one family is taken for both. */
+/* Sets the IPv6 status from that of IPv4, because of no-aaaa. */
 static void
 copy_verdict(struct dns_query *q)
 {
@@ -227,7 +227,7 @@ copy_verdict(struct dns_query *q)
 	six->server = four->server;
 }
 
-/* Copies what is known into the result. Returns true if all is. */
+/* Copies finished lists into the result. Returns true if both are finished. */
 static bool
 query_collect(struct dns_query *q)
 {
@@ -249,7 +249,7 @@ has_addresses(const struct dns_query *q)
 	return HAS(&q->result.list[DNS_FOUR]) || HAS(&q->result.list[DNS_SIX]);
 }
 
-/* Returns true if a family says that the candidate has nothing. */
+/* Returns true if a family has no such name, or no address of that name. */
 static bool
 is_negative(struct dns_query *q)
 {
@@ -266,7 +266,7 @@ is_negative(struct dns_query *q)
 	return negative;
 }
 
-/* One family is done, the other is not: bounds how long that may take. */
+/* Sets and checks the limit for the family that is not finished. */
 static enum dns_status
 wait_for_other(struct dns_query *q, msec now)
 {
@@ -286,7 +286,7 @@ wait_for_other(struct dns_query *q, msec now)
 	return DNS_PENDING;
 }
 
-/* Goes from candidate to candidate as long as they are decided. */
+/* Continues with the next candidates while the current one has no addresses. */
 static enum dns_status
 decide(struct dns_query *q, msec now)
 {
@@ -306,7 +306,7 @@ decide(struct dns_query *q, msec now)
 	}
 }
 
-/* Reads resolv.conf, or takes the servers that the map has. */
+/* Reads resolv.conf, or uses the servers of dns=, and asks them. */
 static enum dns_status
 ask_servers(struct dns_query *q, const struct dns_source *source, msec now)
 {

@@ -1,4 +1,4 @@
-/* Resolves one name: hosts, search list, both families side by side. */
+/* Resolves one name: hosts, search list, both families at the same time. */
 
 #ifndef DNS_QUERY_H
 #define DNS_QUERY_H
@@ -16,26 +16,26 @@
 
 #define DNS_FDS 2 /* descriptors that a query has at most */
 
-/* Where names are looked up. The caller keeps it in place. */
+/* The files and servers to look names up in. The caller must not move them. */
 struct dns_source {
 	struct dns_files files;
-	struct dns_servers servers; /* of dns=; count 0: those of the files */
-	_Atomic msec *silent;       /* DNS_SERVERS_MAX of them, or NULL; see
+	struct dns_servers servers; /* of dns=; count 0: use resolv.conf */
+	_Atomic msec *silent;       /* DNS_SERVERS_MAX times, or NULL; see
 				       struct dns_ask_params */
 };
 
 /*
- * One look-up. The caller has the memory, 10 KiB, and nothing is allocated. It
- * is usable before the first dns_query_start() if it is zero.
+ * One look-up: 10 KiB, in memory of the caller. Nothing is allocated. A query
+ * that is all zero is valid, and not active.
  */
 struct dns_query {
 	struct dns_result result; /* see dns_query_run() */
 	bool active;              /* a server is being asked */
 
-	/* Its own. */
+	/* private */
 	char name[DNS_TEXT_SIZE]; /* without the dot at its end */
-	bool absolute;            /* it had one */
-	bool no_address;          /* said of a candidate, of any */
+	bool absolute;            /* the name had a dot at its end */
+	bool no_address;          /* a candidate exists, without address */
 	unsigned dots, candidate;
 	msec until, ready_at;
 	struct dns_conf conf;
@@ -44,33 +44,33 @@ struct dns_query {
 };
 
 /*
- * Begins to look up a name that is not an address, by RFC 1034 5.3, RFC 6761
- * 6.3 and resolv.conf(5), and ends by DNS_NO_ANSWER at until (NEVER: when the
- * servers' own times are over). A query that is active is stopped first.
- * epfd: an epoll descriptor that gets each socket, level-triggered, with tag
- * as its data; or -1, for dns_query_pollfds(). Returns the status, see
- * dns_query_run(): it may be known at once.
+ * Starts to look up a name that is not an address, by RFC 1034 5.3, RFC 6761
+ * 6.3 and resolv.conf(5). Stops the query first if it is active. The query ends
+ * with DNS_NO_ANSWER at `until`; if that is NEVER, when all tries have failed.
+ * `epfd` is an epoll(7) that each socket is added to, level-triggered, with
+ * `tag` as data; or -1 to use dns_query_pollfds(). Returns the status as
+ * dns_query_run() does.
  */
 enum dns_status dns_query_start(struct dns_query *, const struct dns_source *,
     const char *name, msec until, int epfd, uint64_t tag);
 
 /*
- * Goes on without waiting. To be called when a descriptor is ready, or
- * dns_query_deadline() has come; any other time does no harm. Returns
- * result.status: DNS_PENDING; DNS_OK once an address is known and the other
- * family has answered or had 50 ms more (RFC 8305 3); or why there is none.
- * While active is true after DNS_OK, the other family is still asked: who does
- * not want to wait for it calls dns_query_stop().
+ * Continues without waiting. To be called when a descriptor is ready and when
+ * dns_query_deadline() has passed; other calls do no harm. Returns
+ * result.status: DNS_PENDING; DNS_OK if one family has an address and the other
+ * has answered or had 50 ms more (RFC 8305 3); or the reason of a failure. If
+ * `active` is still true after DNS_OK, the other family has not answered yet;
+ * dns_query_stop() ends the wait.
  */
 enum dns_status dns_query_run(struct dns_query *);
 
-/* Returns when dns_query_run() is to be called at the latest; or NEVER. */
+/* Returns the latest time to call dns_query_run() at, or NEVER. */
 msec dns_query_deadline(const struct dns_query *);
 
 /* Fills in at most DNS_FDS descriptors and events. Returns how many. */
 size_t dns_query_pollfds(const struct dns_query *, struct pollfd *);
 
-/* Closes what is open; a result that is pending becomes DNS_NO_ANSWER. */
+/* Closes the sockets. A pending result becomes DNS_NO_ANSWER. */
 void dns_query_stop(struct dns_query *);
 
 #endif

@@ -1,12 +1,12 @@
 /*
  * Resolves many names at once.
  *
- * Theory of operation: an entry is a name; a slot is a query under way, for one
- * entry. The owner looks up a name as often as it likes: the first look-up
- * starts a query, or waits for a free slot; the others find the same entry.
- * When a query ends its result goes to the entry, and the owner looks up again
- * what it waits for. Entries that nobody looks up are replaced, the one that
- * was looked up longest ago first.
+ * Theory of operation: an entry is a name; a slot holds a running query for one
+ * entry. The caller may look up a name many times: the first look-up starts a
+ * query or waits for a free slot; the others find the same entry. When a query
+ * ends, its result is copied to the entry, and the caller looks up again the
+ * names that were pending. If all entries are used, a new name replaces the
+ * entry without a query that was looked up longest ago.
  */
 
 #include <errno.h>
@@ -17,13 +17,13 @@
 #include "dns/resolver.h"
 
 #define EVENTS      16
-#define CHECK_MS    1000 /* between two looks at the files */
+#define CHECK_MS    1000 /* between two checks of the files */
 #define TTL_MIN_S   1
 #define TTL_MAX_S   3600
 #define NEGATIVE_MS 5000
 #define FAILURE_MS  2000
-#define INVALID_MS  60000 /* of what is no name */
-#define STALE_MS    1000  /* while a name is asked for anew */
+#define INVALID_MS  60000 /* for an invalid name */
+#define STALE_MS    1000  /* during a new query for the name */
 #define DOUBT_MS    1000
 #define NO_SLOT     (-1)
 
@@ -82,7 +82,7 @@ in_use(const struct dns_entry *e)
 	return e->slot != NO_SLOT || e->waiting;
 }
 
-/* Finds room for a name. Returns NULL if all are being asked for. */
+/* Takes an entry for a name. Returns NULL if all entries are in use. */
 static struct dns_entry *
 claim(struct dns_resolver *r, const char *name, uint32_t hash)
 {
@@ -127,7 +127,7 @@ lifetime(const struct dns_result *result)
 	}
 }
 
-/* Moves what a query has found out to its entry. Returns true if it is over. */
+/* Copies the result of a query to its entry. Returns true if the query ends. */
 static bool
 resolver_collect(struct dns_resolver *r, int slot)
 {
@@ -147,7 +147,7 @@ resolver_collect(struct dns_resolver *r, int slot)
 	return true;
 }
 
-/* Asks for a name in a slot. What has no slot waits until one is free. */
+/* Starts the query of an entry, or lets the entry wait for a free slot. */
 static void
 begin(struct dns_resolver *r, struct dns_entry *e)
 {
@@ -167,7 +167,7 @@ begin(struct dns_resolver *r, struct dns_entry *e)
 	resolver_collect(r, slot);
 }
 
-/* Forgets all names, and asks anew for those that are being asked for. */
+/* Clears the cache, and restarts the queries that run. */
 static void
 forget(struct dns_resolver *r)
 {
@@ -197,7 +197,7 @@ check_files(struct dns_resolver *r, msec now)
 	}
 }
 
-/* Returns true if the result of an entry may be given out. */
+/* Returns true if the result of an entry may be returned. */
 static bool
 is_fresh(const struct dns_entry *e, msec now)
 {
@@ -208,7 +208,7 @@ is_fresh(const struct dns_entry *e, msec now)
 	return in_use(e) && e->result.status == DNS_OK && now < e->stale_until;
 }
 
-/* Asks anew for what has expired, unless it is being asked for. */
+/* Starts a query if the result has expired and no query runs. */
 static void
 refresh(struct dns_resolver *r, struct dns_entry *e, msec now)
 {
@@ -256,7 +256,7 @@ run_slot(struct dns_resolver *r, int slot)
 	resolver_collect(r, slot);
 }
 
-/* Gives free slots to those who wait for one. */
+/* Gives free slots to waiting entries. */
 static void
 begin_waiting(struct dns_resolver *r)
 {

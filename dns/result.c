@@ -1,4 +1,4 @@
-/* Joins what both families gave, and says in words what came of a name. */
+/* Joins the results of both families, and describes them. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,9 +19,9 @@ dns_list_add(struct dns_list *list, const unsigned char *addr, size_t length)
 }
 
 /*
- * A name that one family says is not there is not, whatever became of the
- * other; where it is there for one, an error of the other counts, because that
- * one might have had addresses.
+ * Returns the list that decides the status of both. "No such name" is true for
+ * both families, unless the other one has found the name. An error counts more
+ * than "no address", because that family might have had addresses.
  */
 static const struct dns_list *
 deciding(const struct dns_list *four, const struct dns_list *six)

@@ -1,4 +1,4 @@
-/* What comes of a name: addresses, or why there is none, in words. */
+/* The result of a look-up: addresses, or an error and its text. */
 
 #ifndef DNS_RESULT_H
 #define DNS_RESULT_H
@@ -14,14 +14,14 @@ enum dns_status {
 	DNS_PENDING,
 	DNS_OK,
 	DNS_NO_NAME,    /* NXDOMAIN */
-	DNS_NO_ADDRESS, /* the name is there, and has none */
-	DNS_FAILED,     /* a server's error, or an answer that is malformed */
+	DNS_NO_ADDRESS, /* the name exists without address */
+	DNS_FAILED,     /* an error of the server, or a malformed answer */
 	DNS_REFUSED,    /* REFUSED */
-	DNS_NO_ANSWER,  /* nobody answered in time, or could be reached */
+	DNS_NO_ANSWER,  /* no server answered in time or was reachable */
 	DNS_BAD_FILE,   /* resolv.conf or hosts cannot be read */
 	DNS_BAD_NAME,
 	DNS_NOT_ASCII,
-	DNS_ALIASES, /* a CNAME loop, or more of them than are followed */
+	DNS_ALIASES, /* CNAMEs that are a loop, or too many */
 	DNS_LOCAL    /* out of descriptors or memory */
 };
 
@@ -32,7 +32,7 @@ struct dns_server {
 		struct sockaddr_in four;
 		struct sockaddr_in6 six;
 	} addr;
-	char zone[16]; /* the interface of a link-local one, or "" */
+	char zone[16]; /* interface of a link-local address, or "" */
 };
 
 /* The addresses of one family. */
@@ -41,8 +41,8 @@ struct dns_list {
 	int error;    /* a response code; an errno for NO_ANSWER and LOCAL */
 	uint32_t ttl; /* seconds */
 	unsigned count;
-	struct dns_server server; /* that said so; family 0: none did */
-	unsigned char addr[DNS_ADDRS_MAX][16]; /* of an IPv4 one, the first 4 */
+	struct dns_server server; /* that answered; family 0: none */
+	unsigned char addr[DNS_ADDRS_MAX][16]; /* IPv4: the first 4 bytes */
 };
 
 enum dns_file {
@@ -60,9 +60,9 @@ enum {
 
 struct dns_result {
 	enum dns_status status;
-	int error;          /* an errno for BAD_FILE; else as of a list */
+	int error;          /* an errno for BAD_FILE; else that of a list */
 	enum dns_file file; /* for BAD_FILE */
-	bool six_first;     /* the order to try the addresses in */
+	bool six_first;     /* IPv6 addresses are to be tried first */
 	uint32_t ttl;       /* seconds; the least of both lists */
 	struct dns_list list[DNS_FAMILIES];
 };
@@ -72,12 +72,12 @@ struct dns_addr {
 	unsigned char addr[16];
 };
 
-/* Adds an address to a list, where it is not there and has room. */
+/* Adds an address to a list, unless the list has it already or is full. */
 void dns_list_add(struct dns_list *, const unsigned char *addr, size_t length);
 
 /*
- * Sets the status of the whole, its error and ttl, from both lists, of which
- * none is pending any more or one has addresses.
+ * Sets status, error and ttl of the result from both lists. Neither list is
+ * pending, unless the other one has addresses.
  */
 void dns_result_settle(struct dns_result *);
 
@@ -89,7 +89,7 @@ size_t dns_result_addrs(const struct dns_result *, struct dns_addr *,
     size_t max);
 
 /*
- * Says what the status is, in words, with the server that said so:
+ * Describes the status, with the server that answered:
  * "no such name, says 10.0.0.53". Returns buf, of DNS_TEXT_MAX bytes or more.
  * path names the file of BAD_FILE, see dns_files_path().
  */

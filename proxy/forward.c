@@ -37,7 +37,7 @@ struct forward {
 	struct proxy_session *session;
 	int client, target;
 	struct conn_report *report;
-	int target_error; /* or 0 */
+	int target_error; /* errno of a failed write to `target`; or 0 */
 	bool target_full; /* the target takes no byte at the moment */
 };
 
@@ -81,7 +81,7 @@ forward_status(struct forward *f)
 	    parse_status_line, &interim);
 	if (n == -1)
 		return errno == EMSGSIZE ? fail_errno(EIO) : -1;
-	s->in_buf[7] = '1'; /* because HTTP/1.0 knows another keep-alive */
+	s->in_buf[7] = '1'; /* HTTP/1.1: keep-alive differs in HTTP/1.0 */
 	f->report->down += (uint64_t)n;
 	if (io_write_all(&s->client, s->in_buf, (size_t)n) == -1 ||
 	    (!interim &&

@@ -124,7 +124,7 @@ bind_socket(const struct bind_job *job, int fd, socklen_t length)
 	return bind(fd, addr, length);
 }
 
-/* Keeps errno. */
+/* Sets job->addr_flags. Does not change errno. */
 static void
 record_addr_flags(struct bind_job *job)
 {

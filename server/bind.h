@@ -20,10 +20,10 @@ struct bind_job {
 	const struct endpoint *endpoint;
 	enum proto proto;
 	bool udp_relay;             /* the sockets are UDP relays */
-	struct listener *listeners; /* not owned; room for all */
+	struct listener *listeners; /* not owned; has room for all sockets */
 	size_t n_listeners;
-	size_t n_udp_relays;          /* behind the listeners */
-	struct sockaddr_storage addr; /* of the last attempt */
+	size_t n_udp_relays; /* in `listeners`, after the first n_listeners */
+	struct sockaddr_storage addr; /* the address of the last bind(2) */
 	unsigned addr_flags; /* IFA_F_TENTATIVE etc., if bind(2) has failed */
 };
 

@@ -64,7 +64,7 @@ sandbox_flags_of(const struct service *s)
 	return flags;
 }
 
-/* Logs a failure that is not the namespace's. Returns -1 with ECANCELED. */
+/* Logs a failure other than of ns_enter(). Returns -1 with ECANCELED. */
 static int
 setup_failed(const struct service *s, const char *action, const char *advice)
 {
@@ -82,7 +82,7 @@ init_protocol(const struct service *s, const struct mapper_args *args)
 	return s->map->workers ? pool_init(args) : fork_init(args);
 }
 
-/* Privileges are dropped before anything is read from the network. */
+/* Prepares the mapper. Drops privileges before the network is read. */
 static int
 mapper_setup(const struct service *s, const struct config *conf,
     const struct mapper_args *args)

@@ -34,7 +34,7 @@
 #include "tcp/table.h"
 #include "tcp/tcp.h"
 
-#define CHILDREN_PER_MS 64 /* more of them delay reap_all() by 1 ms more */
+#define CHILDREN_PER_MS 64 /* so many children delay reap_all() by 1 ms */
 
 static struct forks {
 	struct tcp tcp;
@@ -55,7 +55,10 @@ process_main(struct conn *conn)
 	conn_main(conn, forks.max_fd, forks.tcp.args->role);
 }
 
-/* Closing the client resets it, unless a child has it open, too. */
+/*
+ * Forks the process of connection i and closes the client. If fork(2) fails,
+ * the close resets the client.
+ */
 static void
 start_process(uint32_t i, struct conn *conn)
 {
@@ -167,7 +170,10 @@ sigchld_open(void)
 	return signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Called when all other descriptors are open. */
+/*
+ * Returns the highest descriptor that a connection must close. Called when all
+ * of them are open.
+ */
 static int
 highest_fd(const struct mapper_args *args)
 {
@@ -181,8 +187,8 @@ highest_fd(const struct mapper_args *args)
 }
 
 /*
- * Keeps the memory of the mapper that connections do not use out of them, so
- * that fork(2) is cheap and no connection can change the limits.
+ * Keeps memory that only the mapper uses out of the processes of connections,
+ * so that fork(2) is cheap and no connection can change the limits.
  */
 static int
 hide_memory(const struct mapper_args *args)

@@ -67,7 +67,7 @@ struct stdio_relay {
 	int target;
 	int error;           /* the first error, or 0 */
 	bool target_failed;  /* the target has failed, first or later */
-	bool error_consumed; /* the target's, by a write: no read returns it */
+	bool error_consumed; /* a write took it: no read of the target will */
 };
 
 /* The descriptors that are waited for. */
@@ -79,7 +79,7 @@ enum {
 	STDIO_FDS
 };
 
-/* Reads bytes that have arrived, or the end. Returns -1 with errno. */
+/* Reads bytes that have arrived, or sets d->eof. Returns -1 with errno. */
 static int
 stdio_read(struct stdio_dir *d)
 {

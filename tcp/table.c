@@ -107,7 +107,7 @@ table_take(struct table *t, pid_t pid, uint16_t port_index,
 	slot->started_at = now_ms();
 	atomic_store(&slot->ticket, 0);
 	memset(&t->reports[i], 0, sizeof(t->reports[i]));
-	/* A worker that sees the pid reads the slot. */
+	/* Sets the pid last, because a worker that sees it reads the slot. */
 	atomic_thread_fence(memory_order_release);
 	t->pids[i] = pid;
 	return i;
@@ -122,7 +122,8 @@ table_release(struct table *t, uint32_t i)
 }
 
 /*
- * Returns true if two clients count as one source; all of a UNIX listener do.
+ * Returns true if two clients count as one source. All clients of a UNIX
+ * listener are one source.
  */
 static bool
 same_source(const union sockaddr_inet *a, const union sockaddr_inet *b)

@@ -19,7 +19,7 @@ struct slot {
 	msec started_at;
 	union sockaddr_inet peer; /* v4-mapped addresses as IPv4 */
 	uint16_t port_index;      /* in the port range of the map */
-	uint32_t next_free;       /* of a free slot */
+	uint32_t next_free;       /* in a free slot: index of the next one */
 	/* The order in which slots were taken, over all tables of a map with
 	 * max-source=; 0: not known yet. */
 	_Atomic uint64_t ticket;
@@ -46,7 +46,7 @@ struct tables {
 	bool pool_draining;       /* set by the pool before it drains */
 	_Atomic uint64_t tickets; /* number of tickets given */
 	_Atomic msec
-	    *target_failed_at; /* of each target; NULL for one target */
+	    *target_failed_at; /* for each target; NULL if there is only one */
 	struct table items[];
 };
 
@@ -57,8 +57,8 @@ struct tables {
 struct tables *tables_init(const struct map *, uint32_t n, uint32_t capacity);
 
 /*
- * Keeps the tables out of all children to come, but for the reports and
- * target_failed_at. Returns -1 with errno.
+ * Keeps the tables, except the reports and target_failed_at, out of all
+ * processes that are forked later. Returns -1 with errno.
  */
 int tables_hide(struct tables *);
 

@@ -59,7 +59,7 @@ struct send_batch {
 struct sending {
 	struct send_result *result;
 	uint16_t *gso_max;
-	uint16_t old_gso_max; /* before a retry lowered it; 0: not lowered */
+	uint16_t old_gso_max; /* *gso_max before a retry; 0: not lowered */
 	bool retried;         /* the next run is a retry after an ICMP error */
 };
 

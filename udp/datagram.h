@@ -20,7 +20,7 @@ struct datagram {
 	unsigned char *data;
 	size_t length;
 	struct flow_key *key;  /* sender, and the local address it sent to */
-	struct datagram *next; /* of a list to send; NULL: the last */
+	struct datagram *next; /* in a list to send; NULL: the last */
 };
 
 /*

@@ -19,9 +19,7 @@ struct flow_key {
 	uint32_t listener;     /* index in the mapper's listeners */
 };
 
-/*
- * The lists of flows, in the order in which their flows make room for others.
- */
+/* The lists of flows. If room is needed, flows of an earlier list end first. */
 enum flow_list {
 	FLOW_ONE_WAY,  /* the target has not answered */
 	FLOW_ANSWERED, /* the target has answered */
@@ -39,14 +37,14 @@ struct flow {
 	struct source *source;
 	struct flow *source_prev, *source_next; /* a ring */
 	msec started_at, last_used;
-	msec unanswered_at; /* of the first unanswered datagram; 0: none */
+	msec unanswered_at; /* time of the first unanswered datagram; 0: none */
 	unsigned long long up, down;                     /* bytes */
 	unsigned long long up_datagrams, down_datagrams; /* sent */
-	struct datagram *batch_first, *batch_last;       /* to be sent up */
+	struct datagram *batch_first, *batch_last; /* to send to the target */
 	int fd;                            /* to the target; -1: a free flow */
 	uint16_t up_gso_max, down_gso_max; /* see datagram_send() */
 	uint8_t list;                      /* enum flow_list */
-	uint8_t moves; /* to silent targets since the last answer */
+	uint8_t moves; /* from silent targets, since the last answer */
 	bool group;    /* the socket is not connected, see targets_open() */
 };
 
@@ -63,9 +61,9 @@ struct flows {
 	struct flow *items, *free, **buckets;
 	struct flow *oldest[FLOW_LISTS], *newest[FLOW_LISTS];
 	struct source *sources, *free_source, **source_buckets;
-	struct source *largest; /* may have more than half; or NULL */
+	struct source *largest; /* may have over half of the flows; or NULL */
 	uint32_t cap, n_buckets, count;
-	uint32_t n_touched, n_touched_sources; /* ever used */
+	uint32_t n_touched, n_touched_sources; /* entries that were ever used */
 	uint64_t seed;
 };
 

@@ -21,7 +21,7 @@ int route_connect(struct udp_mapper *, struct flow *, uint32_t addr);
 /* Closes the flow's socket, if it has one. */
 void route_close(struct udp_mapper *, const struct flow *);
 
-/* Connects a flow anew, to its own target address if that still exists. */
+/* Reconnects a flow, to its own target address if that still exists. */
 int route_reconnect(struct udp_mapper *, struct flow *);
 
 /*
