@@ -147,13 +147,16 @@ int
 listen_start(const struct listeners *set, const struct map *map,
     int quiet_errno)
 {
-	int fd, saved;
+	int fd, state, saved;
 
 	for (size_t i = 0; i < set->count; i++) {
 		fd = set->items[i].fd;
-		if (listen_accepts(fd))
+		state = listen_state(fd);
+		if (state == 1)
 			continue;
-		stop_listening(fd);
+		/* A socket that does listen must not lose its clients. */
+		if (state == 0)
+			stop_listening(fd);
 		if (listen(fd, LISTEN_BACKLOG) == 0)
 			continue;
 		saved = errno;
@@ -174,7 +177,7 @@ listen_close(struct listeners *set, const struct map *map)
 	if (set->count && map->listen.kind == EP_UNIX_PATH)
 		unix_file_remove(&set->file, map->listen.name);
 	for (size_t i = 0; i < set->count && !adopted; i++)
-		if (listen_accepts(set->items[i].fd))
+		if (listen_state(set->items[i].fd) != 0)
 			stop_listening(set->items[i].fd);
 	close_sockets(set->items, set->count + set->n_udp_relays);
 	free(set->items);

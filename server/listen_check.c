@@ -73,13 +73,15 @@ listen_changed(const struct listeners *set, const struct map *map)
 	return NULL;
 }
 
-bool
-listen_accepts(int fd)
+int
+listen_state(int fd)
 {
 	socklen_t size = sizeof(int);
 	int on = 0;
 
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &size) == 0 && on;
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &size) == -1)
+		return -1;
+	return on != 0;
 }
 
 /*

@@ -27,9 +27,10 @@ bool listen_depends(const struct map *);
 const char *listen_changed(const struct listeners *, const struct map *);
 
 /*
- * Returns false if a stream socket does not listen; `ss -K` causes that, too.
+ * Returns 1 if a stream socket listens, 0 if it does not, which `ss -K` causes,
+ * too. Returns -1 with errno if that is unknown.
  */
-bool listen_accepts(int fd);
+int listen_state(int fd);
 
 /*
  * Returns the IFA_F flags of an IPv6 address in the namespace of the process,

@@ -292,7 +292,7 @@ handle_destroyed_listeners(void)
 
 			if (s->proto == PROTO_TCP && !s->lost &&
 			    service_has(s, ev[k].data.fd))
-				s->lost = !listen_accepts(ev[k].data.fd);
+				s->lost = listen_state(ev[k].data.fd) == 0;
 		}
 }
 
