@@ -70,7 +70,7 @@ die(const char *what)
 	exit(2);
 }
 
-/* What the library asks of the kernel; write and exit are for this program. */
+/* System calls of dns/; write and exit are for this program. */
 static void
 confine(void)
 {
@@ -225,7 +225,7 @@ look_up_names(char *const *names, int n)
 		look_up(names[i]);
 }
 
-/* What is under way goes on while the next line is waited for. */
+/* Pending queries go on while the program waits for the next line. */
 static bool
 read_line(char *line, size_t size)
 {

@@ -119,7 +119,7 @@ fuzz_hosts(const unsigned char *data, size_t size, unsigned step)
 	    whole.list[DNS_SIX].count <= DNS_ADDRS_MAX);
 }
 
-/* What is printed is read as the same again. */
+/* A printed server list parses as the same list. */
 static void
 fuzz_servers(const char *text)
 {
