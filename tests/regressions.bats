@@ -71,19 +71,17 @@ except BlockingIOError:
 
 @test "a namespace in the making is waited for" {
 	local maker
+	NAMESPACES+=(late)
+	# "ip netns add" makes the file first, then mounts the namespace on it.
 	touch /run/netns/late
 	(
 		exec 3>&- 4>&-
 		sleep 0.3
-		rm /run/netns/late
-		ip netns add late
-		ip -n late link set lo up
+		unshare --net=/run/netns/late ip link set lo up
 	) &
 	maker=$!
-	# Of the targets, so that lo may be down still.
 	start_nsfwd 127.0.0.1:8000=late@127.0.0.1:1
 	wait $maker
-	NAMESPACES+=(late)
 }
 
 @test "--wait: a namespace that is deleted while it is checked" {
