@@ -21,7 +21,7 @@
 
 #define ANSWER_S       3   /* until an answering process is killed */
 #define STATS_PAUSE_MS 100 /* after an error of accept(2) or fork(2) */
-#define REQUEST_MS     50  /* to wait for an HTTP request */
+#define REQUEST_MS     250 /* to wait for an HTTP request */
 
 int
 stats_socket_open(struct stats_socket *s, bool waits)

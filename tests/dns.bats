@@ -4,6 +4,8 @@
 # its own, a server of the tests' own namespace is the witness that none of its
 # questions gets out.
 
+# bats file_tags=once
+
 bats_require_minimum_version 1.5.0
 load helpers
 

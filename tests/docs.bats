@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # Man page, README, --help and program agree.
 
+# bats file_tags=once
+
 bats_require_minimum_version 1.5.0
 
 setup_file() {

@@ -2,6 +2,8 @@
 # The laws of the architecture, checked in the sources without comments and strings,
 # or in object files made by gcc. HACKING lists the rooms and the processes.
 
+# bats file_tags=once
+
 bats_require_minimum_version 1.5.0
 
 read -ra ROOMS < <(sed -n 's/^ROOMS = //p' "$BATS_TEST_DIRNAME/../Makefile")

@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # Tests that take minutes: `make check-long`.
 
+# bats file_tags=long
+
 load helpers
 
 MAP=ns1@8000=ns2@8080
