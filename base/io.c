@@ -36,8 +36,8 @@ toggle_ignored(int fd)
 }
 
 /*
- * Reduces revents to the events that count. Returns 1 if some are left. If none
- * is, poll(2) ignores the descriptor from then on.
+ * Removes from revents the events that do not count. Returns 1 if some are
+ * left. If all were removed, makes poll(2) ignore the descriptor from then on.
  */
 static int
 keep_wanted_events(struct pollfd *p)
