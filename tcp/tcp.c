@@ -71,7 +71,8 @@ log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
 /*
  * Returns the UDP socket of slot i, for a client of a SOCKS proxy, or -1. Only
  * as many slots as there are sockets of the client's family have one. A client
- * behind a proxy has none: its datagrams would come from another address.
+ * with a PROXY header has none, because its datagrams come from another
+ * address.
  */
 static int
 udp_relay_of(const struct tcp *t, uint32_t i)

@@ -31,7 +31,10 @@ struct tcp_ops {
 	msec (*run_timers)(msec now);
 };
 
-/* The data of epoll events: below it, the index of a listener. */
+/*
+ * Data of an epoll event: the index of a listener below this, else of a
+ * connection.
+ */
 #define TCP_EV_CONN ((uint64_t)1 << 32)
 
 struct tcp {
@@ -41,7 +44,7 @@ struct tcp {
 	struct tables *tables;
 	struct table *table; /* the table in which this process takes slots */
 	_Atomic uint64_t *counts; /* of the mapper, on the scoreboard */
-	pid_t pid;                /* for the slots that it takes, see table.h */
+	pid_t pid;                /* for the slots that this process takes */
 	int epoll;
 	uint32_t n_started; /* connections */
 	bool draining;

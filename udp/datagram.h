@@ -80,7 +80,9 @@ int datagram_receive(int fd, struct batch *);
 void datagram_send(int fd, const struct flow_key *, uint16_t *gso_max,
     struct datagram *list, struct send_result *result);
 
-/* Returns true if an ICMP message causes the error: no one receives there. */
+/*
+ * Returns true if an ICMP message causes the error: the target is unreachable.
+ */
 bool datagram_is_icmp_error(int err);
 
 /*

@@ -109,7 +109,7 @@ flow_count_source(const struct flows *t, const union sockaddr_inet *peer)
 	return s ? s->n_flows : 0;
 }
 
-/* Always finds an unused source, because the table has as many as flows. */
+/* Always finds an unused source, because there are as many sources as flows. */
 static struct source *
 add_source(struct flows *t, struct source **at, const union sockaddr_inet *peer)
 {
