@@ -80,7 +80,7 @@ close_pipe(struct relay_dir *d)
 	d->pipe[0] = d->pipe[1] = -1;
 }
 
-/* Opens a pipe, once. A direction without one goes on copying. */
+/* Opens a pipe, once. A direction without a pipe goes on copying. */
 static void
 open_pipe(struct relay_dir *d)
 {

@@ -5,14 +5,15 @@
  *
  * A path such as /proc/N/ns/net names a process by its number, which a new
  * process can get after the first one has exited. An open directory /proc/N
- * belongs to one process for good: after that has exited, nothing can be opened
- * in the directory, even if a new process has the number N. So the anchor keeps
- * that directory open, and the rest of the path is opened relative to it.
+ * belongs to one process for good: after that process has exited, nothing can
+ * be opened in the directory, even if a new process has the number N. So the
+ * anchor keeps that directory open, and the rest of the path is opened relative
+ * to it.
  *
  * The names of a path are looked up one by one, because a symbolic link
  * anywhere may lead into /proc. If the links lead to another directory of /proc
  * than before, the path means another process now, and the anchor is bound to
- * that.
+ * that process.
  */
 
 #include <errno.h>

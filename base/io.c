@@ -142,8 +142,8 @@ io_write_all(const struct io *io, const void *data, size_t length)
 
 /*
  * Peeks at bytes before it receives any. If the message needs more bytes, all
- * that have arrived belong to the message and are received, so that the next
- * wait is for more. Otherwise only the rest of the message is received.
+ * bytes that have arrived belong to the message and are received, so that the
+ * next wait is for more. Otherwise only the rest of the message is received.
  */
 ssize_t
 io_read_message(const struct io *io, unsigned char *data, size_t size,

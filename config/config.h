@@ -1,4 +1,4 @@
-/* The whole configuration: reads the maps and what they name. */
+/* The whole configuration: reads the maps and the files that they name. */
 
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H

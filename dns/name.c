@@ -16,7 +16,7 @@ fold(unsigned char c)
 	return c >= 'A' && c <= 'Z' ? (unsigned char)(c + 'a' - 'A') : c;
 }
 
-/* Returns true for decimal digits, or 0x and hexadecimal ones. */
+/* Returns true for decimal digits, or 0x and hexadecimal digits. */
 static bool
 is_number(const char *label, size_t length)
 {

@@ -135,7 +135,10 @@ retry_service(struct service *s)
 	return needs_retry(s) ? s->last_attempt + CHECK_MS : NEVER;
 }
 
-/* Checks and retries what is due. Returns when to do so again, or NEVER. */
+/*
+ * Checks and retries the services that are due. Returns when the next is due,
+ * or NEVER.
+ */
 static msec
 retry_services(void)
 {

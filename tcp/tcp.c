@@ -283,8 +283,9 @@ wait_and_handle(struct tcp *t, msec deadline)
 }
 
 /*
- * Does what is due. Returns when to do so again, or NEVER. The connections come
- * first, because those that end make room for clients.
+ * Runs the timers that are due. Returns when to run the next, or NEVER. The
+ * timers of connections run first, because an ended connection makes room for a
+ * client.
  */
 static msec
 run_timers(struct tcp *t)

@@ -27,7 +27,9 @@ struct tcp_ops {
 	/* Handles an event whose data was TCP_EV_CONN + data. */
 	void (*conn_event)(uint64_t data, uint32_t events);
 
-	/* Does what is due. Returns when to call it again, or NEVER. */
+	/*
+	 * Runs the timers that are due. Returns when the next is due, or NEVER.
+	 */
 	msec (*run_timers)(msec now);
 };
 

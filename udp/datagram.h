@@ -54,8 +54,8 @@ struct send_result {
 void datagram_set_options(int fd, int family, bool listens, bool offload);
 
 /*
- * Discards the datagrams that fd has received, and drops later ones until
- * datagram_unmute(). Returns -1 with errno if later ones are not dropped.
+ * Discards the datagrams that fd has received, and drops later datagrams until
+ * datagram_unmute(). Returns -1 with errno if later datagrams are not dropped.
  */
 int datagram_mute(int fd);
 

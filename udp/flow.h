@@ -15,7 +15,7 @@ struct datagram;
 /* Identifies a flow. Without padding, because keys are compared as bytes. */
 struct flow_key {
 	union sockaddr_inet peer;
-	struct in6_addr local; /* that peer sends to; IPv4: the first 4 bytes */
+	struct in6_addr local; /* peer's destination; IPv4: the first 4 bytes */
 	uint32_t listener;     /* index in the mapper's listeners */
 };
 

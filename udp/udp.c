@@ -399,7 +399,7 @@ watch_for_input(int fd, uint64_t data)
 	return epoll_ctl(udp.epoll, EPOLL_CTL_ADD, fd, &ev);
 }
 
-/* Cuts flows= to what RLIMIT_NOFILE allows, because each flow has a socket. */
+/* Limits flows= by RLIMIT_NOFILE, because each flow has a socket. */
 static uint32_t
 flow_cap(const struct mapper_args *args)
 {
