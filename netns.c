@@ -167,7 +167,10 @@ open_nsfs(struct anchor *a, const char *path, bool *unfinished)
 	return -1;
 }
 
-/* Opens an unfinished file up to that many times more, after pauses. */
+/*
+ * Opens a namespace. While the file is unfinished, tries again up to `retries`
+ * times, after pauses.
+ */
 static int
 open_ns_with_retry(struct anchor *a, const char *path, int retries)
 {
@@ -256,9 +259,10 @@ ns_needs_polling(const struct ns *ns)
 }
 
 /*
- * Joins the owning user namespace only if entering fails without it, because
- * root would lose its rights in its own. setns(2) with CLONE_NEWUSER needs a
- * process without threads and without CLONE_FS.
+ * Joins the owning user namespace only if setns(2) fails without that, because
+ * a process that joins another user namespace loses its rights in its own.
+ * setns(2) with CLONE_NEWUSER needs a process without threads and without
+ * CLONE_FS.
  */
 static int
 enter_fd(int fd)
@@ -296,8 +300,8 @@ ns_enter(const struct ns *ns)
 
 /*
  * The new mount namespace is a slave of the old one: mounts made here are not
- * seen outside, but an unmount outside, as by `ip netns delete`, happens in it
- * as well.
+ * seen outside, but an unmount outside, as by `ip netns delete`, takes effect
+ * here, too.
  */
 int
 ns_mount_etc(const struct ns *ns)
@@ -346,8 +350,9 @@ helper_main(void *arg)
 }
 
 /*
- * Runs a job in a helper process. Its stack lies in that of the caller, which
- * CLONE_VFORK keeps waiting. Returns the result of the job, or -1 with errno.
+ * Runs a job in a helper process. The stack of the helper is a part of the
+ * caller's stack, which stays, because CLONE_VFORK suspends the caller until
+ * the helper exits. Returns the result of the job, or -1 with errno.
  */
 static int
 run_helper(struct helper_job *job)

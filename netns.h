@@ -12,8 +12,8 @@ enum ns_kind {
 	NS_INIT, /* the namespace of process 1 */
 	NS_NAME, /* /run/netns/SPEC, then /var/run/netns/SPEC */
 	NS_PATH, /* the file SPEC */
-	NS_PID,  /* the namespace of process number */
-	NS_FD    /* the open descriptor number */
+	NS_PID,  /* the namespace of process `number` */
+	NS_FD    /* the open descriptor `number` */
 };
 
 /*
@@ -23,8 +23,8 @@ enum ns_kind {
  * A number is not an identity: pid:N, and each path or name that leads through
  * /proc/N, means the process that had the number N when the namespace was first
  * opened. After that process has ended, functions fail with ESRCH and never
- * enter the namespace of a later process N. If the links of a path lead to
- * another number, that process is meant from then on.
+ * enter the namespace of a later process N. If the links of a path later lead
+ * to another number, the path means the process of that number from then on.
  */
 struct ns {
 	enum ns_kind kind;
@@ -42,7 +42,7 @@ const char *ns_parse(struct ns *ns, const char *spec);
 void ns_free(struct ns *);
 
 /*
- * Copies src, but not the process that it is bound to, into dst, which
+ * Copies src, but not the process that src is bound to, into dst, which
  * ns_free() releases. Returns 0, or -1 with ENOMEM.
  */
 int ns_copy(struct ns *dst, const struct ns *src);
@@ -60,9 +60,9 @@ const char *ns_spec(const struct ns *);
 bool ns_same(const struct ns *, const struct ns *);
 
 /*
- * Returns the inode number of the namespace, which no other namespace has while
- * a process or a socket of this one exists; or 0 with errno of ns_enter(),
- * without a retry.
+ * Returns the inode number of the namespace. No other namespace has that number
+ * while a process or a socket of this namespace exists. Returns 0 with errno as
+ * ns_enter(), but without a retry.
  */
 uint64_t ns_id(const struct ns *);
 
@@ -95,7 +95,8 @@ int ns_mount_etc(const struct ns *);
 /*
  * Runs fn(arg), or nothing if fn is NULL, in the namespace. Returns the result
  * of fn with its errno; or -1 with errno of ns_enter() or clone(2) if fn did
- * not run. *entered tells which, unless entered is NULL.
+ * not run. Sets *entered to 1 if the namespace was entered, else to 0, unless
+ * entered is NULL.
  *
  * fn runs in a short-lived process that shares memory and descriptors with the
  * waiting caller, so that a socket that fn opens is open in the caller. fn must

@@ -50,7 +50,7 @@ print_info(const struct options *o)
 
 /*
  * Opens /dev/null as each of descriptors 0 to 2 that is closed, so that no
- * socket gets such a number. It is opened for reading, so that --check fails
+ * socket gets such a number. Opens it for reading only, so that --check fails
  * without an output. Returns 0, or -1 with errno.
  */
 static int
@@ -64,9 +64,10 @@ fill_standard_descriptors(void)
 }
 
 /*
- * Moves the descriptor of --ready-fd above 2, because server_run() closes it:
- * then the reader of standard output sees its end. Standard error stays open
- * for the log. Returns 0, or -1 with errno.
+ * Moves the descriptor of --ready-fd above 2 and puts /dev/null in its old
+ * place, so that the reader sees the end when server_run() closes the
+ * descriptor. Standard error stays open for the log. Returns 0, or -1 with
+ * errno.
  */
 static int
 move_ready_fd(int *ready_fd)
@@ -120,7 +121,7 @@ run_cli(struct options *o, char **args)
  * Copies the arguments, joined by spaces in the masked copy, and masks argv, so
  * that neither ps(1) nor a message shows a password. Returns the arguments,
  * which end with NULL and point into copy; or NULL without memory. The caller
- * frees both.
+ * frees the result and both texts of copy.
  */
 static char **
 copy_and_mask_args(struct masked_text *copy, int argc, char **argv)
@@ -174,7 +175,7 @@ init_signals(void)
 	sigset_t alarm;
 
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* a log file may be full */
+	signal(SIGXFSZ, SIG_IGN); /* a log file may reach RLIMIT_FSIZE */
 	signal(SIGCHLD, SIG_DFL); /* for waitpid(2) */
 	signal(SIGALRM, SIG_DFL); /* ends a resolver that takes too long */
 	sigemptyset(&alarm);

@@ -10,30 +10,30 @@
  * an event into two flags of a direction: "readable" is true until a read
  * returns EAGAIN, "writable" until a write does. relay_step() then pumps both
  * directions in turn until neither moves, because a past edge does not come
- * again. A short read leaves "readable" true, because the FIN may follow. On a
- * TCP socket for which no event has reported an end, an error or urgent data, a
- * short read clears the flag: the next bytes raise an edge.
+ * again. A short read leaves "readable" true, because a FIN may be there. It
+ * clears the flag only on a TCP socket for which no event has reported an end,
+ * an error or urgent data: there the next bytes raise an edge.
  *
  * Reading. A direction reads only while it has nothing pending, because EAGAIN
  * of a splice(2) could otherwise mean that all slots of the pipe are taken.
  *
- * Splicing. A direction starts by copying, because that is cheapest for small
- * messages. A read of SPLICE_MIN bytes or more opens a pipe, and the direction
- * splices from then on. Because splice(2) never passes an urgent byte, a
- * recv(2) follows when splice(2) returns 0 or EAGAIN.
+ * Splicing. A direction starts by copying, because copying is cheapest for
+ * small messages. A read of SPLICE_MIN bytes or more opens a pipe, and the
+ * direction splices from then on. Because splice(2) never passes an urgent
+ * byte, a recv(2) follows when splice(2) returns 0 or EAGAIN.
  *
  * End of stream. A recv(2) that returns 0 is the end, unless the socket has
- * failed. The direction passes it on by shutdown(2), with nothing pending.
+ * failed. The direction passes the end on by shutdown(2), with nothing pending.
  *
  * Errors. An error is passed on as a reset. Both sockets have SO_LINGER {1, 0}
  * all the time, so that both peers see a reset however this process ends.
  * relay_finish() clears the option when both directions have passed on an end.
  *
- * A socket has failed when it has reported EPOLLERR, or when a read, a write
- * or a shutdown has returned an error. Nothing more is written to it. The
+ * A socket has failed when it has reported EPOLLERR, or when a read, a write or
+ * a shutdown has returned an error. Nothing more is written to it. The
  * direction that reads from it goes on until the end or the error, because the
- * kernel keeps the bytes that arrived before a reset. It returns an error once:
- * "consumed_error" keeps it, so that a read of 0 is then not taken for an end.
+ * kernel keeps the bytes that arrived before a reset. An error is returned
+ * once; "consumed_error" keeps it, so that a read of 0 is not taken for an end.
  * EPIPE is not kept, because an end came first, or a UNIX socket was closed.
  *
  * Draining. The bytes that arrived before an error are delivered before the
@@ -80,7 +80,7 @@ close_pipe(struct relay_dir *d)
 	d->pipe[0] = d->pipe[1] = -1;
 }
 
-/* Opens a pipe, once. A direction without one goes on copying. */
+/* Opens a pipe, once. A direction without a pipe goes on copying. */
 static void
 open_pipe(struct relay_dir *d)
 {
@@ -150,7 +150,7 @@ splice_or_copy_in(struct relay_dir *d)
 	if (d->pipe[0] != -1)
 		n = splice_in(d);
 	if (n == -1 && errno != EAGAIN && errno != EINVAL)
-		d->consumed_error = errno; /* behind an urgent byte */
+		d->consumed_error = errno; /* an urgent byte may be left */
 	if (n <= 0)
 		n = copy_in(d);
 	if (n == 0 && d->consumed_error)
@@ -389,7 +389,7 @@ drain_step(struct relay *r, bool moved)
 
 /*
  * An event that moves nothing is normal, because the step before may have moved
- * the bytes. Many in a row are a loop.
+ * the bytes. More than SPURIOUS_MAX of them in a row mean that the relay spins.
  */
 int
 relay_step(struct relay *r)
@@ -405,7 +405,7 @@ relay_step(struct relay *r)
 		set_local_error(r, ELOOP);
 	if (r->runnable)
 		return 0;
-	errno = ECONNRESET; /* unless the socket has an errno */
+	errno = ECONNRESET; /* of a socket that failed without an errno */
 	for (int peer = RELAY_CLIENT; peer <= RELAY_TARGET && !r->error; peer++)
 		if (r->failed[peer])
 			set_error(r, peer);

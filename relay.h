@@ -43,11 +43,11 @@ struct relay {
 	struct relay_dir dirs[2];
 	bool failed[2]; /* the socket of that peer has met an error */
 	bool runnable;  /* the next step needs no event */
-	bool draining;  /* delivers what arrived before an error */
+	bool draining;  /* delivering the bytes that arrived before an error */
 	int error;      /* the first error, or 0; ELOOP: the relay spins */
-	enum end_reason error_end; /* END_ value of that error */
-	int spurious_wakeups;      /* in a row */
-	size_t undelivered;        /* while draining */
+	enum end_reason error_end; /* END_ value for `error` */
+	int spurious_wakeups;      /* in a row that moved nothing */
+	size_t undelivered;        /* bytes left to deliver, while draining */
 	msec progress_at;          /* when `undelivered` last fell */
 };
 
@@ -55,8 +55,8 @@ struct relay {
  * Relays between two non-blocking stream sockets until both directions have
  * ended, and sets report->up, down, end and error. The caller has called
  * sock_set_stream_options() for both sockets, and still owns them. `both_tcp`
- * is true if neither is a UNIX socket. `target_error` is as of
- * relay_target_failed(), or 0. `times` limits how long nothing may move.
+ * is true if neither is a UNIX socket. `target_error` is 0, or an error as for
+ * relay_target_failed(). `times` limits how long nothing may move.
  *
  * Returns 0 when all bytes and both ends of stream are delivered. Otherwise
  * returns -1, and close(2) resets both sockets.
@@ -65,8 +65,8 @@ int relay(int client, int target, bool both_tcp, int target_error,
     const struct timeouts *times, struct conn_report *);
 
 /*
- * The functions below do the same for an event loop with many connections. It
- * calls relay_init(), relay_register() for both sockets, relay_event() and
+ * The functions below do the same for an event loop with many connections. The
+ * loop calls relay_init(), relay_register() for both sockets, relay_event() and
  * relay_step() for each event, and relay_finish().
  */
 
@@ -83,8 +83,8 @@ int relay_register(int epoll, int fd, uint64_t data);
 
 /*
  * Records an error of the target's socket that no read will return, because a
- * write or SO_ERROR has returned it. Nothing more is written there; what the
- * target has sent before is still delivered.
+ * write or SO_ERROR has returned it. The relay writes nothing more to the
+ * target, but still delivers the bytes that the target has sent before.
  */
 void relay_target_failed(struct relay *, int error);
 
@@ -92,9 +92,9 @@ void relay_target_failed(struct relay *, int error);
 void relay_event(struct relay *, int peer, uint32_t events);
 
 /*
- * Moves what can be moved without waiting. Returns 0 to go on, 1 when both
- * directions have ended, or -1 after an error; relay_finish() is due after the
- * last two. A runnable relay needs its next step at once, a draining one after
+ * Moves the bytes that can be moved without waiting. Returns 0 to go on, 1 when
+ * both directions have ended, or -1 after an error; relay_finish() is due after
+ * 1 and -1. A runnable relay needs its next step at once, a draining one after
  * relay_timeout() at the latest.
  */
 int relay_step(struct relay *);

@@ -5,14 +5,15 @@
  *
  * A path such as /proc/N/ns/net names a process by its number, which a new
  * process can get after the first one has exited. An open directory /proc/N
- * belongs to one process for good: after that has exited, nothing can be opened
- * in the directory, even if a new process has the number N. So the anchor keeps
- * that directory open, and the rest of the path is opened relative to it.
+ * belongs to one process for good: after that process has exited, nothing can
+ * be opened in the directory, even if a new process has the number N. So the
+ * anchor keeps that directory open, and the rest of the path is opened relative
+ * to it.
  *
  * The names of a path are looked up one by one, because a symbolic link
  * anywhere may lead into /proc. If the links lead to another directory of /proc
  * than before, the path means another process now, and the anchor is bound to
- * that.
+ * that process.
  */
 
 #include <errno.h>
@@ -45,7 +46,7 @@
 
 struct anchor {
 	unsigned references;
-	int dir;    /* of the process; -1: bound to none */
+	int dir;    /* /proc/N of the process; -1: bound to none */
 	char *path; /* of the directory; owned */
 };
 
@@ -258,9 +259,10 @@ open_remaining(int dir, const char *remaining)
 }
 
 /*
- * Opens a path relative to the directory of a process, and either binds the
- * anchor to dir or closes dir. If both directories have the same path, the
- * process that the anchor is bound to is meant.
+ * Opens a path relative to dir, the directory of a process, and binds the
+ * anchor to dir. If the anchor is bound to a directory that had the same path,
+ * opens the path there and closes dir, because the number means the older
+ * process.
  */
 static int
 open_anchored(struct anchor *a, int dir, const char *remaining)
@@ -288,8 +290,8 @@ open_anchored(struct anchor *a, int dir, const char *remaining)
 }
 
 /*
- * openat2(2) opens a path that leads through no process in one call. Linux
- * before 5.6, or a filter, may refuse it.
+ * A path that leads through no process takes one call, openat2(2), which Linux
+ * before 5.6 or a filter may refuse.
  */
 int
 anchor_open(struct anchor *a, const char *path)

@@ -18,7 +18,9 @@ msec now_ms(void);
 /* Returns the smaller of two times. */
 msec msec_min(msec a, msec b);
 
-/* Returns the end of a timeout that starts then, or NEVER for one of 0. */
+/*
+ * Returns the deadline of a timeout that starts at start_at; NEVER if it is 0.
+ */
 msec deadline_after(msec start_at, msec timeout);
 
 #endif

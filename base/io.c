@@ -36,8 +36,8 @@ toggle_ignored(int fd)
 }
 
 /*
- * Reduces revents to the events that count. Returns 1 if some are left. If none
- * is, poll(2) ignores the descriptor from then on.
+ * Removes from revents the events that do not count. Returns 1 if some are
+ * left. If all were removed, makes poll(2) ignore the descriptor from then on.
  */
 static int
 keep_wanted_events(struct pollfd *p)
@@ -142,8 +142,8 @@ io_write_all(const struct io *io, const void *data, size_t length)
 
 /*
  * Peeks at bytes before it receives any. If the message needs more bytes, all
- * that have arrived belong to the message and are received, so that the next
- * wait is for more. Otherwise only the rest of the message is received.
+ * bytes that have arrived belong to the message and are received, so that the
+ * next wait is for more. Otherwise only the rest of the message is received.
  */
 ssize_t
 io_read_message(const struct io *io, unsigned char *data, size_t size,

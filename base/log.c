@@ -21,7 +21,7 @@
 
 #define LINE_SIZE 1024
 
-/* Values of syslog(3); its LOG_ names are in use here. */
+/* Values of syslog(3), whose LOG_ names log.h uses for levels. */
 #define FACILITY_DAEMON  (3 << 3)
 #define PRIORITY_ERR     3
 #define PRIORITY_WARNING 4
@@ -90,8 +90,8 @@ stderr_is_journal(void)
 
 /*
  * Reopens standard error without blocking, if it is a pipe, because another
- * process may fill the pipe between poll(2) and write(2). The flag of the file
- * that is shared with other processes stays as it was.
+ * process may fill the pipe between poll(2) and write(2). Other processes that
+ * share the old descriptor are not affected.
  */
 static void
 reopen_stderr_nonblock(void)
@@ -105,7 +105,7 @@ reopen_stderr_nonblock(void)
 		close(fd);
 }
 
-/* The socket replaces descriptor 2 because every process keeps descriptor 2. */
+/* The socket replaces descriptor 2, because no process closes descriptor 2. */
 int
 log_open(bool syslog)
 {
@@ -161,7 +161,9 @@ write_line(const char *line, size_t length)
 	return n != -1 || errno != EAGAIN;
 }
 
-/* Writes one line, with the number of lines skipped or failed before. */
+/*
+ * Writes one line, with the number of lines that were skipped or have failed.
+ */
 __attribute__((format(printf, 2, 0))) static void
 write_event(int priority, const char *fmt, va_list ap, unsigned skipped)
 {

@@ -29,7 +29,7 @@ int log_open(bool syslog);
 void log_close_stderr(void);
 
 /*
- * Writes one line to descriptor 2 after "nsfwd: ". Control bytes become "\xNN".
+ * Writes one line, if its level is enabled. Control bytes become "\xNN".
  * Preserves errno and allocates nothing.
  */
 void log_line(enum log_level, const char *fmt, ...)

@@ -17,8 +17,8 @@ enum end_reason {
 	END_NONE,     /* unknown: the process was killed or crashed */
 	END_CLOSED,   /* both directions ended, every byte delivered */
 	END_DIAL,     /* no target accepted */
-	END_CLIENT,   /* the client reset it or could not be written to */
-	END_TARGET,   /* the target reset it or could not be written to */
+	END_CLIENT,   /* the client has reset, or could not be written to */
+	END_TARGET,   /* the target has reset, or could not be written to */
 	END_IDLE,     /* a timeout passed */
 	END_LOCAL,    /* this machine lacked a resource */
 	END_HANDSHAKE /* the client sent no valid PROXY header or request */
@@ -40,7 +40,7 @@ struct conn_report {
 	uint32_t target;    /* index of the target dialed last */
 	union sockaddr_inet peer;   /* address of that target; unset if UNIX */
 	union sockaddr_inet client; /* from a PROXY header; else unset */
-	char requested[HOSTPORT_MAX]; /* by a proxy client, or "" */
+	char requested[HOSTPORT_MAX]; /* HOST:PORT of a proxy request; or "" */
 };
 
 #endif

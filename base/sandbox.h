@@ -46,9 +46,7 @@ int sandbox_die_with_parent(pid_t parent);
  */
 int sandbox_adopt(void);
 
-/*
- * The actions that a filter allows: SANDBOX_RELAY alone, or other flags joined.
- */
+/* Flags of a filter: SANDBOX_RELAY alone, or a union of others. */
 enum sandbox_flag {
 	SANDBOX_RELAY = 0, /* relay() between two sockets, and exit */
 	SANDBOX_TCP = 1,   /* accept and fork; connections dial and relay */
@@ -61,9 +59,11 @@ enum sandbox_flag {
 };
 
 /*
- * Installs the filter for this process and its future children: any other
- * system call kills the caller. Returns 0, or -1 with errno if the kernel has
- * no filters.
+ * Installs the filter that `flags` select, for this process and its future
+ * children. A system call that the filter does not allow kills the process.
+ * Unless the flags are SANDBOX_RELAY or SANDBOX_STDIO alone, landlock(7)
+ * restricts the process as well, if the kernel has it. Returns 0, or -1 with
+ * errno if the kernel has no filters.
  */
 int sandbox_seccomp(unsigned flags);
 

@@ -1,4 +1,4 @@
-/* The whole configuration: reads the maps and what they name. */
+/* The whole configuration: reads the maps and the files that they name. */
 
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
@@ -18,11 +18,11 @@ struct config {
 	struct map defaults;    /* of the fields that a map does not set */
 	uint32_t max_conns;     /* over all maps */
 	msec drain_timeout;     /* of connections that drain */
-	int ready_fd;           /* gets a line when all maps serve; -1: none */
+	int ready_fd;           /* gets a line when ready; -1: none */
 	struct cred owner_cred; /* of mappers */
 	int no_sandbox;         /* without system call filters */
 	int pin;                /* the server drops all privileges, too */
-	int wait_for_ns;        /* and for listen addresses, until they exist */
+	int wait_for_ns;        /* for absent namespaces and listen addresses */
 	int daemonize;
 	int syslog;                  /* instead of standard error */
 	const char *pidfile, *stats; /* paths, or NULL */

@@ -182,7 +182,9 @@ parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 	return *(bool *)field || strcmp(value, "on") == 0 ? NULL : "on or off";
 }
 
-/* Returns why a key, allowed in these maps, is not in this one; or NULL. */
+/*
+ * Returns why the map cannot have a key that `maps` describes; NULL if it can.
+ */
 static const char *
 key_not_allowed(const struct map *map, unsigned maps)
 {

@@ -12,17 +12,17 @@ struct endpoint;
 struct map;
 
 /*
- * Sets the key of that name from value, which is modified. *seen, 0 before the
- * first key of a map, records which keys were set. Returns NULL; or why it is
- * wrong, a string constant, with *bad_part set if that is the value or a part
- * of it.
+ * Sets a key of the map from value, which is modified. *seen, 0 before the
+ * first key of a map, records which keys were set. Returns NULL; or why the key
+ * or value is wrong, a string constant. Sets *bad_part if the value, or a part
+ * of it, is wrong.
  */
 const char *key_parse(struct map *, uint32_t *seen, const char *name,
     char *value, const char **bad_part);
 
 /*
- * Returns why the keys do not fit together with the endpoint that is connected
- * to first, a hop or a target; NULL if they do.
+ * Returns why a key of the map excludes another one, or excludes first_ep, the
+ * first hop or a target; NULL if none does.
  */
 const char *key_check(const struct map *, const struct endpoint *first_ep);
 

@@ -22,7 +22,9 @@ map_proto_prefix(unsigned proto)
 				  : "tcp+udp:";
 }
 
-/* Prints NS@ also if endpoint_parse() would take a part of the name for NS@. */
+/*
+ * Prints NS@ if print_ns, or if map_parse() would misread the name without it.
+ */
 static void
 print_endpoint(FILE *out, const struct endpoint *ep, const struct ns *ns,
     bool print_ns)
@@ -45,7 +47,7 @@ print_auth(FILE *out, const char *key, const char *user, const char *file)
 static void
 print_targets(FILE *out, const struct map *map, bool print_ns)
 {
-	/* "self@" stays: without it, the host may have a namespace's name. */
+	/* "self@" stays, because a namespace may have the name of the host. */
 	for (size_t i = 0; i < map->n_targets && !map->n_hops; i++)
 		print_ns |=
 		    map->targets[i].kind == EP_HOST && map->target_ns.spec;

@@ -22,7 +22,7 @@ enum proto {
 	PROTO_UDP = 2
 };
 
-/* Limits of what is open at a time; 0 is no limit. */
+/* Limits of connections and flows at a time; 0 is no limit. */
 struct limits {
 	uint32_t conns;
 	uint32_t per_source; /* connections or flows of one client address */
@@ -90,13 +90,13 @@ const char *map_parse(struct map *map, const char *spec,
 void map_free(struct map *);
 
 /*
- * Parses a namespace as ns_parse() does, but refuses what may be a user and a
- * password.
+ * Parses a namespace as ns_parse() does, but refuses text that may be a user
+ * and a password.
  */
 const char *map_set_ns(struct ns *ns, const char *spec);
 
 /*
- * Writes the canonical form, from which map_parse() makes the same map if its
+ * Writes the canonical form. map_parse() makes the same map of it, if the
  * defaults are builtin, the built-in ones.
  */
 void map_print(FILE *, const struct map *, const struct map *builtin);

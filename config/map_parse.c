@@ -294,7 +294,7 @@ check_bytes(struct map_parser *p)
 	return NULL;
 }
 
-/* An item is KEY=VALUE if '=' comes before what only an address has. */
+/* An item is KEY=VALUE if '=' comes before '/', '@' and ':' of an address. */
 static const char *
 parse_spec(struct map_parser *p)
 {

@@ -115,7 +115,7 @@ const char options_help[] =
     "  nsfwd vpn@3128=127.0.0.1:3128 a service of this host, for vpn\n"
     "  nsfwd :80=web@10.0.0.2:80,10.0.0.3:80,max-source=20\n";
 
-/* Refuses what a map cannot have in NS@, because --check prints it there. */
+/* Refuses bytes that NS@ of a map cannot have, because --check prints NS@. */
 static const char *
 set_ns(struct ns *ns, const char *value)
 {

@@ -110,8 +110,8 @@ attempt_poll(int fd, const struct target_addr *to)
 }
 
 /*
- * A connection that was refused fails with ECONNREFUSED; so a reset is one of a
- * target that had accepted, and that may have sent bytes.
+ * A connection that was refused fails with ECONNREFUSED. So ECONNRESET or EPIPE
+ * means that the target has accepted, and may have sent bytes before its reset.
  */
 enum attempt
 attempt_result(int fd, const struct target_addr *to)

@@ -15,7 +15,7 @@ enum attempt {
 	ATTEMPT_DONE,
 	ATTEMPT_RESET, /* connected, and reset since: errno is ECONNRESET, or
 			  EPIPE if the target had ended its stream before */
-	ATTEMPT_WAIT,  /* until it is writable, then attempt_result() */
+	ATTEMPT_WAIT,  /* until the socket is writable, then attempt_result() */
 	ATTEMPT_RETRY, /* in ATTEMPT_RETRY_MS: the backlog of a UNIX socket is
 			  full, and no event reports room */
 	ATTEMPT_FAILED /* with errno */
@@ -30,7 +30,10 @@ int attempt_open(const struct map *, int family);
 /* Starts to connect. */
 enum attempt attempt_connect(int fd, const struct target_addr *);
 
-/* Asks without waiting: returns ATTEMPT_WAIT, or the result of a success. */
+/*
+ * Checks, without waiting, if a socket is connected. Returns ATTEMPT_WAIT if
+ * not, else ATTEMPT_DONE, or ATTEMPT_FAILED if it is connected to itself.
+ */
 enum attempt attempt_poll(int fd, const struct target_addr *);
 
 /* Returns the result of a connect(2) after the socket became writable. */

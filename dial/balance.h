@@ -8,7 +8,7 @@
 
 struct conn;
 
-/* Returns the set of targets that failed within the last 10 s: bit i for i. */
+/* Returns the targets that failed within the last 10 s: bit i is target i. */
 uint64_t balance_backoff(const struct conn *);
 
 /*

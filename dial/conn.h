@@ -14,8 +14,8 @@ struct endpoint;
 struct map;
 
 /*
- * The mapper fills in this struct, and the connection's process or worker dials
- * the target by it. Descriptors and pointers belong to the mapper.
+ * The process that accepts a client fills in this struct, see tcp/tcp.c; for
+ * "-", tcp/stdio.c does. It owns none of the descriptors and pointers.
  */
 struct conn {
 	const struct map *map;

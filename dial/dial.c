@@ -21,9 +21,9 @@
 #include "proxy/proxy_protocol.h"
 
 /*
- * Waits until a pending connect(2) has a result. Asks for it first, because
- * over loopback the result is there already. Watches the client for a reset
- * only, because a client may end its stream after a request.
+ * Waits until a pending connect(2) has a result. Checks before it waits,
+ * because over loopback the result is there already. Watches the client for a
+ * reset only, because a client may end its stream after a request.
  */
 static enum attempt
 wait_connected(const struct io *io, const struct target_addr *to)
@@ -99,7 +99,10 @@ connect_hops(const struct dialer *d, const struct io *io)
 	return 0;
 }
 
-/* A target that refuses the header may have sent bytes: see dial(). */
+/*
+ * A target that resets instead of reading the header stays connected, because
+ * it may have sent bytes: see dial().
+ */
 static int
 send_proxy_header(const struct conn *conn, const struct io *io,
     int *target_error)
@@ -123,8 +126,9 @@ send_proxy_header(const struct conn *conn, const struct io *io,
 }
 
 /*
- * Dials the current address. Returns the socket, or -1 with errno after telling
- * the dialer, except of ECONNABORTED, which is the client's failure.
+ * Dials the current address. Returns the socket, or -1 with errno. Reports each
+ * failure to the dialer except ECONNABORTED, because that is a failure of the
+ * client.
  */
 static int
 dial_addr(struct dialer *d, const struct target_addr *to, int *target_error)

@@ -11,7 +11,7 @@ struct conn;
  * until conn->deadline at most, or until the client resets. Returns a socket
  * with the options of sock_set_stream_options(), or -1 with errno: ETIMEDOUT,
  * ECONNABORTED if the client has reset, EACCES if reach= does not allow the
- * target, or that of the first address of the last target.
+ * target, or the errno of the first address of the last target.
  *
  * A target that has reset since it accepted is connected, because it may have
  * sent bytes before: *target_error is then ECONNRESET or EPIPE, else 0.

@@ -32,9 +32,9 @@ struct dialer {
 };
 
 /*
- * Starts with no target. The connection must stay as long as the dialer, and so
- * must the room for RESOLVE_MAX addresses, which may be NULL if no target and
- * no first hop is a host name.
+ * Starts with no target. `conn` and `resolved` must stay as long as the dialer.
+ * `resolved` has room for RESOLVE_MAX addresses; it may be NULL if no target
+ * and no first hop is a host name.
  */
 void dialer_init(struct dialer *, const struct conn *,
     struct target_addr *resolved);
@@ -49,7 +49,7 @@ int dialer_next(struct dialer *, struct target_addr *);
 /* Gets the current address again. Returns -1 with errno. */
 int dialer_current(const struct dialer *, struct target_addr *);
 
-/* Returns the current target, and in *index its port in its range. */
+/* Returns the current target. Its port is port_first + *index. */
 const struct endpoint *dialer_target(const struct dialer *, unsigned *index);
 
 /* Notes that the current address failed, with errno. */

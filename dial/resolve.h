@@ -22,13 +22,13 @@ struct target_addr {
 
 /*
  * Returns the number of addresses of an endpoint that is not a host name: 2 for
- * a bare port, which is 127.0.0.1, then ::1, else 1.
+ * a port alone (127.0.0.1, then ::1), else 1.
  */
 size_t literal_count(const struct endpoint *);
 
 /*
- * Fills in the i-th of those addresses, with the port port_first + index.
- * Returns -1 with errno, as endpoint_sockaddr().
+ * Fills in the i-th address that literal_count() counts, with the port
+ * port_first + index. Returns -1 with errno, as endpoint_sockaddr().
  */
 int literal_addr(struct target_addr *, const struct endpoint *, unsigned index,
     size_t i);

@@ -8,15 +8,15 @@
  *
  *   an answer        the question is decided: addresses, no name, no address;
  *                    an alias without an address is asked for instead
- *   a truncated one  the same server is asked over TCP; the addresses that
- *                    were in it are taken if that fails
+ *   truncation       the same server is asked over TCP; if that fails, the
+ *                    addresses in the truncated answer are taken
  *   SERVFAIL, FORMERR, NOTIMP
  *                    the same server is asked once more, without EDNS
  *   another error    the next server is asked, at once
  *   silence          the next server is asked, when the try's time is over
  *
  * After the last server the next round begins, if a server was silent in this
- * one: an error would only be repeated. Rounds after the first have neither
+ * round: an error would only be repeated. Rounds after the first have neither
  * EDNS nor letters of mixed case, because some boxes on the way drop them.
  */
 

@@ -8,10 +8,10 @@
 /*
  * Checks the files and servers. To be called with the rights and in the
  * namespace of the process that will resolve names. Returns NULL, or buf, of
- * DNS_TEXT_MAX bytes, with a warning: a file that cannot be read; a
- * nameserver line without an address; a server on a loopback address that
- * nothing listens on, or that there is no route to. A server on a loopback
- * address gets one datagram that is no question, which it ignores.
+ * DNS_TEXT_MAX bytes, with a warning: a file that cannot be read; a nameserver
+ * line without an address; a server that there is no route to; a server on a
+ * loopback address that nothing listens on. A server on a loopback address gets
+ * one datagram that is no question, which it ignores.
  */
 const char *dns_check(const struct dns_source *, char *buf, size_t size);
 

@@ -16,7 +16,7 @@ fold(unsigned char c)
 	return c >= 'A' && c <= 'Z' ? (unsigned char)(c + 'a' - 'A') : c;
 }
 
-/* Returns true for decimal digits, or 0x and hexadecimal ones. */
+/* Returns true for decimal digits, or 0x and hexadecimal digits. */
 static bool
 is_number(const char *label, size_t length)
 {
@@ -86,8 +86,8 @@ dns_name_pack(struct dns_name *name, const char *text, const char *domain)
 }
 
 /*
- * Each pointer leads before the start of the labels that it ends, so that
- * there are at most as many of them as bytes in the message.
+ * Each pointer leads to before the labels that it ends, so that a name has
+ * fewer pointers than the message has bytes.
  */
 size_t
 dns_name_unpack(struct dns_name *name, const unsigned char *msg, size_t size,

@@ -17,15 +17,15 @@ struct dns_name {
 
 enum dns_name_error {
 	DNS_NAME_OK,
-	DNS_NAME_INVALID,  /* a label not of 1 to 63 bytes, over 253 in all, a
-			      blank or control byte, or a number in its end */
-	DNS_NAME_NOT_ASCII /* a byte above 127: IDNA is the user's */
+	DNS_NAME_INVALID,  /* see dns_name_check() */
+	DNS_NAME_NOT_ASCII /* a byte above 127: the user writes xn-- */
 };
 
 /*
- * Checks a name that a user wrote; one dot at its end is allowed. A name whose
- * last label is a number (127.1, 0x7f.1) is invalid, because other resolvers
- * take it for an address. Pure.
+ * Checks a name that a user wrote. Each label has 1 to 63 bytes, none of them a
+ * blank or a control byte. The name has at most 253 bytes, and may have one dot
+ * more at its end. A name whose last label is a number (127.1, 0x7f.1) is
+ * invalid, because other resolvers take it for an address. Pure.
  */
 enum dns_name_error dns_name_check(const char *text);
 
@@ -36,9 +36,9 @@ enum dns_name_error dns_name_check(const char *text);
 bool dns_name_pack(struct dns_name *, const char *text, const char *domain);
 
 /*
- * Reads the name at an offset of a message, compressed or not (RFC 1035
- * 4.1.4). A pointer must lead backwards, so that it ends. Returns the offset
- * behind the name, or 0 if it is malformed. Pure.
+ * Reads the name at an offset of a message, compressed or not (RFC 1035 4.1.4).
+ * A pointer must lead backwards, so that no chain of pointers is endless.
+ * Returns the offset behind the name, or 0 if it is malformed. Pure.
  */
 size_t dns_name_unpack(struct dns_name *, const unsigned char *msg, size_t size,
     size_t at);

@@ -3,13 +3,14 @@
  *
  * Theory of operation: hosts is read first; no server is asked for a name in
  * hosts. Then resolv.conf gives the servers and the candidates: the name as it
- * is, and with each domain of the search list appended, in the order that
- * ndots sets. For one candidate at a time both families are asked at once.
+ * is, and with each domain of the search list appended, in the order that ndots
+ * sets. For one candidate at a time both families are asked at once. The
+ * answers for a candidate decide:
  *
- *   addresses of one      the result, 50 ms later at the latest
- *   no name, no address   from one at least, nothing from the other: the next
- *                         candidate
- *   errors from both      the result, because the name might have been there
+ *   addresses of a family  are the result, 50 ms later at the latest
+ *   no name, no address    of one family or both: the next candidate is asked
+ *                          for, unless the other family has addresses
+ *   errors of both         are the result, because the name may exist
  *
  * If the answer for one family is "no such name", the query waits some seconds
  * for the other family, because some servers answer so to every AAAA question.
@@ -374,7 +375,7 @@ dns_query_run(struct dns_query *q)
 			dns_ask_stop(&q->ask[i], DNS_NO_ANSWER, ETIMEDOUT);
 	}
 	if (now >= q->until)
-		q->candidate = UINT_MAX - 1; /* the last one */
+		q->candidate = UINT_MAX - 1; /* no candidate is left */
 	return decide(q, now);
 }
 

@@ -50,7 +50,7 @@ dns_resolver_close(struct dns_resolver *r)
 	r->epfd = -1;
 }
 
-/* FNV-1a, of small letters. */
+/* FNV-1a of the name in lower case. */
 static uint32_t
 hash_of(const char *name)
 {
@@ -127,7 +127,7 @@ lifetime(const struct dns_result *result)
 	}
 }
 
-/* Copies the result of a query to its entry. Returns true if the query ends. */
+/* Copies a query's result to its entry. Returns true if the query has ended. */
 static bool
 resolver_collect(struct dns_resolver *r, int slot)
 {

@@ -12,7 +12,7 @@ enum mapper_command {
 	CMD_ENDED = 'e', /* the server has exited, killed or not: drain */
 	CMD_DRAIN = 'd', /* close the listeners, finish, exit */
 	CMD_KILL = 'k',  /* reset every connection, exit */
-	CMD_DUMP = 't'   /* log what is open, then reply */
+	CMD_DUMP = 't'   /* log the open connections or flows, then reply */
 };
 
 /*

@@ -10,13 +10,13 @@
 
 /*
  * Writes the credentials of the Basic scheme, RFC 7617, at most BASIC_AUTH_MAX
- * bytes with the NUL. A password of NULL is an empty one.
+ * bytes with the NUL. NULL is an empty password.
  */
 void basic_auth_encode(char *out, const char *user, const char *password);
 
 /*
- * Returns true if the given bytes are the expected string. The time it takes
- * does not depend on where they differ.
+ * Returns true if the given bytes are the expected string. The time of a call
+ * does not depend on the place of a difference.
  */
 bool equal_constant_time(const char *given, size_t length,
     const char *expected);

@@ -1,19 +1,23 @@
-/* Forwards a plain HTTP request to its target, up to the response head. */
+/*
+ * Forwards a plain HTTP request to its target, up to the response's status
+ * line.
+ */
 
 /*
  * Theory of operation
  *
  * A client may send the requests for several hosts on one connection to a
  * proxy, but the connection to the target is for one host. A target that keeps
- * the connection open would get, and could answer, requests for other hosts.
- * So the request head to the target has "Connection: close" (see http.c), and
- * so has the response head to the client, because some targets ignore theirs.
+ * the connection open would get, and could answer, requests for other hosts. So
+ * the request head to the target has "Connection: close" (see http.c), and so
+ * has the response head to the client, because some targets ignore theirs.
  *
- * Until the response head is complete, the request body is forwarded here; then
- * relay() moves all bytes. When a write to the target fails, the target may
- * have sent a response before: the body is no longer read, and the error is
- * kept for relay(). When the client resets, nobody reads the response, and
- * relay() delivers to the target what the client has sent before.
+ * The request body is forwarded here until the status line of the response has
+ * been forwarded; then relay() moves all bytes. When a write to the target
+ * fails, the target may have sent a response before: the body is no longer
+ * read, and the error is kept for relay(). When the client resets, nobody reads
+ * the response, and relay() delivers to the target what the client has sent
+ * before.
  */
 
 #include <errno.h>

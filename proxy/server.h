@@ -11,7 +11,7 @@
 
 struct map;
 
-/* The protocol of a request, which is that of its reply. */
+/* The protocol of a request and of its reply. */
 enum request_kind {
 	REQUEST_NONE, /* the client has sent nothing that can be answered */
 	REQUEST_SOCKS4,
@@ -22,7 +22,7 @@ enum request_kind {
 
 /* A client of a proxy. The caller sets four members, and zeroes the others. */
 struct proxy_session {
-	const struct map *map; /* user= of the clients, times */
+	const struct map *map; /* for its auth= and its timeouts */
 	struct io client;
 	bool udp_offered; /* UDP ASSOCIATE can be granted */
 	char *requested;  /* gets HOST:PORT as the client wrote it,

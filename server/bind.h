@@ -47,7 +47,7 @@ void bind_set_options(const struct bind_job *, int fd, int family);
 
 /*
  * Logs an errno of these functions, with a hint. With `waits`, the line for an
- * absent address has the words that the map waits for it.
+ * absent address says that the map waits to listen.
  */
 void bind_log_error(const struct bind_job *, int err, bool waits);
 

@@ -18,7 +18,7 @@
 static struct daemon {
 	int parent_fd;       /* to the parent of daemonize(), or -1 */
 	const char *pidfile; /* locked by this process, or NULL */
-	char *shown;         /* the same after mask_text(), for messages */
+	char *shown;         /* the path after mask_text(), for messages */
 	int pidfile_fd;
 } daemon_state = {.parent_fd = -1};
 

@@ -11,7 +11,8 @@
 int daemonize(void);
 
 /*
- * Lets the parent exit with 0; writes the line to --ready-fd, unless fd is -1.
+ * Writes the line to fd, which is that of --ready-fd, and closes it, unless fd
+ * is -1. Lets the parent of daemonize() exit with 0.
  */
 void daemon_ready(int fd, const char *line);
 

@@ -24,8 +24,8 @@ struct listeners {
 /*
  * Opens and binds the listeners of a map in its listen namespace. Clients
  * cannot connect before listen_start(), unless the listener is a UNIX path.
- * Returns -1 with errno; *entered is 0 if the namespace cannot be entered, see
- * ns_call(), and else the errno is logged, unless it is quiet_errno; for
+ * Returns -1 with errno. *entered is then 0 if the namespace cannot be entered,
+ * see ns_call(); otherwise the errno is logged, unless it is quiet_errno. For
  * `waits` see bind_log_error(). The caller passes *set to listen_close() in any
  * case.
  */
@@ -34,7 +34,7 @@ int listen_open(struct listeners *set, const struct map *, enum proto,
 
 /*
  * Opens new UDP relays in place of the old ones, because connections of a
- * mapper that drains may still use the old ones. On an error there are none.
+ * mapper that drains may still use the old ones. After an error *set has none.
  */
 void listen_reopen_udp_relays(struct listeners *, const struct map *);
 
@@ -42,8 +42,8 @@ void listen_reopen_udp_relays(struct listeners *, const struct map *);
 bool listen_reusable(const struct map *, const struct map *);
 
 /*
- * Calls listen(2) on TCP sockets that do not listen, or no longer. Returns -1
- * with errno, logged unless it is quiet_errno.
+ * Calls listen(2) on the stream sockets that do not listen yet, or no longer.
+ * Returns -1 with errno, logged unless it is quiet_errno.
  */
 int listen_start(const struct listeners *, const struct map *, int quiet_errno);
 

@@ -5,7 +5,7 @@
  *
  * A mapper is forked from the server, inherits the listeners of its service and
  * never changes: for any change the server starts a new mapper and lets the old
- * one drain. mapper_main.c has what the forked process does.
+ * one drain. The forked process runs mapper_main().
  *
  * The channel is a socket pair. The mapper replies 0 once it is ready, or an
  * errno; the server sends commands. When the server exits, the mapper reads the

@@ -50,7 +50,7 @@ mapper_exited(struct mapper_proc *m, int status)
 
 /*
  * Counts a stop, and replaces a mapper that was stopped too often, but not soon
- * after the last replacement, because that one may be stopped as often.
+ * after the last replacement, because the new mapper may be stopped as often.
  */
 static void
 mapper_stopped(struct mapper_proc *m, int status, msec drain_timeout)

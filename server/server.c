@@ -5,8 +5,8 @@
  *
  * A service is a map and one of its protocols. A helper opens the listeners of
  * a service in the listen namespace, and the server keeps them. A mapper
- * inherits them by fork and enters the target namespace. The server enters
- * none.
+ * inherits them by fork and enters the target namespace. The server itself
+ * enters no namespace.
  *
  * A mapper that has exited, or that has the wrong namespaces or listeners, is
  * replaced: the old mapper drains, listeners are opened anew if need be, and a
@@ -61,7 +61,7 @@
 #include "server/systemd.h"
 
 #define CHECK_MS       1000 /* between two checks, or retries of a service */
-#define NS_SETTLE_MS   100  /* from a mount to the check, for further mounts */
+#define NS_SETTLE_MS   100  /* from a mount to the check: more may follow */
 #define KILL_MS        1000 /* from CMD_KILL to SIGKILL */
 #define WATCHED_EVENTS 64
 
@@ -135,7 +135,10 @@ retry_service(struct service *s)
 	return needs_retry(s) ? s->last_attempt + CHECK_MS : NEVER;
 }
 
-/* Checks and retries what is due. Returns when to do so again, or NEVER. */
+/*
+ * Checks and retries the services that are due. Returns when the next is due,
+ * or NEVER.
+ */
 static msec
 retry_services(void)
 {
@@ -387,7 +390,10 @@ server_init(struct config *conf)
 		log_error("%s", strerror(errno));
 		return 1;
 	}
-	/* Connects to the service manager, before --pin takes the right to. */
+	/*
+	 * Opens the socket of the service manager, before --pin gives up the
+	 * right to.
+	 */
 	sd_notify_send("STATUS=starting\n");
 	setup_raise_limits();
 	server.mountinfo_fd =

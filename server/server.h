@@ -6,8 +6,9 @@
 struct config;
 
 /*
- * Opens the listeners, starts the mappers, says "ready", and serves until a
- * signal ends the process. Returns the exit status; errors have been logged.
+ * Opens the listeners, starts the mappers, reports that it is ready, and serves
+ * until a signal ends the process. Returns the exit status; errors have been
+ * logged.
  */
 int server_run(struct config *);
 

@@ -3,10 +3,11 @@
 /*
  * Theory of operation
  *
- * service_check_ns() compares: listeners that clients cannot reach any more are
- * closed, and mappers in a namespace that was replaced drain. service_retry()
- * repairs: opens listeners if there are none, makes destroyed ones listen
- * again, and starts a mapper. The server calls both, apply.c the single steps.
+ * service_check_ns() finds changes: it closes listeners that clients cannot
+ * reach any more, and drains mappers in a namespace that was replaced.
+ * service_retry() repairs: it opens listeners if there are none, makes
+ * destroyed ones listen again, and starts a mapper. The server calls both;
+ * apply.c calls the single steps.
  */
 
 #include <errno.h>
@@ -268,8 +269,8 @@ service_retry(struct service *s, const struct config *conf)
 }
 
 /*
- * Enters the namespace before asking for its id, because ns_call() waits for
- * one that is being made. Returns the id, or 0 with errno.
+ * Enters the namespace before it asks for the id, because ns_call() waits for a
+ * namespace that is being made. Returns the id, or 0 with errno.
  */
 static uint64_t
 probe_ns(const struct ns *ns)

@@ -16,7 +16,7 @@
 #include "server/service.h"
 #include "server/stats.h"
 
-#define ANSWERS_MS 1000 /* for all mappers to log what is open */
+#define ANSWERS_MS 1000 /* for all mappers to log their rows */
 
 static unsigned long long
 sum_counter(const struct service *s, enum count counter)
@@ -44,8 +44,9 @@ wait_dump(const struct mapper_proc *m, int signal_fd, msec deadline)
 }
 
 /*
- * Has a mapper log what is open, and waits, so that its lines follow those of
- * its service. Discards late replies to earlier commands first.
+ * Has a mapper log its open connections or flows, and waits, so that these rows
+ * follow the row of its service. Discards late replies to earlier commands
+ * first.
  */
 static void
 log_mapper_rows(const struct mapper_proc *m, int signal_fd, msec deadline)
@@ -84,7 +85,9 @@ stats_log_table(const struct services *list, int signal_fd)
 		log_service_row(&list->items[i], signal_fd, deadline);
 }
 
-/* Entries with the same name are neighbours, because the format requires it. */
+/*
+ * Entries with the same name are neighbours, because Prometheus requires that.
+ */
 static const struct metric {
 	const char *name, *label, *help;
 	enum count count; /* COUNTS: mapper_starts */

@@ -8,8 +8,9 @@
 struct services;
 
 /*
- * Logs a table of the services, and has the mappers log what is open. Waits for
- * all of them one second, and for none once signal_fd is readable.
+ * Logs a table of the services, and has the mappers log their open connections
+ * and flows. Waits one second for all mappers together, but no longer once
+ * signal_fd is readable.
  */
 void stats_log_table(const struct services *, int signal_fd);
 

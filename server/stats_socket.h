@@ -18,7 +18,7 @@ struct stats_socket {
 	int fd;           /* -1: not open */
 	struct unix_file file;
 	int logged_errno; /* of the last attempt to open the socket */
-	pid_t clients[STATS_CLIENTS_MAX]; /* answering processes; 0: none */
+	pid_t clients[STATS_CLIENTS_MAX]; /* pids that answer; 0: free */
 };
 
 /*

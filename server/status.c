@@ -1,4 +1,4 @@
-/* Says how many maps have their mappers. */
+/* Counts the maps that have their mappers, and reports the number. */
 
 #include <stddef.h>
 #include <stdio.h>

@@ -12,10 +12,10 @@ struct listener;
 int systemd_fd_count(void);
 
 /*
- * Duplicates the descriptors that $LISTEN_FDNAMES gives a name to and that are
- * sockets of that kind: UDP, or streams. The array has room for
- * systemd_fd_count() of them, and *n is how many it has. Returns -1 with errno,
- * ENOENT if there are none.
+ * Duplicates the descriptors that $LISTEN_FDNAMES calls `name`, if they are UDP
+ * sockets, or stream sockets if `udp` is false. The array has room for
+ * systemd_fd_count() listeners; *n is the number that was added. Returns -1
+ * with errno, ENOENT if there are none.
  */
 int systemd_adopt_fds(const char *name, bool udp, struct listener *, size_t *n);
 

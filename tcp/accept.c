@@ -41,7 +41,7 @@
 #include "tcp/memory.h"
 
 #define PAUSE_MS        100 /* after the machine has run out of a resource */
-#define RELEASES_PER_MS 5   /* connections of a chain that end in 1 ms */
+#define RELEASES_PER_MS 5   /* see accept_release() */
 #define REWATCH_MAX     32  /* listeners at a time */
 
 int
@@ -145,7 +145,8 @@ accept_run_timers(struct acceptor *a, msec now)
 
 /*
  * Does not count below 0: the successor of a pool that was killed started from
- * 0, and a worker of the old pool may end a connection before it knows.
+ * 0, and a worker of the old pool may end a connection before that worker knows
+ * of the kill.
  */
 void
 accept_uncount(struct acceptor *a)
@@ -159,7 +160,8 @@ accept_uncount(struct acceptor *a)
 /*
  * A connection that ends makes room for another, but not at once. Otherwise the
  * chain of connections of a map that is its own target would grow at one end as
- * fast as it ends at the other.
+ * fast as it ends at the other. In the pause, max_open connections can end, at
+ * RELEASES_PER_MS; it is PAUSE_MS at most.
  */
 void
 accept_release(struct acceptor *a)

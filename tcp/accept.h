@@ -20,7 +20,7 @@ struct acceptor {
 	uint32_t events;   /* to watch a listener for */
 	uint32_t max_open; /* connections, in all processes of the map */
 	uint32_t n_open;   /* open connections of this process */
-	_Atomic uint32_t *shared_open; /* n_open of the mapper */
+	_Atomic uint32_t *shared_open; /* of the mapper, on the scoreboard */
 	msec paused_until; /* 0: accepting; NEVER: until accept_release() */
 
 	/* Takes over an accepted client, which counts as open from now on. */

@@ -49,8 +49,8 @@ keep_client_fds(struct conn *conn, int last_fd)
 }
 
 /*
- * Finds out which address the client connected to and, from the PROXY header of
- * an accept-proxy= peer, who the client is. Returns -1 with errno.
+ * Gets the address that the client connected to and, from the PROXY header of
+ * an accept-proxy= peer, the address of the client. Returns -1 with errno.
  */
 static int
 read_client_identity(struct conn *conn)
@@ -104,7 +104,7 @@ connect_requested(struct conn *conn, struct proxy_session *s, int *target_error)
 	return result == 0 ? target : close_keep_errno(target);
 }
 
-/* Relays the client's datagrams. Returns -1 with errno, 0 for END_CLOSED. */
+/* Relays the client's datagrams. Returns -1, with errno 0 after END_CLOSED. */
 static int
 relay_datagrams(struct conn *conn)
 {
@@ -161,8 +161,8 @@ connect_target(struct conn *conn, int *target_error)
 }
 
 /*
- * Gives up what relay() does not need, because input of clients has been
- * parsed. Returns -1 with errno.
+ * Gives up the rights that relay() does not need, because all input that is
+ * parsed has been read. Returns -1 with errno.
  */
 static int
 narrow_sandbox(unsigned role)

@@ -6,8 +6,9 @@
  * The pool accepts nothing itself. Its workers inherit the listeners, the
  * tables and one end of a socket pair, the lifeline, on which nothing is sent:
  * when the other end is closed, because the pool drains or was killed, the
- * workers drain. pool_draining in the shared tables is set if the pool drains.
- * A worker that has exited is replaced, but each at most once in RESPAWN_MS.
+ * workers drain. pool_draining in the shared tables tells the workers that the
+ * pool was not killed. A worker that has exited is replaced, but in each slot
+ * at most once in RESPAWN_MS.
  */
 
 #include <errno.h>
@@ -54,7 +55,7 @@ static struct pool {
 	} workers[WORKERS_MAX];
 	uint32_t n_workers, n_running;
 	struct pollfd pollfds[POLLFDS];
-	int lifeline[2]; /* the end of the workers, the end of the pool */
+	int lifeline[2]; /* [0]: the workers' end; [1]: the pool's end */
 	bool draining, killing;
 } pool;
 
@@ -95,8 +96,8 @@ worker_exited(pid_t pid, int status)
 }
 
 /*
- * Reaps at most two changes of each worker, so that workers that stop again and
- * again do not hold up commands. More changes raise another signal.
+ * Handles at most two stops or exits for each worker, so that workers that stop
+ * again and again do not hold up commands. More of them raise another signal.
  */
 static void
 reap_workers(void)

@@ -8,9 +8,9 @@
  * exits. Because name resolution ends a process that takes too long, the parent
  * turns every end of the child into an exit status.
  *
- * relay.c cannot serve here. Standard input and output can be any kind of file,
- * and other processes share them: they must not be made non-blocking, and not
- * all kinds work with epoll. So each is read or written only when poll(2)
+ * relay.c cannot be used here. Standard input and output can be any kind of
+ * file, and other processes share them: they must not be made non-blocking, and
+ * not all kinds work with epoll. So each is read or written only when poll(2)
  * reports it, and a pipe is written at most PIPE_BUF bytes, for which it then
  * has room.
  *
@@ -18,8 +18,9 @@
  * both directions have ended. A write to the target that fails does not end the
  * direction that reads from it: all bytes that arrived before the reset are
  * written to the output. When the input or output fails, the target is reset,
- * after it has acknowledged what was read before. A UNIX target that is closed
- * reads nothing more, and reports POLLHUP, which ends the input as well.
+ * after it has acknowledged the bytes that were read before. A UNIX target that
+ * is closed reads nothing more, and reports POLLHUP, which ends the input as
+ * well.
  */
 
 #include <errno.h>
@@ -66,8 +67,8 @@ struct stdio_relay {
 	struct stdio_dir up, down; /* to the target; from the target */
 	int target;
 	int error;           /* the first error, or 0 */
-	bool target_failed;  /* the target has failed, first or later */
-	bool error_consumed; /* a write took it: no read of the target will */
+	bool target_failed;  /* the target has failed, maybe not first */
+	bool error_consumed; /* a write has returned the target's error */
 };
 
 /* The descriptors that are waited for. */
@@ -126,7 +127,7 @@ dir_fail(struct stdio_relay *r, struct stdio_dir *d, int fd, int error)
 
 /*
  * Passes the end of stream on. The output is shut down as well as closed,
- * because a socket may also be the input.
+ * because the same socket may be open as the input.
  */
 static void
 dir_close(struct stdio_relay *r, struct stdio_dir *d)
@@ -193,8 +194,8 @@ dir_step(struct stdio_relay *r, struct stdio_dir *d, short in, short out)
 }
 
 /*
- * Returns until when to wait. After an error of the input or output only the
- * bytes that were read are waited for.
+ * Returns the time until which a step waits. After an error of the input or
+ * output, it waits for nothing but room for the bytes that were read before.
  */
 static msec
 step_deadline(const struct stdio_relay *r, const struct timeouts *times)
@@ -236,9 +237,9 @@ stdio_step(struct stdio_relay *r, const struct timeouts *times)
 }
 
 /*
- * Waits until the peers have acknowledged what was written, before exit(3)
- * resets their sockets: the target's after an error, and one at the input if
- * that was not read to its end.
+ * Waits until the peers have acknowledged all bytes, because the exit of the
+ * process resets the target's socket after an error, and otherwise a socket
+ * that is the input but was not read to its end.
  */
 static void
 wait_delivered(const struct stdio_relay *r)

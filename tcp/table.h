@@ -76,9 +76,9 @@ void table_reset(struct table *);
 
 /*
  * Gives a slot, which was taken in one of the tables, its ticket. Returns how
- * many connections from the same address have a lower one. Processes that call
- * this at the same time count each other in one order, so that together they
- * neither exceed a limit nor stay below it.
+ * many connections from the same address have a lower ticket. Processes that
+ * call this at the same time count each other in one order, so that together
+ * they neither exceed a limit nor stay below it.
  */
 uint32_t tables_count_source(struct tables *, struct slot *);
 

@@ -71,7 +71,8 @@ log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
 /*
  * Returns the UDP socket of slot i, for a client of a SOCKS proxy, or -1. Only
  * as many slots as there are sockets of the client's family have one. A client
- * behind a proxy has none: its datagrams would come from another address.
+ * with a PROXY header has none, because its datagrams come from another
+ * address.
  */
 static int
 udp_relay_of(const struct tcp *t, uint32_t i)
@@ -282,8 +283,9 @@ wait_and_handle(struct tcp *t, msec deadline)
 }
 
 /*
- * Does what is due. Returns when to do so again, or NEVER. The connections come
- * first, because those that end make room for clients.
+ * Runs the timers that are due. Returns when to run the next, or NEVER. The
+ * timers of connections run first, because an ended connection makes room for a
+ * client.
  */
 static msec
 run_timers(struct tcp *t)

@@ -27,11 +27,16 @@ struct tcp_ops {
 	/* Handles an event whose data was TCP_EV_CONN + data. */
 	void (*conn_event)(uint64_t data, uint32_t events);
 
-	/* Does what is due. Returns when to call it again, or NEVER. */
+	/*
+	 * Runs the timers that are due. Returns when the next is due, or NEVER.
+	 */
 	msec (*run_timers)(msec now);
 };
 
-/* The data of epoll events: below it, the index of a listener. */
+/*
+ * Data of an epoll event: the index of a listener below this, else of a
+ * connection.
+ */
 #define TCP_EV_CONN ((uint64_t)1 << 32)
 
 struct tcp {
@@ -41,7 +46,7 @@ struct tcp {
 	struct tables *tables;
 	struct table *table; /* the table in which this process takes slots */
 	_Atomic uint64_t *counts; /* of the mapper, on the scoreboard */
-	pid_t pid;                /* for the slots that it takes, see table.h */
+	pid_t pid;                /* for the slots that this process takes */
 	int epoll;
 	uint32_t n_started; /* connections */
 	bool draining;

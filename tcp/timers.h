@@ -21,8 +21,10 @@ int timers_init(struct timers *, uint32_t capacity);
 void timers_set(struct timers *, uint32_t i, msec deadline);
 void timers_clear(struct timers *, uint32_t i);
 
-/* Sets *i to the connection with the earliest deadline, and returns that; NEVER
- * if there is none. */
+/*
+ * Sets *i to the connection with the earliest deadline. Returns the deadline,
+ * or NEVER if there is none.
+ */
 msec timers_earliest(const struct timers *, uint32_t *i);
 
 #endif

@@ -237,7 +237,7 @@ attempt_done(uint32_t i, const struct target_addr *to, enum attempt result)
 	return false;
 }
 
-/* Ends the connection if the client has reset it; returns true then. */
+/* Returns true, and ends the connection, if the client has reset it. */
 static bool
 end_if_client_reset(uint32_t i)
 {

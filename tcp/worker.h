@@ -15,8 +15,8 @@ struct tcp;
 int worker_alloc(const struct map *, uint32_t capacity);
 
 /*
- * Runs a worker with the table of that number, then exits. It drains when the
- * other end of `lifeline`, a socket, is closed.
+ * Runs a worker with the table of that number, then exits. The worker drains
+ * when the other end of `lifeline`, a socket, is closed.
  */
 _Noreturn void worker_main(struct tcp *, uint32_t number, int lifeline);
 

@@ -19,7 +19,7 @@ teardown() {
 	oracle
 }
 
-# life SCRIPT...: start, status, reload, a broken file, stop.
+# life SCRIPT...: checks start, status, reload, a broken file, stop.
 life() {
 	set -e
 	trap '[ ! -e /run/nsfwd.pid ] || kill -9 "$(cat /run/nsfwd.pid)"' EXIT
@@ -49,7 +49,7 @@ life() {
 	! listens self 8000 || false
 	[ ! -e /run/nsfwd.pid ]
 	"$@" stop
-	# After a kill the status says so, and start works.
+	# After a kill, status reports it, and start works.
 	"$@" start
 	kill -9 "$(cat /run/nsfwd.pid)"
 	for ((i = 0; i < 100; i++)); do
@@ -64,7 +64,7 @@ life() {
 	trap - EXIT
 }
 
-# beside SCRIPT...: restarts while a connection is open, then stops.
+# beside SCRIPT...: checks a restart with an open connection, then stop.
 beside() {
 	set -e
 	trap '[ ! -e /run/nsfwd.pid ] || kill -9 "$(cat /run/nsfwd.pid)"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
-# The stub resolver of dns/, by tests/dns_query.c: each question to each build,
-# with and without the cache, which have to agree. Where a namespace has files of
-# its own, a server of the tests' own namespace is the witness that none of its
-# questions gets out.
+# The stub resolver of dns/, by tests/dns_query.c: each question goes to each build,
+# with and without the cache, and all answers must be equal. If a namespace has its
+# own files, no question may leave it: the witness, a name server in the namespace
+# of the tests, must get none.
 
 # bats file_tags=once
 
@@ -13,13 +13,13 @@ SERVER=$BATS_TEST_DIRNAME/dns_server.py
 
 setup_file() {
 	make -s -C "$BATS_TEST_DIRNAME/.." dns-query || return
-	# What programs of the tests look for in /etc, and nothing else.
+	# Only the files that programs of the tests need in /etc.
 	mkdir -p /run/etc.tests
 	cp -dR /etc/{passwd,group,alternatives,ld.so.cache} /run/etc.tests
 }
 
-# A file system of its own for /etc. The namespace vpn has servers, and a link to
-# that of the tests, whose server is the witness; its resolv.conf names it.
+# Mounts another /etc. The namespace vpn has name servers, and a link to the
+# namespace of the tests. The witness is there, and /etc/resolv.conf names it.
 setup() {
 	mkdir -p /run/etc
 	mount -t tmpfs -o mode=755 etc /run/etc
@@ -55,7 +55,7 @@ teardown() {
 	return "$bad"
 }
 
-# server NS NAME ARG...: a tests/dns_server.py, whose log is NAME.
+# server NS NAME ARG...: spawns tests/dns_server.py with the log NAME.
 server() {
 	local where=$1 name=$2
 	shift 2
@@ -67,13 +67,13 @@ asked() {
 	cat "$BATS_TEST_TMPDIR/$1"
 }
 
-# The usual pair: a server in vpn that vpn's own file names.
+# Spawns the server "one" in vpn, which vpn's own resolv.conf names.
 usual() {
 	server vpn one 10.53.0.1/53
 	echo nameserver 10.53.0.1 >"$CONF"
 }
 
-# The builds, as far as they are there; the filter is not for sanitizers.
+# Prints the builds that exist; builds with sanitizers have no filter (-s).
 variants() {
 	local dir=$BATS_TEST_DIRNAME/../obj file
 	for file in "$dir"/dns_query{,.musl,.san}; do
@@ -85,7 +85,7 @@ variants() {
 	done
 }
 
-# Addresses in any order, TTLs as they are.
+# Makes answers comparable: sorts addresses, keeps TTLs.
 normal() {
 	awk '/ OK [0-9]+ / {
 		n = 0
@@ -107,7 +107,7 @@ normal() {
 	{ print }' | sort
 }
 
-# ask ARG...: all variants at the same time; what they agree on, in lines sorted.
+# ask ARG...: runs all variants at the same time; prints their common answer, sorted.
 ask() {
 	local n=0 i cache line
 	local -a command pids=()
@@ -133,12 +133,12 @@ ask() {
 	cat "$BATS_TEST_TMPDIR/said.0"
 }
 
-# One of them alone, where questions are counted or times are taken.
+# Runs one variant only, for tests that count questions or measure times.
 ask_one() {
 	in_ns vpn "$BATS_TEST_DIRNAME/../obj/dns_query" -s -n vpn "$@" 3>&-
 }
 
-# gives NAME WANT [ARG...]: what is said of the name begins like that.
+# gives NAME WANT [ARG...]: the answer for NAME begins with WANT.
 gives() {
 	local name=$1 want=$2 said
 	shift 2
@@ -149,7 +149,7 @@ gives() {
 	[[ $said == "$name $want"* ]] || fail "$said, not: $want"
 }
 
-# Processes that stay, hold their directories open, and are asked again and again.
+# Starts processes that keep their directories open and answer many questions.
 talk_start() {
 	local n=0 cache line to from
 	local -a command
@@ -173,7 +173,7 @@ talk_start() {
 	talk_wait
 }
 
-# Each says "?" before it waits for a name.
+# Waits until each process has written "?", and so reads a name.
 talk_wait() {
 	local n line
 	for ((n = 0; n < TALKS; n++)); do
@@ -185,7 +185,7 @@ talk_wait() {
 	done
 }
 
-# talk NAME WANT: all of them say so.
+# talk NAME WANT: each process answers NAME with WANT.
 talk() {
 	local n line
 	for ((n = 0; n < TALKS; n++)); do
@@ -247,7 +247,7 @@ hears() {
 	done
 	gives bücher.test 'NOT_ASCII: not ASCII'
 	[ ! -s "$BATS_TEST_TMPDIR/one" ]
-	# The longest one: 253 bytes, and a dot.
+	# The longest name: 253 bytes, and a dot.
 	gives "$label.$label.$label.${label:2}." NO_NAME
 }
 
@@ -276,7 +276,7 @@ hears() {
 		ask_one "$name"
 		[ $(($(now_ms) - from)) -lt 250 ]
 	done
-	# Who waits gets both.
+	# A caller that waits gets both families.
 	ask_one -a slow.ok.test | grep -q 10.1.1.1
 	ask_one slow.ok.test | grep -qx 'slow.ok.test OK 60 fd00::1:1'
 	{
@@ -323,7 +323,7 @@ hears() {
 	done
 	gives other.other.test NO_ADDRESS
 	gives tcwrong.tcwrong.test FAILED
-	# A hundred guesses: the question goes over TCP.
+	# After a hundred forged answers the question goes over TCP.
 	gives foreign.foreign.test 'OK 60 10.1.1.1 fd00::1:1'
 	asked one | grep -q '^tcp foreign.foreign.test A '
 }
@@ -348,7 +348,7 @@ hears() {
 	: >"$BATS_TEST_TMPDIR/one"
 	ask_one -a noedns.ok.test
 	[ "$(asked one | grep -c ' noedns.ok.test A ')" = 2 ]
-	# Some let no such question through.
+	# Some boxes drop questions with EDNS.
 	gives dropedns.dropedns.test 'OK 60 10.1.1.1 fd00::1:1'
 }
 
@@ -358,7 +358,7 @@ hears() {
 	gives tc.tc.test 'OK 60 10.1.1.1 fd00::1:1'
 	asked one | grep -q '^tcp tc.tc.test A edns'
 	asked one | grep -q '^tcp tc.tc.test AAAA edns'
-	# What was in the truncated answer is better than nothing.
+	# If TCP fails, the addresses of the truncated answer are used.
 	gives tcclosed.tcclosed.test 'OK 60 10.1.1.1 fd00::1:1'
 	gives tcfailed.tcfailed.test FAILED
 	gives tcsilent.tcsilent.test NO_ANSWER -t 300
@@ -391,12 +391,12 @@ hears() {
 	printf 'nameserver %s\n' 10.53.0.1 10.53.0.2 >"$CONF"
 	gives ok.ok.test 'OK 60 10.1.1.1'
 	! asked two | grep -q . || fail 'the second was asked'
-	# Nothing listens; no route; REFUSED.
+	# Servers: a closed port; no route; one that answers.
 	printf 'nameserver %s\n' 10.53.0.8 192.0.2.1 10.53.0.2 >"$CONF"
 	from=$(now_ms)
 	ask_one ok.ok.test | grep -q ' 10.2.2.2'
 	[ $(($(now_ms) - from)) -lt 500 ]
-	# One that is silent costs a second, and once known nothing.
+	# A silent server costs a second; afterwards it is asked last.
 	printf 'nameserver %s\n' 10.53.0.9 10.53.0.1 >"$CONF"
 	from=$(now_ms)
 	ask_one ok.ok.test
@@ -459,7 +459,7 @@ hears() {
 	echo options ndots:2 >>"$CONF"
 	gives a.b 'OK 0 10.5.5.3'
 	gives a.b. 'OK 0 10.5.5.4'
-	# A dotted name that is not there is searched for, too.
+	# The search list is used for a dotted name that does not exist, too.
 	printf 'nameserver 10.53.0.3\nsearch b.z lab.test\n' >"$CONF"
 	gives web 'OK 0 10.5.5.2'
 	printf 'nameserver 10.53.0.3\ndomain lab.test\n' >"$CONF"
@@ -526,11 +526,11 @@ hears() {
 	server vpn two four=10.2.2.2 six=fd00::2:2 10.53.0.2/53
 	rm -r /etc/netns
 	talk_start -n vpn
-	# No file of its own: those of /etc count, and are its servers.
+	# Without own files, the namespace uses those of /etc.
 	HEARD=yes
 	talk ok.ok.1.test 'OK 60 10.66.6.6 fd00::66'
 	grep -q ok.ok.1.test "$WITNESS"
-	# From here on nothing may get out.
+	# From here on the witness may get no question.
 	: >"$WITNESS"
 	HEARD=
 	mkdir -p /etc/netns/vpn
@@ -543,11 +543,11 @@ hears() {
 	talk ok.ok.4.test 'OK 60 10.1.1.1 fd00::1:1'
 	sed -i s/0.1/0.2/ "$CONF"
 	talk ok.ok.5.test 'OK 60 10.2.2.2 fd00::2:2'
-	# Another file for the host changes nothing.
+	# A new /etc/resolv.conf changes nothing.
 	echo nameserver 10.99.0.1 >/etc/resolv.conf.new
 	mv /etc/resolv.conf.new /etc/resolv.conf
 	talk ok.ok.6.test 'OK 60 10.2.2.2 fd00::2:2'
-	# Without a line for a server it is 127.0.0.1, in the namespace.
+	# Without a nameserver line the server is 127.0.0.1, in the namespace.
 	echo '# none' >"$CONF"
 	talk ok.ok.7.test 'NO_ANSWER: no answer from name server 127.0.0.1: nothing listens'
 	[ ! -s "$WITNESS" ]
@@ -636,9 +636,9 @@ hears() {
 	talk last.test 'OK 0 10.8.8.4'
 	talk x999.test 'OK 0 10.8.8.4'
 	talk end.test 'OK 0 10.8.8.5'
-	# Of the host's nothing counts now.
+	# /etc/hosts is not used now.
 	talk only NO_NAME
-	# In vain: what lies behind the first MiB.
+	# Lines behind the first MiB are ignored.
 	{
 		seq -f '10.9.9.9 n%.0f.test' 100000
 		echo 10.9.9.9 far.test
@@ -725,7 +725,7 @@ time.sleep(60)' "$root"
 	ip -n vpn addr add fd00::2/64 dev dns1 nodad
 	said=$(ask_one ok.ok.test)
 	[ "$said" = 'ok.ok.test OK 60 fd00::1:1 10.1.1.1' ]
-	# A unique local address is no way to the world.
+	# An IPv6 address comes last if the source address is unique local.
 	server vpn world six=2001:db8::1 10.53.0.5/53
 	ip -n vpn route add default via fd00::1 dev dns1
 	said=$(ask_one -d 10.53.0.5 ok.ok.test)
@@ -739,10 +739,10 @@ time.sleep(60)' "$root"
 	local from names
 	server vpn one 10.53.0.1/53
 	echo nameserver 10.53.0.1 >"$CONF"
-	# Coalesced: of one name twenty times at once two questions.
+	# Twenty look-ups of one name at once make two questions.
 	ask_one -r ok.ok.test{,,,,,,,,,,,,,,,,,,,} | grep -c OK | grep -qx 20
 	[ "$(asked one | wc -l)" = 2 ]
-	# Thirty dead ones, and good ones among them.
+	# Thirty names without an answer do not delay two others.
 	mapfile -t names < <(seq -f 'silent.silent.%.0f.test' 30)
 	from=$(now_ms)
 	spawn vpn all "$BATS_TEST_DIRNAME/../obj/dns_query" -r -n vpn \
@@ -750,7 +750,7 @@ time.sleep(60)' "$root"
 	wait_until 1 grep -q '^ok.ok.2.test OK' "$BATS_TEST_TMPDIR/all.out"
 	[ $(($(now_ms) - from)) -lt 900 ]
 	kill "$(pid_of all)"
-	# More than there are slots for: all of them, in time.
+	# More names than slots: all are found.
 	mapfile -t names < <(seq -f 'ok.ok.%.0f.test' 120)
 	[ "$(ask -r "${names[@]}" | grep -c ' OK 60 10.1.1.1')" = 120 ]
 }
@@ -759,7 +759,7 @@ time.sleep(60)' "$root"
 	server vpn one ttl=1 10.53.0.1/53
 	server vpn two four=10.2.2.2 six=fd00::2:2 10.53.0.2/53
 	echo nameserver 10.53.0.1 >"$CONF"
-	# Files as young as this are looked at again, whatever they say.
+	# Files younger than 2 s clear the cache, see dns/files.h.
 	sleep 2.1
 	ask_one -r -b 200 ok.ok.test nxdomain.nxdomain.test servfail.servfail.test >/dev/null
 	[ "$(asked one | wc -l)" = 8 ]
@@ -776,7 +776,7 @@ time.sleep(60)' "$root"
 	sleep 1.2
 	talk servfail.servfail.test FAILED
 	[ "$(asked one | grep -c servfail)" = $((8 * TALKS)) ]
-	# Whose addresses do not work is asked for again, but not at once.
+	# dns_resolver_doubt() starts a new query, but not within a second.
 	printf '%s\n' ok.ok.60.test '!ok.ok.60.test' ok.ok.60.test |
 		ask_one -r -i -d 10.53.0.2
 	[ "$(asked two | grep -c ok.ok.60)" = 2 ]
@@ -792,7 +792,7 @@ time.sleep(60)' "$root"
 	sleep 1.1
 	talk ok.ok.test 'OK 60 10.2.2.2 fd00::2:2'
 	talk ok.ok.test 'OK 60 10.2.2.2 fd00::2:2'
-	# Another file counts before the TTL is over.
+	# A new resolv.conf is used before the TTL is over.
 	echo nameserver 10.53.0.1 >"$CONF.new"
 	mv "$CONF.new" "$CONF"
 	sleep 1.1

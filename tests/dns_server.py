@@ -1,12 +1,12 @@
-"""A name server that misbehaves as the name says.
+"""A name server that misbehaves as the first labels of a name request.
 
 dns_server.py LOG [four=ADDR] [six=ADDR] [ttl=N] [mute] ADDR/PORT...
 
-Serves UDP and TCP on each ADDR/PORT. The first label of a name says how A is
-answered, the second how AAAA is: "ok.servfail.test". Every question is a line of
-LOG: "udp www.test A edns", and the name as it was written. Each answer has a
-TTL of 60. What is asked under another domain than "test" is NXDOMAIN. A mute
-server never answers.
+Serves UDP and TCP on each ADDR/PORT. The first label of a name selects the
+answer to A, the second that to AAAA: "ok.servfail.test". Every question is a
+line of LOG: "udp www.test A edns", and the name as it was written. Each answer
+has a TTL of 60. A name outside the domain "test" is NXDOMAIN. A mute server
+never answers.
 """
 
 import os
@@ -77,7 +77,7 @@ class Question:
 class Server:
     def __init__(self, log):
         self.log = open(log, "a", buffering=1, encoding="latin-1")
-        self.later = []  # (when, function)
+        self.later = []  # (time, function)
 
     def how(self, q):
         if MUTE:
@@ -87,7 +87,7 @@ class Server:
         return q.labels[0 if q.kind == A else 1]
 
     def replies(self, q, tcp):
-        """The datagrams, or the messages of a stream, one by one."""
+        """Yields the datagrams, or the messages of a stream, one by one."""
         how = self.how(q)
         if how in RCODES:
             return [q.answer(rcode=RCODES[how])]
@@ -147,7 +147,7 @@ class Server:
         return simple[how]() if how in simple else [q.answer(rcode=3)]
 
     def do_chain(self, q, _tcp):
-        """chain-N: N aliases, in the answer, in the wrong order."""
+        """chain-N: puts N aliases into the answer, in the wrong order."""
         n = int(self.how(q).split("-")[1])
         names = [q.wire] + [pack(f"n{i}.test") for i in range(n)]
         records = [record(names[i], CNAME, names[i + 1], 30 + i)
@@ -160,7 +160,7 @@ class Server:
                           record(other, CNAME, q.wire)])]
 
     def do_bare(self, q, _tcp):
-        """An alias alone: its address is for another question."""
+        """Answers with an alias only; its address takes another question."""
         return [q.answer([record(q.wire, CNAME, pack("ok.ok.test"), 7)])]
 
     def do_bareloop(self, q, _tcp):
@@ -169,7 +169,7 @@ class Server:
                                  pack(f"bareloop.bareloop.n{n}.test"))])]
 
     def do_dead(self, q, _tcp):
-        """An alias of a name that is not there."""
+        """Answers with an alias of a name that does not exist."""
         return [q.answer([record(q.wire, CNAME, pack("no.test"))], rcode=3)]
 
     def do_many(self, q, tcp):
@@ -178,7 +178,7 @@ class Server:
         return [q.answer([q.address(n=i) for i in range(200)])]
 
     def do_big(self, q, _tcp):
-        """More than was offered, in one datagram."""
+        """Sends a datagram that is larger than the question allows."""
         return [q.answer([q.address(n=i) for i in range(150)])]
 
     def do_bytewise(self, q, tcp):
@@ -189,7 +189,7 @@ class Server:
         message = q.answer(records + [text] * 15)
         return [message + bytes(65535 - len(message))]
 
-    # The rest is sockets.
+    # Sockets.
 
     def heard(self, q, how):
         self.log.write(f"{how} {q.name.lower()} {TYPES.get(q.kind, q.kind)} "
@@ -215,7 +215,7 @@ class Server:
             sock.sendto(reply, peer)
 
     def stream(self, sock):
-        """In a process of its own."""
+        """Serves a TCP listener in a process of its own."""
         conn = sock.accept()[0]
         if os.fork():
             conn.close()

@@ -122,7 +122,7 @@ unshared() {
 	asks_at "$UNSHARED" 127.0.0.1/80=ns2
 	[ "$(ss -Hltn '( sport >= 8000 and sport <= 8010 )' | wc -l)" = 22 ]
 	named_server web first 10.0.0.2/80
-	# The first map has the target in backoff, the second has not.
+	# The target is in backoff for the first map only.
 	asks self 127.0.0.1/80=second 127.0.0.1/81=first
 }
 

@@ -5,31 +5,33 @@ WHERE is ADDR/PORT (the address numeric, a zone as fe80::1%v0/80), /path or
 @abstract. A server writes "ready" to the descriptor named in $READY_FD.
 
 who NAME WHERE...          answers every line with NAME; a % in it is the port
-hole WHERE                 drops every SYN: its accept queue is full. After USR1
-                           it accepts, reads to the end, answers with the digest
-bulk WHERE BYTES SECONDS   sends each client a known stream, spread over that
-                           time, and checks the one that it gets
+hole WHERE                 has a full accept queue, so that every SYN is dropped.
+                           After USR1 it accepts, reads to the end, and answers
+                           with the digest
+bulk WHERE BYTES SECONDS   sends each client a known stream, spread over SECONDS,
+                           and checks the stream of the client
 try COUNT WANT MIN-MAX WHERE [FROM]
                            clients in turn; each sends a line and sees WANT: the
                            answer, eof, reset, refused, timeout or an errno. The
                            median of the times lies in MIN-MAX milliseconds
-ask WHERE=WANT...          one client for each, in turn, with 2 s
+ask WHERE=WANT...          one client for each WHERE, in turn, with 2 s
 crowd COUNT WHERE [FROM]   clients at once; prints a line of counts whenever one
-                           changes. After USR1 whoever is served makes room
+                           changes. After USR1 the clients that are served close
 bursts COUNT SOURCES CLIENTS WANT WHERE PID...
-                           over and over: so many clients at once from each of
-                           so many addresses, of which WANT are served and the
-                           others reset; the processes, which accept, are
-                           stopped until all have connected
+                           COUNT times: CLIENTS clients at once from each of
+                           SOURCES addresses; of each address WANT clients are
+                           served and the others reset. The processes PID, which
+                           accept, are stopped until all have connected
 gone HOW COUNT WHERE       clients that leave after 0.2 s: HOW is fin or rst
-early BYTES WHERE          sends that many bytes and the end at once, then
+early BYTES WHERE          sends BYTES and the end of stream at once, then
                            checks the answer of a hole
 swap BYTES SECONDS WHERE   the client of bulk, with a stream of its own
 orphan SERVER KILLS COUNT WANT WHERE
-                           kills the one child of SERVER, over and over, each
-                           time with clients that connect at once
+                           kills the only child of SERVER, KILLS times, each time
+                           with COUNT clients that connect at once
 hand FIFO N WHERE... CMD   runs CMD with N listeners as systemd(1) does, named
-                           web; shuts down as many as a line of the FIFO says
+                           web; a line of the FIFO has the number of listeners
+                           to shut down
 redis COUNT WHERE          requests in two small writes, and 100 in one
 """
 
@@ -49,7 +51,7 @@ import time
 BLOCK = 65536
 PAD = hashlib.shake_128(b"nsfwd").digest(BLOCK - 8)
 RESET = struct.pack("ii", 1, 0)
-SPAN = 10  # seconds: none of these waits longer for anything
+SPAN = 10  # seconds that any of these waits at most
 
 
 def address(where):
@@ -185,7 +187,7 @@ def block(i):
 
 
 def pour(sock, total, seconds):
-    """Sends the first total bytes of the stream and the end."""
+    """Sends the first `total` bytes of the stream, and its end."""
     start = time.monotonic()
     count = (total + BLOCK - 1) // BLOCK
     try:
@@ -200,7 +202,7 @@ def pour(sock, total, seconds):
 
 
 def taste(sock, want=None):
-    """Reads the stream to its end and says what it found."""
+    """Reads the stream to its end. Returns the result as text."""
     total, rest = 0, b""
     try:
         while True:
@@ -334,7 +336,7 @@ def crowd(count, where, source=None):
 
 
 def burst(number, sources, clients, where, pids):
-    """How many clients of each address are served; the others are reset."""
+    """Returns how many clients of each address are served, not reset."""
     select = selectors.DefaultSelector()
     served = [0] * sources
     for pid in pids:
@@ -455,7 +457,7 @@ def hand(order, count, *words):
     count = int(count)
     socks = [listener(where) for where in words[:count]]
     if os.fork() == 0:
-        os.close(9)  # the ready line's
+        os.close(9)  # of the ready line
         os.setsid()
         if os.fork():
             os._exit(0)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# pid:N stays the process that had the number first; and processes of nsfwd that
-# somebody else stops are continued or replaced.
+# pid:N means the process that had the number first, for good. Processes of nsfwd
+# that another program stops are continued or replaced.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -50,7 +50,7 @@ start_server() {
 	wait_until 5 logged 'ready: '
 }
 
-# waits_at PORT...: no client is served there, and the log says why.
+# waits_at PORT...: no client of the port is served, and the log has the reason.
 waits_at() {
 	local port said
 	for port; do
@@ -60,8 +60,8 @@ waits_at() {
 	done
 }
 
-# again_at N: makes namespace lateN and waits until its map serves: then nsfwd has
-# checked all maps before it, too.
+# again_at N: makes namespace lateN and waits until its map serves. nsfwd has then
+# checked all maps before that one, too.
 again_at() {
 	ip netns add "late$1"
 	wait_until 3 logged "=late$1@.*serves again"
@@ -91,7 +91,7 @@ followed() {
 	wait_until 3 logged 'reloaded' 2
 	again_at 3
 	waits_at 8000
-	# A reload without the number forgets which process it was.
+	# A reload without pid:N removes the binding to the process.
 	sed -i 1d /run/conf
 	kill -HUP $server
 	wait_until 3 logged 'reloaded' 3
@@ -198,7 +198,7 @@ udp_too() {
 	[ -n "$WORKERS" ] || echo udp:127.0.0.1:8000=ns2@8080
 }
 
-# Connects a client that stays.
+# Connects a client that stays connected.
 held() {
 	named_server ns2 here 127.0.0.1/8080
 	spawn self one python3 "$SERVICE" hold 127.0.0.1/8000

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""identity.py halves SERVER PORT WORDS    says WORDS, "|" for an end of line, to a
-map of that server in two halves, before each of which it stops the connection's
-process, and waits for "here", which is no HTTP, as the answer"""
+"""identity.py halves SERVER PORT WORDS    sends WORDS, with "|" for an end of line,
+to a map of the server in two halves. Stops the connection's process before each
+half. The answer is "here", which is not HTTP."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def halves(server, port, words):
     with socket.create_connection(("127.0.0.1", int(port)), 5) as sock:
         pid = connection(server)
         for half in words[:10], words[10:]:
-            time.sleep(0.1)  # it waits for more
+            time.sleep(0.1)  # for the process to wait for input
             os.kill(pid, signal.SIGSTOP)
             sock.sendall(half)
         got = b""

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A bad line between two namespaces: a TUN device in each, and what goes from
-one to the other comes late, twice, in another order, or not at all.
+"""A bad line between two namespaces: a TUN device in each. Packets arrive late,
+twice, in another order, or not at all.
 
     impair.py NS=ADDR/LEN NS=ADDR/LEN DELAY JITTER LOSS DUP
 
 DELAY and JITTER in milliseconds, LOSS and DUP in percent. Writes "ready" to the
-descriptor named in $READY_FD; goes on until it is killed, and counts on TERM.
-Exit status 77 where there is no TUN device to be had.
+descriptor named in $READY_FD. Runs until TERM, and then prints counts. Exit
+status 77 where there are no TUN devices.
 """
 
 import fcntl
@@ -46,7 +46,7 @@ def main():
     ends = [device(where) for where in sys.argv[1:3]]
     delay, jitter, loss, dup = map(float, sys.argv[3:])
     rng = random.Random(7)
-    late, number = [], 0  # when, which, to where, the packet
+    late, number = [], 0  # heap of (time, number, end, packet)
     count = {"passed": 0, "lost": 0, "doubled": 0, "overtook": 0}
     last = [0, 0]
 

@@ -41,7 +41,7 @@ files_named() {
 	) | sed 's,^\./,,' | sort
 }
 
-# no PATTERN FILE...: true if no line of the files matches.
+# no PATTERN FILE...: true if no line of the files matches PATTERN.
 no() {
 	local status=0
 	grep -nEH -e "$@" || status=$?
@@ -274,8 +274,8 @@ forbidden_includes() {
 	return "$status"
 }
 
-# Names of the time before HACKING had a dictionary, as parts of identifiers. Words
-# with an ordinary meaning are not here.
+# Words that the dictionary of HACKING replaced, as parts of identifiers. Words with
+# an ordinary meaning are not listed.
 @test "no identifier has a word that the dictionary replaced" {
 	local words='bear|born|births?|bury|buried|heirs?|bequeath|descent|crew|leash|hired?'
 	words+='|obey|mend|mended|tally|tallies|retired?|recall|heard|told|halves|spares?'

@@ -155,7 +155,7 @@ mapper_ticks() {
 	cpu_ticks $(mappers) $([ -z "$WORKERS" ] || workers)
 }
 
-# Each port gets its turn, in the order in which its client came.
+# Each port is served in turn, in the order in which its client connected.
 # bats test_tags=workers,both
 @test "at the limit the ports of a map take turns" {
 	local i

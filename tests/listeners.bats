@@ -18,7 +18,7 @@ with() {
 	in_ns "$1" python3 "$LISTENERS" "${@:2}" 3>&- 4>&-
 }
 
-# answers NS SECONDS WHERE...: each answers within that time.
+# answers NS SECONDS WHERE...: each WHERE answers within SECONDS.
 answers() {
 	with "$1" follow "$2" here "${@:3}"
 }
@@ -37,7 +37,7 @@ destroy() {
 	in_ns "$1" ss -K "${which[@]}" | grep -q ":$2 " || skip "no ss -K here"
 }
 
-# settled N: the old mappers have exited, N new ones serve.
+# settled N: true if the old mappers have exited and N new ones serve.
 settled() {
 	wait_until 3 mappers_are "$1" && record_fds
 }
@@ -215,7 +215,7 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	[ "$(stat -c %a "$dir/u")" = 600 ]
 	rm "$dir/u"
 	answers self 2 "unix:$dir/u"
-	# The directory is missing for a while.
+	# The directory is absent for a while.
 	rm -r "$dir"
 	wait_until 3 logged "waits to listen on $dir/u: no such directory: ENOENT"
 	mkdir "$dir"
@@ -394,7 +394,7 @@ tentative() {
 	answers late 2 tcp:127.0.0.1/8002
 	wait_until 2 logged 'pin: no mapper or namespace that goes can be followed'
 	grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
-	# No spinning either with mappers that cannot be replaced.
+	# Mappers that cannot be replaced do not make the server spin.
 	before=$(cpu_ticks "$NSFWD_PID")
 	# shellcheck disable=SC2046 # one word each
 	kill -KILL $(mappers)
@@ -448,7 +448,7 @@ tentative() {
 	start_nsfwd -c "$CONF"
 	spawn ns1 one python3 "$LISTENERS" hold tcp:127.0.0.1/8000
 	wait_until 2 printed one here
-	# The port of another program shows only after the old listener is closed.
+	# The conflict with another program appears only when the old listener is closed.
 	echo "$proto:ns1@:8000=ns2@127.0.0.1:8080" >"$CONF"
 	with ns1 load 200 200 tcp:127.0.0.1/8000 "$NSFWD_PID" 1 12
 	logged 'cannot listen on .*8000: the port is taken'

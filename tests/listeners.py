@@ -7,11 +7,12 @@ writes "ready" to the descriptor in $READY_FD.
 server NAME WHERE...      answers every line, or datagram, with NAME; prints
                           "accepted" for each connection
 follow SECONDS NAME WHERE...
-                          asks until each WHERE answers NAME; says how long it took
+                          asks until each WHERE answers NAME; prints the seconds
 load RATE COUNT WHERE PID HUPS [MOST]
                           COUNT clients, RATE a second, each asks once; PID gets
-                          HUPS signals meanwhile; fails if more than MOST (0) fail
-hold WHERE                a connection that asks once more at each USR1
+                          HUPS signals meanwhile; fails if more than MOST (0)
+                          clients fail
+hold WHERE                a connection; asks once more at each USR1
 kills SECONDS PORT        destroys the listener of that port, over and over
 handed WHERE NAME CMD...  executes CMD with a listener as systemd(1) hands it over
 """

@@ -4,8 +4,8 @@
 load helpers
 LOAD=$BATS_TEST_DIRNAME/load.py
 
-# line NAME NS=ADDR NS=ADDR: a link with a delay of 50 ms, 20 ms of jitter, 1 % of
-# the packets lost and 1 % doubled.
+# line NAME NS=ADDR NS=ADDR: makes a link with 50 ms of delay and 20 ms of jitter
+# that loses 1 % of the packets and doubles 1 %.
 line() {
 	local name=$1
 	shift

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""Many at once, or for long. ADDR is ADDRESS:PORT.
+"""Many clients at once, or long connections. ADDR is ADDRESS:PORT.
 
 echo ADDR             both protocols, any number of clients, until killed
-idle N SECONDS ADDR   N connections to an echo, asked once, and once more after
-                      that time
+idle N SECONDS ADDR   N connections to an echo, used once, and once more after
+                      SECONDS
 flows N COUNT SHARE ADDR
                       N UDP clients of an echo send COUNT datagrams each; every
-                      answer is to what that client sent, and at least SHARE
+                      answer is a datagram of that client, and at least SHARE
                       percent are answered
 slow N SECONDS FROM TO
-                      N readers of 1 KiB a second, each with a writer that does
-                      what it can; prints how many bytes are on their way, at
-                      most, and stays connected until its input ends
+                      N readers of 1 KiB a second, each with a writer that sends
+                      as fast as it can; prints the maximum of bytes that are
+                      under way, and stays connected until its input ends
 
-Those that listen write "ready" to the descriptor named in $READY_FD. Exit
-status 1 and a line on stderr where anything is not as it should be.
+A command that listens writes "ready" to the descriptor named in $READY_FD. Exit
+status 1 and a line on stderr if a check fails.
 """
 
 import os

@@ -138,7 +138,7 @@ fails_well() {
 		-o "$BATS_FILE_TMPDIR/unlucky" $(program_sources) \
 		"$top/nsfwd.c" "$top/tests/fail.c"
 	printf '%s\n' "${words[@]:0:3}" >"$conf"
-	# A copy of the environment that did not succeed.
+	# Copying the environment may fail.
 	echo leak:proctitle_init >"$BATS_TEST_TMPDIR/known"
 	export LSAN_OPTIONS=suppressions=$BATS_TEST_TMPDIR/known:print_suppressions=0
 	# shellcheck disable=SC2086 # two words
@@ -152,8 +152,8 @@ fails_well() {
 		[ "$n" -lt 500 ]
 		"$BATS_FILE_TMPDIR/unlucky" --check $word >/dev/null
 	done
-	# What serves is told to end after a second; a look for leaks at the end
-	# of a process with children hangs at times, by itself.
+	# A server that has started gets TERM after a second. The leak check is off,
+	# because it sometimes hangs in a process with children.
 	export ASAN_OPTIONS=detect_leaks=0
 	for ((n = 1; n < 500; n++)); do
 		fails_well $n -v tcp+udp:ns1@80=ns2@80

@@ -9,7 +9,7 @@ for n in {0..3}; do
 	PAIRS+=("ns1@127.0.0.1:800$n=ns2@127.0.0.1:808$n")
 done
 
-# schedules [ARG...]: runs them through the maps of PAIRS.
+# schedules [ARG...]: runs model.py through the maps of PAIRS.
 schedules() {
 	[ -z "${MODEL_SEED-}" ] || set -- --seed "$MODEL_SEED" "$@"
 	python3 "$BATS_TEST_DIRNAME/model.py" --runs "${MODEL_RUNS:-200}" "$@" \

@@ -7,30 +7,31 @@ model of what each end must see.
 FROM is where the forwarder listens and TO where it connects to, each
 [NS@]HOST:PORT, or the path of a UNIX socket; each such pair is a process with
 connections in turn. Schedule i has the seed N+i, so that "--seed N --runs 1"
-does one again, with the same steps though not the same timing; --show prints
-them. KIND is urgent, reset, close, half, early or refusal.
+repeats one schedule, with the same steps but another timing; --show prints the
+steps. KIND is urgent, reset, close, half, early or refusal.
 
 Each end has a track that writes (1 byte to 2 MiB at a time, or many of a few
-bytes, urgent ones among them) and one that reads, both with pauses, with
-buffers of random sizes. A track may end in a shutdown, in a reset (SO_LINGER
+bytes, urgent ones among them) and a track that reads, both with pauses and
+with buffers of random sizes. A track may end in a shutdown, in a reset (SO_LINGER
 {1, 0}) or in a close; may wait until the other end has shut down; and the
 client's may begin before the target has accepted. A refusal is an end that
 answers, reads little or nothing, and resets or closes while the other writes:
-the other's next write fails, and it reads on. The client's first bytes are the
-schedule's number. The model:
+the next write of the other end fails, and that end reads on. The client's first
+bytes are the schedule's number. The model:
 
-- What an end reads is what the other wrote, from its beginning, urgent bytes
-  in line.
-- A clean end is read only if the other end had shut down, and behind all of
-  its bytes. So one that was reset, and had not shut down, is a reset.
-- An error is met only if the other end has reset or closed. Before it, or
-  before a read of 0 behind a write that failed, everything is read that the
-  other end knew to have arrived when it reset or closed (SIOCOUTQ).
-- A UNIX socket knows no reset: where one takes part, it may be a clean end.
-- Nothing hangs: it is all over within LIMIT seconds.
+- An end reads the bytes that the other end wrote, from the first one on, urgent
+  bytes in line.
+- An end reads a clean end of stream only if the other end had shut down, and
+  behind all of its bytes. If that end was reset, and had not shut down, this
+  end reads a reset.
+- A read or write fails only if the other end has reset or closed. Before that
+  error, or before a read of 0 behind a write that failed, an end reads all bytes
+  that had arrived when the other end reset or closed (SIOCOUTQ).
+- A UNIX socket has no reset: an end with one may read a clean end instead.
+- Nothing hangs: a connection is over within LIMIT seconds.
 
-Prints what it did, each violation with its seed, and how many there were of
-each kind; exit status 1 if there was any.
+Prints counts of the steps, each violation with its seed, and counts of each kind
+of violation. Exit status 1 if there was a violation.
 """
 
 import argparse
@@ -61,14 +62,14 @@ class Violation(Exception):
 
 
 class Stream:
-    """All that one end may ever write, after the given head."""
+    """The bytes that one end writes, without end, after the given head."""
 
     def __init__(self, rng, head=b""):
         self.head = head
         self.begin = rng.randrange(PERIOD)
 
     def at(self, offset, count):
-        """Some of the bytes there, at most as many."""
+        """Returns at most `count` bytes from the offset on."""
         if offset < len(self.head):
             return self.head[offset:offset + count]
         offset = (self.begin + offset - len(self.head)) % PERIOD
@@ -76,27 +77,27 @@ class Stream:
 
 
 def unacked(sock):
-    """What has not arrived at the other end of a TCP socket: SIOCOUTQ."""
+    """Returns how many bytes are not acknowledged (SIOCOUTQ); 0 if UNIX."""
     if sock.family == socket.AF_UNIX:
         return 0
     return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
 
 
 class End:
-    """One end of one connection: its two tracks and what came of them."""
+    """One end of one connection: its two tracks and their results."""
 
     def __init__(self, name, sock, out, into, tracks):
         self.name = name
         self.sock = sock
         self.out, self.into = out, into
         self.tracks = {way: list(steps) for way, steps in tracks.items()}
-        self.until = {"write": 0.0, "read": 0.0}  # a pause
+        self.until = {"write": 0.0, "read": 0.0}  # end of a pause
         self.sent = self.got = self.arrived = 0
         self.fin = self.eof = self.gone = False
         self.cut = False  # a write has failed
         self.error = None
         self.other = None
-        self.resets = True  # a reset can be told from an end
+        self.resets = True  # a reset differs from a clean end
 
     def done(self):
         return self.gone or self.error or (self.eof and (self.fin or self.cut))
@@ -160,7 +161,7 @@ class End:
         return step[1] == 0
 
     def act(self, way, step):
-        """Does what it can of a step; true when that is over."""
+        """Does a step as far as it can. Returns true when the step is done."""
         verb = step[0]
         if verb in ("write", "urgent"):
             return self.put(step)
@@ -188,7 +189,7 @@ class End:
         return True
 
     def run(self, way):
-        """Goes along a track until it would block; true if it moved."""
+        """Does the steps of a track until one blocks. Returns true if it moved."""
         track, moved = self.tracks[way], False
         while track and not self.gone and not self.error:
             if way == "read" and self.eof and track[0][0] == "read":
@@ -250,7 +251,7 @@ def reads(rng):
 
 
 def refuse(rng, tracks, without):
-    """One end answers, hardly reads, and leaves, while the other writes."""
+    """Makes one end answer, hardly read, and leave while the other writes."""
     names = ["client", "target"]
     rng.shuffle(names)
     first, second = (tracks[name] for name in names)
@@ -264,7 +265,7 @@ def refuse(rng, tracks, without):
 
 
 def schedule(seed, without):
-    """The tracks of both ends, the words for what is special in them."""
+    """Returns the tracks of both ends, the KINDs in them, and the generator."""
     rng = random.Random(seed)
     tracks = {name: {"write": writes(rng, without) + [["fin"]],
                      "read": reads(rng)} for name in ("client", "target")}
@@ -296,7 +297,7 @@ def schedule(seed, without):
 
 
 def room(rng):
-    """Of a buffer: below this one waits for the timers of silly windows."""
+    """Returns a buffer size. Smaller ones wait for silly window timers."""
     return 1 << rng.randint(15, 18)
 
 
@@ -321,7 +322,7 @@ def place(text):
 
 @contextlib.contextmanager
 def within(namespace):
-    """What is made here is made in that namespace; "" is one's own."""
+    """Makes sockets in a namespace; "" is that of the process."""
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     there = os.open(f"/run/netns/{namespace}" if namespace else
                     "/proc/self/ns/net", os.O_RDONLY)
@@ -337,7 +338,7 @@ def within(namespace):
 
 
 def make_socket(text, kind=socket.SOCK_STREAM):
-    """A socket in its namespace, and the address."""
+    """Returns a socket in its namespace, and the address."""
     if text.startswith("/"):
         return socket.socket(socket.AF_UNIX, kind), text
     namespace, address = place(text)
@@ -348,7 +349,7 @@ def make_socket(text, kind=socket.SOCK_STREAM):
 
 
 def receive(sock, count):
-    """That many bytes, or fewer and the end: MSG_WAITALL for timeouts."""
+    """Receives `count` bytes, or fewer at the end; MSG_WAITALL has no timeout."""
     got = b""
     while len(got) < count and (more := sock.recv(count - len(got))):
         got += more
@@ -356,7 +357,7 @@ def receive(sock, count):
 
 
 class Pair:
-    """Both ends at one forwarder, for schedules in turn."""
+    """Both ends of the connections of one forwarder, one schedule at a time."""
 
     def __init__(self, text, without):
         self.text = text
@@ -369,7 +370,7 @@ class Pair:
             os.chmod(self.listen, 0o777)
         self.listener.listen(64)
         self.listener.setblocking(False)
-        self.strangers = []  # accepted and not yet known
+        self.strangers = []  # accepted; the client is not yet known
 
     def begin(self, seed, tracks, rng):
         up, down = Stream(rng, struct.pack("!Q", seed)), Stream(rng)
@@ -386,7 +387,7 @@ class Pair:
         return client, target
 
     def meet(self, target, rng):
-        """The target's end is the one that the client's first bytes reach."""
+        """Finds the target's end: the one that the client's first bytes reach."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 sock = self.listener.accept()[0]
@@ -406,14 +407,14 @@ class Pair:
                 continue
             self.strangers.remove((sock, seen))
             if bytes(seen) != target.into.head:
-                sock.close()  # reset, or left over from an earlier one
+                sock.close()  # reset, or of an earlier schedule
                 continue
             target.sock = sock
             target.got = HELLO
             shape(sock, rng)
 
     def turn(self, client, target, words, rng):
-        """One round; true if anything moved."""
+        """Runs all tracks once. Returns true if any has moved."""
         moved = False
         if not target.sock:
             self.meet(target, rng)
@@ -459,7 +460,7 @@ class Pair:
                         f"{' fin' * e.fin}{' eof' * e.eof}"
                         f"{' gone' * e.gone}" for e in ends))
                 if client.gone and not target.sock:
-                    # It left before anybody dialled: nobody may ever come.
+                    # The client left early: the target may never be dialled.
                     gone = gone or now
                     if now > gone + 0.1:
                         break
@@ -497,7 +498,7 @@ def work(text, options, first, step, results):
 
 
 def model(options):
-    """(what was done, bytes, violations) over all pairs."""
+    """Returns (counts of steps, bytes, violations) of all pairs."""
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     many = len(options.pairs)

@@ -11,14 +11,14 @@
     peer.py [--limit S] late FILE ADDR STEP...
                                         as void until FILE is there, then as listen
 
-ADDR is PORT or HOST:PORT (or [HOST]:PORT), unix:/path or unix:@abstract. What
-listens, and hold, void and late, writes "ready" to the descriptor that $READY_FD
-names, or to stdout, once it does. Nothing lasts longer than --limit (30 s).
-With --count N the steps are done on N connections at the same time. Exit
-status: 0 every step did what it says, 1 one did not, 3 the limit has passed.
+ADDR is PORT or HOST:PORT (or [HOST]:PORT), unix:/path or unix:@abstract. Each
+command but connect writes "ready" to the descriptor that $READY_FD names, or to
+stdout, once it listens or its connections are open. A command takes --limit
+(30 s) at most. With --count N the steps are done on N connections at the same
+time. Exit status: 0 every step succeeded, 1 a step failed, 3 the limit passed.
 
-Each end sends one endless stream of bytes, cut as the steps say; the other end
-knows it and checks every byte. A step is a word:
+Each end sends one endless stream of bytes, in the pieces of its steps. The other
+end knows the stream and checks every byte. A step is a word:
 
     send=N      N bytes            more=N      the same with MSG_MORE
     recv=N      N bytes arrive     read=N      the same, in small reads with
@@ -41,7 +41,7 @@ knows it and checks every byte. A step is a word:
     pong=N      answers them
     bulk=N      N random bytes each way at the same time; prints the hashes
 
-fin, rst, close, reset, broken and note print their name and when it was, in
+fin, rst, close, reset, broken and note print their name and the time, in
 milliseconds of a clock that all processes share.
 """
 
@@ -157,7 +157,7 @@ class End:
             count -= n
 
     def get(self, limit=CHUNK):
-        """Receives and checks some bytes; the number of them."""
+        """Receives and checks some bytes. Returns their number."""
         data = self.sock.recv(min(limit, CHUNK))
         at = self.got % PERIOD
         if data != self.other[at:at + len(data)]:
@@ -199,7 +199,7 @@ class End:
             except ConnectionResetError:
                 self.dead = True
                 break
-            # The thread that sends may have been told of the reset first.
+            # The thread that sends may have got the reset first.
             if self.thread:
                 self.thread.join(0.5)
             if not self.dead:
@@ -209,7 +209,7 @@ class End:
             raise Failure(f"a reset after {self.got - start} bytes")
 
     def do_broken(self):
-        # Not by sending: the relay must pass the reset on by itself.
+        # Sends nothing: the relay must pass the reset on by itself.
         poller = select.poll()
         poller.register(self.sock, 0)
         poller.poll()
@@ -459,7 +459,8 @@ def main_hold(words):
 
 
 def full_listener(address):
-    """A listener with a full queue; the connections; one that waits."""
+    """Returns a listener with a full queue, its connections, and one more
+    that waits."""
     sock = listener(address, 0)
     queued = []
     while True:

@@ -2,40 +2,41 @@
 """Both sides of proxy handshakes, well and badly behaved.
 
     proxy.py cuts ADDR TARGET [USER PASSWORD]
-        every handshake that a client of the proxy at ADDR can make to TARGET,
-        an echo, cut at every byte, with and without a pause there, and in
-        single bytes; a line of data follows in the last part, and returns
+        makes every handshake that a client of the proxy at ADDR can make to
+        TARGET, an echo: cut at every byte, with and without a pause there, and
+        in single bytes; a line of data follows in the last part, and returns
     proxy.py get ADDR TARGET USER PASSWORD
-        a request of plain HTTP with a body, to TARGET, which answers with what
-        it was asked: cut like that
+        sends a plain HTTP request with a body to TARGET, which answers with the
+        request; cut as by `cuts`
     proxy.py early ADDR TARGET [USER PASSWORD]
         handshake and 1 MiB in one write; all of it returns
     proxy.py slow ADDR TARGET COUNT SECONDS
-        COUNT clients that say a byte each second, some behind a PROXY header,
-        from 127.0.0.9: each is reset after SECONDS; meanwhile one that is quick
-        is always served within 100 ms
+        COUNT clients that send a byte each second, some behind a PROXY header,
+        from 127.0.0.9: each is reset after SECONDS; meanwhile a quick client is
+        always served within 100 ms
     proxy.py refused ADDR TARGET CODES
-        what each handshake to TARGET hears: SOCKS4, SOCKS5, CONNECT, GET
+        checks the reply to each handshake to TARGET: SOCKS4, SOCKS5, CONNECT,
+        GET
     proxy.py bad ADDR
-        requests that are none, cut like that: each is answered so, or reset
+        sends BAD_REQUESTS, cut as by `cuts`: each gets its answer, or a reset
     proxy.py upstream HTTP-PORT SOCKS-PORT
-        a proxy that echoes; the port of the target says how: 1000 + N cuts its
-        answers at byte N, below that it misbehaves, see BAD
+        a proxy that echoes; for the target port 1000 + N it cuts its answers at
+        byte N; for a lower port it misbehaves, see BAD
     proxy.py through COUNT ADDR...
-        COUNT ports from each ADDR on: what a cut answer has behind it arrives
+        COUNT ports from each ADDR on: the bytes behind a cut answer arrive
     proxy.py resets COUNT SECONDS ADDR...
         the same ports: each is reset in time, and nothing arrives before
     proxy.py headers ADDR
-        PROXY headers to ADDR, cut at every byte; behind it is `show`
+        sends PROXY headers to ADDR, cut at every byte; its target is `show`
     proxy.py show ADDR...
-        says to each connection which address its PROXY header names, or none
+        sends to each connection the address that its PROXY header names, or none
     proxy.py ask ADDR OWN
-        from the address OWN: prints what ADDR says to who says nothing
+        connects from the address OWN, sends nothing, and prints the answer
     proxy.py udp ADDR TARGET [USER PASSWORD]
         an association with the proxy at ADDR; TARGET echoes
 
-Failures are printed; the exit status is then 1. What listens writes "ready" to
-the descriptor $READY_FD.
+Failures are printed; the exit status is then 1. A command that listens writes
+"ready" to the descriptor $READY_FD.
 """
 
 import concurrent.futures
@@ -101,7 +102,7 @@ def socks_address(host, port):
 
 
 def handshakes(target, user=None, password=""):
-    """Name, and pairs of what is sent and what that is answered with."""
+    """Yields names, and pairs of a message and its answer."""
     host, port = target
     to = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     tail = struct.pack("!H", port)
@@ -133,7 +134,7 @@ def handshakes(target, user=None, password=""):
 
 
 def converse(where, steps, cut, gap, line=LINE):
-    """Cut at that byte of all that is sent; -1: into single bytes."""
+    """Sends the messages of `steps`, cut at a byte; -1: in single bytes."""
     at = 0
     with connect(where) as s:
         for i, (words, answer) in enumerate(steps):
@@ -167,7 +168,7 @@ def converse(where, steps, cut, gap, line=LINE):
 
 
 def send_cut(s, words, cut, gap=GAP):
-    """Cut at that byte; -1: into single bytes."""
+    """Sends words, cut at a byte; -1: in single bytes."""
     parts = [words[:cut], words[cut:]] if cut > 0 else [words]
     if cut == -1:
         parts = [bytes([c]) for c in words]
@@ -267,7 +268,7 @@ def main_slow(where, target, count, seconds):
         s = socket.create_connection(address(where), 10, (own, 0))
         said = words[i % len(words)]
         if own == "127.0.0.9" and i // len(words) % 2:
-            # Whose header is there after 2 s has no more time than others.
+            # A header that takes 2 s gives a client no more time.
             s.sendall(said[:-3])
             said = said[-3:] + words[0]
         s.setblocking(False)
@@ -292,7 +293,7 @@ def main_slow(where, target, count, seconds):
                 pass
             except OSError:
                 c[4] = time.monotonic() - c[3]
-        # Who is late twice in a row had to wait for more than a processor.
+        # Late once may be the processor; late twice in a row is nsfwd.
         spans = []
         while len(spans) < 2 and (not spans or spans[-1] > 0.1):
             start = time.monotonic()
@@ -314,7 +315,7 @@ def main_slow(where, target, count, seconds):
 
 
 def main_refused(where, target, codes):
-    """CODES: of SOCKS4, SOCKS5 and HTTP, as 91,2,403; 0 for none."""
+    """CODES: replies of SOCKS4, SOCKS5 and HTTP, as 91,2,403; 0: none."""
     four, five, status = map(int, codes.split(","))
     host, port = address(target)
     for name, steps in handshakes((host, port)):
@@ -340,7 +341,7 @@ def main_refused(where, target, codes):
 
 NONE = b""
 BAD_REQUESTS = [
-    # What is sent, and the beginning of the answer; NONE: a reset.
+    # The request, and the beginning of the answer; NONE: a reset.
     (b"\x16\3\1\2\0\1\0", NONE),
     (b"\0", NONE),
     (b"\5\0", b"\5\xff"),
@@ -392,7 +393,7 @@ def main_bad(where):
             reset = False
         except (ConnectionResetError, BrokenPipeError):
             reset = True
-        # After a reset the answer to what came before may be lost.
+        # A reset may discard the answer to an earlier message.
         if wanted == NONE or wanted == b"\5\0":
             good = reset
         else:
@@ -418,8 +419,8 @@ BAD = {
     7: b"HTTP/1.1 200 OK\n\n",
     8: b"HTTP/1.1 2\0\0 OK\r\n\r\n",
     9: b"HTTP/1.1 503 No\r\nContent-Length: 5\r\n\r\nwrong",
-    10: None,  # never
-    11: b"",   # an end
+    10: None,  # no answer
+    11: b"",   # the end of the stream
     12: b"HTTP/1.1 200OK\r\n\r\n",
     13: b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100,  # a byte at a time
 }
@@ -453,7 +454,7 @@ def upstream_http(s):
 
 
 def upstream_socks(s):
-    """What comes before the answer that counts is always cut."""
+    """Cuts also the answers in front of the last one."""
     _, count = receive(s, 2)
     receive_auth = 2 in receive(s, count)
     send_cut(s, b"\5\2" if receive_auth else b"\5\0", 1)
@@ -635,7 +636,7 @@ def main_headers(where):
 
 
 def read_header(s):
-    """The client that it names, as "ADDR PORT", and the namespace."""
+    """Returns the client in a header, as "ADDR PORT", and the namespace."""
     start = receive(s, 6)
     if start == b"PROXY ":
         line = b""
@@ -728,7 +729,7 @@ def main_udp(where, target, *auth):
         ask(b"", False, b"\0\0\0\1\1\2")
         ask(b"", False, b"\0\0\0\7\1\2\3\4\5\6\7\10")
         ask(b"again")
-        # Somebody else: another port, and another address.
+        # Other senders: another port, and another address.
         for own in ("", "127.0.0.77") if family == socket.AF_INET else ("",):
             with socket.socket(family, socket.SOCK_DGRAM) as other:
                 if own:

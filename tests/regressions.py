@@ -3,7 +3,7 @@
 
 regressions.py urgent PORT TARGET         an urgent byte and an end behind spliced data
 regressions.py unread NSFWD               nobody reads the log
-regressions.py replace SERVER NS          two mappers die while NS is half gone
+regressions.py replace SERVER NS          two mappers exit while NS is half removed
 regressions.py starve NSFWD               replies beside an upload
 """
 
@@ -53,7 +53,7 @@ def urgent(port, target):
     thread = threading.Thread(target=finish)
     thread.start()
     got = 0
-    # Slowly, so that urgent byte, tail and end lie in the relay together.
+    # Slow reads, so that urgent byte, tail and end are in the relay together.
     while True:
         if got < 1 << 22:
             time.sleep(0.001)
@@ -115,7 +115,7 @@ def until(seconds, true):
 def replace(server, name):
     server, path = int(server), f"/run/netns/{name}"
     first, second = children(server)
-    # An ordinary file, as `ip netns add` shows it, is none.
+    # The empty file of `ip netns add` is not a namespace.
     subprocess.check_call(["umount", path])
     until(2, lambda: children(server) == [first])
     os.kill(first, signal.SIGKILL)
@@ -129,7 +129,7 @@ def replace(server, name):
 
 
 def starve(program):
-    # Copying shows it best: no pipe is to be had.
+    # pipe2(2) fails, because the fault shows best when the relay copies.
     nsfwd = start(["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null",
                    "-e", "trace=pipe2", "-e", "inject=pipe2:error=EMFILE",
                    program, "--no-sandbox"], ["127.0.0.1:8000=127.0.0.1:8001"])

@@ -14,7 +14,7 @@ pair() {
 	reap client server
 }
 
-# when NAME STEP: prints when that peer did the step.
+# when NAME STEP: prints the time at which a peer did a step.
 when() {
 	awk -v word="$2" '$1 == word { print $2; exit }' \
 		"$BATS_TEST_TMPDIR/$1.out"
@@ -219,9 +219,9 @@ stopped() {
 	stopped server client
 }
 
-# answers_early MAP...: a client reads what a target sends that resets before the
-# relay has asked what became of its connect(2). That waits at first, because the
-# queue of the target is full.
+# answers_early MAP...: a target sends and resets before nsfwd reads the result of
+# its connect(2); the client must get the bytes. connect(2) waits at first, because
+# the queue of the target is full.
 answers_early() {
 	local go=$BATS_TEST_TMPDIR/go.early pids
 	start_nsfwd -v "$@"
@@ -248,7 +248,7 @@ connecting() {
 # bats test_tags=workers,both
 @test "T7 a reset behind bytes before the relay knows that it is connected" {
 	answers_early "$MAP"
-	# The next target is not tried: its bytes would be others.
+	# The next target is not tried, because it would send other bytes.
 	peer_server ns2 next listen 8081 send=1 "await=$BATS_TEST_TMPDIR/never"
 	answers_early ns1@8000=ns2@8080,8081
 }

@@ -16,13 +16,14 @@ FROM is where the forwarder listens and TO where it connects to, each
     stdio    COMMAND relays standard input and output to TO: as direct, with a
              client that writes into its input and reads its output
 
-What was sent and has not arrived when the socket is closed is thrown away, by
-the kernel of the sender: the more there is, the likelier. With --acked it is
-closed when all has arrived at the next socket. --curl makes curl the client, which sometimes misses the answer on a direct
-connection, too: a write that fails makes it give up.
+When the socket is closed, the kernel of the sender discards the bytes that have
+not arrived; the more bytes, the likelier. With --acked the socket is closed when
+all bytes have arrived at the next socket. --curl makes curl the client. curl
+sometimes misses the answer on a direct connection, too, because it gives up when
+a write fails.
 
-N clients come in turn. A client, or of words the server, that saw every byte
-counts. Prints "K of N"; exit status 1 if K is less than --least.
+N clients connect in turn. K is the number of clients, or for `words` of servers,
+that got every byte. Prints "K of N"; exit status 1 if K is less than --least.
 """
 
 import argparse
@@ -50,14 +51,14 @@ BLOCK = bytes(range(256)) * 256
 
 
 def endpoint(text):
-    """A socket, and the address."""
+    """Returns a socket, and the address."""
     if text.startswith("/"):
         return socket.socket(socket.AF_UNIX), text
     return make_socket(text)
 
 
 def unacked(sock):
-    """What the other end has not received: SIOCOUTQ."""
+    """Returns how many bytes the other end has not received (SIOCOUTQ)."""
     return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
 
 
@@ -67,7 +68,7 @@ def within(text):
 
 
 class Server:
-    """A process of its own, which serves one connection at a time."""
+    """A process that serves one connection at a time."""
 
     def __init__(self, options, to):
         self.size = options.size
@@ -94,7 +95,7 @@ class Server:
             os.write(self.out, b"y" if good else b"n")
 
     def served(self):
-        """Whether the server saw all bytes of the connection that is over."""
+        """Returns true if the server got all bytes of the ended connection."""
         if not select.select([self.over], [], [], LIMIT)[0]:
             sys.exit("the server hears nothing")
         return os.read(self.over, 1) == b"y"
@@ -104,7 +105,7 @@ class Server:
         while b"\r\n\r\n" not in head:
             head += sock.recv(4096)
         sock.sendall(HEAD % self.size + BLOCK[:1] * self.size)
-        # What the client goes on to send is there, and stays unread.
+        # Bytes of the client have arrived, and stay unread.
         select.select([sock], [], [], 1)
         while self.acked and unacked(sock):
             time.sleep(0.001)
@@ -148,7 +149,7 @@ def curl(options, start, host):
 
 
 def read_all(read):
-    """How much there is, to the end or a reset."""
+    """Returns the number of bytes up to the end or a reset."""
     got = 0
     with contextlib.suppress(ConnectionError):
         while data := read(65536):
@@ -179,7 +180,7 @@ def by_socket(options, start, host):
         posting.start()
         got = read_all(sock.recv)
         posting.join()
-    # A proxy may say of itself that the answer is the last one.
+    # A proxy may add its own "Connection: close".
     return got - len(HEAD % options.size) - options.size in (
         0, len("Connection: close\r\n"))
 
@@ -199,7 +200,7 @@ def by_stdio(options, *_):
 
 
 def last_words(options, start, _):
-    """Counted at the server."""
+    """Returns true if the server got every byte of the client."""
     sock, address = endpoint(start)
     sock.settimeout(LIMIT)
     with sock:

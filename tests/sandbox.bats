@@ -23,8 +23,8 @@ nobody() {
 		/proc/self/uid_map
 }
 
-# bare PID FILTERS: true if the process is nobody, without capabilities, groups or a
-# way to get them, with so many seccomp filters.
+# bare PID FILTERS: true if the process is user nobody, has no capabilities and no
+# groups, cannot get any, and has FILTERS seccomp filters.
 bare() {
 	local set uid filters=$2
 	for set in CapInh CapPrm CapEff CapBnd CapAmb; do
@@ -293,7 +293,7 @@ while True:
 	in_ns ns1 python3 "$FAULTS" ask 127.0.0.1/8006=reset
 	# The files outside were not changed.
 	grep -q only-here /etc/hosts
-	# Any question before these two is a leak.
+	# A question before these two is a leak.
 	python3 -c '
 import socket
 open("/proc/self/comm", "w").write("nsfwd")
@@ -346,7 +346,7 @@ serves() {
 	done
 }
 
-# carried NS PORT NAME: TCP leads to that server, and UDP to an echo.
+# carried NS PORT NAME: true if TCP reaches the server NAME, and UDP an echo.
 carried() {
 	asks "$1" "127.0.0.1/$2=$3" || return
 	in_ns "$1" python3 -c "$UDP_ASK" 127.0.0.1 "$2"

@@ -1,12 +1,12 @@
 """Passwords where users put them, rightly and wrongly: none may be shown.
 
-words           prints a command a line, its words parted by tabs
-check PROGRAM [STEP]  runs each with --check, as words, and what is a map also
-                as a line of a file; prints what shows the password, and how
-                many. Of the commands, every STEPth
-hop PORT        a proxy that refuses, and says to whom and how he asked
+words           prints one command on a line, with tabs between its words
+check PROGRAM [STEP]  runs each STEPth command with --check, and each of these
+                that is a map also as a line of a file; prints the output that
+                shows a password, and counts
+hop PORT        a proxy that refuses, and shows the password in its reply
 ask PORT        asks a proxy on 127.0.0.1 in every wrong way with a password,
-                and waits for each end
+                and waits for the end of each connection
 """
 
 import base64
@@ -20,12 +20,12 @@ import tempfile
 
 MARK = "k9XqZ"
 
-# As a password, and what a user may have in one: all that parts something.
+# Passwords: MARK, with each byte that separates parts of a command.
 PASSWORDS = ["{}", "a:{}", "{}:a", "a@{}", "{}@a", "a,{}", "{},a", "a={}",
              "a/{}", "/{}", "{}/a", "a?{}", "a&{}", "%40{}", "a%3a{}", "a {}",
              "a,b={}", "*{}", "a#{}", "a'{}", 'a"{}', "a\\{}", "a%{}", "a=={}"]
 
-# One line: a command. Two words that a tab parts are two words.
+# A line is a command. Tabs are between its words.
 RIGHT = """
 80=proxy,auth=u:P
 80=proxy,auth=u:P,max=3
@@ -168,10 +168,10 @@ proxy	auth=u:P
 def commands():
     for line in RIGHT + WRONG:
         for password in PASSWORDS:
-            # Without a user, what stands in front of ':' is one.
+            # Without a user, the text in front of ':' is the user.
             if password == "{}:a" and ":P" not in line:
                 continue
-            # What begins with '/' there is the path of a file.
+            # A value that begins with '/' is the path of a file.
             if password[0] == "/" and re.search(",(via-)?auth=P", line):
                 continue
             yield line.replace("P", password.format(MARK)).split("\t")
@@ -254,7 +254,7 @@ def ask(port):
     for request in requests():
         with socket.create_connection(("127.0.0.1", int(port)), 10) as s:
             s.settimeout(10)
-            # As they are read, so that SOCKS5 hears one after the other.
+            # Ends the stream after the first bytes of the reply.
             try:
                 s.sendall(request)
                 while s.recv(4096):

@@ -18,7 +18,7 @@ answers() {
 	service self follow "${3:-2}" "$1" "127.0.0.1/$2"
 }
 
-# True if nothing listens on that port of 127.0.0.1.
+# True if nothing listens on a port of 127.0.0.1.
 port_refuses() {
 	run python3 -c 'import socket, sys
 socket.create_connection(("127.0.0.1", int(sys.argv[1])), 2)' "$1"
@@ -35,8 +35,8 @@ remake() {
 	done
 }
 
-# veth_into NS: makes a pair of interfaces, one in NS. veth_gone NS: both are gone, so
-# the kernel has freed the namespace.
+# veth_into NS: makes a pair of interfaces, one in NS. veth_gone NS: true if both are
+# removed, because the kernel has freed the namespace.
 veth_into() {
 	ip link add "v-$1" type veth peer name v0 netns "$1"
 }
@@ -390,7 +390,7 @@ stats_say() {
 	stats_say 'nsfwd_datagrams_total\{proto="udp",direction="down",.*\} 1$'
 	stats_say 'nsfwd_mapper_starts_total\{.*8000=.*\} 1$'
 	stats_say '.*map="/run/a\\"b\\\\c=ns2@1"'
-	# Readers that do not read delay nothing.
+	# Clients that do not read delay nothing.
 	python3 - <<-'END'
 	import socket, time
 	crowd = []

@@ -5,22 +5,21 @@ WHERE is ADDR/PORT. A server writes "ready" to the descriptor in $READY_FD.
 
 load, follow, hold              as in listeners.py
 restarts COUNT WHERE SERVER     COUNT times starts a target at SERVER and stops it,
-                                under 50 connections a second; prints how many of
-                                those failed that came while it listened, and how
-                                soon it was reached again
+                                under 50 connections a second; prints how many
+                                connections failed while the target listened, and
+                                the time until it was reached again
 drain PID COUNT BYTES SECONDS WHERE SERVER
-                                transfers through WHERE to a target at SERVER;
-                                TERM to PID, or KILL to -PID, meanwhile: all
-                                complete, in time
-reloads COUNT PID FILE          HUPs; each time in FILE, the output of notify, is
-                                later than its HUP
+                                COUNT transfers of BYTES through WHERE to a target
+                                at SERVER; sends TERM to PID, or KILL to -PID,
+                                meanwhile; all transfers complete within SECONDS
+reloads COUNT PID FILE          sends COUNT HUPs to PID; each time in FILE, which
+                                is the output of notify, is later than its HUP
 notify PATH                     prints what a UNIX socket receives, one field a
                                 line; a path that begins with @ is abstract
 syslog                          the same for /dev/log
-process                         a process that enters a new network namespace at
-                                each USR1, with a server that answers how many
-                                there were
-udp WHERE                       a client that asks once more at each USR1
+process                         enters a new network namespace at each USR1; serves
+                                the number of namespaces so far
+udp WHERE                       a client; asks once more at each USR1
 port WHERE                      answers UDP with the sender's port
 """
 
@@ -148,7 +147,7 @@ def notify(path):
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     sock.bind("\0" + path[1:] if path[0] == "@" else path)
     if path[0] == "/":
-        os.chmod(path, 0o666)  # as of a syslog: whoever runs a mapper
+        os.chmod(path, 0o666)  # as /dev/log: mappers are user nobody
     ready()
     while True:
         say(sock.recv(4096).decode().strip())
@@ -215,6 +214,6 @@ def port(where):
 
 
 if __name__ == "__main__":
-    # Also of the threads: sigwait() takes it.
+    # In all threads, because sigwait() takes the signal.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     sys.exit(globals()[sys.argv[1]](*sys.argv[2:]))

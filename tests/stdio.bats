@@ -67,7 +67,7 @@ same() {
 	[ "$(echo data | stdio -=ns2@8000,proxy=1)" = $'PROXY UNKNOWN\r\ndata' ]
 }
 
-# says N: prints the first N bytes that `peer.py connect` would send.
+# says N: prints the first N bytes of the stream of `peer.py connect`.
 says() {
 	PYTHONPATH=$BATS_TEST_DIRNAME python3 -c 'import peer, sys
 sys.stdout.buffer.write(peer.STREAMS["connect"][:int(sys.argv[1])])' "$1"
@@ -85,7 +85,7 @@ start_stdio() {
 	exec 8>in
 }
 
-# exits STATUS: nsfwd exits with it within 5 s.
+# exits STATUS: true if nsfwd exits with STATUS within 5 s.
 exits() {
 	local status=0
 	wait_until 5 ended "$PID"

@@ -21,7 +21,7 @@ setup() {
 	ns ns1 ns2
 }
 
-# Flows have ended when the oracle counts descriptors.
+# Waits for the end of flows, because the oracle counts descriptors.
 teardown() {
 	local bad=0 want
 	umount /etc/resolv.conf 2>/dev/null || :
@@ -39,12 +39,12 @@ teardown() {
 	return "$bad"
 }
 
-# wanted ERE...: teardown() fails if the log has no such lines.
+# wanted ERE...: teardown() fails if an ERE matches no line of the log.
 wanted() {
 	WANTED+=("$@")
 }
 
-# start ARG...: nsfwd, with flows that end soon.
+# start ARG...: starts nsfwd with short timeouts of flows.
 start() {
 	start_nsfwd --udp-timeout 1 --udp-one-way-timeout 1 "$@"
 }
@@ -61,7 +61,7 @@ scene() {
 	python3 "$UDP" "$@" 3>&-
 }
 
-# The tree uses next to nothing in half a second.
+# True if all processes of nsfwd use at most 1 tick in half a second.
 idle() {
 	local before
 	local -a pids
@@ -71,7 +71,7 @@ idle() {
 	[ $(($(cpu_ticks "${pids[@]}") - before)) -le 1 ]
 }
 
-# The resident memory of a process in KiB, counted.
+# Prints the resident memory of a process in KiB, by counting its pages.
 rss() {
 	awk '$1 == "Rss:" { print $2 }' "/proc/$1/smaps_rollup"
 }
@@ -90,8 +90,8 @@ listens() {
 		scene segments ::1/7000 ::1/8000
 		stop_nsfwd
 		start "$MAP$key"
-		# With the second, 9000 bytes take fragments, and joined datagrams
-		# do not fit.
+		# With the second MTU, 9000 bytes take fragments, and joined
+		# datagrams do not fit.
 		for mtu in 65536 1500; do
 			ip -n ns1 link set lo mtu $mtu
 			ip -n ns2 link set lo mtu $mtu
@@ -105,7 +105,7 @@ listens() {
 	start "$MAP"
 }
 
-# flood KEY N: N datagrams, half of them up, half of them down.
+# flood KEY N: sends N datagrams, half of them up, half of them down.
 flood() {
 	local lost
 	# The smallest table, in which flows meet.
@@ -149,7 +149,7 @@ flood() {
 	stop_nsfwd
 	read -r up over < <(sed -nE \
 		's/.*flows=1 up-datagrams=([0-9]+) .* overflow=([0-9]+)$/\1 \2/p' "$LOG")
-	# The sink may be too slow in its turn.
+	# The sink may be too slow, too.
 	[ "$up" -ge "$got" ]
 	[ "$over" -gt 0 ]
 	[ $((up + over)) = "$sent" ]
@@ -173,7 +173,7 @@ flood() {
 	wait_until 4 flows_ended
 	after=$(rss "$pid")
 	echo "resident: $before KiB, then $after KiB"
-	# A page for each datagram that was there at the same time, and no more.
+	# The mapper takes a page for each datagram of a batch, and no more.
 	[ $((after - before)) -le 320 ]
 	logged '^nsfwd: flow .* end=idle$' 200
 	wanted 'flows=200 .* source=0 limit=400 up=0 down=0 overflow=0$'
@@ -228,8 +228,8 @@ flood() {
 		'map=udp:ns1@::1.* flows=1 up-datagrams=1 .* source=1 '
 }
 
-# Lets the mapper's calls with these numbers fail: strace on the first of them,
-# which takes --no-sandbox.
+# Makes calls of the mapper fail, by number. strace(1) does that, and needs
+# --no-sandbox.
 failing() {
 	spawn self strace strace -f -qq -o /dev/null -e "trace=sendmmsg,sendmsg" \
 		-e "inject=sendmmsg,sendmsg:error=$1:when=$2" -p "$(mappers)"
@@ -285,7 +285,7 @@ failing() {
 		scene swaps 2 ::1/702$i 127.0.0.1/8020
 	done
 	scene swaps 3 ::1/7030 127.0.0.1/8030
-	# A target without an address is ::1 where nobody is at 127.0.0.1.
+	# A bare target port is ::1 if nothing listens on 127.0.0.1.
 	scene swaps 3 127.0.0.1/7040 ::1/8040
 	scene swaps 3 127.0.0.1/7050 127.0.0.1/8050
 	scene swaps 3 ::1/7060 127.0.0.1/8060
@@ -373,7 +373,7 @@ failing() {
 
 # Broadcast and multicast.
 
-# A host, ns3, on a link with ns2.
+# Makes a host, ns3, with a link to ns2.
 lan() {
 	ns ns3
 	ip -n ns2 link add lan type veth peer name lan netns ns3
@@ -398,8 +398,8 @@ lan() {
 	wanted 'map=udp:ns1@127.0.0.1:7000.* up-datagrams=3 down-datagrams=6 .* up=0 '
 }
 
-# messages FROM: how many messages are in the calls that send datagrams of 1000
-# bytes to a client, by the strace of them, before and after one of 1 byte.
+# messages FROM: prints how many messages the calls have that send datagrams of 1000
+# bytes to a client, before and after a datagram of 1 byte. Reads the strace output.
 messages() {
 	awk '/sendmmsg\(/ && /iov_len=1\}/ { lot++; next }
 		/sendmmsg\(/ && match($0, / = [0-9]+$/) {
@@ -486,7 +486,7 @@ messages() {
 	stop_nsfwd
 }
 
-# A socket of ns2 can be ended.
+# Destroyed sockets.
 can_destroy() {
 	spawn_ready ns2 victim python3 -c '
 import os, socket, time
@@ -507,9 +507,9 @@ time.sleep(60)'
 	wanted 'flows=1 up-datagrams=3 down-datagrams=3 .* up=0 down=0 '
 }
 
-# Targets that are not there any more.
+# Targets that disappear.
 
-# A name server in ns2, which the mapper asks: here.test, at an address.
+# dns_server ADDR: starts a name server in ns2, which gives here.test the address.
 dns_server() {
 	local dir=$BATS_TEST_TMPDIR
 	ip -n ns2 addr add 10.7.7.7/32 dev lo
@@ -526,7 +526,7 @@ dns_server() {
 	wait_until 5 eval '[ -n "$(in_ns ns2 ss -Hlun "sport = 53")" ]'
 }
 
-# A command that gives here.test another address.
+# renamed ADDR: prints a command that gives here.test the address.
 renamed() {
 	echo "echo '$1 here.test' >$BATS_TEST_TMPDIR/hosts; kill -HUP $(pid_of dns)"
 }
@@ -543,7 +543,7 @@ asked() {
 	scene moves refused 5 $LISTEN 10.0.0.1/8000 10.0.0.2/8000 \
 		"$(renamed 10.0.0.2)"
 	stop_nsfwd
-	# The client sent 50 times a second.
+	# The client sent 50 datagrams a second.
 	echo "asked $(asked) times"
 	[ "$(asked)" -le 4 ]
 }

@@ -4,9 +4,9 @@ namespace ns1, the target in ns2 (helpers.bash makes both).
 
     udp.py SCENE ARG...
 
-ADDR is ADDRESS/PORT. The scenes are the functions below; each says in its first
-line what it does. Exit status 1 and a line on stderr where anything is not as
-it should be. No datagram is waited for longer than two seconds.
+ADDR is ADDRESS/PORT. The scenes are the functions below; the first line of each
+has its arguments and what it checks. Exit status 1 and a line on stderr if a
+check fails. A scene waits for a datagram for two seconds at most.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def check(right, *words):
 
 @contextlib.contextmanager
 def within(name):
-    """Makes sockets in that namespace."""
+    """Makes sockets in the namespace of that name."""
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     there = os.open(f"/run/netns/{name}", os.O_RDONLY)
     try:
@@ -100,7 +100,7 @@ def send_up(client, target, data=None):
 
 
 def send_down(client, target, peer, data=None):
-    """Sends one back to the client, whose socket is connected."""
+    """Sends a datagram to the client, whose socket is connected."""
     data = os.urandom(50) if data is None else data
     target.sendto(data, peer)
     got = get(client, f"{len(data)} bytes at the client")[0]
@@ -139,7 +139,7 @@ def echo(*where):
 
 
 def swaps(count, listen, where, source=None):
-    """COUNT LISTEN TARGET [SOURCE]: there and back, from as many clients"""
+    """COUNT LISTEN TARGET [SOURCE]: COUNT clients, each with an answer"""
     target = open_target(where)
     clients = [open_client(listen, source) for _ in range(int(count))]
     ports = {exchange(client, target) for client in clients}
@@ -147,7 +147,7 @@ def swaps(count, listen, where, source=None):
 
 
 def sizes(listen, where):
-    """LISTEN TARGET: datagrams of every size worth a look, there and back"""
+    """LISTEN TARGET: datagrams of many sizes, both ways"""
     client, target = open_client(listen), open_target(where)
     most = 65507 if client.family == socket.AF_INET else 65527
     passed = 0
@@ -165,7 +165,8 @@ def sizes(listen, where):
 
 
 def from_where(port, where, *asked):
-    """PORT TARGET ADDRESS...: answers come from the address that was asked"""
+    """PORT TARGET ADDRESS...: answers come from the address that got the
+    question"""
     target = open_target(where)
     peers = set()
     for address in asked:
@@ -215,7 +216,7 @@ def crowd(old, new, served, listen, where):
 
 
 def room(listen, where):
-    """LISTEN TARGET: of three flows, two are assured, and make no room"""
+    """LISTEN TARGET: two of three flows are assured; these make no room"""
     target = open_target(where)
     assured = [open_client(listen), open_client(listen)]
     peers = [assure(client, target) for client in assured]
@@ -240,7 +241,7 @@ def raw(family):
 
 
 def packet(source, listen, data):
-    """An IP packet to ADDR from a source that need not be ours."""
+    """Returns an IP packet to ADDR with any source address."""
     family, (host, port) = parse(source)
     to_host, to_port = parse(listen)[1]
     ends = (socket.inet_pton(family, host), socket.inet_pton(family, to_host))
@@ -258,7 +259,7 @@ def packet(source, listen, data):
 
 
 def forged(listen, listen6, where, *sources):
-    """LISTEN LISTEN6 TARGET SOURCE...: nothing of them reaches the target"""
+    """LISTEN LISTEN6 TARGET SOURCE...: no datagram of SOURCE reaches TARGET"""
     target = open_target(where)
     for source in sources:
         family = parse(source)[0]
@@ -270,7 +271,7 @@ def forged(listen, listen6, where, *sources):
 
 
 def flood(count, listen, where):
-    """COUNT LISTEN TARGET: as many made-up clients, and one that is served"""
+    """COUNT LISTEN TARGET: COUNT forged clients, and a real one, served"""
     client, target = open_client(listen), open_target(where)
     sock = raw(socket.AF_INET)
     peer = assure(client, target)
@@ -287,7 +288,7 @@ def flood(count, listen, where):
 
 
 def comes_back(listen, where):
-    """LISTEN TARGET: 10 before the target is there, and 10 after"""
+    """LISTEN TARGET: 10 datagrams before the target exists, and 10 after"""
     client = open_client(listen)
     for _ in range(10):
         client.send(b"early")
@@ -298,14 +299,14 @@ def comes_back(listen, where):
 
 
 def burst(count, listen):
-    """COUNT LISTEN: as many datagrams, from ten clients, unanswered"""
+    """COUNT LISTEN: sends COUNT datagrams of ten clients, without answers"""
     clients = [open_client(listen) for _ in range(10)]
     for i in range(int(count)):
         clients[i % 10].send(b"burst")
 
 
 def expiry(listen, where, log):
-    """LISTEN TARGET LOG: flows end two to three seconds after their last"""
+    """LISTEN TARGET LOG: flows end 2 to 3 s after the last datagram"""
     target = open_target(where)
     first, last = {}, {}
     clients = {name: open_client(listen) for name in ("up", "down", "both")}
@@ -337,7 +338,7 @@ def expiry(listen, where, log):
 
 
 def segments(listen, where):
-    """LISTEN TARGET: senders that let the kernel cut, both ways"""
+    """LISTEN TARGET: senders with UDP_SEGMENT, both ways"""
     client, target = open_client(listen), open_target(where)
     peer = exchange(client, target)
     target.connect(peer)
@@ -386,8 +387,8 @@ def stopped(mapper):
 
 
 def mixed(count, listen, where, mapper):
-    """COUNT LISTEN TARGET PID: runs of one size, broken by others, both ways;
-    the mapper finds each lot at once"""
+    """COUNT LISTEN TARGET PID: runs of equal datagrams among others, both ways;
+    the mapper receives each lot at once"""
     client, target = open_client(listen), open_target(where)
     target.connect(exchange(client, target))
     chance = random.Random(1)
@@ -420,8 +421,8 @@ def tunnel(listen, where, silence):
 
 
 def refusing(listen, where, first):
-    """LISTEN TARGET FIRST: the first target refuses the very first datagram,
-    the second answers; a flow that it has answered does not move any more"""
+    """LISTEN TARGET FIRST: the first target refuses the first datagram, and the
+    second answers; a flow that has an answer does not move any more"""
     client, target = open_client(listen), open_target(where)
     peer = exchange(client, target)
     with contextlib.closing(open_target(first)) as other:
@@ -432,15 +433,15 @@ def refusing(listen, where, first):
             silent(other, 0.05)
         target = open_target(where)
         check(exchange(client, target) == peer, "the flow has moved")
-        # A new one begins with the target that did not refuse last.
+        # A new flow begins with the target that did not refuse last.
         exchange(open_client(listen), other)
     for _ in range(3):
         exchange(open_client(listen), target)
 
 
 def blocked(way, listen, where, on="", off=""):
-    """up|down LISTEN TARGET [ON OFF]: three get lost that way, between two
-    shell commands, and the next passes"""
+    """up|down LISTEN TARGET [ON OFF]: three datagrams of that direction are lost
+    between the commands ON and OFF, and the next one arrives"""
     client, target = open_client(listen), open_target(where)
     peer = exchange(client, target)
     subprocess.run(on, shell=True, check=True)
@@ -457,8 +458,8 @@ def blocked(way, listen, where, on="", off=""):
 
 
 def everybody(listen, where, *hosts):
-    """LISTEN GROUP HOST...: what goes to the group reaches each of the hosts,
-    in ns3, and their answers come back, from wherever they are sent"""
+    """LISTEN GROUP HOST...: a datagram to the group reaches each host, in ns3,
+    and the client gets their answers, from any address"""
     family, (group, port) = parse(where)
     client = open_client(listen)
     with within("ns3"):
@@ -485,7 +486,7 @@ def everybody(listen, where, *hosts):
 
 
 def at_once(mapper, client, sock, count, size, peer):
-    """As many datagrams that the mapper finds at the same time."""
+    """Sends `count` datagrams that the mapper receives at the same time."""
     lot = [os.urandom(size) for _ in range(count)]
     with stopped(mapper):
         for data in lot:
@@ -495,8 +496,8 @@ def at_once(mapper, client, sock, count, size, peer):
 
 
 def narrow(listen, where, narrow_source, mapper):
-    """LISTEN TARGET SOURCE PID: lots of 20 to a client whose path takes 600
-    bytes, and to another one, and back; each ends with one of 1 byte"""
+    """LISTEN TARGET SOURCE PID: sends lots of 20 datagrams to a client with an
+    MTU of 600 bytes, and to another one; each lot ends with 1 byte"""
     target = open_target(where)
     clients = [open_client(listen, narrow_source), open_client(listen)]
     peers = [exchange(client, target) for client in clients]
@@ -507,8 +508,8 @@ def narrow(listen, where, narrow_source, mapper):
 
 
 def refused_source(count, more, listen, where):
-    """COUNT MORE LISTEN TARGET: from one address COUNT flows, and MORE
-    datagrams that would begin another one"""
+    """COUNT MORE LISTEN TARGET: COUNT flows of one address, and MORE datagrams
+    that each would start another flow"""
     target, client = open_target(where), open_client(listen)
     sock = raw(socket.AF_INET)
     peer = exchange(client, target)
@@ -525,8 +526,8 @@ def refused_source(count, more, listen, where):
 
 
 def newcomer(kind, count, listen, where, sources, pause="0"):
-    """one-way|answered|assured COUNT LISTEN TARGET one|many [PAUSE]: beside as
-    many clients of that kind, all of one address or of many, a new one is
+    """one-way|answered|assured COUNT LISTEN TARGET one|many [PAUSE]: beside
+    COUNT clients of that kind, all of one address or of many, a new client is
     served"""
     target, clients = open_target(where), []
     for i in range(int(count)):
@@ -547,12 +548,12 @@ def newcomer(kind, count, listen, where, sources, pause="0"):
 
 
 def shares(flows, listen, where):
-    """FLOWS LISTEN TARGET: one address takes all flows, another one gets half
-    of them and no more"""
+    """FLOWS LISTEN TARGET: one address has all flows; another address then gets
+    half of them and no more"""
     target, half = open_target(where), int(flows) // 2
     first = [open_client(listen, "127.0.0.8/0") for _ in range(2 * half)]
     peers = [assure(client, target) for client in first]
-    # A source does not crowd out itself.
+    # A source makes no room for itself.
     open_client(listen, "127.0.0.8/0").send(b"one too many")
     silent(target)
     for client, peer in zip(first, peers):
@@ -572,8 +573,8 @@ def shares(flows, listen, where):
 
 
 def ended(listen, where, command):
-    """LISTEN TARGET COMMAND: somebody ends the flow's socket; no datagram of
-    the client is lost, and answers come again"""
+    """LISTEN TARGET COMMAND: COMMAND destroys the flow's socket; no datagram of
+    the client is lost, and answers arrive again"""
     client, target = open_client(listen), open_target(where)
     peer = exchange(client, target)
     for _ in range(2):
@@ -585,7 +586,7 @@ def ended(listen, where, command):
 
 
 def until_moved(client, other, limit, gap=0.02):
-    """Sends until a datagram arrives there; returns the time and the peer."""
+    """Sends until a datagram arrives at `other`. Returns seconds and peer."""
     begin = time.monotonic()
     while not select.select([other], [], [], gap)[0]:
         check(time.monotonic() - begin < limit, "not moved in", limit, "s")
@@ -594,14 +595,14 @@ def until_moved(client, other, limit, gap=0.02):
 
 
 def moves(kind, limit, listen, old, fresh, change=""):
-    """refused|silent LIMIT LISTEN OLD NEW [COMMAND]: the target does not answer
-    any more, after the COMMAND; the flow goes to the other one within LIMIT s,
-    and so do new ones"""
+    """refused|silent LIMIT LISTEN OLD NEW [COMMAND]: after COMMAND, the target OLD
+    does not answer any more; the flow moves to NEW within LIMIT s, and new
+    flows go there, too"""
     client = open_client(listen)
     target, other = open_target(old), open_target(fresh)
     exchange(client, target)
     exchange(client, target)
-    # While it answers, the flow stays.
+    # The flow stays while the target answers.
     subprocess.run(change, shell=True, check=True)
     exchange(client, target)
     if kind == "refused":
@@ -616,8 +617,8 @@ def moves(kind, limit, listen, old, fresh, change=""):
 
 
 def one_way(span, listen, *wheres):
-    """SPAN LISTEN TARGET TARGET: none of them ever answers; the first gets the
-    most"""
+    """SPAN LISTEN TARGET TARGET: no target ever answers; the first one gets most
+    datagrams"""
     client = open_client(listen)
     targets = [open_target(where) for where in wheres]
     end = time.monotonic() + float(span)

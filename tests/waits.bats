@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Tests of the server that mostly wait.
+# Tests of the server that take long, because they wait.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -55,7 +55,7 @@ churn() {
 		n=$((n + 1))
 		{
 			IFS= read -rt 5 line
-			# Else the namespace was missing, or deleted too early.
+			# Otherwise the namespace was absent, or deleted too early.
 			if [[ $line == *ready* ]]; then
 				good=$((good + 1))
 				kill "$NSFWD_SESSION"

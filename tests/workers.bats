@@ -50,8 +50,8 @@ faults() {
 	wait_until 3 crowd_is crowd 'served=1 waiting=0 .*reset=1'
 }
 
-# The search goes from a target with a full backlog, which is tried again every
-# 10 ms, to one that does not answer: then no event comes before the deadline.
+# The first target has a full backlog and is tried again every 10 ms; the second does
+# not answer, so that no event comes before its deadline.
 @test "the connect timeout holds after a target that was tried again" {
 	spawn ns2 full python3 -c 'import socket, time
 full, fill = (socket.socket(socket.AF_UNIX) for _ in range(2))

@@ -1,4 +1,4 @@
-/* Counts what a UDP mapper does, and logs flows and dropped datagrams. */
+/* Counts flows, bytes and datagrams, and logs flows and dropped datagrams. */
 
 #include <stdatomic.h>
 #include <sys/socket.h>

@@ -119,8 +119,8 @@ get_target_fd(struct association *a, int family)
 }
 
 /*
- * Compares the address with that of the client's connection. The first datagram
- * sets the port for all later ones.
+ * Returns true if a datagram has the address of the client's connection. The
+ * first datagram sets the port that the others must have.
  */
 static bool
 is_from_client(struct association *a, const union sockaddr_inet *peer)

@@ -73,7 +73,8 @@ void
 datagram_set_options(int fd, int family, bool listens, bool offload)
 {
 	/*
-	 * net.core.rmem_max limits the first; the second needs CAP_NET_ADMIN.
+	 * net.core.rmem_max limits SO_RCVBUF; SO_RCVBUFFORCE needs
+	 * CAP_NET_ADMIN.
 	 */
 	set_int_option(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
 	set_int_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
@@ -90,7 +91,7 @@ datagram_set_options(int fd, int family, bool listens, bool offload)
 	}
 }
 
-/* Ignores errors, because a pending error of the socket takes a recv(2). */
+/* Ignores errors, because recv(2) returns a pending error before datagrams. */
 static void
 discard_received(int fd)
 {
@@ -115,7 +116,7 @@ datagram_mute(int fd)
 	return result;
 }
 
-/* Discards first, so that datagrams that arrive in between are dropped too. */
+/* Discards while the filter drops the datagrams that arrive in between. */
 void
 datagram_unmute(int fd)
 {
@@ -248,7 +249,10 @@ add_control(struct msghdr *msg, int level, int type, const void *data,
 	msg->msg_controllen += (socklen_t)CMSG_SPACE(size);
 }
 
-/* Addresses a message to the peer, from the local address that it sent to. */
+/*
+ * Addresses a message to the peer, from the local address that the peer sent
+ * to.
+ */
 static void
 set_reply_addr(struct msghdr *msg, const struct flow_key *to)
 {
@@ -420,7 +424,7 @@ count_lost(struct sending *s, const struct gso_run *run, int error)
 /*
  * Returns true if the run is to be sent again: once after an ICMP error,
  * because that error is about an earlier datagram; and with a lower *gso_max if
- * it may be refused only because it is joined.
+ * the run may be refused only because its datagrams are joined.
  */
 static bool
 prepare_retry(struct sending *s, const struct gso_run *run, size_t size,

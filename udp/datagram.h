@@ -54,8 +54,8 @@ struct send_result {
 void datagram_set_options(int fd, int family, bool listens, bool offload);
 
 /*
- * Discards the datagrams that fd has received, and drops later ones until
- * datagram_unmute(). Returns -1 with errno if later ones are not dropped.
+ * Discards the datagrams that fd has received, and drops later datagrams until
+ * datagram_unmute(). Returns -1 with errno if later datagrams are not dropped.
  */
 int datagram_mute(int fd);
 
@@ -80,7 +80,9 @@ int datagram_receive(int fd, struct batch *);
 void datagram_send(int fd, const struct flow_key *, uint16_t *gso_max,
     struct datagram *list, struct send_result *result);
 
-/* Returns true if an ICMP message causes the error: no one receives there. */
+/*
+ * Returns true if an ICMP message causes the error: the target is unreachable.
+ */
 bool datagram_is_icmp_error(int err);
 
 /*

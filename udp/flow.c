@@ -46,7 +46,7 @@ flow_init(struct flows *t, uint32_t cap)
 	return getrandom(&t->seed, sizeof(t->seed), 0) == -1 ? -1 : 0;
 }
 
-/* Uses a secret seed, because clients choose what is hashed. */
+/* Uses a secret seed, because clients choose the addresses that are hashed. */
 static uint32_t
 hash_words(const struct flows *t, const uint64_t *word, size_t n_words)
 {
@@ -109,7 +109,7 @@ flow_count_source(const struct flows *t, const union sockaddr_inet *peer)
 	return s ? s->n_flows : 0;
 }
 
-/* Always finds an unused source, because the table has as many as flows. */
+/* Always finds an unused source, because there are as many sources as flows. */
 static struct source *
 add_source(struct flows *t, struct source **at, const union sockaddr_inet *peer)
 {

@@ -15,7 +15,7 @@ struct datagram;
 /* Identifies a flow. Without padding, because keys are compared as bytes. */
 struct flow_key {
 	union sockaddr_inet peer;
-	struct in6_addr local; /* that peer sends to; IPv4: the first 4 bytes */
+	struct in6_addr local; /* peer's destination; IPv4: the first 4 bytes */
 	uint32_t listener;     /* index in the mapper's listeners */
 };
 
@@ -67,7 +67,7 @@ struct flows {
 	uint64_t seed;
 };
 
-/* Returns -1 with errno. */
+/* Allocates an empty table. Returns -1 with errno. */
 int flow_init(struct flows *, uint32_t cap);
 
 /* Returns NULL if no flow has the key. */
@@ -77,8 +77,8 @@ struct flow *flow_find(const struct flows *, const struct flow_key *);
 uint32_t flow_count_source(const struct flows *, const union sockaddr_inet *);
 
 /*
- * Adds flows->free, whose key and fd the caller has set, as the newest one-way
- * flow. Another free flow, or NULL, takes its place.
+ * Adds the flow, which is flows->free, as the newest one-way flow. The caller
+ * has set its key and fd. flows->free becomes another free flow, or NULL.
  */
 void flow_add(struct flows *, struct flow *);
 

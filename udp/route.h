@@ -12,9 +12,9 @@
 void route_resolve(struct udp_mapper *, bool lost);
 
 /*
- * Connects a flow to the target address with an index or, failing that, to one
- * after it, and closes its old socket. Returns 0, or -1 with errno: the flow is
- * unchanged.
+ * Connects a flow to the target address with the index `addr`; if that fails,
+ * to one of the addresses after it. Closes the flow's old socket. Returns 0; or
+ * -1 with errno, and the flow is unchanged.
  */
 int route_connect(struct udp_mapper *, struct flow *, uint32_t addr);
 
@@ -25,18 +25,18 @@ void route_close(struct udp_mapper *, const struct flow *);
 int route_reconnect(struct udp_mapper *, struct flow *);
 
 /*
- * Moves the preference for new flows from a target address that refuses to the
- * next one, and the flow too, unless the target has answered it before. Where
- * the target's name does not have the address any more, the flow moves in any
- * case.
+ * Handles a target address that refuses the flow's datagrams. New flows prefer
+ * the next address. The flow moves to the next address, too, unless the target
+ * has answered it before. If no target has the address any more, the flow moves
+ * in any case.
  */
 void route_refused(struct udp_mapper *, struct flow *);
 
 /*
- * Notes that the client sends. Moves the flow to another target if it has
- * waited for an answer for the time udp-timeout=; after all targets were
- * silent, the first one has twice the time, so that targets that never answer
- * work.
+ * Notes that the client sends. Moves the flow to the next target if its target
+ * has not answered for udp-timeout=. After each round of all targets, that time
+ * doubles for the target where the round began, so that a flow stays with one
+ * target if none ever answers.
  */
 void route_expect_answer(struct udp_mapper *, struct flow *);
 

@@ -25,10 +25,10 @@ struct target_addrs {
 };
 
 /*
- * Resolves the targets again if that is due: every minute; if `lost`, because a
- * flow has lost its target, after two seconds, or later where resolving takes
- * long. Keeps the old addresses if resolving fails. Returns true if it has
- * resolved.
+ * Resolves the targets again if that is due: every minute; each second while
+ * there is no address; if `lost`, because a flow has lost its target, after two
+ * seconds, or later where resolving takes long. Keeps the old addresses if
+ * resolving fails. Returns true if it has resolved.
  */
 bool targets_resolve(struct target_addrs *, bool lost);
 
@@ -40,11 +40,11 @@ uint32_t targets_find_address(const struct target_addrs *,
     const union sockaddr_inet *, uint16_t port_index);
 
 /*
- * Opens a socket to the address with the index `first` or, failing that, to one
- * after it, and fills in *addr. Sets *group for a multicast or broadcast
- * address: that socket is not connected, because replies come from other
- * addresses. Returns -1 with errno: of the first address, unless it says that
- * resources have run out, see datagram_exhausted().
+ * Opens a socket to the address with the index `first`; if that fails, to one
+ * of the addresses after it. Fills in *addr. Sets *group for a multicast or
+ * broadcast address: that socket is not connected, because replies come from
+ * other addresses. Returns -1 with errno: that of the first address, but if
+ * resources have run out, see datagram_exhausted(), then that.
  */
 int targets_open(const struct target_addrs *, uint32_t first,
     uint16_t port_index, union sockaddr_inet *addr, bool *group);

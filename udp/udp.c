@@ -59,10 +59,13 @@
 #include "udp/udp.h"
 
 #define EVENTS_MAX    64
-#define EVICT_IDLE_MS 1000 /* before a flow makes room */
+#define EVICT_IDLE_MS 1000 /* a flow is idle for so long before it makes room */
 #define RESERVED_FDS  16   /* besides those of listeners and flows */
 
-/* In epoll_event.data; the latter plus an index. Others are flows' indices. */
+/*
+ * In epoll_event.data. DATA_LISTENER is added to the index of a listener; data
+ * below it is the index of a flow.
+ */
 #define DATA_CHANNEL  UINT64_MAX
 #define DATA_LISTENER ((uint64_t)1 << 32)
 
@@ -131,7 +134,10 @@ start_flow(const struct flow_key *key)
 	return f;
 }
 
-/* Returns NULL if the key's source or the map has reached its limit. */
+/*
+ * Starts a flow with the key. Returns NULL, and counts the datagram as dropped,
+ * if a limit is reached or no socket can be opened.
+ */
 static struct flow *
 admit_flow(const struct flow_key *key)
 {
@@ -333,7 +339,7 @@ expire_flows(void)
 	return left == INT32_MAX ? -1 : (int)left;
 }
 
-/* Replies with an int, 0, to CMD_DUMP. */
+/* Logs the open flows, then replies to CMD_DUMP. */
 static void
 dump_flows(void)
 {
@@ -393,7 +399,7 @@ watch_for_input(int fd, uint64_t data)
 	return epoll_ctl(udp.epoll, EPOLL_CTL_ADD, fd, &ev);
 }
 
-/* Cuts flows= to what RLIMIT_NOFILE allows, because each flow has a socket. */
+/* Limits flows= by RLIMIT_NOFILE, because each flow has a socket. */
 static uint32_t
 flow_cap(const struct mapper_args *args)
 {
