@@ -71,8 +71,16 @@ undefined() {
 	nm -u --format=posix "$obj/$1.o" | cut -d' ' -f1
 }
 
-@test "setns, clone and unshare only in netns.c" {
-	only 'setns|clone|clone3|unshare' netns.c
+@test "setns, clone and unshare only in netns.c; tcp/fork.c forks by clone" {
+	only 'setns|clone3|unshare' netns.c
+	only 'clone' netns.c tcp/fork.c
+	no '\<clone *\(|CLONE_' "$code/tcp/fork.c"
+}
+
+# In a connection, which tcp/fork.c starts, musl would signal its parent.
+@test "nothing that needs the thread ID" {
+	only 'abort|assert|raise|tkill|tgkill|pthread_[a-z_]+|call_once|thrd_[a-z]+' \
+		server/reap.c
 }
 
 # In this order: mapper, worker, connection, daemon, the process that answers a
@@ -108,7 +116,7 @@ undefined() {
 }
 
 # A process has one server, one mapper, one connection or one log. relay.c has the
-# buffers for copying.
+# buffers for copying, and dial/dial.c the addresses of one host name.
 @test "file-scope variables only where a process has one of the thing" {
 	local file
 	for file in $(sources); do
@@ -117,11 +125,12 @@ undefined() {
 			server/systemd.c | \
 			base/proctitle.c | tcp/pool.c | tcp/tcp.c | tcp/fork.c | \
 			tcp/worker.c | udp/udp.c | base/log.c | base/errname.c) continue ;;
-		relay.c) set -- buffers ;;
+		relay.c) set -- relay_buffer spills ;;
+		dial/dial.c) set -- resolved ;;
 		*) set -- ;;
 		esac
 		nm --format=posix "$obj/${file%.c}.o" | awk -v spare="$*" -v file="$file" '
-			$2 ~ /^[bBdDCsSgG]$/ && $1 != spare {
+			$2 ~ /^[bBdDCsSgG]$/ && index(" " spare " ", " " $1 " ") == 0 {
 				print file ": " $1
 				found = 1
 			}
