@@ -161,12 +161,13 @@ format:
 
 install: nsfwd
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
-	install -m 755 nsfwd $(DESTDIR)$(BINDIR)/nsfwd
-	install -m 644 man/nsfwd.1 $(DESTDIR)$(MANDIR)/man1/nsfwd.1
+	install -m 755 nsfwd contrib/gost2nsfwd $(DESTDIR)$(BINDIR)
+	install -m 644 man/nsfwd.1 man/gost2nsfwd.1 $(DESTDIR)$(MANDIR)/man1
 	@echo 'units, init scripts, bash completion and an example are in contrib/'
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/nsfwd $(DESTDIR)$(MANDIR)/man1/nsfwd.1
+	cd $(DESTDIR)$(BINDIR) && rm -f nsfwd gost2nsfwd
+	cd $(DESTDIR)$(MANDIR)/man1 && rm -f nsfwd.1 gost2nsfwd.1
 
 clean:
 	rm -rf nsfwd obj tests/__pycache__ nsfwd-*.tar.gz
