@@ -135,7 +135,7 @@ coverage:
 	$(FUZZ_COVER) -o obj/cover_spec $(FUZZ_SPEC)
 	$(FUZZ_COVER) -o obj/cover_hop $(FUZZ_HOP)
 	$(FUZZ_COVER) -o obj/cover_dns $(FUZZ_DNS)
-	tests/coverage map.c map_parse.c value.c key.c endpoint.c gost.c mask.c hop.c http.c socks.c proxy_protocol.c server.c forward.c auth.c \
+	tests/coverage map.c map_parse.c value.c key.c endpoint.c gost.c gost_key.c gost_scheme.c gost_url.c mask.c hop.c http.c socks.c proxy_protocol.c server.c forward.c auth.c \
 		dns/message.c dns/name.c dns/lexer.c dns/conf.c
 
 # The stub resolver of dns/ alone: what tests/dns.bats asks, one for each libc,
@@ -165,12 +165,13 @@ format:
 
 install: nsfwd
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
-	install -m 755 nsfwd $(DESTDIR)$(BINDIR)/nsfwd
-	install -m 644 man/nsfwd.1 $(DESTDIR)$(MANDIR)/man1/nsfwd.1
+	install -m 755 nsfwd contrib/gost2nsfwd $(DESTDIR)$(BINDIR)
+	install -m 644 man/nsfwd.1 man/gost2nsfwd.1 $(DESTDIR)$(MANDIR)/man1
 	@echo 'units, init scripts, bash completion and an example are in contrib/'
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/nsfwd $(DESTDIR)$(MANDIR)/man1/nsfwd.1
+	cd $(DESTDIR)$(BINDIR) && rm -f nsfwd gost2nsfwd
+	cd $(DESTDIR)$(MANDIR)/man1 && rm -f nsfwd.1 gost2nsfwd.1
 
 clean:
 	rm -rf nsfwd obj tests/__pycache__ nsfwd-*.tar.gz

@@ -54,8 +54,7 @@ config_free(struct config *conf)
 	map_free(&conf->defaults);
 	free(conf->command_line.text);
 	free(conf->command_line.masked);
-	free(conf->gost_listen);
-	free(conf->gost_forward);
+	free(conf->gost_maps);
 }
 
 /* Logs an error found at origin: "", "FILE: " or "FILE:LINE: ". Returns -1. */
@@ -325,22 +324,19 @@ add_file(struct config *conf)
 	return result;
 }
 
-/* Adds the maps of -L, each with the hops of -F. */
 static int
 add_gost_maps(struct config *conf)
 {
-	const char *line = conf->gost_listen ? conf->gost_listen : "";
-	const char *hops = conf->gost_forward ? conf->gost_forward : "";
-	int result = 0, length;
-	char *spec;
+	char *lines = strdup(conf->gost_maps ? conf->gost_maps : "");
+	char *rest = lines, *line;
+	int result = 0;
 
-	for (; *line && result == 0; line += length + 1) {
-		length = (int)strcspn(line, "\n");
-		if (asprintf(&spec, "%.*s%s", length, line, hops) == -1)
-			return read_failed("", "out of memory");
-		result = add_single_map(conf, "", spec);
-		free(spec);
-	}
+	if (!lines)
+		return read_failed("", "out of memory");
+	while (result == 0 && (line = strsep(&rest, "\n")))
+		if (*line)
+			result = add_single_map(conf, "", line);
+	free(lines);
 	return result;
 }
 
@@ -352,10 +348,6 @@ config_read(struct config *conf)
 		-1 ||
 	    add_gost_maps(conf) == -1 || check_chains(conf) == -1)
 		return -1;
-	if (conf->gost_forward && !conf->gost_listen) {
-		log_error("-F is for -L (a map has via=)");
-		return -1;
-	}
 	if (check_stdio(conf) == -1)
 		return -1;
 	if (conf->n_maps > 0)

@@ -32,10 +32,9 @@ struct config {
 	char **args;      /* arguments that are no options */
 	int n_args;
 	struct masked_text command_line; /* that args point into; owned */
-	char *gost_listen;  /* -L: a line for each map, without hops; owned */
-	char *gost_forward; /* -F: the hops of each of these maps; owned */
-	bool has_files;     /* --config or auth= named one */
-	bool reloading;     /* only regular files are read */
+	char *gost_maps; /* -L and -F: a line for each map; owned; or NULL */
+	bool has_files;  /* --config or auth= named one */
+	bool reloading;  /* only regular files are read */
 };
 
 /* The defaults of a map without any option. */

@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,362 +11,411 @@
 #include "config/gost.h"
 
 #include "base/array.h"
+#include "base/text.h"
+#include "config/gost_key.h"
+#include "config/gost_scheme.h"
+#include "config/gost_url.h"
 #include "config/mask.h"
 
-#define PARAMS_MAX 32
-
 /*
- * The parts of [SCHEME://][USER:PASSWORD@]HOST:PORT[/PATH][?KEY=VALUE[&...]]. A
- * NUL ends each part in place; a part that is missing is "". The functions
- * below return NULL, or why they refuse the text that bad_part points to.
+ * The state of gost_translate(). Each function returns NULL, or why it refuses
+ * the text that bad_part of the URL points to.
  */
-struct url {
-	char *scheme, *user, *host, *path;
-	struct url_param {
-		char *key, *value;
-	} params[PARAMS_MAX];
-	size_t n_params;
-	const char *bad_part;
+struct gost_translator {
+	struct gost_url *urls; /* one of each word; owned */
+	struct gost_url *hops[8];
+	size_t n_hops;
+	struct gost_url *target; /* the hop that is the target, or NULL */
+	struct gost_url *bad;    /* that is refused if a function fails */
+	FILE *out;
 };
 
-enum url_role {
-	PROXY,
-	TARGET,
-	HOP
-};
-
-static const struct {
-	const char *name;
-	bool allowed[3];
-} schemes[] = {
-    {"", {true, true, true}},
-    {"auto", {true, true, false}},
-    {"tcp", {false, true, false}},
-    {"udp", {false, true, false}},
-    {"http", {true, false, true}},
-    {"socks", {true, false, true}},
-    {"socks4", {true, false, false}},
-    {"socks4a", {true, false, false}},
-    {"socks5", {true, false, true}},
-};
-
-/* Keys of GOST: the key of a map ("": none is needed), or why there is none. */
-static const struct {
-	const char *name, *key, *why;
-} keys[] = {
-    {"netns", "", NULL},
-    {"netns.out", "", NULL},
-    {"admission", "deny", NULL},
-    {"climiter", "max", NULL},
-    {"dialtimeout", "connect-timeout", NULL},
-    {"handler.proxyprotocol", "proxy", NULL},
-    {"idletimeout", "idle-timeout", NULL},
-    {"interface", "dev", NULL},
-    {"keepalive", "", "it is always on: leave it out"},
-    {"keepalive.ttl", "udp-timeout", NULL},
-    {"so_mark", "mark", NULL},
-    {"strategy", "balance", "the strategies here are round, fifo and hash"},
-    {"ttl", "udp-timeout", NULL},
-    {"failtimeout", NULL,
-	"a target that failed is avoided for 10s: leave it out"},
-    {"maxfails", NULL, "a target that failed is avoided for 10s: leave it out"},
-    {"proxyprotocol", NULL, "accept-proxy=CIDR of a map says whom to trust"},
-    {"readbuffersize", NULL, "no datagram is cut: leave it out"},
-};
-
-static const char *const strategies[][2] = {
-    {"round", "round"},
-    {"rr", "round"},
-    {"fifo", "first"},
-    {"ha", "first"},
-    {"hash", "hash"},
-};
-
-/* Ends the text at a separator. Returns the text behind that, or NULL. */
-static char *
-cut(char *text, const char *separator)
-{
-	char *at = strstr(text, separator);
-
-	if (!at)
-		return NULL;
-	*at = '\0';
-	return at + strlen(separator);
-}
-
-/* Refuses characters that mean something else in a map. %XX is not decoded. */
+/* Writes the namespace that a key names, which in GOST is a name or a path. */
 static const char *
-check_chars(struct url *u, const char *text, const char *bad)
+put_ns(FILE *out, struct gost_url *u, const char *key)
 {
-	u->bad_part = text;
-	return text[strcspn(text, bad)]
-	    ? "',', '=', '@', '/' and '%' cannot be taken over here"
-	    : NULL;
-}
-
-static char *
-url_value(const struct url *u, const char *key)
-{
-	for (size_t i = 0; i < u->n_params; i++)
-		if (strcasecmp(u->params[i].key, key) == 0)
-			return u->params[i].value;
-	return NULL;
-}
-
-static const char *
-split_query(struct url *u, char *query)
-{
-	char *key, *value;
-
-	while ((key = strsep(&query, "&"))) {
-		u->bad_part = key;
-		value = cut(key, "=");
-		if (!value || !*value || u->n_params == PARAMS_MAX)
-			return "not KEY=VALUE";
-		if (url_value(u, key))
-			return "a key may stand only once";
-		u->params[u->n_params++] = (struct url_param){key, value};
-	}
-	return NULL;
-}
-
-static const char *
-split_url(struct url *u, char *arg)
-{
-	char *end = arg + strlen(arg), *query = cut(arg, "?"), *path, *at;
-	const char *why;
-
-	*u = (struct url){.scheme = end, .user = end, .host = arg};
-	if ((at = cut(arg, "://"))) {
-		u->scheme = arg;
-		u->host = at;
-	}
-	path = cut(u->host, "/");
-	u->path = path ? path : end;
-	if ((at = strrchr(u->host, '@'))) {
-		*at = '\0';
-		u->user = u->host;
-		u->host = at + 1;
-	}
-	why = check_chars(u, u->user, ",%");
-	return why || !query ? why : split_query(u, query);
-}
-
-static const char *
-check_scheme(struct url *u, enum url_role role)
-{
-	static const char *const whys[] = {
-	    [PROXY] = "no target: write SCHEME://LISTEN/TARGET",
-	    [TARGET] = "a proxy takes no target: write tcp://LISTEN/TARGET",
-	    [HOP] = "a hop is http or socks5",
-	};
-
-	u->bad_part = u->scheme;
-	for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
-		if (strcmp(u->scheme, schemes[i].name) == 0)
-			return schemes[i].allowed[role] ? NULL : whys[role];
-	return "nsfwd has tcp, udp, auto, http, socks4, socks4a and socks5";
-}
-
-/*
- * Writes HOST:PORT. A target :PORT becomes PORT, which means loopback. A
- * listener on [::] becomes :PORT, because in GOST it also accepts IPv4.
- */
-static const char *
-put_hostport(FILE *out, struct url *u, const char *text, bool listens)
-{
-	const char *why = check_chars(u, text, "=,@/%");
-
-	if (!why && !strchr(text, ':'))
-		why = "write HOST:PORT or :PORT";
-	if (listens && strncmp(text, "[::]:", 5) == 0)
-		text += 4;
-	fputs(text + (!listens && *text == ':'), out);
-	return why;
-}
-
-static const char *
-put_ns(FILE *out, struct url *u, const char *key)
-{
-	const char *value = url_value(u, key);
+	const char *value = gost_url_value(u, key);
+	bool relative;
 
 	if (!value)
 		return NULL;
-	fprintf(out, "%s@", value);
-	return check_chars(u, value, "=,@%");
+	u->bad_part = value;
+	if (strncmp(value, "pid:", 4) == 0 || strncmp(value, "fd:", 3) == 0)
+		return "GOST takes this for a name: write a path, as "
+		       "/proc/PID/ns/net";
+	relative = *value != '/' &&
+	    (strchr(value, '/') || strcmp(value, "self") == 0 ||
+		strcmp(value, "init") == 0);
+	fprintf(out, "%s%s@", relative ? "/run/netns/" : "", value);
+	return gost_url_check(u, value, "=,@%");
 }
 
-/* GOST connects to several targets in turn. For udp, nsfwd cannot do that. */
+/* Returns why HOST:PORT cannot be part of a map, or NULL. */
 static const char *
-put_targets(FILE *out, struct url *u)
+check_hostport(struct gost_url *u, const char *text)
 {
-	const char *why = NULL, *comma = "", *item;
-	bool round_robin = strchr(u->path, ',') && !url_value(u, "strategy") &&
-	    strcmp(u->scheme, "udp") != 0;
+	size_t length = strlen(text);
+	const char *why;
 
-	while (!why && (item = strsep(&u->path, ","))) {
-		fputs(comma, out);
-		why = put_hostport(out, u, item, false);
-		comma = ",";
-	}
-	if (round_robin)
-		fputs(",balance=round", out);
+	u->bad_part = text;
+	if (length && text[length - 1] == '/')
+		return "'/' at its end: leave it out";
+	why = gost_url_check(u, text, "=,@/%");
+	if (!why && !strchr(text, ':'))
+		why = "write HOST:PORT or :PORT";
 	return why;
 }
 
-/* Writes the clients to deny; or, after '~', those to allow. */
+/* Writes a target or hop. :PORT becomes PORT, which means loopback. */
 static const char *
-put_acl(FILE *out, char *list)
+put_remote(FILE *out, struct gost_url *u, const char *text)
 {
-	fputs(*list == '~' ? ",allow=" : ",deny=", out);
-	for (list += *list == '~'; *list; list++)
-		putc(*list == ',' ? '+' : *list, out);
-	return NULL;
+	fputs(text + (*text == ':'), out);
+	return check_hostport(u, text);
 }
 
-/* Translates a key and value whose meaning depends on the URL. */
+/*
+ * Writes the listener, with ports in place of those of the URL. [::] becomes
+ * :PORT, because in GOST it also accepts IPv4.
+ */
 static const char *
-translate_value(const struct url *u, const char **key, const char **value)
+put_listen(FILE *out, struct gost_url *u, const char *ports)
 {
-	if (strcmp(*key, "max") == 0 && strcmp(u->scheme, "udp") == 0)
-		*key = "flows";
-	if (strcmp(*key, "dev") == 0 &&
-	    (strchr(*value, ':') || !(*value)[strspn(*value, ".0123456789")]))
-		*key = "src";
-	if (strcmp(*key, "balance") != 0)
-		return NULL;
-	for (size_t i = 0; i < ARRAY_LEN(strategies); i++)
-		if (strcmp(*value, strategies[i][0]) == 0) {
-			*value = strategies[i][1];
-			return NULL;
-		}
-	return "";
-}
+	const char *colon = strrchr(u->host, ':');
+	size_t length = colon ? (size_t)(colon - u->host) : 0;
+	const char *ns = gost_url_value(u, "netns"), *why;
 
-static const char *
-put_key(FILE *out, struct url *u, const struct url_param *param)
-{
-	const char *key, *value = param->value;
-	size_t i = 0;
-
-	u->bad_part = param->key;
-	while (i < ARRAY_LEN(keys) && strcasecmp(keys[i].name, param->key) != 0)
-		i++;
-	if (i == ARRAY_LEN(keys))
-		return "no key that is taken over (nsfwd(1), FROM GOST)";
-	key = keys[i].key;
-	if (!key)
-		return keys[i].why;
-	if (!*key)
-		return keys[i].why && strcmp(value, "true") != 0 ? keys[i].why
-								 : NULL;
-	if (strcmp(key, "deny") == 0)
-		return put_acl(out, param->value);
-	if (translate_value(u, &key, &value))
-		return keys[i].why;
-	fprintf(out, ",%s=%s", key, value);
-	if (strcmp(key, "udp-timeout") == 0)
-		fprintf(out, ",udp-one-way-timeout=%s", value);
-	return check_chars(u, value, "=,@%");
-}
-
-static const char *
-put_hop(FILE *out, struct url *u, char *arg)
-{
-	const char *why = split_url(u, arg);
-
-	if (!why)
-		why = check_scheme(u, HOP);
-	u->bad_part = why ? u->bad_part : u->path;
-	if (!why && *u->path)
-		why = "a hop has no path";
-	for (size_t i = 0; i < u->n_params && !why; i++) {
-		u->bad_part = u->params[i].key;
-		if (strcasecmp(u->bad_part, "netns") != 0)
-			why = "the only key of a hop is netns";
-	}
-	fprintf(out, ",via=%s:", u->scheme[0] == 's' ? "socks5" : "http");
-	if (!why)
-		why = put_ns(out, u, "netns");
-	if (!why)
-		why = put_hostport(out, u, u->host, false);
-	if (*u->user)
-		fprintf(out, ",via-auth=%s", u->user);
-	return why;
-}
-
-/* Writes a map. Without a target it is a proxy. */
-static const char *
-put_map(FILE *out, struct url *u, char *arg)
-{
-	const char *why = split_url(u, arg);
-	bool forward = *u->path;
-	const char *ns;
-
-	if (!why)
-		why = check_scheme(u, forward ? TARGET : PROXY);
-	ns = url_value(u, "netns");
 	if (strcmp(u->scheme, "udp") == 0)
 		fputs("udp:", out);
 	else if (ns && *ns == '#')
 		fputs("tcp:", out);
+	why = put_ns(out, u, "netns");
 	if (!why)
-		why = put_ns(out, u, "netns");
-	if (!why)
-		why = put_hostport(out, u, u->host, true);
-	putc('=', out);
-	if (!why)
-		why = put_ns(out, u, "netns.out");
-	if (!forward)
-		fputs("proxy", out);
-	else if (!why)
-		why = put_targets(out, u);
-	if (*u->user)
-		fprintf(out, ",auth=%s", u->user);
-	for (size_t i = 0; i < u->n_params && !why; i++)
-		why = put_key(out, u, &u->params[i]);
+		why = check_hostport(u, u->host);
+	if (why)
+		return why;
+	if (length == 9 && strncasecmp(u->host, "localhost", length) == 0)
+		fputs("127.0.0.1", out);
+	else if (length != 4 || strncmp(u->host, "[::]", length) != 0)
+		fprintf(out, "%.*s", (int)length, u->host);
+	fprintf(out, ":%s=", ports);
+	return NULL;
+}
+
+/* Ports behind the last ':', N or N-M. */
+struct port_range {
+	uint32_t first, count; /* count is 0 if they are neither */
+};
+
+static struct port_range
+read_ports(const char *hostport)
+{
+	const char *colon = strrchr(hostport, ':');
+	char *low = strdup(colon ? colon + 1 : ""), *high = NULL;
+	struct port_range ports = {0, 0};
+	uint32_t last;
+
+	if (low && (high = strchr(low, '-')))
+		*high++ = '\0';
+	if (low && parse_uint(low, 1, UINT16_MAX, &ports.first) &&
+	    parse_uint(high ? high : low, ports.first, UINT16_MAX, &last))
+		ports.count = last - ports.first + 1;
+	free(low);
+	return ports;
+}
+
+static const char *
+put_hop_keys(struct gost_translator *t, struct gost_url *u, bool first)
+{
+	const char *why = NULL;
+
+	for (size_t i = 0; i < u->n_params && !why; i++) {
+		const struct gost_param *param = &u->params[i];
+		bool leaves = strcasecmp(param->key, "interface") == 0 ||
+		    strcasecmp(param->key, "so_mark") == 0;
+
+		u->bad_part = param->key;
+		if (leaves && !first)
+			why = "only the first hop is reached from here";
+		else if (u == t->target ||
+		    strcasecmp(param->key, "strategy") != 0)
+			why = gost_key_put(t->out, u, param, true);
+	}
 	return why;
+}
+
+/* Writes the hops of a map, and the keys of the first. */
+static const char *
+put_hops(struct gost_translator *t)
+{
+	const char *why = NULL;
+
+	for (size_t i = 0; i < t->n_hops && !why; i++) {
+		struct gost_url *u = t->bad = t->hops[i];
+
+		fprintf(t->out,
+		    ",via=%s:", u->scheme[0] == 's' ? "socks5" : "http");
+		why = put_ns(t->out, u, "netns");
+		if (!why)
+			why = put_remote(t->out, u, u->host);
+		if (*u->user)
+			fprintf(t->out, ",via-auth=%s", u->user);
+		if (!why)
+			why = put_hop_keys(t, u, i == 0);
+	}
+	if (!why && t->target) {
+		t->bad = t->target;
+		why = put_hop_keys(t, t->target, t->n_hops == 0);
+	}
+	return why;
+}
+
+/* Writes the targets of u, or "proxy" if the list is empty. */
+static const char *
+put_targets(struct gost_translator *t, struct gost_url *u, char *list)
+{
+	const char *why = NULL;
+	char *item;
+
+	if (!*list) {
+		fputs("proxy", t->out);
+		return NULL;
+	}
+	while (!why && (item = strsep(&list, ","))) {
+		why = put_remote(t->out, u, item);
+		if (!why && list) {
+			list[-1] = ',';
+			putc(',', t->out);
+		}
+	}
+	return why;
+}
+
+/*
+ * Writes a map of u to some of its targets, which are those of last, a hop or u
+ * itself. GOST connects to several in turn, which a map of udp cannot.
+ */
+static const char *
+put_map(struct gost_translator *t, struct gost_url *u, struct gost_url *last,
+    const char *ports, char *targets)
+{
+	bool chained = !gost_url_value(u, "ignorechain");
+	bool turns = strchr(targets, ',') && strcmp(u->scheme, "udp") != 0 &&
+	    !gost_url_value(last, "strategy");
+	const char *why = put_listen(t->out, t->bad = u, ports);
+
+	if (!why && (last == u || !gost_url_value(last, "netns")))
+		why = put_ns(t->out, u, "netns.out");
+	t->bad = why ? u : last;
+	if (!why && last != u)
+		why = put_ns(t->out, last, "netns");
+	if (!why)
+		why = put_targets(t, last, targets);
+	fputs(turns ? ",balance=round" : "", t->out);
+	if (*u->user)
+		fprintf(t->out, ",auth=%s", u->user);
+	for (size_t i = 0; i < u->n_params && !why; i++)
+		why = gost_key_put(t->out, t->bad = u, &u->params[i], false);
+	if (!why && chained)
+		why = put_hops(t);
+	putc('\n', t->out);
+	return why;
+}
+
+/* Writes a map for each target, which takes as many ports of u as it has. */
+static const char *
+put_pairs(struct gost_translator *t, struct gost_url *u, struct gost_url *last,
+    uint32_t first, char *targets)
+{
+	const char *why = NULL;
+	char ports[32], *item;
+
+	while (!why && (item = strsep(&targets, ","))) {
+		uint32_t count = read_ports(item).count;
+
+		snprintf(ports, sizeof(ports), count > 1 ? "%u-%u" : "%u",
+		    first, first + count - 1);
+		first += count;
+		why = put_map(t, u, last, ports, item);
+		if (!why && targets)
+			targets[-1] = ',';
+	}
+	return why;
+}
+
+/*
+ * Returns the sum of the ports of a list of targets, and their number; both 0
+ * if one has none.
+ */
+static uint32_t
+count_ports(char *list, uint32_t *n_targets)
+{
+	uint32_t sum = 0, count;
+	char *item;
+
+	*n_targets = 0;
+	while ((item = strsep(&list, ","))) {
+		count = read_ports(item).count;
+		if (list)
+			list[-1] = ',';
+		if (!count)
+			return *n_targets = 0;
+		++*n_targets;
+		sum += count;
+	}
+	return sum;
+}
+
+/* Writes the maps of u. GOST pairs the ports of u with those of its targets. */
+static const char *
+put_maps(struct gost_translator *t, struct gost_url *u, struct gost_url *last,
+    char *targets)
+{
+	struct port_range listen = read_ports(u->host);
+	const char *colon = strrchr(u->host, ':');
+	uint32_t n, sum = count_ports(targets, &n);
+
+	t->bad = last;
+	last->bad_part = targets;
+	if (listen.count == 1 && sum > n)
+		return "one port listens: name each target port, as h:1,h:2";
+	if (listen.count > 1 && n > 1 && sum == listen.count)
+		return put_pairs(t, u, last, listen.first, targets);
+	if (listen.count > 1 && n > 1)
+		return "GOST pairs listening ports with targets: as many, or "
+		       "one target";
+	return put_map(t, u, last, colon ? colon + 1 : "", targets);
+}
+
+/* Writes the maps of one -L. */
+static const char *
+put_listener(struct gost_translator *t, struct gost_url *u)
+{
+	bool chained = !gost_url_value(u, "ignorechain");
+	struct gost_url *last = chained ? t->target : NULL;
+	bool forward =
+	    *u->path || (last && *u->scheme && strcmp(u->scheme, "auto") != 0);
+	const char *why =
+	    gost_scheme_check(u, forward ? GOST_TARGET : GOST_PROXY);
+
+	if (why)
+		return why;
+	if (strcmp(u->scheme, "udp") == 0 && chained && (last || t->n_hops))
+		return "UDP goes through no hop: ignoreChain=true leaves this "
+		       "-L out";
+	if (last && *u->path) {
+		u->bad_part = u->path;
+		return "-F tcp:// is the target already";
+	}
+	if (last && !forward)
+		return "with -F tcp:// it is no proxy: write tcp://LISTEN";
+	return put_maps(t, u, last ? last : u, last ? last->host : u->path);
+}
+
+/* Takes the URL of one -F as a hop, or as the target. */
+static const char *
+take_hop(struct gost_translator *t, struct gost_url *u)
+{
+	bool target =
+	    strcmp(u->scheme, "tcp") == 0 || strcmp(u->scheme, "forward") == 0;
+	const char *why =
+	    gost_scheme_check(u, target ? GOST_TARGET_HOP : GOST_HOP);
+
+	if (why)
+		return why;
+	if (t->target)
+		return "a hop behind -F tcp://, which is the target";
+	u->bad_part = u->path;
+	if (*u->path)
+		return "a hop has no path";
+	u->bad_part = u->host;
+	if (!target && strchr(u->host, ','))
+		return "a hop has one node here (those of tcp:// are targets)";
+	if (!target && t->n_hops == ARRAY_LEN(t->hops))
+		return "more than 8 hops";
+	u->bad_part = u->user;
+	if (target && *u->user)
+		return "a target takes no user";
+	if (target)
+		t->target = u;
+	else
+		t->hops[t->n_hops++] = u;
+	return NULL;
+}
+
+/* Translates all words: first -F, which stand for every -L. */
+static const char *
+translate_words(struct gost_translator *t, const struct gost_word *words,
+    size_t n)
+{
+	const char *why = NULL;
+
+	for (size_t i = 0; i < n && !why; i++) {
+		/* GOST also accepts "-L=URL". */
+		const char *arg = words[i].arg + (*words[i].arg == '=');
+
+		t->bad = &t->urls[i];
+		why = gost_url_split(t->bad, arg);
+		if (!why && words[i].forward)
+			why = take_hop(t, t->bad);
+	}
+	for (size_t i = 0; i < n && !why; i++) {
+		t->bad = &t->urls[i];
+		if (!words[i].forward)
+			why = put_listener(t, t->bad);
+	}
+	return why;
+}
+
+static bool
+has_listener(const struct gost_word *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!words[i].forward)
+			return true;
+	return false;
+}
+
+/* Points *error into the argument of the URL that was refused. */
+static void
+locate_error(const struct gost_translator *t, const struct gost_word *words,
+    struct gost_error *error)
+{
+	const struct gost_url *u = t->bad;
+
+	if (!u || !u->text)
+		return;
+	error->word = &words[u - t->urls];
+	error->bad_part = error->word->arg + (*error->word->arg == '=') +
+	    (u->bad_part - u->text);
+	error->length = shown_length(u->bad_part);
 }
 
 const char *
-gost_translate(const char *arg, bool forward, char **text,
-    const char **bad_part, int *length)
+gost_translate(const struct gost_word *words, size_t n, char **maps,
+    struct gost_error *error)
 {
-	/* GOST also accepts "-L=URL". */
-	size_t skipped = *arg == '=', size = 0;
-	char *copy = strdup(arg + skipped);
+	struct gost_translator t = {.urls = calloc(n, sizeof(*t.urls))};
 	const char *why = "out of memory";
-	struct url u = {.bad_part = copy};
-	FILE *out;
+	size_t size = 0;
 
-	*text = NULL;
-	*bad_part = arg;
-	*length = 0;
-	out = open_memstream(text, &size);
-	if (strchr(arg, '\n'))
-		why = "a line break";
-	else if (out && copy)
-		why = forward ? put_hop(out, &u, copy) : put_map(out, &u, copy);
-	if (why && copy) {
-		*bad_part = arg + skipped + (u.bad_part - copy);
-		*length = shown_length(u.bad_part);
-	}
-	if (out && fclose(out) != 0)
+	*maps = NULL;
+	*error =
+	    (struct gost_error){words, words->arg, shown_length(words->arg)};
+	t.out = open_memstream(maps, &size);
+	if (!has_listener(words, n))
+		why = "-F is for -L (a map has via=)";
+	else if (t.out && t.urls)
+		why = translate_words(&t, words, n);
+	if (t.out && fclose(t.out) != 0)
 		why = why ? why : "out of memory";
 	if (why) {
-		free(*text);
-		*text = NULL;
+		locate_error(&t, words, error);
+		free(*maps);
+		*maps = NULL;
 	}
-	free(copy);
+	for (size_t i = 0; i < n && t.urls; i++)
+		gost_url_free(&t.urls[i]);
+	free(t.urls);
 	return why;
-}
-
-bool
-gost_key_exists(const char *name, size_t length)
-{
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-		if (strlen(keys[i].name) == length &&
-		    strncasecmp(name, keys[i].name, length) == 0)
-			return true;
-	return false;
 }

@@ -6,17 +6,26 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/*
- * Translates the argument of -L into the spec of a map; or, if forward is true,
- * that of -F into keys to append to such a spec. Returns NULL and sets *text,
- * which the caller frees. Otherwise *text is NULL, and the result is why arg is
- * wrong, a string constant, with *bad_part pointing into arg and *length being
- * how much of that to show.
- */
-const char *gost_translate(const char *arg, bool forward, char **text,
-    const char **bad_part, int *length);
+/* The value of one option. */
+struct gost_word {
+	const char *arg;
+	bool forward; /* -F; otherwise -L */
+};
 
-/* Returns true if GOST has a key of that name, of length bytes. */
-bool gost_key_exists(const char *name, size_t length);
+/* Why a word is wrong. */
+struct gost_error {
+	const struct gost_word *word;
+	const char *bad_part; /* points into the argument */
+	int length;           /* how much of bad_part to show */
+};
+
+/*
+ * Translates n words, at least one, into maps. Each -L is a map, or several if
+ * its ports have targets of their own; it goes through the hops of all -F.
+ * Returns NULL and sets *maps, lines that the caller frees. Otherwise *maps is
+ * NULL, and the result is why the word of *error is wrong, a string constant.
+ */
+const char *gost_translate(const struct gost_word *words, size_t n, char **maps,
+    struct gost_error *error);
 
 #endif

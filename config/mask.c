@@ -29,7 +29,7 @@
 #include "config/mask.h"
 
 #include "base/array.h"
-#include "config/gost.h"
+#include "config/gost_key.h"
 #include "config/key.h"
 
 #define SHOWN_MAX  160

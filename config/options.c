@@ -14,6 +14,7 @@
 #include "base/array.h"
 #include "base/log.h"
 #include "config/gost.h"
+#include "config/gost_scheme.h"
 #include "config/map.h"
 #include "config/mask.h"
 #include "config/value.h"
@@ -37,12 +38,12 @@ static const struct option {
 	const char *name;
 	enum option_kind kind;
 	size_t offset; /* into struct options */
-	int value;     /* of a flag */
+	int value;     /* of a flag; 1 of -F */
 } options[] = {
     {"-c", SET_FILE, AT(config.file), 0},
     {"--config", SET_FILE, AT(config.file), 0},
-    {"-L", SET_GOST, AT(config.gost_listen), 0},
-    {"-F", SET_GOST, AT(config.gost_forward), 0},
+    {"-L", SET_GOST, AT(gost_words), 0},
+    {"-F", SET_GOST, AT(gost_words), 1},
     {"--check", SET_FLAG, AT(check), 1},
     {"--from", SET_NS, AT(config.defaults.listen_ns), 0},
     {"--to", SET_NS, AT(config.defaults.target_ns), 0},
@@ -178,7 +179,7 @@ set_option(const struct option *option, void *field, const char *value)
 	case SET_USER:
 		return parse_cred(field, value);
 	case SET_FLAG:
-	case SET_GOST: /* see parse_gost_option() */
+	case SET_GOST: /* see add_gost_word() */
 	case SET_FD:
 		break;
 	}
@@ -202,29 +203,39 @@ masked_arg(const struct options *o, const char *arg)
 	return masked_part(&o->config.command_line, arg);
 }
 
-/* Appends the translation of a value to *all: a line of -L, or a hop of -F. */
 static int
-parse_gost_option(struct options *o, const char *name, char **all,
-    const char *value)
+add_gost_word(struct options *o, const char *value, bool forward)
 {
-	bool forward = name[1] == 'F';
-	char *text, *before = *all;
-	const char *bad_part;
-	int length;
-	const char *why =
-	    gost_translate(value, forward, &text, &bad_part, &length);
+	size_t n = o->n_gost_words;
+	struct gost_word *words =
+	    realloc(o->gost_words, (n + 1) * sizeof(*words));
 
-	if (!why &&
-	    asprintf(all, "%s%s%s", before ? before : "", text,
-		forward ? "" : "\n") == -1)
-		why = "out of memory";
-	else if (!why)
-		free(before);
+	if (!words) {
+		log_error("out of memory");
+		return -1;
+	}
+	o->gost_words = words;
+	o->gost_words[o->n_gost_words++] = (struct gost_word){value, forward};
+	return 0;
+}
+
+/* Translates the values of -L and -F. */
+static int
+translate_gost_words(struct options *o)
+{
+	struct gost_error error;
+	const char *why = o->n_gost_words
+	    ? gost_translate(o->gost_words, o->n_gost_words,
+		  &o->config.gost_maps, &error)
+	    : NULL;
+
 	if (why)
-		log_error("option '%s': '%.*s': '%.*s': %s", name,
-		    shown_length(value), masked_arg(o, value), length,
-		    masked_arg(o, bad_part), why);
-	free(text);
+		log_error("option '%s': '%.*s': '%.*s': %s",
+		    error.word->forward ? "-F" : "-L",
+		    shown_length(error.word->arg),
+		    masked_arg(o, error.word->arg), error.length,
+		    masked_arg(o, error.bad_part), why);
+	free(o->gost_words);
 	return why ? -1 : 0;
 }
 
@@ -243,7 +254,7 @@ parse_option(struct options *o, const struct option *option, const char *value,
 		return -1;
 	}
 	if (option->kind == SET_GOST)
-		return parse_gost_option(o, option->name, field, value);
+		return add_gost_word(o, value, option->value);
 	why = set_option(option, field, value);
 	if (!why)
 		return 0;
@@ -260,7 +271,13 @@ static int
 unknown_option(const struct options *o, const char *arg, size_t length)
 {
 	int shown = shown_length(arg);
+	const char *advice = gost_option_advice(arg);
 
+	if (advice) {
+		log_error("'%.*s' is an option of GOST: %s",
+		    (int)strcspn(arg, "="), masked_arg(o, arg), advice);
+		return -1;
+	}
 	while (((unsigned char)arg[length] & 0xc0) == 0x80)
 		length++;
 	log_error("unknown option '%.*s' (nsfwd --help lists them)",
@@ -293,6 +310,18 @@ parse_arg(struct options *o, char *arg, char ***next)
 	return 0;
 }
 
+/* Refuses GOST's "--", which begins another process, in front of -L or -F. */
+static bool
+gost_option_follows(const char *arg)
+{
+	if (strncmp(arg, "-L", 2) != 0 && strncmp(arg, "-F", 2) != 0)
+		return false;
+	log_error("'--' in front of '%.2s': one nsfwd serves every -L, through "
+		  "every -F: leave it out, or start another nsfwd",
+	    arg);
+	return true;
+}
+
 int
 options_parse(struct options *o, char **args)
 {
@@ -304,6 +333,8 @@ options_parse(struct options *o, char **args)
 	while (*next) {
 		char *arg = *next++;
 
+		if (only_maps && gost_option_follows(arg))
+			return -1;
 		/* "-" and "-=TARGET" are maps */
 		if (only_maps || arg[0] != '-' || !arg[1] || arg[1] == '=')
 			args[o->config.n_args++] = arg;
@@ -312,5 +343,5 @@ options_parse(struct options *o, char **args)
 		else if (parse_arg(o, arg, &next) == -1)
 			return -1;
 	}
-	return 0;
+	return translate_gost_words(o);
 }

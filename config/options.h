@@ -3,12 +3,18 @@
 #ifndef CONFIG_OPTIONS_H
 #define CONFIG_OPTIONS_H
 
+#include <stddef.h>
+
 #include "config/config.h"
+
+struct gost_word;
 
 struct options {
 	struct config config;
 	int log_level; /* enum log_level */
 	int check, help, version;
+	struct gost_word *gost_words; /* -L and -F, while options are read */
+	size_t n_gost_words;
 };
 
 extern const char options_help[];

@@ -37,6 +37,7 @@ ssh openssh-client
 git git
 systemd-analyze systemd
 /usr/lib/python3/dist-packages/prometheus_client python3-prometheus-client
+/usr/lib/python3/dist-packages/yaml python3-yaml
 '
 needed_lint='
 clang clang

@@ -171,23 +171,28 @@ check_word(const char *word, const struct map *defaults)
 	free(twice);
 }
 
-/* Translates the text as -L and as -F; parses the result of -L, if any. */
+/* Translates the text as -L and as -F; parses the maps that result. */
 static void
 check_gost(const char *word)
 {
-	char *text;
-	const char *why, *part;
-	int length;
+	const struct gost_word words[] = {{word, false}, {":80", false},
+	    {"tcp://:81", false}, {word, true}};
+	static const int ranges[][2] = {{0, 1}, {1, 3}, {2, 2}, {0, 4}};
+	struct gost_error error;
+	char *maps, *rest, *line;
+	const char *why;
 
-	for (int forward = 0; forward < 2; forward++) {
-		why = gost_translate(word, forward, &text, &part, &length);
+	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+		why = gost_translate(words + ranges[i][0], (size_t)ranges[i][1],
+		    &maps, &error);
 		if (why)
-			check_error(word, why, part, length);
-		else if (strchr(text, '\n'))
-			abort();
-		if (!why && !forward)
-			check_word(text, &base);
-		free(text);
+			check_error(error.word->arg, why, error.bad_part,
+			    error.length);
+		rest = maps;
+		while (!why && (line = strsep(&rest, "\n")))
+			if (*line)
+				check_word(line, &base);
+		free(maps);
 	}
 }
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "config/config.h"
-#include "config/gost.h"
+#include "config/gost_key.h"
 #include "config/mask.h"
 
 int

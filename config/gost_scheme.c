@@ -1,0 +1,111 @@
+/* The schemes and options of GOST, and what nsfwd has in their place. */
+
+#include <stddef.h>
+#include <string.h>
+
+#include "config/gost_scheme.h"
+
+#include "base/array.h"
+
+const char gost_no_tls[] = "nsfwd forwards and does not encrypt";
+static const char netns_listens[] =
+    "a map listens in any namespace: write tcp:// or udp:// and netns";
+static const char no_redirect[] =
+    "nsfwd takes no redirected connections: name a target";
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	unsigned roles;
+	const char *why; /* there is none */
+} schemes[] = {
+	{"", GOST_PROXY | GOST_TARGET | GOST_HOP, NULL},
+	{"auto", GOST_PROXY | GOST_TARGET, NULL},
+	{"tcp", GOST_TARGET | GOST_TARGET_HOP, NULL},
+	{"forward", GOST_TARGET | GOST_TARGET_HOP, NULL},
+	{"udp", GOST_TARGET, NULL},
+	{"http", GOST_PROXY | GOST_HOP, NULL},
+	{"socks", GOST_PROXY | GOST_HOP, NULL},
+	{"socks4", GOST_PROXY, NULL},
+	{"socks4a", GOST_PROXY, NULL},
+	{"socks5", GOST_PROXY | GOST_HOP, NULL},
+	{"socks5h", 0, "write socks5, to which names go as they are"},
+	{"unix", 0, "write a map: /PATH=HOST:PORT, PORT=/PATH"},
+	{"stdio", 0, "write the map -=HOST:PORT"},
+	{"rtcp", 0, netns_listens},
+	{"rudp", 0, netns_listens},
+	{"red", 0, no_redirect},
+	{"redir", 0, no_redirect},
+	{"redirect", 0, no_redirect},
+	{"redu", 0, no_redirect},
+	{"tproxy", 0, no_redirect},
+	{"https", 0, gost_no_tls}, {"http2", 0, gost_no_tls}, {"http3", 0, gost_no_tls},
+	{"tls", 0, gost_no_tls}, {"mtls", 0, gost_no_tls}, {"dtls", 0, gost_no_tls},
+	{"otls", 0, gost_no_tls}, {"ws", 0, gost_no_tls}, {"wss", 0, gost_no_tls},
+	{"mws", 0, gost_no_tls}, {"mwss", 0, gost_no_tls}, {"h2", 0, gost_no_tls},
+	{"h2c", 0, gost_no_tls}, {"h3", 0, gost_no_tls}, {"quic", 0, gost_no_tls},
+	{"kcp", 0, gost_no_tls}, {"ssh", 0, gost_no_tls}, {"sshd", 0, gost_no_tls},
+	{"ss", 0, gost_no_tls}, {"ssu", 0, gost_no_tls}, {"grpc", 0, gost_no_tls},
+	{"relay", 0, gost_no_tls},
+};
+
+static const char *const option_advice[][2] = {
+	{"-C", "gost2nsfwd FILE writes its maps, for --config"},
+	{"-D", "-v logs more"},
+	{"-O", "--check prints the maps as understood"},
+	{"-R", "a HUP reads the file of --config again"},
+	{"-api", "--stats PATH answers, a HUP reads --config again"},
+	{"-metrics", "--stats PATH is a socket with metrics"},
+};
+/* clang-format on */
+
+const char *
+gost_option_advice(const char *arg)
+{
+	for (size_t i = 0; i < ARRAY_LEN(option_advice); i++)
+		if (strncmp(arg, option_advice[i][0],
+			strlen(option_advice[i][0])) == 0)
+			return option_advice[i][1];
+	return NULL;
+}
+
+/* Returns why there is no scheme of that name; of A+B, because of B or A. */
+static const char *
+why_no_scheme(char *name)
+{
+	char *plus = strchr(name, '+');
+	const char *why = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(schemes) && !plus; i++)
+		if (strcmp(name, schemes[i].name) == 0)
+			return schemes[i].why;
+	if (plus) {
+		*plus = '\0';
+		why = why_no_scheme(plus + 1);
+		why = why ? why : why_no_scheme(name);
+		*plus = '+';
+	}
+	return why;
+}
+
+const char *
+gost_scheme_check(struct gost_url *u, enum gost_role role)
+{
+	const char *why = why_no_scheme(u->scheme);
+
+	u->bad_part = u->scheme;
+	for (size_t i = 0; i < ARRAY_LEN(schemes) && !why; i++) {
+		if (strcmp(u->scheme, schemes[i].name) != 0)
+			continue;
+		if (schemes[i].roles & role)
+			return NULL;
+		why = role == GOST_PROXY
+		    ? "no target: write SCHEME://LISTEN/TARGET"
+		    : role == GOST_TARGET
+		    ? "a proxy takes no target: write tcp://LISTEN/TARGET"
+		    : "a hop is http or socks5";
+	}
+	return why ? why
+		   : "nsfwd has tcp, udp, auto, http, socks4, socks4a and "
+		     "socks5";
+}
