@@ -116,6 +116,7 @@ undefined() {
 			base/proctitle.c | tcp/pool.c | tcp/tcp.c | tcp/fork.c | \
 			tcp/worker.c | udp/udp.c | base/log.c | base/errname.c) continue ;;
 		relay.c) set -- buffers ;;
+		tcp/conn.c) set -- session ;;
 		*) set -- ;;
 		esac
 		nm --format=posix "$obj/${file%.c}.o" | awk -v spare="$*" -v file="$file" '

@@ -67,11 +67,12 @@ echo_server() {
 	for to in '[::1]:7000' '[ff02::1]:80' '[::7f00:1]:80' \
 		'[64:ff9b::127.0.0.1]:7000' '[64:ff9b::a9fe:a9fe]:80' \
 		'[fd00:ec2::254]:80' '[fd20:ce::254]:80' \
-		'[fd00:c1::a9fe:a9fe]:80'; do
+		'[fd00:c1::a9fe:a9fe]:80' '[::ffff:127.0.0.1]:80' \
+		'[::ffff:169.254.169.254]:80'; do
 		client refused 127.0.0.1:1080 "$to" 91,2,403
 	done
 	# Nor do maps take such an address as a target.
-	for to in 0.0.0.0:80 '[::]:80' '[::ffff:127.0.0.1]:80' '[fe80::1]:80'; do
+	for to in 0.0.0.0:80 '[::]:80' '[fe80::1]:80'; do
 		client refused 127.0.0.1:1080 "$to" 91,1,400
 	done
 	logged 'target=localhost:7000 .* end=dial error=EACCES'
@@ -119,6 +120,12 @@ header_web() {
 		    protocol_version = "HTTP/1.1"
 		    def do_POST(self):
 		        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+		        if "Transfer-Encoding" in self.headers:
+		            while size := int(self.rfile.readline().split(b";")[0], 16):
+		                body += self.rfile.read(size)
+		                self.rfile.readline()
+		            while self.rfile.readline().strip():
+		                pass
 		        text = (self.requestline + "\n" + str(self.headers)).encode() + body
 		        self.send_response(200)
 		        self.send_header("Content-Length", str(len(text)))
@@ -243,7 +250,7 @@ while True:
 	run -22 fetch ns1 --proxy http://user:s3cret@127.0.0.1:1080 "http://$FAR:8001/none"
 	[[ $output == *502* ]]
 	wait_until 2 no_connections
-	logged 'end=closed' 6
+	logged 'target=10.0.2.2:8002 .* end=closed' 3
 	logged 'target=10.0.2.2:8001 .* end=target-reset error=EIO' 1
 }
 
@@ -279,6 +286,15 @@ print("reset", flush=True)'
 	touch "$BATS_TEST_TMPDIR/go"
 	reap post deaf
 	logged 'end=client-reset error=ECONNRESET$'
+}
+
+@test "what clients and servers of the field write passes; smuggling does not" {
+	spawn_ready ns2 origin python3 "$SITUATIONS" origin "$FAR:8000" \
+		'[fd00:2::2]:8000' "$FAR:80"
+	start_nsfwd -v ns1@1080=ns2@proxy ns1@1081=ns2@proxy,auth=user:s3cret
+	in_ns ns1 python3 "$SITUATIONS" run 127.0.0.1:1080 "$FAR:8000" \
+		'[fd00:2::2]:8000' 127.0.0.1:1081 3>&- 4>&-
+	run ! logged 'pass|s3cret|p@ss'
 }
 
 @test "UDP over SOCKS5: both families, sizes, names; other senders are ignored" {
