@@ -311,19 +311,46 @@ print("reset", flush=True)'
 	logged 'end=closed' 5
 }
 
-@test "an idle association ends by the idle timeout" {
-	start_nsfwd ns1@1080=ns2@proxy,idle-timeout=0.3
+@test "an idle association ends by the UDP timeout, or a shorter idle timeout" {
+	start_nsfwd ns1@1080=ns2@proxy,udp-timeout=0.3 \
+		ns1@1081=ns2@proxy,idle-timeout=0.3
 	in_ns ns1 python3 - 3>&- <<-'END'
 		import socket
-		s = socket.create_connection(("127.0.0.1", 1080))
-		s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
-		s.recv(12, socket.MSG_WAITALL)
-		try:
-		    raise SystemExit(f"{s.recv(1)} instead of a reset")
-		except ConnectionResetError:
-		    pass
+		for port in 1080, 1081:
+		    s = socket.create_connection(("127.0.0.1", port))
+		    s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+		    s.recv(12, socket.MSG_WAITALL)
+		    try:
+		        raise SystemExit(f"{s.recv(1)} instead of a reset")
+		    except ConnectionResetError:
+		        pass
 	END
-	wait_until 2 logged ' end=idle error=ETIMEDOUT$'
+	wait_until 2 logged ' end=idle error=ETIMEDOUT$' 2
+}
+
+@test "udp-ports and udp-address: 100 associations on these ports, and no more" {
+	udp_echo ns2 udp4 "$FAR" 7000
+	start_nsfwd --max-conns 200 -v \
+		ns1@1080=ns2@proxy,udp-ports=20000-20099,udp-address=192.0.2.1
+	in_ns ns1 python3 - 3>&- <<-'END'
+		import socket, struct
+		def associate():
+		    s = socket.create_connection(("127.0.0.1", 1080))
+		    s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+		    reply = s.recv(12, socket.MSG_WAITALL)[2:]
+		    return s, reply[1], reply[4:8], struct.unpack("!H", reply[8:])[0]
+		held = [associate() for _ in range(100)]
+		assert {code for _, code, _, _ in held} == {0}
+		assert {a for _, _, a, _ in held} == {socket.inet_aton("192.0.2.1")}
+		assert {port for *_, port in held} == set(range(20000, 20100))
+		assert associate()[1] == 7
+		for i, (*_, port) in enumerate(held):
+		    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		    udp.settimeout(5)
+		    udp.connect(("127.0.0.1", port))
+		    udp.send(b"\0\0\0\1\x0a\0\2\2\x1b\x58%d" % i)
+		    assert udp.recv(100)[10:] == b"%d" % i
+	END
 }
 
 @test "there are 64 UDP sockets a family; then the client gets an error" {
