@@ -31,7 +31,7 @@ enum key_kind {
 	MARK,
 	MODE,
 	TIME,
-	OFFLOAD,
+	ON_OFF,
 	CIDRS,
 	SRC,
 	PORTS,
@@ -70,6 +70,7 @@ static const struct key {
 	{"workers", COUNT, TCP | NOT_STDIO, AT(workers)},
 	{"balance", BALANCE, BOTH, AT(balance)},
 	{"proxy", SEND_PROXY, TCP | ONLY, AT(send_proxy)},
+	{"proxy-netns", ON_OFF, TCP | ONLY, AT(no_proxy_netns)},
 	{"accept-proxy", CIDRS, TCP | ONLY | NOT_STDIO, AT(accept_proxy)},
 	{"src", SRC, BOTH, AT(src.kind)},
 	{"dev", DEV, BOTH, AT(dev)},
@@ -81,7 +82,7 @@ static const struct key {
 	{"half-close-timeout", TIME, TCP, AT(times.half_close)},
 	{"udp-timeout", TIME, UDP | PROXY, AT(times.udp)},
 	{"udp-one-way-timeout", TIME, UDP, AT(times.udp_one_way)},
-	{"offload", OFFLOAD, UDP, AT(no_offload)},
+	{"offload", ON_OFF, UDP, AT(no_offload)},
 };
 /* clang-format on */
 
@@ -194,7 +195,7 @@ parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 		return parse_ifname(field, value);
 	case OWNER:
 		return parse_owner(value, field);
-	case OFFLOAD:
+	case ON_OFF:
 		break;
 	}
 	*(bool *)field = strcmp(value, "off") == 0;
@@ -309,7 +310,7 @@ print_value(FILE *out, const struct key *key, const void *field)
 	case TIME:
 		duration_print(out, *(const msec *)field);
 		break;
-	case OFFLOAD:
+	case ON_OFF:
 		fputs("off", out);
 		break;
 	case CIDRS:

@@ -28,7 +28,9 @@
 #define CLIENT_FD 3
 #define UDP_FD    4
 
-static struct proxy_session session; /* too large for the stack */
+/* Too large for the stack. */
+static struct proxy_session session;
+static struct pp_tlvs tlvs;
 
 /*
  * Moves the client to CLIENT_FD and the UDP socket, if any, to UDP_FD. Closes
@@ -66,7 +68,8 @@ read_client_identity(struct conn *conn)
 		conn->local = unmap_v4(&addr);
 	if (!cidr_match(&conn->map->accept_proxy, &conn->peer))
 		return 0;
-	if (pp_read(&io, &from, &conn->local) == -1) {
+	conn->tlvs = &tlvs;
+	if (pp_read(&io, &from, &conn->local, &tlvs) == -1) {
 		conn->report->end = END_HANDSHAKE;
 		return -1;
 	}

@@ -517,6 +517,8 @@ right_words() {
 		1080=vpn@proxy
 		80-90=proxy
 		:1080=proxy,auth=/run/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1/32+::/0 | :1080=proxy,auth=/run/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1+::/0
+		80=81,proxy=2,proxy-netns=off
+		80=81,proxy=2,proxy-netns=on        | 80=81,proxy=2
 		80=proxy,udp-ports=5000,udp-address=192.0.2.1,udp-timeout=5m
 		80=proxy,udp-ports=5000-9095,udp-address=fd00::1
 		80=vpn@proxy,via=socks5:vpn@1       | 80=proxy,via=socks5:vpn@1

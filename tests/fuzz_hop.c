@@ -14,7 +14,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct socks_reply socks = {.version = 5}, password = {.version = 1};
-static union sockaddr_inet parsed_addrs[2];
+static struct pp_tlvs parsed_tlvs;
+static struct pp_header parsed = {.tlvs = &parsed_tlvs};
 static int status;
 static enum request_kind parsed_kind;
 
@@ -28,7 +29,7 @@ static const struct parser {
     {parse_method_reply, &socks, 4},
     {parse_method_reply, &password, 4},
     {parse_connect_reply, &socks, 262},
-    {parse_header, parsed_addrs, V2_FIXED + V2_MAX},
+    {parse_header, &parsed, V2_FIXED + V2_MAX},
     {parse_first_message, &parsed_kind, HTTP_HEAD_MAX},
     {parse_password, NULL, HTTP_HEAD_MAX},
     {parse_socks5_request, NULL, HTTP_HEAD_MAX},
@@ -163,15 +164,24 @@ static void
 check_header(void)
 {
 	unsigned char out[PP_HEADER_MAX];
-	union sockaddr_inet again[2] = {{{0}}};
+	static struct pp_tlvs tlvs;
+	struct pp_header again = {.tlvs = &tlvs};
 	size_t length;
 
 	for (unsigned version = 1; version <= 2; version++) {
-		length = pp_write(out, version, &parsed_addrs[0],
-		    &parsed_addrs[1], "ns");
-		if (length > sizeof(out) ||
-		    parse_header(out, length, again) != (ssize_t)length ||
-		    memcmp(again, parsed_addrs, sizeof(parsed_addrs)) != 0)
+		length = pp_write(out, version, &parsed.addrs[0],
+		    &parsed.addrs[1], "ns", &parsed_tlvs);
+		if (length > sizeof(out))
+			abort();
+		/* More than is read, because the namespace is added. */
+		if (length > V2_FIXED + V2_MAX)
+			continue;
+		if (parse_header(out, length, &again) != (ssize_t)length ||
+		    memcmp(again.addrs, parsed.addrs, sizeof(again.addrs)) != 0)
+			abort();
+		if (version == 2 &&
+		    (tlvs.length != parsed_tlvs.length ||
+			memcmp(tlvs.data, parsed_tlvs.data, tlvs.length) != 0))
 			abort();
 	}
 }
@@ -199,14 +209,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	p = &parsers[data[0] % (sizeof(parsers) / sizeof(parsers[0]))];
 	data++;
 	size = size - 1 < p->most ? size - 1 : p->most;
-	memset(parsed_addrs, 0, sizeof(parsed_addrs));
+	memset(parsed.addrs, 0, sizeof(parsed.addrs));
+	parsed_tlvs.length = 0;
 	parsed_kind = REQUEST_NONE;
 	n = parse_prefixes(p, data, size);
 	if (n <= 0)
 		return 0;
 	if (p->parse == http_response_length)
 		take_response(data, (size_t)n);
-	if (p->parse == parse_header && parsed_addrs[0].sa.sa_family)
+	if (p->parse == parse_header && parsed.addrs[0].sa.sa_family)
 		check_header();
 	if (p->parse == parse_first_message && parsed_kind != REQUEST_NONE) {
 		take_request(data, (size_t)n, &open_map);

@@ -665,6 +665,8 @@ def read_header(s):
         kind, length = struct.unpack("!BH", rest[:3])
         if kind == 0x30:
             named += b" from " + rest[3:3 + length]
+        else:
+            named += b" %02x=" % kind + rest[3:3 + length]
         rest = rest[3 + length:]
     return named
 
