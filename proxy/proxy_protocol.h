@@ -21,8 +21,8 @@ struct pp_tlvs {
  * Writes a header for a client and the address it connected to, at most
  * PP_HEADER_MAX bytes, and returns its length. The protocol is UNKNOWN (version
  * 1) or UNSPEC (version 2) unless both are IPv4 or both IPv6. Version 2 also
- * names the namespace of the listener, unless ns is NULL, and has the TLVs, unless
- * tlvs is NULL.
+ * names the namespace of the listener, unless ns is NULL, and has the TLVs,
+ * unless tlvs is NULL.
  */
 size_t pp_write(unsigned char *out, unsigned version,
     const union sockaddr_inet *client, const union sockaddr_inet *local,
@@ -30,9 +30,9 @@ size_t pp_write(unsigned char *out, unsigned version,
 
 /*
  * Reads a header of either version, and no byte behind it, into *client and
- * *local; a header without addresses leaves both unchanged. *tlvs gets the fields
- * that hold for another receiver, too: no checksum, padding or namespace.
- * Returns -1 with errno: EPROTO, or that of io_read_message().
+ * *local; a header without addresses leaves both unchanged. *tlvs gets the
+ * fields that hold for another receiver, too: no checksum, padding or
+ * namespace. Returns -1 with errno: EPROTO, or that of io_read_message().
  */
 int pp_read(const struct io *, union sockaddr_inet *client,
     union sockaddr_inet *local, struct pp_tlvs *tlvs);

@@ -42,11 +42,23 @@ set_requested(struct proxy_session *s, const char *text)
 	bool bare = port && *text != '[' && strchr(text, ':') != port;
 	size_t host = port ? (size_t)(port - text) : 0;
 
-	snprintf(s->requested, HOSTPORT_MAX, bare ? "[%.*s]%s" : "%.*s%s",
-	    (int)host, text, text + host);
+	snprintf(s->report->requested, HOSTPORT_MAX,
+	    bare ? "[%.*s]%s" : "%.*s%s", (int)host, text, text + host);
 	if (strlen(text) + 2 >= HOSTPORT_MAX)
 		return fail_errno(EINVAL);
-	return endpoint_parse_untrusted(&s->target, s->requested);
+	return endpoint_parse_untrusted(&s->target, s->report->requested);
+}
+
+/* Records the request for the log. */
+static void
+report_request(struct proxy_session *s, const char *method, bool authorized)
+{
+	struct conn_report *r = s->report;
+
+	r->n_requests++;
+	r->requested[0] = '\0';
+	snprintf(r->method, sizeof(r->method), "%s", method);
+	r->authorized = authorized && s->map->user;
 }
 
 /*
@@ -168,6 +180,7 @@ take_socks4_request(struct proxy_session *s)
 	const unsigned char *data = s->in_buf, *host = data + 8;
 	char text[SOCKS_STRING_MAX + 8], addr[INET_ADDRSTRLEN];
 
+	report_request(s, "SOCKS4", false);
 	if (s->map->user)
 		return fail_errno(EPERM);
 	host += strlen((const char *)host) + 1;
@@ -226,6 +239,7 @@ read_socks5_request(struct proxy_session *s)
 	if (read_message(s, parse_socks5_request, NULL) == -1)
 		return -1;
 	s->udp = s->in_buf[1] == COMMAND_UDP_ASSOCIATE;
+	report_request(s, s->udp ? "UDP" : "SOCKS5", true);
 	if (s->udp)
 		return s->udp_offered ? 0 : fail_errno(EOPNOTSUPP);
 	if (socks_addr_format(text, s->in_buf + 3) == -1)
@@ -240,10 +254,14 @@ take_http_request(struct proxy_session *s, size_t length)
 	struct http_request *r = &s->request;
 	char target[HOSTPORT_MAX];
 	const char *at;
+	bool authorized;
 
 	if (http_parse_request(r, (char *)s->in_buf, length) == -1)
 		return -1;
-	if (map->user && !http_is_authorized(r, map->user, map->password))
+	authorized =
+	    !map->user || http_is_authorized(r, map->user, map->password);
+	report_request(s, r->method, authorized);
+	if (!authorized)
 		return fail_errno(EPERM);
 	if (strcmp(r->method, "CONNECT") == 0) {
 		s->kind = REQUEST_CONNECT;

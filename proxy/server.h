@@ -9,6 +9,7 @@
 #include "config/endpoint.h"
 #include "proxy/http.h"
 
+struct conn_report;
 struct map;
 
 /* The protocol of a request, which is that of its reply. */
@@ -25,8 +26,7 @@ struct proxy_session {
 	const struct map *map; /* user= of the clients, times */
 	struct io client;
 	bool udp_offered; /* UDP ASSOCIATE can be granted */
-	char *requested;  /* gets HOST:PORT as the client wrote it,
-			     HOSTPORT_MAX bytes */
+	struct conn_report *report; /* gets what the client asks for */
 	enum request_kind kind;
 	bool udp;               /* the request is UDP ASSOCIATE */
 	struct endpoint target; /* of any other request; endpoint_free() it */

@@ -164,7 +164,7 @@ serve_proxy_client(struct conn *conn, int *target_error)
 	session.map = conn->map;
 	session.client = (struct io){CLIENT_FD, -1, conn->deadline};
 	session.udp_offered = conn->udp_fd != -1;
-	session.requested = conn->report->requested;
+	session.report = conn->report;
 	while (served && !conn->report->end) {
 		served = false;
 		requested = proxy_read_request(&session) == 0;

@@ -81,11 +81,11 @@ parse_prefixes(const struct parser *p, const uint8_t *data, size_t size)
 static void
 take_request(const uint8_t *data, size_t length, const struct map *map)
 {
-	char requested[HOSTPORT_MAX] = "";
+	struct conn_report report = {0};
 	struct proxy_session *s = &session;
 
 	s->map = map;
-	s->requested = requested;
+	s->report = &report;
 	s->kind = parsed_kind;
 	s->out[0] = '\0';
 	memcpy(s->in_buf, data, length);
@@ -95,7 +95,7 @@ take_request(const uint8_t *data, size_t length, const struct map *map)
 	else if (parsed_kind == REQUEST_HTTP)
 		take_http_request(s, length);
 	if (memchr(s->out, '\0', sizeof(s->out)) == NULL ||
-	    memchr(requested, '\0', sizeof(requested)) == NULL)
+	    memchr(report.requested, '\0', HOSTPORT_MAX) == NULL)
 		abort();
 	/* What the target gets must be a head of the same size for it. */
 	if (s->out[0] && s->kind == REQUEST_HTTP &&

@@ -294,7 +294,14 @@ print("reset", flush=True)'
 	start_nsfwd -v ns1@1080=ns2@proxy ns1@1081=ns2@proxy,auth=user:s3cret
 	in_ns ns1 python3 "$SITUATIONS" run 127.0.0.1:1080 "$FAR:8000" \
 		'[fd00:2::2]:8000' 127.0.0.1:1081 3>&- 4>&-
-	run ! logged 'pass|s3cret|p@ss'
+	run ! logged 'pass|s3cret|p@ss|w@'
+	# Two requests to two servers, the last of which is shown.
+	logged 'target=.fd00:2::2.:8000 up=.* ms=[0-9]* request=GET requests=2 end=closed'
+	logged 'target=.fd00:2::2.:8000 .* request=SOCKS4 requests=1 end=closed'
+	logged 'target=.fd00:2::2.:8000 .* request=CONNECT requests=1 end=closed'
+	logged 'target=10.0.2.2:8000 .* request=.x requests=1 end=closed'
+	logged 'target=10.0.2.2:8000 .* request=GET requests=1 user=user end=closed'
+	logged ' request=UDP requests=1 end=closed'
 }
 
 @test "UDP over SOCKS5: both families, sizes, names; other senders are ignored" {

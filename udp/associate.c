@@ -223,14 +223,14 @@ associate_loop(struct association *a)
 }
 
 /*
- * Replies with the address of the UDP socket, or udp-address=. Unmutes the socket first, so that
- * it receives only datagrams of this association.
+ * Replies with the address of the UDP socket, or udp-address=. Unmutes the
+ * socket first, so that it receives only datagrams of this association.
  */
 static int
 associate_send_reply(struct association *a)
 {
 	const struct io io = {a->conn->client, -1, a->conn->deadline};
-	const struct endpoint *told = &a->conn->map->udp_address;
+	const struct endpoint *advertised = &a->conn->map->udp_address;
 	unsigned char reply[SOCKS_UDP_HEADER] = {5}, *end;
 	union sockaddr_inet own = {0}, address = a->conn->local;
 	struct sockaddr_storage addr;
@@ -239,8 +239,8 @@ associate_send_reply(struct association *a)
 	datagram_unmute(a->udp_fd);
 	if (getsockname(a->udp_fd, &own.sa, &size) == -1)
 		return -1;
-	if (told->kind != EP_ANY) {
-		endpoint_sockaddr(&addr, told, 0, AF_UNSPEC);
+	if (advertised->kind != EP_ANY) {
+		endpoint_sockaddr(&addr, advertised, 0, AF_UNSPEC);
 		memcpy(&address, &addr, sizeof(address));
 	}
 	end = write_socks_addr(reply + SOCKS_UDP_FIXED, &address,
