@@ -11,6 +11,7 @@
 #include "base/addr.h"
 
 #define HOSTPORT_MAX 264 /* bytes of "HOST:PORT" with its NUL */
+#define METHOD_MAX   24
 
 /* How a connection ended. */
 enum end_reason {
@@ -40,7 +41,11 @@ struct conn_report {
 	uint32_t target;    /* index of the target dialed last */
 	union sockaddr_inet peer;   /* address of that target; unset if UNIX */
 	union sockaddr_inet client; /* from a PROXY header; else unset */
-	char requested[HOSTPORT_MAX]; /* HOST:PORT of a proxy request; or "" */
+	/* Of a proxy client; text is what it wrote, or "". */
+	uint32_t n_requests;
+	int32_t authorized; /* 1: the last one had the password of the map */
+	char method[METHOD_MAX]; /* or the protocol, of the last request */
+	char requested[HOSTPORT_MAX];
 };
 
 #endif

@@ -26,6 +26,7 @@ const struct map config_builtin = {
 	.udp = 120000},
     .limits = {.flows = 4096},
     .src = {.kind = EP_ANY},
+    .udp_address = {.kind = EP_ANY},
 };
 
 void

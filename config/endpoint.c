@@ -43,9 +43,9 @@ dup_string(char **field, const char *text)
 	return *field ? NULL : "out of memory";
 }
 
-/* Parses N or N-M. */
-static const char *
-parse_ports(struct endpoint_parser *p, char *text)
+const char *
+parse_port_range(char *text, uint16_t *first, uint16_t *last,
+    const char **bad_part)
 {
 	static const char wrong[] = "not a port: 1 to 65535";
 	char *dash = strchr(text, '-'), *high = dash ? dash + 1 : text;
@@ -53,22 +53,33 @@ parse_ports(struct endpoint_parser *p, char *text)
 
 	if (dash)
 		*dash = '\0';
-	*p->bad_part = text;
+	*bad_part = text;
 	if (!parse_uint(text, 1, UINT16_MAX, &lo))
 		return wrong;
-	*p->bad_part = high;
+	*bad_part = high;
 	if (!parse_uint(high, 1, UINT16_MAX, &hi))
 		return wrong;
 	if (dash)
 		*dash = '-';
-	*p->bad_part = text;
+	*bad_part = text;
 	if (hi < lo)
 		return "a range runs from low to high";
-	if (p->ports && hi != lo && hi - lo + 1 != p->ports)
-		return "a target has one port, or as many as listen";
-	p->ep->port_first = (uint16_t)lo;
-	p->ep->port_last = (uint16_t)hi;
+	*first = (uint16_t)lo;
+	*last = (uint16_t)hi;
 	return NULL;
+}
+
+static const char *
+parse_ports(struct endpoint_parser *p, char *text)
+{
+	struct endpoint *ep = p->ep;
+	const char *why = parse_port_range(text, &ep->port_first,
+	    &ep->port_last, p->bad_part);
+	unsigned count = (unsigned)(ep->port_last - ep->port_first) + 1;
+
+	if (!why && p->ports && count != 1 && count != p->ports)
+		return "a target has one port, or as many as listen";
+	return why;
 }
 
 static const char *

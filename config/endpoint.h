@@ -68,6 +68,13 @@ const char *parse_source_addr(struct endpoint *ep, char *text,
     const char **bad_part);
 
 /*
+ * Parses N or N-M. Returns NULL; or why it is wrong, a string constant, with
+ * *bad_part pointing into text, which is unchanged.
+ */
+const char *parse_port_range(char *text, uint16_t *first, uint16_t *last,
+    const char **bad_part);
+
+/*
  * Copies an interface name into *ifname, which the caller frees. Returns NULL,
  * or why the name is wrong, a string constant.
  */

@@ -17,6 +17,8 @@
 #include "config/map.h"
 #include "config/value.h"
 
+#define UDP_PORTS_MAX 4096
+
 #define AT(member) \
 	offsetof(struct map, member), sizeof(((struct map *)0)->member)
 
@@ -29,9 +31,10 @@ enum key_kind {
 	MARK,
 	MODE,
 	TIME,
-	OFFLOAD,
+	ON_OFF,
 	CIDRS,
 	SRC,
+	PORTS,
 	DEV,
 	OWNER
 };
@@ -41,9 +44,10 @@ enum {
 	TCP = PROTO_TCP,
 	UDP = PROTO_UDP,
 	BOTH = TCP | UDP,
-	ONLY = 4,      /* not in a map of both protocols */
-	NOT_STDIO = 8, /* not if the listener is "-" */
-	UNIX_PATH = 16 /* only if the listener is a path */
+	ONLY = 4,       /* not in a map of both protocols */
+	NOT_STDIO = 8,  /* not if the listener is "-" */
+	UNIX_PATH = 16, /* only if the listener is a path */
+	PROXY = 32      /* also if the target is "proxy", which is of tcp */
 };
 
 /* clang-format off */
@@ -56,6 +60,8 @@ static const struct key {
 	size_t offset, size; /* of the field; a default is not printed */
 } map_keys[] = {
 	{"reach", CIDRS, TCP | ONLY, AT(reach)},
+	{"udp-ports", PORTS, TCP | ONLY, AT(udp_ports)},
+	{"udp-address", SRC, TCP | ONLY, AT(udp_address.kind)},
 	{"allow", CIDRS, BOTH | NOT_STDIO, AT(allow)},
 	{"deny", CIDRS, BOTH | NOT_STDIO, AT(deny)},
 	{"max", COUNT, TCP | NOT_STDIO, AT(limits.conns)},
@@ -64,6 +70,7 @@ static const struct key {
 	{"workers", COUNT, TCP | NOT_STDIO, AT(workers)},
 	{"balance", BALANCE, BOTH, AT(balance)},
 	{"proxy", SEND_PROXY, TCP | ONLY, AT(send_proxy)},
+	{"proxy-netns", ON_OFF, TCP | ONLY, AT(no_proxy_netns)},
 	{"accept-proxy", CIDRS, TCP | ONLY | NOT_STDIO, AT(accept_proxy)},
 	{"src", SRC, BOTH, AT(src.kind)},
 	{"dev", DEV, BOTH, AT(dev)},
@@ -73,9 +80,9 @@ static const struct key {
 	{"connect-timeout", TIME, TCP, AT(times.connect)},
 	{"idle-timeout", TIME, TCP, AT(times.idle)},
 	{"half-close-timeout", TIME, TCP, AT(times.half_close)},
-	{"udp-timeout", TIME, UDP, AT(times.udp)},
+	{"udp-timeout", TIME, UDP | PROXY, AT(times.udp)},
 	{"udp-one-way-timeout", TIME, UDP, AT(times.udp_one_way)},
-	{"offload", OFFLOAD, UDP, AT(no_offload)},
+	{"offload", ON_OFF, UDP, AT(no_offload)},
 };
 /* clang-format on */
 
@@ -151,6 +158,17 @@ parse_owner(const char *value, char **owner)
 }
 
 static const char *
+parse_relay_ports(struct port_range *range, char *value, const char **bad_part)
+{
+	const char *why =
+	    parse_port_range(value, &range->first, &range->last, bad_part);
+
+	return why || range->last - range->first < UDP_PORTS_MAX
+	    ? why
+	    : "more than 4096 ports";
+}
+
+static const char *
 parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 {
 	switch (kind) {
@@ -171,11 +189,13 @@ parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 		return parse_cidrs(value, field, bad_part);
 	case SRC:
 		return parse_source_addr(field, value, bad_part);
+	case PORTS:
+		return parse_relay_ports(field, value, bad_part);
 	case DEV:
 		return parse_ifname(field, value);
 	case OWNER:
 		return parse_owner(value, field);
-	case OFFLOAD:
+	case ON_OFF:
 		break;
 	}
 	*(bool *)field = strcmp(value, "off") == 0;
@@ -188,6 +208,8 @@ parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 static const char *
 key_not_allowed(const struct map *map, unsigned maps)
 {
+	if (maps & PROXY && map->n_targets && map->targets->kind == EP_PROXY)
+		return NULL;
 	if (!(map->proto & maps) || (maps & ONLY && map->proto != PROTO_TCP))
 		return maps & TCP ? "a key of tcp maps only"
 				  : "a key of udp maps only";
@@ -273,6 +295,14 @@ print_cidrs(FILE *out, const struct cidr_list *list)
 }
 
 static void
+print_ports(FILE *out, const struct port_range *range)
+{
+	fprintf(out, "%u", range->first);
+	if (range->last != range->first)
+		fprintf(out, "-%u", range->last);
+}
+
+static void
 print_value(FILE *out, const struct key *key, const void *field)
 {
 	switch (key->kind) {
@@ -282,7 +312,7 @@ print_value(FILE *out, const struct key *key, const void *field)
 	case TIME:
 		duration_print(out, *(const msec *)field);
 		break;
-	case OFFLOAD:
+	case ON_OFF:
 		fputs("off", out);
 		break;
 	case CIDRS:
@@ -290,6 +320,9 @@ print_value(FILE *out, const struct key *key, const void *field)
 		break;
 	case SRC:
 		endpoint_print(out, field);
+		break;
+	case PORTS:
+		print_ports(out, field);
 		break;
 	case DEV:
 	case OWNER:

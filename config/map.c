@@ -177,6 +177,7 @@ map_free(struct map *map)
 	free(map->owner);
 	free(map->dev);
 	endpoint_free(&map->src);
+	endpoint_free(&map->udp_address);
 	endpoint_free(&map->listen);
 	ns_free(&map->listen_ns);
 	ns_free(&map->target_ns);

@@ -48,6 +48,10 @@ struct hop {
 	char *auth_file;       /* file with USER:PASSWORD; owned, or NULL */
 };
 
+struct port_range {
+	uint16_t first, last; /* inclusive */
+};
+
 struct map {
 	char *spec;     /* the user's text, passwords masked; owned */
 	char *exact;    /* the same text with passwords, never shown; owned */
@@ -62,8 +66,12 @@ struct map {
 	size_t n_hops;
 	enum balance balance;
 	unsigned send_proxy; /* version of the PROXY header to send; 0: none */
+	bool no_proxy_netns; /* the header does not name the namespace */
 	struct cidr_list accept_proxy; /* clients that send a PROXY header */
 	struct cidr_list reach; /* added to the addresses that may be reached */
+	struct port_range udp_ports;  /* of UDP relays of a proxy; 0: any */
+	struct endpoint udp_address;  /* told to its clients; EP_ANY: the one
+					 that the client connected to */
 	struct cidr_list allow, deny; /* clients */
 	char *user, *password; /* for clients of a proxy; owned; NULL: none */
 	char *auth_file;       /* file with USER:PASSWORD; owned, or NULL */

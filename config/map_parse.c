@@ -266,6 +266,10 @@ check_map(struct map_parser *p)
 		else if (target->kind != EP_PROXY &&
 		    (map->user || map->auth_file || map->reach.count))
 			why = "auth and reach are for the target proxy";
+		else if (target->kind != EP_PROXY &&
+		    (map->udp_ports.first || map->udp_address.kind != EP_ANY))
+			why = "udp-ports and udp-address are for the target "
+			      "proxy";
 		else if (map->n_hops &&
 		    (target->zone || BIT(target->kind) & UNIX))
 			why = "no hop can reach a UNIX socket, or an address "
@@ -333,6 +337,7 @@ map_parse(struct map *map, const char *spec, const struct map *defaults,
 	    .targets = calloc(TARGETS_MAX, sizeof(*map->targets)),
 	    .hops = calloc(HOPS_MAX, sizeof(*map->hops)),
 	    .src = {.kind = EP_ANY},
+	    .udp_address = {.kind = EP_ANY},
 	    .times = defaults->times,
 	    .limits = defaults->limits,
 	    .workers = defaults->workers,

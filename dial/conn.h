@@ -12,6 +12,7 @@
 struct conn_report;
 struct endpoint;
 struct map;
+struct pp_tlvs;
 
 /*
  * The process that accepts a client fills in this struct, see tcp/tcp.c; for
@@ -22,9 +23,10 @@ struct conn {
 	int client;          /* -1: standard input and output */
 	int udp_fd;          /* for UDP ASSOCIATE of the client; -1: none */
 	unsigned port_index; /* index of the port in the listen range */
-	union sockaddr_inet peer;  /* of the client socket */
-	union sockaddr_inet local; /* address that the client connected to */
-	uint32_t seq;              /* number of connections before */
+	union sockaddr_inet peer;   /* of the client socket */
+	union sockaddr_inet local;  /* address that the client connected to */
+	const struct pp_tlvs *tlvs; /* of its PROXY header; NULL: none */
+	uint32_t seq;               /* number of connections before */
 	_Atomic msec *target_failed_at;   /* of each target; NULL: not kept */
 	const struct endpoint *requested; /* dialled in place of the targets
 					     of the map; NULL: none */

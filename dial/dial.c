@@ -111,15 +111,16 @@ send_proxy_header(const struct conn *conn, const struct io *io,
     int *target_error)
 {
 	const struct map *map = conn->map;
-	const char *ns =
-	    map->listen_ns.kind == NS_SELF ? NULL : ns_spec(&map->listen_ns);
+	const char *ns = map->listen_ns.kind == NS_SELF || map->no_proxy_netns
+	    ? NULL
+	    : ns_spec(&map->listen_ns);
 	unsigned char header[PP_HEADER_MAX];
 	size_t length;
 
 	if (!map->send_proxy || *target_error)
 		return 0;
-	length =
-	    pp_write(header, map->send_proxy, &conn->peer, &conn->local, ns);
+	length = pp_write(header, map->send_proxy, &conn->peer, &conn->local,
+	    ns, conn->tlvs);
 	if (io_write_all(io, header, length) == 0)
 		return 0;
 	if (errno != ECONNRESET && errno != EPIPE)

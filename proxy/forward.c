@@ -1,22 +1,21 @@
-/*
- * Forwards a plain HTTP request to its target, up to the response's status
- * line.
- */
+/* Forwards a plain HTTP request to its target, and the response. */
 
 /*
  * Theory of operation
  *
  * A client may send the requests for several hosts on one connection to a
- * proxy, but the connection to the target is for one host. A target that keeps
- * the connection open would get, and could answer, requests for other hosts. So
- * the request head to the target has "Connection: close" (see http.c), and so
- * has the response head to the client, because some targets ignore theirs.
+ * proxy. Each request has a connection to its target, which is told to close,
+ * so that no target gets, or answers, a request for another one. The bodies of
+ * request and response are framed here, and bytes behind the request stay in
+ * the client's socket.
  *
- * The request body is forwarded here until the status line of the response has
- * been forwarded; then relay() moves all bytes. When a write to the target
- * fails, the target may have sent a response before: the body is no longer
- * read, and the error is kept for relay(). When the client resets, nobody reads
- * the response, and relay() delivers to the target what the client has sent
+ * Both bodies move at the same time. A body is peeked at, sent as far as the
+ * receiver takes it, and only then received, so that there is no buffer to keep
+ * and a full receiver stops its sender.
+ *
+ * When a write to the target fails, the target may have sent a response before:
+ * the request body is no longer read, and the response is. When the client
+ * resets, nobody reads the response; the target gets what the client has sent
  * before.
  */
 
@@ -33,173 +32,290 @@
 #include "base/io.h"
 #include "base/report.h"
 #include "config/map.h"
+#include "proxy/body.h"
 #include "proxy/forward.h"
 #include "proxy/http.h"
+#include "proxy/response.h"
 #include "proxy/server.h"
 
-struct forward {
+/* One body on its way. */
+struct transfer {
+	int from, to;
+	struct http_body *body;
+	bool ended; /* the sender has ended its stream, perhaps too early */
+	bool full;  /* the receiver takes no byte at the moment */
+	uint64_t *count;
+};
+
+struct forward_state {
 	struct proxy_session *session;
-	int client, target;
-	struct conn_report *report;
-	int target_error; /* errno of a failed write to `target`; or 0 */
-	bool target_full; /* the target takes no byte at the moment */
+	struct transfer up, down;
+	struct http_response response;
+	int target_error; /* errno of a failed write to the target; or 0 */
+	bool answered;    /* the client has the final response head */
+	enum forward next;
+};
+
+/* The result of a step; a failure comes with errno. */
+enum step {
+	STEP_DONE,
+	STEP_CLIENT_FAILED,
+	STEP_TARGET_FAILED
 };
 
 /*
- * Parses a status line; for an interim response (1xx) sets *interim and parses
- * the whole head.
- */
-static ssize_t
-parse_status_line(const unsigned char *data, size_t length, void *arg)
-{
-	const unsigned char *end = memchr(data, '\n', length);
-	bool *interim = arg;
-
-	if (memcmp(data, "HTTP/1.", length < 7 ? length : 7) != 0 ||
-	    (end && end < data + 12))
-		return fail_errno(EIO);
-	*interim = end && data[9] == '1';
-	return !end    ? 0
-	    : *interim ? http_head_length(data, length)
-		       : end - data + 1;
-}
-
-/*
- * Forwards an interim response, or a final status line with a header. Returns 1
- * after the final one or at the end of the stream, 0 if more is to come, or -1
- * with errno, which is ECONNABORTED if the client takes no bytes.
+ * Moves the bytes of a body that have arrived. Returns 0, or -1 with errno:
+ * *failed is then the socket that has failed, or has sent no valid body.
  */
 static int
-forward_status(struct forward *f)
+transfer_step(struct transfer *t, unsigned char *buf, int *failed)
 {
-	static const char header[] = "Connection: close\r\n";
-	struct proxy_session *s = f->session;
-	const struct io target = {f->target, f->client,
-	    deadline_after(now_ms(), s->map->times.connect)};
-	ssize_t n = recv(f->target, s->in_buf, 1, MSG_PEEK);
-	bool interim = false;
+	struct http_body after = *t->body;
+	ssize_t n = recv(t->from, buf, HTTP_HEAD_MAX, MSG_PEEK);
 
+	*failed = t->from;
+	t->full = false;
+	t->ended = n == 0;
 	if (n <= 0)
-		return n == 0 ? 1 : errno == EAGAIN ? 0 : -1;
-	n = io_read_message(&target, s->in_buf, HTTP_HEAD_MAX,
-	    parse_status_line, &interim);
+		return n == 0 || errno == EAGAIN ? 0 : -1;
+	n = body_take(&after, buf, (size_t)n);
+	if (n == -1)
+		return -1;
+	n = send(t->to, buf, (size_t)n, MSG_NOSIGNAL);
+	if (n == -1) {
+		*failed = t->to;
+		t->full = errno == EAGAIN;
+		return t->full ? 0 : -1;
+	}
+	*t->count += (uint64_t)n;
+	body_take(t->body, buf, (size_t)n);
+	/* TCP discards the bytes, and does not copy them once more. */
+	return recv(t->from, buf, (size_t)n, MSG_TRUNC) == n ? 0 : -1;
+}
+
+/* Returns what follows a final response. */
+static enum forward
+what_follows(const struct forward_state *f)
+{
+	const struct http_request *request = &f->session->request;
+
+	if (f->response.status == 101)
+		return FORWARD_TUNNEL;
+	return request->keep_alive && f->response.body.kind != BODY_TO_END
+	    ? FORWARD_NEXT
+	    : FORWARD_CLOSE;
+}
+
+/* Returns -1 with EIO if the target has not answered in HTTP. */
+static int
+read_response_head(struct forward_state *f)
+{
+	struct proxy_session *s = f->session;
+	const struct io target = {f->down.from, f->down.to,
+	    deadline_after(now_ms(), s->map->times.connect)};
+	ssize_t n = io_read_message(&target, s->in_buf, HTTP_HEAD_MAX,
+	    http_response_length, NULL);
+
 	if (n == -1)
 		return errno == EMSGSIZE ? fail_errno(EIO) : -1;
-	s->in_buf[7] = '1'; /* HTTP/1.1: keep-alive differs in HTTP/1.0 */
-	f->report->down += (uint64_t)n;
-	if (io_write_all(&s->client, s->in_buf, (size_t)n) == -1 ||
-	    (!interim &&
-		io_write_all(&s->client, header, sizeof(header) - 1) == -1))
-		return fail_errno(ECONNABORTED);
-	return !interim;
-}
-
-/*
- * Forwards the bytes of the request body that have arrived. Returns 1 at the
- * end of the body, 0 if more may come, or -1 with errno. Bytes are received
- * from the client only when the target has taken them, so that relay() gets the
- * rest.
- */
-static int
-forward_body(struct forward *f)
-{
-	char *buf = f->session->request;
-	ssize_t n = recv(f->client, buf, sizeof(f->session->request), MSG_PEEK);
-
-	f->target_full = false;
-	if (n <= 0)
-		return n == 0         ? 1
-		    : errno == EAGAIN ? 0
-				      : fail_errno(ECONNABORTED);
-	n = send(f->target, buf, (size_t)n, MSG_NOSIGNAL);
-	if (n == -1 && errno == EAGAIN)
-		f->target_full = true;
-	else if (n == -1)
-		f->target_error = errno;
-	if (n == -1)
-		return 0;
-	f->report->up += (uint64_t)n;
-	return recv(f->client, buf, (size_t)n, 0) == n ? 0 : -1;
-}
-
-/* Waits until client or target are ready. Returns -1 with errno. */
-static int
-wait_for_both(const struct forward *f, struct pollfd watched[2])
-{
-	bool blocked = f->target_full || f->target_error;
-	msec idle = f->session->map->times.idle;
-
-	watched[0] =
-	    (struct pollfd){f->client, blocked ? POLLERR | POLLHUP : POLLIN, 0};
-	watched[1] = (struct pollfd){f->target,
-	    f->target_full ? POLLIN | POLLOUT : POLLIN, 0};
-	return io_wait(watched, 2, deadline_after(now_ms(), idle));
-}
-
-/* Returns 0 if relay() is to move the other bytes, or -1 with errno. */
-static int
-forward_until_status(struct forward *f)
-{
-	struct pollfd watched[2];
-	int n = 0;
-
-	while (n == 0) {
-		if (wait_for_both(f, watched) == -1)
-			return -1;
-		if (watched[0].revents & (POLLERR | POLLHUP))
-			return 0;
-		if (watched[1].revents & ~POLLOUT)
-			n = forward_status(f);
-		if (n == 0 && !f->target_error &&
-		    (watched[0].revents || watched[1].revents & POLLOUT))
-			n = forward_body(f);
-	}
-	return n == 1 ? 0 : -1;
-}
-
-/*
- * Sends the request head. Returns -1 with errno; but 0 if the target refuses
- * the bytes, or has reset already, because it may have sent a response.
- */
-static int
-forward_head(struct forward *f)
-{
-	const char *head = f->session->request;
-	const struct io io = {f->target, f->client,
-	    f->session->client.deadline};
-
-	if (f->target_error)
-		return 0;
-	if (io_write_all(&io, head, strlen(head)) == 0) {
-		f->report->up += strlen(head);
-		return 0;
-	}
-	if (errno == ETIMEDOUT || errno == ECONNABORTED)
+	if (http_parse_response(&f->response, (char *)s->in_buf, (size_t)n,
+		!s->request.is_head) == -1)
 		return -1;
-	f->target_error = errno;
+	return f->response.status == 101 && !s->request.upgrade
+	    ? fail_errno(EIO)
+	    : 0;
+}
+
+/* Forwards the head of a response, which is an interim or the final one. */
+static enum step
+forward_response_head(struct forward_state *f)
+{
+	static const char *const connection[] = {
+	    [FORWARD_NEXT] = "keep-alive",
+	    [FORWARD_CLOSE] = "close",
+	    [FORWARD_TUNNEL] = "Upgrade",
+	};
+	struct proxy_session *s = f->session;
+	const struct io client = {f->down.to, -1,
+	    deadline_after(now_ms(), s->map->times.connect)};
+	size_t length;
+	bool final;
+
+	if (read_response_head(f) == -1)
+		return errno == ECONNABORTED ? STEP_CLIENT_FAILED
+					     : STEP_TARGET_FAILED;
+	f->next = what_follows(f);
+	final = f->response.status >= 200 || f->next == FORWARD_TUNNEL;
+	if (!final && s->request.is_http10)
+		return STEP_DONE;
+	length = http_rewrite_response(&f->response, s->out, sizeof(s->out),
+	    final ? connection[f->next] : NULL);
+	f->answered = final;
+	s->kind = REQUEST_NONE;
+	*f->down.count += length;
+	return io_write_all(&client, s->out, length) == 0 ? STEP_DONE
+							  : STEP_CLIENT_FAILED;
+}
+
+/*
+ * The stream of the target may end in front of the end of a body; then that of
+ * the client ends there, too.
+ */
+static enum step
+step_down(struct forward_state *f)
+{
+	int failed;
+
+	if (!f->answered)
+		return forward_response_head(f);
+	if (transfer_step(&f->down, f->session->in_buf, &failed) == -1)
+		return failed == f->down.to ? STEP_CLIENT_FAILED
+					    : STEP_TARGET_FAILED;
+	if (f->down.ended) {
+		f->next = FORWARD_CLOSE;
+		f->response.body.done = true;
+	}
+	return STEP_DONE;
+}
+
+/* A body that the target refuses is not the end: a response may have come. */
+static enum step
+step_up(struct forward_state *f)
+{
+	int failed;
+
+	if (transfer_step(&f->up, f->session->in_buf, &failed) == -1) {
+		if (failed == f->up.from)
+			return STEP_CLIENT_FAILED;
+		f->target_error = errno;
+	} else if (f->up.ended) {
+		shutdown(f->up.to, SHUT_WR);
+	}
+	return STEP_DONE;
+}
+
+/* Returns true if the request body is to be read. */
+static bool
+has_more_up(const struct forward_state *f)
+{
+	return !f->up.body->done && !f->up.ended && !f->target_error;
+}
+
+/*
+ * Waits until a body can move or the client has reset. Returns -1 with errno.
+ */
+static int
+wait_for_step(const struct forward_state *f, bool *up, bool *down)
+{
+	bool up_full = f->up.full && has_more_up(f), down_full = f->down.full;
+	msec idle = f->session->map->times.idle;
+	struct pollfd client = {f->up.from, 0, 0}, target = {f->up.to, 0, 0};
+	struct pollfd watched[2];
+
+	client.events = (has_more_up(f) && !up_full ? POLLIN : 0) |
+	    (down_full ? POLLOUT : 0);
+	if (!client.events)
+		client.events = POLLERR | POLLHUP;
+	target.events = (down_full ? 0 : POLLIN) | (up_full ? POLLOUT : 0);
+	watched[0] = client;
+	watched[1] = target;
+	if (io_wait(watched, 2, deadline_after(now_ms(), idle)) == -1)
+		return -1;
+	if (client.events == (POLLERR | POLLHUP) && watched[0].revents)
+		return fail_errno(ECONNABORTED);
+	*down = down_full ? watched[0].revents : watched[1].revents & ~POLLOUT;
+	*up = up_full ? watched[1].revents : watched[0].revents;
 	return 0;
 }
 
-int
+/* Forwards until the response has ended or a step fails. */
+static enum step
+forward_messages(struct forward_state *f)
+{
+	enum step result = STEP_DONE;
+	bool up = false, down = false;
+
+	while (result == STEP_DONE && !(f->answered && f->response.body.done)) {
+		if (wait_for_step(f, &up, &down) == -1)
+			return errno == ECONNABORTED ? STEP_CLIENT_FAILED
+						     : STEP_TARGET_FAILED;
+		if (down)
+			result = step_down(f);
+		if (result == STEP_DONE && up && has_more_up(f))
+			result = step_up(f);
+	}
+	return result;
+}
+
+/*
+ * Sends the request head. A target that refuses the bytes, or has reset
+ * already, has not failed, because it may have sent a response.
+ */
+static enum step
+forward_request_head(struct forward_state *f)
+{
+	const char *head = f->session->out;
+	const struct io io = {f->up.to, f->up.from,
+	    f->session->client.deadline};
+
+	if (f->target_error)
+		return STEP_DONE;
+	if (io_write_all(&io, head, strlen(head)) == 0)
+		*f->up.count += strlen(head);
+	else if (errno == ECONNABORTED)
+		return STEP_CLIENT_FAILED;
+	else if (errno == ETIMEDOUT)
+		return STEP_TARGET_FAILED;
+	else
+		f->target_error = errno;
+	return STEP_DONE;
+}
+
+/*
+ * Sets the end of a forward that has failed with errno. A client whose body is
+ * malformed gets an error, if it has no response yet.
+ */
+static enum forward
+forward_failed(struct forward_state *f, struct conn_report *report,
+    enum step failed)
+{
+	int error = errno;
+
+	if (failed == STEP_CLIENT_FAILED && error == EPROTO) {
+		report->end = END_HANDSHAKE;
+	} else if (failed == STEP_CLIENT_FAILED) {
+		io_wait_acked(f->up.to);
+		report->end = END_CLIENT;
+		error = ECONNRESET;
+	} else {
+		if (f->answered)
+			io_wait_acked(f->down.to);
+		report->end = error == ETIMEDOUT ? END_IDLE : END_TARGET;
+	}
+	return fail_errno(error);
+}
+
+enum forward
 proxy_forward(struct proxy_session *s, int target, struct conn_report *report,
     int *target_error)
 {
-	struct forward f = {
+	int client = s->client.fd;
+	struct forward_state f = {
 	    .session = s,
-	    .client = s->client.fd,
-	    .target = target,
-	    .report = report,
+	    .up = {client, target, &s->request.body, .count = &report->up},
+	    .down = {target, client, .count = &report->down},
 	    .target_error = *target_error,
 	};
+	enum step result;
 
-	if (forward_head(&f) == 0 && forward_until_status(&f) == 0) {
-		*target_error = f.target_error;
-		return 0;
-	}
-	report->end = errno == ETIMEDOUT ? END_IDLE : END_TARGET;
-	if (errno == ECONNABORTED) {
-		io_wait_acked(target);
-		errno = ECONNABORTED;
-	}
-	return -1;
+	f.down.body = &f.response.body;
+	result = forward_request_head(&f);
+	if (result == STEP_DONE)
+		result = forward_messages(&f);
+	if (result != STEP_DONE)
+		return forward_failed(&f, report, result);
+	*target_error = f.target_error;
+	if (f.next == FORWARD_NEXT && !s->request.body.done)
+		return FORWARD_CLOSE;
+	return f.next;
 }

@@ -15,15 +15,24 @@
 #include "base/text.h"
 #include "proxy/proxy_protocol.h"
 
-#define V1_MAX      107  /* bytes of a header, CRLF included */
-#define V2_FIXED    16   /* bytes up to the length field, included */
-#define V2_MAX      4096 /* bytes behind the length field */
-#define V2_LOCAL    0x20 /* version and command: of the proxy itself */
-#define V2_PROXY    0x21 /* version and command: of a client */
-#define V2_TCP4     0x11 /* family and protocol */
+#define V1_MAX      107         /* bytes of a header, CRLF included */
+#define V2_FIXED    16          /* bytes up to the length field, included */
+#define V2_MAX      PP_TLVS_MAX /* bytes behind the length field */
+#define V2_LOCAL    0x20        /* version and command: of the proxy itself */
+#define V2_PROXY    0x21        /* version and command: of a client */
+#define V2_TCP4     0x11        /* family and protocol */
 #define V2_TCP6     0x21
-#define V2_NETNS    0x30 /* type of a field, PP2_TYPE_NETNS */
+#define V2_CRC32C   0x03 /* types of a field, PP2_TYPE_* */
+#define V2_NOOP     0x04
+#define V2_NETNS    0x30
+#define TLV_FIXED   3 /* bytes of a field before its value */
 #define NS_NAME_MAX 255
+
+/* What is read: the client, and the address that it connected to. */
+struct pp_header {
+	union sockaddr_inet addrs[2];
+	struct pp_tlvs *tlvs;
+};
 
 static const unsigned char v2_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
@@ -65,7 +74,8 @@ put_bytes(unsigned char *at, const void *data, size_t length)
 
 static size_t
 pp_write_v2(unsigned char *out, const union sockaddr_inet *client,
-    const union sockaddr_inet *local, const char *ns)
+    const union sockaddr_inet *local, const char *ns,
+    const struct pp_tlvs *tlvs)
 {
 	unsigned char *at = out + V2_FIXED;
 	size_t length = ns ? strlen(ns) : 0;
@@ -89,6 +99,8 @@ pp_write_v2(unsigned char *out, const union sockaddr_inet *client,
 		*at++ = (unsigned char)length;
 		at = put_bytes(at, ns, length);
 	}
+	if (client && tlvs)
+		at = put_bytes(at, tlvs->data, tlvs->length);
 	length = (size_t)(at - out) - V2_FIXED;
 	out[14] = (unsigned char)(length >> 8);
 	out[15] = (unsigned char)length;
@@ -98,13 +110,13 @@ pp_write_v2(unsigned char *out, const union sockaddr_inet *client,
 size_t
 pp_write(unsigned char *out, unsigned version,
     const union sockaddr_inet *client, const union sockaddr_inet *local,
-    const char *ns)
+    const char *ns, const struct pp_tlvs *tlvs)
 {
 	if (!sockaddr_is_inet(client) ||
 	    client->sa.sa_family != local->sa.sa_family)
 		client = NULL;
 	return version == 1 ? pp_write_v1((char *)out, client, local)
-			    : pp_write_v2(out, client, local, ns);
+			    : pp_write_v2(out, client, local, ns, tlvs);
 }
 
 static void
@@ -203,9 +215,28 @@ take_v2_addrs(const unsigned char *at, int family, union sockaddr_inet addrs[2])
 		set_addr(&addrs[i], family, at + i * size, port[i]);
 }
 
-static ssize_t
-parse_v2(const unsigned char *data, size_t length, union sockaddr_inet addrs[2])
+/* Takes the fields up to one that is longer than the header. */
+static void
+take_tlvs(struct pp_tlvs *tlvs, const unsigned char *at, size_t left)
 {
+	size_t length;
+
+	tlvs->length = 0;
+	for (; left >= TLV_FIXED; at += length, left -= length) {
+		length = TLV_FIXED + (size_t)(at[1] << 8 | at[2]);
+		if (length > left)
+			return;
+		if (*at == V2_CRC32C || *at == V2_NOOP || *at == V2_NETNS)
+			continue;
+		memcpy(tlvs->data + tlvs->length, at, length);
+		tlvs->length += length;
+	}
+}
+
+static ssize_t
+parse_v2(const unsigned char *data, size_t length, struct pp_header *header)
+{
+	union sockaddr_inet *addrs = header->addrs;
 	size_t tail, least;
 
 	if (check_v2_fixed(data, length) == -1)
@@ -222,27 +253,31 @@ parse_v2(const unsigned char *data, size_t length, union sockaddr_inet addrs[2])
 		take_v2_addrs(data + V2_FIXED, AF_INET, addrs);
 	else if (data[12] == V2_PROXY && data[13] == V2_TCP6)
 		take_v2_addrs(data + V2_FIXED, AF_INET6, addrs);
+	if (data[12] == V2_PROXY)
+		take_tlvs(header->tlvs, data + V2_FIXED + least, tail - least);
 	return (ssize_t)(V2_FIXED + tail);
 }
 
-/* Puts the client into addrs[0], the address it connected to into addrs[1]. */
 static ssize_t
 parse_header(const unsigned char *data, size_t length, void *arg)
 {
-	return data[0] == 'P' ? parse_v1(data, length, arg)
-			      : parse_v2(data, length, arg);
+	struct pp_header *header = arg;
+
+	return data[0] == 'P' ? parse_v1(data, length, header->addrs)
+			      : parse_v2(data, length, header);
 }
 
 int
 pp_read(const struct io *io, union sockaddr_inet *client,
-    union sockaddr_inet *local)
+    union sockaddr_inet *local, struct pp_tlvs *tlvs)
 {
 	unsigned char data[V2_FIXED + V2_MAX];
-	union sockaddr_inet addrs[2] = {*client, *local};
+	struct pp_header header = {{*client, *local}, tlvs};
 
-	if (io_read_message(io, data, sizeof(data), parse_header, addrs) == -1)
+	if (io_read_message(io, data, sizeof(data), parse_header, &header) ==
+	    -1)
 		return -1;
-	*client = addrs[0];
-	*local = addrs[1];
+	*client = header.addrs[0];
+	*local = header.addrs[1];
 	return 0;
 }

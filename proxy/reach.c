@@ -58,7 +58,7 @@ reach_allows(const struct map *map, const void *addr)
 {
 	union sockaddr_inet peer;
 
-	memcpy(&peer, addr, sizeof(peer));
+	peer = unmap_v4(addr);
 	if (cidr_match(&map->reach, &peer))
 		return true;
 	return peer.sa.sa_family == AF_INET

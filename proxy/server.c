@@ -1,7 +1,6 @@
 /* Reads the request of a proxy's client, and sends the reply. */
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -23,7 +22,8 @@
 #include "proxy/server.h"
 #include "proxy/socks.h"
 
-#define ERROR_LINGER_MS 1000 /* for the client to read an error reply */
+#define LINGER_MS     1000  /* for the client to read what was sent */
+#define KEEP_ALIVE_MS 15000 /* for the next request of a client */
 
 /* Methods and commands of SOCKS5, RFC 1928. */
 enum {
@@ -34,11 +34,31 @@ enum {
 	COMMAND_UDP_ASSOCIATE = 3
 };
 
+/* Takes HOST:PORT. An IPv6 address has brackets, or the last colon counts. */
 static int
 set_requested(struct proxy_session *s, const char *text)
 {
-	snprintf(s->requested, HOSTPORT_MAX, "%s", text);
-	return endpoint_parse_untrusted(&s->target, text);
+	const char *port = strrchr(text, ':');
+	bool bare = port && *text != '[' && strchr(text, ':') != port;
+	size_t host = port ? (size_t)(port - text) : 0;
+
+	snprintf(s->report->requested, HOSTPORT_MAX,
+	    bare ? "[%.*s]%s" : "%.*s%s", (int)host, text, text + host);
+	if (strlen(text) + 2 >= HOSTPORT_MAX)
+		return fail_errno(EINVAL);
+	return endpoint_parse_untrusted(&s->target, s->report->requested);
+}
+
+/* Records the request for the log. */
+static void
+report_request(struct proxy_session *s, const char *method, bool authorized)
+{
+	struct conn_report *r = s->report;
+
+	r->n_requests++;
+	r->requested[0] = '\0';
+	snprintf(r->method, sizeof(r->method), "%s", method);
+	r->authorized = authorized && s->map->user;
 }
 
 /*
@@ -99,7 +119,7 @@ parse_first_message(const unsigned char *data, size_t length, void *arg)
 	if (data[0] == 5)
 		return length < 2 || length < 2 + (size_t)data[1] ? 0
 								  : 2 + data[1];
-	if (!isupper(data[0]))
+	if (!http_is_token_char(data[0]) && data[0] != '\r' && data[0] != '\n')
 		return fail_errno(EPROTO);
 	*kind = REQUEST_HTTP;
 	return http_head_length(data, length);
@@ -160,6 +180,7 @@ take_socks4_request(struct proxy_session *s)
 	const unsigned char *data = s->in_buf, *host = data + 8;
 	char text[SOCKS_STRING_MAX + 8], addr[INET_ADDRSTRLEN];
 
+	report_request(s, "SOCKS4", false);
 	if (s->map->user)
 		return fail_errno(EPERM);
 	host += strlen((const char *)host) + 1;
@@ -218,6 +239,7 @@ read_socks5_request(struct proxy_session *s)
 	if (read_message(s, parse_socks5_request, NULL) == -1)
 		return -1;
 	s->udp = s->in_buf[1] == COMMAND_UDP_ASSOCIATE;
+	report_request(s, s->udp ? "UDP" : "SOCKS5", true);
 	if (s->udp)
 		return s->udp_offered ? 0 : fail_errno(EOPNOTSUPP);
 	if (socks_addr_format(text, s->in_buf + 3) == -1)
@@ -229,20 +251,24 @@ static int
 take_http_request(struct proxy_session *s, size_t length)
 {
 	const struct map *map = s->map;
+	struct http_request *r = &s->request;
 	char target[HOSTPORT_MAX];
-	struct http_request r;
+	const char *at;
+	bool authorized;
 
-	s->in_buf[length] = '\0';
-	if (http_parse_request(&r, (char *)s->in_buf) == -1)
+	if (http_parse_request(r, (char *)s->in_buf, length) == -1)
 		return -1;
-	if (map->user && !http_is_authorized(&r, map->user, map->password))
+	authorized =
+	    !map->user || http_is_authorized(r, map->user, map->password);
+	report_request(s, r->method, authorized);
+	if (!authorized)
 		return fail_errno(EPERM);
-	if (strcmp(r.method, "CONNECT") == 0) {
+	if (strcmp(r->method, "CONNECT") == 0) {
 		s->kind = REQUEST_CONNECT;
-		return set_requested(s, r.url);
+		at = strrchr(r->url, '@');
+		return set_requested(s, at ? at + 1 : r->url);
 	}
-	if (http_rewrite_request(&r, s->request, sizeof(s->request), target) ==
-	    -1)
+	if (http_rewrite_request(r, s->out, sizeof(s->out), target) == -1)
 		return -1;
 	return set_requested(s, target);
 }
@@ -331,22 +357,44 @@ proxy_send_reply(struct proxy_session *s, int err)
 	return 0;
 }
 
+bool
+proxy_wait_request(struct proxy_session *s)
+{
+	msec now = now_ms(), idle = s->map->times.idle;
+	unsigned char byte;
+
+	s->client.deadline = deadline_after(now,
+	    idle && idle < KEEP_ALIVE_MS ? idle : KEEP_ALIVE_MS);
+	if (io_wait_for(&s->client, POLLIN) == -1 ||
+	    recv(s->client.fd, &byte, 1, MSG_PEEK) != 1)
+		return false;
+	s->client.deadline = deadline_after(now_ms(), s->map->times.connect);
+	s->kind = REQUEST_NONE;
+	return true;
+}
+
 void
-proxy_send_error_and_close(struct proxy_session *s, int err)
+proxy_close(struct proxy_session *s)
 {
 	int fd = s->client.fd;
 
-	if (err == ECONNABORTED || err == ECONNRESET)
-		return;
-	/* A refused method or password of SOCKS5 has had its reply. */
-	if (s->kind == REQUEST_NONE && err != EPERM)
-		return;
-	s->client.deadline = now_ms() + ERROR_LINGER_MS;
-	if (proxy_send_reply(s, err) == -1)
-		return;
+	s->client.deadline = now_ms() + LINGER_MS;
 	sock_reset_on_close(fd, false);
 	shutdown(fd, SHUT_WR);
 	while (io_wait_for(&s->client, POLLIN) == 0 &&
 	    recv(fd, s->in_buf, sizeof(s->in_buf), 0) > 0)
 		;
+}
+
+void
+proxy_send_error_and_close(struct proxy_session *s, int err)
+{
+	if (err == ECONNABORTED || err == ECONNRESET)
+		return;
+	/* A refused method or password of SOCKS5 has had its reply. */
+	if (s->kind == REQUEST_NONE && err != EPERM)
+		return;
+	s->client.deadline = now_ms() + LINGER_MS;
+	if (proxy_send_reply(s, err) == 0)
+		proxy_close(s);
 }

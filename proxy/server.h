@@ -9,11 +9,12 @@
 #include "config/endpoint.h"
 #include "proxy/http.h"
 
+struct conn_report;
 struct map;
 
 /* The protocol of a request and of its reply. */
 enum request_kind {
-	REQUEST_NONE, /* the client has sent nothing that can be answered */
+	REQUEST_NONE, /* nothing that can be answered, or the answer is sent */
 	REQUEST_SOCKS4,
 	REQUEST_SOCKS5,
 	REQUEST_HTTP, /* plain: the target sends the reply */
@@ -25,14 +26,14 @@ struct proxy_session {
 	const struct map *map; /* for its auth= and its timeouts */
 	struct io client;
 	bool udp_offered; /* UDP ASSOCIATE can be granted */
-	char *requested;  /* gets HOST:PORT as the client wrote it,
-			     HOSTPORT_MAX bytes */
+	struct conn_report *report; /* gets what the client asks for */
 	enum request_kind kind;
 	bool udp;               /* the request is UDP ASSOCIATE */
 	struct endpoint target; /* of any other request; endpoint_free() it */
+	struct http_request request; /* of REQUEST_HTTP; proxy_forward()
+					overwrites the text */
 	unsigned char in_buf[HTTP_HEAD_MAX + 1];
-	/* The request head for the target, of REQUEST_HTTP. */
-	char request[HTTP_HEAD_MAX + 64];
+	char out[HTTP_HEAD_MAX + 512]; /* a head in the form for the receiver */
 };
 
 /*
@@ -51,10 +52,22 @@ int proxy_read_request(struct proxy_session *);
 int proxy_send_reply(struct proxy_session *, int err);
 
 /*
- * Sends the reply for err, then the end of the stream, and waits up to a second
- * for the client to close, because a reset would overtake the reply and unread
- * bytes make close(2) a reset. Does nothing for ECONNABORTED and ECONNRESET,
- * because the client has reset.
+ * Waits for the next request of a client that has received a response. Returns
+ * true if it comes, which is then read by proxy_read_request(); false if the
+ * client has ended its stream, or is idle for too long.
+ */
+bool proxy_wait_request(struct proxy_session *);
+
+/*
+ * Sends the end of the stream, and waits up to a second for the client to
+ * close, because unread bytes make close(2) a reset, which would overtake what
+ * was sent.
+ */
+void proxy_close(struct proxy_session *);
+
+/*
+ * Sends the reply for err, and does as proxy_close(). Does nothing for
+ * ECONNABORTED and ECONNRESET, because the client has reset.
  */
 void proxy_send_error_and_close(struct proxy_session *, int err);
 

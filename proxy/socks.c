@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,9 +44,31 @@ socks_addr_format(char *text, const unsigned char *addr)
 		inet_ntop(length == 4 ? AF_INET : AF_INET6, addr + 1, host,
 		    sizeof(host));
 	}
-	snprintf(text, HOSTPORT_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u",
-	    host, (unsigned)(port[0] << 8 | port[1]));
+	snprintf(text, HOSTPORT_MAX,
+	    strchr(host, ':') && *host != '[' ? "[%s]:%u" : "%s:%u", host,
+	    (unsigned)(port[0] << 8 | port[1]));
 	return 0;
+}
+
+/* Replaces "[::ffff:10.0.0.1]:80" by "10.0.0.1:80" in place. */
+static void
+unmap_text(char *text)
+{
+	char *end = strstr(text, "]:");
+	struct in6_addr addr;
+	char v4[INET_ADDRSTRLEN];
+
+	if (*text != '[' || !end)
+		return;
+	*end = '\0';
+	if (inet_pton(AF_INET6, text + 1, &addr) == 1 &&
+	    IN6_IS_ADDR_V4MAPPED(&addr)) {
+		inet_ntop(AF_INET, &addr.s6_addr[12], v4, sizeof(v4));
+		memmove(text + strlen(v4), end + 1, strlen(end + 1) + 1);
+		memcpy(text, v4, strlen(v4));
+	} else {
+		*end = ']';
+	}
 }
 
 int
@@ -62,6 +85,7 @@ endpoint_parse_untrusted(struct endpoint *ep, const char *text)
 	if (strlen(text) >= sizeof(copy) || text[strspn(text, allowed_chars)])
 		return fail_errno(EINVAL);
 	memcpy(copy, text, strlen(text) + 1);
+	unmap_text(copy);
 	if (endpoint_parse(ep, copy, 1, &bad_part) ||
 	    (ep->kind != EP_IPV4 && ep->kind != EP_IPV6 && ep->kind != EP_HOST))
 		return fail_errno(EINVAL);

@@ -24,15 +24,17 @@ enum {
 ssize_t socks_addr_length(const unsigned char *data, size_t length);
 
 /*
- * Writes a whole address as HOST:PORT, at most HOSTPORT_MAX bytes. Returns -1
- * with EINVAL for a host that contains a NUL.
+ * Writes a whole address as HOST:PORT, at most HOSTPORT_MAX bytes, an IPv6
+ * address in brackets even if it was written as a host name. Returns -1 with
+ * EINVAL for a host that contains a NUL.
  */
 int socks_addr_format(char *text, const unsigned char *addr);
 
 /*
  * Parses HOST:PORT of a proxy's client and replaces *ep, which is freed. The
  * syntax is that of a map's target, but only addresses and host names count: no
- * path, and no number that only a resolver takes for an address. Returns -1
+ * path, and no number that only a resolver takes for an address. An IPv4-mapped
+ * address is that IPv4 address. Returns -1
  * with EINVAL.
  */
 int endpoint_parse_untrusted(struct endpoint *ep, const char *text);

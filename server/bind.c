@@ -42,6 +42,15 @@ map_has_udp_relays(const struct map *map)
 	    !map->n_hops && !endpoint_is_unix(&map->listen);
 }
 
+unsigned
+map_count_udp_relays(const struct map *map)
+{
+	const struct port_range *ports = &map->udp_ports;
+
+	return ports->first ? (unsigned)(ports->last - ports->first) + 1
+			    : UDP_RELAYS;
+}
+
 /*
  * No SO_REUSEADDR for UDP, because it would let others bind to the same port.
  */
@@ -203,22 +212,29 @@ bind_port(struct bind_job *job, unsigned index)
 }
 
 /*
- * The relays have the address of the listener and any port. The server opens
- * them, because a connection cannot open sockets in the listen namespace.
+ * The relays have the address of the listener, and any port or those of
+ * udp-ports=. The server opens them, because a connection cannot open sockets
+ * in the listen namespace. A port that an association of a replaced mapper
+ * still has is left out.
  */
 int
 bind_udp_relays(void *arg)
 {
 	struct bind_job *job = arg, udp = *job;
-	struct endpoint any_port = *job->endpoint;
+	struct endpoint relays = *job->endpoint;
+	unsigned count = map_count_udp_relays(job->map);
 	int result = 0;
 
-	any_port.port_first = any_port.port_last = 0;
-	udp.endpoint = &any_port;
+	relays.port_first = job->map->udp_ports.first;
+	relays.port_last = job->map->udp_ports.last;
+	udp.endpoint = &relays;
 	udp.proto = PROTO_UDP;
 	udp.udp_relay = true;
-	for (int i = 0; i < UDP_RELAYS && result == 0; i++)
-		result = bind_port(&udp, 0);
+	for (unsigned i = 0; i < count && result == 0; i++) {
+		result = bind_port(&udp, relays.port_first ? i : 0);
+		if (result == -1 && errno == EADDRINUSE && job->reopens)
+			result = 0;
+	}
 	job->n_udp_relays = udp.n_listeners - job->n_listeners;
 	job->addr = udp.addr;
 	return result;

@@ -12,7 +12,7 @@
 struct endpoint;
 struct listener;
 
-#define UDP_RELAYS 64 /* UDP sockets of a proxy, of each family */
+#define UDP_RELAYS 64 /* UDP sockets of a proxy, of each family, by default */
 
 /* The sockets that a helper is to open, and those that it has opened. */
 struct bind_job {
@@ -20,6 +20,7 @@ struct bind_job {
 	const struct endpoint *endpoint;
 	enum proto proto;
 	bool udp_relay;             /* the sockets are UDP relays */
+	bool reopens;               /* udp relays of a replaced mapper */
 	struct listener *listeners; /* not owned; has room for all sockets */
 	size_t n_listeners;
 	size_t n_udp_relays; /* in `listeners`, after the first n_listeners */
@@ -32,6 +33,9 @@ bool endpoint_is_unix(const struct endpoint *);
 
 /* Returns true if the map is a proxy whose clients may use UDP. */
 bool map_has_udp_relays(const struct map *);
+
+/* Returns how many UDP relays of each family the map has: by udp-ports=. */
+unsigned map_count_udp_relays(const struct map *);
 
 /*
  * Open and bind the sockets of a map; bind_udp_relays() only the UDP relays.

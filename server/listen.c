@@ -23,13 +23,15 @@
  * Allocates room for the sockets that bind_map() or systemd_adopt_fds() adds.
  */
 static struct listener *
-alloc_listeners(const struct endpoint *ep)
+alloc_listeners(const struct map *map)
 {
+	const struct endpoint *ep = &map->listen;
 	size_t n_ports = (size_t)(ep->port_last - ep->port_first) + 1;
 
 	if (ep->kind == EP_SYSTEMD)
 		n_ports = systemd_fd_count() + 1;
-	return calloc(2 * (n_ports + UDP_RELAYS), sizeof(struct listener));
+	return calloc(2 * (n_ports + map_count_udp_relays(map)),
+	    sizeof(struct listener));
 }
 
 static int
@@ -53,7 +55,7 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	struct bind_job job = {.map = map,
 	    .endpoint = &map->listen,
 	    .proto = proto,
-	    .listeners = alloc_listeners(&map->listen)};
+	    .listeners = alloc_listeners(map)};
 	int result, saved;
 
 	*entered = 1;
@@ -91,7 +93,8 @@ listen_reopen_udp_relays(struct listeners *set, const struct map *map)
 	struct bind_job job = {.map = map,
 	    .endpoint = &map->listen,
 	    .listeners = set->items,
-	    .n_listeners = set->count};
+	    .n_listeners = set->count,
+	    .reopens = true};
 	struct listener *relays = set->items + set->count;
 
 	if (!map_has_udp_relays(map))
@@ -113,6 +116,7 @@ listen_reusable(const struct map *a, const struct map *b)
 	    a->owner_cred.gid == b->owner_cred.gid &&
 	    (a->targets->kind == EP_PROXY) == (b->targets->kind == EP_PROXY) &&
 	    !a->n_hops == !b->n_hops &&
+	    map_count_udp_relays(a) == map_count_udp_relays(b) &&
 	    strcmp(a->listen.arg, b->listen.arg) == 0;
 }
 

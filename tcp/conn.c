@@ -28,6 +28,10 @@
 #define CLIENT_FD 3
 #define UDP_FD    4
 
+/* Too large for the stack. */
+static struct proxy_session session;
+static struct pp_tlvs tlvs;
+
 /*
  * Moves the client to CLIENT_FD and the UDP socket, if any, to UDP_FD. Closes
  * all other descriptors of the mapper.
@@ -64,7 +68,8 @@ read_client_identity(struct conn *conn)
 		conn->local = unmap_v4(&addr);
 	if (!cidr_match(&conn->map->accept_proxy, &conn->peer))
 		return 0;
-	if (pp_read(&io, &from, &conn->local) == -1) {
+	conn->tlvs = &tlvs;
+	if (pp_read(&io, &from, &conn->local, &tlvs) == -1) {
 		conn->report->end = END_HANDSHAKE;
 		return -1;
 	}
@@ -90,18 +95,51 @@ dial_requested(struct conn *conn, const struct endpoint *target,
 	return fd;
 }
 
-/* Returns the socket of the requested target, or -1 with errno. */
-static int
-connect_requested(struct conn *conn, struct proxy_session *s, int *target_error)
+/* Closes a target that has answered, with an end of stream. */
+static void
+close_target(int target)
 {
-	int target = dial_requested(conn, &s->target, target_error), result;
+	sock_reset_on_close(target, false);
+	close(target);
+}
 
+/*
+ * Forwards a plain HTTP request. Returns the socket that relay() is to serve;
+ * or -1, with errno, or with *served set for a request that was answered.
+ */
+static int
+forward_http(struct conn *conn, int target, int *target_error, bool *served)
+{
+	enum forward next =
+	    proxy_forward(&session, target, conn->report, target_error);
+
+	if (next == FORWARD_TUNNEL)
+		return target;
+	if (next == FORWARD_FAILED)
+		return close_keep_errno(target);
+	close_target(target);
+	*served = true;
+	if (next == FORWARD_NEXT && proxy_wait_request(&session))
+		return -1;
+	proxy_close(&session);
+	conn->report->end = END_CLOSED;
+	return fail_errno(0);
+}
+
+/* Connects to the target of the request that was read, and as above. */
+static int
+serve_request(struct conn *conn, int *target_error, bool *served)
+{
+	int target;
+
+	conn->deadline = session.client.deadline;
+	target = dial_requested(conn, &session.target, target_error);
 	if (target == -1)
 		return -1;
-	result = s->kind == REQUEST_HTTP
-	    ? proxy_forward(s, target, conn->report, target_error)
-	    : proxy_send_reply(s, 0);
-	return result == 0 ? target : close_keep_errno(target);
+	if (session.kind == REQUEST_HTTP)
+		return forward_http(conn, target, target_error, served);
+	return proxy_send_reply(&session, 0) == 0 ? target
+						  : close_keep_errno(target);
 }
 
 /* Relays the client's datagrams. Returns -1, with errno 0 after END_CLOSED. */
@@ -120,29 +158,31 @@ relay_datagrams(struct conn *conn)
 static int
 serve_proxy_client(struct conn *conn, int *target_error)
 {
-	struct proxy_session s = {
-	    .map = conn->map,
-	    .client = {CLIENT_FD, -1, conn->deadline},
-	    .udp_offered = conn->udp_fd != -1,
-	    .requested = conn->report->requested,
-	};
-	bool requested = proxy_read_request(&s) == 0;
+	bool requested, served = true;
 	int target = -1, error;
 
-	if (requested && s.udp)
-		return relay_datagrams(conn);
-	if (conn->udp_fd != -1)
-		close_keep_errno(conn->udp_fd);
-	if (requested)
-		target = connect_requested(conn, &s, target_error);
+	session.map = conn->map;
+	session.client = (struct io){CLIENT_FD, -1, conn->deadline};
+	session.udp_offered = conn->udp_fd != -1;
+	session.report = conn->report;
+	while (served && !conn->report->end) {
+		served = false;
+		requested = proxy_read_request(&session) == 0;
+		if (requested && session.udp)
+			return relay_datagrams(conn);
+		if (conn->udp_fd != -1)
+			conn->udp_fd = close_keep_errno(conn->udp_fd);
+		if (requested)
+			target = serve_request(conn, target_error, &served);
+	}
 	error = errno;
-	endpoint_free(&s.target);
-	if (target != -1)
+	endpoint_free(&session.target);
+	if (target != -1 || conn->report->end == END_CLOSED)
 		return target;
 	if (!conn->report->end)
 		conn->report->end = requested ? END_DIAL : END_HANDSHAKE;
 	if (requested || error != ETIMEDOUT)
-		proxy_send_error_and_close(&s, error);
+		proxy_send_error_and_close(&session, error);
 	return fail_errno(error);
 }
 

@@ -18,6 +18,7 @@
 #include "base/report.h"
 #include "config/map.h"
 #include "netns.h"
+#include "proxy/socks.h"
 
 #define CLIENT_STRLEN (2 * SOCKADDR_STRLEN + 5) /* "ADDR via=ADDR" */
 
@@ -41,9 +42,20 @@ cut_bad_port(char *host)
 }
 
 /*
+ * Replaces what is no letter, digit or one of `safe` by '?', because it could
+ * start another field of the line.
+ */
+static void
+replace_unsafe(char *text, const char *safe)
+{
+	for (char *s = text; *s; s++)
+		if (!isalnum((unsigned char)*s) && !strchr(safe, *s))
+			*s = '?';
+}
+
+/*
  * Returns the part of a proxy client's HOST:PORT that is safe to log. A
- * password may precede the last '@', which may have been cut off. Bytes that
- * could start another field of the line become '?'.
+ * password may precede the last '@', which may have been cut off.
  */
 static const char *
 requested_text(char *requested)
@@ -53,10 +65,25 @@ requested_text(char *requested)
 	if (strlen(requested) >= HOSTPORT_MAX - 1)
 		return "?";
 	cut_bad_port(host);
-	for (char *s = host; *s; s++)
-		if (!isalnum((unsigned char)*s) && !strchr("-._:[]", *s))
-			*s = '?';
+	replace_unsafe(host, "-._:[]");
 	return *host ? host : "?";
+}
+
+/* Returns the fields that only a proxy has, with a space in front of each. */
+static const char *
+request_text(const struct map *map, struct conn_report *t, char *buf,
+    size_t size)
+{
+	bool authorized = t->authorized && map->user;
+
+	t->method[METHOD_MAX - 1] = '\0';
+	if (map->targets->kind != EP_PROXY || !t->method[0])
+		return "";
+	replace_unsafe(t->method, "-_");
+	snprintf(buf, size, " request=%s requests=%u%s%s", t->method,
+	    t->n_requests, authorized ? " user=" : "",
+	    authorized ? map->user : "");
+	return buf;
 }
 
 /* Returns the target by the report, which a connection can forge. */
@@ -130,16 +157,18 @@ conn_log(const struct map *map, const union sockaddr_inet *peer,
 	bool good = WIFEXITED(status) && t->end == END_CLOSED;
 	enum log_level least = good ? LOG_VERBOSE : LOG_NORMAL;
 	char client[CLIENT_STRLEN], target[SOCKADDR_STRLEN], end[64];
+	char request[METHOD_MAX + SOCKS_STRING_MAX + 48];
 
 	if (!log_enabled(least))
 		return;
 	log_line(least,
 	    "connection from=%s to=%s map=%s client=%s target=%s up=%llu "
-	    "down=%llu ms=%lld end=%s",
+	    "down=%llu ms=%lld%s end=%s",
 	    ns_spec(&map->listen_ns), ns_spec(&map->target_ns), map->spec,
 	    client_text(peer, t, client), target_text(map, t, target),
 	    (unsigned long long)t->up, (unsigned long long)t->down,
 	    (long long)(now_ms() - started_at),
+	    request_text(map, t, request, sizeof(request)),
 	    end_text(t, status, end, sizeof(end)));
 }
 

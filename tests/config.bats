@@ -256,6 +256,13 @@ repeat() {
 		80=proxy,auth=/f,q        | *                  | a password with ',' in it goes in a file | 80=proxy,auth=/f,*
 		80=81,reach=10.0.0.0/8    | 81                 | auth and reach are for the target proxy
 		80=proxy,reach=           |                    | not ADDR or ADDR/BITS
+		80=81,udp-ports=5         | 81                 | udp-ports and udp-address are for the target proxy
+		80=81,udp-address=::1     | 81                 | udp-ports and udp-address are for the target proxy
+		80=81,udp-timeout=5       | udp-timeout        | a key of udp maps only
+		80=proxy,udp-ports=0      | 0                  | not a port
+		80=proxy,udp-ports=9-8    | 9-8                | a range runs from low to high
+		80=proxy,udp-ports=1-4097 | 1-4097             | more than 4096 ports
+		80=proxy,udp-address=host | host               | not a numeric address
 		80=81,allow=              |                    | not ADDR or ADDR/BITS
 		80=81,allow=10.0.0.1+     |                    | not ADDR or ADDR/BITS
 		80=81,allow=10.0.0/8      | 10.0.0             | not ADDR or ADDR/BITS
@@ -510,6 +517,10 @@ right_words() {
 		1080=vpn@proxy
 		80-90=proxy
 		:1080=proxy,auth=/run/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1/32+::/0 | :1080=proxy,auth=/run/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1+::/0
+		80=81,proxy=2,proxy-netns=off
+		80=81,proxy=2,proxy-netns=on        | 80=81,proxy=2
+		80=proxy,udp-ports=5000,udp-address=192.0.2.1,udp-timeout=5m
+		80=proxy,udp-ports=5000-9095,udp-address=fd00::1
 		80=vpn@proxy,via=socks5:vpn@1       | 80=proxy,via=socks5:vpn@1
 		ns1@10.0.0.1:8000=10.0.1.11:8000,via=http:ns2@10.0.1.1:8080
 		80=a@web:81,82,via=http:a@[::1]:8080,via=socks5:h:1,via-auth=/run/pw | 80=web:81,82,via=http:a@::1/8080,via=socks5:h:1,via-auth=/run/pw

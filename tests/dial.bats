@@ -123,6 +123,29 @@ setup() {
 	wait_until 2 logged 'end=handshake error=E(TIMEDOUT|CONNRESET)'
 }
 
+@test "proxy=2 passes the fields of an accepted header on; proxy-netns=off sends none" {
+	local port
+	proxy_server ns2 show show 8000
+	start_nsfwd ns1@8000=ns2@8000,proxy=2,accept-proxy=127.0.0.1 \
+		ns1@8001=ns2@8000,proxy=2,proxy-netns=off,accept-proxy=127.0.0.1
+	for port in 8000 8001; do
+		# Checksum, authority, padding, namespace, TLS; the last is too long.
+		in_ns ns1 python3 - "$port" 3>&- <<-'END' >>"$BATS_TEST_TMPDIR/got"
+			import socket, sys
+			s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+			rest = (b"\xc0\0\2\7\xc0\0\2\x08\0\1\0\2\3\0\4\1\2\3\4"
+			        b"\2\0\5a.b.c\4\0\1x\x30\0\3old\x20\0\2!!\xe0\0\xff.")
+			s.sendall(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0" +
+			          bytes([len(rest)]) + rest)
+			print(s.makefile().readline(), end="")
+		END
+	done
+	diff "$BATS_TEST_TMPDIR/got" - <<-'END'
+		192.0.2.7 1 from ns1 02=a.b.c 20=!!
+		192.0.2.7 1 02=a.b.c 20=!!
+	END
+}
+
 @test "proxy=: a client of a UNIX socket is unknown, in both versions" {
 	proxy_server ns2 show show 8000
 	start_nsfwd "ns1@$DIR/one=ns2@8000,proxy=1" "ns1@$DIR/two=ns2@8000,proxy=2"

@@ -67,11 +67,12 @@ echo_server() {
 	for to in '[::1]:7000' '[ff02::1]:80' '[::7f00:1]:80' \
 		'[64:ff9b::127.0.0.1]:7000' '[64:ff9b::a9fe:a9fe]:80' \
 		'[fd00:ec2::254]:80' '[fd20:ce::254]:80' \
-		'[fd00:c1::a9fe:a9fe]:80'; do
+		'[fd00:c1::a9fe:a9fe]:80' '[::ffff:127.0.0.1]:80' \
+		'[::ffff:169.254.169.254]:80'; do
 		client refused 127.0.0.1:1080 "$to" 91,2,403
 	done
 	# Nor do maps take such an address as a target.
-	for to in 0.0.0.0:80 '[::]:80' '[::ffff:127.0.0.1]:80' '[fe80::1]:80'; do
+	for to in 0.0.0.0:80 '[::]:80' '[fe80::1]:80'; do
 		client refused 127.0.0.1:1080 "$to" 91,1,400
 	done
 	logged 'target=localhost:7000 .* end=dial error=EACCES'
@@ -119,6 +120,12 @@ header_web() {
 		    protocol_version = "HTTP/1.1"
 		    def do_POST(self):
 		        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+		        if "Transfer-Encoding" in self.headers:
+		            while size := int(self.rfile.readline().split(b";")[0], 16):
+		                body += self.rfile.read(size)
+		                self.rfile.readline()
+		            while self.rfile.readline().strip():
+		                pass
 		        text = (self.requestline + "\n" + str(self.headers)).encode() + body
 		        self.send_response(200)
 		        self.send_header("Content-Length", str(len(text)))
@@ -243,7 +250,7 @@ while True:
 	run -22 fetch ns1 --proxy http://user:s3cret@127.0.0.1:1080 "http://$FAR:8001/none"
 	[[ $output == *502* ]]
 	wait_until 2 no_connections
-	logged 'end=closed' 6
+	logged 'target=10.0.2.2:8002 .* end=closed' 3
 	logged 'target=10.0.2.2:8001 .* end=target-reset error=EIO' 1
 }
 
@@ -281,6 +288,22 @@ print("reset", flush=True)'
 	logged 'end=client-reset error=ECONNRESET$'
 }
 
+@test "what clients and servers of the field write passes; smuggling does not" {
+	spawn_ready ns2 origin python3 "$SITUATIONS" origin "$FAR:8000" \
+		'[fd00:2::2]:8000' "$FAR:80"
+	start_nsfwd -v ns1@1080=ns2@proxy ns1@1081=ns2@proxy,auth=user:s3cret
+	in_ns ns1 python3 "$SITUATIONS" run 127.0.0.1:1080 "$FAR:8000" \
+		'[fd00:2::2]:8000' 127.0.0.1:1081 3>&- 4>&-
+	run ! logged 'pass|s3cret|p@ss|w@'
+	# Two requests to two servers, the last of which is shown.
+	logged 'target=.fd00:2::2.:8000 up=.* ms=[0-9]* request=GET requests=2 end=closed'
+	logged 'target=.fd00:2::2.:8000 .* request=SOCKS4 requests=1 end=closed'
+	logged 'target=.fd00:2::2.:8000 .* request=CONNECT requests=1 end=closed'
+	logged 'target=10.0.2.2:8000 .* request=.x requests=1 end=closed'
+	logged 'target=10.0.2.2:8000 .* request=GET requests=1 user=user end=closed'
+	logged ' request=UDP requests=1 end=closed'
+}
+
 @test "UDP over SOCKS5: both families, sizes, names; other senders are ignored" {
 	peer_server ns2 echo4 echo "$FAR:7000"
 	udp_echo ns2 udp4 "$FAR" 7000
@@ -295,19 +318,46 @@ print("reset", flush=True)'
 	logged 'end=closed' 5
 }
 
-@test "an idle association ends by the idle timeout" {
-	start_nsfwd ns1@1080=ns2@proxy,idle-timeout=0.3
+@test "an idle association ends by the UDP timeout, or a shorter idle timeout" {
+	start_nsfwd ns1@1080=ns2@proxy,udp-timeout=0.3 \
+		ns1@1081=ns2@proxy,idle-timeout=0.3
 	in_ns ns1 python3 - 3>&- <<-'END'
 		import socket
-		s = socket.create_connection(("127.0.0.1", 1080))
-		s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
-		s.recv(12, socket.MSG_WAITALL)
-		try:
-		    raise SystemExit(f"{s.recv(1)} instead of a reset")
-		except ConnectionResetError:
-		    pass
+		for port in 1080, 1081:
+		    s = socket.create_connection(("127.0.0.1", port))
+		    s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+		    s.recv(12, socket.MSG_WAITALL)
+		    try:
+		        raise SystemExit(f"{s.recv(1)} instead of a reset")
+		    except ConnectionResetError:
+		        pass
 	END
-	wait_until 2 logged ' end=idle error=ETIMEDOUT$'
+	wait_until 2 logged ' end=idle error=ETIMEDOUT$' 2
+}
+
+@test "udp-ports and udp-address: 100 associations on these ports, and no more" {
+	udp_echo ns2 udp4 "$FAR" 7000
+	start_nsfwd --max-conns 200 -v \
+		ns1@1080=ns2@proxy,udp-ports=20000-20099,udp-address=192.0.2.1
+	in_ns ns1 python3 - 3>&- <<-'END'
+		import socket, struct
+		def associate():
+		    s = socket.create_connection(("127.0.0.1", 1080))
+		    s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+		    reply = s.recv(12, socket.MSG_WAITALL)[2:]
+		    return s, reply[1], reply[4:8], struct.unpack("!H", reply[8:])[0]
+		held = [associate() for _ in range(100)]
+		assert {code for _, code, _, _ in held} == {0}
+		assert {a for _, _, a, _ in held} == {socket.inet_aton("192.0.2.1")}
+		assert {port for *_, port in held} == set(range(20000, 20100))
+		assert associate()[1] == 7
+		for i, (*_, port) in enumerate(held):
+		    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		    udp.settimeout(5)
+		    udp.connect(("127.0.0.1", port))
+		    udp.send(b"\0\0\0\1\x0a\0\2\2\x1b\x58%d" % i)
+		    assert udp.recv(100)[10:] == b"%d" % i
+	END
 }
 
 @test "there are 64 UDP sockets a family; then the client gets an error" {

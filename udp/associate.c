@@ -194,7 +194,11 @@ forward_down(struct association *a, int target_fd)
 static enum end_reason
 associate_loop(struct association *a)
 {
-	const msec idle = a->conn->map->times.idle;
+	const struct timeouts *times = &a->conn->map->times;
+	const msec idle =
+	    times->idle && (!times->udp || times->idle < times->udp)
+	    ? times->idle
+	    : times->udp;
 	struct pollfd watched[4] = {
 	    {.fd = a->conn->client, .events = POLLIN},
 	    {.fd = a->udp_fd, .events = POLLIN},
@@ -219,21 +223,27 @@ associate_loop(struct association *a)
 }
 
 /*
- * Replies with the address of the UDP socket. Unmutes the socket first, so that
- * it receives only datagrams of this association.
+ * Replies with the address of the UDP socket, or udp-address=. Unmutes the
+ * socket first, so that it receives only datagrams of this association.
  */
 static int
 associate_send_reply(struct association *a)
 {
 	const struct io io = {a->conn->client, -1, a->conn->deadline};
+	const struct endpoint *advertised = &a->conn->map->udp_address;
 	unsigned char reply[SOCKS_UDP_HEADER] = {5}, *end;
-	union sockaddr_inet own = {0};
+	union sockaddr_inet own = {0}, address = a->conn->local;
+	struct sockaddr_storage addr;
 	socklen_t size = sizeof(own);
 
 	datagram_unmute(a->udp_fd);
 	if (getsockname(a->udp_fd, &own.sa, &size) == -1)
 		return -1;
-	end = write_socks_addr(reply + SOCKS_UDP_FIXED, &a->conn->local,
+	if (advertised->kind != EP_ANY) {
+		endpoint_sockaddr(&addr, advertised, 0, AF_UNSPEC);
+		memcpy(&address, &addr, sizeof(address));
+	}
+	end = write_socks_addr(reply + SOCKS_UDP_FIXED, &address,
 	    own.v4.sin_port);
 	return io_write_all(&io, reply, (size_t)(end - reply));
 }
