@@ -19,8 +19,10 @@
 #include "config/mask.h"
 #include "config/options.h"
 #include "config/value.h"
+#include "server/inspect.h"
 #include "server/server.h"
 #include "tcp/stdio.h"
+#include "tcp/trial.h"
 
 #ifndef VERSION
 #define VERSION "unknown"
@@ -96,22 +98,27 @@ static int
 run_cli(struct options *o, char **args)
 {
 	struct config *conf = &o->config;
+	int status = EXIT_SUCCESS;
 
 	if (options_parse(o, args) == -1)
 		return EXIT_USAGE;
 	if (o->help || o->version)
 		return print_info(o);
-	if (config_read(conf) == -1)
+	if (config_read(conf, o) == -1)
 		return EXIT_USAGE;
+	if (!conf->owner_cred.explicit)
+		default_cred(&conf->owner_cred);
+	if (o->check == CHECK_ALL)
+		status = inspect_maps(conf);
 	if (o->check)
-		return print_info(o);
+		return status ? status : print_info(o);
 	log_level((enum log_level)o->log_level);
+	if (o->test)
+		return trial_run(conf);
 	if (move_ready_fd(&conf->ready_fd) == -1) {
 		log_error("--ready-fd: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
-	if (!conf->owner_cred.explicit)
-		default_cred(&conf->owner_cred);
 	if (conf->maps->listen.kind == EP_STDIO)
 		return stdio_run(conf);
 	return server_run(conf);

@@ -35,6 +35,13 @@ int sandbox_limit_caps(void);
 int sandbox_drop_privileges(const struct cred *, bool network);
 
 /*
+ * Asks, as a mapper of that user would, whether a file may be written. Changes
+ * the user of the calling process, which is for nothing else, and in *uid tells
+ * who that is. Returns 0, or -1 with errno, see access(2).
+ */
+int sandbox_access(const struct cred *, const char *path, uid_t *uid);
+
+/*
  * Has the kernel kill this process when its parent exits. Returns -1 with ESRCH
  * if the parent has exited already.
  */

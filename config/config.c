@@ -12,11 +12,14 @@
 
 #include "base/log.h"
 #include "config/check.h"
+#include "config/habit.h"
+#include "config/lines.h"
 #include "config/map.h"
 #include "config/mask.h"
+#include "config/options.h"
 #include "config/value.h"
 
-#define WHITE         " \t\r\v\f"
+#define ERRORS_MAX    20 /* wrong lines that are logged */
 #define AUTH_LINE_MAX 600
 
 const struct map config_builtin = {
@@ -55,6 +58,9 @@ config_free(struct config *conf)
 	map_free(&conf->defaults);
 	free(conf->command_line.text);
 	free(conf->command_line.masked);
+	free(conf->files);
+	free(conf->pidfile);
+	free(conf->stats);
 	free(conf->gost_maps);
 }
 
@@ -160,6 +166,38 @@ finish_map(struct config *conf, const char *origin)
 	return check_last_listener(conf);
 }
 
+/* Returns advice on the item of a list of addresses that begins at part. */
+static const char *
+item_advice(char *buf, const char *masked, size_t part)
+{
+	if (!part || !strchr("=+", masked[part - 1]) ||
+	    !memchr(masked, ',', part))
+		return NULL;
+	return habit_advice(buf, HABIT_ITEM, masked + part,
+	    strcspn(masked + part, ",+ "));
+}
+
+/* Logs why a spec is no map: its part that is length bytes. Returns -1. */
+static int
+bad_map(const char *origin, const char *spec, const char *masked,
+    const char *bad_part, int length, const char *why)
+{
+	char buf[HABIT_SIZE];
+	size_t part = (size_t)(bad_part - spec);
+	const char *advice = habit_advice(buf, HABIT_MAP, masked, strlen(spec));
+
+	if (!advice)
+		advice = item_advice(buf, masked, part);
+	if (advice)
+		log_error("%s'%.*s': %s", origin, shown_length(spec), masked,
+		    advice);
+	else
+		log_error("%s'%.*s': column %zu: '%.*s': %s", origin,
+		    shown_length(spec), masked, part + 1, length, masked + part,
+		    why);
+	return -1;
+}
+
 /* Adds a map. masked is where the masked copy of spec begins. */
 static int
 add_map(struct config *conf, const char *origin, const char *spec,
@@ -179,10 +217,7 @@ add_map(struct config *conf, const char *origin, const char *spec,
 		conf->n_maps++;
 		return finish_map(conf, origin);
 	}
-	log_error("%s'%.*s': column %td: '%.*s': %s", origin,
-	    shown_length(spec), masked, bad_part - spec + 1, length,
-	    masked + (bad_part - spec), why);
-	return -1;
+	return bad_map(origin, spec, masked, bad_part, length, why);
 }
 
 /* Adds a map that is no part of a longer text. */
@@ -196,6 +231,9 @@ add_single_map(struct config *conf, const char *origin, const char *spec)
 	free(masked);
 	return result;
 }
+
+static const char one_map_a_line[] =
+    "one map a line, as LISTEN=TARGET... or LISTEN TARGET";
 
 /*
  * Returns why one of several arguments is no map, and sets *bad to it; or NULL
@@ -216,17 +254,55 @@ explain_bad_args(bool is_line, char *const *args, int n, char **bad)
 	if (n == 2 && !strchr(args[0], '=') && strchr(args[1], '=') &&
 	    *strpbrk(args[1], ",=") == ',')
 		return "LISTEN TARGET takes no KEY=VALUE: write LISTEN=TARGET";
-	return is_line ? "one map a line, as LISTEN=TARGET... or LISTEN TARGET"
-		       : NULL;
+	return is_line ? one_map_a_line : NULL;
+}
+
+/* The same, for an argument that is a habit. */
+static const char *
+explain_habit(char *advice, char *const *args, int n,
+    const struct masked_text *text, char **bad)
+{
+	for (int i = 0; i < n; i++) {
+		*bad = args[i];
+		if (habit_advice(advice, HABIT_MAP, masked_part(text, args[i]),
+			strlen(args[i])))
+			return advice;
+	}
+	return NULL;
+}
+
+/* Returns advice on two arguments that are a habit together; or NULL. */
+static const char *
+pair_advice(char *buf, char *const *args, const struct masked_text *text)
+{
+	char both[HABIT_SIZE];
+	int n = snprintf(both, sizeof(both), "%.*s %.*s", (int)strlen(args[0]),
+	    masked_part(text, args[0]), (int)strlen(args[1]),
+	    masked_part(text, args[1]));
+
+	return habit_advice(buf, HABIT_MAP, both, (size_t)n);
+}
+
+/* Logs why an argument is wrong. Returns -1. */
+static int
+bad_arg(const char *origin, const char *arg, const struct masked_text *text,
+    const char *why)
+{
+	log_error("%s'%.*s': %s", origin, shown_length(arg),
+	    masked_part(text, arg), why);
+	return -1;
 }
 
 /* Adds the map of two arguments, LISTEN TARGET. */
 static int
-add_pair(struct config *conf, const char *origin, char *const *args)
+add_pair(struct config *conf, const char *origin, char *const *args,
+    const struct masked_text *text)
 {
-	char *spec;
+	char advice[HABIT_SIZE], *spec;
 	int result;
 
+	if (pair_advice(advice, args, text))
+		return bad_arg(origin, args[0], text, advice);
 	if (asprintf(&spec, "%s=%s", args[0], args[1]) == -1)
 		return read_failed(origin, "out of memory");
 	result = add_single_map(conf, origin, spec);
@@ -241,87 +317,88 @@ static int
 add_args(struct config *conf, const char *origin, char *const *args, int n,
     const struct masked_text *text)
 {
+	char advice[HABIT_SIZE], *bad, *habit;
 	const char *why;
-	char *bad;
 	int result = 0;
 
 	if (n == 2 && !strchr(args[0], '=') && !strchr(args[1], '='))
-		return add_pair(conf, origin, args);
+		return add_pair(conf, origin, args, text);
 	why = n > 1 ? explain_bad_args(*origin, args, n, &bad) : NULL;
-	if (why) {
-		log_error("%s'%.*s': %s", origin, shown_length(bad),
-		    masked_part(text, bad), why);
-		return -1;
-	}
-	for (int i = 0; i < n && result == 0; i++)
-		result =
+	if (why == one_map_a_line &&
+	    explain_habit(advice, args, n, text, &habit))
+		return bad_arg(origin, habit, text, advice);
+	if (why)
+		return bad_arg(origin, bad, text, why);
+	for (int i = 0; i < n; i++)
+		result |=
 		    add_map(conf, origin, args[i], masked_part(text, args[i]));
 	return result;
 }
 
+/*
+ * Sets the options that stand in the lines, before any map is parsed, because
+ * they are the defaults of all maps. Returns 0, or -1 logged.
+ */
 static int
-add_line(struct config *conf, const char *origin, char *line)
+set_options(struct config *conf, const struct config_lines *lines,
+    struct options *o)
 {
-	char *args[3], *rest, *arg;
-	const struct masked_text text = {line, mask_copy(line)};
-	int n = 0, result;
-
-	if (!text.masked)
-		return read_failed(origin, "out of memory");
-	arg = strtok_r(line, WHITE, &rest);
-	for (; arg && *arg != '#' && n < 3; n++) {
-		args[n] = arg;
-		arg = strtok_r(NULL, WHITE, &rest);
-	}
-	result = add_args(conf, origin, args, n, &text);
-	free(text.masked);
-	return result;
-}
-
-/* Adds the lines of a file. A NUL byte is an error. */
-static int
-add_lines(struct config *conf, const char *file, FILE *f)
-{
-	char *text = NULL, *line, *rest = NULL, origin[512];
-	size_t size = 0, n = 1;
-	ssize_t length;
+	uint64_t hash = 14695981039346656037U; /* FNV-1a */
 	int result = 0;
 
-	snprintf(origin, sizeof(origin), "%.480s: ", file);
-	length = getdelim(&text, &size, '\0', f);
-	if (ferror(f) || (length == -1 && !feof(f)))
-		result = read_failed(origin, strerror(errno));
-	else if (length > 0)
-		rest = text;
-	while (result == 0 && (line = strsep(&rest, "\n"))) {
-		snprintf(origin, sizeof(origin), "%.480s:%zu: ", file, n++);
-		if (!rest && line + strlen(line) != text + length)
-			result =
-			    read_failed(origin, "a NUL byte: this is no text");
-		else
-			result = add_line(conf, origin, line);
+	for (size_t i = 0; i < lines->count; i++) {
+		const struct config_line *line = &lines->items[i];
+
+		if (!options_is_line(line))
+			continue;
+		if (o)
+			result |= options_set_line(o, line);
+		for (int k = 0; k < line->n_words; k++)
+			for (const char *c = line->words[k]; *c; c++)
+				hash =
+				    (hash ^ (unsigned char)*c) * 1099511628211U;
 	}
-	free(text);
+	if (!o && hash != conf->options_hash)
+		log_info("an option in a file has changed: it counts at the "
+			 "next start");
+	conf->options_hash = hash;
 	return result;
 }
 
+/* Adds the maps of the lines, and logs the first ERRORS_MAX that are wrong. */
 static int
-add_file(struct config *conf)
+add_lines_maps(struct config *conf, const struct config_lines *lines)
 {
-	char *masked = mask_copy(conf->file);
-	const char *why;
-	FILE *f = open_file(conf, conf->file, &why);
-	int result = -1;
+	int errors = 0;
 
-	if (!masked)
-		why = "out of memory";
-	if (f && masked)
-		result = add_lines(conf, masked, f);
-	else
-		log_error("%.480s: %s", masked ? masked : "", why);
-	free(masked);
-	if (f)
-		fclose(f);
+	for (size_t i = 0; i < lines->count && errors < ERRORS_MAX; i++) {
+		const struct config_line *line = &lines->items[i];
+
+		if (options_is_line(line))
+			continue;
+		if (add_args(conf, line->origin, line->words, line->n_words,
+			&line->text) == 0)
+			continue;
+		if (++errors == ERRORS_MAX)
+			log_error("%s%d wrong lines: the rest is not read",
+			    line->origin, errors);
+	}
+	return errors ? -1 : 0;
+}
+
+/* Adds the maps of all files, and sets their options, unless o is NULL. */
+static int
+add_files(struct config *conf, struct options *o)
+{
+	struct config_lines lines = {0};
+	int result = 0;
+
+	for (size_t i = 0; i < conf->n_files; i++)
+		result |= lines_read(&lines, conf->files[i], conf->reloading);
+	conf->has_files |= conf->n_files > 0;
+	result |= set_options(conf, &lines, o);
+	result |= add_lines_maps(conf, &lines);
+	lines_free(&lines);
 	return result;
 }
 
@@ -334,31 +411,41 @@ add_gost_maps(struct config *conf)
 
 	if (!lines)
 		return read_failed("", "out of memory");
-	while (result == 0 && (line = strsep(&rest, "\n")))
+	while ((line = strsep(&rest, "\n")))
 		if (*line)
-			result = add_single_map(conf, "", line);
+			result |= add_single_map(conf, "", line);
 	free(lines);
 	return result;
 }
 
-int
-config_read(struct config *conf)
+/* Returns 0 if there is a map; else logs where none was found. */
+static int
+check_not_empty(const struct config *conf)
 {
-	if ((conf->file && add_file(conf) == -1) ||
-	    add_args(conf, "", conf->args, conf->n_args, &conf->command_line) ==
-		-1 ||
-	    add_gost_maps(conf) == -1 || check_chains(conf) == -1)
-		return -1;
-	if (check_stdio(conf) == -1)
-		return -1;
+	const char *file = conf->n_files == 1 ? conf->files[0] : NULL;
+
 	if (conf->n_maps > 0)
 		return 0;
 	log_error(
 	    "no map in %.*s: write LISTEN=TARGET (nsfwd --help says more)",
-	    conf->file ? shown_length(conf->file) : -1,
-	    conf->file ? masked_part(&conf->command_line, conf->file)
-		       : "the command line");
+	    file ? shown_length(file) : -1,
+	    file                ? masked_part(&conf->command_line, file)
+		: conf->n_files ? "the files"
+				: "the command line");
 	return -1;
+}
+
+int
+config_read(struct config *conf, struct options *o)
+{
+	int result = add_files(conf, o);
+
+	result |=
+	    add_args(conf, "", conf->args, conf->n_args, &conf->command_line);
+	result |= add_gost_maps(conf);
+	if (result || check_chains(conf) == -1)
+		return -1;
+	return check_stdio(conf) == -1 ? -1 : check_not_empty(conf);
 }
 
 int
@@ -372,7 +459,7 @@ config_reread(const struct config *conf, struct config *fresh)
 	fresh->maps = NULL;
 	fresh->n_maps = 0;
 	fresh->reloading = true;
-	if (config_read(fresh) == 0)
+	if (config_read(fresh, NULL) == 0)
 		return 0;
 	config_free_maps(fresh);
 	return -1;

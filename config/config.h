@@ -12,6 +12,8 @@
 #include "config/map.h"
 #include "config/mask.h"
 
+struct options;
+
 struct config {
 	struct map *maps; /* owned */
 	size_t n_maps;
@@ -24,12 +26,14 @@ struct config {
 	int pin;                /* the server drops all privileges, too */
 	int wait_for_ns;        /* for absent namespaces and listen addresses */
 	int daemonize;
-	int syslog;                  /* instead of standard error */
-	const char *pidfile, *stats; /* paths, or NULL */
+	int syslog;            /* instead of standard error */
+	char *pidfile, *stats; /* paths, or NULL; owned */
 
 	/* Where the maps come from: */
-	const char *file; /* --config, or NULL */
-	char **args;      /* arguments that are no options */
+	const char **files; /* --config: files and directories; owned */
+	size_t n_files;
+	uint64_t options_hash; /* of the options in the files */
+	char **args;           /* arguments that are no options */
 	int n_args;
 	struct masked_text command_line; /* that args point into; owned */
 	char *gost_maps; /* -L and -F: a line for each map; owned; or NULL */
@@ -48,10 +52,11 @@ void config_free(struct config *);
 void config_free_maps(struct config *);
 
 /*
- * Reads all maps and the files that they name, and checks them. Returns 0, or
- * -1 with the reason logged; the maps read so far stay in either case.
+ * Reads all maps and the files that they name, and checks them; and sets the
+ * options that stand in files, unless options is NULL. Returns 0, or -1 with
+ * each wrong line logged; the maps read so far stay in either case.
  */
-int config_read(struct config *);
+int config_read(struct config *, struct options *);
 
 /*
  * Reads the maps again from where those of conf came from. Returns 0, and

@@ -209,9 +209,10 @@ parse_bracketed(struct endpoint_parser *p, char *text)
 		return "write [ADDR]:PORT";
 	*end = '\0';
 	*p->bad_part = text + 1;
-	if (!text[1] || (!p->ports && !strchr(text, ':')))
-		return "brackets are for an IPv6 address";
-	why = parse_address(p, text + 1, NULL);
+	if (!text[1])
+		return "brackets are for an address";
+	why = parse_address(p, text + 1,
+	    p->ports ? NULL : "not a numeric address");
 	return why ? why : parse_ports(p, end + 2);
 }
 
@@ -236,7 +237,9 @@ parse_addr_port(struct endpoint_parser *p, char *text, char *separator)
 			  "namespace is NS@PORT)";
 	*separator = '\0';
 	p->ep->kind = EP_ANY;
-	if (*text)
+	if (listens && !slash && strcasecmp(text, "localhost") == 0)
+		p->ep->kind = EP_LOOPBACK;
+	else if (*text)
 		why = parse_address(p, text, numeric);
 	return why ? why : parse_ports(p, separator + 1);
 }
@@ -246,8 +249,12 @@ endpoint_parse(struct endpoint *ep, char *text, unsigned ports,
     const char **bad_part)
 {
 	struct endpoint_parser p = {ep, ports, bad_part};
-	char *slash = strrchr(text, '/'), *colon = strchr(text, ':');
+	char *slash, *colon;
 
+	if (strncmp(text, "unix:/", 6) == 0)
+		text += 5;
+	slash = strrchr(text, '/');
+	colon = strchr(text, ':');
 	*ep = (struct endpoint){.kind = EP_LOOPBACK, .arg = strdup(text)};
 	*bad_part = text;
 	if (!ep->arg)

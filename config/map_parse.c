@@ -40,6 +40,7 @@ struct map_parser {
 	bool key_seen;                   /* any key */
 	bool target_ns_set;              /* a target or hop had NS@ */
 	bool auth_seen;                  /* auth= or via-auth= */
+	bool proto_set;                  /* "PROTO:" stands in front */
 };
 
 /*
@@ -57,6 +58,32 @@ parse_proto_prefix(char *text, unsigned *proto)
 		}
 	}
 	return text;
+}
+
+/*
+ * Cuts "/tcp" or "/udp" off the ports of an endpoint. Sets *proto by it in the
+ * listener, and compares it in a target. Returns why it is wrong, or NULL.
+ */
+static const char *
+parse_proto_suffix(struct map_parser *p, char *text, bool listens)
+{
+	char *at = strchr(text, '@'), *slash = strrchr(text, '/');
+	const char *ep = at && at != text ? at + 1 : text;
+	unsigned proto;
+
+	if (!slash || slash < ep || *ep == '/' || *ep == '@' ||
+	    strncmp(ep, "unix:", 5) == 0 ||
+	    (strcmp(slash, "/tcp") != 0 && strcmp(slash, "/udp") != 0))
+		return NULL;
+	proto = slash[1] == 't' ? PROTO_TCP : PROTO_UDP;
+	p->bad_part = slash + 1;
+	if (listens && !p->proto_set)
+		p->map->proto = proto;
+	if (!(p->map->proto & proto) || (listens && p->map->proto != proto))
+		return "the map has another protocol: write it once, in front "
+		       "of the whole map";
+	*slash = '\0';
+	return NULL;
 }
 
 /*
@@ -117,9 +144,10 @@ parse_endpoint(struct map_parser *p, char *text, struct endpoint *ep,
 	struct ns *ns = ports ? &map->target_ns : &map->listen_ns;
 	bool later = map->n_hops ? map->n_hops > 1 : map->n_targets > 1;
 	const char *all = text;
-	const char *why =
-	    parse_ns_prefix(p, &text, ns, p->target_ns_set || later);
+	const char *why = parse_proto_suffix(p, text, ports == 0);
 
+	if (!why)
+		why = parse_ns_prefix(p, &text, ns, p->target_ns_set || later);
 	if (!why)
 		why = endpoint_parse(ep, text, ports, &p->bad_part);
 	if (why)
@@ -308,6 +336,7 @@ parse_spec(struct map_parser *p)
 	if (why)
 		return why;
 	rest = parse_proto_prefix(p->map->spec, &p->map->proto);
+	p->proto_set = rest != p->map->spec;
 	item = strsep(&rest, "=");
 	p->bad_part = item;
 	if (!rest)

@@ -15,6 +15,8 @@
 #include "base/log.h"
 #include "config/gost.h"
 #include "config/gost_scheme.h"
+#include "config/habit.h"
+#include "config/lines.h"
 #include "config/map.h"
 #include "config/mask.h"
 #include "config/value.h"
@@ -23,13 +25,15 @@
 enum option_kind {
 	SET_FLAG,
 	SET_FILE, /* this kind and those below take a value */
+	SET_CONFIG,
 	SET_SOCKET,
 	SET_GOST,
 	SET_NS,
 	SET_TIME,
 	SET_COUNT,
 	SET_USER,
-	SET_FD
+	SET_FD,
+	SET_CHECK /* takes a value only behind '=' */
 };
 
 #define AT(member) offsetof(struct options, member)
@@ -40,11 +44,12 @@ static const struct option {
 	size_t offset; /* into struct options */
 	int value;     /* of a flag; 1 of -F */
 } options[] = {
-    {"-c", SET_FILE, AT(config.file), 0},
-    {"--config", SET_FILE, AT(config.file), 0},
+    {"-c", SET_CONFIG, AT(config), 0},
+    {"--config", SET_CONFIG, AT(config), 0},
     {"-L", SET_GOST, AT(gost_words), 0},
     {"-F", SET_GOST, AT(gost_words), 1},
-    {"--check", SET_FLAG, AT(check), 1},
+    {"--check", SET_CHECK, AT(check), CHECK_ALL},
+    {"--test", SET_FLAG, AT(test), 1},
     {"--from", SET_NS, AT(config.defaults.listen_ns), 0},
     {"--to", SET_NS, AT(config.defaults.target_ns), 0},
     {"--wait", SET_FLAG, AT(config.wait_for_ns), 1},
@@ -93,7 +98,9 @@ const char options_help[] =
     "           (of a path); flows, offload (of udp); workers; the timeouts below\n"
     "  -L WORD, -F WORD          maps in the spelling of GOST\n"
     "  -c, --config FILE         maps, one a line; '#' begins a comment\n"
-    "      --check               print the maps as understood, and exit\n"
+    "      --check[=syntax]      print the maps as understood, look up what they\n"
+    "                            name (not with =syntax), and exit\n"
+    "      --test                dial each target once, print the results, exit\n"
     "      --from NS, --to NS    of a LISTEN, of a TARGET without NS@ (self)\n"
     "      --wait                for a namespace or address not there yet\n"
     "  -d, --daemon              go to the background once all serve\n"
@@ -144,12 +151,41 @@ set_ready_fd(int *ready_fd, const char *value)
 }
 
 static const char *
-set_file(const char **file, const char *value)
+set_file(char **file, const char *value)
 {
 	if (*file)
 		return "a second file";
-	*file = value;
+	*file = strdup(value);
+	return *file ? NULL : "out of memory";
+}
+
+static const char *
+add_config(struct config *conf, const char *value)
+{
+	const char **files =
+	    realloc(conf->files, (conf->n_files + 1) * sizeof(*files));
+
+	if (!files)
+		return "out of memory";
+	conf->files = files;
+	files[conf->n_files++] = value;
 	return NULL;
+}
+
+static const char *
+set_check(int *check, const char *value)
+{
+	if (value || *check == CHECK_NONE)
+		*check = value ? CHECK_SYNTAX : CHECK_ALL;
+	return value && strcmp(value, "syntax") != 0
+	    ? "syntax, or no value at all"
+	    : NULL;
+}
+
+static bool
+wants_value(const struct option *option)
+{
+	return option->kind != SET_FLAG && option->kind != SET_CHECK;
 }
 
 /* Sets the field of an option. Returns NULL, or why the value is wrong. */
@@ -160,6 +196,8 @@ set_option(const struct option *option, void *field, const char *value)
 		*(int *)field = option->value;
 		return value ? "no value is taken" : NULL;
 	}
+	if (option->kind == SET_CHECK)
+		return set_check(field, value);
 	if (!value)
 		return "its value is missing";
 	switch (option->kind) {
@@ -168,6 +206,8 @@ set_option(const struct option *option, void *field, const char *value)
 			return "the path of a UNIX socket, with '/' in it, as "
 			       "./stats";
 		return set_file(field, value);
+	case SET_CONFIG:
+		return add_config(field, value);
 	case SET_FILE:
 		return set_file(field, value);
 	case SET_NS:
@@ -179,6 +219,7 @@ set_option(const struct option *option, void *field, const char *value)
 	case SET_USER:
 		return parse_cred(field, value);
 	case SET_FLAG:
+	case SET_CHECK:
 	case SET_GOST: /* see add_gost_word() */
 	case SET_FD:
 		break;
@@ -207,9 +248,16 @@ static int
 add_gost_word(struct options *o, const char *value, bool forward)
 {
 	size_t n = o->n_gost_words;
-	struct gost_word *words =
-	    realloc(o->gost_words, (n + 1) * sizeof(*words));
+	struct gost_word *words;
+	char advice[HABIT_SIZE];
 
+	if (habit_advice(advice, HABIT_GOST, masked_arg(o, value),
+		strlen(value))) {
+		log_error("option '%s': '%.*s': %s", forward ? "-F" : "-L",
+		    shown_length(value), masked_arg(o, value), advice);
+		return -1;
+	}
+	words = realloc(o->gost_words, (n + 1) * sizeof(*words));
 	if (!words) {
 		log_error("out of memory");
 		return -1;
@@ -247,15 +295,16 @@ parse_option(struct options *o, const struct option *option, const char *value,
 	void *field = (char *)o + option->offset;
 	const char *why;
 
-	if (option->kind != SET_FLAG && !value)
+	if (wants_value(option) && !value)
 		value = **next ? *(*next)++ : "";
-	if (option->kind != SET_FLAG && !*value) {
+	if (wants_value(option) && !*value) {
 		log_error("option '%s': its value is missing", option->name);
 		return -1;
 	}
 	if (option->kind == SET_GOST)
 		return add_gost_word(o, value, option->value);
 	why = set_option(option, field, value);
+	o->seen |= (uint64_t)1 << (option - options);
 	if (!why)
 		return 0;
 	log_error("option '%s': '%.*s': %s", option->name, shown_length(value),
@@ -268,20 +317,98 @@ parse_option(struct options *o, const struct option *option, const char *value,
  * character. The rest may be a value. Returns -1.
  */
 static int
-unknown_option(const struct options *o, const char *arg, size_t length)
+unknown_option(const struct options *o, const char *arg, size_t length,
+    const char *next)
 {
+	char text[HABIT_SIZE], advice[HABIT_SIZE];
+	const char *gost = gost_option_advice(arg);
 	int shown = shown_length(arg);
-	const char *advice = gost_option_advice(arg);
 
-	if (advice) {
-		log_error("'%.*s' is an option of GOST: %s",
-		    (int)strcspn(arg, "="), masked_arg(o, arg), advice);
-		return -1;
-	}
 	while (((unsigned char)arg[length] & 0xc0) == 0x80)
 		length++;
-	log_error("unknown option '%.*s' (nsfwd --help lists them)",
-	    length < (size_t)shown ? (int)length : shown, masked_arg(o, arg));
+	snprintf(text, sizeof(text), "%.*s%s%.*s", shown, masked_arg(o, arg),
+	    next ? " " : "", next ? shown_length(next) : 0,
+	    next ? masked_arg(o, next) : "");
+	if ((size_t)shown > length)
+		shown = (int)length;
+	if (habit_advice(advice, HABIT_OPTION, text, strlen(text)))
+		log_error("unknown option '%.*s': %s", shown,
+		    masked_arg(o, arg), advice);
+	else if (gost)
+		log_error("'%.*s' is an option of GOST: %s",
+		    (int)strcspn(arg, "="), masked_arg(o, arg), gost);
+	else
+		log_error("unknown option '%.*s' (nsfwd --help lists them)",
+		    shown, masked_arg(o, arg));
+	return -1;
+}
+
+/*
+ * Finds the option that a word names by its long name, up to '='. Returns NULL
+ * for one that cannot stand in a file.
+ */
+static const struct option *
+find_line_option(const char *word)
+{
+	static const char *const others[] = {"--config", "--check", "--test",
+	    "--help", "--version"};
+	char name[32];
+	const struct option *option;
+	size_t length;
+
+	if (strncmp(word, "--", 2) == 0)
+		word += 2;
+	length = strcspn(word, "=");
+	if (length < 2 || length + 2 >= sizeof(name))
+		return NULL;
+	snprintf(name, sizeof(name), "--%.*s", (int)length, word);
+	option = find_option(name, length + 2);
+	for (size_t i = 0; option && i < ARRAY_LEN(others); i++)
+		if (strcmp(name, others[i]) == 0)
+			return NULL;
+	return option;
+}
+
+bool
+options_is_line(const struct config_line *line)
+{
+	return find_line_option(line->words[0]) != NULL;
+}
+
+/* An option may have two names: they set the same field. */
+static bool
+on_command_line(const struct options *o, const struct option *option)
+{
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		if (o->seen >> i & 1 && options[i].offset == option->offset)
+			return true;
+	return false;
+}
+
+int
+options_set_line(struct options *o, const struct config_line *line)
+{
+	const struct option *option = find_line_option(line->words[0]);
+	char *equals = strchr(line->words[0], '=');
+	const char *value = equals ? equals + 1 : line->words[1];
+	const char *why = NULL;
+
+	if (on_command_line(o, option))
+		return 0;
+	if (line->n_words > (equals ? 1 : 2))
+		why = "one option a line";
+	else if (wants_value(option) && (!value || !*value))
+		why = "its value is missing";
+	if (why) {
+		log_error("%soption '%s': %s", line->origin, option->name + 2,
+		    why);
+		return -1;
+	}
+	why = set_option(option, (char *)o + option->offset, value);
+	if (!why)
+		return 0;
+	log_error("%soption '%s': '%.*s': %s", line->origin, option->name + 2,
+	    shown_length(value), masked_part(&line->text, value), why);
 	return -1;
 }
 
@@ -301,12 +428,12 @@ parse_arg(struct options *o, char *arg, char ***next)
 				 : find_option(arg, length);
 		if (!option)
 			return unknown_option(o, arg,
-			    letters ? (size_t)(s - arg) + 1 : length);
-		if (letters && option->kind != SET_FLAG && s[1])
+			    letters ? (size_t)(s - arg) + 1 : length, **next);
+		if (letters && wants_value(option) && s[1])
 			value = s + 1;
 		if (parse_option(o, option, value, next) == -1)
 			return -1;
-	} while (letters && option->kind == SET_FLAG && s[1]);
+	} while (letters && !wants_value(option) && s[1]);
 	return 0;
 }
 

@@ -3,16 +3,28 @@
 #ifndef CONFIG_OPTIONS_H
 #define CONFIG_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "config/config.h"
 
+struct config_line;
 struct gost_word;
+
+enum check {
+	CHECK_NONE,
+	CHECK_ALL,
+	CHECK_SYNTAX /* nothing is asked of the system */
+};
 
 struct options {
 	struct config config;
 	int log_level; /* enum log_level */
-	int check, help, version;
+	int check;     /* enum check */
+	int help, version;
+	int test;      /* dial each target, and exit */
+	uint64_t seen; /* set of options that the command line has, by index */
 	struct gost_word *gost_words; /* -L and -F, while options are read */
 	size_t n_gost_words;
 };
@@ -25,5 +37,14 @@ extern const char options_help[];
  * Returns 0, or -1 with the reason logged.
  */
 int options_parse(struct options *, char **args);
+
+/* Returns true if a line of a file begins with the long name of an option. */
+bool options_is_line(const struct config_line *);
+
+/*
+ * Sets the option of such a line, unless the command line has it. Returns 0, or
+ * -1 with the reason logged.
+ */
+int options_set_line(struct options *, const struct config_line *);
 
 #endif

@@ -38,6 +38,8 @@ static const struct unit {
     {"", 1000},
 };
 
+static const char bits_set[] = "an address with bits set behind its /BITS";
+
 const char *
 cidr_parse(struct cidr *cidr, char *text)
 {
@@ -57,13 +59,27 @@ cidr_parse(struct cidr *cidr, char *text)
 		max_bits = 32;
 	}
 	bits = max_bits;
+	if (good && slash && parse_uint(slash, 0, UINT32_MAX, &bits) &&
+	    bits > max_bits)
+		return max_bits == 32 ? "an IPv4 address has 32 bits"
+				      : "an IPv6 address has 128 bits";
 	if (!good || (slash && !parse_uint(slash, 0, max_bits, &bits)))
 		return "not ADDR or ADDR/BITS (several with '+' between them)";
 	cidr->bits = (uint8_t)(128 - max_bits + bits);
 	for (unsigned i = cidr->bits; i < 128; i++)
 		if (cidr->addr.s6_addr[i / 8] & 0x80U >> i % 8)
-			return "an address with bits set behind its /BITS";
+			return bits_set;
 	return NULL;
+}
+
+bool
+cidr_parse_net(struct cidr *cidr, char *text)
+{
+	if (cidr_parse(cidr, text) != bits_set)
+		return false;
+	for (unsigned i = cidr->bits; i < 128; i++)
+		cidr->addr.s6_addr[i / 8] &= (uint8_t) ~(0x80U >> i % 8);
+	return true;
 }
 
 void

@@ -30,6 +30,12 @@ void duration_print(FILE *, msec);
 
 /* Parses ADDR or ADDR/BITS. Modifies text. */
 const char *cidr_parse(struct cidr *, char *text);
+/*
+ * Fills in the block that a text means which cidr_parse() refuses because of
+ * bits that are set behind its /BITS. Returns false for any other text.
+ */
+bool cidr_parse_net(struct cidr *, char *text);
+
 void cidr_print(FILE *, const struct cidr *);
 
 /*

@@ -36,6 +36,7 @@
 #include "config/map.h"
 #include "netns.h"
 #include "server/apply.h"
+#include "server/inspect.h"
 #include "server/listen.h"
 #include "server/listen_check.h"
 #include "server/mapper_proc.h"
@@ -220,6 +221,21 @@ spawn_mappers(const struct services *fresh, const struct config *conf)
 	return 0;
 }
 
+/*
+ * Checks the namespaces of a service, and what its targets depend on, which is
+ * the same for both protocols of a map. Returns 0, or the exit status.
+ */
+static int
+probe_service(struct service *s, const struct config *conf)
+{
+	int status = service_probe_ns(s, conf->wait_for_ns);
+
+	if (status || !s->target_ns_id ||
+	    (s->proto == PROTO_UDP && s->map->proto != PROTO_UDP))
+		return status;
+	return inspect_targets(s->map, conf);
+}
+
 /* Returns 0 if all new services serve or wait; else the exit status. */
 static int
 prepare_new(const struct services *fresh, const struct services *old,
@@ -229,8 +245,7 @@ prepare_new(const struct services *fresh, const struct services *old,
 
 	for (size_t i = 0; i < fresh->count && !status; i++)
 		if (fresh->items[i].reuse != REUSE_ALL)
-			status = service_probe_ns(&fresh->items[i],
-			    conf->wait_for_ns);
+			status = probe_service(&fresh->items[i], conf);
 	if (!status)
 		status = -open_unblocked(fresh, old, conf);
 	if (!status)

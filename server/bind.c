@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -84,16 +85,17 @@ init_udp_relay(int fd)
 	return datagram_mute(fd);
 }
 
-static bool
-is_loopback(const struct endpoint *ep)
+bool
+endpoint_is_loopback(const struct endpoint *ep)
 {
 	if (ep->kind == EP_IPV4)
 		return ep->addr.s6_addr[0] == 127;
 	return ep->kind == EP_LOOPBACK ||
-	    (ep->kind == EP_IPV6 && IN6_IS_ADDR_LOOPBACK(&ep->addr));
+	    (ep->kind == EP_IPV6 && IN6_IS_ADDR_LOOPBACK(&ep->addr)) ||
+	    (ep->kind == EP_HOST && strcasecmp(ep->name, "localhost") == 0);
 }
 
-static bool
+bool
 lo_is_down(int fd)
 {
 	struct ifreq lo = {.ifr_name = "lo"};
@@ -124,7 +126,7 @@ bind_socket(const struct bind_job *job, int fd, socklen_t length)
 {
 	const void *addr = &job->addr;
 
-	if (is_loopback(job->endpoint) && lo_is_down(fd)) {
+	if (endpoint_is_loopback(job->endpoint) && lo_is_down(fd)) {
 		errno = ENETDOWN;
 		return -1;
 	}

@@ -31,6 +31,12 @@ struct bind_job {
 /* Returns true if an endpoint is a UNIX socket. */
 bool endpoint_is_unix(const struct endpoint *);
 
+/* Returns true if an endpoint is an address of loopback, or localhost. */
+bool endpoint_is_loopback(const struct endpoint *);
+
+/* Returns true if lo is down in the namespace of a socket. */
+bool lo_is_down(int fd);
+
 /* Returns true if the map is a proxy whose clients may use UDP. */
 bool map_has_udp_relays(const struct map *);
 

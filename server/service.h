@@ -58,6 +58,9 @@ int service_probe_ns(struct service *, bool wait);
 /* Logs why a namespace cannot be used. Returns the exit status for that. */
 int log_ns_error(const struct map *, const struct ns *, int err);
 
+/* Logs that a map waits for a namespace that is absent because of err. */
+void log_waiting(const struct map *, const struct ns *, int err);
+
 /*
  * Opens the listeners. Returns -1 with errno, logged unless it is quiet_errno,
  * see listen_open().

@@ -288,14 +288,15 @@ has_names(const struct map *map)
 	return false;
 }
 
-/* Gives up all rights but those that dialing takes. Returns -1 with errno. */
-static int
-confine(const struct config *conf, const struct map *map, pid_t parent)
+int
+stdio_confine(const struct config *conf, const struct map *map, pid_t parent)
 {
 	unsigned role =
 	    SANDBOX_STDIO | SANDBOX_MAY_NARROW | SANDBOX_UNIX | SANDBOX_BIND;
 	bool names = has_names(map);
 
+	if (map->proto == PROTO_UDP)
+		role |= SANDBOX_UDP;
 	fd_close_except(&(int){STDERR_FILENO}, 1);
 	if ((names && ns_mount_etc(&map->target_ns) == -1) ||
 	    sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1 ||
@@ -343,7 +344,7 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 
 	if (status)
 		return status;
-	if (confine(conf, map, parent) == -1)
+	if (stdio_confine(conf, map, parent) == -1)
 		return log_failure(map, "cannot drop privileges");
 	sock_set_oobinline(STDIN_FILENO); /* fails unless it is a socket */
 	conn.deadline = deadline_after(now_ms(), map->times.connect);

@@ -268,8 +268,8 @@ openrc_run() {
 		run -0 systemd-analyze verify --man=no "$BATS_TEST_TMPDIR/$unit"
 		[ -z "$output" ]
 	done
-	diff <(grep -vE '^#|Description|RuntimeDirectory|ExecStart' "$CONTRIB/nsfwd.service") \
-		<(grep -vE '^#|Description|RuntimeDirectory|ExecStart' "$CONTRIB/nsfwd@.service")
+	diff <(grep -vE '^#|Description|RuntimeDirectory|ExecStart|--check' "$CONTRIB/nsfwd.service") \
+		<(grep -vE '^#|Description|RuntimeDirectory|ExecStart|--check' "$CONTRIB/nsfwd@.service")
 	run -0 systemd-analyze security --offline=true --no-pager \
 		"$BATS_TEST_TMPDIR/nsfwd.service"
 	sed -n '$s/^/# /p' <<<"$output" >&3
@@ -328,7 +328,8 @@ while s.recv(9999): pass'
 
 @test "bash completes options and namespaces" {
 	completes() {
-		COMP_WORDS=("$NSFWD" "$@") COMP_CWORD=$#
+		COMP_WORDS=("$NSFWD" "$@") COMP_CWORD=$# COMP_LINE="$NSFWD $*"
+		COMP_POINT=${#COMP_LINE}
 		_nsfwd
 		printf '%s\n' "${COMPREPLY[@]}"
 	}
@@ -338,10 +339,37 @@ while s.recv(9999): pass'
 	[ "$(completes --to ns)" = ns2 ]
 	[ "$(completes n)" = ns2@ ]
 	[ "$(completes -c /run/nsfwd.c)" = /run/nsfwd.conf ]
+	[ "$(completes --from=ns)" = ns2 ]
+	[ "$(completes --check=s)" = syntax ]
+	[ "$(completes 80=ns)" = ns2@ ]
+	[ "$(completes udp:ns)" = ns2@ ]
+	[ "$(completes 80=81,max-s)" = '81,max-source=' ]
+	[ "$(completes 80=81,max=1,balan)" = '1,balance=' ]
+}
+
+# Runs the function with the commands of the completion system replaced.
+@test "zsh completes options, keys and namespaces" {
+	needs zsh
+	# shellcheck disable=SC2016 # for zsh
+	run -0 zsh -fc '
+		compset() { word=${word#$~2} }
+		compadd() {
+			[ "$1" != -S ] || shift 2
+			[ "$1" != -a ] || { print -l -- ${(P)2}; return }
+			print -l -- "$@"
+		}
+		for given in --rea --from=ns 80=ns 80=81,max --check=; do
+			words=($NSFWD $given) CURRENT=2
+			print -- "$given: "$(. $CONTRIB/_nsfwd)
+		done'
+	echo "$output"
+	[[ ${lines[0]} == *' --ready-fd '* && ${lines[1]} == *' ns2'* ]]
+	[[ ${lines[2]} == *' ns2'* && ${lines[3]} == *' max-source '* ]]
+	[ "${lines[4]}" = '--check=: syntax' ]
 }
 
 @test "the example of a configuration" {
 	sed 's/^#\([^ ].*=\)/\1/' "$CONTRIB/nsfwd.conf" >"$BATS_TEST_TMPDIR/conf"
-	run -0 "$NSFWD" --check -c "$BATS_TEST_TMPDIR/conf"
+	run -0 "$NSFWD" --check=syntax -c "$BATS_TEST_TMPDIR/conf"
 	[ "${#lines[@]}" = 4 ]
 }

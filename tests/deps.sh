@@ -26,7 +26,7 @@ dnsmasq dnsmasq-base
 unbound unbound
 dig bind9-dnsutils
 nft nftables
-strace strace
+strace zsh strace
 haproxy haproxy
 nginx nginx-light
 /usr/lib/nginx/modules/ngx_stream_module.so libnginx-mod-stream

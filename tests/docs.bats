@@ -48,31 +48,31 @@ options_of_man() {
 	local key
 	for key in max max-source connect-timeout idle-timeout half-close-timeout; do
 		grep -q "^\.It Cm $key Ns =" "$man"
-		run -0 "$NSFWD" --check "8000=web@80,$key=7"
+		run -0 "$NSFWD" --check=syntax "8000=web@80,$key=7"
 		[ "$output" != 8000=web@80 ]
 	done
 	for key in flows max-source udp-timeout udp-one-way-timeout; do
 		grep -q "^\.It Cm $key Ns =" "$man"
-		run -0 "$NSFWD" --check "udp:8000=web@80,$key=7"
+		run -0 "$NSFWD" --check=syntax "udp:8000=web@80,$key=7"
 		[ "$output" != udp:8000=web@80 ]
 	done
 	grep -q '^\.It Cm offload Ns = Ns Cm off' "$man"
-	run -0 "$NSFWD" --check udp:8000=web@80,offload=off
+	run -0 "$NSFWD" --check=syntax udp:8000=web@80,offload=off
 	[ "$output" = udp:8000=web@80,offload=off ]
 	grep -q '^\.It Cm balance Ns = Ns Cm first' "$man"
-	run -0 "$NSFWD" --check 8000=web@80,balance=first
-	run -2 "$NSFWD" --check 8000=web@80,no-such-key=7
+	run -0 "$NSFWD" --check=syntax 8000=web@80,balance=first
+	run -2 "$NSFWD" --check=syntax 8000=web@80,no-such-key=7
 }
 
 @test "the defaults are those of the man page" {
 	local default=connect-timeout=10s,idle-timeout=0,half-close-timeout=1h
-	run -0 "$NSFWD" --check "8000=web@80,$default,max=0,max-source=0"
+	run -0 "$NSFWD" --check=syntax "8000=web@80,$default,max=0,max-source=0"
 	[ "$output" = 8000=web@80 ]
 	grep -A9 '^\.It Fl -connect-timeout' "$man" | grep -q '^The default is 10s'
 	grep -A9 '^\.It Fl -half-close-timeout' "$man" | grep -q '^The default is 1h'
 	grep -A9 '^\.It Fl -idle-timeout' "$man" | grep -q '^The default is 0'
 	default=flows=4096,max-source=0,udp-timeout=2m,udp-one-way-timeout=30s
-	run -0 "$NSFWD" --check "udp:8000=web@80,$default,offload=on"
+	run -0 "$NSFWD" --check=syntax "udp:8000=web@80,$default,offload=on"
 	[ "$output" = udp:8000=web@80 ]
 	grep -A2 '^\.It Cm flows' "$man" | grep -q 'the default is 4096'
 	grep -A4 '^\.It Fl -udp-timeout' "$man" | grep -q '^The default is 2m'
@@ -88,7 +88,7 @@ options_of_man() {
 		case "$line" in
 		*--config*) continue ;;
 		esac
-		run -0 "$NSFWD" --check "${words[@]:1}"
+		run -0 "$NSFWD" --check=syntax "${words[@]:1}"
 		count=$((count + 1))
 	done < <(awk -F'`' '/^\|.*`nsfwd / { print $2 }' "$top/README")
 	[ "$count" -ge 10 ]
@@ -104,7 +104,7 @@ options_of_man() {
 	cd "$BATS_TEST_TMPDIR"
 	while read -r line; do
 		eval "words=(${line#\$ })"
-		run -0 "$NSFWD" --check "${words[@]:1}"
+		run -0 "$NSFWD" --check=syntax "${words[@]:1}"
 		count=$((count + 1))
 	done < <(grep -E '^(\$ )?nsfwd ' examples)
 	[ "$count" -ge 11 ]

@@ -46,7 +46,7 @@ hop() {
 	local -a word
 	while IFS='|' read -r words map; do
 		read -ra word <<<"$words"
-		run --separate-stderr "$NSFWD" --check "${word[@]}"
+		run --separate-stderr "$NSFWD" --check=syntax "${word[@]}"
 		# shellcheck disable=SC2154 # run sets stderr
 		[ "$status" = 0 ] && [ "${output//$'\n'/+}" = "$map" ] || {
 			echo "$words: wanted $map, got $output$stderr"
@@ -55,7 +55,7 @@ hop() {
 		# The output is a map itself, unless a password is masked.
 		case $map in
 		*:\** | *+*) ;;
-		*) [ "$("$NSFWD" --check -- "$map")" = "$map" ] || bad=1 ;;
+		*) [ "$("$NSFWD" --check=syntax -- "$map")" = "$map" ] || bad=1 ;;
 		esac
 		n=$((n + 1))
 	done < <(rows <<-'TABLE'
@@ -277,7 +277,7 @@ hop() {
 		[ "$status" = 2 ]
 		[ "${#output}" -lt 1200 ]
 	done
-	run -2 "$NSFWD" --check -L $'tcp://:80/h:80\n81=82'
+	run -2 "$NSFWD" --check=syntax -L $'tcp://:80/h:80\n81=82'
 	[[ $output == *'a line break'* ]]
 }
 

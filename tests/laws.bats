@@ -84,18 +84,18 @@ undefined() {
 }
 
 # In this order: mapper, worker, connection, daemon, the process that answers a
-# reader of --stats, the connection of "-".
+# reader of --stats, the connection of "-", a target of --test.
 @test "fork only where a kind of process starts" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
 		server/mapper_proc.c tcp/pool.c tcp/fork.c server/daemon.c \
-		server/stats_socket.c tcp/stdio.c
+		server/stats_socket.c tcp/stdio.c tcp/trial.c
 }
 
 # netns.c reaps its helper in the call that cloned it. The parent of a daemon has
 # one child.
 @test "wait only in the files of processes with children" {
 	only 'wait|wait[34]|waitpid|waitid' server/reap.c tcp/pool.c tcp/fork.c \
-		tcp/stdio.c netns.c server/daemon.c
+		tcp/stdio.c tcp/trial.c netns.c server/daemon.c
 }
 
 @test "credentials, prctl and seccomp only in base/sandbox.c" {
@@ -144,7 +144,7 @@ undefined() {
 # or single headers.
 may_include() {
 	case $1 in
-	nsfwd.c) echo server config tcp/stdio.h netns.h base ;;
+	nsfwd.c) echo server config tcp/stdio.h tcp/trial.h netns.h base ;;
 	server) echo tcp udp mapper config netns.h base relay.h ;;
 	tcp) echo relay.h udp/associate.h dial proxy mapper config netns.h base ;;
 	udp) echo dial proxy mapper config netns.h base ;;

@@ -184,12 +184,12 @@ def run(words):
 
 
 def shows(program, words, number, directory):
-    said = run([program, "--check"] + words)
+    said = run([program, "--check=syntax"] + words)
     if not words[0].startswith("-"):
         path = os.path.join(directory, f"maps.{number}")
         with open(path, "w") as file:
             file.write("# maps\n" + " ".join(words) + "\n")
-        said += run([program, "--check", "-c", path])
+        said += run([program, "--check=syntax", "-c", path])
         os.unlink(path)
     return said if MARK.encode() in said or b"Sanitizer" in said else None
 

@@ -642,6 +642,6 @@ daemon_life() {
 	# LISTEN_PID of another process.
 	run -1 env LISTEN_FDS=1 LISTEN_PID=1 LISTEN_FDNAMES=web "$NSFWD" systemd:web=ns2@1
 	[[ $output == *"cannot listen on web: no socket of that name and kind was handed to us"* ]]
-	run -2 "$NSFWD" --check ns1@systemd:web=ns2@1
-	[ "$("$NSFWD" --check udp:systemd:dns=ns2@53)" = udp:systemd:dns=ns2@53 ]
+	run -2 "$NSFWD" --check=syntax ns1@systemd:web=ns2@1
+	[ "$("$NSFWD" --check=syntax udp:systemd:dns=ns2@53)" = udp:systemd:dns=ns2@53 ]
 }

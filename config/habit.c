@@ -1,0 +1,223 @@
+/* Recognizes the spelling of other programs, and says how to write it here. */
+
+/*
+ * Theory of operation
+ *
+ * Only a text that was refused is looked up. A pattern is compared with all of
+ * the text. In a pattern '#' stands for digits, '~' for one or more bytes that
+ * a host name or an address may have, '^' for the name of a key, and '*' for
+ * any rest; any other byte stands for itself. What these match is numbered from
+ * 1, and the advice repeats it as $1 to $9; $n is the net of the address $1 and
+ * the bits $2. A row fits only if there is such a net.
+ */
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config/habit.h"
+
+#include "base/addr.h"
+#include "base/array.h"
+#include "base/text.h"
+#include "config/key.h"
+#include "config/value.h"
+
+#define PARTS_MAX 9
+
+/* A part of the text that a class of the pattern has matched. */
+struct part {
+	const char *at;
+	size_t length;
+};
+
+/* clang-format off */
+static const struct habit {
+	enum habit_place place;
+	const char *pattern, *advice;
+} habits[] = {
+	{HABIT_MAP, "#:#", "as docker -p has it: write :$1=NS@$2 (or $1=NS@$2, for this host only)"},
+	{HABIT_MAP, "~:#:#", "as docker -p has it: write $1:$2=NS@$3"},
+	{HABIT_MAP, "#:~:#", "as ssh -L has it: write $1=$2:$3"},
+	{HABIT_MAP, "~:#:~:#", "as ssh -L has it: write $1:$2=$3:$4"},
+	{HABIT_MAP, "#/tcp", "a target is missing: write $1=NS@PORT"},
+	{HABIT_MAP, "#/udp", "a target is missing: write udp:$1=NS@PORT"},
+	{HABIT_MAP, "#:#/tcp", "as docker -p has it: write :$1=NS@$2"},
+	{HABIT_MAP, "#:#/udp", "as docker -p has it: write udp::$1=NS@$2"},
+	{HABIT_MAP, "TCP-LISTEN:#*=TCP:~:#*", "as socat has it: write :$1=$3:$4"},
+	{HABIT_MAP, "TCP4-LISTEN:#*=TCP4:~:#*", "as socat has it: write 0.0.0.0:$1=$3:$4"},
+	{HABIT_MAP, "UDP-LISTEN:#*=UDP:~:#*", "as socat has it: write udp::$1=$3:$4"},
+	{HABIT_MAP, "TCP-LISTEN:#* TCP:~:#*", "as socat has it: write :$1=$3:$4"},
+	{HABIT_MAP, "TCP4-LISTEN:#* TCP4:~:#*", "as socat has it: write 0.0.0.0:$1=$3:$4"},
+	{HABIT_MAP, "UDP-LISTEN:#* UDP:~:#*", "as socat has it: write udp::$1=$3:$4"},
+	{HABIT_MAP, "TCP-LISTEN:#*", "as socat has it: write :$1=HOST:PORT"},
+	{HABIT_MAP, "UDP-LISTEN:#*", "as socat has it: write udp::$1=HOST:PORT"},
+	{HABIT_MAP, "UNIX-LISTEN:*", "as socat has it: write /PATH=HOST:PORT"},
+	{HABIT_MAP, "TCP:*", "a protocol has small letters: write tcp:$1"},
+	{HABIT_MAP, "UDP:*", "a protocol has small letters: write udp:$1"},
+	{HABIT_MAP, "tcp://*", "a protocol stands without '//': write tcp:LISTEN=TARGET"},
+	{HABIT_MAP, "udp://*", "a protocol stands without '//': write udp:LISTEN=TARGET"},
+	{HABIT_MAP, "udp+tcp:*", "write tcp+udp:$1"},
+	{HABIT_MAP, "sctp:*", "there are tcp, udp and tcp+udp"},
+	{HABIT_MAP, "\\*:#=*", "every address is an empty one: write :$1=$2"},
+	{HABIT_MAP, "udp:\\*:#=*", "every address is an empty one: write udp::$1=$2"},
+	{HABIT_MAP, "#:#=*", "a range has '-': write $1-$2=$3"},
+	{HABIT_MAP, "#..#=*", "a range has '-': write $1-$2=$3"},
+	{HABIT_MAP, "#,#=*", "a map has one port or a range: write two maps, $1=$3 and $2=$3"},
+	{HABIT_MAP, "*=~@socks5", "one proxy speaks SOCKS and HTTP: write $1=$2@proxy"},
+	{HABIT_MAP, "*=~@socks", "one proxy speaks SOCKS and HTTP: write $1=$2@proxy"},
+	{HABIT_MAP, "*=~@http", "one proxy speaks SOCKS and HTTP: write $1=$2@proxy"},
+	{HABIT_MAP, "#=socks5", "one proxy speaks SOCKS and HTTP: write $1=proxy"},
+	{HABIT_MAP, "#=http", "one proxy speaks SOCKS and HTTP: write $1=proxy"},
+	{HABIT_MAP, "*,allow=*,allow=*", "several have '+' between them: write allow=$2+$3"},
+	{HABIT_MAP, "*,deny=*,deny=*", "several have '+' between them: write deny=$2+$3"},
+	{HABIT_MAP, "*,allow=~,~", "several have '+' between them: write allow=$2+$3"},
+	{HABIT_MAP, "*,deny=~,~", "several have '+' between them: write deny=$2+$3"},
+	{HABIT_MAP, "*,reach=~,~", "several have '+' between them: write reach=$2+$3"},
+	{HABIT_MAP, "*,accept-proxy=~,~", "several have '+' between them: write accept-proxy=$2+$3"},
+	{HABIT_MAP, "^=*", "a key is part of its map: write LISTEN=TARGET,$1=$2, without a space"},
+	{HABIT_MAP, "help", "write nsfwd --help, or man nsfwd"},
+	{HABIT_MAP, "start", "maps start it: nsfwd LISTEN=TARGET; a service: systemctl start nsfwd"},
+	{HABIT_MAP, "stop", "a signal stops it: kill PID; a service: systemctl stop nsfwd"},
+	{HABIT_MAP, "restart", "a service: systemctl restart nsfwd"},
+	{HABIT_MAP, "reload", "a signal reloads the file: kill -HUP PID; a service: systemctl reload nsfwd"},
+	{HABIT_MAP, "status", "a signal logs a table: kill -USR1 PID; a service: systemctl status nsfwd"},
+	{HABIT_MAP, "version", "write nsfwd --version"},
+	{HABIT_OPTION, "-p #:#/udp*", "as docker has it: write udp::$1=NS@$2, without -p"},
+	{HABIT_OPTION, "-p #:#*", "as docker has it: write :$1=NS@$2, without -p"},
+	{HABIT_OPTION, "-p ~:#:#*", "as docker has it: write $1:$2=NS@$3, without -p"},
+	{HABIT_OPTION, "-p *", "a map has no -p: write LISTEN=TARGET"},
+	{HABIT_OPTION, "--publish*", "a map has no option: write LISTEN=TARGET"},
+	{HABIT_OPTION, "-u*", "udp stands in front of the map: write udp:LISTEN=TARGET"},
+	{HABIT_OPTION, "--udp*", "udp stands in front of the map: write udp:LISTEN=TARGET"},
+	{HABIT_OPTION, "--tcp*", "tcp is what a map is: write LISTEN=TARGET"},
+	{HABIT_OPTION, "-W ~:#*", "as ssh has it: write -=NS@[$1]:$2"},
+	{HABIT_OPTION, "-R #:*", "a map listens in any namespace: write NS@PORT=HOST:PORT"},
+	{HABIT_OPTION, "-D #*", "as ssh has it: write $1=NS@proxy"},
+	{HABIT_OPTION, "-l*", "what to listen on is part of a map: write LISTEN=TARGET"},
+	{HABIT_OPTION, "-n*", "a namespace is part of a map: write PORT=NS@PORT"},
+	{HABIT_OPTION, "--netns*", "a namespace is part of a map: write PORT=NS@PORT"},
+	{HABIT_OPTION, "--help-*", "write nsfwd --help"},
+	{HABIT_GOST, "#:~:#", "as ssh has it: write $1=$2:$3, without -L"},
+	{HABIT_GOST, "~:#:~:#", "as ssh has it: write $1:$2=$3:$4, without -L"},
+	{HABIT_ITEM, "*/#", "it has bits set behind /$2: write $n for the net, or $1 for the address"},
+	{HABIT_NS, "#", "a number is a name here; a process is pid:$1"},
+	{HABIT_NS, "/proc/#", "a process is pid:$1"},
+	{HABIT_NS, "/proc/#/ns", "a process is pid:$1"},
+	{HABIT_NS, "/proc/#/", "a process is pid:$1"},
+	{HABIT_NS, "localhost", "the namespace that nsfwd was started in is self"},
+	{HABIT_NS, "host", "the namespace that nsfwd was started in is self, that of process 1 is init"},
+	{HABIT_NS, "default", "the namespace that nsfwd was started in is self"},
+};
+/* clang-format on */
+
+static bool
+in_class(char class, char c)
+{
+	unsigned char byte = (unsigned char)c;
+
+	if (class == '#')
+		return isdigit(byte);
+	return isalnum(byte) || (c && strchr("._-[]/+%", c)) ||
+	    (class == '~' && byte >= 0x80);
+}
+
+static bool
+part_fits(char class, const struct part *p)
+{
+	return class != '^' || key_exists(p->at, p->length);
+}
+
+/*
+ * Returns true if the pattern matches all of the text. A class takes as much as
+ * it can, and less if the rest does not match then.
+ */
+static bool
+matches(const char *pattern, const char *text, struct part *parts)
+{
+	const char class = *pattern;
+	size_t n;
+
+	if (!class)
+		return !*text;
+	if (class == '\\')
+		return pattern[1] == *text &&
+		    matches(pattern + 2, text + 1, parts);
+	if (!strchr("#~^*", class))
+		return class == *text && matches(pattern + 1, text + 1, parts);
+	for (n = 0; text[n] && (class == '*' || in_class(class, text[n])); n++)
+		;
+	for (;; n--) {
+		*parts = (struct part){text, n};
+		if ((n || class == '*') && part_fits(class, parts) &&
+		    matches(pattern + 1, text + n, parts + 1))
+			return true;
+		if (n == 0)
+			return false;
+	}
+}
+
+/* Writes the net of ADDR/BITS. Returns its length, or 0 if there is none. */
+static size_t
+print_net(char *buf, size_t size, const char *item)
+{
+	struct cidr net;
+	char text[64];
+	FILE *out;
+
+	snprintf(text, sizeof(text), "%s", item);
+	if (strlen(item) >= sizeof(text) || !cidr_parse_net(&net, text))
+		return 0;
+	out = fmemopen(buf, size, "w");
+	if (!out)
+		return 0;
+	cidr_print(out, &net);
+	fclose(out);
+	return strlen(buf);
+}
+
+/* Returns false if there is no room. */
+static bool
+expand(char *buf, const char *advice, const struct part *parts)
+{
+	char net[64];
+	size_t used = 0;
+
+	for (const char *s = advice; *s; s++) {
+		struct part p = {s, 1};
+
+		if (*s == '$' && s[1] == 'n') {
+			p.length = print_net(net, sizeof(net), parts->at);
+			p.at = net;
+			if (!p.length)
+				return false;
+			s++;
+		} else if (*s == '$')
+			p = parts[*++s - '1'];
+		if (used + p.length >= HABIT_SIZE)
+			return false;
+		memcpy(buf + used, p.at, p.length);
+		used += p.length;
+	}
+	buf[used] = '\0';
+	return true;
+}
+
+const char *
+habit_advice(char *buf, enum habit_place place, const char *text, size_t length)
+{
+	char whole[HABIT_SIZE];
+	struct part parts[PARTS_MAX];
+
+	if (length >= sizeof(whole))
+		return NULL;
+	snprintf(whole, sizeof(whole), "%.*s", (int)length, text);
+	for (size_t i = 0; i < ARRAY_LEN(habits); i++)
+		if (habits[i].place == place &&
+		    matches(habits[i].pattern, whole, parts) &&
+		    expand(buf, habits[i].advice, parts))
+			return buf;
+	return NULL;
+}

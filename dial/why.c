@@ -1,0 +1,55 @@
+/* Says what the errno of a connection to a target means, and the cure. */
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "dial/why.h"
+
+#include "base/addr.h"
+#include "base/advice.h"
+#include "base/report.h"
+#include "config/endpoint.h"
+#include "config/map.h"
+#include "netns.h"
+
+static bool
+is_loopback_addr(const union sockaddr_inet *addr)
+{
+	if (addr->sa.sa_family == AF_INET)
+		return ntohl(addr->v4.sin_addr.s_addr) >> 24 == 127;
+	return IN6_IS_ADDR_LOOPBACK(&addr->v6.sin6_addr);
+}
+
+static enum advice_case
+what_was_tried(const struct endpoint *ep, const struct conn_report *r)
+{
+	if (r->hop_status)
+		return ADVICE_DIAL_HOP;
+	if (ep->kind == EP_UNIX_PATH || ep->kind == EP_UNIX_ABSTRACT)
+		return ADVICE_DIAL_UNIX;
+	if (ep->kind == EP_LOOPBACK ||
+	    (sockaddr_is_inet(&r->peer) && is_loopback_addr(&r->peer)))
+		return ADVICE_DIAL_LOOPBACK;
+	return ADVICE_DIAL_INET;
+}
+
+const char *
+dial_why(char *buf, const struct map *map, const struct conn_report *r, int err)
+{
+	const struct endpoint *ep = map->n_hops ? &map->hops->ep
+	    : r->target < map->n_targets        ? &map->targets[r->target]
+						: map->targets;
+	const struct ns *ns = &map->target_ns;
+	char text[SOCKADDR_STRLEN];
+	const struct advice_place place = {
+	    .tried = what_was_tried(ep, r),
+	    .addr = sockaddr_is_inet(&r->peer)
+		? sockaddr_format(&r->peer.sa, text)
+		: ep->arg,
+	    .ns = ns->kind == NS_NAME ? ns->spec : NULL,
+	    .where = ns_spec(ns),
+	};
+
+	return errno_advice(buf, err, &place);
+}

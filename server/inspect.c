@@ -1,0 +1,274 @@
+/* Checks what a map names against the system, before it serves. */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <pwd.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/sandbox.h"
+#include "config/config.h"
+#include "config/endpoint.h"
+#include "config/map.h"
+#include "netns.h"
+#include "server/bind.h"
+#include "server/inspect.h"
+#include "server/service.h"
+
+#define EXIT_WRONG 2
+
+/* A job of ns_call(): looks up an address and an interface in a namespace. */
+struct probe {
+	const struct endpoint *ep; /* an address of that namespace, or NULL */
+	const char *dev;           /* an interface, or NULL */
+	struct sockaddr_storage addr;
+	int ep_errno, dev_errno; /* 0: it is there */
+	bool lo_down;
+};
+
+/* Binds a UDP socket to any port, because that disturbs no listener. */
+static int
+probe_address(struct probe *p)
+{
+	const void *addr = &p->addr;
+	struct endpoint ep = *p->ep;
+	socklen_t length;
+	int fd, result;
+
+	ep.port_first = ep.port_last = 0;
+	length = endpoint_sockaddr(&p->addr, &ep, 0, AF_INET);
+	if (!length)
+		return errno;
+	fd = socket(p->addr.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return errno;
+	result = bind(fd, addr, length) == -1 ? errno : 0;
+	close(fd);
+	return result;
+}
+
+static int
+probe_main(void *arg)
+{
+	struct probe *p = arg;
+	struct ifreq ifr = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd == -1)
+		return -1;
+	p->lo_down = lo_is_down(fd);
+	if (p->dev) {
+		snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", p->dev);
+		if (ioctl(fd, SIOCGIFINDEX, &ifr) == -1)
+			p->dev_errno = errno;
+	}
+	close(fd);
+	if (p->ep)
+		p->ep_errno = probe_address(p);
+	return 0;
+}
+
+static bool
+is_absent(int err)
+{
+	return err == ENODEV || err == EADDRNOTAVAIL;
+}
+
+/*
+ * Logs that src= or dev= names what is not in the target namespace. Returns
+ * EXIT_WRONG, or 0 with --wait.
+ */
+static int
+source_absent(const struct map *map, bool wait, const char *key,
+    const struct endpoint *src)
+{
+	const char *ns = ns_spec(&map->target_ns);
+	char text[INET6_ADDRSTRLEN];
+	const char *name = map->dev;
+
+	if (src)
+		name = inet_ntop(src->kind == EP_IPV4 ? AF_INET : AF_INET6,
+		    &src->addr, text, sizeof(text));
+
+	log_error("'%s': %s=%s: no such %s in namespace '%s' (%s shows them): "
+		  "%s",
+	    map->spec, key, name, src ? "address" : "interface", ns,
+	    src ? "ip addr" : "ip link",
+	    wait ? "no target is reached until it is there"
+		 : "--wait starts without it");
+	return wait ? 0 : EXIT_WRONG;
+}
+
+static int
+inspect_source(const struct map *map, const struct probe *p, bool wait)
+{
+	int status = 0;
+
+	if (p->dev_errno == ENODEV)
+		status |= source_absent(map, wait, "dev", NULL);
+	if (is_absent(p->ep_errno))
+		status |= source_absent(map, wait, "src", &map->src);
+	return status;
+}
+
+/* Warns only: `ip netns add` leaves lo down, and it may be set up later. */
+static void
+warn_of_lo(const struct map *map, const struct endpoint *ep)
+{
+	const struct ns *ns = &map->target_ns;
+	bool named = ns->kind == NS_NAME;
+
+	log_error("'%s': lo is down in namespace '%s', so that %s cannot be "
+		  "reached: ip %s%s%slink set lo up%s",
+	    map->spec, ns_spec(ns), ep->arg, named ? "-n " : "",
+	    named ? ns->spec : "", named ? " " : "", named ? "" : " there");
+}
+
+/* A job of ns_call(): asks as the user of mappers. */
+struct access_job {
+	const struct cred *cred;
+	const char *path;
+	uid_t uid; /* who asked */
+};
+
+static int
+access_main(void *arg)
+{
+	struct access_job *job = arg;
+
+	return sandbox_access(job->cred, job->path, &job->uid);
+}
+
+/* Refuses what the user may not open; a socket may be made later. */
+static int
+inspect_unix_target(const struct map *map, const struct endpoint *ep,
+    const struct config *conf)
+{
+	struct access_job job = {&conf->owner_cred, ep->name, 0};
+	const struct ns self = {.kind = NS_SELF};
+	const struct passwd *user;
+	char number[16];
+	struct stat st;
+
+	if (ns_call(&self, access_main, &job, NULL) == 0) {
+		if (stat(ep->name, &st) == -1 || S_ISSOCK(st.st_mode))
+			return 0;
+		log_error("'%s': '%s' is not a socket", map->spec, ep->name);
+		return EXIT_WRONG;
+	}
+	if (errno == ENOENT) {
+		log_error("'%s': no socket '%s' yet", map->spec, ep->name);
+		return 0;
+	}
+	if (errno != EACCES)
+		return 0;
+	user = getpwuid(job.uid);
+	snprintf(number, sizeof(number), "%u", job.uid);
+	log_error("'%s': user %s may not open '%s': give it write permission "
+		  "on the socket and x on its directories, or name another "
+		  "user with --user",
+	    map->spec, user ? user->pw_name : number, ep->name);
+	return conf->wait_for_ns ? 0 : EXIT_WRONG;
+}
+
+int
+inspect_targets(const struct map *map, const struct config *conf)
+{
+	struct probe p = {
+	    .ep = map->src.kind == EP_ANY ? NULL : &map->src,
+	    .dev = map->dev,
+	};
+	const struct endpoint *eps =
+	    map->n_hops ? &map->hops->ep : map->targets;
+	size_t n = map->n_hops ? 1 : map->n_targets;
+	int status = 0;
+
+	if (ns_call(&map->target_ns, probe_main, &p, NULL) == 0)
+		status = inspect_source(map, &p, conf->wait_for_ns);
+	for (size_t i = 0; i < n && p.lo_down; i++)
+		if (endpoint_is_loopback(&eps[i])) {
+			warn_of_lo(map, &eps[i]);
+			break;
+		}
+	for (size_t i = 0; i < n; i++)
+		if (eps[i].kind == EP_UNIX_PATH)
+			status |= inspect_unix_target(map, &eps[i], conf);
+	return status;
+}
+
+/* Looks up the address, the interface or the directory of a listener. */
+static int
+inspect_listener(const struct map *map, bool wait)
+{
+	const struct endpoint *ep = &map->listen;
+	struct probe p = {.ep = endpoint_is_unix(ep) ? NULL : ep};
+	struct bind_job job = {.map = map, .endpoint = ep};
+	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	int err = 0;
+
+	if (ep->kind == EP_STDIO || ep->kind == EP_SYSTEMD)
+		return 0;
+	if (ep->kind == EP_UNIX_PATH) {
+		snprintf(dir, sizeof(dir), "%s", ep->name);
+		*strrchr(dir, '/') = '\0';
+		err = access(*dir ? dir : "/", F_OK) == -1 ? errno : 0;
+	} else if (ns_call(&map->listen_ns, probe_main, &p, NULL) == 0) {
+		err = p.lo_down && endpoint_is_loopback(ep) ? ENETDOWN
+		    : is_absent(p.ep_errno)                 ? p.ep_errno
+							    : 0;
+	}
+	if (!err)
+		return 0;
+	endpoint_sockaddr(&job.addr, ep, 0, AF_INET);
+	bind_log_error(&job, err, wait);
+	return wait ? 0 : 1;
+}
+
+/*
+ * Returns 0 if the namespace can be looked into; sets *status if it cannot,
+ * unless it is there but takes a privilege that only the server needs.
+ */
+static int
+inspect_ns(const struct map *map, const struct ns *ns, bool wait, int *status)
+{
+	int err;
+
+	if (ns_call(ns, NULL, NULL, NULL) == 0)
+		return 0;
+	err = errno;
+	if (ns_is_missing(err) && wait)
+		log_waiting(map, ns, err);
+	else if (err == EPERM && ns_id(ns))
+		log_error("'%s': namespace '%s' is there, but was not looked "
+			  "into (%s)",
+		    map->spec, ns_spec(ns), ns_hint(ns, err));
+	else
+		*status |= log_ns_error(map, ns, err);
+	return -1;
+}
+
+int
+inspect_maps(const struct config *conf)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < conf->n_maps; i++) {
+		const struct map *map = &conf->maps[i];
+		bool wait = conf->wait_for_ns;
+
+		if (inspect_ns(map, &map->listen_ns, wait, &status) == 0)
+			status |= inspect_listener(map, wait);
+		if (inspect_ns(map, &map->target_ns, wait, &status) == 0)
+			status |= inspect_targets(map, conf);
+	}
+	return status & EXIT_WRONG ? EXIT_WRONG : status;
+}

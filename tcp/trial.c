@@ -1,0 +1,176 @@
+/* Dials each target of all maps once, for --test. */
+
+/*
+ * Theory of operation
+ *
+ * Each target is dialed by a process of its own, which has the rights of a
+ * connection, and leaves the result in memory that it shares with its parent.
+ * Over UDP nobody would have to answer: the process only looks for a route.
+ */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tcp/trial.h"
+
+#include "base/addr.h"
+#include "base/advice.h"
+#include "base/clock.h"
+#include "base/errname.h"
+#include "base/log.h"
+#include "base/report.h"
+#include "base/sandbox.h"
+#include "config/config.h"
+#include "config/endpoint.h"
+#include "config/map.h"
+#include "dial/attempt.h"
+#include "dial/conn.h"
+#include "dial/dial.h"
+#include "dial/resolve.h"
+#include "dial/why.h"
+#include "netns.h"
+#include "tcp/memory.h"
+#include "tcp/stdio.h"
+
+/* In memory that parent and child share. */
+struct trial {
+	struct conn_report report;
+	int error; /* errno; 0: the target could be reached */
+	msec span;
+};
+
+/* Connects a UDP socket, which sends nothing. Returns -1 with errno. */
+static int
+find_route(const struct map *map)
+{
+	struct target_addr to[RESOLVE_MAX];
+	const void *addr = &to->addr;
+	int fd;
+
+	if (!resolve_targets(map, to, RESOLVE_MAX))
+		return -1;
+	fd = socket(to->addr.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return -1;
+	return set_source_options(fd, map, to->addr.ss_family) == -1
+	    ? -1
+	    : connect(fd, addr, to->length);
+}
+
+static _Noreturn void
+trial_main(const struct config *conf, const struct map *map, struct trial *t,
+    pid_t parent)
+{
+	struct conn conn = {
+	    .map = map,
+	    .client = -1,
+	    .udp_fd = -1,
+	    .report = &t->report,
+	};
+	int target_error = 0, result;
+	msec began;
+
+	t->error = ECANCELED;
+	if (ns_enter(&map->target_ns) == -1 ||
+	    stdio_confine(conf, map, parent) == -1) {
+		t->error = errno;
+		_exit(1);
+	}
+	began = now_ms();
+	conn.deadline = deadline_after(began, map->times.connect);
+	result = map->proto == PROTO_UDP ? find_route(map)
+	    : map->targets->kind == EP_PROXY && !map->n_hops
+	    ? 0
+	    : dial(&conn, &target_error);
+	t->error = result == -1 ? errno : 0;
+	t->span = now_ms() - began;
+	_exit(0);
+}
+
+/* Prints the line of a target. Returns true if it could be reached. */
+static bool
+print_trial(const struct map *map, struct trial *t, int status)
+{
+	char advice[ADVICE_SIZE];
+	const char *why = NULL;
+
+	printf("%s: %s%s: ", map->spec, map->targets->arg,
+	    map->proto == PROTO_UDP ? "/udp" : "");
+	if (WIFSIGNALED(status))
+		t->error = WTERMSIG(status) == SIGALRM ? ETIMEDOUT : ECANCELED;
+	if (t->error) {
+		why = dial_why(advice, map, &t->report, t->error);
+		printf("%s%s%s%s\n", errno_name(t->error), why ? " (" : "",
+		    why ? why : "", why ? ")" : "");
+	} else if (map->proto == PROTO_UDP) {
+		puts("ok, there is a route (nobody was asked)");
+	} else if (map->targets->kind == EP_PROXY) {
+		puts("ok, its namespace can be entered");
+	} else {
+		printf("ok, %lld ms\n", (long long)t->span);
+	}
+	fflush(stdout);
+	return !t->error;
+}
+
+/* Dials the first target of a map. Returns true if it could be reached. */
+static bool
+run_trial(const struct config *conf, const struct map *map, struct trial *t)
+{
+	pid_t parent = getpid(), pid;
+	int status = 0;
+
+	memset(t, 0, sizeof(*t));
+	pid = fork();
+	if (pid == 0)
+		trial_main(conf, map, t, parent);
+	if (pid == -1)
+		t->error = errno;
+	while (pid != -1 && waitpid(pid, &status, 0) == -1 && errno == EINTR)
+		;
+	return print_trial(map, t, status);
+}
+
+/* Tries each target of a map as the only one, for one of its protocols. */
+static bool
+run_trials(const struct config *conf, const struct map *map, unsigned proto,
+    struct trial *t)
+{
+	struct map single = *map;
+	bool good = true;
+
+	single.proto = proto;
+	single.n_targets = 1;
+	for (size_t i = 0; i < map->n_targets && map->proto & proto; i++) {
+		single.targets = &map->targets[i];
+		good &= run_trial(conf, &single, t);
+	}
+	return good;
+}
+
+int
+trial_run(const struct config *conf)
+{
+	struct trial *t = memory_map(NULL, 1, sizeof(*t), MAP_SHARED);
+	bool good = true;
+
+	sandbox_no_ptrace();
+	if (!t || sandbox_limit_caps() == -1) {
+		log_error("%s", errno_name(errno));
+		return 1;
+	}
+	for (size_t i = 0; i < conf->n_maps; i++) {
+		good &= run_trials(conf, &conf->maps[i], PROTO_TCP, t);
+		good &= run_trials(conf, &conf->maps[i], PROTO_UDP, t);
+	}
+	return good && !ferror(stdout) ? 0 : 1;
+}

@@ -1,0 +1,14 @@
+/* Dials each target of all maps once, for --test. */
+
+#ifndef TCP_TRIAL_H
+#define TCP_TRIAL_H
+
+struct config;
+
+/*
+ * Dials each target as its map would, sends it nothing, and prints a line for
+ * each on standard output. Returns the exit status: 0 if all could be reached.
+ */
+int trial_run(const struct config *);
+
+#endif

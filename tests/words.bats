@@ -1,0 +1,182 @@
+#!/usr/bin/env bats
+# What a new user writes: each wrong command is refused, or warned of, with the cure.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+setup() {
+	ns web
+	NAMESPACES+=(wob)
+	ip netns add wob # lo is down
+	ip link set lo up
+	cd "$BATS_TEST_TMPDIR" || return
+	bad=0
+}
+
+# A row is STATUS | ARGUMENTS | a part of the message, which is the cure. Each
+# message is one line.
+table() {
+	local want args cure said status n=0
+	while IFS='|' read -r want args cure; do
+		status=0
+		eval "set -- $args"
+		said=$("$NSFWD" "$@" 2>&1 3>&-) || status=$?
+		[ "$status" = "$want" ] && [[ $said == *"$cure"* ]] || {
+			printf '%s\n' "$args: wanted $want, $cure" "got $status, $said"
+			bad=1
+		}
+		[ "$want" = 0 ] || [[ $said == 'nsfwd: '* && $said != *$'\n'* ]] || {
+			echo "$args: more than one line: $said"
+			bad=1
+		}
+		n=$((n + 1))
+	done < <(rows)
+	echo "$n rows"
+	[ "$bad" = 0 ]
+}
+
+# With --check, and so without binding anything.
+@test "what cannot work is refused" {
+	python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("closed")'
+	chmod 700 closed
+	mkfifo fifo
+	chmod 666 fifo
+	for_nobody
+	table <<-'TABLE'
+		2 | --check 9090=9090            | its own target
+		2 | --check web@9090=web@9090    | its own target
+		2 | --check 9090=$NONE@8080      | the namespace in front of '@' is empty
+		2 | --check $NONE@8080=9090      | the namespace in front of '@' is empty
+		2 | --check 9090=web:8080        | write web@8080
+		2 | --check 9090=web@tcp:80      | stand in front of the whole map
+		2 | --check web:8080=80          | a namespace is NS@PORT
+		2 | --check --stats :9100 80=web@80 | the path of a UNIX socket, with '/' in it
+		2 | --check 80=web@80,dev=eth7   | no such interface in namespace 'web'
+		2 | --check 80=web@80,src=10.9.9.9 | no such address in namespace 'web' (ip addr shows them): --wait
+		0 | --check --wait 80=web@80,dev=eth7 | no target is reached until it is there
+		0 | --check 80=wob@80            | lo is down in namespace 'wob', so that 80 cannot be reached: ip -n wob link set lo up
+		0 | --check 80=wob@localhost:80  | ip -n wob link set lo up
+		0 | --check 80=$PWD/none         | no socket '
+		2 | --check 80=$PWD/fifo         | is not a socket
+		1 | --check wob@80=web@80        | ip -n wob link set lo up
+		1 | --check 10.9.9.9:80=web@80   | no such address there
+		1 | --check fe80::1%eth7/80=web@80 | no such interface there
+		1 | --check /run/none/x=web@80   | no such directory
+		2 | --check 80=wbe@80            | nearest: web, wob; ip netns list shows them; --wait waits for it
+		0 | --check --wait 80=wbe@80     | waits for namespace 'wbe' (nearest: web, wob
+		2 | --check 80=far-away@80       | (ip netns list shows them; --wait
+		0 | --check=syntax 80=wbe@80     | 80=wbe@80
+		2 | --check=syntax 80=wbe@       | an address or a port is missing
+		2 | --check $$@80=81             | a process is pid:
+		2 | --check /proc/$$@80=81       | a process is pid:
+		2 | --check /a=80,owner=nobody-at-all | no such user
+		2 | 80=web@80,dev=eth7           | --wait starts without it
+	TABLE
+	[ "$(id -u)" != 0 ] || [ "$(awk '{ print $2; exit }' /proc/self/uid_map)" != 0 ] ||
+		[ "$(awk '{ print $3; exit }' /proc/self/uid_map)" = 1 ] ||
+		table <<-'TABLE'
+			2 | --check 80=$PWD/closed       | user nobody may not open
+			0 | --check --user root 80=$PWD/closed | 80=
+		TABLE
+}
+
+@test "the spelling of other programs gets an answer" {
+	table <<-'TABLE'
+		2 | -p 8080:80                   | write :8080=NS@80
+		2 | -p 53:53/udp                 | write udp::53=NS@53
+		2 | -p 127.0.0.1:8080:80         | write 127.0.0.1:8080=NS@80
+		2 | 8080:80                      | write :8080=NS@80
+		2 | 8080:host:80                 | write 8080=host:80
+		2 | 127.0.0.1:8080:host:80       | write 127.0.0.1:8080=host:80
+		2 | -L 8080:host:80              | write 8080=host:80, without -L
+		2 | -L 127.0.0.1:8080:host:80    | write 127.0.0.1:8080=host:80
+		2 | -D 1080                      | write 1080=NS@proxy
+		2 | -R 80:host:80                | write NS@PORT=HOST:PORT
+		2 | -W host:22                   | write -=NS@[host]:22
+		2 | 53/udp                       | write udp:53=NS@PORT
+		2 | -u 53 web@53                 | write udp:LISTEN=TARGET
+		2 | --udp 53=web@53              | write udp:LISTEN=TARGET
+		2 | udp://:53=web@53             | write udp:LISTEN=TARGET
+		2 | TCP-LISTEN:8080,fork TCP:h:80 | write :8080=h:80
+		2 | TCP4-LISTEN:8080,fork,reuseaddr TCP4:h:80 | write 0.0.0.0:8080=h:80
+		2 | UDP-LISTEN:53,fork UDP:h:53  | write udp::53=h:53
+		2 | TCP:80=81                    | write tcp:80=81
+		2 | UDP:80=81                    | write udp:80=81
+		2 | udp+tcp:80=81                | write tcp+udp:80=81
+		2 | sctp:80=81                   | there are tcp, udp and tcp+udp
+		2 | '*:80=81'                    | write :80=81
+		2 | 'udp:*:80=81'                | write udp::80=81
+		2 | 8000:8010=web@8000           | write 8000-8010=web@8000
+		2 | 8000..8010=web@8000          | write 8000-8010=web@8000
+		2 | 80,443=web@80                | write two maps, 80=web@80 and 443=web@80
+		2 | 1080=vpn@socks5              | write 1080=vpn@proxy
+		2 | 1080=socks5                  | write 1080=proxy
+		2 | 80=81,allow=10.0.0.1,10.0.0.2 | write allow=10.0.0.1+10.0.0.2
+		2 | 80=81,deny=10.0.0.1,10.0.0.2 | write deny=10.0.0.1+10.0.0.2
+		2 | 80=81,allow=::1,allow=::2    | write allow=::1+::2
+		2 | 80=81,allow=10.0.0.0/33      | an IPv4 address has 32 bits
+		2 | 80=81,allow=::/129           | an IPv6 address has 128 bits
+		2 | 80=81,allow=10.0.0.1/24      | write 10.0.0.0/24 for the net
+		2 | 80=81,deny=::1+fd00::1/64,max=3 | write fd00::/64 for the net, or fd00::1
+		2 | 80=81 max=3                  | write LISTEN=TARGET,max=3
+		2 | help                         | write nsfwd --help
+		2 | stop                         | kill PID
+		2 | status                       | kill -USR1 PID
+		2 | reload                       | kill -HUP PID
+		0 | --check=syntax localhost:80=web@81 | 80=web@81
+		0 | --check=syntax unix:/p=unix:/q | /p=/q
+		0 | --check=syntax '[10.0.0.1]:80=[10.0.0.2]:81' | 10.0.0.1:80=10.0.0.2:81
+		0 | --check=syntax 53/udp=web@53/udp | udp:53=web@53
+		0 | --check=syntax 53/udp web@53 | udp:53=web@53
+		0 | --check=syntax web@10.0.0.1:53/udp=54 | udp:web@10.0.0.1:53=54
+		0 | --check=syntax /run/x/udp=54 | /run/x/udp=54
+		2 | tcp:53/udp=web@53            | another protocol
+		2 | 53=web@53/udp                | another protocol
+	TABLE
+}
+
+@test "a file: options, quotes, lines that go on, every wrong line" {
+	mkdir dir
+	printf '%s\n' '80=web@81,\' '    max=3' "'82' \\" '	"83"  # x' '# C:\' \
+		'idle-timeout 5m' '--user nobody' wait 'stats "/run/a b"' >dir/b.conf
+	echo '# first
+		1=web@2,idle-timeout=1s' >dir/a.conf
+	echo 2= >dir/c.txt
+	run -0 "$NSFWD" --check=syntax -c dir -c <(echo 3=web@4)
+	[ "$output" = '1=web@2,idle-timeout=1s
+80=web@81,max=3,idle-timeout=5m
+82=83,idle-timeout=5m
+3=web@4,idle-timeout=5m' ]
+	run -0 "$NSFWD" --check=syntax -c dir --idle-timeout 7s
+	[ "${lines[2]}" = 82=83,idle-timeout=7s ]
+	printf '%s\n' '80=wbe@81' 'idle-timeout 5x' '81=' '82=83 max=3' drain 'wait 3' '"83' \
+		'84=85,foo=1' >wrong
+	run -2 "$NSFWD" --check -c wrong -c none
+	printf '%s\n' 'none: No such file' "wrong:2: option 'idle-timeout': '5x': not a time" \
+		"wrong:3: '81=': column 4" "wrong:4: 'max=3': a key is part" \
+		"wrong:5: option 'drain': its value is missing" \
+		"wrong:6: option 'wait': '3': no value is taken" \
+		'wrong:7: a quotation mark without its end' \
+		"wrong:8: '84=85,foo=*'" | while read -r line; do
+		grep -qF "nsfwd: $line" <<<"$output" || fail "no $line in: $output"
+	done
+	[ "${#lines[@]}" = 8 ]
+	seq -f 'x%.0f=' 30 >wrong
+	run -2 "$NSFWD" --check -c wrong
+	[ "${#lines[@]}" = 21 ]
+	[ "${lines[20]}" = 'nsfwd: wrong:20: 20 wrong lines: the rest is not read' ]
+}
+
+@test "--test dials each target once, and says why not" {
+	named_server web here 127.0.0.1/8080
+	run -0 "$NSFWD" --test 80=web@8080 udp:80=web@8080 81=web@proxy
+	[[ ${lines[0]} =~ ^'80=web@8080: 8080: ok, '[0-9]+' ms'$ ]]
+	[[ ${lines[1]} == 'udp:80=web@8080: 8080/udp: ok, there is a route'* ]]
+	run -1 "$NSFWD" --test 80=web@8080,9,10.9.9.9:9 81=wob@9 82=/run/none
+	echo "$output"
+	[[ ${lines[0]} == *ok* ]]
+	[[ ${lines[1]} == *": 9: ECONNREFUSED (nothing listens on 127.0.0.1:9 in web)" ]]
+	[[ ${lines[2]} == *"ENETUNREACH (no route to 10.9.9.9:9 in web: ip -n web route)" ]]
+	[[ ${lines[3]} == *"ENETUNREACH (lo is down: ip -n wob link set lo up)" ]]
+	[[ ${lines[4]} == *"ENOENT (no such socket file: is its program running?)" ]]
+}
