@@ -283,7 +283,6 @@ translate_gost_words(struct options *o)
 		    shown_length(error.word->arg),
 		    masked_arg(o, error.word->arg), error.length,
 		    masked_arg(o, error.bad_part), why);
-	free(o->gost_words);
 	return why ? -1 : 0;
 }
 
@@ -449,8 +448,8 @@ gost_option_follows(const char *arg)
 	return true;
 }
 
-int
-options_parse(struct options *o, char **args)
+static int
+parse_args(struct options *o, char **args)
 {
 	char **next = args;
 	bool only_maps = false; /* "--" was seen */
@@ -470,5 +469,16 @@ options_parse(struct options *o, char **args)
 		else if (parse_arg(o, arg, &next) == -1)
 			return -1;
 	}
-	return translate_gost_words(o);
+	return 0;
+}
+
+int
+options_parse(struct options *o, char **args)
+{
+	int result = parse_args(o, args);
+
+	if (result == 0)
+		result = translate_gost_words(o);
+	free(o->gost_words);
+	return result;
 }
