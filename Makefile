@@ -7,7 +7,10 @@
 VERSION = 0.1.0
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
-MANDIR = $(PREFIX)/share/man
+DATADIR = $(PREFIX)/share
+MANDIR = $(DATADIR)/man
+DOCDIR = $(DATADIR)/doc/nsfwd
+UNITDIR = $(PREFIX)/lib/systemd
 FUZZ_TIME = 60
 MODEL_RUNS = 2000
 SOAK_TIME = 60
@@ -159,14 +162,37 @@ bench: nsfwd
 format:
 	clang-format -i $(wildcard *.[ch] $(ROOMS:%=%/*.[ch]) tests/*.[ch] bench/*.c)
 
+# Mode, source and destination of each file that is installed.
+INSTALLED = 755:nsfwd:$(BINDIR)/nsfwd \
+	644:contrib/nsfwd.service:$(UNITDIR)/system/nsfwd.service \
+	644:contrib/nsfwd@.service:$(UNITDIR)/system/nsfwd@.service \
+	644:contrib/nsfwd.user.service:$(UNITDIR)/user/nsfwd.service \
+	644:contrib/nsfwd.sysusers:$(PREFIX)/lib/sysusers.d/nsfwd.conf \
+	644:contrib/nsfwd.bash:$(DATADIR)/bash-completion/completions/nsfwd \
+	644:contrib/nsfwd.conf:$(DOCDIR)/examples/nsfwd.conf \
+	644:contrib/nsfwd.default:$(DOCDIR)/examples/nsfwd.default \
+	644:README:$(DOCDIR)/README \
+	$(foreach page,$(wildcard man/*.[1-9]),644:$(page):$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+EACH_INSTALLED = printf '%s\n' $(INSTALLED) | while IFS=: read -r mode from to
+
+# Units have the path of the program replaced.
 install: nsfwd
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
-	install -m 755 nsfwd $(DESTDIR)$(BINDIR)/nsfwd
-	install -m 644 man/nsfwd.1 $(DESTDIR)$(MANDIR)/man1/nsfwd.1
-	@echo 'units, init scripts, bash completion and an example are in contrib/'
+	@$(EACH_INSTALLED); do \
+		echo "install $(DESTDIR)$$to" && \
+		install -D -m "$$mode" "$$from" "$(DESTDIR)$$to" || exit; \
+		case $$to in *.service) \
+			sed -i 's|/usr/local/bin/nsfwd|$(BINDIR)/nsfwd|' "$(DESTDIR)$$to" ;; \
+		esac; \
+	done
+	@echo 'scripts for OpenRC, sysv, runit and s6 are in contrib/'
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/nsfwd $(DESTDIR)$(MANDIR)/man1/nsfwd.1
+	@$(EACH_INSTALLED); do rm -fv "$(DESTDIR)$$to" || exit; done
+	[ ! -d $(DESTDIR)$(DOCDIR) ] || rmdir $(DESTDIR)$(DOCDIR)/examples $(DESTDIR)$(DOCDIR)
+
+# The Debian packages, in obj/deb: nsfwd, and nsfwd-static.
+deb:
+	tests/deb
 
 clean:
 	rm -rf nsfwd obj tests/__pycache__ nsfwd-*.tar.gz
@@ -175,4 +201,4 @@ dist:
 	git archive --prefix=nsfwd-$(VERSION)/ -o nsfwd-$(VERSION).tar.gz HEAD
 
 .PHONY: all dns-query static check check-long model torture soak valgrind rivals lint fuzz coverage demo bench format install \
-	uninstall clean dist FORCE
+	uninstall deb clean dist FORCE

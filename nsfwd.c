@@ -66,7 +66,8 @@ fill_standard_descriptors(void)
 /*
  * Moves the descriptor of --ready-fd above 2, because server_run() closes it:
  * then the reader of standard output sees its end. Standard error stays open
- * for the log. Returns 0, or -1 with errno.
+ * for the log. The old number stays open for writing, because the program of an
+ * upgrade gets the same option. Returns 0, or -1 with errno.
  */
 static int
 move_ready_fd(int *ready_fd)
@@ -78,9 +79,10 @@ move_ready_fd(int *ready_fd)
 	*ready_fd = fcntl(old, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	if (*ready_fd == -1)
 		return -1;
-	if (old != STDERR_FILENO)
-		close(old);
-	return fill_standard_descriptors();
+	if (old == STDERR_FILENO)
+		return 0;
+	close(old);
+	return open("/dev/null", O_RDWR) == old ? 0 : -1;
 }
 
 static void
