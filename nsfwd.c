@@ -197,6 +197,7 @@ main(int argc, char **argv)
 		log_error("/dev/null: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
+	log_init();
 	ignore_foreign_listen_fds();
 	proctitle_init(argc, argv);
 	config_init(&options.config);
