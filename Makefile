@@ -2,6 +2,7 @@
 # make            ./nsfwd, static with musl-gcc where that is installed, else with cc
 # make CC=cc      ./nsfwd, an ordinary dynamic executable
 # make SAN=1      ./nsfwd with the address and undefined behaviour sanitizers
+# make static     ./nsfwd by musl-gcc; ARCH=aarch64: for that machine
 # make check      the tests; check-long: those that take minutes, too
 
 VERSION = 0.1.0
@@ -20,6 +21,12 @@ ROOMS = base config dns proxy dial mapper tcp udp server
 SRC = $(sort $(wildcard *.c $(patsubst %,%/*.c,$(filter-out dns,$(ROOMS)))))
 OBJ = $(SRC:%.c=obj/%.o)
 
+# The machine that the program is for: `make ARCH=aarch64 static` cross-builds.
+HOST := $(shell uname -m)
+ARCH = $(HOST)
+CROSS = $(if $(filter-out $(HOST),$(ARCH)),$(ARCH)-linux-gnu-)
+MUSL = $(if $(CROSS),$(CROSS)gcc -specs=obj/$(ARCH)/musl.specs,musl-gcc)
+
 ifeq ($(origin CC),default)
 CC := $(if $(SAN),cc,$(shell command -v musl-gcc >/dev/null && echo musl-gcc || echo cc))
 endif
@@ -36,7 +43,7 @@ ifdef SAN
 KIND = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DNO_SECCOMP
 else ifneq ($(findstring musl,$(CC)),)
 # musl-gcc does not search the directories of the kernel's headers.
-KIND = -Os $(HARDEN) -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine)
+KIND = -Os $(HARDEN) $(if $(CROSS),,-idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine))
 # One mapping for code and constants, because fork copies each mapping.
 LINK = -static -s -Wl,-z,relro,-z,now,-z,noseparate-code
 else
@@ -65,8 +72,10 @@ obj/flags: FORCE
 	@mkdir -p obj
 	@printf '%s\n' "$$FLAGS" | cmp -s - $@ || printf '%s\n' "$$FLAGS" >$@
 
-static:
-	$(MAKE) CC=musl-gcc nsfwd
+static: $(if $(CROSS),obj/$(ARCH)/musl.specs)
+	$(MAKE) CC='$(MUSL)' nsfwd
+obj/$(ARCH)/musl.specs:
+	tests/cross $(@D)
 
 check: nsfwd
 	tests/run
@@ -197,8 +206,18 @@ deb:
 clean:
 	rm -rf nsfwd obj tests/__pycache__ nsfwd-*.tar.gz
 
+# Boots a virtual machine with the packages, see tests/vm/run.
+vm: deb obj/vm/base.img
+	tests/vm/run
+obj/vm/base.img:
+	tests/vm/image
+
+# In obj/release: the tarball, static programs for two machines, SHA256SUMS.
+release:
+	tests/release
+
 dist:
 	git archive --prefix=nsfwd-$(VERSION)/ -o nsfwd-$(VERSION).tar.gz HEAD
 
 .PHONY: all dns-query static check check-long model torture soak valgrind rivals lint fuzz coverage demo bench format install \
-	uninstall deb clean dist FORCE
+	uninstall deb release vm clean dist FORCE
