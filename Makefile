@@ -2,12 +2,16 @@
 # make            ./nsfwd, static with musl-gcc where that is installed, else with cc
 # make CC=cc      ./nsfwd, an ordinary dynamic executable
 # make SAN=1      ./nsfwd with the address and undefined behaviour sanitizers
+# make static     ./nsfwd by musl-gcc; ARCH=aarch64: for that machine
 # make check      the tests; check-long: those that take minutes, too
 
 VERSION = 0.1.0
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
-MANDIR = $(PREFIX)/share/man
+DATADIR = $(PREFIX)/share
+MANDIR = $(DATADIR)/man
+DOCDIR = $(DATADIR)/doc/nsfwd
+UNITDIR = $(PREFIX)/lib/systemd
 FUZZ_TIME = 60
 MODEL_RUNS = 2000
 SOAK_TIME = 60
@@ -20,6 +24,12 @@ ALL = $(sort $(wildcard *.c $(patsubst %,%/*.c,$(filter-out dns,$(ROOMS)))))
 HOT = config/endpoint.c tcp/conn.c tcp/fork.c $(filter dial/% base/%,$(ALL)) relay.c
 SRC = $(filter-out $(HOT),$(ALL)) $(HOT)
 OBJ = $(SRC:%.c=obj/%.o)
+
+# The machine that the program is for: `make ARCH=aarch64 static` cross-builds.
+HOST := $(shell uname -m)
+ARCH = $(HOST)
+CROSS = $(if $(filter-out $(HOST),$(ARCH)),$(ARCH)-linux-gnu-)
+MUSL = $(if $(CROSS),$(CROSS)gcc -specs=obj/$(ARCH)/musl.specs,musl-gcc)
 
 ifeq ($(origin CC),default)
 CC := $(if $(SAN),cc,$(shell command -v musl-gcc >/dev/null && echo musl-gcc || echo cc))
@@ -37,7 +47,7 @@ ifdef SAN
 KIND = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DNO_SECCOMP
 else ifneq ($(findstring musl,$(CC)),)
 # musl-gcc does not search the directories of the kernel's headers.
-KIND = -Os $(HARDEN) -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine)
+KIND = -Os $(HARDEN) $(if $(CROSS),,-idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine))
 # One mapping for code and constants, because fork copies each mapping.
 LINK = -static -s -Wl,-z,relro,-z,now,-z,noseparate-code
 else
@@ -66,8 +76,10 @@ obj/flags: FORCE
 	@mkdir -p obj
 	@printf '%s\n' "$$FLAGS" | cmp -s - $@ || printf '%s\n' "$$FLAGS" >$@
 
-static:
-	$(MAKE) CC=musl-gcc nsfwd
+static: $(if $(CROSS),obj/$(ARCH)/musl.specs)
+	$(MAKE) CC='$(MUSL)' nsfwd
+obj/$(ARCH)/musl.specs:
+	tests/cross $(@D)
 
 check: nsfwd
 	tests/run
@@ -163,21 +175,55 @@ bench: nsfwd
 format:
 	clang-format -i $(wildcard *.[ch] $(ROOMS:%=%/*.[ch]) tests/*.[ch] bench/*.c)
 
+# Mode, source and destination of each file that is installed.
+INSTALLED = 755:nsfwd:$(BINDIR)/nsfwd \
+	644:contrib/nsfwd.service:$(UNITDIR)/system/nsfwd.service \
+	644:contrib/nsfwd@.service:$(UNITDIR)/system/nsfwd@.service \
+	644:contrib/nsfwd.user.service:$(UNITDIR)/user/nsfwd.service \
+	644:contrib/nsfwd.sysusers:$(PREFIX)/lib/sysusers.d/nsfwd.conf \
+	755:contrib/gost2nsfwd:$(BINDIR)/gost2nsfwd \
+	644:contrib/_nsfwd:$(DATADIR)/zsh/site-functions/_nsfwd \
+	644:contrib/nsfwd.bash:$(DATADIR)/bash-completion/completions/nsfwd \
+	644:contrib/nsfwd.conf:$(DOCDIR)/examples/nsfwd.conf \
+	644:contrib/nsfwd.default:$(DOCDIR)/examples/nsfwd.default \
+	644:README:$(DOCDIR)/README \
+	$(foreach page,$(wildcard man/*.[1-9]),644:$(page):$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+EACH_INSTALLED = printf '%s\n' $(INSTALLED) | while IFS=: read -r mode from to
+
+# Units have the path of the program replaced.
 install: nsfwd
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
-	install -m 755 nsfwd contrib/gost2nsfwd $(DESTDIR)$(BINDIR)
-	install -m 644 man/nsfwd.1 man/gost2nsfwd.1 $(DESTDIR)$(MANDIR)/man1
-	@echo 'units, init scripts, bash completion and an example are in contrib/'
+	@$(EACH_INSTALLED); do \
+		echo "install $(DESTDIR)$$to" && \
+		install -D -m "$$mode" "$$from" "$(DESTDIR)$$to" || exit; \
+		case $$to in *.service) \
+			sed -i 's|/usr/local/bin/nsfwd|$(BINDIR)/nsfwd|' "$(DESTDIR)$$to" ;; \
+		esac; \
+	done
+	@echo 'scripts for OpenRC, sysv, runit and s6 are in contrib/'
 
 uninstall:
-	cd $(DESTDIR)$(BINDIR) && rm -f nsfwd gost2nsfwd
-	cd $(DESTDIR)$(MANDIR)/man1 && rm -f nsfwd.1 gost2nsfwd.1
+	@$(EACH_INSTALLED); do rm -fv "$(DESTDIR)$$to" || exit; done
+	[ ! -d $(DESTDIR)$(DOCDIR) ] || rmdir $(DESTDIR)$(DOCDIR)/examples $(DESTDIR)$(DOCDIR)
+
+# The Debian packages, in obj/deb: nsfwd, and nsfwd-static.
+deb:
+	tests/deb
 
 clean:
 	rm -rf nsfwd obj tests/__pycache__ nsfwd-*.tar.gz
+
+# Boots a virtual machine with the packages, see tests/vm/run.
+vm: deb obj/vm/base.img
+	tests/vm/run
+obj/vm/base.img:
+	tests/vm/image
+
+# In obj/release: the tarball, static programs for two machines, SHA256SUMS.
+release:
+	tests/release
 
 dist:
 	git archive --prefix=nsfwd-$(VERSION)/ -o nsfwd-$(VERSION).tar.gz HEAD
 
 .PHONY: all dns-query static check check-long model torture soak valgrind rivals lint fuzz coverage demo bench format install \
-	uninstall clean dist FORCE
+	uninstall deb release vm clean dist FORCE

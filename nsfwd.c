@@ -66,10 +66,10 @@ fill_standard_descriptors(void)
 }
 
 /*
- * Moves the descriptor of --ready-fd above 2 and puts /dev/null in its old
- * place, so that the reader sees the end when server_run() closes the
- * descriptor. Standard error stays open for the log. Returns 0, or -1 with
- * errno.
+ * Moves the descriptor of --ready-fd above 2, because server_run() closes it:
+ * then the reader of standard output sees its end. Standard error stays open
+ * for the log. The old number stays open for writing, because the program of an
+ * upgrade gets the same option. Returns 0, or -1 with errno.
  */
 static int
 move_ready_fd(int *ready_fd)
@@ -81,9 +81,10 @@ move_ready_fd(int *ready_fd)
 	*ready_fd = fcntl(old, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	if (*ready_fd == -1)
 		return -1;
-	if (old != STDERR_FILENO)
-		close(old);
-	return fill_standard_descriptors();
+	if (old == STDERR_FILENO)
+		return 0;
+	close(old);
+	return open("/dev/null", O_RDWR) == old ? 0 : -1;
 }
 
 static void
@@ -203,6 +204,7 @@ main(int argc, char **argv)
 		log_error("/dev/null: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
+	log_init();
 	ignore_foreign_listen_fds();
 	proctitle_init(argc, argv);
 	config_init(&options.config);

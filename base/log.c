@@ -105,14 +105,19 @@ reopen_stderr_nonblock(void)
 		close(fd);
 }
 
-/* The socket replaces descriptor 2, because no process closes descriptor 2. */
+void
+log_init(void)
+{
+	if (stderr_is_journal())
+		log_sink = (struct log_sink){"", 0, false, -1};
+}
+
+/* The socket replaces descriptor 2 because every process keeps descriptor 2. */
 int
 log_open(bool syslog)
 {
 	int fd;
 
-	if (!syslog && stderr_is_journal())
-		log_sink = (struct log_sink){"", 0, false, -1};
 	reopen_stderr_nonblock();
 	if (!syslog)
 		return 0;
@@ -124,6 +129,7 @@ log_open(bool syslog)
 		return -1;
 	close(fd);
 	log_sink.syslog = true;
+	log_sink.prefix = "nsfwd: ";
 	log_sink.facility = FACILITY_DAEMON;
 	return 0;
 }

@@ -19,11 +19,13 @@ void log_level(enum log_level);
 /* Returns true if lines of that level are written. */
 bool log_enabled(enum log_level);
 
+/* Puts a priority in front of each line if standard error is the journal. */
+void log_init(void);
+
 /*
- * Selects where lines go: to syslog, whose socket then replaces descriptor 2;
- * or to standard error, with a priority in front if that is the journal. With
- * syslog, lines also go to the former standard error until log_close_stderr().
- * Returns 0, or -1 with errno.
+ * Selects where lines go: to syslog, whose socket then replaces descriptor 2,
+ * or to standard error. With syslog, lines also go to the former standard error
+ * until log_close_stderr(). Returns 0, or -1 with errno.
  */
 int log_open(bool syslog);
 void log_close_stderr(void);

@@ -117,9 +117,20 @@ set_limit(int resource, rlim_t value)
 }
 
 /*
- * Limits all five capability sets to keep, permanently. The bounding set stays
- * as it is if the process may not change it. Returns 0; or -1 with errno, EPERM
- * if keep has a capability that is not permitted.
+ * Limits the bounding set, which stays as it is if the process may not change
+ * it: what a program that is executed may have.
+ */
+static void
+limit_bounding_set(uint64_t keep)
+{
+	for (int cap = 0; cap < 64; cap++)
+		if (!(keep >> cap & 1))
+			prctl(PR_CAPBSET_DROP, cap);
+}
+
+/*
+ * Limits the other four capability sets to keep, permanently. Returns 0; or -1
+ * with errno, EPERM if keep has a capability that is not permitted.
  */
 static int
 set_capabilities(uint64_t keep)
@@ -131,8 +142,6 @@ set_capabilities(uint64_t keep)
 	for (int i = 0; i < 2; i++)
 		data[i].permitted = data[i].effective =
 		    (uint32_t)(keep >> 32 * i);
-	for (int cap = 0; prctl(PR_CAPBSET_DROP, cap) == 0; cap++)
-		;
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (syscall(SYS_capset, &header, data) == -1)
 		return -1;
@@ -157,6 +166,7 @@ sandbox_drop_privileges(const struct cred *cred, bool network)
 	const uid_t uid = cred->uid;
 	const gid_t gid = cred->gid;
 
+	limit_bounding_set(0); /* while CAP_SETPCAP is there */
 	prctl(PR_SET_KEEPCAPS, network);
 	/* Only root can drop groups. */
 	if ((setgroups(0, NULL) == -1 && errno != EPERM) ||
@@ -209,6 +219,7 @@ sandbox_limit_caps(void)
 
 	if (syscall(SYS_capget, &header, has) == -1)
 		return -1;
+	limit_bounding_set(wanted);
 	return set_capabilities(
 	    wanted & (has[0].permitted | (uint64_t)has[1].permitted << 32));
 }
@@ -235,6 +246,24 @@ sandbox_set_rlimits(void)
 	set_limit(RLIMIT_NOFILE, RELAY_NOFILE);
 	set_limit(RLIMIT_NPROC, 0);
 #endif
+}
+
+void
+sandbox_keep_caps_over_exec(void)
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3,
+	    0};
+	struct __user_cap_data_struct has[2] = {{0}};
+
+	if (syscall(SYS_capget, &header, has) == -1)
+		return;
+	for (int i = 0; i < 2; i++)
+		has[i].inheritable = has[i].permitted;
+	if (syscall(SYS_capset, &header, has) == -1)
+		return;
+	for (int cap = 0; cap < 64; cap++)
+		if (has[cap / 32].permitted & 1u << cap % 32)
+			prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
 }
 
 /* Appends an instruction that skips yes or no instructions if it is a jump. */

@@ -26,6 +26,9 @@ void sandbox_no_ptrace(void);
  */
 int sandbox_limit_caps(void);
 
+/* Lets a program that this process executes have its capabilities. */
+void sandbox_keep_caps_over_exec(void);
+
 /*
  * Switches to the user, drops all groups, capabilities and ways to gain any,
  * and disables core files. With network, CAP_NET_ADMIN stays. If cred is not

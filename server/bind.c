@@ -26,6 +26,7 @@
 #include "server/bind.h"
 #include "server/listen_check.h"
 #include "server/unix_listener.h"
+#include "server/upgrade.h"
 #include "udp/datagram.h"
 
 #define UDP_RELAY_RCVBUF (256 << 10) /* bytes */
@@ -160,6 +161,9 @@ open_bound_socket(struct bind_job *job, unsigned index, int family)
 
 	if (length == 0)
 		return -1;
+	fd = upgrade_take(job->ns_id, &job->addr, length, type);
+	if (fd != -1)
+		return fd;
 	fd =
 	    socket(job->addr.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "config/map.h"
@@ -19,6 +20,7 @@ struct bind_job {
 	const struct map *map;
 	const struct endpoint *endpoint;
 	enum proto proto;
+	uint64_t ns_id;             /* of the listen namespace; 0: unknown */
 	bool udp_relay;             /* the sockets are UDP relays */
 	bool reopens;               /* udp relays of a replaced mapper */
 	struct listener *listeners; /* not owned; has room for all sockets */

@@ -59,11 +59,17 @@ daemonize(void)
 static void
 write_ready_line(int fd, const char *name, const char *line)
 {
+	int null;
+
 	if (fd == -1)
 		return;
+	null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	if (dprintf(fd, "%s\n", line) < 0)
 		log_error("%s: %s", name, strerror(errno));
-	close(fd);
+	/* The program of an upgrade gets the same option. */
+	if (null == -1 || dup3(null, fd, O_CLOEXEC) == -1)
+		log_error("%s: %s", name, strerror(errno));
+	close(null);
 }
 
 void

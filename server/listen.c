@@ -64,6 +64,7 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 		log_error("%s", strerror(errno));
 		return -1;
 	}
+	job.ns_id = ns_id(&map->listen_ns);
 	if (map->listen.kind == EP_SYSTEMD)
 		result = adopt_listeners(&job);
 	else

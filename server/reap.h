@@ -3,6 +3,8 @@
 #ifndef SERVER_REAP_H
 #define SERVER_REAP_H
 
+#include <stdbool.h>
+
 #include "base/clock.h"
 
 struct stats_socket;
@@ -13,5 +15,8 @@ struct stats_socket;
  * mapper that is stopped again and again drains, with that timeout.
  */
 void reap_children(struct stats_socket *, msec drain_timeout);
+
+/* Returns true if this process has a child. */
+bool reap_has_children(void);
 
 #endif

@@ -59,6 +59,7 @@
 #include "server/stats_socket.h"
 #include "server/status.h"
 #include "server/systemd.h"
+#include "server/upgrade.h"
 
 #define CHECK_MS       1000 /* between two checks, or retries of a service */
 #define NS_SETTLE_MS   100  /* from a mount to the check: more may follow */
@@ -76,6 +77,8 @@ static struct server {
 	bool check_ns;    /* a mount has changed */
 	bool pinned;      /* --pin has given up privileges */
 	bool stopping;
+	msec stop_deadline; /* for the mappers before an upgrade */
+	bool upgraded;      /* there may be such mappers */
 } server;
 
 static size_t
@@ -207,7 +210,9 @@ reload(void)
 	/* Rounded up, because the time must not be before the signal. */
 	sd_notify_send("RELOADING=1\nMONOTONIC_USEC=%lld\n",
 	    (long long)now_ms() * 1000 + 999);
-	if (config_reread(server.conf, &fresh) == -1) {
+	if (!server.pinned && upgrade_available())
+		upgrade_run(&server.services, server.conf);
+	else if (config_reread(server.conf, &fresh) == -1) {
 		log_error("not reloaded: everything is as it was");
 	} else if (apply_config(&server.services, &fresh)) {
 		log_error("not reloaded: everything is as it was");
@@ -244,6 +249,8 @@ log_stopping(void)
 static void
 drain_or_kill(void)
 {
+	if (server.stopping)
+		server.stop_deadline = 0;
 	for (struct mapper_proc *m = mapper_list(); m; m = m->next) {
 		if (server.stopping)
 			m->kill_at = now_ms();
@@ -252,6 +259,7 @@ drain_or_kill(void)
 	if (server.stopping)
 		return;
 	server.stopping = true;
+	server.stop_deadline = now_ms() + server.conf->drain_timeout;
 	sd_notify_send("STOPPING=1\n");
 	for (size_t i = 0; i < server.services.count; i++)
 		service_close(&server.services.items[i]);
@@ -353,6 +361,19 @@ drop_for_pin(void)
 	return -1;
 }
 
+/*
+ * Returns until when the server, which is stopping, waits for mappers of the
+ * program before an upgrade; NEVER if it has none.
+ */
+static msec
+await_old_mappers(void)
+{
+	return server.upgraded && now_ms() < server.stop_deadline &&
+		reap_has_children()
+	    ? server.stop_deadline
+	    : NEVER;
+}
+
 /* Returns the exit status. */
 static int
 server_loop(void)
@@ -361,10 +382,10 @@ server_loop(void)
 
 	server.check_ns = !server.pinned;
 	for (;;) {
-		next = msec_min(server.stopping ? NEVER : retry_services(),
-		    kill_overdue());
-		if (server.stopping && !mapper_list())
+		next = server.stopping ? await_old_mappers() : retry_services();
+		if (server.stopping && next == NEVER && !mapper_list())
 			return 0;
+		next = msec_min(next, kill_overdue());
 		if (!server.stopping && drop_for_pin() == -1)
 			return 1;
 		server_loop_once(next);
@@ -377,10 +398,19 @@ server_loop(void)
 static int
 server_init(struct config *conf)
 {
+	int n_left = upgrade_init();
+
 	sandbox_no_ptrace();
 	server.conf = conf;
+	server.upgraded = n_left >= 0;
+	if (server.upgraded) {
+		conf->syslog |= conf->daemonize;
+		conf->daemonize = false;
+	} else {
+		n_left = 0;
+	}
 	server.stats = (struct stats_socket){.path = conf->stats, .fd = -1};
-	if (setup_close_inherited(conf) == -1 ||
+	if (setup_close_inherited(conf, n_left) == -1 ||
 	    (conf->daemonize && daemonize() == -1) ||
 	    log_open(conf->syslog || conf->daemonize) == -1 ||
 	    (server.signal_fd = setup_signalfd()) == -1 ||
@@ -437,6 +467,7 @@ server_run(struct config *conf)
 
 	if (!status)
 		status = apply_config(&server.services, conf);
+	upgrade_finish();
 	if (!status) {
 		log_settings(conf);
 		status = drop_for_pin() == -1;

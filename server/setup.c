@@ -14,18 +14,21 @@
 #include "netns.h"
 #include "server/setup.h"
 #include "server/systemd.h"
+#include "server/upgrade.h"
 
 #define NOFILE_MAX 1048576 /* the default of fs.nr_open */
 
 int
-setup_close_inherited(const struct config *conf)
+setup_close_inherited(const struct config *conf, int n_left)
 {
 	int n_adopted = systemd_fd_count();
-	int *keep = calloc(2 * conf->n_maps + 1 + n_adopted, sizeof(*keep));
-	size_t n = 0;
+	size_t n = 2 * conf->n_maps + 1 + n_adopted + n_left;
+	int *keep = calloc(n, sizeof(*keep));
 
 	if (!keep)
 		return -1;
+	upgrade_fds(keep);
+	n = n_left;
 	keep[n++] = conf->ready_fd;
 	while (n_adopted)
 		keep[n++] = STDERR_FILENO + n_adopted--;

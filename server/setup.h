@@ -6,11 +6,11 @@
 struct config;
 
 /*
- * Closes inherited descriptors, because an inherited end of a pipe would keep
- * the reader of the pipe waiting. Keeps 0 to 2 and those that the configuration
- * or $LISTEN_FDS names. Returns -1 with errno.
+ * Closes inherited descriptors, because the reader of a pipe would wait for its
+ * end. Keeps 0 to 2, those that the configuration or $LISTEN_FDS names, and the
+ * n_left listeners of upgrade_init(). Returns -1 with errno.
  */
-int setup_close_inherited(const struct config *);
+int setup_close_inherited(const struct config *, int n_left);
 
 /* Raises the limit of open files as far as the process may. */
 void setup_raise_limits(void);

@@ -268,8 +268,8 @@ openrc_run() {
 		run -0 systemd-analyze verify --man=no "$BATS_TEST_TMPDIR/$unit"
 		[ -z "$output" ]
 	done
-	diff <(grep -vE '^#|Description|RuntimeDirectory|ExecStart|--check' "$CONTRIB/nsfwd.service") \
-		<(grep -vE '^#|Description|RuntimeDirectory|ExecStart|--check' "$CONTRIB/nsfwd@.service")
+	diff <(grep -vE '^#|Description|RuntimeDirectory|Exec.*nsfwd' "$CONTRIB/nsfwd.service") \
+		<(grep -vE '^#|Description|RuntimeDirectory|Exec.*nsfwd' "$CONTRIB/nsfwd@.service")
 	run -0 systemd-analyze security --offline=true --no-pager \
 		"$BATS_TEST_TMPDIR/nsfwd.service"
 	sed -n '$s/^/# /p' <<<"$output" >&3

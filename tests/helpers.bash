@@ -70,7 +70,8 @@
 #   own_dev CMD...       runs CMD with a /dev of its own, for /dev/log
 #
 # Measures and small tools:
-#   wait_until SECONDS CMD...   polls CMD every 20 ms until it is true
+#   wait_until SECONDS CMD...   polls CMD every 20 ms until it is true, at most
+#                        that long on a quiet machine: times $TEST_SLOW
 #   now_ms               a clock in milliseconds
 #   cpu_ticks PID...     user and system time, in ticks of 10 ms, summed
 #   tree_ticks           the same of all processes of nsfwd
@@ -93,7 +94,7 @@
 
 # TEST_RETRIES=N runs a test that has failed up to N times more.
 export BATS_TEST_RETRIES=${TEST_RETRIES:-0}
-: "${NSFWD:=$BATS_TEST_DIRNAME/../nsfwd}"
+: "${NSFWD:=$BATS_TEST_DIRNAME/../nsfwd}" "${TEST_SLOW:=1}"
 PEER=$BATS_TEST_DIRNAME/peer.py
 FAULTS=$BATS_TEST_DIRNAME/faults.py
 LOG=$BATS_TEST_TMPDIR/log
@@ -205,7 +206,7 @@ now_ms() {
 wait_until() {
 	local span=$1 end
 	shift
-	end=$(($(now_ms) + $(awk -v s="$span" 'BEGIN { print int(s * 1000) }')))
+	end=$(($(now_ms) + TEST_SLOW * $(awk -v s="$span" 'BEGIN { print int(s * 1000) }')))
 	until "$@"; do
 		if [ "$(now_ms)" -ge "$end" ]; then
 			fail "not within $span s: $*"
@@ -350,9 +351,9 @@ tree() {
 wait_ready() {
 	local line rest
 	{
-		IFS= read -rt 5 line || return
+		IFS= read -rt $((5 * TEST_SLOW)) line || return
 		[[ $line == ready || $line == 'ready: '* ]] || return
-		read -rt 5 rest
+		read -rt $((5 * TEST_SLOW)) rest
 		[ $? = 1 ] && [ -z "$rest" ]
 	} <"$1"
 }
@@ -413,7 +414,7 @@ no_flows() {
 start_fails() {
 	local want=$1 line=$2 status=0 text=$BATS_TEST_TMPDIR/start.out
 	shift 2
-	timeout -k 1 10 "${WRAP[@]}" "$NSFWD" "$@" \
+	timeout -k 1 $((10 * TEST_SLOW)) "${WRAP[@]}" "$NSFWD" "$@" \
 		</dev/null >"$text" 2>&1 3>&- || status=$?
 	cat "$text"
 	[ "$status" = "$want" ] ||

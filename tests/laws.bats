@@ -84,18 +84,18 @@ undefined() {
 }
 
 # In this order: mapper, worker, connection, daemon, the process that answers a
-# reader of --stats, the connection of "-", a target of --test.
+# reader of --stats, the connection of "-", a target of --test, the new program.
 @test "fork only where a kind of process starts" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
 		server/mapper_proc.c tcp/pool.c tcp/fork.c server/daemon.c \
-		server/stats_socket.c tcp/stdio.c tcp/trial.c
+		server/stats_socket.c tcp/stdio.c tcp/trial.c server/upgrade.c
 }
 
 # netns.c reaps its helper in the call that cloned it. The parent of a daemon has
-# one child.
+# one child, as has an upgrade.
 @test "wait only in the files of processes with children" {
 	only 'wait|wait[34]|waitpid|waitid' server/reap.c tcp/pool.c tcp/fork.c \
-		tcp/stdio.c tcp/trial.c netns.c server/daemon.c
+		tcp/stdio.c tcp/trial.c netns.c server/daemon.c server/upgrade.c
 }
 
 @test "credentials, prctl and seccomp only in base/sandbox.c" {
@@ -123,7 +123,7 @@ undefined() {
 	for file in $(sources); do
 		case $file in
 		server/server.c | server/mapper_proc.c | server/daemon.c | \
-			server/systemd.c | \
+			server/systemd.c | server/upgrade.c | \
 			base/proctitle.c | tcp/pool.c | tcp/tcp.c | tcp/fork.c | \
 			tcp/worker.c | udp/udp.c | base/log.c | base/errname.c) continue ;;
 		relay.c) set -- relay_buffer spills ;;

@@ -25,7 +25,8 @@ import sys
 import threading
 import time
 
-SPAN = 10  # seconds that a client waits for an answer
+SLOW = int(os.environ.get("TEST_SLOW", "1"))  # as in helpers.bash
+SPAN = 10 * SLOW  # seconds that a client waits for an answer
 
 
 def say(*words):
@@ -98,11 +99,11 @@ def follow(seconds, want, *wheres):
     for where in wheres:
         while True:
             try:
-                got = ask(where, 0.3)
+                got = ask(where, 0.3 * SLOW)
             except OSError as error:
                 got = str(error)
             took = time.monotonic() - start
-            if got == want or took > float(seconds):
+            if got == want or took > SLOW * float(seconds):
                 break
             time.sleep(0.01)
         say(f"{where}: {got} after {took * 1000:.0f} ms")

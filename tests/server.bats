@@ -498,6 +498,10 @@ while time.monotonic() < end:
 	logged '^<3>.*its mapper was killed'
 	run ! logged nsfwd:
 	forget_mappers
+	# As have the errors of a start, before the server has a log of its own.
+	run "${WRAP[@]}" "$NSFWD" 8000=
+	[ "$status" = 2 ]
+	[[ $output == "<3>'8000=': column 6"* ]]
 }
 
 # Daemon, pid file, syslog, systemd.
