@@ -13,8 +13,7 @@ MODEL_RUNS = 2000
 SOAK_TIME = 60
 
 ROOMS = base config dns proxy dial mapper tcp udp server
-# Nothing calls dns/ yet: its tests build it.
-SRC = $(sort $(wildcard *.c $(patsubst %,%/*.c,$(filter-out dns,$(ROOMS)))))
+SRC = $(sort $(wildcard *.c $(patsubst %,%/*.c,$(ROOMS))))
 OBJ = $(SRC:%.c=obj/%.o)
 
 ifeq ($(origin CC),default)

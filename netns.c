@@ -131,6 +131,12 @@ ns_spec(const struct ns *ns)
 	return ns->spec ? ns->spec : "self";
 }
 
+int
+ns_pid(const struct ns *ns)
+{
+	return anchor_pid(ns->anchor);
+}
+
 bool
 ns_same(const struct ns *a, const struct ns *b)
 {
@@ -279,18 +285,41 @@ enter_fd(int fd)
 	return -1;
 }
 
+/*
+ * Opens the root of the process that open_ns() has bound the anchor to. Returns
+ * 0 and sets *root, or -1 with errno.
+ */
+static int
+open_root(const struct ns *ns, int *root)
+{
+	if (!root || (ns->kind != NS_PID && ns->kind != NS_PATH) ||
+	    !anchor_used(ns->anchor))
+		return 0;
+	*root = anchor_open_root(ns->anchor);
+	return *root == -1 ? -1 : 0;
+}
+
+/* The root is opened first, because joining a user namespace loses rights. */
 int
-ns_enter(const struct ns *ns)
+ns_enter(const struct ns *ns, int *root)
 {
 	int fd, result;
 
+	if (root)
+		*root = -1;
 	if (ns->kind == NS_SELF)
 		return 0;
 	fd = open_ns(ns, RETRIES);
 	if (fd == -1)
 		return -1;
-	result = enter_fd(fd);
+	result = open_root(ns, root);
+	if (result == 0)
+		result = enter_fd(fd);
 	close_keep_errno(fd);
+	if (result == -1 && root && *root != -1) {
+		close_keep_errno(*root);
+		*root = -1;
+	}
 	return result;
 }
 

@@ -388,31 +388,53 @@ build(struct bpf_program *p, unsigned flags)
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 }
 
-/*
- * Forbids access to files, except reading for SANDBOX_NAMES, and signals and
- * abstract sockets outside of this domain. landlock(7) is a second layer: a
- * kernel that lacks it is no error.
- */
-static void
-landlock(unsigned flags)
+/* The layouts of linux/landlock.h, which older headers lack in part. */
+struct landlock_ruleset {
+	uint64_t files, ports, scopes;
+};
+struct landlock_path {
+	uint64_t allowed;
+	int32_t dir;
+} __attribute__((packed));
+
+#define LANDLOCK_READ_FILE (1u << 2)
+#define LANDLOCK_READ_DIR  (1u << 3)
+#define LANDLOCK_PATH_RULE 1
+
+/* Returns a ruleset that denies all that this kernel can deny, or -1. */
+static int
+open_ruleset(unsigned flags)
 {
 	static const unsigned rights[] = {0, 13, 14, 15, 15, 16};
-	/* Rights on files, on ports, and scopes. */
-	uint64_t rules[3] = {0, 0, flags & SANDBOX_UNIX ? 2 : 3};
+	struct landlock_ruleset r = {.scopes = flags & SANDBOX_UNIX ? 2 : 3};
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
-	long fd;
 
 	if (version < 1)
-		return;
-	rules[0] = (1u << rights[version < 5 ? version : 5]) - 1;
-	if (flags & SANDBOX_NAMES)
-		rules[0] &= ~(uint64_t)(1u << 2 | 1u << 3);
-	fd = syscall(SYS_landlock_create_ruleset, rules,
-	    sizeof(*rules) * (version < 6 ? 1 : 3), 0);
+		return -1;
+	r.files = (1u << rights[version < 5 ? version : 5]) - 1;
+	return (int)syscall(SYS_landlock_create_ruleset, &r,
+	    version < 6 ? sizeof(r.files) : sizeof(r), 0);
+}
+
+void
+sandbox_limit_files(unsigned flags, const int *readable, size_t n)
+{
+	struct landlock_path rule = {.allowed = LANDLOCK_READ_FILE};
+	int fd;
+
+#ifdef NO_SECCOMP
+	return;
+#endif
+	fd = open_ruleset(flags);
+	for (size_t i = 0; i < n && fd != -1; i++) {
+		rule.dir = readable[i];
+		syscall(SYS_landlock_add_rule, fd, LANDLOCK_PATH_RULE, &rule,
+		    0);
+	}
 	if (fd == -1)
 		return;
 	syscall(SYS_landlock_restrict_self, fd, 0);
-	close((int)fd);
+	close(fd);
 }
 
 int
@@ -424,8 +446,6 @@ sandbox_seccomp(unsigned flags)
 #ifdef NO_SECCOMP
 	return 0;
 #endif
-	if (flags & ~SANDBOX_STDIO)
-		landlock(flags);
 	build(&p, flags);
 	program.len = p.length;
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);

@@ -4,6 +4,7 @@
 #define BASE_SANDBOX_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 /* A user and a group. */
@@ -66,6 +67,14 @@ enum sandbox_flag {
  * no filters.
  */
 int sandbox_seccomp(unsigned flags);
+
+/*
+ * Forbids access to files, except reading below the n directories (O_PATH) of
+ * readable, and signals and abstract sockets outside of this process and its
+ * future children. A kernel without landlock(7) does nothing of this, which is
+ * no error. Flags as for sandbox_seccomp().
+ */
+void sandbox_limit_files(unsigned flags, const int *readable, size_t n);
 
 /*
  * Forbids new processes and more descriptors than a relay needs. To be called

@@ -16,6 +16,8 @@
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "config/value.h"
+#include "dns/conf.h"
+#include "dns/result.h"
 
 #define AT(member) \
 	offsetof(struct map, member), sizeof(((struct map *)0)->member)
@@ -33,7 +35,8 @@ enum key_kind {
 	CIDRS,
 	SRC,
 	DEV,
-	OWNER
+	OWNER,
+	SERVERS
 };
 
 /* The maps that a key is allowed in, as bits. */
@@ -68,6 +71,7 @@ static const struct key {
 	{"src", SRC, BOTH, AT(src.kind)},
 	{"dev", DEV, BOTH, AT(dev)},
 	{"mark", MARK, BOTH, AT(mark)},
+	{"dns", SERVERS, BOTH, AT(dns)},
 	{"mode", MODE, TCP | UNIX_PATH, AT(unix_mode)},
 	{"owner", OWNER, TCP | UNIX_PATH, AT(owner)},
 	{"connect-timeout", TIME, TCP, AT(times.connect)},
@@ -175,6 +179,8 @@ parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 		return parse_ifname(field, value);
 	case OWNER:
 		return parse_owner(value, field);
+	case SERVERS:
+		return dns_servers_parse(field, value, bad_part);
 	case OFFLOAD:
 		break;
 	}
@@ -257,7 +263,19 @@ key_check(const struct map *map, const struct endpoint *first_ep)
 		first_ep->kind == EP_HOST || first_ep->kind == EP_PROXY))
 		return "workers take numeric targets, without via, proxy and "
 		       "accept-proxy";
+	if (map->dns.count && !map_has_names(map))
+		return "dns is for names, and there is none to look up";
 	return NULL;
+}
+
+static void
+print_servers(FILE *out, const struct dns_servers *all)
+{
+	char text[DNS_SERVER_TEXT];
+
+	for (unsigned i = 0; i < all->count; i++)
+		fprintf(out, "%s%s", i ? "+" : "",
+		    dns_server_text(&all->server[i], text));
 }
 
 static void
@@ -288,6 +306,9 @@ print_value(FILE *out, const struct key *key, const void *field)
 		break;
 	case SRC:
 		endpoint_print(out, field);
+		break;
+	case SERVERS:
+		print_servers(out, field);
 		break;
 	case DEV:
 	case OWNER:

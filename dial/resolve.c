@@ -6,14 +6,91 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/sandbox.h"
 #include "config/endpoint.h"
 #include "config/map.h"
+#include "dial/attempt.h"
 #include "dial/resolve.h"
+#include "dns/files.h"
+#include "dns/query.h"
+#include "netns.h"
+
+#define READABLE_DIRS 24
+
+/* A process has one map. */
+static struct dns_source source;
+
+static int
+prepare_socket(int fd, int family, const void *map)
+{
+	return set_source_options(fd, map, family);
+}
+
+/* All processes of the map share the times. Without them, nothing fails. */
+static _Atomic msec *
+share_times(void)
+{
+	void *p = mmap(NULL, sizeof(_Atomic msec[DNS_SERVERS_MAX]),
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int
+resolver_open(const struct map *map, int root)
+{
+	const struct ns *ns = &map->target_ns;
+	const char *name = ns->kind == NS_NAME ? ns->spec : NULL;
+
+	if (!map_has_names(map)) {
+		if (root != -1)
+			close(root);
+		return 0;
+	}
+	source.servers = map->dns;
+	source.silent = share_times();
+	source.prepare = prepare_socket;
+	source.prepare_arg = map;
+	return dns_files_open(&source.files, name, root, ns_pid(ns));
+}
+
+const struct dns_source *
+resolver_source(void)
+{
+	return source.prepare ? &source : NULL;
+}
+
+size_t
+resolver_fds(int fds[RESOLVER_FDS])
+{
+	size_t n = 0;
+
+	if (source.prepare && source.files.etc != -1)
+		fds[n++] = source.files.etc;
+	if (source.prepare && source.files.root != -1)
+		fds[n++] = source.files.root;
+	return n;
+}
+
+void
+resolver_limit_files(unsigned role)
+{
+	int dirs[READABLE_DIRS] = {0};
+	size_t n = source.prepare
+	    ? dns_files_dirs(&source.files, dirs, READABLE_DIRS)
+	    : 0;
+
+	sandbox_limit_files(role, dirs, n);
+	while (n--)
+		close(dirs[n]);
+}
 
 size_t
 literal_count(const struct endpoint *ep)

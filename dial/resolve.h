@@ -9,8 +9,10 @@
 
 #include "base/clock.h"
 
+struct dns_source;
 struct endpoint;
 struct map;
+struct ns;
 
 #define RESOLVE_MAX 16 /* addresses of a host name that are used */
 
@@ -19,6 +21,32 @@ struct target_addr {
 	socklen_t length;
 	uint32_t target; /* index in the map; set by resolve_targets() */
 };
+
+/*
+ * Prepares this process, and the processes that it forks, to look up the names
+ * of a map, which must stay. Opens the directories of resolv.conf and hosts, so
+ * that they are read as they then are. To be called once, before privileges are
+ * dropped. root is that of ns_enter(), and is owned from then on. Does nothing
+ * if the map has no names. Returns 0, or -1 with errno.
+ */
+int resolver_open(const struct map *, int root);
+
+/*
+ * Returns the files and servers for dns_query_start() and dns_resolver_init(),
+ * or NULL if the map has no names. The descriptors of its files must stay open
+ * as long as names are looked up.
+ */
+const struct dns_source *resolver_source(void);
+
+/* Writes the descriptors that must stay open. Returns how many. */
+#define RESOLVER_FDS 2
+size_t resolver_fds(int fds[RESOLVER_FDS]);
+
+/*
+ * Calls sandbox_limit_files() with the directories of those files, or with none
+ * if the map has no names.
+ */
+void resolver_limit_files(unsigned role);
 
 /*
  * Returns the number of addresses of an endpoint that is not a host name: 2 for

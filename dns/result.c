@@ -70,6 +70,14 @@ dns_result_addrs(const struct dns_result *r, struct dns_addr *out, size_t max)
 	return n;
 }
 
+bool
+dns_server_is_loopback(const struct dns_server *s)
+{
+	if (s->addr.any.sa_family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(&s->addr.six.sin6_addr);
+	return ntohl(s->addr.four.sin_addr.s_addr) >> 24 == 127;
+}
+
 const char *
 dns_server_text(const struct dns_server *s, char *buf)
 {

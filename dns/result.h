@@ -97,6 +97,9 @@ size_t dns_result_addrs(const struct dns_result *, struct dns_addr *,
 const char *dns_result_text(const struct dns_result *, const char *path,
     char *buf, size_t size);
 
+/* Returns true for 127.0.0.0/8 and ::1. */
+bool dns_server_is_loopback(const struct dns_server *);
+
 /* Writes "10.0.0.53", "10.0.0.53:5353", "fd00::53/5353" or "fe80::1%eth0". */
 #define DNS_SERVER_TEXT 72
 const char *dns_server_text(const struct dns_server *, char *buf);

@@ -49,6 +49,7 @@
 #include "config/map.h"
 #include "dial/conn.h"
 #include "dial/dial.h"
+#include "dial/resolve.h"
 #include "netns.h"
 
 #define COPY_SIZE 65536
@@ -276,33 +277,25 @@ relay_stdio(int target, int target_error, const struct timeouts *times)
 	return 0;
 }
 
-static bool
-has_names(const struct map *map)
-{
-	if (map->n_hops)
-		return map->hops->ep.kind == EP_HOST;
-	for (size_t i = 0; i < map->n_targets; i++)
-		if (map->targets[i].kind == EP_HOST)
-			return true;
-	return false;
-}
-
 /* Gives up all rights but those that dialing takes. Returns -1 with errno. */
 static int
 confine(const struct config *conf, const struct map *map, pid_t parent)
 {
 	unsigned role =
 	    SANDBOX_STDIO | SANDBOX_MAY_NARROW | SANDBOX_UNIX | SANDBOX_BIND;
-	bool names = has_names(map);
+	int keep[RESOLVER_FDS];
 
-	fd_close_except(&(int){STDERR_FILENO}, 1);
-	if ((names && ns_mount_etc(&map->target_ns) == -1) ||
+	fd_close_except(keep, resolver_fds(keep));
+	if (map_has_names(map))
+		role |= SANDBOX_NAMES;
+	if (ns_mount_etc(&map->target_ns) == -1 ||
 	    sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1 ||
 	    sandbox_die_with_parent(parent) == -1)
 		return -1;
-	return conf->no_sandbox
-	    ? 0
-	    : sandbox_seccomp(role | (names ? SANDBOX_NAMES : 0));
+	if (conf->no_sandbox)
+		return 0;
+	resolver_limit_files(role);
+	return sandbox_seccomp(role);
 }
 
 /* Logs that `action` failed with errno. Returns the exit status. */
@@ -318,9 +311,12 @@ static int
 enter_target_ns(const struct map *map)
 {
 	const char *hint;
+	int root;
 
-	if (ns_enter(&map->target_ns) == 0)
-		return 0;
+	if (ns_enter(&map->target_ns, &root) == 0)
+		return resolver_open(map, root) == 0
+		    ? 0
+		    : log_failure(map, "cannot open /etc");
 	hint = ns_hint(&map->target_ns, errno);
 	log_error("'%s': cannot enter namespace '%s' (%s)", map->spec,
 	    ns_spec(&map->target_ns), hint ? hint : errno_name(errno));
