@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -321,36 +320,6 @@ ns_enter(const struct ns *ns, int *root)
 		*root = -1;
 	}
 	return result;
-}
-
-/*
- * The new mount namespace is a slave of the old one: mounts made here are not
- * seen outside, but an unmount outside, as by `ip netns delete`, happens in it
- * as well.
- */
-int
-ns_mount_etc(const struct ns *ns)
-{
-	static const char *const files[] = {"resolv.conf", "hosts",
-	    "nsswitch.conf"};
-	char src[sizeof("/etc/netns//nsswitch.conf") + NAME_MAX], dst[32];
-	bool unshared = false;
-
-	for (int i = 0; i < 3 && ns->kind == NS_NAME; i++) {
-		snprintf(src, sizeof(src), "/etc/netns/%s/%s", ns->spec,
-		    files[i]);
-		if (access(src, F_OK) == -1)
-			continue;
-		if (!unshared &&
-		    (unshare(CLONE_NEWNS) == -1 ||
-			mount("", "/", NULL, MS_SLAVE | MS_REC, NULL) == -1))
-			return -1;
-		unshared = true;
-		snprintf(dst, sizeof(dst), "/etc/%s", files[i]);
-		if (mount(src, dst, NULL, MS_BIND, NULL) == -1)
-			return -1;
-	}
-	return 0;
 }
 
 /* The job of a helper process, in memory that caller and helper share. */

@@ -93,13 +93,6 @@ bool ns_needs_polling(const struct ns *);
 int ns_enter(const struct ns *, int *root);
 
 /*
- * Mounts resolv.conf, hosts and nsswitch.conf of /etc/netns/NAME, as far as
- * they exist, over those of /etc, for this process alone. Returns 0, or -1 with
- * errno.
- */
-int ns_mount_etc(const struct ns *);
-
-/*
  * Runs fn(arg), or nothing if fn is NULL, in the namespace. Returns the result
  * of fn with its errno; or -1 with errno of ns_enter() or clone(2) if fn did
  * not run. *entered tells which, unless entered is NULL.

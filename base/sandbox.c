@@ -92,19 +92,16 @@ static const int stdio_calls[] = {
 #endif
 };
 
-/* Calls of getaddrinfo(3) of glibc, with its modules, and of musl. */
+/* Calls of dns/, which opens and reads files. */
 static const int names_calls[] = {
-	SYS_openat, SYS_read, SYS_readv, SYS_pread64, SYS_lseek, SYS_fstat,
-	SYS_newfstatat, SYS_statx, SYS_faccessat, SYS_readlinkat,
-	SYS_getdents64, SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap,
-	SYS_madvise, SYS_brk, SYS_futex, SYS_getrandom, SYS_uname,
-	SYS_sysinfo, SYS_bind, SYS_sendmmsg, SYS_sendmsg, SYS_recvmsg,
-	SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getpid,
-	SYS_gettid, SYS_setitimer, SYS_rt_sigaction, SYS_rt_sigprocmask,
-	SYS_gettimeofday, SYS_clock_nanosleep,
-#ifdef SYS_open
-	SYS_open, SYS_stat, SYS_lstat, SYS_access, SYS_readlink, SYS_time,
-#endif
+	SYS_openat, SYS_openat2, SYS_read, SYS_fstat, SYS_newfstatat,
+	SYS_getrandom,
+};
+
+/* Calls of malloc(3), and of UDP associations. */
+static const int proxy_calls[] = {
+	SYS_brk, SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap,
+	SYS_sendmsg, SYS_recvmsg, SYS_recvmmsg, SYS_sendmmsg,
 };
 /* clang-format on */
 
@@ -304,9 +301,8 @@ allow_fork(struct bpf_program *p)
 /*
  * Allows socket(2) for TCP and UDP only, so that no other protocol of the
  * kernel can be attacked. With SANDBOX_UNIX, UNIX sockets are allowed as well.
- * With SANDBOX_NAMES, a UNIX stream socket fails with EAFNOSUPPORT, because the
- * resolver would ask a daemon such as nscd, which answers from another
- * namespace. UNIX datagram sockets look up interface indexes.
+ * With SANDBOX_PROXY, UNIX datagram sockets are, because interface indexes are
+ * looked up by them.
  */
 static void
 allow_socket(struct bpf_program *p, unsigned flags)
@@ -321,14 +317,12 @@ allow_socket(struct bpf_program *p, unsigned flags)
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 1, 0);
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, args[0]));
-	ALLOW(p, AF_INET, AF_INET6, (flags & SANDBOX_UNIX) ? AF_UNIX : AF_INET,
-	    (flags & SANDBOX_NAMES) ? AF_NETLINK : AF_INET);
-	if (flags & SANDBOX_NAMES) {
-		emit(p, BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 5);
+	ALLOW(p, AF_INET, AF_INET6, (flags & SANDBOX_UNIX) ? AF_UNIX : AF_INET);
+	if (flags & SANDBOX_PROXY) {
+		emit(p, BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 4);
 		load(p, offsetof(struct seccomp_data, args[1]));
 		emit(p, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
 		ALLOW(p, SOCK_DGRAM);
-		verdict(p, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
 	}
 	end_arg_rule(p, at);
 }
@@ -348,10 +342,12 @@ build_full(struct bpf_program *p, unsigned flags)
 	}
 	if (flags & SANDBOX_UDP)
 		ALLOW(p, SYS_recvmmsg, SYS_sendmmsg);
-	if (flags & SANDBOX_NAMES) /* for malloc(3) all of madvise(2) */
+	if (flags & SANDBOX_NAMES)
 		allow(p, names_calls, ARRAY_LEN(names_calls));
-	else
-		ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED);
+	if (flags & SANDBOX_PROXY)
+		allow(p, proxy_calls, ARRAY_LEN(proxy_calls));
+	ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED,
+	    flags & SANDBOX_PROXY ? MADV_FREE : MADV_DONTNEED);
 	if (flags & SANDBOX_MAY_NARROW)
 		ALLOW(p, SYS_seccomp);
 	if (flags & SANDBOX_STDIO) {

@@ -54,10 +54,11 @@ enum sandbox_flag {
 	SANDBOX_RELAY = 0, /* relay() between two sockets, and exit */
 	SANDBOX_TCP = 1,   /* accept and fork; connections dial and relay */
 	SANDBOX_UDP = 2,   /* relay datagrams */
-	SANDBOX_NAMES = 4, /* resolve names; UDP associations of a proxy */
+	SANDBOX_NAMES = 4, /* resolve names */
 	SANDBOX_UNIX = 8,  /* UNIX sockets, and interface names */
 	SANDBOX_MAY_NARROW = 16, /* install the SANDBOX_RELAY filter later */
 	SANDBOX_BIND = 32,       /* bind(2) before connect(2) */
+	SANDBOX_PROXY = 128,     /* parse requests; UDP associations */
 	SANDBOX_STDIO = 64 /* alone: relay between a socket and other files */
 };
 

@@ -324,9 +324,9 @@ add_linked_dirs(struct dns_dirs *d, int dir, const char *file)
 size_t
 dns_files_dirs(const struct dns_files *f, int *fds, size_t max)
 {
-	static const char *const places[] = {"/etc", "/run/systemd/resolve",
+	static const char places[][24] = {"/etc", "/run/systemd/resolve",
 	    "/run/NetworkManager", "/run/resolvconf"};
-	static const char *const in_root[] = {"etc", "run"};
+	static const char in_root[][4] = {"etc", "run"};
 	struct dns_dirs d = {.fds = fds, .max = max};
 	char own[sizeof(f->own) + 16];
 

@@ -1,6 +1,7 @@
 /* Turns a process that the server has forked into a mapper. */
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -37,7 +38,7 @@ close_server_fds(const struct listeners *set, int channel)
 		keep[i] = set->items[i].fd;
 	keep[count++] = channel;
 	count += resolver_fds(keep + count);
-	fd_close_except(keep, count);
+	fd_close_except(keep, count, INT_MAX);
 	free(keep);
 	return 0;
 }
@@ -59,8 +60,9 @@ sandbox_flags_of(const struct service *s)
 	}
 	if (map_has_names(map))
 		flags |= SANDBOX_NAMES | SANDBOX_MAY_NARROW;
-	if (map->n_hops || map->accept_proxy.count ||
-	    map->targets->kind == EP_PROXY)
+	if (map->targets->kind == EP_PROXY)
+		flags |= SANDBOX_PROXY | SANDBOX_MAY_NARROW;
+	if (map->n_hops || map->accept_proxy.count)
 		flags |= SANDBOX_MAY_NARROW;
 	if (map->src.kind == EP_IPV4 || map->src.kind == EP_IPV6)
 		flags |= SANDBOX_BIND;
@@ -101,9 +103,6 @@ mapper_setup(const struct service *s, const struct config *conf,
 		return setup_failed(s, "open /etc", "");
 	if (close_server_fds(&s->listeners, args->channel) == -1)
 		return -1;
-	if (sandbox_flags_of(s) & SANDBOX_NAMES &&
-	    ns_mount_etc(&map->target_ns) == -1)
-		return setup_failed(s, "use the files of /etc/netns", "");
 	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1)
 		return setup_failed(s, "drop privileges",
 		    errno == EPERM ? " (--user takes root)" : " (see --user)");
@@ -114,6 +113,7 @@ mapper_setup(const struct service *s, const struct config *conf,
 	if (args->role && sandbox_seccomp(args->role) == -1)
 		return setup_failed(s, "filter system calls",
 		    " (--no-sandbox does without)");
+	resolver_check();
 	return 0;
 }
 

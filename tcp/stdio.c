@@ -5,8 +5,7 @@
  *
  * The process that was started forks a child and waits for it. The child enters
  * the target namespace, dials, relays and exits, and is killed when its parent
- * exits. Because name resolution ends a process that takes too long, the parent
- * turns every end of the child into an exit status.
+ * exits. The parent turns every end of the child into an exit status.
  *
  * relay.c cannot serve here. Standard input and output can be any kind of file,
  * and other processes share them: they must not be made non-blocking, and not
@@ -285,11 +284,10 @@ confine(const struct config *conf, const struct map *map, pid_t parent)
 	    SANDBOX_STDIO | SANDBOX_MAY_NARROW | SANDBOX_UNIX | SANDBOX_BIND;
 	int keep[RESOLVER_FDS];
 
-	fd_close_except(keep, resolver_fds(keep));
+	fd_close_except(keep, resolver_fds(keep), INT_MAX);
 	if (map_has_names(map))
 		role |= SANDBOX_NAMES;
-	if (ns_mount_etc(&map->target_ns) == -1 ||
-	    sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1 ||
+	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1 ||
 	    sandbox_die_with_parent(parent) == -1)
 		return -1;
 	if (conf->no_sandbox)
@@ -303,6 +301,19 @@ static int
 log_failure(const struct map *map, const char *action)
 {
 	log_error("'%s': %s: %s", map->spec, action, errno_name(errno));
+	return 1;
+}
+
+/* Logs why dial() failed, with errno. Returns the exit status. */
+static int
+log_dial_failure(const struct map *map)
+{
+	char text[RESOLVE_TEXT_MAX];
+
+	if (errno >= 0)
+		return log_failure(map, "cannot reach the target");
+	log_error("'%s': cannot reach the target: %s", map->spec,
+	    resolve_text(text, sizeof(text)));
 	return 1;
 }
 
@@ -344,7 +355,8 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 	conn.deadline = deadline_after(now_ms(), map->times.connect);
 	target = dial(&conn, &target_error);
 	if (target == -1)
-		return log_failure(map, "cannot reach the target");
+		return log_dial_failure(map);
+	resolver_close();
 	sandbox_set_rlimits();
 	if (!conf->no_sandbox && sandbox_seccomp(SANDBOX_STDIO) == -1)
 		return log_failure(map, "cannot filter system calls");
@@ -363,10 +375,6 @@ wait_stdio_child(const struct map *map, pid_t pid)
 		;
 	if (WIFEXITED(status))
 		return WEXITSTATUS(status);
-	if (WTERMSIG(status) == SIGALRM) {
-		errno = ETIMEDOUT;
-		return log_failure(map, "cannot reach the target");
-	}
 	log_error("'%s': its connection was killed by signal %d", map->spec,
 	    WTERMSIG(status));
 	return 1;
