@@ -17,8 +17,7 @@ MODEL_RUNS = 2000
 SOAK_TIME = 60
 
 ROOMS = base config dns proxy dial mapper tcp udp server
-# Nothing calls dns/ yet: its tests build it.
-ALL = $(sort $(wildcard *.c $(patsubst %,%/*.c,$(filter-out dns,$(ROOMS)))))
+ALL = $(sort $(wildcard *.c $(patsubst %,%/*.c,$(ROOMS))))
 # What a process of a connection runs comes last, next to the libc, so that the
 # process maps it in fewer page faults.
 HOT = config/endpoint.c tcp/conn.c tcp/fork.c $(filter dial/% base/%,$(ALL)) relay.c

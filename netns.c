@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -129,6 +128,12 @@ const char *
 ns_spec(const struct ns *ns)
 {
 	return ns->spec ? ns->spec : "self";
+}
+
+int
+ns_pid(const struct ns *ns)
+{
+	return anchor_pid(ns->anchor);
 }
 
 bool
@@ -283,49 +288,42 @@ enter_fd(int fd)
 	return -1;
 }
 
+/*
+ * Opens the root of the process that open_ns() has bound the anchor to. Returns
+ * 0 and sets *root, or -1 with errno.
+ */
+static int
+open_root(const struct ns *ns, int *root)
+{
+	if (!root || (ns->kind != NS_PID && ns->kind != NS_PATH) ||
+	    !anchor_used(ns->anchor))
+		return 0;
+	*root = anchor_open_root(ns->anchor);
+	return *root == -1 ? -1 : 0;
+}
+
+/* The root is opened first, because joining a user namespace loses rights. */
 int
-ns_enter(const struct ns *ns)
+ns_enter(const struct ns *ns, int *root)
 {
 	int fd, result;
 
+	if (root)
+		*root = -1;
 	if (ns->kind == NS_SELF)
 		return 0;
 	fd = open_ns(ns, RETRIES);
 	if (fd == -1)
 		return -1;
-	result = enter_fd(fd);
+	result = open_root(ns, root);
+	if (result == 0)
+		result = enter_fd(fd);
 	close_keep_errno(fd);
-	return result;
-}
-
-/*
- * The new mount namespace is a slave of the old one: mounts made here are not
- * seen outside, but an unmount outside, as by `ip netns delete`, takes effect
- * here, too.
- */
-int
-ns_mount_etc(const struct ns *ns)
-{
-	static const char *const files[] = {"resolv.conf", "hosts",
-	    "nsswitch.conf"};
-	char src[sizeof("/etc/netns//nsswitch.conf") + NAME_MAX], dst[32];
-	bool unshared = false;
-
-	for (int i = 0; i < 3 && ns->kind == NS_NAME; i++) {
-		snprintf(src, sizeof(src), "/etc/netns/%s/%s", ns->spec,
-		    files[i]);
-		if (access(src, F_OK) == -1)
-			continue;
-		if (!unshared &&
-		    (unshare(CLONE_NEWNS) == -1 ||
-			mount("", "/", NULL, MS_SLAVE | MS_REC, NULL) == -1))
-			return -1;
-		unshared = true;
-		snprintf(dst, sizeof(dst), "/etc/%s", files[i]);
-		if (mount(src, dst, NULL, MS_BIND, NULL) == -1)
-			return -1;
+	if (result == -1 && root && *root != -1) {
+		close_keep_errno(*root);
+		*root = -1;
 	}
-	return 0;
+	return result;
 }
 
 /* The job of a helper process, in memory that caller and helper share. */

@@ -56,6 +56,9 @@ void ns_inherit(struct ns *dst, const struct ns *src);
 /* Returns the user's text, or "self" if there was none. */
 const char *ns_spec(const struct ns *);
 
+/* Returns the process that the name was last found to lead to, or 0. */
+int ns_pid(const struct ns *);
+
 /* Returns true if both have the same text. */
 bool ns_same(const struct ns *, const struct ns *);
 
@@ -82,15 +85,12 @@ bool ns_needs_polling(const struct ns *);
  * file (a namespace may be mounted on it in another mount namespace), ESRCH if
  * the process has ended. An empty file is tried again for a second, because `ip
  * netns add` makes the file before it mounts the namespace.
+ *
+ * If root is not NULL, *root is set to a descriptor (O_PATH) of the root
+ * directory of the process that a pid:N or a path leads to; or to -1 if the
+ * name leads through no process, and on failure.
  */
-int ns_enter(const struct ns *);
-
-/*
- * Mounts resolv.conf, hosts and nsswitch.conf of /etc/netns/NAME, as far as
- * they exist, over those of /etc, for this process alone. Returns 0, or -1 with
- * errno.
- */
-int ns_mount_etc(const struct ns *);
+int ns_enter(const struct ns *, int *root);
 
 /*
  * Runs fn(arg), or nothing if fn is NULL, in the namespace. Returns the result

@@ -185,7 +185,7 @@ init_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a log file may reach RLIMIT_FSIZE */
 	signal(SIGCHLD, SIG_DFL); /* for waitpid(2) */
-	signal(SIGALRM, SIG_DFL); /* ends a resolver that takes too long */
+	signal(SIGALRM, SIG_DFL); /* ends a reader of --stats that is slow */
 	sigemptyset(&alarm);
 	sigaddset(&alarm, SIGALRM);
 	sigprocmask(SIG_UNBLOCK, &alarm, NULL);

@@ -48,6 +48,7 @@ struct anchor {
 	unsigned references;
 	int dir;    /* /proc/N of the process; -1: bound to none */
 	char *path; /* of the directory; owned */
+	bool used;  /* the last anchor_open() led through dir */
 };
 
 struct anchor *
@@ -76,6 +77,12 @@ anchor_free(struct anchor *a)
 		close(a->dir);
 	free(a->path);
 	free(a);
+}
+
+bool
+anchor_used(const struct anchor *a)
+{
+	return a && a->used;
 }
 
 bool
@@ -279,6 +286,7 @@ open_anchored(struct anchor *a, int dir, const char *remaining)
 	if (fd == -1 || !copy) {
 		free(copy);
 		close_keep_errno(dir);
+		a->used = fd != -1;
 		return fd;
 	}
 	if (a->dir != -1)
@@ -286,6 +294,7 @@ open_anchored(struct anchor *a, int dir, const char *remaining)
 	free(a->path);
 	a->dir = dir;
 	a->path = copy;
+	a->used = true;
 	return fd;
 }
 
@@ -305,6 +314,7 @@ anchor_open(struct anchor *a, const char *path)
 
 	if (!a)
 		return open(path, OPEN_FLAGS);
+	a->used = false;
 	fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &plain, sizeof(plain));
 	if (fd != -1)
 		return fd;
@@ -316,4 +326,27 @@ anchor_open(struct anchor *a, const char *path)
 		return open(path, OPEN_FLAGS);
 	errno = errno ? errno : error;
 	return -1;
+}
+
+/* The anchor is /proc/N itself, or the directory in it that has the link. */
+int
+anchor_open_root(const struct anchor *a)
+{
+	int fd = open_dir(a->dir, "root", O_DIRECTORY);
+
+	if (fd == -1 && errno == ENOENT)
+		fd = open_dir(a->dir, "../root", O_DIRECTORY);
+	if (fd == -1 && errno == ENOENT)
+		errno = ESRCH;
+	return fd;
+}
+
+int
+anchor_pid(const struct anchor *a)
+{
+	int pid = 0;
+
+	if (a && a->path)
+		sscanf(a->path, "/proc/%d", &pid);
+	return pid;
 }

@@ -21,6 +21,9 @@ void anchor_free(struct anchor *);
 /* Returns true if the anchor is bound to a process; false for NULL. */
 bool anchor_seen(const struct anchor *);
 
+/* Returns true if the last anchor_open() led through the process. */
+bool anchor_used(const struct anchor *);
+
 /*
  * Opens a file for reading with O_CLOEXEC, without blocking. If the path leads
  * through /proc/N, the anchor is bound to that process, and later calls with
@@ -30,5 +33,15 @@ bool anchor_seen(const struct anchor *);
  * ended or never existed.
  */
 int anchor_open(struct anchor *, const char *path);
+
+/*
+ * Opens the root directory (O_PATH) of the process that the anchor is bound to.
+ * Returns a descriptor, or -1 with errno of open(2): ESRCH if the process has
+ * ended.
+ */
+int anchor_open_root(const struct anchor *);
+
+/* Returns the number of the process that the anchor is bound to, or 0. */
+int anchor_pid(const struct anchor *);
 
 #endif

@@ -1,7 +1,6 @@
 /* Names errors without allocating memory or opening a file. */
 
 #include <errno.h>
-#include <netdb.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -31,8 +30,13 @@ errno_name(int err)
 	    NAME(ENOTSOCK), NAME(ENXIO), NAME(EOPNOTSUPP), NAME(EPERM),
 	    NAME(EPIPE), NAME(EPROTO), NAME(EPROTONOSUPPORT), NAME(EPROTOTYPE),
 	    NAME(EROFS), NAME(ESRCH), NAME(ESTALE), NAME(ETIMEDOUT),
-	    NAME(EAI_AGAIN), NAME(EAI_FAIL), NAME(EAI_FAMILY), NAME(EAI_MEMORY),
-	    NAME(EAI_NODATA), NAME(EAI_NONAME),
+	    {NAME_UNKNOWN, "no-such-name"}, {NAME_NO_ADDRESS, "no-address"},
+	    {NAME_FAILED, "name-server-failed"},
+	    {NAME_REFUSED, "name-server-refused"},
+	    {NAME_NO_ANSWER, "no-answer"},
+	    {NAME_BAD_FILE, "bad-resolv.conf-or-hosts"},
+	    {NAME_INVALID, "not-a-host-name"},
+	    {NAME_NOT_ASCII, "name-not-ascii"}, {NAME_ALIASES, "alias-loop"},
 	};
 #undef NAME
 	/* clang-format on */

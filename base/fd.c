@@ -20,24 +20,16 @@ close_keep_errno(int fd)
 }
 
 /* Linux before 5.9 has no close_range(2). */
-void
-fd_close_from(int fd, int last)
-{
-	if (syscall(SYS_close_range, fd, ~0U, 0) == -1)
-		while (fd <= last)
-			close(fd++);
-}
-
 static void
-fd_close_range(unsigned first, unsigned last)
+fd_close_range(int first, int last)
 {
 	struct rlimit limit = {.rlim_cur = 0};
 
 	if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
 		return;
 	getrlimit(RLIMIT_NOFILE, &limit);
-	while (first <= last && first < limit.rlim_cur)
-		close((int)first++);
+	while (first <= last && (rlim_t)first < limit.rlim_cur)
+		close(first++);
 }
 
 static int
@@ -47,16 +39,16 @@ ascending(const void *a, const void *b)
 }
 
 void
-fd_close_except(int *keep, size_t n)
+fd_close_except(int *keep, size_t n, int last)
 {
-	unsigned next = STDERR_FILENO + 1;
+	int next = STDERR_FILENO + 1;
 
 	qsort(keep, n, sizeof(*keep), ascending);
 	for (size_t i = 0; i < n; i++) {
-		if (keep[i] >= (int)next) {
-			fd_close_range(next, (unsigned)keep[i] - 1);
-			next = (unsigned)keep[i] + 1;
+		if (keep[i] >= next) {
+			fd_close_range(next, keep[i] - 1);
+			next = keep[i] + 1;
 		}
 	}
-	fd_close_range(next, ~0U);
+	fd_close_range(next, last);
 }

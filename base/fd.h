@@ -8,10 +8,10 @@
 /* Closes fd without changing errno. Returns -1. */
 int close_keep_errno(int fd);
 
-/* Closes the descriptors from fd to last, above which none is open. */
-void fd_close_from(int fd, int last);
-
-/* Closes every descriptor above 2 except the n in keep. Sorts keep. */
-void fd_close_except(int *keep, size_t n);
+/*
+ * Closes every descriptor above 2 except the n in keep, which it sorts. None
+ * above last is open.
+ */
+void fd_close_except(int *keep, size_t n, int last);
 
 #endif

@@ -92,19 +92,16 @@ static const int stdio_calls[] = {
 #endif
 };
 
-/* Calls of getaddrinfo(3) of glibc, with its modules, and of musl. */
+/* Calls of dns/, which opens and reads files. */
 static const int names_calls[] = {
-	SYS_openat, SYS_read, SYS_readv, SYS_pread64, SYS_lseek, SYS_fstat,
-	SYS_newfstatat, SYS_statx, SYS_faccessat, SYS_readlinkat,
-	SYS_getdents64, SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap,
-	SYS_madvise, SYS_brk, SYS_futex, SYS_getrandom, SYS_uname,
-	SYS_sysinfo, SYS_bind, SYS_sendmmsg, SYS_sendmsg, SYS_recvmsg,
-	SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getpid,
-	SYS_gettid, SYS_setitimer, SYS_rt_sigaction, SYS_rt_sigprocmask,
-	SYS_gettimeofday, SYS_clock_nanosleep,
-#ifdef SYS_open
-	SYS_open, SYS_stat, SYS_lstat, SYS_access, SYS_readlink, SYS_time,
-#endif
+	SYS_openat, SYS_openat2, SYS_read, SYS_fstat, SYS_newfstatat,
+	SYS_getrandom,
+};
+
+/* Calls of malloc(3), and of UDP associations. */
+static const int proxy_calls[] = {
+	SYS_brk, SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap,
+	SYS_sendmsg, SYS_recvmsg, SYS_recvmmsg, SYS_sendmmsg,
 };
 /* clang-format on */
 
@@ -347,9 +344,8 @@ allow_fork(struct bpf_program *p)
 /*
  * Allows socket(2) for TCP and UDP only, so that no other protocol of the
  * kernel can be attacked. With SANDBOX_UNIX, UNIX sockets are allowed as well.
- * With SANDBOX_NAMES, a UNIX stream socket fails with EAFNOSUPPORT, because the
- * resolver would ask a daemon such as nscd, which answers from another
- * namespace. UNIX datagram sockets look up interface indexes.
+ * With SANDBOX_PROXY, UNIX datagram sockets are, because interface indexes are
+ * looked up by them.
  */
 static void
 allow_socket(struct bpf_program *p, unsigned flags)
@@ -364,14 +360,12 @@ allow_socket(struct bpf_program *p, unsigned flags)
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 1, 0);
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, args[0]));
-	ALLOW(p, AF_INET, AF_INET6, (flags & SANDBOX_UNIX) ? AF_UNIX : AF_INET,
-	    (flags & SANDBOX_NAMES) ? AF_NETLINK : AF_INET);
-	if (flags & SANDBOX_NAMES) {
-		emit(p, BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 5);
+	ALLOW(p, AF_INET, AF_INET6, (flags & SANDBOX_UNIX) ? AF_UNIX : AF_INET);
+	if (flags & SANDBOX_PROXY) {
+		emit(p, BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 4);
 		load(p, offsetof(struct seccomp_data, args[1]));
 		emit(p, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
 		ALLOW(p, SOCK_DGRAM);
-		verdict(p, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
 	}
 	end_arg_rule(p, at);
 }
@@ -391,10 +385,12 @@ build_full(struct bpf_program *p, unsigned flags)
 	}
 	if (flags & SANDBOX_UDP)
 		ALLOW(p, SYS_recvmmsg, SYS_sendmmsg);
-	if (flags & SANDBOX_NAMES) /* for malloc(3) all of madvise(2) */
+	if (flags & SANDBOX_NAMES)
 		allow(p, names_calls, ARRAY_LEN(names_calls));
-	else
-		ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED);
+	if (flags & SANDBOX_PROXY)
+		allow(p, proxy_calls, ARRAY_LEN(proxy_calls));
+	ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED,
+	    flags & SANDBOX_PROXY ? MADV_FREE : MADV_DONTNEED);
 	if (flags & SANDBOX_MAY_NARROW)
 		ALLOW(p, SYS_seccomp);
 	if (flags & SANDBOX_STDIO) {
@@ -431,31 +427,53 @@ build(struct bpf_program *p, unsigned flags)
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 }
 
-/*
- * Forbids access to files, except reading for SANDBOX_NAMES, and signals and
- * abstract sockets outside of this domain. landlock(7) is a second layer: a
- * kernel that lacks it is no error.
- */
-static void
-landlock(unsigned flags)
+/* The layouts of linux/landlock.h, which older headers lack in part. */
+struct landlock_ruleset {
+	uint64_t files, ports, scopes;
+};
+struct landlock_path {
+	uint64_t allowed;
+	int32_t dir;
+} __attribute__((packed));
+
+#define LANDLOCK_READ_FILE (1u << 2)
+#define LANDLOCK_READ_DIR  (1u << 3)
+#define LANDLOCK_PATH_RULE 1
+
+/* Returns a ruleset that denies all that this kernel can deny, or -1. */
+static int
+open_ruleset(unsigned flags)
 {
 	static const unsigned rights[] = {0, 13, 14, 15, 15, 16};
-	/* Rights on files, on ports, and scopes. */
-	uint64_t rules[3] = {0, 0, flags & SANDBOX_UNIX ? 2 : 3};
+	struct landlock_ruleset r = {.scopes = flags & SANDBOX_UNIX ? 2 : 3};
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
-	long fd;
 
 	if (version < 1)
-		return;
-	rules[0] = (1u << rights[version < 5 ? version : 5]) - 1;
-	if (flags & SANDBOX_NAMES)
-		rules[0] &= ~(uint64_t)(1u << 2 | 1u << 3);
-	fd = syscall(SYS_landlock_create_ruleset, rules,
-	    sizeof(*rules) * (version < 6 ? 1 : 3), 0);
+		return -1;
+	r.files = (1u << rights[version < 5 ? version : 5]) - 1;
+	return (int)syscall(SYS_landlock_create_ruleset, &r,
+	    version < 6 ? sizeof(r.files) : sizeof(r), 0);
+}
+
+void
+sandbox_limit_files(unsigned flags, const int *readable, size_t n)
+{
+	struct landlock_path rule = {.allowed = LANDLOCK_READ_FILE};
+	int fd;
+
+#ifdef NO_SECCOMP
+	return;
+#endif
+	fd = open_ruleset(flags);
+	for (size_t i = 0; i < n && fd != -1; i++) {
+		rule.dir = readable[i];
+		syscall(SYS_landlock_add_rule, fd, LANDLOCK_PATH_RULE, &rule,
+		    0);
+	}
 	if (fd == -1)
 		return;
 	syscall(SYS_landlock_restrict_self, fd, 0);
-	close((int)fd);
+	close(fd);
 }
 
 int
@@ -467,8 +485,6 @@ sandbox_seccomp(unsigned flags)
 #ifdef NO_SECCOMP
 	return 0;
 #endif
-	if (flags & ~SANDBOX_STDIO)
-		landlock(flags);
 	build(&p, flags);
 	program.len = p.length;
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);

@@ -4,6 +4,7 @@
 #define BASE_SANDBOX_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 /* A user and a group. */
@@ -61,10 +62,11 @@ enum sandbox_flag {
 	SANDBOX_RELAY = 0, /* relay() between two sockets, and exit */
 	SANDBOX_TCP = 1,   /* accept and fork; connections dial and relay */
 	SANDBOX_UDP = 2,   /* relay datagrams */
-	SANDBOX_NAMES = 4, /* resolve names; UDP associations of a proxy */
+	SANDBOX_NAMES = 4, /* resolve names */
 	SANDBOX_UNIX = 8,  /* UNIX sockets, and interface names */
 	SANDBOX_MAY_NARROW = 16, /* install the SANDBOX_RELAY filter later */
 	SANDBOX_BIND = 32,       /* bind(2) before connect(2) */
+	SANDBOX_PROXY = 128,     /* parse requests; UDP associations */
 	SANDBOX_STDIO = 64 /* alone: relay between a socket and other files */
 };
 
@@ -76,6 +78,14 @@ enum sandbox_flag {
  * errno if the kernel has no filters.
  */
 int sandbox_seccomp(unsigned flags);
+
+/*
+ * Forbids access to files, except reading below the n directories (O_PATH) of
+ * readable, and signals and abstract sockets outside of this process and its
+ * future children. A kernel without landlock(7) does nothing of this, which is
+ * no error. Flags as for sandbox_seccomp().
+ */
+void sandbox_limit_files(unsigned flags, const int *readable, size_t n);
 
 /*
  * Forbids new processes and more descriptors than a relay needs. To be called

@@ -16,6 +16,8 @@
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "config/value.h"
+#include "dns/conf.h"
+#include "dns/result.h"
 
 #define UDP_PORTS_MAX 4096
 
@@ -36,7 +38,8 @@ enum key_kind {
 	SRC,
 	PORTS,
 	DEV,
-	OWNER
+	OWNER,
+	SERVERS
 };
 
 /* The maps that a key is allowed in, as bits. */
@@ -75,6 +78,7 @@ static const struct key {
 	{"src", SRC, BOTH, AT(src.kind)},
 	{"dev", DEV, BOTH, AT(dev)},
 	{"mark", MARK, BOTH, AT(mark)},
+	{"dns", SERVERS, BOTH, AT(dns)},
 	{"mode", MODE, TCP | UNIX_PATH, AT(unix_mode)},
 	{"owner", OWNER, TCP | UNIX_PATH, AT(owner)},
 	{"connect-timeout", TIME, TCP, AT(times.connect)},
@@ -195,6 +199,8 @@ parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 		return parse_ifname(field, value);
 	case OWNER:
 		return parse_owner(value, field);
+	case SERVERS:
+		return dns_servers_parse(field, value, bad_part);
 	case ON_OFF:
 		break;
 	}
@@ -281,7 +287,19 @@ key_check(const struct map *map, const struct endpoint *first_ep)
 		first_ep->kind == EP_HOST || first_ep->kind == EP_PROXY))
 		return "workers take numeric targets, without via, proxy and "
 		       "accept-proxy";
+	if (map->dns.count && !map_has_names(map))
+		return "dns is for names, and there is none to look up";
 	return NULL;
+}
+
+static void
+print_servers(FILE *out, const struct dns_servers *all)
+{
+	char text[DNS_SERVER_TEXT];
+
+	for (unsigned i = 0; i < all->count; i++)
+		fprintf(out, "%s%s", i ? "+" : "",
+		    dns_server_text(&all->server[i], text));
 }
 
 static void
@@ -323,6 +341,9 @@ print_value(FILE *out, const struct key *key, const void *field)
 		break;
 	case PORTS:
 		print_ports(out, field);
+		break;
+	case SERVERS:
+		print_servers(out, field);
 		break;
 	case DEV:
 	case OWNER:

@@ -104,6 +104,18 @@ map_equal(const struct map *a, const struct map *b)
 }
 
 bool
+map_has_names(const struct map *map)
+{
+	if (map->n_hops)
+		return map->hops->ep.kind == EP_HOST;
+	for (size_t i = 0; i < map->n_targets; i++)
+		if (map->targets[i].kind == EP_HOST ||
+		    map->targets[i].kind == EP_PROXY)
+			return true;
+	return false;
+}
+
+bool
 map_conflicts(const struct map *a, const struct map *b)
 {
 	const struct endpoint *one = &a->listen, *other = &b->listen;

@@ -12,6 +12,7 @@
 #include "base/sandbox.h"
 #include "base/timeouts.h"
 #include "config/endpoint.h"
+#include "dns/conf.h"
 #include "netns.h"
 
 #define WORKERS_MAX 256
@@ -81,7 +82,8 @@ struct map {
 	char *dev;           /* device of sockets to targets; owned, or NULL */
 	struct endpoint src; /* address of sockets to targets; EP_ANY: none */
 	uint32_t mark;       /* mark of sockets to targets; 0: none */
-	uint32_t workers;    /* event loops; 0: a process per connection */
+	struct dns_servers dns; /* count 0: those of resolv.conf */
+	uint32_t workers;       /* event loops; 0: a process per connection */
 	struct timeouts times;
 	struct limits limits;
 	bool no_offload; /* UDP without GSO and GRO */
@@ -132,6 +134,12 @@ bool map_leads_to(const struct map *map, const struct map *to);
 /* Returns true if that target, or hop, of map leads to the listener of to. */
 bool map_endpoint_leads_to(const struct map *map, const struct endpoint *target,
     const struct map *to);
+
+/*
+ * Returns true if connections or flows may look up names: of targets, of the
+ * first hop, or those that a proxy's clients ask for.
+ */
+bool map_has_names(const struct map *);
 
 /* Returns true if allow and deny let the client in. deny is stronger. */
 bool map_allows_client(const struct map *, const union sockaddr_inet *client);

@@ -12,6 +12,10 @@
  * address an even share of its target's time. So an address that fails at once
  * leaves its time to the others.
  *
+ * If a name has addresses of both families, its first address gets a head start
+ * only (RFC 8305), so that a family that leads nowhere costs a quarter second.
+ * If no other address answers, the first one is tried again, with its share.
+ *
  * A target has failed when its last address has; it is then in backoff. Its
  * error is that of its first address, because that one is meant to work.
  */
@@ -33,6 +37,8 @@
 #include "dial/dialer.h"
 #include "dial/resolve.h"
 #include "proxy/reach.h"
+
+#define HEAD_START_MS 250 /* RFC 8305 5, Connection Attempt Delay */
 
 void
 dialer_init(struct dialer *d, const struct conn *conn,
@@ -80,24 +86,39 @@ share_of_time(msec deadline, size_t left)
 }
 
 /*
- * Returns how many addresses the current target has, or 0 with errno. The
- * report says that a name is being resolved, because the process may end by
- * SIGALRM.
+ * Appends the first address once more, behind those of the other family, if it
+ * gets a head start only. Returns how many attempts there are.
  */
 static size_t
-find_addrs(const struct dialer *d)
+add_late_attempt(struct dialer *d, size_t n)
 {
-	struct conn_report *report = d->conn->report;
+	const struct target_addr *all = d->resolved;
+
+	/* The second address is of the other family, if there is one. */
+	d->head_start = n > 1 && all[0].addr.ss_family != all[1].addr.ss_family;
+	if (!d->head_start)
+		return n;
+	n = n < RESOLVE_MAX ? n : RESOLVE_MAX - 1;
+	d->resolved[n] = d->resolved[0];
+	return n + 1;
+}
+
+/* Returns how many addresses the current target has, or 0 with errno. */
+static size_t
+find_addrs(struct dialer *d)
+{
+	const struct io limits = {
+	    .abort_fd = d->conn->client,
+	    .deadline = d->target_deadline,
+	};
 	unsigned index;
 	const struct endpoint *ep = next_endpoint(d, &index);
-	size_t n;
 
+	d->head_start = false;
 	if (ep->kind != EP_HOST)
 		return literal_count(ep);
-	report->resolving = 1;
-	n = resolve_host(d->resolved, ep, index, d->target_deadline);
-	report->resolving = 0;
-	return n;
+	return add_late_attempt(d,
+	    resolve_host(d->resolved, ep, index, &limits, d->conn->report));
 }
 
 static size_t
@@ -128,6 +149,7 @@ next_target(struct dialer *d)
 	report->target = d->target;
 	report->peer.sa.sa_family = AF_UNSPEC;
 	report->hop_status = 0;
+	report->server.sa.sa_family = AF_UNSPEC;
 	d->n_tried = 0;
 	d->n_addrs = (uint32_t)find_addrs(d);
 	if (!d->n_addrs)
@@ -151,6 +173,16 @@ dialer_current(const struct dialer *d, struct target_addr *to)
 	    : 0;
 }
 
+/* Returns the time until which the next address is tried. */
+static msec
+next_addr_deadline(const struct dialer *d)
+{
+	msec at = share_of_time(d->target_deadline, d->n_addrs - d->n_tried);
+	msec early = now_ms() + HEAD_START_MS;
+
+	return d->n_tried == 0 && d->head_start && early < at ? early : at;
+}
+
 int
 dialer_next(struct dialer *d, struct target_addr *to)
 {
@@ -158,8 +190,7 @@ dialer_next(struct dialer *d, struct target_addr *to)
 		while (d->n_tried == d->n_addrs)
 			if (!next_target(d))
 				return fail_errno(d->error);
-		d->addr_deadline =
-		    share_of_time(d->target_deadline, d->n_addrs - d->n_tried);
+		d->addr_deadline = next_addr_deadline(d);
 		d->n_tried++;
 		if (dialer_current(d, to) == 0)
 			return 0;
@@ -182,6 +213,8 @@ dialer_addr_failed(struct dialer *d, const struct target_addr *to)
 	if (d->n_tried == 1) {
 		d->error = errno;
 		report_addr(d, to);
+		if (d->head_start && errno != ETIMEDOUT)
+			d->n_addrs--;
 	}
 	if (d->n_tried == d->n_addrs)
 		balance_failed(d->conn, d->target);

@@ -3,6 +3,7 @@
 #ifndef DIAL_DIALER_H
 #define DIAL_DIALER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/clock.h"
@@ -22,12 +23,13 @@ struct dialer {
 	uint64_t tried;       /* set of targets, a bit each */
 	uint64_t backoff;     /* set of targets that failed a short time ago */
 	uint32_t target;      /* index of the current target */
-	uint32_t n_addrs;     /* of the current target, or of the first hop */
-	uint32_t n_tried;     /* addresses tried, the current one included */
+	uint32_t n_addrs;     /* attempts at the current target or first hop */
+	uint32_t n_tried;     /* attempts so far, the current one included */
 	int error;            /* of the first address of the last target */
 	msec deadline;        /* of all targets: conn->deadline */
 	msec target_deadline; /* of the current target */
 	msec addr_deadline;   /* of the current address */
+	bool head_start;      /* the first address is also the last attempt */
 	struct target_addr *resolved; /* the addresses of a host name */
 };
 

@@ -1,19 +1,140 @@
 /* Finds the addresses of targets and hops in the current namespace. */
 
+#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/errname.h"
+#include "base/fd.h"
 #include "base/io.h"
+#include "base/log.h"
+#include "base/report.h"
+#include "base/sandbox.h"
 #include "config/endpoint.h"
 #include "config/map.h"
+#include "dial/attempt.h"
 #include "dial/resolve.h"
+#include "dns/check.h"
+#include "dns/files.h"
+#include "dns/query.h"
+#include "netns.h"
+
+#define READABLE_DIRS 24
+
+#define FIRST_FD 16 /* below, a connection moves its sockets to */
+
+/* A process has one map, and waits for one name at a time. */
+static struct dns_source source;
+static struct dns_query query;
+
+static int
+prepare_socket(int fd, int family, const void *map)
+{
+	return set_source_options(fd, map, family);
+}
+
+/* Moves a descriptor to FIRST_FD or above. Returns -1 with errno. */
+static int
+move_up(int *fd)
+{
+	int to = *fd == -1 ? -1 : fcntl(*fd, F_DUPFD_CLOEXEC, FIRST_FD);
+
+	if (*fd == -1)
+		return 0;
+	close_keep_errno(*fd);
+	*fd = to;
+	return to == -1 ? -1 : 0;
+}
+
+/* All processes of the map share the times. Without them, nothing fails. */
+static _Atomic msec *
+share_times(void)
+{
+	void *p = mmap(NULL, sizeof(_Atomic msec[DNS_SERVERS_MAX]),
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int
+resolver_open(const struct map *map, int root)
+{
+	const struct ns *ns = &map->target_ns;
+	const char *name = ns->kind == NS_NAME ? ns->spec : NULL;
+
+	if (!map_has_names(map)) {
+		if (root != -1)
+			close(root);
+		return 0;
+	}
+	source.servers = map->dns;
+	source.silent = share_times();
+	source.prepare = prepare_socket;
+	source.prepare_arg = map;
+	if (dns_files_open(&source.files, name, root, ns_pid(ns)) == -1)
+		return -1;
+	return move_up(&source.files.etc) == -1 ||
+		move_up(&source.files.root) == -1
+	    ? -1
+	    : 0;
+}
+
+void
+resolver_close(void)
+{
+	if (source.prepare)
+		dns_files_close(&source.files);
+}
+
+void
+resolver_check(void)
+{
+	char text[DNS_TEXT_MAX];
+	const struct map *map = source.prepare_arg;
+	const char *why = map ? dns_check(&source, text, sizeof(text)) : NULL;
+
+	if (why)
+		log_info("'%s': names may not resolve: %s", map->spec, why);
+}
+
+const struct dns_source *
+resolver_source(void)
+{
+	return source.prepare ? &source : NULL;
+}
+
+size_t
+resolver_fds(int fds[RESOLVER_FDS])
+{
+	size_t n = 0;
+
+	if (source.prepare && source.files.etc != -1)
+		fds[n++] = source.files.etc;
+	if (source.prepare && source.files.root != -1)
+		fds[n++] = source.files.root;
+	return n;
+}
+
+void
+resolver_limit_files(unsigned role)
+{
+	int dirs[READABLE_DIRS] = {0};
+	size_t n = source.prepare
+	    ? dns_files_dirs(&source.files, dirs, READABLE_DIRS)
+	    : 0;
+
+	sandbox_limit_files(role, dirs, n);
+	while (n--)
+		close(dirs[n]);
+}
 
 size_t
 literal_count(const struct endpoint *ep)
@@ -30,59 +151,119 @@ literal_addr(struct target_addr *to, const struct endpoint *ep, unsigned index,
 	return to->length ? 0 : -1;
 }
 
-static size_t
-look_up(struct target_addr *out, size_t max, const struct endpoint *ep,
-    unsigned index, int type)
+/* Returns the errno or enum name_error of a failed look-up. */
+static int
+name_error(const struct dns_result *r)
 {
-	const struct addrinfo hints = {.ai_socktype = type};
-	struct addrinfo *list, *ai;
-	char port[8];
-	size_t n = 0;
-	int error;
+	static const int errors[] = {
+	    [DNS_NO_NAME] = NAME_UNKNOWN,
+	    [DNS_NO_ADDRESS] = NAME_NO_ADDRESS,
+	    [DNS_FAILED] = NAME_FAILED,
+	    [DNS_REFUSED] = NAME_REFUSED,
+	    [DNS_NO_ANSWER] = NAME_NO_ANSWER,
+	    [DNS_BAD_FILE] = NAME_BAD_FILE,
+	    [DNS_BAD_NAME] = NAME_INVALID,
+	    [DNS_NOT_ASCII] = NAME_NOT_ASCII,
+	    [DNS_ALIASES] = NAME_ALIASES,
+	};
 
-	snprintf(port, sizeof(port), "%u", ep->port_first + index);
-	error = getaddrinfo(ep->name, port, &hints, &list);
-	if (error) {
-		errno = error == EAI_SYSTEM ? errno : error;
-		return 0;
+	return r->status == DNS_LOCAL ? r->error : errors[r->status];
+}
+
+static void
+set_sockaddr(struct target_addr *to, const struct dns_addr *from, uint16_t port)
+{
+	struct sockaddr_in *four = (void *)&to->addr;
+	struct sockaddr_in6 *six = (void *)&to->addr;
+
+	memset(to, 0, sizeof(*to));
+	to->addr.ss_family = (sa_family_t)from->family;
+	if (from->family == AF_INET6) {
+		six->sin6_port = htons(port);
+		memcpy(&six->sin6_addr, from->addr, 16);
+		to->length = sizeof(*six);
+	} else {
+		four->sin_port = htons(port);
+		memcpy(&four->sin_addr, from->addr, 4);
+		to->length = sizeof(*four);
 	}
-	for (ai = list; ai && n < max && n < RESOLVE_MAX; ai = ai->ai_next) {
-		memset(&out[n].addr, 0, sizeof(out[n].addr));
-		memcpy(&out[n].addr, ai->ai_addr, ai->ai_addrlen);
-		out[n++].length = ai->ai_addrlen;
-	}
-	freeaddrinfo(list);
+}
+
+size_t
+resolve_result(struct target_addr *out, size_t max, const struct dns_result *r,
+    uint16_t port)
+{
+	struct dns_addr addrs[RESOLVE_MAX];
+	size_t n =
+	    dns_result_addrs(r, addrs, max < RESOLVE_MAX ? max : RESOLVE_MAX);
+
+	for (size_t i = 0; i < n; i++)
+		set_sockaddr(&out[i], &addrs[i], port);
+	if (!n)
+		errno = name_error(r);
 	return n;
 }
 
-/*
- * Arms the SIGALRM that limits getaddrinfo(3), which has no deadline. The
- * signal ends the process, and so resets the client, as a failed dial does.
- */
-static void
-arm_resolver_timeout(msec deadline)
+void
+resolve_report(struct conn_report *report, const struct dns_result *r)
 {
-	struct itimerval timer = {0};
-	int timeout = io_timeout(deadline);
+	const struct dns_server *s = dns_result_server(r);
 
-	if (timeout == -1)
-		return;
-	timeout = timeout ? timeout : 1;
-	timer.it_value.tv_sec = timeout / 1000;
-	timer.it_value.tv_usec = timeout % 1000 * 1000L;
-	setitimer(ITIMER_REAL, &timer, NULL);
+	memset(&report->server, 0, sizeof(report->server));
+	if (s && r->status != DNS_OK)
+		memcpy(&report->server, &s->addr,
+		    s->addr.any.sa_family == AF_INET6 ? sizeof(s->addr.six)
+						      : sizeof(s->addr.four));
+}
+
+/* Waits until the query can go on. Returns -1 with errno. */
+static int
+wait_query(int abort_fd)
+{
+	struct pollfd fds[DNS_FDS + 1];
+	size_t n = dns_query_pollfds(&query, fds);
+
+	fds[n] = (struct pollfd){.fd = abort_fd, .events = POLLERR};
+	if (io_wait(fds, n + 1, dns_query_deadline(&query)) == -1)
+		return errno == ETIMEDOUT ? 0 : -1;
+	return fds[n].revents ? fail_errno(ECONNABORTED) : 0;
+}
+
+/* Looks a name up. Returns the result; or NULL with errno. */
+static const struct dns_result *
+look_up(const char *name, int abort_fd, msec deadline)
+{
+	enum dns_status status =
+	    dns_query_start(&query, &source, name, deadline, -1, 0);
+	int result = 0;
+
+	while (status == DNS_PENDING && (result = wait_query(abort_fd)) == 0)
+		status = dns_query_run(&query);
+	dns_query_stop(&query);
+	return result == 0 ? &query.result : NULL;
 }
 
 size_t
 resolve_host(struct target_addr *out, const struct endpoint *ep, unsigned index,
-    msec deadline)
+    const struct io *limits, struct conn_report *report)
 {
-	size_t n;
+	const struct dns_result *r =
+	    look_up(ep->name, limits->abort_fd, limits->deadline);
 
-	arm_resolver_timeout(deadline);
-	n = look_up(out, RESOLVE_MAX, ep, index, SOCK_STREAM);
-	setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
-	return n;
+	if (!r)
+		return 0;
+	resolve_report(report, r);
+	return resolve_result(out, RESOLVE_MAX, r,
+	    (uint16_t)(ep->port_first + index));
+}
+
+const char *
+resolve_text(char *buf, size_t size)
+{
+	char path[DNS_PATH_SIZE];
+
+	dns_files_path(&source.files, query.result.file, path);
+	return dns_result_text(&query.result, path, buf, size);
 }
 
 /* Appends the addresses of a target. Returns how many, or 0 with errno. */
@@ -92,7 +273,8 @@ append_target(struct target_addr *out, size_t max, const struct endpoint *ep)
 	size_t n = 0, count = literal_count(ep);
 
 	if (ep->kind == EP_HOST)
-		return look_up(out, max, ep, 0, SOCK_DGRAM);
+		return resolve_result(out, max, look_up(ep->name, -1, NEVER),
+		    ep->port_first);
 	while (n < count && n < max && literal_addr(&out[n], ep, 0, n) == 0)
 		n++;
 	return n;

@@ -92,6 +92,10 @@ open_socket(struct dns_ask *a)
 	    setsockopt(a->fd, SOL_SOCKET, SO_BINDTODEVICE, s->zone,
 		(socklen_t)strlen(s->zone)) == -1)
 		return errno;
+	if (a->params->prepare && !dns_server_is_loopback(s) &&
+	    a->params->prepare(a->fd, s->addr.any.sa_family,
+		a->params->prepare_arg) == -1)
+		return errno;
 	if (connect(a->fd, &s->addr.any,
 		six ? sizeof(s->addr.six) : sizeof(s->addr.four)) == -1 &&
 	    errno != EINPROGRESS)

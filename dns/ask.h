@@ -16,9 +16,17 @@
 /* Bytes of a message that are read: 32 addresses with their aliases fit. */
 #define DNS_MESSAGE_SIZE 2048
 
+/*
+ * Sets options on a new socket to a server that is not on a loopback address.
+ * Returns 0, or -1 with errno.
+ */
+typedef int dns_prepare(int fd, int family, const void *arg);
+
 /* Parameters that several questions share. The caller must not move them. */
 struct dns_ask_params {
 	const struct dns_conf *conf;
+	dns_prepare *prepare; /* of struct dns_source */
+	const void *prepare_arg;
 	uint8_t order[DNS_SERVERS_MAX]; /* server indexes, in asking order */
 	/*
 	 * The time when each server last failed to answer, or 0. NULL: no times

@@ -8,25 +8,17 @@
 
 #include "dns/check.h"
 
-static bool
-is_loopback_server(const struct dns_server *s)
-{
-	if (s->addr.any.sa_family == AF_INET6)
-		return IN6_IS_ADDR_LOOPBACK(&s->addr.six.sin6_addr);
-	return ntohl(s->addr.four.sin_addr.s_addr) >> 24 == 127;
-}
-
 /*
  * Returns 0 or an errno. connect(2) fails if there is no route. On the loopback
  * interface, the ICMP error of a closed port is there when send(2) returns. The
  * datagram is the header of an answer (QR), so that a server ignores it.
  */
 static int
-probe(const struct dns_server *s)
+probe(const struct dns_source *source, const struct dns_server *s)
 {
 	static const unsigned char answer[12] = {[2] = 0x80};
 	bool six = s->addr.any.sa_family == AF_INET6;
-	int fd, result, error = 0;
+	int fd, result = 0, error = 0;
 	char byte;
 
 	if (s->zone[0])
@@ -35,9 +27,13 @@ probe(const struct dns_server *s)
 	    SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return errno;
-	result = connect(fd, &s->addr.any,
-	    six ? sizeof(s->addr.six) : sizeof(s->addr.four));
-	if (result == 0 && is_loopback_server(s)) {
+	if (source->prepare && !dns_server_is_loopback(s))
+		result = source->prepare(fd, s->addr.any.sa_family,
+		    source->prepare_arg);
+	if (result == 0)
+		result = connect(fd, &s->addr.any,
+		    six ? sizeof(s->addr.six) : sizeof(s->addr.four));
+	if (result == 0 && dns_server_is_loopback(s)) {
 		result = (int)send(fd, answer, sizeof(answer), MSG_NOSIGNAL);
 		if (result != -1)
 			result = (int)recv(fd, &byte, 1, 0);
@@ -67,7 +63,7 @@ check_servers(const struct dns_source *source, const struct dns_servers *all,
 	struct dns_result r = {.status = DNS_NO_ANSWER};
 
 	for (unsigned i = 0; i < all->count; i++) {
-		r.error = probe(&all->server[i]);
+		r.error = probe(source, &all->server[i]);
 		r.list[DNS_FOUR].server = all->server[i];
 		if (r.error)
 			return describe(source, &r, buf, size);

@@ -26,6 +26,8 @@
 #define RECENT_NS  2000000000 /* longer than a tick of any file system */
 #define READ_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 #define LOOK_FLAGS (O_PATH | O_NOFOLLOW | O_CLOEXEC)
+#define DIR_FLAGS  (O_PATH | O_DIRECTORY | O_CLOEXEC)
+#define LINKS_MAX  8 /* from one link to the next */
 
 int
 dns_files_open(struct dns_files *f, const char *netns, int root, pid_t pid)
@@ -35,7 +37,7 @@ dns_files_open(struct dns_files *f, const char *netns, int root, pid_t pid)
 	f->pid = pid;
 	if (netns)
 		snprintf(f->own, sizeof(f->own), "netns/%s", netns);
-	f->etc = open("/etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	f->etc = open("/etc", DIR_FLAGS);
 	return f->etc == -1 && errno != ENOENT ? -1 : 0;
 }
 
@@ -278,4 +280,67 @@ dns_files_path(const struct dns_files *f, enum dns_file file, char *buf)
 	else
 		snprintf(buf, DNS_PATH_SIZE, "/etc/%s/%s", f->own, name);
 	return buf;
+}
+
+/* The directories found so far. */
+struct dns_dirs {
+	int *fds;
+	size_t count, max;
+};
+
+static int
+add_dir(struct dns_dirs *d, int fd)
+{
+	if (fd == -1)
+		return -1;
+	if (d->count == d->max)
+		return close_with(fd, ENOSPC);
+	d->fds[d->count++] = fd;
+	return fd;
+}
+
+/*
+ * Adds the directory of a path, and those of the links that it leads to, even
+ * if the last one leads nowhere.
+ */
+static void
+add_linked_dirs(struct dns_dirs *d, int dir, const char *file)
+{
+	char path[PATH_MAX], base[PATH_MAX], *slash;
+	ssize_t n = snprintf(path, sizeof(path), "%s", file);
+
+	for (int i = 0; i < LINKS_MAX && dir != -1 && n != -1; i++) {
+		path[n] = '\0';
+		slash = strrchr(path, '/');
+		strcpy(base, slash ? slash + 1 : path);
+		if (slash) {
+			slash[slash == path] = '\0';
+			dir = add_dir(d, openat(dir, path, DIR_FLAGS));
+		}
+		n = readlinkat(dir, base, path, sizeof(path) - 1);
+	}
+}
+
+size_t
+dns_files_dirs(const struct dns_files *f, int *fds, size_t max)
+{
+	static const char places[][24] = {"/etc", "/run/systemd/resolve",
+	    "/run/NetworkManager", "/run/resolvconf"};
+	static const char in_root[][4] = {"etc", "run"};
+	struct dns_dirs d = {.fds = fds, .max = max};
+	char own[sizeof(f->own) + 16];
+
+	for (size_t i = 0; i < 4; i++)
+		add_dir(&d, open(places[i], DIR_FLAGS));
+	for (size_t i = 0; i < 2 && f->root != -1; i++)
+		add_dir(&d, open_in_root(f->root, in_root[i], DIR_FLAGS));
+	for (size_t i = 0; i < 2 && f->etc != -1; i++) {
+		const char *name = i ? "hosts" : "resolv.conf";
+
+		snprintf(own, sizeof(own), "%s/%s", f->own, name);
+		if (f->own[0])
+			add_linked_dirs(&d, f->etc, own);
+		add_linked_dirs(&d, f->etc, name);
+	}
+	return d.count;
 }

@@ -21,6 +21,14 @@ struct dns_files {
 	pid_t pid;               /* of root, for messages */
 };
 
+/*
+ * Opens the directories (O_PATH) below which the files may be read: those that
+ * they are in, those that symbolic links of the host lead to, and those where
+ * usual programs keep them. Writes at most max descriptors, which the caller
+ * closes. Returns how many.
+ */
+size_t dns_files_dirs(const struct dns_files *, int *dirs, size_t max);
+
 /* The versions of both files. The stamps of unchanged files are equal. */
 struct dns_stamp {
 	struct dns_file_stamp {

@@ -345,6 +345,8 @@ dns_query_start(struct dns_query *q, const struct dns_source *source,
 	q->until = until;
 	q->params.conf = &q->conf;
 	q->params.silent = source->silent;
+	q->params.prepare = source->prepare;
+	q->params.prepare_arg = source->prepare_arg;
 	q->params.epfd = epfd;
 	q->params.tag = tag;
 	error = take_name(q, name);

@@ -22,6 +22,8 @@ struct dns_source {
 	struct dns_servers servers; /* of dns=; count 0: use resolv.conf */
 	_Atomic msec *silent;       /* DNS_SERVERS_MAX times, or NULL; see
 				       struct dns_ask_params */
+	dns_prepare *prepare;       /* or NULL */
+	const void *prepare_arg;
 };
 
 /*

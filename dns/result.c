@@ -57,17 +57,34 @@ dns_result_addrs(const struct dns_result *r, struct dns_addr *out, size_t max)
 {
 	size_t n = 0;
 
-	for (int turn = 0; turn < DNS_FAMILIES; turn++) {
-		bool six = r->six_first == (turn == 0);
+	for (unsigned i = 0; i < DNS_FAMILIES * DNS_ADDRS_MAX; i++) {
+		bool six = r->six_first == (i % 2 == 0);
 		const struct dns_list *list =
 		    &r->list[six ? DNS_SIX : DNS_FOUR];
 
-		for (unsigned i = 0; i < list->count && n < max; i++) {
-			out[n].family = six ? AF_INET6 : AF_INET;
-			memcpy(out[n++].addr, list->addr[i], 16);
-		}
+		if (i / 2 >= list->count || n == max)
+			continue;
+		out[n].family = six ? AF_INET6 : AF_INET;
+		memcpy(out[n++].addr, list->addr[i / 2], 16);
 	}
 	return n;
+}
+
+bool
+dns_server_is_loopback(const struct dns_server *s)
+{
+	if (s->addr.any.sa_family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(&s->addr.six.sin6_addr);
+	return ntohl(s->addr.four.sin_addr.s_addr) >> 24 == 127;
+}
+
+const struct dns_server *
+dns_result_server(const struct dns_result *r)
+{
+	const struct dns_list *list =
+	    deciding(&r->list[DNS_FOUR], &r->list[DNS_SIX]);
+
+	return list->server.addr.any.sa_family ? &list->server : NULL;
 }
 
 const char *
@@ -175,12 +192,11 @@ const char *
 dns_result_text(const struct dns_result *r, const char *path, char *buf,
     size_t size)
 {
-	const struct dns_list *list =
-	    deciding(&r->list[DNS_FOUR], &r->list[DNS_SIX]);
+	const struct dns_server *s = dns_result_server(r);
 	char server[DNS_SERVER_TEXT] = "the name server";
 
-	if (list->server.addr.any.sa_family)
-		dns_server_text(&list->server, server);
+	if (s)
+		dns_server_text(s, server);
 	if (r->status == DNS_NO_NAME)
 		snprintf(buf, size, "no such name, says %s", server);
 	else if (r->status == DNS_NO_ADDRESS)

@@ -82,8 +82,9 @@ void dns_list_add(struct dns_list *, const unsigned char *addr, size_t length);
 void dns_result_settle(struct dns_result *);
 
 /*
- * Writes the addresses in the order in which to try them: the first family,
- * then the other. Returns how many, at most max.
+ * Writes the addresses in the order in which to try them: one of the first
+ * family, one of the other, and so on (RFC 8305 4). Returns how many, at most
+ * max.
  */
 size_t dns_result_addrs(const struct dns_result *, struct dns_addr *,
     size_t max);
@@ -96,6 +97,12 @@ size_t dns_result_addrs(const struct dns_result *, struct dns_addr *,
 #define DNS_TEXT_MAX 512
 const char *dns_result_text(const struct dns_result *, const char *path,
     char *buf, size_t size);
+
+/* Returns the server that decided the status, or NULL if there is none. */
+const struct dns_server *dns_result_server(const struct dns_result *);
+
+/* Returns true for 127.0.0.0/8 and ::1. */
+bool dns_server_is_loopback(const struct dns_server *);
 
 /* Writes "10.0.0.53", "10.0.0.53:5353", "fd00::53/5353" or "fe80::1%eth0". */
 #define DNS_SERVER_TEXT 72

@@ -311,7 +311,7 @@ find_reply_code(int err)
 {
 	const struct reply_code *code = reply_codes;
 
-	if (err < 0) /* an error of getaddrinfo(3) */
+	if (err < 0) /* enum name_error */
 		err = EHOSTUNREACH;
 	while (code->err && code->err != err)
 		code++;

@@ -46,7 +46,7 @@ int proxy_read_request(struct proxy_session *);
 
 /*
  * Sends the reply to a request: granted if err is 0, else refused with the code
- * for an errno or an error of getaddrinfo(3). Sends nothing for a granted
+ * for an errno or enum name_error. Sends nothing for a granted
  * REQUEST_HTTP. Returns -1 with errno.
  */
 int proxy_send_reply(struct proxy_session *, int err);

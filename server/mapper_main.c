@@ -1,6 +1,7 @@
 /* Turns a process that the server has forked into a mapper. */
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
+#include "dial/resolve.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "netns.h"
@@ -28,14 +30,15 @@ static int
 close_server_fds(const struct listeners *set, int channel)
 {
 	size_t count = set->count + set->n_udp_relays;
-	int *keep = calloc(count + 1, sizeof(*keep));
+	int *keep = calloc(count + 1 + RESOLVER_FDS, sizeof(*keep));
 
 	if (!keep)
 		return -1;
 	for (size_t i = 0; i < count; i++)
 		keep[i] = set->items[i].fd;
-	keep[count] = channel;
-	fd_close_except(keep, count + 1);
+	keep[count++] = channel;
+	count += resolver_fds(keep + count);
+	fd_close_except(keep, count, INT_MAX);
 	free(keep);
 	return 0;
 }
@@ -51,12 +54,14 @@ sandbox_flags_of(const struct service *s)
 		    ? &map->targets[i]
 		    : &map->hops[i - map->n_targets].ep;
 
-		if (ep->kind == EP_HOST || ep->kind == EP_PROXY)
-			flags |= SANDBOX_NAMES | SANDBOX_MAY_NARROW;
 		if (ep->kind == EP_UNIX_PATH || ep->kind == EP_UNIX_ABSTRACT ||
 		    ep->zone)
 			flags |= SANDBOX_UNIX;
 	}
+	if (map_has_names(map))
+		flags |= SANDBOX_NAMES | SANDBOX_MAY_NARROW;
+	if (map->targets->kind == EP_PROXY)
+		flags |= SANDBOX_PROXY | SANDBOX_MAY_NARROW;
 	if (map->n_hops || map->accept_proxy.count)
 		flags |= SANDBOX_MAY_NARROW;
 	if (map->src.kind == EP_IPV4 || map->src.kind == EP_IPV6)
@@ -88,23 +93,27 @@ mapper_setup(const struct service *s, const struct config *conf,
     const struct mapper_args *args)
 {
 	const struct map *map = s->map;
+	int root;
 
 	proctitle_set("map", " ", map->spec);
 	log_close_stderr(); /* because the descriptor number is reused below */
-	if (ns_enter(&map->target_ns) == -1 ||
-	    close_server_fds(&s->listeners, args->channel) == -1)
+	if (ns_enter(&map->target_ns, &root) == -1)
 		return -1;
-	if (sandbox_flags_of(s) & SANDBOX_NAMES &&
-	    ns_mount_etc(&map->target_ns) == -1)
-		return setup_failed(s, "use the files of /etc/netns", "");
+	if (resolver_open(map, root) == -1)
+		return setup_failed(s, "open /etc", "");
+	if (close_server_fds(&s->listeners, args->channel) == -1)
+		return -1;
 	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1)
 		return setup_failed(s, "drop privileges",
 		    errno == EPERM ? " (--user takes root)" : " (see --user)");
 	if (init_protocol(s, args) == -1)
 		return -1;
+	if (args->role)
+		resolver_limit_files(args->role);
 	if (args->role && sandbox_seccomp(args->role) == -1)
 		return setup_failed(s, "filter system calls",
 		    " (--no-sandbox does without)");
+	resolver_check();
 	return 0;
 }
 

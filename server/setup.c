@@ -1,5 +1,6 @@
 /* Sets up the descriptors, limits and signals of the server process. */
 
+#include <limits.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@ setup_close_inherited(const struct config *conf, int n_left)
 		if (conf->maps[i].target_ns.kind == NS_FD)
 			keep[n++] = conf->maps[i].target_ns.number;
 	}
-	fd_close_except(keep, n);
+	fd_close_except(keep, n, INT_MAX);
 	free(keep);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* Answers the clients of --stats with metrics, each in a process of its own. */
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -122,7 +123,7 @@ answer_main(int client, const struct services *list, const struct cred *cred,
 	FILE *out;
 
 	proctitle_set("metrics", "", "");
-	fd_close_except(&client, 1);
+	fd_close_except(&client, 1, INT_MAX);
 	alarm(ANSWER_S);
 	if (sandbox_drop_privileges(cred, false) == -1 ||
 	    sandbox_die_with_parent(server) == -1)

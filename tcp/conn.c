@@ -17,6 +17,7 @@
 #include "config/map.h"
 #include "dial/conn.h"
 #include "dial/dial.h"
+#include "dial/resolve.h"
 #include "proxy/forward.h"
 #include "proxy/proxy_protocol.h"
 #include "proxy/reach.h"
@@ -34,13 +35,16 @@ static struct pp_tlvs tlvs;
 
 /*
  * Moves the client to CLIENT_FD and the UDP socket, if any, to UDP_FD. Closes
- * all other descriptors of the mapper.
+ * all other descriptors of the mapper, except those of names.
  */
 static void
 keep_client_fds(struct conn *conn, int last_fd)
 {
-	int client = conn->client;
+	int client = conn->client, keep[RESOLVER_FDS + 2];
+	size_t n = resolver_fds(keep);
 
+	for (size_t i = 0; i < n; i++)
+		last_fd = keep[i] > last_fd ? keep[i] : last_fd;
 	last_fd = client > last_fd ? client : last_fd;
 	conn->client = CLIENT_FD;
 	if (conn->udp_fd == CLIENT_FD)
@@ -49,7 +53,10 @@ keep_client_fds(struct conn *conn, int last_fd)
 		_exit(1);
 	if (conn->udp_fd != -1 && conn->udp_fd != UDP_FD)
 		conn->udp_fd = dup3(conn->udp_fd, UDP_FD, O_CLOEXEC);
-	fd_close_from(conn->udp_fd == -1 ? UDP_FD : UDP_FD + 1, last_fd);
+	keep[n++] = CLIENT_FD;
+	if (conn->udp_fd != -1)
+		keep[n++] = UDP_FD;
+	fd_close_except(keep, n, last_fd);
 }
 
 /*
@@ -207,6 +214,7 @@ connect_target(struct conn *conn, int *target_error)
 static int
 narrow_sandbox(unsigned role)
 {
+	resolver_close();
 	sandbox_set_rlimits();
 	return role & SANDBOX_MAY_NARROW ? sandbox_seccomp(SANDBOX_RELAY) : 0;
 }

@@ -1,8 +1,6 @@
 /* Logs the connections of a TCP map. */
 
 #include <ctype.h>
-#include <errno.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -115,18 +113,21 @@ end_text(const struct conn_report *t, int status, char *buf, size_t size)
 	    [END_HANDSHAKE] = "handshake",
 	};
 	enum end_reason end = END_NONE;
+	char server[SOCKADDR_STRLEN];
 
 	if (t->end >= END_NONE && t->end <= END_HANDSHAKE)
 		end = (enum end_reason)t->end;
 	if (status == 0 && end == END_NONE)
 		return "stopped";
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM && t->resolving)
-		snprintf(buf, size, "dial error=%s", errno_name(ETIMEDOUT));
-	else if (WIFSIGNALED(status))
+	if (WIFSIGNALED(status))
 		snprintf(buf, size, "killed signal=%d", WTERMSIG(status));
 	else if (t->hop_status)
 		snprintf(buf, size, "%s error=%s hop=%d", names[end],
 		    errno_name(t->error), t->hop_status);
+	else if (sockaddr_is_inet(&t->server))
+		snprintf(buf, size, "%s error=%s server=%s", names[end],
+		    errno_name(t->error),
+		    sockaddr_format(&t->server.sa, server));
 	else if (t->error)
 		snprintf(buf, size, "%s error=%s", names[end],
 		    errno_name(t->error));
@@ -156,8 +157,9 @@ conn_log(const struct map *map, const union sockaddr_inet *peer,
 {
 	bool good = WIFEXITED(status) && t->end == END_CLOSED;
 	enum log_level least = good ? LOG_VERBOSE : LOG_NORMAL;
-	char client[CLIENT_STRLEN], target[SOCKADDR_STRLEN], end[64];
+	char client[CLIENT_STRLEN], target[SOCKADDR_STRLEN];
 	char request[METHOD_MAX + SOCKS_STRING_MAX + 48];
+	char end[64 + SOCKADDR_STRLEN];
 
 	if (!log_enabled(least))
 		return;

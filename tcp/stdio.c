@@ -5,8 +5,7 @@
  *
  * The process that was started forks a child and waits for it. The child enters
  * the target namespace, dials, relays and exits, and is killed when its parent
- * exits. Because name resolution ends a process that takes too long, the parent
- * turns every end of the child into an exit status.
+ * exits. The parent turns every end of the child into an exit status.
  *
  * relay.c cannot be used here. Standard input and output can be any kind of
  * file, and other processes share them: they must not be made non-blocking, and
@@ -50,6 +49,7 @@
 #include "config/map.h"
 #include "dial/conn.h"
 #include "dial/dial.h"
+#include "dial/resolve.h"
 #include "netns.h"
 
 #define COPY_SIZE 65536
@@ -277,34 +277,25 @@ relay_stdio(int target, int target_error, const struct timeouts *times)
 	return 0;
 }
 
-static bool
-has_names(const struct map *map)
-{
-	if (map->n_hops)
-		return map->hops->ep.kind == EP_HOST;
-	for (size_t i = 0; i < map->n_targets; i++)
-		if (map->targets[i].kind == EP_HOST)
-			return true;
-	return false;
-}
-
 int
 stdio_confine(const struct config *conf, const struct map *map, pid_t parent)
 {
 	unsigned role =
 	    SANDBOX_STDIO | SANDBOX_MAY_NARROW | SANDBOX_UNIX | SANDBOX_BIND;
-	bool names = has_names(map);
+	int keep[RESOLVER_FDS];
 
 	if (map->proto == PROTO_UDP)
 		role |= SANDBOX_UDP;
-	fd_close_except(&(int){STDERR_FILENO}, 1);
-	if ((names && ns_mount_etc(&map->target_ns) == -1) ||
-	    sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1 ||
+	fd_close_except(keep, resolver_fds(keep), INT_MAX);
+	if (map_has_names(map))
+		role |= SANDBOX_NAMES;
+	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1 ||
 	    sandbox_die_with_parent(parent) == -1)
 		return -1;
-	return conf->no_sandbox
-	    ? 0
-	    : sandbox_seccomp(role | (names ? SANDBOX_NAMES : 0));
+	if (conf->no_sandbox)
+		return 0;
+	resolver_limit_files(role);
+	return sandbox_seccomp(role);
 }
 
 /* Logs that `action` failed with errno. Returns the exit status. */
@@ -315,14 +306,30 @@ log_failure(const struct map *map, const char *action)
 	return 1;
 }
 
+/* Logs why dial() failed, with errno. Returns the exit status. */
+static int
+log_dial_failure(const struct map *map)
+{
+	char text[RESOLVE_TEXT_MAX];
+
+	if (errno >= 0)
+		return log_failure(map, "cannot reach the target");
+	log_error("'%s': cannot reach the target: %s", map->spec,
+	    resolve_text(text, sizeof(text)));
+	return 1;
+}
+
 /* Returns 0, or the exit status. */
 static int
 enter_target_ns(const struct map *map)
 {
 	const char *hint;
+	int root;
 
-	if (ns_enter(&map->target_ns) == 0)
-		return 0;
+	if (ns_enter(&map->target_ns, &root) == 0)
+		return resolver_open(map, root) == 0
+		    ? 0
+		    : log_failure(map, "cannot open /etc");
 	hint = ns_hint(&map->target_ns, errno);
 	log_error("'%s': cannot enter namespace '%s' (%s)", map->spec,
 	    ns_spec(&map->target_ns), hint ? hint : errno_name(errno));
@@ -350,7 +357,8 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 	conn.deadline = deadline_after(now_ms(), map->times.connect);
 	target = dial(&conn, &target_error);
 	if (target == -1)
-		return log_failure(map, "cannot reach the target");
+		return log_dial_failure(map);
+	resolver_close();
 	sandbox_set_rlimits();
 	if (!conf->no_sandbox && sandbox_seccomp(SANDBOX_STDIO) == -1)
 		return log_failure(map, "cannot filter system calls");
@@ -369,10 +377,6 @@ wait_stdio_child(const struct map *map, pid_t pid)
 		;
 	if (WIFEXITED(status))
 		return WEXITSTATUS(status);
-	if (WTERMSIG(status) == SIGALRM) {
-		errno = ETIMEDOUT;
-		return log_failure(map, "cannot reach the target");
-	}
 	log_error("'%s': its connection was killed by signal %d", map->spec,
 	    WTERMSIG(status));
 	return 1;

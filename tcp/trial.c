@@ -26,6 +26,7 @@
 #include "base/advice.h"
 #include "base/clock.h"
 #include "base/errname.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/report.h"
 #include "base/sandbox.h"
@@ -50,13 +51,18 @@ struct trial {
 
 /* Connects a UDP socket, which sends nothing. Returns -1 with errno. */
 static int
-find_route(const struct map *map)
+find_route(const struct conn *conn)
 {
+	const struct io limits = {.abort_fd = -1, .deadline = conn->deadline};
+	const struct map *map = conn->map;
+	const struct endpoint *ep = map->targets;
 	struct target_addr to[RESOLVE_MAX];
 	const void *addr = &to->addr;
 	int fd;
 
-	if (!resolve_targets(map, to, RESOLVE_MAX))
+	if (ep->kind == EP_HOST
+		? !resolve_host(to, ep, 0, &limits, conn->report)
+		: literal_addr(to, ep, 0, 0) == -1)
 		return -1;
 	fd = socket(to->addr.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd == -1)
@@ -76,18 +82,19 @@ trial_main(const struct config *conf, const struct map *map, struct trial *t,
 	    .udp_fd = -1,
 	    .report = &t->report,
 	};
-	int target_error = 0, result;
+	int target_error = 0, result, root;
 	msec began;
 
 	t->error = ECANCELED;
-	if (ns_enter(&map->target_ns) == -1 ||
+	if (ns_enter(&map->target_ns, &root) == -1 ||
+	    resolver_open(map, root) == -1 ||
 	    stdio_confine(conf, map, parent) == -1) {
 		t->error = errno;
 		_exit(1);
 	}
 	began = now_ms();
 	conn.deadline = deadline_after(began, map->times.connect);
-	result = map->proto == PROTO_UDP ? find_route(map)
+	result = map->proto == PROTO_UDP ? find_route(&conn)
 	    : map->targets->kind == EP_PROXY && !map->n_hops
 	    ? 0
 	    : dial(&conn, &target_error);
@@ -106,7 +113,7 @@ print_trial(const struct map *map, struct trial *t, int status)
 	printf("%s: %s%s: ", map->spec, map->targets->arg,
 	    map->proto == PROTO_UDP ? "/udp" : "");
 	if (WIFSIGNALED(status))
-		t->error = WTERMSIG(status) == SIGALRM ? ETIMEDOUT : ECANCELED;
+		t->error = ECANCELED;
 	if (t->error) {
 		why = dial_why(advice, map, &t->report, t->error);
 		printf("%s%s%s%s\n", errno_name(t->error), why ? " (" : "",

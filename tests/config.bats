@@ -291,6 +291,11 @@ repeat() {
 		80=81,dev=                |                    | no interface
 		80=81,dev=a/b             | a/b                | no interface
 		80=81,dev=abcdefghijklmnop | abcdefghijklmnop  | no interface: 1 to 15
+		80=h:81,dns=              |                    | an address of a name server is missing
+		80=h:81,dns=1.1.1.1+x     | x                  | not the address of a name server
+		80=h:81,dns=1.1.1.1/0     | 1.1.1.1/0          | not a port
+		80=81,dns=1.1.1.1         | 81                 | there is none to look up
+		80=h:1,via=http:1.2.3.4:5,dns=::1 | h          | there is none to look up
 		80=81,mark=               |                    | not a number from 1 to 4294967295
 		80=81,mark=0              | 0                  | not a number from 1
 		80=81,mark=010            | 010                | not a number from 1
@@ -515,6 +520,7 @@ right_words() {
 		80=81,via=http:self@3               | 80=81,via=http:3
 		80=81,deny=0.0.0.0/0,allow=1.2.3.4/32+FD00::/128 | 80=81,allow=1.2.3.4+fd00::,deny=0.0.0.0/0
 		udp:80=81,allow=1.2.3.0/24,src=10.0.0.1,dev=wg0,mark=0x10 | udp:80=81,allow=1.2.3.0/24,src=10.0.0.1,dev=wg0,mark=16
+		80=h:81,dns=10.0.0.53/5353+fd00::53/54+fe80::1%eth0 | 80=h:81,dns=10.0.0.53:5353+fd00::53/54+fe80::1%eth0
 		80=81,mark=0xFFFFFFFF,src=FD00::1   | 80=81,src=fd00::1,mark=4294967295
 		80=81,src=fe80::1%eth0
 		80=81,proxy=1,accept-proxy=10.0.0.0/8+::1

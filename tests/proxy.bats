@@ -100,7 +100,7 @@ echo_server() {
 	client refused 127.0.0.1:1081 "$FAR:7002" 91,4,504
 	# A label has 63 bytes at most.
 	client refused 127.0.0.1:1080 "$(printf 'x%.0s' {1..64}).invalid:9" 91,4,502
-	logged 'target=x*.invalid:9 .* end=dial error=EAI_'
+	logged 'target=x*.invalid:9 .* end=dial error=not-a-host-name'
 }
 
 # hosts LINE: adds it to /etc/hosts, for this test and its processes.

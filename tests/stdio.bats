@@ -231,7 +231,7 @@ with subprocess.Popen(sys.argv[1:], stdin=there, stdout=there) as process:
 	run -2 stdio -=missing@8000 </dev/null
 	[[ $output == *"cannot enter namespace 'missing' (ip netns list shows them)" ]]
 	run -1 stdio -=ns2@no-such-name.invalid:8000,connect-timeout=700ms </dev/null
-	[[ $output == *'cannot reach the target: E'* ]]
+	[[ $output == *'cannot reach the target: no '* ]]
 	# The queue of the listener is full, so that connect gets no answer.
 	peer_server ns2 void void 127.0.0.1:8000
 	begin=$(now_ms)
@@ -291,13 +291,9 @@ os.close(9)
 time.sleep(30)'
 	run -1 unshare -m --propagation private bash -c '
 		mount --bind resolv /etc/resolv.conf
-		exec timeout 10 python3 -c "
-import os, signal, sys
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
-os.execvp(sys.argv[1], sys.argv[1:])" "$1" \
-			-=ns2@name.test:80,connect-timeout=700ms' \
+		exec timeout 10 "$1" -=ns2@name.test:80,connect-timeout=700ms' \
 		- "$NSFWD" </dev/null 3>&-
-	[[ $output == *'cannot reach the target: ETIMEDOUT' ]]
+	[[ $output == *': no answer from name server 127.0.0.1: within its time' ]]
 }
 
 @test "-: time limits" {
