@@ -21,4 +21,10 @@ msec msec_min(msec a, msec b);
 /* Returns the end of a timeout that starts then, or NEVER for one of 0. */
 msec deadline_after(msec start_at, msec timeout);
 
+/*
+ * Writes the time of UTC with milliseconds, as 2026-11-30T00:14:05.123Z, into
+ * 26 bytes. Opens no file, as gmtime_r(3) may.
+ */
+void clock_format_utc(char *text);
+
 #endif

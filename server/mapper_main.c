@@ -90,6 +90,7 @@ mapper_setup(const struct service *s, const struct config *conf,
 	const struct map *map = s->map;
 
 	proctitle_set("map", " ", map->spec);
+	log_with_time();
 	log_close_stderr(); /* because the descriptor number is reused below */
 	if (ns_enter(&map->target_ns) == -1 ||
 	    close_server_fds(&s->listeners, args->channel) == -1)

@@ -35,6 +35,7 @@
 
 #include "tcp/stdio.h"
 
+#include "base/advice.h"
 #include "base/clock.h"
 #include "base/errname.h"
 #include "base/fd.h"
@@ -44,11 +45,13 @@
 #include "base/sandbox.h"
 #include "base/sock.h"
 #include "base/timeouts.h"
+#include "config/absent.h"
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/conn.h"
 #include "dial/dial.h"
+#include "dial/why.h"
 #include "netns.h"
 
 #define COPY_SIZE 65536
@@ -314,15 +317,30 @@ log_failure(const struct map *map, const char *action)
 	return 1;
 }
 
+/* Logs that no target was reached. Returns the exit status. */
+static int
+log_unreached(const struct map *map, const struct conn_report *report, int err)
+{
+	char advice[ADVICE_SIZE];
+	const char *why = dial_why(advice, map, report, err);
+
+	log_error("'%s': cannot reach the target: %s%s%s%s", map->spec,
+	    errno_name(err), why ? " (" : "", why ? why : "", why ? ")" : "");
+	return 1;
+}
+
 /* Returns 0, or the exit status. */
 static int
 enter_target_ns(const struct map *map)
 {
+	char absent[ABSENT_SIZE];
 	const char *hint;
 
 	if (ns_enter(&map->target_ns) == 0)
 		return 0;
-	hint = ns_hint(&map->target_ns, errno);
+	hint = ns_is_missing(errno)
+	    ? absent_hint(absent, &map->target_ns, errno)
+	    : ns_hint(&map->target_ns, errno);
 	log_error("'%s': cannot enter namespace '%s' (%s)", map->spec,
 	    ns_spec(&map->target_ns), hint ? hint : errno_name(errno));
 	return errno == EPERM || errno == EACCES ? 1 : 2;
@@ -349,7 +367,7 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 	conn.deadline = deadline_after(now_ms(), map->times.connect);
 	target = dial(&conn, &target_error);
 	if (target == -1)
-		return log_failure(map, "cannot reach the target");
+		return log_unreached(map, &report, errno);
 	sandbox_set_rlimits();
 	if (!conf->no_sandbox && sandbox_seccomp(SANDBOX_STDIO) == -1)
 		return log_failure(map, "cannot filter system calls");
