@@ -16,15 +16,16 @@ setup() {
 # A row is STATUS | ARGUMENTS | a part of the message, which is the cure. Each
 # message is one line.
 table() {
-	local want args cure said status n=0
+	local want args cure said status n=0 words
 	while IFS='|' read -r want args cure; do
 		status=0
-		eval "set -- $args"
-		said=$("$NSFWD" "$@" 2>&1 3>&-) || status=$?
-		[ "$status" = "$want" ] && [[ $said == *"$cure"* ]] || {
+		eval "words=($args)"
+		# shellcheck disable=SC2154 # eval sets it
+		said=$("$NSFWD" "${words[@]}" 2>&1 3>&-) || status=$?
+		if [ "$status" != "$want" ] || [[ $said != *"$cure"* ]]; then
 			printf '%s\n' "$args: wanted $want, $cure" "got $status, $said"
 			bad=1
-		}
+		fi
 		[ "$want" = 0 ] || [[ $said == 'nsfwd: '* && $said != *$'\n'* ]] || {
 			echo "$args: more than one line: $said"
 			bad=1
@@ -240,7 +241,7 @@ s = socket.create_connection(("127.0.0.1", 8001))
 try: s.recv(1)
 except OSError: pass' 3>&-
 	wait_until 2 logged 'end=dial error=ECONNREFUSED'
-	! grep -q $'\e' "$LOG"
+	run ! grep -q $'\e' "$LOG"
 	run -2 python3 -c '
 import os, pty, sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))' "$NSFWD" --check 80= 3>&-
