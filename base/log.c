@@ -283,7 +283,7 @@ log_ratelimited(const char *fmt, ...)
 	w->skipped = 0;
 }
 
-/* Copies a format with "..." in the place of each conversion, as %llu. */
+/* Copies a format with "..." in the place of conversions, as %llu. */
 static const char *
 describe_format(char *buf, size_t size, const char *fmt)
 {
@@ -294,8 +294,8 @@ describe_format(char *buf, size_t size, const char *fmt)
 			buf[used++] = *fmt;
 			continue;
 		}
-		memcpy(buf + used, "...", 3);
-		used += 3;
+		if (used < 3 || memcmp(buf + used - 3, "...", 3) != 0)
+			used += (size_t)snprintf(buf + used, 4, "...");
 		fmt += 1 + strspn(fmt + 1, "lz");
 	}
 	buf[used] = '\0';

@@ -293,7 +293,7 @@ failing() {
 	scene crowd 0 10 3 127.0.0.1/7070 127.0.0.1/8070
 	scene swaps 3 127.0.0.1/7070 127.0.0.1/8070 127.0.0.9/0
 	scene swaps 3 ::1/7070 127.0.0.1/8070
-	wanted 'max-source=3 flows=9 .* limit=7 '
+	wanted 'max-source=3. flows=9 .* limit=7 '
 	peer_server ns2 tcp echo 8060
 	peer ns1 connect 7060 bulk=100000
 }
