@@ -142,13 +142,13 @@ fails_well() {
 	# shellcheck disable=SC2086 # two words
 	for word in "-c $conf" "${words[@]:3:1}" "${words[3]} ${words[4]}"; do
 		for ((n = 1; n < 500; n++)); do
-			fails_well $n --check $word
+			fails_well $n --check=syntax $word
 			[ "$reached" ] || break
 		done
 		echo "$word: $n"
 		[ "$n" -gt 5 ]
 		[ "$n" -lt 500 ]
-		"$BATS_FILE_TMPDIR/unlucky" --check $word >/dev/null
+		"$BATS_FILE_TMPDIR/unlucky" --check=syntax $word >/dev/null
 	done
 	# What serves is told to end after a second; a look for leaks at the end
 	# of a process with children hangs at times, by itself.

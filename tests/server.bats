@@ -494,7 +494,7 @@ while time.monotonic() < end:
 	kill -KILL "$(mappers)"
 	wait_until 2 logged '^<6>.*serves again'
 	logged '^<6>ready: 1 map$'
-	logged '^<6>connection from=self to=ns2 map=.* client=.*end=dial'
+	logged '^<4>connection from=self to=ns2 map=.* client=.*end=dial'
 	logged '^<3>.*its mapper was killed'
 	run ! logged nsfwd:
 	forget_mappers
