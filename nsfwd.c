@@ -206,6 +206,7 @@ main(int argc, char **argv)
 	}
 	log_init();
 	ignore_foreign_listen_fds();
+	log_with_colour();
 	proctitle_init(argc, argv);
 	config_init(&options.config);
 	args = copy_and_mask_args(&options.config.command_line, argc, argv);

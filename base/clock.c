@@ -1,5 +1,6 @@
-/* Reads the monotonic clock in milliseconds. */
+/* Reads the clocks. */
 
+#include <stdio.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -23,4 +24,29 @@ msec
 deadline_after(msec start_at, msec timeout)
 {
 	return timeout ? start_at + timeout : NEVER;
+}
+
+/* Days are counted from March 1 of year 0, so that February 29 comes last. */
+void
+clock_format_utc(char *text)
+{
+	struct timespec ts;
+	long long days, era, year;
+	unsigned day, month;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	days = ts.tv_sec / 86400 + 719468;
+	era = days / 146097;
+	days -= era * 146097;
+	year = (days - days / 1460 + days / 36524 - days / 146096) / 365;
+	day = (unsigned)(days - (365 * year + year / 4 - year / 100));
+	month = (5 * day + 2) / 153;
+	day -= (153 * month + 2) / 5;
+	month = month < 10 ? month + 3 : month - 9;
+	year += era * 400 + (month <= 2);
+	snprintf(text, 26, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
+	    (unsigned)year % 10000, month % 100, (day + 1) % 100,
+	    (unsigned)(ts.tv_sec / 3600 % 24), (unsigned)(ts.tv_sec / 60 % 60),
+	    (unsigned)(ts.tv_sec % 60),
+	    (unsigned)(ts.tv_nsec / 1000000 % 1000));
 }

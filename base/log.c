@@ -19,7 +19,9 @@
 
 #include "base/clock.h"
 
-#define LINE_SIZE 1024
+#define LINE_SIZE    1024
+#define WARNINGS_MAX 16
+#define TIME_SIZE    26
 
 /* Values of syslog(3), whose LOG_ names log.h uses for levels. */
 #define FACILITY_DAEMON  (3 << 3)
@@ -35,7 +37,15 @@ static struct log_sink {
 	int facility;       /* in the priority of a line; -1: no priority */
 	bool syslog;
 	int stderr_copy; /* a second destination, or -1 */
-} log_sink = {"nsfwd: ", -1, false, -1};
+	bool time, colour;
+} log_sink = {"nsfwd: ", -1, false, -1, false, false};
+
+/* A kind of warning, for log_ratelimited(). */
+static struct warning {
+	const char *fmt;
+	msec next_at;
+	unsigned skipped;
+} warnings[WARNINGS_MAX];
 
 void
 log_level(enum log_level level)
@@ -109,7 +119,7 @@ void
 log_init(void)
 {
 	if (stderr_is_journal())
-		log_sink = (struct log_sink){"", 0, false, -1};
+		log_sink = (struct log_sink){"", 0, false, -1, false, false};
 }
 
 /* The socket replaces descriptor 2 because every process keeps descriptor 2. */
@@ -132,6 +142,20 @@ log_open(bool syslog)
 	log_sink.prefix = "nsfwd: ";
 	log_sink.facility = FACILITY_DAEMON;
 	return 0;
+}
+
+void
+log_with_time(void)
+{
+	log_sink.time = log_sink.facility == -1;
+}
+
+void
+log_with_colour(void)
+{
+	const char *off = getenv("NO_COLOR");
+
+	log_sink.colour = isatty(STDERR_FILENO) && !(off && *off);
 }
 
 void
@@ -168,6 +192,28 @@ write_line(const char *line, size_t length)
 }
 
 /*
+ * Writes "nsfwd: ", in colour or not, and the time. Returns the length. The
+ * line has room.
+ */
+static size_t
+format_prefix(char *line, int priority)
+{
+	static const char *const colours[] = {
+	    [PRIORITY_ERR] = "\033[31m",
+	    [PRIORITY_WARNING] = "\033[33m",
+	    [PRIORITY_INFO] = "\033[32m",
+	};
+	bool colour = log_sink.colour && !log_sink.syslog;
+	char text[TIME_SIZE] = "";
+
+	if (log_sink.time)
+		clock_format_utc(text);
+	return (size_t)snprintf(line, LINE_SIZE, "%s%s%s%s%s",
+	    colour ? colours[priority] : "", log_sink.prefix,
+	    colour ? "\033[0m" : "", text, *text ? " " : "");
+}
+
+/*
  * Writes one line, with the number of lines that were skipped or have failed.
  */
 __attribute__((format(printf, 2, 0))) static void
@@ -181,9 +227,7 @@ write_event(int priority, const char *fmt, va_list ap, unsigned skipped)
 	if (log_sink.facility != -1)
 		head = (size_t)snprintf(line, sizeof(line), "<%d>",
 		    log_sink.facility + priority);
-	used = head +
-	    (size_t)snprintf(line + head, sizeof(line) - head, "%s",
-		log_sink.prefix);
+	used = head + format_prefix(line + head, priority);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	used = escape(line, used, text);
 	skipped += lost;
@@ -202,9 +246,12 @@ write_event(int priority, const char *fmt, va_list ap, unsigned skipped)
 void
 log_line(enum log_level level, const char *fmt, ...)
 {
-	static const int priority[] = {[LOG_QUIET] = PRIORITY_ERR,
-	    PRIORITY_INFO,
-	    PRIORITY_INFO};
+	static const int priority[] = {
+	    [LOG_QUIET] = PRIORITY_ERR,
+	    [LOG_WARNING] = PRIORITY_WARNING,
+	    [LOG_NORMAL] = PRIORITY_INFO,
+	    [LOG_VERBOSE] = PRIORITY_INFO,
+	};
 	va_list ap;
 
 	if (!log_enabled(level))
@@ -214,23 +261,85 @@ log_line(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* Returns the entry of a format; the last one is for all that have none. */
+static struct warning *
+find_warning(const char *fmt)
+{
+	struct warning *w = warnings, *last = warnings + WARNINGS_MAX - 1;
+
+	while (w < last && w->fmt && w->fmt != fmt)
+		w++;
+	w->fmt = fmt;
+	return w;
+}
+
 void
 log_ratelimited(const char *fmt, ...)
 {
-	static msec next_at;
-	static unsigned skipped;
+	struct warning *w = find_warning(fmt);
 	msec now = now_ms();
 	va_list ap;
 
-	if (now < next_at) {
-		skipped++;
+	if (now < w->next_at) {
+		w->skipped++;
 		return;
 	}
-	next_at = now + 1000;
+	w->next_at = now + 1000;
 	va_start(ap, fmt);
-	write_event(PRIORITY_WARNING, fmt, ap, skipped);
+	write_event(PRIORITY_WARNING, fmt, ap, w->skipped);
 	va_end(ap);
-	skipped = 0;
+	w->skipped = 0;
+}
+
+/* Copies a format with "..." in the place of conversions, as %llu. */
+static const char *
+describe_format(char *buf, size_t size, const char *fmt)
+{
+	size_t used = 0;
+
+	for (; *fmt && used + 4 < size; fmt++) {
+		if (*fmt != '%') {
+			buf[used++] = *fmt;
+			continue;
+		}
+		if (used < 3 || memcmp(buf + used - 3, "...", 3) != 0)
+			used += (size_t)snprintf(buf + used, 4, "...");
+		fmt += 1 + strspn(fmt + 1, "lz");
+	}
+	buf[used] = '\0';
+	return buf;
+}
+
+void
+log_left_out(void)
+{
+	char kind[LOGFMT_SIZE];
+
+	for (struct warning *w = warnings; w < warnings + WARNINGS_MAX; w++) {
+		if (w->skipped)
+			log_line(LOG_WARNING, "%u more lines left out of: %s",
+			    w->skipped,
+			    describe_format(kind, sizeof(kind), w->fmt));
+		w->skipped = 0;
+	}
+}
+
+const char *
+logfmt(char *buf, const char *value)
+{
+	size_t used = 0;
+
+	if (*value && !value[strcspn(value, " =\"")])
+		return value;
+	buf[used++] = '"';
+	for (; *value && used < LOGFMT_SIZE - 3; value++) {
+		if (*value == '"' || *value == '\\')
+			buf[used++] = '\\';
+		buf[used++] = *value;
+	}
+	buf[used++] = '"';
+	buf[used] = '\0';
+	return buf;
 }
 
 void

@@ -8,9 +8,10 @@
 #include "base/clock.h"
 
 enum log_level {
-	LOG_QUIET,  /* errors */
-	LOG_NORMAL, /* also start, stop, failed connections */
-	LOG_VERBOSE /* also every connection */
+	LOG_QUIET,   /* errors */
+	LOG_WARNING, /* also targets that fail, clients that are refused */
+	LOG_NORMAL,  /* also start, stop, other connections that failed */
+	LOG_VERBOSE  /* also every connection */
 };
 
 /* Sets the most detailed level that is written; LOG_NORMAL at the start. */
@@ -31,6 +32,18 @@ int log_open(bool syslog);
 void log_close_stderr(void);
 
 /*
+ * From now on lines on standard error, unless that is the journal, have the
+ * time of UTC. Before that a user is likely to see them at once.
+ */
+void log_with_time(void);
+
+/*
+ * Colours the prefix of lines by their priority, if standard error is a
+ * terminal and $NO_COLOR is not set.
+ */
+void log_with_colour(void);
+
+/*
  * Writes one line, if its level is enabled. Control bytes become "\xNN".
  * Preserves errno and allocates nothing.
  */
@@ -41,11 +54,21 @@ void log_line(enum log_level, const char *fmt, ...)
 #define log_debug(...) log_line(LOG_VERBOSE, __VA_ARGS__)
 
 /*
- * Writes a warning, at most one a second. The next warning has the number of
- * those that were left out.
+ * Writes a warning, at most one a second of each kind, which is a format. The
+ * next one of that kind has the number of those that were left out.
  */
 void log_ratelimited(const char *fmt, ...)
     __attribute__((format(printf, 1, 2)));
+
+/* Writes how many warnings were left out since the last of each kind. */
+void log_left_out(void);
+
+/*
+ * Quotes a value of a log line if it holds a space, '=' or '"', as logfmt does.
+ * Cuts it to LOGFMT_SIZE bytes. Returns value or buf.
+ */
+#define LOGFMT_SIZE 400
+const char *logfmt(char *buf, const char *value);
 
 /* Writes a row of the table that SIGUSR1 asks for: one connection or flow. */
 void log_open_row(const char *client, const char *target, unsigned long long up,

@@ -1,6 +1,7 @@
 /* Finds names that resemble a name. */
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,6 +36,16 @@ edit_distance(const char *a, const char *b)
 	return row[n];
 }
 
+/* Returns true if two neighbouring bytes are exchanged, and no others differ. */
+static bool
+is_transposed(const char *a, const char *b)
+{
+	for (; *a && *a == *b; a++)
+		b++;
+	return *a && a[1] && a[0] == b[1] && a[1] == b[0] &&
+	    strcmp(a + 2, b + 2) == 0;
+}
+
 void
 nearest_add(struct nearest *n, const char *candidate)
 {
@@ -43,9 +54,10 @@ nearest_add(struct nearest *n, const char *candidate)
 	if (length > LENGTH_MAX || strlen(candidate) > LENGTH_MAX)
 		return;
 	distance = edit_distance(n->name, candidate);
-	if (strncmp(n->name, candidate, length) == 0)
+	if (strncmp(n->name, candidate, length) == 0 ||
+	    is_transposed(n->name, candidate))
 		distance = 1;
-	if (distance > 1 + length / 3)
+	if (distance > 1 + length / 4)
 		return;
 	for (i = 0; i < n->count; i++)
 		if (strcmp(n->found[i], candidate) == 0)

@@ -76,6 +76,29 @@ split_words(struct config_line *line)
 	return 0;
 }
 
+/*
+ * Returns a masked copy of a line, with a space for each quotation mark, which
+ * would hide the key of a password. Returns NULL without memory.
+ */
+static char *
+mask_line(const char *text)
+{
+	char *plain = strdup(text), *masked, *s = plain, *end;
+
+	while (s && *(s += strspn(s, WHITE))) {
+		end = word_end(s);
+		if (*s == '"' || *s == '\'') {
+			*s = ' ';
+			if (end)
+				end[-1] = ' ';
+		}
+		s = end;
+	}
+	masked = plain ? mask_copy(plain) : NULL;
+	free(plain);
+	return masked;
+}
+
 static void
 free_line(struct config_line *line)
 {
@@ -89,7 +112,7 @@ add_line(struct config_lines *all, const char *origin, const char *text)
 {
 	struct config_line line = {
 	    .origin = strdup(origin),
-	    .text = {strdup(text), mask_copy(text)},
+	    .text = {strdup(text), mask_line(text)},
 	};
 	struct config_line *items =
 	    realloc(all->items, (all->count + 1) * sizeof(*items));

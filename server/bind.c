@@ -1,11 +1,13 @@
 /* Opens the sockets of a map, inside its listen namespace. */
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/ioctl.h>
@@ -14,7 +16,7 @@
 #include <linux/if_addr.h>
 
 #include "base/addr.h"
-#include "base/array.h"
+#include "base/advice.h"
 #include "base/errname.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -24,6 +26,7 @@
 #include "mapper/mapper.h"
 #include "netns.h"
 #include "server/bind.h"
+#include "server/holder.h"
 #include "server/listen_check.h"
 #include "server/unix_listener.h"
 #include "server/upgrade.h"
@@ -259,45 +262,36 @@ bind_map(void *arg)
 	return map_has_udp_relays(job->map) ? bind_udp_relays(job) : 0;
 }
 
+/*
+ * Writes what the errno means here: who holds the port, the state of an IPv6
+ * address, or what the table of advice has.
+ */
 static const char *
-bind_hint(const struct bind_job *job, int err)
+bind_hint(char *buf, const struct bind_job *job, const char *where, int err)
 {
-	static const struct {
-		int err;
-		const char *hint;
-	} hints[] = {
-	    {EADDRINUSE, "the port is taken (ss -ltunp there shows by whom)"},
-	    {EACCES,
-		"a low port takes CAP_NET_BIND_SERVICE, or there: sysctl "
-		"net.ipv4.ip_unprivileged_port_start"},
-	    {EADDRNOTAVAIL, "no such address there (ip addr shows them)"},
-	    {ENODEV, "no such interface there (ip link shows them)"},
-	    {EMFILE, "too many open files (ulimit -n)"},
-	    {ENOENT, "no socket of that name and kind was handed to us"},
+	const struct ns *ns = &job->map->listen_ns;
+	const bool is_unix = endpoint_is_unix(job->endpoint);
+	const struct advice_place place = {
+	    .tried = is_unix ? ADVICE_LISTEN_UNIX : ADVICE_LISTEN_INET,
+	    .addr = where,
+	    .ns = ns->kind == NS_NAME ? ns->spec : NULL,
+	    .where = ns_spec(ns),
 	};
+	struct sockaddr_in6 in6; /* has the port where sockaddr_in has it */
+	char holder[64];
 
-	if (endpoint_is_unix(job->endpoint))
-		return unix_bind_hint(err);
 	if (err == EADDRNOTAVAIL && job->addr_flags & IFA_F_DADFAILED)
 		return "another host has that address (dadfailed)";
 	if (err == EADDRNOTAVAIL && job->addr_flags & IFA_F_TENTATIVE)
 		return "the address is still tentative (--wait waits for it)";
-	for (size_t i = 0; i < ARRAY_LEN(hints); i++)
-		if (hints[i].err == err)
-			return hints[i].hint;
-	return "bind";
-}
-
-/* Logs the command that sets lo up, because `ip netns add` leaves lo down. */
-static void
-log_lo_is_down(const struct map *map, const char *failure, const char *where)
-{
-	bool named = map->listen_ns.kind == NS_NAME;
-
-	log_error("'%s': %s on %s: lo is down (ip %s%s%slink set lo up%s)",
-	    map->spec, failure, where, named ? "-n " : "",
-	    named ? map->listen_ns.spec : "", named ? " " : "",
-	    named ? "" : " there");
+	memcpy(&in6, &job->addr, sizeof(in6));
+	if (err == EADDRINUSE && !is_unix &&
+	    holder_of_port(holder, sizeof(holder), ns, ntohs(in6.sin6_port),
+		job->proto == PROTO_UDP)) {
+		snprintf(buf, ADVICE_SIZE, "the port is taken by %s", holder);
+		return buf;
+	}
+	return errno_advice(buf, err, &place) ? buf : "bind";
 }
 
 void
@@ -306,7 +300,7 @@ bind_log_error(const struct bind_job *job, int err, bool waits)
 	const struct endpoint *ep = job->endpoint;
 	const void *addr = &job->addr;
 	const char *where, *failure = "cannot listen";
-	char text[SOCKADDR_STRLEN];
+	char text[SOCKADDR_STRLEN], hint[ADVICE_SIZE];
 
 	if (waits && listen_absent(job->map, err))
 		failure = "waits to listen";
@@ -315,9 +309,6 @@ bind_log_error(const struct bind_job *job, int err, bool waits)
 	    : sockaddr_format(addr, text);
 	if (err == ENODEV && ep->zone)
 		where = ep->zone;
-	if (err == ENETDOWN)
-		log_lo_is_down(job->map, failure, where);
-	else
-		log_error("'%s': %s on %s: %s: %s", job->map->spec, failure,
-		    where, bind_hint(job, err), errno_name(err));
+	log_error("'%s': %s on %s: %s: %s", job->map->spec, failure, where,
+	    bind_hint(hint, job, where, err), errno_name(err));
 }

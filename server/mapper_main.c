@@ -96,6 +96,7 @@ mapper_setup(const struct service *s, const struct config *conf,
 	int root;
 
 	proctitle_set("map", " ", map->spec);
+	log_with_time();
 	log_close_stderr(); /* because the descriptor number is reused below */
 	if (ns_enter(&map->target_ns, &root) == -1)
 		return -1;

@@ -475,7 +475,9 @@ server_run(struct config *conf)
 	if (!status) {
 		log_ready();
 		log_close_stderr();
+		log_with_time();
 		status = server_loop();
+		log_left_out();
 		log_info("stopped");
 	}
 	stats_socket_close(&server.stats);

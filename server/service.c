@@ -14,13 +14,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <sys/epoll.h>
 
 #include "base/clock.h"
 #include "base/errname.h"
 #include "base/log.h"
-#include "base/nearest.h"
+#include "config/absent.h"
 #include "config/config.h"
 #include "config/habit.h"
 #include "config/map.h"
@@ -39,39 +38,18 @@ is_not_netns(int err)
 	return err == EINVAL || err == EISDIR || err == ENXIO || err == ELOOP;
 }
 
-/*
- * Writes what to do about a namespace that is absent: the names that resemble
- * it, or the right spelling of a process. Returns buf.
- */
-static const char *
-absent_hint(char *buf, size_t size, const struct ns *ns, int err)
-{
-	struct nearest near = {.name = ns_spec(ns)};
-	char names[NEAREST_SIZE], habit[HABIT_SIZE];
-	const char *hint = ns_hint(ns, ns_is_missing(err) ? err : ENOENT);
-
-	if (habit_advice(habit, HABIT_NS, ns_spec(ns), strlen(ns_spec(ns))))
-		hint = habit;
-	if (ns->kind == NS_NAME && err != ENODATA) {
-		nearest_add_files(&near, "/run/netns");
-		nearest_add_files(&near, "/var/run/netns");
-	}
-	snprintf(buf, size, "%s%s", nearest_format(&near, names), hint);
-	return buf;
-}
-
 int
 log_ns_error(const struct map *map, const struct ns *ns, int err)
 {
 	const char *hint = ns_hint(ns, err);
-	char text[NEAREST_SIZE + HABIT_SIZE];
+	char text[ABSENT_SIZE];
 	bool habit = habit_advice(text, HABIT_NS, ns_spec(ns),
 			 strlen(ns_spec(ns))) != NULL;
 
 	if (ns_is_missing(err))
 		log_error("%s'%s': no namespace '%s' (%s; --wait waits for it)",
 		    map->origin, map->spec, ns_spec(ns),
-		    absent_hint(text, sizeof(text), ns, err));
+		    absent_hint(text, ns, err));
 	else if (is_not_netns(err))
 		log_error("%s'%s': '%s' is not a network namespace%s%s%s",
 		    map->origin, map->spec, ns_spec(ns), habit ? " (" : "",
@@ -174,10 +152,10 @@ service_wait_ready(struct service *s)
 void
 log_waiting(const struct map *map, const struct ns *ns, int err)
 {
-	char text[NEAREST_SIZE + HABIT_SIZE];
+	char text[ABSENT_SIZE];
 
 	log_error("'%s': waits for namespace '%s' (%s)", map->spec, ns_spec(ns),
-	    absent_hint(text, sizeof(text), ns, err));
+	    absent_hint(text, ns, err));
 }
 
 /*

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "base/advice.h"
 #include "base/errname.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -27,6 +28,10 @@
 int
 stats_socket_open(struct stats_socket *s, bool waits)
 {
+	const struct advice_place place = {ADVICE_LISTEN_UNIX, s->path, NULL,
+	    "self"};
+	char hint[ADVICE_SIZE];
+
 	s->fd = unix_listen(s->path);
 	if (s->fd != -1) {
 		unix_file_record(&s->file, s->path);
@@ -37,7 +42,8 @@ stats_socket_open(struct stats_socket *s, bool waits)
 		log_error("'--stats': %s on %s: %s: %s",
 		    waits && errno == ENOENT ? "waits to listen"
 					     : "cannot listen",
-		    s->path, unix_bind_hint(errno), errno_name(errno));
+		    s->path, errno_advice(hint, errno, &place) ? hint : "bind",
+		    errno_name(errno));
 	s->logged_errno = errno;
 	return -1;
 }

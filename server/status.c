@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "config/map.h"
+#include "netns.h"
 #include "server/service.h"
 #include "server/status.h"
 #include "server/systemd.h"
@@ -23,18 +25,50 @@ status_count_serving(const struct services *list, size_t n_maps)
 	return n_maps;
 }
 
+/* Returns the first service of a map that waits. */
+static const struct service *
+first_waiting(const struct services *list)
+{
+	const struct service *s = list->items;
+
+	while (s->mapper)
+		s++;
+	return s;
+}
+
+/* Writes what a service waits for. */
+static void
+format_wait(char *text, size_t size, const struct service *s)
+{
+	const struct map *map = s->map;
+	int width = 64;
+
+	if (!s->listen_ns_id || !s->target_ns_id)
+		snprintf(text, size, "'%.*s' waits for namespace '%.*s'", width,
+		    map->spec, width,
+		    ns_spec(
+			s->listen_ns_id ? &map->target_ns : &map->listen_ns));
+	else
+		snprintf(text, size, "'%.*s' waits %s", width, map->spec,
+		    s->listeners_ns ? "for a mapper" : "to listen");
+}
+
 const char *
 status_format(char *text, const struct services *list, size_t n_maps)
 {
 	size_t n = status_count_serving(list, n_maps);
+	char first[STATUS_TEXT_MAX / 2 + 64], more[48] = "";
 
-	if (n == n_maps)
+	if (n == n_maps) {
 		snprintf(text, STATUS_TEXT_MAX, "%zu %s", n,
 		    n == 1 ? "map" : "maps");
-	else
-		snprintf(text, STATUS_TEXT_MAX, "%zu of %zu %s, %zu %s", n,
-		    n_maps, n_maps == 1 ? "map" : "maps", n_maps - n,
-		    n_maps - n == 1 ? "waits" : "wait");
+		return text;
+	}
+	format_wait(first, sizeof(first), first_waiting(list));
+	if (n_maps - n > 1)
+		snprintf(more, sizeof(more), ", and %zu more", n_maps - n - 1);
+	snprintf(text, STATUS_TEXT_MAX, "%zu of %zu %s (%s%s)", n, n_maps,
+	    n_maps == 1 ? "map" : "maps", first, more);
 	return text;
 }
 

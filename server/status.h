@@ -7,14 +7,14 @@
 
 struct services;
 
-#define STATUS_TEXT_MAX 96
+#define STATUS_TEXT_MAX 256
 
 /* Returns how many of n maps have a mapper for each of their protocols. */
 size_t status_count_serving(const struct services *, size_t n_maps);
 
 /*
- * Writes "2 maps" or "1 of 2 maps, 1 waits" into STATUS_TEXT_MAX bytes. Returns
- * the text.
+ * Writes "2 maps", or "1 of 2 maps (MAP waits for namespace 'db')", into
+ * STATUS_TEXT_MAX bytes. Returns the text.
  */
 const char *status_format(char *text, const struct services *, size_t n_maps);
 

@@ -11,7 +11,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/array.h"
 #include "base/fd.h"
 #include "base/sandbox.h"
 #include "base/sock.h"
@@ -110,27 +109,6 @@ unix_listen(const char *path)
 	result = unix_bind(fd, &address);
 	umask(old);
 	return result == 0 ? fd : close_keep_errno(fd);
-}
-
-const char *
-unix_bind_hint(int err)
-{
-	static const struct {
-		int err;
-		const char *hint;
-	} hints[] = {
-	    {EADDRINUSE, "somebody listens there"},
-	    {ENOTSOCK, "a file is there that is no socket"},
-	    {EPERM, "no permission to give it to its owner="},
-	    {EACCES, "no permission to make it"},
-	    {EMFILE, "too many open files (ulimit -n)"},
-	    {ENOENT, "no such directory"},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(hints); i++)
-		if (hints[i].err == err)
-			return hints[i].hint;
-	return "bind";
 }
 
 void

@@ -41,9 +41,6 @@ int unix_bind(int fd, const struct unix_address *);
  */
 int unix_listen(const char *path);
 
-/* Returns an explanation of an errno of unix_bind() or unix_listen(). */
-const char *unix_bind_hint(int err);
-
 /* Records the file that a listener has just made at a path. */
 void unix_file_record(struct unix_file *, const char *path);
 

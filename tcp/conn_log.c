@@ -10,11 +10,13 @@
 #include "tcp/conn_log.h"
 
 #include "base/addr.h"
+#include "base/advice.h"
 #include "base/clock.h"
 #include "base/errname.h"
 #include "base/log.h"
 #include "base/report.h"
 #include "config/map.h"
+#include "dial/why.h"
 #include "netns.h"
 #include "proxy/socks.h"
 
@@ -151,27 +153,78 @@ client_text(const union sockaddr_inet *peer, const struct conn_report *t,
 	return buf;
 }
 
+/* Returns the field why=, after a space, of a target that was not reached. */
+static const char *
+why_text(const struct map *map, const struct conn_report *t, char *buf,
+    size_t size)
+{
+	char advice[ADVICE_SIZE], quoted[LOGFMT_SIZE];
+
+	if (t->end != END_DIAL || t->requested[0] ||
+	    !dial_why(advice, map, t, t->error))
+		return "";
+	snprintf(buf, size, " why=%s", logfmt(quoted, advice));
+	return buf;
+}
+
+void
+conn_log_opened(const struct map *map, const union sockaddr_inet *peer)
+{
+	char client[SOCKADDR_STRLEN], quoted[3][LOGFMT_SIZE];
+
+	if (log_enabled(LOG_VERBOSE))
+		log_debug("opened from=%s to=%s map=%s client=%s",
+		    logfmt(quoted[0], ns_spec(&map->listen_ns)),
+		    logfmt(quoted[1], ns_spec(&map->target_ns)),
+		    logfmt(quoted[2], map->spec),
+		    sockaddr_format(&peer->sa, client));
+}
+
+void
+conn_log_down(const struct map *map, const struct conn_report *t)
+{
+	char advice[ADVICE_SIZE];
+	const char *why = dial_why(advice, map, t, t->error);
+
+	log_line(LOG_WARNING, "'%s': target %s is down: %s%s%s%s", map->spec,
+	    map->targets[t->target].arg, errno_name(t->error), why ? " (" : "",
+	    why ? why : "", why ? ")" : "");
+}
+
+void
+conn_log_up(const struct map *map, const struct conn_report *t, msec span)
+{
+	log_line(LOG_WARNING, "'%s': target %s is reached again, after %lld s",
+	    map->spec, map->targets[t->target].arg, (long long)span / 1000);
+}
+
 void
 conn_log(const struct map *map, const union sockaddr_inet *peer,
     msec started_at, struct conn_report *t, int status)
 {
 	bool good = WIFEXITED(status) && t->end == END_CLOSED;
-	enum log_level least = good ? LOG_VERBOSE : LOG_NORMAL;
+	enum log_level least = good ? LOG_VERBOSE
+	    : t->end == END_DIAL    ? LOG_WARNING
+				    : LOG_NORMAL;
 	char client[CLIENT_STRLEN], target[SOCKADDR_STRLEN];
 	char request[METHOD_MAX + SOCKS_STRING_MAX + 48];
 	char end[64 + SOCKADDR_STRLEN];
+	char quoted[4][LOGFMT_SIZE], why[sizeof(" why=") + LOGFMT_SIZE];
 
 	if (!log_enabled(least))
 		return;
 	log_line(least,
 	    "connection from=%s to=%s map=%s client=%s target=%s up=%llu "
-	    "down=%llu ms=%lld%s end=%s",
-	    ns_spec(&map->listen_ns), ns_spec(&map->target_ns), map->spec,
-	    client_text(peer, t, client), target_text(map, t, target),
+	    "down=%llu ms=%lld%s end=%s%s",
+	    logfmt(quoted[0], ns_spec(&map->listen_ns)),
+	    logfmt(quoted[1], ns_spec(&map->target_ns)),
+	    logfmt(quoted[2], map->spec), client_text(peer, t, client),
+	    logfmt(quoted[3], target_text(map, t, target)),
 	    (unsigned long long)t->up, (unsigned long long)t->down,
 	    (long long)(now_ms() - started_at),
 	    request_text(map, t, request, sizeof(request)),
-	    end_text(t, status, end, sizeof(end)));
+	    end_text(t, status, end, sizeof(end)),
+	    why_text(map, t, why, sizeof(why)));
 }
 
 void

@@ -18,6 +18,13 @@ union sockaddr_inet;
 void conn_log(const struct map *, const union sockaddr_inet *peer,
     msec started_at, struct conn_report *, int status);
 
+/* Logs, with -v, that a connection was accepted. */
+void conn_log_opened(const struct map *, const union sockaddr_inet *peer);
+
+/* Log that the target of a report is down, or is reached again after a span. */
+void conn_log_down(const struct map *, const struct conn_report *);
+void conn_log_up(const struct map *, const struct conn_report *, msec span);
+
 /* Logs an open connection, as a row of the table of SIGUSR1. */
 void conn_log_row(const struct map *, const union sockaddr_inet *peer,
     msec started_at, struct conn_report *);

@@ -35,6 +35,7 @@
 
 #include "tcp/stdio.h"
 
+#include "base/advice.h"
 #include "base/clock.h"
 #include "base/errname.h"
 #include "base/fd.h"
@@ -44,12 +45,14 @@
 #include "base/sandbox.h"
 #include "base/sock.h"
 #include "base/timeouts.h"
+#include "config/absent.h"
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/conn.h"
 #include "dial/dial.h"
 #include "dial/resolve.h"
+#include "dial/why.h"
 #include "netns.h"
 
 #define COPY_SIZE 65536
@@ -306,16 +309,16 @@ log_failure(const struct map *map, const char *action)
 	return 1;
 }
 
-/* Logs why dial() failed, with errno. Returns the exit status. */
+/* Logs that no target was reached. Returns the exit status. */
 static int
-log_dial_failure(const struct map *map)
+log_unreached(const struct map *map, const struct conn_report *report, int err)
 {
-	char text[RESOLVE_TEXT_MAX];
+	char advice[ADVICE_SIZE], text[RESOLVE_TEXT_MAX];
+	const char *why = dial_why(advice, map, report, err);
 
-	if (errno >= 0)
-		return log_failure(map, "cannot reach the target");
-	log_error("'%s': cannot reach the target: %s", map->spec,
-	    resolve_text(text, sizeof(text)));
+	log_error("'%s': cannot reach the target: %s%s%s%s", map->spec,
+	    err < 0 ? resolve_text(text, sizeof(text)) : errno_name(err),
+	    why ? " (" : "", why ? why : "", why ? ")" : "");
 	return 1;
 }
 
@@ -323,6 +326,7 @@ log_dial_failure(const struct map *map)
 static int
 enter_target_ns(const struct map *map)
 {
+	char absent[ABSENT_SIZE];
 	const char *hint;
 	int root;
 
@@ -330,7 +334,9 @@ enter_target_ns(const struct map *map)
 		return resolver_open(map, root) == 0
 		    ? 0
 		    : log_failure(map, "cannot open /etc");
-	hint = ns_hint(&map->target_ns, errno);
+	hint = ns_is_missing(errno)
+	    ? absent_hint(absent, &map->target_ns, errno)
+	    : ns_hint(&map->target_ns, errno);
 	log_error("'%s': cannot enter namespace '%s' (%s)", map->spec,
 	    ns_spec(&map->target_ns), hint ? hint : errno_name(errno));
 	return errno == EPERM || errno == EACCES ? 1 : 2;
@@ -357,7 +363,7 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 	conn.deadline = deadline_after(now_ms(), map->times.connect);
 	target = dial(&conn, &target_error);
 	if (target == -1)
-		return log_dial_failure(map);
+		return log_unreached(map, &report, errno);
 	resolver_close();
 	sandbox_set_rlimits();
 	if (!conf->no_sandbox && sandbox_seccomp(SANDBOX_STDIO) == -1)

@@ -10,6 +10,7 @@
 
 #include "base/addr.h"
 #include "base/clock.h"
+#include "config/map.h"
 
 struct conn_report;
 struct map;
@@ -47,6 +48,7 @@ struct tables {
 	_Atomic uint64_t tickets; /* number of tickets given */
 	_Atomic msec
 	    *target_failed_at; /* for each target; NULL if there is only one */
+	_Atomic msec down_at[TARGETS_MAX]; /* of each target; 0: not known */
 	struct table items[];
 };
 

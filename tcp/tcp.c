@@ -29,7 +29,9 @@
 #include "base/addr.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/log.h"
 #include "base/report.h"
+#include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/conn.h"
 #include "dial/dial.h"
@@ -53,6 +55,32 @@ copy_report(const struct table *table, uint32_t i)
 	return report;
 }
 
+/*
+ * Logs that the target of a connection is down, or is reached again by one that
+ * began later.
+ */
+static void
+note_target(const struct tcp *t, msec started_at, struct conn_report *r)
+{
+	const struct map *map = t->args->map;
+	_Atomic msec *down_at = &t->tables->down_at[r->target % TARGETS_MAX];
+	msec none = 0, at = now_ms();
+
+	if (r->target >= map->n_targets || r->requested[0] ||
+	    map->targets->kind == EP_PROXY)
+		return;
+	if (r->end == END_DIAL) {
+		if (atomic_compare_exchange_strong(down_at, &none, at))
+			conn_log_down(map, r);
+		return;
+	}
+	none = *down_at;
+	if (none && started_at > none &&
+	    (r->end == END_CLOSED || r->end == END_TARGET) &&
+	    atomic_compare_exchange_strong(down_at, &none, 0))
+		conn_log_up(map, r, at - none);
+}
+
 static void
 log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
     int status)
@@ -63,6 +91,7 @@ log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
 	    table->slots[i].started_at, &report, status);
 	atomic_fetch_add(&t->counts[COUNT_UP], report.up);
 	atomic_fetch_add(&t->counts[COUNT_DOWN], report.down);
+	note_target(t, table->slots[i].started_at, &report);
 	if (report.end == END_DIAL)
 		atomic_fetch_add(&t->counts[COUNT_FAILED], 1);
 }
@@ -196,6 +225,7 @@ start_conn(void *context, int client, uint16_t port_index,
 	conn = make_conn(t, client, i);
 	t->n_started++;
 	atomic_fetch_add(&t->counts[COUNT_STARTED], 1);
+	conn_log_opened(t->args->map, peer);
 	t->ops->start(i, &conn);
 }
 
@@ -305,5 +335,6 @@ tcp_run(struct tcp *t)
 		wait_and_handle(t, deadline);
 		deadline = run_timers(t);
 	}
+	log_left_out();
 	_exit(0);
 }

@@ -30,6 +30,7 @@
 #include "base/log.h"
 #include "base/report.h"
 #include "base/sandbox.h"
+#include "config/absent.h"
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
@@ -45,7 +46,8 @@
 /* In memory that parent and child share. */
 struct trial {
 	struct conn_report report;
-	int error; /* errno; 0: the target could be reached */
+	bool entered; /* the namespace */
+	int error;    /* errno; 0: the target could be reached */
 	msec span;
 };
 
@@ -86,8 +88,8 @@ trial_main(const struct config *conf, const struct map *map, struct trial *t,
 	msec began;
 
 	t->error = ECANCELED;
-	if (ns_enter(&map->target_ns, &root) == -1 ||
-	    resolver_open(map, root) == -1 ||
+	t->entered = ns_enter(&map->target_ns, &root) == 0;
+	if (!t->entered || resolver_open(map, root) == -1 ||
 	    stdio_confine(conf, map, parent) == -1) {
 		t->error = errno;
 		_exit(1);
@@ -107,14 +109,20 @@ trial_main(const struct config *conf, const struct map *map, struct trial *t,
 static bool
 print_trial(const struct map *map, struct trial *t, int status)
 {
-	char advice[ADVICE_SIZE];
+	char advice[ADVICE_SIZE], absent[ABSENT_SIZE];
 	const char *why = NULL;
 
 	printf("%s: %s%s: ", map->spec, map->targets->arg,
 	    map->proto == PROTO_UDP ? "/udp" : "");
 	if (WIFSIGNALED(status))
 		t->error = ECANCELED;
-	if (t->error) {
+	if (t->error && !t->entered) {
+		why = ns_is_missing(t->error)
+		    ? absent_hint(absent, &map->target_ns, t->error)
+		    : ns_hint(&map->target_ns, t->error);
+		printf("cannot enter namespace '%s' (%s)\n",
+		    ns_spec(&map->target_ns), why ? why : errno_name(t->error));
+	} else if (t->error) {
 		why = dial_why(advice, map, &t->report, t->error);
 		printf("%s%s%s%s\n", errno_name(t->error), why ? " (" : "",
 		    why ? why : "", why ? ")" : "");

@@ -26,7 +26,8 @@ dnsmasq dnsmasq-base
 unbound unbound
 dig bind9-dnsutils
 nft nftables
-strace zsh strace
+strace strace
+zsh zsh
 haproxy haproxy
 nginx nginx-light
 /usr/lib/nginx/modules/ngx_stream_module.so libnginx-mod-stream

@@ -315,8 +315,8 @@ while True:
 # outcome PORT: prints target, error and milliseconds of a failed connection.
 outcome() {
 	client resets 1 3 "127.0.0.1:$1"
-	wait_until 2 logged "map=ns1@$1=.* end=dial"
-	sed -n "s/.* map=ns1@$1=.* target=\([^ ]*\) .* ms=\([0-9]*\) end=dial \(.*\)/\1 \3 \2/p" "$LOG"
+	wait_until 2 logged "map=.ns1@$1=.* end=dial"
+	sed -n "s/.* map=.ns1@$1=.* target=\([^ ]*\) .* ms=\([0-9]*\) end=dial \([^ ]*\).*/\1 \3 \2/p" "$LOG"
 }
 
 # bats test_tags=workers,both
@@ -367,7 +367,7 @@ while True:
     s, peer = tcp.accept()
     s.sendall(peer[0].encode())
     s.close()'
-	start_nsfwd --udp-timeout 0.3 --udp-one-way-timeout 0.3 \
+	start_nsfwd --wait --udp-timeout 0.3 --udp-one-way-timeout 0.3 \
 		tcp+udp:ns1@8000=ns2@127.0.0.1:9000,src=127.0.0.9 \
 		tcp+udp:ns1@8001=ns2@9000,src=::1 \
 		tcp+udp:ns1@8002=ns2@127.0.0.1:9000,dev=lo \
@@ -404,8 +404,8 @@ while True:
 		8007 reset none
 	END
 	wait_until 3 no_flows
-	wait_until 2 logged 'map=tcp.udp:ns1@8001=.* error=EAFNOSUPPORT'
-	logged 'map=tcp.udp:ns1@8004=.* error=ENODEV'
-	logged 'map=tcp.udp:ns1@8005=.* error=EACCES'
-	logged 'map=tcp.udp:ns1@8007=.* error=EADDRNOTAVAIL'
+	wait_until 2 logged 'map=.tcp.udp:ns1@8001=.* error=EAFNOSUPPORT'
+	logged 'map=.tcp.udp:ns1@8004=.* error=ENODEV'
+	logged 'map=.tcp.udp:ns1@8005=.* error=EACCES'
+	logged 'map=.tcp.udp:ns1@8007=.* error=EADDRNOTAVAIL'
 }

@@ -158,7 +158,7 @@ unshared() {
 	echo bob:secret >/run/pw
 	start_nsfwd 8001=ns2@proxy,auth=/run/pw
 	kill -HUP "$NSFWD_PID"
-	wait_until 2 logged 'nsfwd: reloaded: 1 map$'
+	wait_until 2 logged 'nsfwd: .*reloaded: 1 map$'
 	echo bob >/run/pw
 	kill -HUP "$NSFWD_PID"
 	wait_until 2 logged "'8001=ns2@proxy,auth=/run/pw': '/run/pw': write USER"
@@ -181,7 +181,7 @@ unshared() {
 		ns1@8002=ns2@no-such-host.invalid:8080,connect-timeout=1
 	asks ns1 127.0.0.1/8001=ns2
 	peer ns1 try 1 reset 0-1300 127.0.0.1/8002
-	wait_until 1 logged 'map=ns1@8002=.* target=no-such-host.invalid:8080 .* end=dial'
+	wait_until 1 logged 'map=.ns1@8002=.* target=no-such-host.invalid:8080 .* end=dial'
 }
 
 @test "UNIX sockets, by path and abstract, at either end" {

@@ -62,7 +62,7 @@ without() {
 	peer ns1 try 1 reset 0-1000 127.0.0.1/8000
 	wait_until 1 logged ' error=ECONNREFUSED'
 	[ "$(grep -c connection "$LOG")" = 1 ]
-	logged 'map=ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 client=127.0.0.1:[0-9]+ target=127.0.0.1:8080 up=0 down=0 ms=[0-9]+ end=dial error=ECONNREFUSED$'
+	logged 'map=.ns1@127.0.0.1:8000=ns2@127.0.0.1:8080. client=127.0.0.1:[0-9]+ target=127.0.0.1:8080 up=0 down=0 ms=[0-9]+ end=dial error=ECONNREFUSED why="nothing listens on 127.0.0.1:8080 in ns2"$'
 	peer ns1 try 5 reset 0-100 127.0.0.1/8000
 }
 
@@ -77,17 +77,17 @@ without() {
 	for port in 8001 8002 8003 8004; do
 		peer ns1 try 3 reset 0-100 "127.0.0.1/$port"
 	done
-	wait_until 1 logged 'map=ns1@8001=.* end=dial error=EHOSTUNREACH$' 3
-	wait_until 1 logged 'map=ns1@8002=.* end=dial error=EACCES$' 3
-	wait_until 1 logged 'map=ns1@8003=.* end=dial error=EINVAL$' 3
-	wait_until 1 logged 'map=ns1@8004=.* end=dial error=ENETUNREACH$' 3
+	wait_until 1 logged 'map=.ns1@8001=.* end=dial error=EHOSTUNREACH' 3
+	wait_until 1 logged 'map=.ns1@8002=.* end=dial error=EACCES' 3
+	wait_until 1 logged 'map=.ns1@8003=.* end=dial error=EINVAL' 3
+	wait_until 1 logged 'map=.ns1@8004=.* end=dial error=ENETUNREACH' 3
 }
 
 @test "lo of the target namespace is down: the start succeeds, the dial logs it" {
 	fresh new
 	start_nsfwd ns1@8000=new@8080
 	peer ns1 try 5 reset 0-100 127.0.0.1/8000
-	wait_until 1 logged ' end=dial error=ENETUNREACH$'
+	wait_until 1 logged ' end=dial error=ENETUNREACH'
 }
 
 # bats test_tags=workers
@@ -101,7 +101,7 @@ without() {
 	peer_start ns1 second try 1 ns2 2000-3000 127.0.0.1/8001
 	peer ns1 try 1 reset 1700-2300 127.0.0.1/8000
 	reap second
-	wait_until 1 logged 'map=ns1@8000=.* end=dial error=ETIMEDOUT$'
+	wait_until 1 logged 'map=.ns1@8000=.* end=dial error=ETIMEDOUT'
 }
 
 # bats test_tags=workers,both
@@ -125,13 +125,13 @@ without() {
 	wait_until 2 connections_are 10
 	reap rst
 	wait_until 1 no_connections
-	wait_until 1 logged 'map=ns1@8000=.* end=client-reset' 10
+	wait_until 1 logged 'map=.ns1@8000=.* end=client-reset' 10
 
 	# A request may precede the end of stream, so that connection waits on.
 	peer ns1 gone fin 10 127.0.0.1/8001
 	connections_are 10
 	wait_until 1.5 no_connections
-	wait_until 1 logged 'map=ns1@8001=.* ms=1[01][0-9][0-9] end=dial error=ETIMEDOUT' 10
+	wait_until 1 logged 'map=.ns1@8001=.* ms=1[01][0-9][0-9] end=dial error=ETIMEDOUT' 10
 }
 
 # bats test_tags=workers
@@ -428,9 +428,9 @@ bulk_is_spliced() {
 		127.0.0.1/8007=refused ::1/8007=ns2 ::1/8009=ns2 \
 		127.0.0.1/8010=reset
 	peer ns3 ask fe80::1%v3/8005=ns3
-	wait_until 1 logged ' target=fe80::30%nope/8080 .* end=dial error=ENODEV$'
-	logged 'map=ns1@:8006=ns2@8080 client=127\.0\.0\.1:'
-	logged 'map=ns1@:8006=ns2@8080 client=::1/'
+	wait_until 1 logged ' target=fe80::30%nope/8080 .* end=dial error=ENODEV'
+	logged 'map=.ns1@:8006=ns2@8080. client=127\.0\.0\.1:'
+	logged 'map=.ns1@:8006=ns2@8080. client=::1/'
 	stop_nsfwd
 	start_fails 1 "fe80::1%nope/8000=.*nope.*ENODEV" \
 		ns1@fe80::1%nope/8000=ns2@8080
@@ -488,7 +488,7 @@ bulk_is_spliced() {
 	# The leak check of a sanitizer does not work under strace.
 	WRAP=(strace -f -qq -E ASAN_OPTIONS=detect_leaks=0
 		-o "$BATS_TEST_TMPDIR/binds" -e "trace=bind,listen")
-	start_fails 2 "no namespace 'nope' \(ip netns list shows them\)" \
+	start_fails 2 "no namespace 'nope' \(ip netns list shows them; --wait" \
 		ns1@8000=ns2@80 ns1@8001=nope@80
 	run ! grep bind "$BATS_TEST_TMPDIR/binds"
 	# The ports of the other maps were bound, but never listened.

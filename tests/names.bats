@@ -188,8 +188,8 @@ refused() {
 	[ "$begin" -ge 250 ] && [ "$begin" -lt 900 ]
 	# No other address answers, and the first one only after a packet was lost.
 	[ "$(fetch ns1 http://127.0.0.1:8002/)" = 'this is ns2' ]
-	logged 'map=ns1@8001.* target=10.53.0.8:8080 .* end=closed'
-	logged 'map=ns1@8002.* target=\[?fd00::8\]?.8081 .* end=closed'
+	logged 'map=.ns1@8001.* target=10.53.0.8:8080 .* end=closed'
+	logged 'map=.ns1@8002.* target=\[?fd00::8\]?.8081 .* end=closed'
 }
 
 @test "a container by its process: the files of its root; a hop, -, and warnings" {
@@ -221,7 +221,7 @@ refused() {
 	answers two ok.nodata.1.test
 	answers two ok.nodata.2.test 1081
 	run ! fetch ns1 http://127.0.0.1:8003/
-	wait_until 2 logged 'map=ns1@8003.* error=no-such-name server=10.53.0.1:53'
+	wait_until 2 logged 'map=.ns1@8003.* error=no-such-name server=10.53.0.1:53'
 	echo 'GET /' | "$NSFWD" "-=pid:$pid@ok.nodata.3.test:8080" | grep 'this is ns2'
 	run -1 "$NSFWD" "-=pid:$pid@no.no.test:8080" </dev/null 3>&-
 	[[ $output == *': cannot reach the target: no such name, says 10.53.0.2' ]]

@@ -526,8 +526,8 @@ except ConnectionResetError:
 	fetch ns1 --proxy socks5h://127.0.0.1:1080 http://shop.example/
 	fetch ns1 --proxy http://127.0.0.1:1080 "http://$FAR/"
 	client refused 127.0.0.1:1080 127.0.0.1:80 91,2,403
-	logged 'map=ns1@1080=[^ ]* client=[^ ]* target=shop.example:80'
-	logged 'map=ns3@3128=[^ ]* client=[^ ]* target=shop.example:80'
+	logged 'map=.ns1@1080=[^ ]* client=[^ ]* target=shop.example:80'
+	logged 'map=.ns3@3128=[^ ]* client=[^ ]* target=shop.example:80'
 	# UDP is not possible with hops.
 	[ "$(client udp 127.0.0.1:1080 "$FAR:7000")" = "reply 7" ]
 }

@@ -481,10 +481,10 @@ prompt() {
 	start_nsfwd -v "$MAP"
 	pair "send=1234567 fin recv=7654321 eof" "recv=1234567 eof send=7654321 fin"
 	wait_until 1 logged \
-		"map=$MAP client=127.0.0.1:[0-9]+ target=127.0.0.1:8080 up=1234567 down=7654321 ms=[0-9]+ end=closed"
+		"map=.$MAP. client=127.0.0.1:[0-9]+ target=127.0.0.1:8080 up=1234567 down=7654321 ms=[0-9]+ end=closed"
 	pair "fin eof" "fin eof"
 	wait_until 1 logged 'up=0 down=0 ms=[0-9]+ end=closed'
-	[ "$(grep -c '^nsfwd: connection ' "$LOG")" = 2 ]
+	[ "$(grep -c 'nsfwd: .*connection from' "$LOG")" = 2 ]
 }
 
 # bats test_tags=workers,both

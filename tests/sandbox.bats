@@ -493,5 +493,5 @@ END
 		sh "$NSFWD"
 	[ "$status" != 77 ] || skip "no number to be chosen: $output"
 	[ "$status" = 2 ]
-	[[ $output == *"no namespace 'pid:"*"(no such process)"* ]]
+	[[ $output == *"no namespace 'pid:"*"(no such process; --wait waits for it)"* ]]
 }

@@ -139,8 +139,8 @@ titles() {
 	in_ns ns1 python3 "$SECRETS" ask 1082 3>&-
 	run in_ns ns1 curl -s -m 5 http://127.0.0.1:8000/
 	run in_ns ns1 curl -s -m 5 http://127.0.0.1:8001/
-	wait_until 5 logged 'map=ns1@8000.* hop=407'
-	logged 'map=ns1@1080=.* target=h:80 '
+	wait_until 5 logged 'map=.ns1@8000.* hop=407'
+	logged 'map=.ns1@1080=.* target=h:80 '
 	spawn ns1 held python3 -c 'import socket, time
 held = [socket.create_connection(("127.0.0.1", p)) for p in (1080, 1081, 1082, 8001)]
 time.sleep(60)'

@@ -162,6 +162,13 @@ u:P@h	80
 80	proxy,auth=u:P
 80	=	proxy,auth=u:P
 proxy	auth=u:P
+auth=u:P
+80=81	auth=u:P
+user	u:P
+user	u:P	x
+drain=u:P@h
+stats	u:P@h
+to	http://u:P@h
 """.split("\n")[1:-1]
 
 
@@ -189,6 +196,7 @@ def shows(program, words, number, directory):
         path = os.path.join(directory, f"maps.{number}")
         with open(path, "w") as file:
             file.write("# maps\n" + " ".join(words) + "\n")
+            file.write(" ".join(f'"{word}"' for word in words) + "\n")
         said += run([program, "--check=syntax", "-c", path])
         os.unlink(path)
     return said if MARK.encode() in said or b"Sanitizer" in said else None

@@ -175,7 +175,7 @@ flood() {
 	echo "resident: $before KiB, then $after KiB"
 	# The mapper takes a page for each datagram of a batch, and no more.
 	[ $((after - before)) -le 320 ]
-	logged '^nsfwd: flow .* end=idle$' 200
+	logged 'nsfwd: .*flow from.* end=idle$' 200
 	wanted 'flows=200 .* source=0 limit=400 up=0 down=0 overflow=0$'
 }
 
@@ -184,7 +184,7 @@ flood() {
 	scene flood 10000 $LISTEN $TARGET
 	wait_until 4 flows_ended
 	stop_nsfwd
-	awk -F '[ =:]+' '/^nsfwd: udp map=/ {
+	awk -F '[ =:]+' '/udp map=/ {
 		for (i = 1; i < NF; i++)
 			n[$i] = $(i + 1)
 		print n["flows"], n["limit"]
@@ -224,8 +224,8 @@ flood() {
 	scene forged $LISTEN ::1/7000 $TARGET 224.0.0.1/5353 \
 		239.255.255.250/1900 255.255.255.255/67 0.1.2.3/68 \
 		127.0.0.1/0 ::1/0
-	wanted 'map=udp:ns1@127.* flows=1 up-datagrams=1 .* source=5 ' \
-		'map=udp:ns1@::1.* flows=1 up-datagrams=1 .* source=1 '
+	wanted 'map=.udp:ns1@127.* flows=1 up-datagrams=1 .* source=5 ' \
+		'map=.udp:ns1@::1.* flows=1 up-datagrams=1 .* source=1 '
 }
 
 # Makes calls of the mapper fail, by number. strace(1) does that, and needs
@@ -293,7 +293,7 @@ failing() {
 	scene crowd 0 10 3 127.0.0.1/7070 127.0.0.1/8070
 	scene swaps 3 127.0.0.1/7070 127.0.0.1/8070 127.0.0.9/0
 	scene swaps 3 ::1/7070 127.0.0.1/8070
-	wanted 'max-source=3 flows=9 .* limit=7 '
+	wanted 'max-source=3. flows=9 .* limit=7 '
 	peer_server ns2 tcp echo 8060
 	peer ns1 connect 7060 bulk=100000
 }
@@ -395,7 +395,7 @@ lan() {
 	scene everybody 127.0.0.1/7001 255.255.255.255/8001 10.0.0.3 10.0.0.4
 	scene everybody 127.0.0.1/7002 239.1.2.3/8002 10.0.0.3 10.0.0.4
 	scene everybody 127.0.0.1/7003 10.0.0.255/8003 10.0.0.3 10.0.0.4
-	wanted 'map=udp:ns1@127.0.0.1:7000.* up-datagrams=3 down-datagrams=6 .* up=0 '
+	wanted 'map=.udp:ns1@127.0.0.1:7000.* up-datagrams=3 down-datagrams=6 .* up=0 '
 }
 
 # messages FROM: prints how many messages the calls have that send datagrams of 1000

@@ -16,15 +16,16 @@ setup() {
 # A row is STATUS | ARGUMENTS | a part of the message, which is the cure. Each
 # message is one line.
 table() {
-	local want args cure said status n=0
+	local want args cure said status n=0 words
 	while IFS='|' read -r want args cure; do
 		status=0
-		eval "set -- $args"
-		said=$("$NSFWD" "$@" 2>&1 3>&-) || status=$?
-		[ "$status" = "$want" ] && [[ $said == *"$cure"* ]] || {
+		eval "words=($args)"
+		# shellcheck disable=SC2154 # eval sets it
+		said=$("$NSFWD" "${words[@]}" 2>&1 3>&-) || status=$?
+		if [ "$status" != "$want" ] || [[ $said != *"$cure"* ]]; then
 			printf '%s\n' "$args: wanted $want, $cure" "got $status, $said"
 			bad=1
-		}
+		fi
 		[ "$want" = 0 ] || [[ $said == 'nsfwd: '* && $said != *$'\n'* ]] || {
 			echo "$args: more than one line: $said"
 			bad=1
@@ -62,8 +63,8 @@ table() {
 		1 | --check 10.9.9.9:80=web@80   | no such address there
 		1 | --check fe80::1%eth7/80=web@80 | no such interface there
 		1 | --check /run/none/x=web@80   | no such directory
-		2 | --check 80=wbe@80            | nearest: web, wob; ip netns list shows them; --wait waits for it
-		0 | --check --wait 80=wbe@80     | waits for namespace 'wbe' (nearest: web, wob
+		2 | --check 80=wbe@80            | nearest: web; ip netns list shows them; --wait waits for it
+		0 | --check --wait 80=wbe@80     | waits for namespace 'wbe' (nearest: web;
 		2 | --check 80=far-away@80       | (ip netns list shows them; --wait
 		0 | --check=syntax 80=wbe@80     | 80=wbe@80
 		2 | --check=syntax 80=wbe@       | an address or a port is missing
@@ -172,6 +173,10 @@ table() {
 	run -0 "$NSFWD" --test 80=web@8080 udp:80=web@8080 81=web@proxy
 	[[ ${lines[0]} =~ ^'80=web@8080: 8080: ok, '[0-9]+' ms'$ ]]
 	[[ ${lines[1]} == 'udp:80=web@8080: 8080/udp: ok, there is a route'* ]]
+	run -1 "$NSFWD" --test 80=wbe@80
+	[[ $output == "80=wbe@80: 80: cannot enter namespace 'wbe' (nearest: web; "* ]]
+	run -2 "$NSFWD" -=wbe@80
+	[[ $output == *"cannot enter namespace 'wbe' (nearest: web; "* ]]
 	run -1 "$NSFWD" --test 80=web@8080,9,10.9.9.9:9 81=wob@9 82=/run/none
 	echo "$output"
 	[[ ${lines[0]} == *ok* ]]
@@ -179,4 +184,70 @@ table() {
 	[[ ${lines[2]} == *"ENETUNREACH (no route to 10.9.9.9:9 in web: ip -n web route)" ]]
 	[[ ${lines[3]} == *"ENETUNREACH (lo is down: ip -n wob link set lo up)" ]]
 	[[ ${lines[4]} == *"ENOENT (no such socket file: is its program running?)" ]]
+}
+
+@test "at run time an errno has what it means and the cure" {
+	local want n=0 map
+	python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("/run/stale")'
+	chmod 777 /run/stale
+	named_server web here 127.0.0.1/8080
+	start_nsfwd -v --wait 127.0.0.1:8001=web@9 127.0.0.1:8002=wob@9 \
+		127.0.0.1:8003=web@10.9.9.9:9 127.0.0.1:8004=/run/stale 127.0.0.1:8005=/run/none \
+		127.0.0.1:8006=web@127.0.0.1:9,dev=eth7 127.0.0.1:8007=web@8080 \
+		udp:127.0.0.1:8008=web@9 8009=db@1
+	logged "ready: 8 of 9 maps \('8009=db@1' waits for namespace 'db'\)"
+	asks self 127.0.0.1/8007=here
+	python3 -c 'import socket
+for port in range(8001, 8007):
+    with socket.create_connection(("127.0.0.1", port)) as s:
+        try: s.recv(1)
+        except OSError: pass
+s = socket.socket(type=socket.SOCK_DGRAM)
+for _ in range(30): s.sendto(b"x", ("127.0.0.1", 8008))' 3>&-
+	while IFS='|' read -r map want; do
+		wait_until 2 logged "map=\"127.0.0.1:$map=.* end=dial error=$want" || bad=1
+		n=$((n + 1))
+	done < <(rows <<-'TABLE'
+		8001 | ECONNREFUSED why="nothing listens on 127.0.0.1:9 in web"$
+		8002 | ENETUNREACH why="lo is down: ip -n wob link set lo up"$
+		8003 | ENETUNREACH why="no route to 10.9.9.9:9 in web: ip -n web route"$
+		8004 | ECONNREFUSED why="no program listens on the socket file /run/stale"$
+		8005 | ENOENT why="no such socket file: is its program running\?"$
+		8006 | ENODEV why="no such interface in web: ip -n web link"$
+	TABLE
+	)
+	[ "$n" = 6 ]
+	logged 'Z opened from=self to=web map="127.0.0.1:8007=web@8080" client=127.0.0.1:'
+	logged "'127.0.0.1:8001=web@9': target 9 is down: ECONNREFUSED \(nothing listens on 127.0.0.1:9 in web\)$"
+	# Down and up are one line each.
+	named_server web back 127.0.0.1/9
+	asks self 127.0.0.1/8001=back
+	asks self 127.0.0.1/8001=back
+	wait_until 2 logged "'127.0.0.1:8001=web@9': target 9 is reached again, after [0-9]+ s$"
+	[ "$(grep -c 'is reached again' "$LOG")" = 1 ]
+	wait_until 2 logged 'Z flow opened from=self to=web map="udp:'
+	wait_until 2 logged 'target 127.0.0.1:9 refuses datagrams'
+	run -1 "$NSFWD" 127.0.0.1:8007=web@80
+	[[ $output == *"the port is taken by "*" (pid "*"): EADDRINUSE" ]]
+	stop_nsfwd
+	logged ' more lines left out of: .*refuses datagrams'
+	[ "$bad" = 0 ]
+}
+
+@test "-q keeps failures of dialling; colours are for a terminal" {
+	start_nsfwd -q 127.0.0.1:8001=web@9
+	python3 -c 'import socket
+s = socket.create_connection(("127.0.0.1", 8001))
+try: s.recv(1)
+except OSError: pass' 3>&-
+	wait_until 2 logged 'end=dial error=ECONNREFUSED'
+	run ! grep -q $'\e' "$LOG"
+	run -2 python3 -c '
+import os, pty, sys
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))' "$NSFWD" --check 80= 3>&-
+	[[ $output == $'\e[31mnsfwd: \e[0m'"'80='"* ]]
+	NO_COLOR=1 run -2 python3 -c '
+import os, pty, sys
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))' "$NSFWD" --check 80= 3>&-
+	[[ $output == "nsfwd: '80='"* ]]
 }

@@ -4,9 +4,12 @@
 #include <sys/socket.h>
 
 #include "base/addr.h"
+#include "base/advice.h"
 #include "base/errname.h"
 #include "base/log.h"
+#include "base/report.h"
 #include "config/map.h"
+#include "dial/why.h"
 #include "mapper/mapper.h"
 #include "netns.h"
 #include "udp/account.h"
@@ -38,13 +41,43 @@ account_drop(struct udp_mapper *m, enum drop_reason reason,
     unsigned long long n, const char *why, const struct flow_key *key,
     int error)
 {
-	char client[SOCKADDR_STRLEN];
+	const struct conn_report none = {0};
+	char client[SOCKADDR_STRLEN], advice[ADVICE_SIZE];
+	const char *hint =
+	    reason == DROP_UP ? dial_why(advice, m->map, &none, error) : NULL;
 
 	m->drops[reason] += n;
 	account_add(m, COUNT_DROPPED, n);
-	log_ratelimited("'%s': dropped a datagram of %s: %s%s%s", m->map->spec,
-	    sockaddr_format(&key->peer.sa, client), why, error ? ": " : "",
-	    error ? errno_name(error) : "");
+	log_ratelimited("'%s': dropped a datagram of %s: %s%s%s%s%s%s",
+	    m->map->spec, sockaddr_format(&key->peer.sa, client), why,
+	    error ? ": " : "", error ? errno_name(error) : "", hint ? " (" : "",
+	    hint ? hint : "", hint ? ")" : "");
+}
+
+void
+account_refused(const struct udp_mapper *m, const struct flow *f)
+{
+	char target[SOCKADDR_STRLEN];
+
+	log_ratelimited("'%s': target %s refuses datagrams: nothing listens "
+			"there, or no route leads there",
+	    m->map->spec, sockaddr_format(&f->target.sa, target));
+}
+
+void
+account_flow_begin(const struct udp_mapper *m, const struct flow *f)
+{
+	char client[SOCKADDR_STRLEN], target[SOCKADDR_STRLEN];
+	char quoted[3][LOGFMT_SIZE];
+
+	if (log_enabled(LOG_VERBOSE))
+		log_debug(
+		    "flow opened from=%s to=%s map=%s client=%s target=%s",
+		    logfmt(quoted[0], ns_spec(&m->map->listen_ns)),
+		    logfmt(quoted[1], ns_spec(&m->map->target_ns)),
+		    logfmt(quoted[2], m->map->spec),
+		    sockaddr_format(&f->key.peer.sa, client),
+		    sockaddr_format(&f->target.sa, target));
 }
 
 void
@@ -52,12 +85,17 @@ account_flow_end(const struct udp_mapper *m, const struct flow *f,
     const char *end)
 {
 	char client[SOCKADDR_STRLEN], target[SOCKADDR_STRLEN];
+	char quoted[3][LOGFMT_SIZE];
 
+	if (!log_enabled(LOG_VERBOSE))
+		return;
 	log_debug("flow from=%s to=%s map=%s client=%s target=%s up=%llu "
 		  "down=%llu up-datagrams=%llu down-datagrams=%llu ms=%lld "
 		  "end=%s",
-	    ns_spec(&m->map->listen_ns), ns_spec(&m->map->target_ns),
-	    m->map->spec, sockaddr_format(&f->key.peer.sa, client),
+	    logfmt(quoted[0], ns_spec(&m->map->listen_ns)),
+	    logfmt(quoted[1], ns_spec(&m->map->target_ns)),
+	    logfmt(quoted[2], m->map->spec),
+	    sockaddr_format(&f->key.peer.sa, client),
 	    sockaddr_format(&f->target.sa, target), f->up, f->down,
 	    f->up_datagrams, f->down_datagrams,
 	    (long long)(m->now - f->started_at), end);
@@ -79,10 +117,13 @@ account_log_flows(const struct udp_mapper *m)
 void
 account_log_sums(const struct udp_mapper *m)
 {
+	char quoted[LOGFMT_SIZE];
+
+	log_left_out();
 	log_info("udp map=%s flows=%llu up-datagrams=%llu down-datagrams=%llu "
 		 "dropped: source=%llu limit=%llu up=%llu "
 		 "down=%llu overflow=%llu",
-	    m->map->spec, counter_value(m, COUNT_STARTED),
+	    logfmt(quoted, m->map->spec), counter_value(m, COUNT_STARTED),
 	    counter_value(m, COUNT_SENT), counter_value(m, COUNT_RECEIVED),
 	    m->drops[DROP_SOURCE], m->drops[DROP_LIMIT], m->drops[DROP_UP],
 	    m->drops[DROP_DOWN], m->drops[DROP_OVERFLOW]);

@@ -18,6 +18,12 @@ void account_overflow(struct udp_mapper *, int fd);
 void account_drop(struct udp_mapper *, enum drop_reason, unsigned long long n,
     const char *why, const struct flow_key *, int error);
 
+/* Logs, with -v, that a flow has begun. */
+void account_flow_begin(const struct udp_mapper *, const struct flow *);
+
+/* Logs that the target of a flow refuses datagrams. */
+void account_refused(const struct udp_mapper *, const struct flow *);
+
 /* Logs a flow at its end. */
 void account_flow_end(const struct udp_mapper *, const struct flow *,
     const char *end);

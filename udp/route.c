@@ -101,6 +101,7 @@ route_refused(struct udp_mapper *m, struct flow *f)
 	struct target_addrs *t = &m->targets;
 	uint32_t addr = addr_of(m, f);
 
+	account_refused(m, f);
 	if (addr == t->preferred && t->count > 1)
 		t->preferred = (addr + 1) % t->count;
 	leave_target(m, f, f->list != FLOW_ONE_WAY);

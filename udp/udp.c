@@ -131,6 +131,7 @@ start_flow(const struct flow_key *key)
 	flow_add(&udp.flows, f);
 	account_add(&udp, COUNT_STARTED, 1);
 	account_add(&udp, COUNT_OPEN, 1);
+	account_flow_begin(&udp, f);
 	return f;
 }
 
