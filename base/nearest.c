@@ -36,7 +36,7 @@ edit_distance(const char *a, const char *b)
 	return row[n];
 }
 
-/* Returns true if two neighbouring bytes are exchanged, and no others differ. */
+/* Returns true if two neighbouring bytes are exchanged, and that is all. */
 static bool
 is_transposed(const char *a, const char *b)
 {

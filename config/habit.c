@@ -214,6 +214,8 @@ habit_advice(char *buf, enum habit_place place, const char *text, size_t length)
 	if (length >= sizeof(whole))
 		return NULL;
 	snprintf(whole, sizeof(whole), "%.*s", (int)length, text);
+	for (size_t i = 0; i < PARTS_MAX; i++)
+		parts[i] = (struct part){"", 0};
 	for (size_t i = 0; i < ARRAY_LEN(habits); i++)
 		if (habits[i].place == place &&
 		    matches(habits[i].pattern, whole, parts) &&

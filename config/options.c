@@ -301,7 +301,7 @@ parse_option(struct options *o, const struct option *option, const char *value,
 		log_error("option '%s': its value is missing", option->name);
 		return -1;
 	}
-	if (option->kind == SET_GOST)
+	if (value && option->kind == SET_GOST)
 		return add_gost_word(o, value, option->value);
 	why = set_option(option, field, value);
 	o->seen |= (uint64_t)1 << (option - options);
