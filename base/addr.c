@@ -4,33 +4,54 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/addr.h"
 
+/* Appends a separator, or 0 for none, and a number. Returns where they end. */
+static char *
+append_number(char *at, char separator, unsigned n)
+{
+	char digits[10];
+	size_t i = 0;
+
+	if (separator)
+		*at++ = separator;
+	do
+		digits[i++] = (char)('0' + n % 10);
+	while (n /= 10);
+	while (i)
+		*at++ = digits[--i];
+	*at = '\0';
+	return at;
+}
+
+/*
+ * Does without printf(3) for IPv4, because each connection comes here in a new
+ * process, which has to map what it uses of the libc.
+ */
 const char *
 sockaddr_format(const struct sockaddr *addr, char *buf)
 {
 	const void *p = addr;
 	const struct sockaddr_in *in = p;
 	const struct sockaddr_in6 *in6 = p;
-	char text[INET6_ADDRSTRLEN], zone[16] = "";
+	const unsigned char *four = (const void *)&in->sin_addr;
+	char *at = buf;
 
 	if (addr->sa_family == AF_INET) {
-		inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-		snprintf(buf, SOCKADDR_STRLEN, "%s:%u", text,
-		    ntohs(in->sin_port));
+		for (int i = 0; i < 4; i++)
+			at = append_number(at, i ? '.' : 0, four[i]);
+		append_number(at, ':', ntohs(in->sin_port));
 	} else if (addr->sa_family == AF_INET6) {
-		inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
+		inet_ntop(AF_INET6, &in6->sin6_addr, buf, INET6_ADDRSTRLEN);
+		at += strlen(buf);
 		if (in6->sin6_scope_id)
-			snprintf(zone, sizeof(zone), "%%%u",
-			    (unsigned)in6->sin6_scope_id);
-		snprintf(buf, SOCKADDR_STRLEN, "%s%s/%u", text, zone,
-		    ntohs(in6->sin6_port));
+			at = append_number(at, '%', in6->sin6_scope_id);
+		append_number(at, '/', ntohs(in6->sin6_port));
 	} else {
-		snprintf(buf, SOCKADDR_STRLEN, "unix");
+		memcpy(buf, "unix", sizeof("unix"));
 	}
 	return buf;
 }

@@ -1,5 +1,6 @@
 /* Sets the process title that ps(1) shows. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 static struct title {
 	char *text;
 	size_t size;
-	size_t used; /* bytes that may differ from 0 */
+	bool cleared; /* of the arguments: only a title differs from 0 */
 } title;
 
 /* Returns a copy of the environment, or NULL if out of memory. */
@@ -41,7 +42,7 @@ proctitle_init(int argc, char **argv)
 	if (copy)
 		environ = copy;
 	title.text = argv[0];
-	title.size = title.used = (size_t)(end - argv[0]);
+	title.size = (size_t)(end - argv[0]);
 }
 
 /* Copies text to at, as far as it fits. Returns where the copy ends. */
@@ -54,9 +55,9 @@ title_append(char *at, const char *text)
 }
 
 /*
- * The kernel reads beyond the arguments if their last byte is not 0. Only bytes
- * that an earlier title used are cleared, because each page that a process
- * writes to is copied.
+ * The kernel reads beyond the arguments if their last byte is not 0. Only the
+ * bytes of an earlier title are cleared, and its length is not stored, because
+ * each page that a process writes to is copied.
  */
 void
 proctitle_set(const char *left, const char *separator, const char *right)
@@ -69,7 +70,10 @@ proctitle_set(const char *left, const char *separator, const char *right)
 	at = title_append(at, left);
 	at = title_append(at, separator);
 	at = title_append(at, right);
-	if (at < title.text + title.used)
-		memset(at, 0, (size_t)(title.text + title.used - at));
-	title.used = (size_t)(at - title.text);
+	if (!title.cleared) {
+		memset(at, 0, (size_t)(title.text + title.size - at));
+		title.cleared = true;
+	}
+	while (*at)
+		*at++ = '\0';
 }
