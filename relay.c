@@ -69,8 +69,9 @@
 #define ROUNDS_MAX    8     /* of both directions in one step */
 #define SPURIOUS_MAX  1000  /* wake-ups in a row that moved nothing */
 
-/* All directions read into [0]; the others are the spill buffers of relay(). */
-static _Alignas(4096) unsigned char buffers[3][RELAY_COPY];
+/* A common symbol, because those follow musl's errno: one page for both. */
+__attribute__((common)) unsigned char relay_buffer[RELAY_COPY];
+static _Alignas(4096) unsigned char spills[2][RELAY_COPY]; /* of relay() */
 
 static void
 close_pipe(struct relay_dir *d)
@@ -132,12 +133,11 @@ copy_in(struct relay_dir *d)
 	ssize_t n;
 
 	do
-		n = recv(d->in, buffers[0], RELAY_COPY, 0);
+		n = recv(d->in, relay_buffer, RELAY_COPY, 0);
 	while (n == -1 && errno == EINTR);
-	if (n > 0) {
-		d->data = buffers[0];
+	d->data = relay_buffer;
+	if (n > 0)
 		d->buffered = (size_t)n;
-	}
 	return n;
 }
 
@@ -455,10 +455,10 @@ relay_finish(struct relay *r, int result, struct conn_report *report)
 static int
 wait_events(int epoll, struct relay *r, const struct timeouts *times)
 {
-	msec timeout = relay_timeout(r, times);
-	msec deadline = r->runnable ? 0 : timeout ? now_ms() + timeout : NEVER;
+	msec limit = msec_min(relay_timeout(r, times), INT32_MAX);
+	int timeout = r->runnable ? 0 : limit ? (int)limit : -1;
 	struct epoll_event ev[2];
-	int n = epoll_wait(epoll, ev, 2, io_timeout(deadline));
+	int n = epoll_wait(epoll, ev, 2, timeout);
 
 	for (int i = 0; i < n; i++)
 		relay_event(r, (int)ev[i].data.u64, ev[i].events);
@@ -493,7 +493,7 @@ relay(int client, int target, bool both_tcp, int target_error,
 {
 	struct relay r;
 
-	relay_init(&r, client, target, both_tcp, buffers[1], report);
+	relay_init(&r, client, target, both_tcp, spills[0], report);
 	if (target_error)
 		relay_target_failed(&r, target_error);
 	return relay_finish(&r, relay_run(&r, times), report);

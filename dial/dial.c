@@ -20,6 +20,9 @@
 #include "proxy/hop.h"
 #include "proxy/proxy_protocol.h"
 
+/* Not on the stack, of which a new process copies each page that it uses. */
+static struct target_addr resolved[RESOLVE_MAX];
+
 /*
  * Waits until a pending connect(2) has a result. Asks for it first, because
  * over loopback the result is there already. Watches the client for a reset
@@ -152,7 +155,7 @@ dial_addr(struct dialer *d, const struct target_addr *to, int *target_error)
 int
 dial(const struct conn *conn, int *target_error)
 {
-	struct target_addr resolved[RESOLVE_MAX], to;
+	struct target_addr to;
 	struct dialer d;
 
 	*target_error = 0;

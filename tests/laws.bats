@@ -115,11 +115,12 @@ undefined() {
 			server/systemd.c | \
 			base/proctitle.c | tcp/pool.c | tcp/tcp.c | tcp/fork.c | \
 			tcp/worker.c | udp/udp.c | base/log.c | base/errname.c) continue ;;
-		relay.c) set -- buffers ;;
+		relay.c) set -- relay_buffer spills ;;
+		dial/dial.c) set -- resolved ;;
 		*) set -- ;;
 		esac
 		nm --format=posix "$obj/${file%.c}.o" | awk -v spare="$*" -v file="$file" '
-			$2 ~ /^[bBdDCsSgG]$/ && $1 != spare {
+			$2 ~ /^[bBdDCsSgG]$/ && index(" " spare " ", " " $1 " ") == 0 {
 				print file ": " $1
 				found = 1
 			}
