@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,11 +32,13 @@
 #include "mapper/mapper.h"
 #include "tcp/accept.h"
 #include "tcp/conn.h"
+#include "tcp/memory.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"
 
 #define CHILDREN_PER_MS 64 /* so many children delay reap_all() by 1 ms */
 
+/* Hidden from connections, and thus not copied when the mapper writes to it. */
 static struct forks {
 	struct tcp tcp;
 	int signal_fd;
@@ -43,16 +46,28 @@ static struct forks {
 	uint32_t n_children;
 	msec reap_all_at; /* when to reap all children; or 0 */
 	bool killing;
-} forks;
+} * forks;
 
 static _Noreturn void
-process_main(struct conn *conn)
+process_main(struct conn *conn, int max_fd, unsigned role)
 {
 	char text[SOCKADDR_STRLEN];
 
 	proctitle_set(sockaddr_format(&conn->peer.sa, text), " > ",
 	    conn->map->spec);
-	conn_main(conn, forks.max_fd, forks.tcp.args->role);
+	conn_main(conn, max_fd, role);
+}
+
+/*
+ * Does as fork(2), without what the libc adds for programs with threads: musl
+ * changes the signal mask six times, and writes to two pages that the child
+ * then copies. The child must not call raise(3) or abort(3), because musl finds
+ * the thread ID of the parent there.
+ */
+static pid_t
+fork_process(void)
+{
+	return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
 /*
@@ -62,18 +77,20 @@ process_main(struct conn *conn)
 static void
 start_process(uint32_t i, struct conn *conn)
 {
-	pid_t pid = fork();
+	int max_fd = forks->max_fd;
+	unsigned role = forks->tcp.args->role;
+	pid_t pid = fork_process();
 
 	if (pid == 0)
-		process_main(conn);
+		process_main(conn, max_fd, role);
 	close(conn->client);
 	if (pid == -1) {
-		tcp_conn_failed(&forks.tcp, i);
-		accept_pause(&forks.tcp.acceptor, "fork");
+		tcp_conn_failed(&forks->tcp, i);
+		accept_pause(&forks->tcp.acceptor, "fork");
 		return;
 	}
-	forks.tcp.table->pids[i] = pid;
-	forks.n_children++;
+	forks->tcp.table->pids[i] = pid;
+	forks->n_children++;
 }
 
 /*
@@ -83,7 +100,7 @@ start_process(uint32_t i, struct conn *conn)
 static bool
 reap_conn(uint32_t i)
 {
-	pid_t pid = forks.tcp.table->pids[i];
+	pid_t pid = forks->tcp.table->pids[i];
 	int status;
 
 	if (waitpid(pid, &status, WNOHANG | WUNTRACED) <= 0)
@@ -92,39 +109,39 @@ reap_conn(uint32_t i)
 		kill(pid, SIGCONT);
 		return true;
 	}
-	forks.n_children--;
-	tcp_conn_ended(&forks.tcp, i, forks.killing ? 0 : status);
+	forks->n_children--;
+	tcp_conn_ended(&forks->tcp, i, forks->killing ? 0 : status);
 	return true;
 }
 
 static void
 handle_sigchld(uint64_t data, uint32_t events)
 {
-	const struct table *table = forks.tcp.table;
+	const struct table *table = forks->tcp.table;
 	struct signalfd_siginfo info;
 
 	(void)data;
 	(void)events;
-	if (read(forks.signal_fd, &info, sizeof(info)) == -1)
+	if (read(forks->signal_fd, &info, sizeof(info)) == -1)
 		return;
 	for (uint32_t i = 0; i < table->used; i++)
 		if (table->pids[i] == (pid_t)info.ssi_pid && reap_conn(i))
 			break;
-	if (!forks.reap_all_at && forks.n_children)
-		forks.reap_all_at =
-		    now_ms() + 1 + forks.n_children / CHILDREN_PER_MS;
+	if (!forks->reap_all_at && forks->n_children)
+		forks->reap_all_at =
+		    now_ms() + 1 + forks->n_children / CHILDREN_PER_MS;
 }
 
 static msec
 reap_all(msec now)
 {
-	const struct table *table = forks.tcp.table;
+	const struct table *table = forks->tcp.table;
 
-	if (!forks.reap_all_at)
+	if (!forks->reap_all_at)
 		return NEVER;
-	if (forks.reap_all_at > now)
-		return forks.reap_all_at;
-	forks.reap_all_at = 0;
+	if (forks->reap_all_at > now)
+		return forks->reap_all_at;
+	forks->reap_all_at = 0;
 	for (uint32_t i = 0; i < table->used; i++)
 		if (table->pids[i])
 			reap_conn(i);
@@ -134,9 +151,9 @@ reap_all(msec now)
 static void
 kill_all(void)
 {
-	const struct table *table = forks.tcp.table;
+	const struct table *table = forks->tcp.table;
 
-	forks.killing = true;
+	forks->killing = true;
 	for (uint32_t i = 0; i < table->used; i++)
 		if (table->pids[i])
 			kill(table->pids[i], SIGKILL);
@@ -145,17 +162,17 @@ kill_all(void)
 static void
 handle_command(void)
 {
-	int channel = forks.tcp.args->channel;
+	int channel = forks->tcp.args->channel;
 	enum mapper_command command = mapper_read_command(channel);
 
 	if (command == CMD_NONE)
 		return;
 	if (command == CMD_ENDED)
-		epoll_ctl(forks.tcp.epoll, EPOLL_CTL_DEL, channel, NULL);
+		epoll_ctl(forks->tcp.epoll, EPOLL_CTL_DEL, channel, NULL);
 	if (command == CMD_DUMP)
-		tcp_dump(&forks.tcp);
+		tcp_dump(&forks->tcp);
 	else
-		tcp_drain(&forks.tcp);
+		tcp_drain(&forks->tcp);
 	if (command == CMD_KILL)
 		kill_all();
 }
@@ -178,7 +195,7 @@ static int
 highest_fd(const struct mapper_args *args)
 {
 	int max =
-	    forks.signal_fd > args->channel ? forks.signal_fd : args->channel;
+	    forks->signal_fd > args->channel ? forks->signal_fd : args->channel;
 
 	for (size_t i = 0; i < args->n_listeners + args->n_udp_relays; i++)
 		if (args->listeners[i].fd > max)
@@ -193,15 +210,16 @@ highest_fd(const struct mapper_args *args)
 static int
 hide_memory(const struct mapper_args *args)
 {
-	uint32_t *queue = forks.tcp.acceptor.queue;
+	uint32_t *queue = forks->tcp.acceptor.queue;
 
 	if (madvise(queue, args->n_listeners * sizeof(*queue), MADV_DONTFORK) ==
 	    -1)
 		return -1;
 	if (madvise(args->scoreboard, sizeof(*args->scoreboard),
-		MADV_DONTFORK) == -1)
+		MADV_DONTFORK) == -1 ||
+	    madvise(forks, sizeof(*forks), MADV_DONTFORK) == -1)
 		return -1;
-	return tables_hide(forks.tcp.tables);
+	return tables_hide(forks->tcp.tables);
 }
 
 int
@@ -213,21 +231,32 @@ fork_init(const struct mapper_args *args)
 	    .conn_event = handle_sigchld,
 	    .run_timers = reap_all,
 	};
-	struct tcp *t = &forks.tcp;
+	struct tcp *t;
 
+	forks = memory_map(NULL, 1, sizeof(*forks), MAP_PRIVATE);
+	if (!forks)
+		return -1;
+	t = &forks->tcp;
 	if (tcp_init(t, args, 1) == -1 ||
 	    tcp_listen(t, &ops, args->channel, 0) == -1)
 		return -1;
-	forks.signal_fd = sigchld_open();
-	if (forks.signal_fd == -1 ||
-	    tcp_watch(t, forks.signal_fd, TCP_EV_CONN) == -1)
+	forks->signal_fd = sigchld_open();
+	if (forks->signal_fd == -1 ||
+	    tcp_watch(t, forks->signal_fd, TCP_EV_CONN) == -1)
 		return -1;
-	forks.max_fd = highest_fd(args);
+	forks->max_fd = highest_fd(args);
 	return hide_memory(args);
 }
 
+/*
+ * What the mapper and a connection have on the stack below this is less than a
+ * page; aligned, it is on one page, the only one that each of them copies.
+ */
 _Noreturn void
 fork_run(void)
 {
-	tcp_run(&forks.tcp);
+	_Alignas(4096) volatile char page = 0;
+
+	(void)page;
+	tcp_run(&forks->tcp);
 }

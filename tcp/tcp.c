@@ -40,7 +40,6 @@
 #include "tcp/table.h"
 #include "udp/associate.h"
 
-#define EVENTS_MAX 32
 #define EV_CHANNEL UINT64_MAX
 
 /* Copies a report once, because its connection can change it at any time. */
@@ -270,8 +269,8 @@ handle_event(struct tcp *t, const struct epoll_event *ev)
 static void
 wait_and_handle(struct tcp *t, msec deadline)
 {
-	static struct epoll_event ev[EVENTS_MAX]; /* fork(2) copies the stack */
-	int n = epoll_wait(t->epoll, ev, EVENTS_MAX, io_timeout(deadline));
+	struct epoll_event *ev = t->events;
+	int n = epoll_wait(t->epoll, ev, TCP_EVENTS_MAX, io_timeout(deadline));
 
 	for (int i = 0; i < n; i++)
 		handle_event(t, &ev[i]);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/types.h>
 
 #include "base/clock.h"
@@ -34,6 +35,8 @@ struct tcp_ops {
 /* The data of epoll events: below it, the index of a listener. */
 #define TCP_EV_CONN ((uint64_t)1 << 32)
 
+#define TCP_EVENTS_MAX 32
+
 struct tcp {
 	const struct mapper_args *args;
 	const struct tcp_ops *ops;
@@ -45,6 +48,7 @@ struct tcp {
 	int epoll;
 	uint32_t n_started; /* connections */
 	bool draining;
+	struct epoll_event events[TCP_EVENTS_MAX]; /* of one epoll_wait(2) */
 };
 
 /*

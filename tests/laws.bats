@@ -69,8 +69,16 @@ undefined() {
 	nm -u --format=posix "$obj/$1.o" | cut -d' ' -f1
 }
 
-@test "setns, clone and unshare only in netns.c" {
-	only 'setns|clone|clone3|unshare' netns.c
+@test "setns, clone and unshare only in netns.c; tcp/fork.c forks by clone" {
+	only 'setns|clone3|unshare' netns.c
+	only 'clone' netns.c tcp/fork.c
+	no '\<clone *\(|CLONE_' "$code/tcp/fork.c"
+}
+
+# In a connection, which tcp/fork.c starts, musl would signal its parent.
+@test "nothing that needs the thread ID" {
+	only 'abort|assert|raise|tkill|tgkill|pthread_[a-z_]+|call_once|thrd_[a-z]+' \
+		server/reap.c
 }
 
 # In this order: mapper, worker, connection, daemon, the process that answers a
@@ -106,7 +114,7 @@ undefined() {
 }
 
 # A process has one server, one mapper, one connection or one log. relay.c has the
-# buffers for copying.
+# buffers for copying, and dial/dial.c the addresses of one host name.
 @test "file-scope variables only where a process has one of the thing" {
 	local file
 	for file in $(sources); do
