@@ -51,7 +51,7 @@ sockaddr_format(const struct sockaddr *addr, char *buf)
 			at = append_number(at, '%', in6->sin6_scope_id);
 		append_number(at, '/', ntohs(in6->sin6_port));
 	} else {
-		strcpy(buf, "unix");
+		memcpy(buf, "unix", sizeof("unix"));
 	}
 	return buf;
 }

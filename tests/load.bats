@@ -94,3 +94,32 @@ bytes_sent() {
 	exec 8>&-
 	reap slow
 }
+
+# Reads minflt and cminflt of proc(5).
+page_faults() {
+	awk '{ sub(/.*\) /, ""); print $8 + $9 }' "/proc/$(mappers)/stat"
+}
+
+# 6 of the connection and 1 of the mapper; the margin is for other kernels.
+@test "a connection of the static build costs few page faults" {
+	local before n
+	needs readelf
+	! readelf -l "$NSFWD" | grep -q INTERP || skip 'a dynamic build'
+	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	spawn_ready self echo python3 "$LOAD" echo ns2@127.0.0.1:8080
+	for n in 10 200; do
+		before=$(page_faults)
+		in_ns ns1 python3 -c '
+import socket, sys
+for _ in range(int(sys.argv[1])):
+    with socket.create_connection(("127.0.0.1", 8000)) as s:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+        s.shutdown(socket.SHUT_WR)
+        assert s.recv(1) == b""' "$n"
+		wait_until 5 no_connections
+	done
+	n=$((($(page_faults) - before) * 10 / 200))
+	echo "page faults of a connection: ${n%?}.${n: -1}"
+	[ "$n" -le 95 ]
+}
