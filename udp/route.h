@@ -8,9 +8,6 @@
 
 #include "udp/state.h"
 
-/* Resolves the targets if that is due, see targets_resolve(). */
-void route_resolve(struct udp_mapper *, bool lost);
-
 /*
  * Connects a flow to the target address with an index or, failing that, to one
  * after it, and closes its old socket. Returns 0, or -1 with errno: the flow is
