@@ -265,30 +265,3 @@ resolve_text(char *buf, size_t size)
 	dns_files_path(&source.files, query.result.file, path);
 	return dns_result_text(&query.result, path, buf, size);
 }
-
-/* Appends the addresses of a target. Returns how many, or 0 with errno. */
-static size_t
-append_target(struct target_addr *out, size_t max, const struct endpoint *ep)
-{
-	size_t n = 0, count = literal_count(ep);
-
-	if (ep->kind == EP_HOST)
-		return resolve_result(out, max, look_up(ep->name, -1, NEVER),
-		    ep->port_first);
-	while (n < count && n < max && literal_addr(&out[n], ep, 0, n) == 0)
-		n++;
-	return n;
-}
-
-size_t
-resolve_targets(const struct map *map, struct target_addr *out, size_t max)
-{
-	size_t n = 0, end;
-
-	for (size_t i = 0; i < map->n_targets; i++) {
-		end = n + append_target(out + n, max - n, &map->targets[i]);
-		while (n < end)
-			out[n++].target = (uint32_t)i;
-	}
-	return n;
-}

@@ -21,7 +21,7 @@ struct map;
 struct target_addr {
 	struct sockaddr_storage addr;
 	socklen_t length;
-	uint32_t target; /* index in the map; set by resolve_targets() */
+	uint32_t target; /* index in the map, for a UDP map */
 };
 
 /*
@@ -98,12 +98,5 @@ size_t resolve_result(struct target_addr *, size_t max,
 
 /* Puts the server of a failed look-up into the report; otherwise none. */
 void resolve_report(struct conn_report *, const struct dns_result *);
-
-/*
- * Resolves all targets of a UDP map, in their order, into at most max addresses
- * with the first port of each. Returns how many; or 0 with errno, as
- * resolve_host(), for the last target. There is no deadline.
- */
-size_t resolve_targets(const struct map *, struct target_addr *, size_t max);
 
 #endif

@@ -226,3 +226,47 @@ refused() {
 	run -1 "$NSFWD" "-=pid:$pid@no.no.test:8080" </dev/null 3>&-
 	[[ $output == *': cannot reach the target: no such name, says 10.53.0.2' ]]
 }
+
+# No flow is open, and no name is looked up.
+mappers_rest() {
+	local pid
+	for pid in $(mappers); do
+		[ "$(fds "$pid")" -le 10 ] || return
+	done
+}
+
+scene() {
+	python3 "$BATS_TEST_DIRNAME/names.py" "$@" 3>&- 4>&- >&2
+}
+
+@test "UDP: datagrams wait for their own name only, and arrive in order" {
+	local dead=silent.silent.dead.test
+	hostile ns2 three four=10.53.0.8 ttl=1 10.53.0.3/53
+	printf 'nameserver 10.53.0.3\noptions timeout:1 attempts:1\n' >"$OWN"
+	echo 10.53.0.8 moving.test >/etc/netns/ns2/hosts
+	start_nsfwd --udp-timeout 1 --udp-one-way-timeout 1 \
+		"udp:ns1@127.0.0.1:5001=ns2@$dead:7,ns2@ok.nodata.live.test:7" \
+		udp:ns1@127.0.0.1:5002=ns2@slow.nodata.late.test:7 \
+		udp:ns1@127.0.0.1:5003=ns2@moving.test:7
+	scene waiting 127.0.0.1/5002 10.53.0.8/7
+	wait_until 4 logged "no address of '$dead'"
+	wait_until 4 mappers_rest && record_fds
+	scene flows 127.0.0.1/5001 10.53.0.8/7 200
+	# Once a second at most, and only while there are datagrams.
+	[ "$(grep -c live.test "$BATS_TEST_TMPDIR/three")" -le 8 ]
+	scene flows 127.0.0.1/5003 10.53.0.8/7 3
+	sed -i s/0.8/0.9/ /etc/netns/ns2/hosts
+	scene moved 127.0.0.1/5003 10.53.0.8/7 10.53.0.9/7 5
+	wait_until 6 no_flows
+}
+
+@test "UDP over SOCKS5: 200 datagrams to two names are four questions; a dead one" {
+	hostile ns2 three four=10.53.0.8 10.53.0.3/53
+	echo nameserver 10.53.0.3 >"$OWN"
+	start_nsfwd ns1@127.0.0.1:1080=ns2@proxy,reach=10.0.0.0/8
+	scene associate 127.0.0.1/1080 ok.nodata.a.test/7=10.53.0.8/7 \
+		ok.nodata.b.test/8=10.53.0.8/8
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/three")" -le 4 ]
+	scene associate 127.0.0.1/1080 silent.silent.c.test/9 \
+		ok.nodata.d.test/8=10.53.0.8/8
+}

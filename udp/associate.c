@@ -21,18 +21,19 @@
 #include "dial/attempt.h"
 #include "dial/conn.h"
 #include "dial/resolve.h"
+#include "dns/resolver.h"
 #include "proxy/reach.h"
 #include "proxy/socks.h"
 #include "udp/associate.h"
 #include "udp/datagram.h"
 #include "udp/flow.h"
+#include "udp/hold.h"
+#include "udp/names.h"
 
 #define DATAGRAM_MAX     65535
 #define SOCKS_UDP_FIXED  3 /* bytes before the address in a header */
 #define SOCKS_UDP_HEADER (SOCKS_UDP_FIXED + 1 + 16 + 2)
 #define SOCKS_ADDR_MAX   (1 + 1 + 255 + 2)
-#define ADDRS_MAX        8     /* of a name, compared with reach= */
-#define RESOLVE_AGAIN_MS 60000 /* until a name is resolved again */
 
 /* The datagrams of one client, to and from any target. */
 struct association {
@@ -41,10 +42,10 @@ struct association {
 	int target_fd[2];          /* IPv4, IPv6; -1 until needed */
 	struct flow_key reply_key; /* peer: unset until the client has sent */
 	unsigned char name[SOCKS_ADDR_MAX]; /* in the last datagram's header */
-	size_t name_length;                 /* 0: not resolved */
+	size_t name_length;                 /* 0: none */
 	struct endpoint requested;          /* the name, parsed */
-	struct target_addr target_addr;     /* the name, resolved */
-	msec resolve_at;                    /* resolve again from then on */
+	struct dns_resolver *resolver;      /* NULL until needed */
+	struct hold *held; /* datagrams whose name is looked up; likewise */
 	unsigned char data[SOCKS_UDP_HEADER + DATAGRAM_MAX];
 };
 
@@ -68,37 +69,75 @@ write_socks_addr(unsigned char *at, const union sockaddr_inet *peer,
 	return at + 2;
 }
 
-/*
- * Resolves the name in a header to the first address that reach= allows, unless
- * the last datagram had the same name within the last minute. Returns 0 or -1.
- */
+/* Parses the name in a header, unless it is that of the last datagram. */
 static int
-resolve_requested(struct association *a, const unsigned char *name,
-    size_t length)
+parse_requested(struct association *a, const unsigned char *name, size_t length)
 {
-	struct map map = *a->conn->map;
-	struct target_addr list[ADDRS_MAX];
 	char text[HOSTPORT_MAX];
-	size_t n;
 
-	if (length == a->name_length && memcmp(name, a->name, length) == 0 &&
-	    now_ms() < a->resolve_at)
+	if (length == a->name_length && memcmp(name, a->name, length) == 0)
 		return 0;
 	a->name_length = 0;
 	if (socks_addr_format(text, name) == -1 ||
 	    endpoint_parse_untrusted(&a->requested, text) == -1)
 		return -1;
-	map.targets = &a->requested;
-	map.n_targets = 1;
-	n = resolve_targets(&map, list, ADDRS_MAX);
-	for (size_t i = 0; i < n && !a->name_length; i++)
-		if (reach_allows(&map, &list[i].addr)) {
-			a->target_addr = list[i];
-			a->name_length = length;
-		}
 	memcpy(a->name, name, length);
-	a->resolve_at = now_ms() + RESOLVE_AGAIN_MS;
-	return a->name_length ? 0 : -1;
+	a->name_length = length;
+	return 0;
+}
+
+/* Opens the resolver at the first name. */
+static int
+open_resolver(struct association *a)
+{
+	if (a->resolver)
+		return 0;
+	a->held = hold_open();
+	a->resolver = a->held ? names_open() : NULL;
+	return a->resolver ? 0 : -1;
+}
+
+/*
+ * Writes the addresses of the requested name, at most RESOLVE_MAX. Returns how
+ * many; or 0, with *pending set if a look-up runs.
+ */
+static size_t
+resolve_requested(struct association *a, struct target_addr *out, bool *pending)
+{
+	const struct endpoint *ep = &a->requested;
+	const struct dns_result *result;
+	enum dns_status status;
+
+	*pending = false;
+	if (ep->kind != EP_HOST)
+		return literal_addr(out, ep, 0, 0) == 0 ? 1 : 0;
+	if (open_resolver(a) == -1)
+		return 0;
+	status = dns_resolver_ask(a->resolver, ep->name, now_ms(), &result);
+	*pending = status == DNS_PENDING;
+	if (status != DNS_OK && !*pending)
+		names_log(a->conn->map, ep->name, result);
+	return status == DNS_OK
+	    ? resolve_result(out, RESOLVE_MAX, result, ep->port_first)
+	    : 0;
+}
+
+/*
+ * Finds the first address of the requested name that reach= allows. Returns
+ * false if there is none, with *pending set if a look-up runs.
+ */
+static bool
+find_allowed(struct association *a, struct target_addr *to, bool *pending)
+{
+	struct target_addr list[RESOLVE_MAX];
+	size_t n = resolve_requested(a, list, pending);
+
+	for (size_t i = 0; i < n; i++)
+		if (reach_allows(a->conn->map, &list[i].addr)) {
+			*to = list[i];
+			return true;
+		}
+	return false;
 }
 
 /* Opens the socket for targets of a family at its first use. */
@@ -137,31 +176,51 @@ is_from_client(struct association *a, const union sockaddr_inet *peer)
 	return peer->v4.sin_port == a->reply_key.peer.v4.sin_port;
 }
 
-/* Drops fragments, invalid headers, and targets that reach= does not allow. */
+/*
+ * Sends a datagram that has a header to its target. Drops it if the header is
+ * invalid, or if reach= does not allow the target. Returns false if the name in
+ * the header is being looked up.
+ */
+static bool
+send_requested(void *arg, struct datagram *d)
+{
+	struct association *a = arg;
+	unsigned char *name = d->data + SOCKS_UDP_FIXED;
+	struct target_addr to;
+	bool pending;
+	ssize_t n,
+	    length = socks_addr_length(name, d->length - SOCKS_UDP_FIXED);
+	size_t head = SOCKS_UDP_FIXED + (size_t)length;
+
+	if (length <= 0 || head > d->length ||
+	    parse_requested(a, name, (size_t)length) == -1)
+		return true;
+	if (!find_allowed(a, &to, &pending))
+		return !pending;
+	n = sendto(get_target_fd(a, to.addr.ss_family), d->data + head,
+	    d->length - head, MSG_NOSIGNAL, (const void *)&to.addr, to.length);
+	if (n > 0)
+		a->conn->report->up += (uint64_t)n;
+	return true;
+}
+
+/* Drops fragments, and datagrams that do not come from the client. */
 static void
 forward_up(struct association *a)
 {
-	unsigned char *data = a->data, *name = data + SOCKS_UDP_FIXED;
-	unsigned char *payload;
+	unsigned char *data = a->data;
+	struct datagram d = {.data = data, .key = &a->reply_key};
 	union sockaddr_inet peer = {0};
 	socklen_t size = sizeof(peer);
-	const void *to = &a->target_addr.addr;
-	ssize_t n, length;
+	ssize_t n;
 
 	n = recvfrom(a->udp_fd, data, sizeof(a->data), 0, &peer.sa, &size);
 	if (n <= SOCKS_UDP_FIXED || data[0] || data[1] || data[2] ||
 	    !is_from_client(a, &peer))
 		return;
-	length = socks_addr_length(name, (size_t)n - SOCKS_UDP_FIXED);
-	if (length <= 0 || SOCKS_UDP_FIXED + length > n ||
-	    resolve_requested(a, name, (size_t)length) == -1)
-		return;
-	payload = name + length;
-	n = sendto(get_target_fd(a, a->target_addr.addr.ss_family), payload,
-	    (size_t)(data + n - payload), MSG_NOSIGNAL, to,
-	    a->target_addr.length);
-	if (n > 0)
-		a->conn->report->up += (uint64_t)n;
+	d.length = (size_t)n;
+	if (!send_requested(a, &d))
+		hold_add(a->held, &d, hold_group(a->name, a->name_length));
 }
 
 /* Receives behind the longest header, because the header is written later. */
@@ -191,15 +250,39 @@ forward_down(struct association *a, int target_fd)
 		a->conn->report->down += (uint64_t)n;
 }
 
-static enum end_reason
-associate_loop(struct association *a)
+/* Continues the look-ups, and sends the datagrams that have waited for them. */
+static void
+run_resolver(struct association *a)
+{
+	if (dns_resolver_run(a->resolver) && a->held->count)
+		hold_replay(a->held, send_requested, a);
+}
+
+/*
+ * Waits for input, or a time limit of a look-up. Returns -1 with errno:
+ * ETIMEDOUT after udp-timeout= or idle-timeout=.
+ */
+static int
+wait_input(const struct association *a, struct pollfd *watched, size_t count)
 {
 	const struct timeouts *times = &a->conn->map->times;
 	const msec idle =
 	    times->idle && (!times->udp || times->idle < times->udp)
 	    ? times->idle
 	    : times->udp;
-	struct pollfd watched[4] = {
+	msec end = idle ? now_ms() + idle : NEVER, at = NEVER;
+
+	if (a->resolver)
+		at = dns_resolver_deadline(a->resolver);
+	if (io_wait(watched, count, at < end ? at : end) != -1)
+		return 0;
+	return errno == ETIMEDOUT && at < end ? 0 : -1;
+}
+
+static enum end_reason
+associate_loop(struct association *a)
+{
+	struct pollfd watched[5] = {
 	    {.fd = a->conn->client, .events = POLLIN},
 	    {.fd = a->udp_fd, .events = POLLIN},
 	};
@@ -209,11 +292,16 @@ associate_loop(struct association *a)
 		for (int i = 0; i < 2; i++)
 			watched[2 + i] =
 			    (struct pollfd){a->target_fd[i], POLLIN, 0};
-		if (io_wait(watched, 4, idle ? now_ms() + idle : NEVER) == -1)
+		watched[4] =
+		    (struct pollfd){a->resolver ? a->resolver->epfd : -1,
+			POLLIN, 0};
+		if (wait_input(a, watched, 5) == -1)
 			return errno == ETIMEDOUT ? END_IDLE : END_LOCAL;
 		if (watched[0].revents &&
 		    recv(watched[0].fd, ignored, sizeof(ignored), 0) <= 0)
 			return END_CLOSED;
+		if (a->resolver)
+			run_resolver(a);
 		if (watched[1].revents)
 			forward_up(a);
 		for (int i = 2; i < 4; i++)

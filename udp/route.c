@@ -19,13 +19,6 @@
 
 #define DOUBLINGS_MAX 10 /* of the time for a silent target */
 
-void
-route_resolve(struct udp_mapper *m, bool lost)
-{
-	if (targets_resolve(&m->targets, lost))
-		m->now = now_ms();
-}
-
 static uint16_t
 port_index_of(const struct udp_mapper *m, const struct flow *f)
 {
@@ -87,7 +80,7 @@ leave_target(struct udp_mapper *m, struct flow *f, bool keep)
 	const struct target_addrs *t = &m->targets;
 	uint32_t addr;
 
-	route_resolve(m, true);
+	targets_refresh(&m->targets, true, m->now);
 	addr = addr_of(m, f);
 	if (addr == t->count)
 		return route_connect(m, f, t->preferred) == 0;
@@ -129,12 +122,16 @@ is_silent(const struct udp_mapper *m, const struct flow *f)
 void
 route_expect_answer(struct udp_mapper *m, struct flow *f)
 {
+	bool moved;
+
 	if (f->unanswered_at && !is_silent(m, f))
 		return;
-	if (f->unanswered_at && leave_target(m, f, false) &&
-	    f->moves < UINT8_MAX)
+	moved = f->unanswered_at && leave_target(m, f, false);
+	if (moved && f->moves < UINT8_MAX)
 		f->moves++;
-	f->unanswered_at = m->now;
+	/* The next datagram looks at the addresses again. */
+	if (!f->unanswered_at || moved || !m->targets.pending)
+		f->unanswered_at = m->now;
 }
 
 void

@@ -8,9 +8,6 @@
 
 #include "udp/state.h"
 
-/* Resolves the targets if that is due, see targets_resolve(). */
-void route_resolve(struct udp_mapper *, bool lost);
-
 /*
  * Connects a flow to the target address with the index `addr`; if that fails,
  * to one of the addresses after it. Closes the flow's old socket. Returns 0; or

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,13 +20,30 @@
 #include "config/map.h"
 #include "dial/attempt.h"
 #include "dial/resolve.h"
+#include "dns/resolver.h"
 #include "udp/datagram.h"
+#include "udp/names.h"
 #include "udp/target.h"
 
-#define RESOLVE_MS      60000 /* until names are resolved again */
-#define RESOLVE_LOST_MS 2000  /* until then, if a flow has lost its target */
-#define RETRY_MS        1000  /* until then, if there are no addresses */
-#define RESOLVE_SHARE   10    /* resolving takes 1/10 of the time, at most */
+#define REFRESH_MS 1000 /* until addresses are brought up to date again */
+#define DOUBT_MS   2000 /* until names are looked up again for a lost flow */
+#define OLD_MS     1000 /* that a new flow waits for, with old addresses */
+
+int
+targets_init(struct target_addrs *t, const struct map *map, int epoll,
+    uint64_t data)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = data};
+
+	t->map = map;
+	t->run_at = NEVER;
+	if (!resolver_source())
+		return 0;
+	t->resolver = names_open();
+	return t->resolver
+	    ? epoll_ctl(epoll, EPOLL_CTL_ADD, t->resolver->epfd, &ev)
+	    : -1;
+}
 
 static bool
 addrs_may_change(const struct map *map)
@@ -34,28 +52,6 @@ addrs_may_change(const struct map *map)
 		if (map->targets[i].kind == EP_HOST || map->targets[i].zone)
 			return true;
 	return false;
-}
-
-static msec
-resolve_interval(const struct target_addrs *t, bool lost)
-{
-	msec interval = t->resolve_duration * RESOLVE_SHARE;
-
-	if (!t->count)
-		return RETRY_MS;
-	if (!lost || interval > RESOLVE_MS)
-		return RESOLVE_MS;
-	return interval < RESOLVE_LOST_MS ? RESOLVE_LOST_MS : interval;
-}
-
-static bool
-is_resolve_due(const struct target_addrs *t, bool lost, msec now)
-{
-	if (!t->resolved_at)
-		return true;
-	if (t->count && !addrs_may_change(t->map))
-		return false;
-	return now - t->resolved_at >= resolve_interval(t, lost);
 }
 
 /* Compares bytes, because unused bytes of an address are zero. */
@@ -83,25 +79,151 @@ replace_addrs(struct target_addrs *t, const struct target_addr *fresh,
 	t->preferred = 0;
 }
 
-bool
-targets_resolve(struct target_addrs *t, bool lost)
+/* Copies the addresses that a target has. Returns how many. */
+static size_t
+copy_old(const struct target_addrs *t, size_t target, struct target_addr *out,
+    size_t max)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < t->count && n < max; i++)
+		if (t->items[i].target == target)
+			out[n++] = t->items[i];
+	return n;
+}
+
+/* Writes the addresses of a target that is a host name. Returns how many. */
+static size_t
+resolve_target(struct target_addrs *t, size_t target, struct target_addr *out,
+    size_t max, msec now)
+{
+	const struct endpoint *ep = &t->map->targets[target];
+	const struct dns_result *result;
+	enum dns_status status =
+	    dns_resolver_ask(t->resolver, ep->name, now, &result);
+	size_t n = 0;
+
+	if (status != DNS_PENDING)
+		t->failing = status != DNS_OK;
+	if (status == DNS_OK) {
+		n = resolve_result(out, max, result, ep->port_first);
+	} else if (status == DNS_PENDING) {
+		t->pending |= (uint64_t)1 << target;
+		n = copy_old(t, target, out, max);
+	} else {
+		names_log(t->map, ep->name, result);
+		if (status != DNS_NO_NAME && status != DNS_NO_ADDRESS)
+			n = copy_old(t, target, out, max);
+	}
+	return n;
+}
+
+static size_t
+get_literals(const struct map *map, const struct endpoint *ep,
+    struct target_addr *out, size_t max)
+{
+	size_t n = 0, count = literal_count(ep);
+
+	while (n < count && n < max && literal_addr(&out[n], ep, 0, n) == 0)
+		n++;
+	if (!n)
+		log_ratelimited("'%s': no target address: %s", map->spec,
+		    errno_name(errno));
+	return n;
+}
+
+static size_t
+get_addrs(struct target_addrs *t, size_t target, struct target_addr *out,
+    size_t max, msec now)
+{
+	const struct endpoint *ep = &t->map->targets[target];
+	size_t n = ep->kind == EP_HOST
+	    ? resolve_target(t, target, out, max, now)
+	    : get_literals(t->map, ep, out, max);
+
+	for (size_t i = 0; i < n; i++)
+		out[i].target = (uint32_t)target;
+	return n;
+}
+
+/* Makes names be looked up again, unless that was done a short time ago. */
+static bool
+doubt_names(struct target_addrs *t, msec now)
+{
+	if (!t->resolver || (t->doubted_at && now - t->doubted_at < DOUBT_MS))
+		return false;
+	t->doubted_at = now;
+	for (size_t i = 0; i < t->map->n_targets; i++)
+		if (t->map->targets[i].kind == EP_HOST)
+			dns_resolver_doubt(t->resolver,
+			    t->map->targets[i].name);
+	return true;
+}
+
+static bool
+is_refresh_due(const struct target_addrs *t, msec now)
+{
+	if (!t->refreshed_at)
+		return true;
+	if (t->count && !addrs_may_change(t->map))
+		return false;
+	return now - t->refreshed_at >= REFRESH_MS;
+}
+
+/* A look-up that begins has the time OLD_MS, if the last one succeeded. */
+static void
+note_pending(struct target_addrs *t, uint64_t before, msec now)
+{
+	if (!t->pending)
+		t->use_old_at = NEVER;
+	else if (!before)
+		t->use_old_at = now + (t->failing ? 0 : OLD_MS);
+}
+
+static void
+collect_addrs(struct target_addrs *t, msec now)
 {
 	struct target_addr fresh[TARGET_ADDRS_MAX];
-	const msec began_at = now_ms();
-	size_t n;
+	const uint64_t before = t->pending;
+	size_t n = 0;
 
-	if (!is_resolve_due(t, lost, began_at))
-		return false;
 	memset(fresh, 0, sizeof(fresh));
-	n = resolve_targets(t->map, fresh, TARGET_ADDRS_MAX);
+	t->pending = 0;
+	for (size_t i = 0; i < t->map->n_targets; i++)
+		n += get_addrs(t, i, fresh + n, TARGET_ADDRS_MAX - n, now);
 	if (n)
 		replace_addrs(t, fresh, (uint32_t)n);
-	else
-		log_ratelimited("'%s': no target address: %s", t->map->spec,
-		    errno_name(errno));
-	t->resolved_at = now_ms();
-	t->resolve_duration = t->resolved_at - began_at;
-	return true;
+	note_pending(t, before, now);
+	t->refreshed_at = now;
+	if (t->resolver)
+		t->run_at = dns_resolver_deadline(t->resolver);
+}
+
+void
+targets_refresh(struct target_addrs *t, bool lost, msec now)
+{
+	if ((lost && doubt_names(t, now)) || is_refresh_due(t, now))
+		collect_addrs(t, now);
+}
+
+bool
+targets_run(struct target_addrs *t, msec now)
+{
+	bool changed = dns_resolver_run(t->resolver);
+
+	if (changed)
+		collect_addrs(t, now);
+	t->run_at = dns_resolver_deadline(t->resolver);
+	return changed;
+}
+
+bool
+targets_wait(const struct target_addrs *t, msec now)
+{
+	if (!t->count)
+		return t->pending != 0;
+	return (t->pending >> t->items[t->preferred].target & 1) != 0 &&
+	    now < t->use_old_at;
 }
 
 /* Sets the port through sockaddr_in6, because sockaddr_in has it there too. */

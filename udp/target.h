@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "dial/resolve.h"
 
+struct dns_resolver;
 struct map;
 union sockaddr_inet;
 
@@ -17,20 +18,45 @@ union sockaddr_inet;
 /* The addresses that a map's targets have. */
 struct target_addrs {
 	const struct map *map;
+	struct dns_resolver *resolver; /* NULL: no target is a host name */
 	struct target_addr items[TARGET_ADDRS_MAX];
 	uint32_t count;
-	uint32_t preferred;    /* index of the address for new flows */
-	msec resolved_at;      /* 0: never */
-	msec resolve_duration; /* of the last resolution */
+	uint32_t preferred; /* index of the address for new flows */
+	uint64_t pending;   /* set of targets whose name is looked up */
+	bool failing;       /* the last look-up has failed */
+	msec refreshed_at;  /* 0: never */
+	msec doubted_at;
+	msec use_old_at; /* use old addresses of a pending name from then on */
+	msec run_at;     /* to call targets_run() at, or NEVER */
 };
 
 /*
- * Resolves the targets again if that is due: every minute; each second while
- * there is no address; if `lost`, because a flow has lost its target, after two
- * seconds, or later where resolving takes long. Keeps the old addresses if
- * resolving fails. Returns true if it has resolved.
+ * Starts without addresses. Adds the resolver to an epoll(7) with `data`.
+ * Returns 0, or -1 with errno.
  */
-bool targets_resolve(struct target_addrs *, bool lost);
+int targets_init(struct target_addrs *, const struct map *, int epoll,
+    uint64_t data);
+
+/*
+ * Brings the addresses up to date if that is due: once a second at most, and
+ * names when their TTL has passed. If `lost`, because a flow has lost its
+ * target, names are looked up again, every two seconds at most. Never waits. A
+ * name keeps its old addresses during a look-up and after one that failed. A
+ * name without address loses them, unless no target has another one.
+ */
+void targets_refresh(struct target_addrs *, bool lost, msec now);
+
+/*
+ * Goes on with look-ups. To be called when the epoll(7) reports `data`, and at
+ * run_at. Returns true if there is a result.
+ */
+bool targets_run(struct target_addrs *, msec now);
+
+/*
+ * Returns true if a new flow has to wait for the look-up of the preferred
+ * target's name. The wait ends at use_old_at if there are old addresses.
+ */
+bool targets_wait(const struct target_addrs *, msec now);
 
 /*
  * Returns the index of an address, or targets->count. `port_index` is that of

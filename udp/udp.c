@@ -25,6 +25,9 @@
  * be sent is counted and dropped: the mapper never waits for a socket to become
  * writable.
  *
+ * The mapper never waits for a name. While the name of the preferred target is
+ * looked up, the datagrams of new flows are kept (hold.c); flows go on.
+ *
  * New flows prefer the next target address after one that refuses; a flow that
  * is refused moves there, too, unless the target has answered it before. The
  * names of targets are then resolved again; a flow whose address is not among
@@ -47,26 +50,29 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "udp/account.h"
+#include "udp/admit.h"
 #include "udp/datagram.h"
 #include "udp/flow.h"
+#include "udp/hold.h"
 #include "udp/route.h"
 #include "udp/state.h"
 #include "udp/udp.h"
 
-#define EVENTS_MAX    64
-#define EVICT_IDLE_MS 1000 /* a flow is idle for so long before it makes room */
-#define RESERVED_FDS  16   /* besides those of listeners and flows */
+#define EVENTS_MAX   64
+#define RESERVED_FDS 16 /* besides those of listeners and flows */
 
 /*
  * In epoll_event.data. DATA_LISTENER is added to the index of a listener; data
  * below it is the index of a flow.
  */
 #define DATA_CHANNEL  UINT64_MAX
+#define DATA_RESOLVER (UINT64_MAX - 1)
 #define DATA_LISTENER ((uint64_t)1 << 32)
 
 static struct udp_mapper udp;
@@ -74,128 +80,8 @@ static struct udp_mapper udp;
 /* Shared by all sockets, because each batch is sent before the next arrives. */
 static struct batch *batch;
 
-static void
-end_flow(struct flow *f, const char *end)
-{
-	account_flow_end(&udp, f, end);
-	route_close(&udp, f);
-	flow_remove(&udp.flows, f);
-	atomic_fetch_sub(&udp.args->count[COUNT_OPEN], 1);
-}
-
-/*
- * Returns a flow that can make room for a new flow with the key, or NULL. Never
- * returns a flow with datagrams of the current batch.
- */
-static struct flow *
-find_evictable(const struct flow_key *key)
-{
-	struct flow *f;
-
-	for (int list = FLOW_ONE_WAY; list < FLOW_ASSURED; list++)
-		for (f = udp.flows.oldest[list];
-		     f && udp.now - f->last_used >= EVICT_IDLE_MS; f = f->newer)
-			if (!f->batch_first)
-				return f;
-	return flow_surplus(&udp.flows, &key->peer);
-}
-
-/* Returns false, with errno unchanged, if no flow can make room. */
-static bool
-make_room(const struct flow_key *key)
-{
-	struct flow *f = find_evictable(key);
-
-	if (f)
-		end_flow(f, "evicted");
-	return f != NULL;
-}
-
-/*
- * Starts a flow with the key in the first free entry. Returns NULL with errno.
- */
-static struct flow *
-start_flow(const struct flow_key *key)
-{
-	struct flow *f = udp.flows.free;
-
-	f->key = *key;
-	if (route_connect(&udp, f, udp.targets.preferred) == -1)
-		return NULL;
-	f->started_at = f->last_used = udp.now;
-	f->up = f->down = f->up_datagrams = f->down_datagrams = 0;
-	f->batch_first = NULL;
-	f->unanswered_at = 0;
-	f->moves = 0;
-	f->down_gso_max = f->up_gso_max;
-	flow_add(&udp.flows, f);
-	account_add(&udp, COUNT_STARTED, 1);
-	account_add(&udp, COUNT_OPEN, 1);
-	account_flow_begin(&udp, f);
-	return f;
-}
-
-/*
- * Starts a flow with the key. Returns NULL, and counts the datagram as dropped,
- * if a limit is reached or no socket can be opened.
- */
-static struct flow *
-admit_flow(const struct flow_key *key)
-{
-	uint32_t max = udp.map->limits.per_source;
-	struct flow *f;
-
-	if (max && flow_count_source(&udp.flows, &key->peer) >= max) {
-		account_drop(&udp, DROP_LIMIT, 1,
-		    "max-source flows are from there", key, 0);
-		return NULL;
-	}
-	if (!udp.flows.free && !make_room(key)) {
-		account_drop(&udp, DROP_LIMIT, 1, "the map has flows= of them",
-		    key, 0);
-		return NULL;
-	}
-	route_resolve(&udp, false);
-	f = start_flow(key);
-	if (!f && datagram_exhausted(errno) && make_room(key))
-		f = start_flow(key);
-	if (!f)
-		account_drop(&udp, DROP_UP, 1, "no way to the target", key,
-		    errno);
-	return f;
-}
-
-/* Returns false for sources that no reply can reach, see RFC 1122 3.2.1.3. */
-static bool
-is_valid_source(const union sockaddr_inet *peer)
-{
-	uint32_t first = ntohl(peer->v4.sin_addr.s_addr) >> 24;
-
-	if (peer->v6.sin6_port == 0)
-		return false;
-	if (peer->sa.sa_family == AF_INET)
-		return first != 0 && first < 224;
-	return !IN6_IS_ADDR_MULTICAST(&peer->v6.sin6_addr) &&
-	    !IN6_IS_ADDR_UNSPECIFIED(&peer->v6.sin6_addr);
-}
-
-/* Returns the flow with the key, a new one if need be, or NULL. */
-static struct flow *
-find_or_admit(const struct flow_key *key)
-{
-	struct flow *f = flow_find(&udp.flows, key);
-
-	if (f)
-		return f;
-	if (!is_valid_source(&key->peer))
-		account_drop(&udp, DROP_SOURCE, 1,
-		    "no source that can be answered", key, 0);
-	else if (!map_allows_client(udp.map, &key->peer))
-		account_drop(&udp, DROP_SOURCE, 1, "it is not allowed", key, 0);
-	else
-		return admit_flow(key);
-	return NULL;
-}
+/* Datagrams of new flows that targets_wait(); NULL: no target is a name. */
+static struct hold *held;
 
 /* Sends the flow's datagrams of the current batch. */
 static struct send_result
@@ -265,6 +151,43 @@ append_datagram(struct flow *f, struct datagram *d)
 	return first;
 }
 
+/* Returns true if the datagram has no flow yet, and its target no address. */
+static bool
+has_to_wait(const struct datagram *d)
+{
+	return held && targets_wait(&udp.targets, udp.now) &&
+	    !flow_find(&udp.flows, d->key);
+}
+
+static void
+hold_datagram(struct datagram *d)
+{
+	if (!hold_add(held, d, hold_group(&d->key->peer, sizeof(d->key->peer))))
+		account_drop(&udp, DROP_UP, 1,
+		    "the target's name is being resolved", d->key, 0);
+}
+
+static bool
+send_held(void *unused, struct datagram *d)
+{
+	struct flow *f = flow_find_or_admit(&udp, d->key);
+
+	(void)unused;
+	if (f) {
+		f->batch_first = f->batch_last = d;
+		send_up(f);
+	}
+	return true;
+}
+
+/* Sends the datagrams that have waited, unless they still have to. */
+static void
+release_held(void)
+{
+	if (held && held->count && !targets_wait(&udp.targets, udp.now))
+		hold_replay(held, send_held, NULL);
+}
+
 static void
 on_listener(uint32_t listener)
 {
@@ -273,17 +196,30 @@ on_listener(uint32_t listener)
 
 	if (datagram_receive(udp.args->listeners[listener].fd, batch) == -1)
 		return;
+	targets_refresh(&udp.targets, false, udp.now);
+	release_held();
 	for (size_t i = 0; i < batch->count; i++) {
 		struct datagram *d = &batch->datagram[i];
 
 		d->next = NULL;
 		d->key->listener = listener;
-		f = find_or_admit(d->key);
+		if (has_to_wait(d)) {
+			hold_datagram(d);
+			continue;
+		}
+		f = flow_find_or_admit(&udp, d->key);
 		if (f && append_datagram(f, d))
 			with_datagrams[n++] = f;
 	}
 	while (n)
 		send_up(with_datagrams[--n]);
+}
+
+static void
+resolver_event(void)
+{
+	targets_run(&udp.targets, udp.now);
+	release_held();
 }
 
 /* Sends the current batch, which the flow's socket has received. */
@@ -333,7 +269,7 @@ expire_flows(void)
 			continue;
 		for (; f && f->last_used + timeout[list] <= udp.now;
 		     f = udp.flows.oldest[list])
-			end_flow(f, "idle");
+			flow_end(&udp, f, "idle");
 		if (f && f->last_used + timeout[list] - udp.now < left)
 			left = f->last_used + timeout[list] - udp.now;
 	}
@@ -354,7 +290,7 @@ drain_and_exit(void)
 {
 	for (int list = FLOW_ONE_WAY; list < FLOW_LISTS; list++)
 		while (udp.flows.oldest[list])
-			end_flow(udp.flows.oldest[list], "stopped");
+			flow_end(&udp, udp.flows.oldest[list], "stopped");
 	for (size_t i = 0; i < udp.args->n_listeners; i++)
 		account_overflow(&udp, udp.args->listeners[i].fd);
 	account_log_sums(&udp);
@@ -373,18 +309,41 @@ udp_handle_command(void)
 		drain_and_exit();
 }
 
+/* Returns the time until which the loop may wait, or NEVER. */
+static msec
+names_deadline(void)
+{
+	const struct target_addrs *t = &udp.targets;
+
+	return held && held->count && t->use_old_at < t->run_at ? t->use_old_at
+								: t->run_at;
+}
+
+static int
+earlier(int timeout, msec deadline)
+{
+	int left = io_timeout(deadline);
+
+	return timeout == -1 || (left != -1 && left < timeout) ? left : timeout;
+}
+
 static void
 udp_loop_once(void)
 {
 	struct epoll_event ev[EVENTS_MAX];
-	int n = epoll_wait(udp.epoll, ev, EVENTS_MAX, expire_flows());
+	int timeout = earlier(expire_flows(), names_deadline());
+	int n = epoll_wait(udp.epoll, ev, EVENTS_MAX, timeout);
 
 	udp.now = now_ms();
+	if (names_deadline() <= udp.now)
+		resolver_event();
 	for (int i = 0; i < n; i++) {
 		uint64_t data = ev[i].data.u64;
 
 		if (data == DATA_CHANNEL)
 			udp_handle_command();
+		else if (data == DATA_RESOLVER)
+			resolver_event();
 		else if (data >= DATA_LISTENER)
 			on_listener((uint32_t)(data - DATA_LISTENER));
 		else
@@ -423,13 +382,18 @@ int
 udp_init(const struct mapper_args *args)
 {
 	udp.args = args;
-	udp.map = udp.targets.map = args->map;
+	udp.map = args->map;
 	udp.epoll = epoll_create1(EPOLL_CLOEXEC);
+	udp.now = now_ms();
 	batch = mmap(NULL, sizeof(*batch), PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (batch == MAP_FAILED ||
 	    flow_init(&udp.flows, flow_cap(args)) == -1 || udp.epoll == -1 ||
-	    watch_for_input(args->channel, DATA_CHANNEL) == -1)
+	    watch_for_input(args->channel, DATA_CHANNEL) == -1 ||
+	    targets_init(&udp.targets, args->map, udp.epoll, DATA_RESOLVER) ==
+		-1)
+		return -1;
+	if (udp.targets.resolver && !(held = hold_open()))
 		return -1;
 	for (size_t i = 0; i < args->n_listeners; i++)
 		if (watch_for_input(args->listeners[i].fd, DATA_LISTENER + i) ==
@@ -441,7 +405,7 @@ udp_init(const struct mapper_args *args)
 _Noreturn void
 udp_run(void)
 {
-	route_resolve(&udp, false);
+	targets_refresh(&udp.targets, false, udp.now);
 	for (;;)
 		udp_loop_once();
 }
