@@ -284,9 +284,8 @@ key_check(const struct map *map, const struct endpoint *first_ep)
 		return "more than 256 workers";
 	if (map->workers &&
 	    (map->n_hops || map->send_proxy || map->accept_proxy.count ||
-		first_ep->kind == EP_HOST || first_ep->kind == EP_PROXY))
-		return "workers take numeric targets, without via, proxy and "
-		       "accept-proxy";
+		first_ep->kind == EP_PROXY))
+		return "workers take no proxy, via or accept-proxy";
 	if (map->dns.count && !map_has_names(map))
 		return "dns is for names, and there is none to look up";
 	return NULL;

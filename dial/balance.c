@@ -33,6 +33,8 @@ first_target(const struct conn *conn)
 	}
 	while (length--)
 		hash = (hash ^ *addr++) * 1099511628211U;
+	/* FNV hardly moves the last bytes up to the bits that are used. */
+	hash = (hash ^ hash >> 32) * 11400714819323198485U;
 	return (hash >> 32) % n;
 }
 

@@ -10,18 +10,17 @@
 #include "base/io.h"
 #include "base/report.h"
 #include "base/sock.h"
+#include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/attempt.h"
 #include "dial/conn.h"
 #include "dial/dial.h"
 #include "dial/dialer.h"
 #include "dial/resolve.h"
+#include "dns/result.h"
 #include "netns.h"
 #include "proxy/hop.h"
 #include "proxy/proxy_protocol.h"
-
-/* Not on the stack, of which a new process copies each page that it uses. */
-static struct target_addr resolved[RESOLVE_MAX];
 
 /*
  * Waits until a pending connect(2) has a result. Checks before it waits,
@@ -157,15 +156,46 @@ dial_addr(struct dialer *d, const struct target_addr *to, int *target_error)
 	return close_keep_errno(io.fd);
 }
 
+/* Returns -1 with ECONNABORTED if the client has reset. */
+static int
+look_up_name(struct dialer *d)
+{
+	const struct io limits = {
+	    .abort_fd = d->conn->client,
+	    .deadline = d->target_deadline,
+	};
+	unsigned index;
+	size_t n = resolve_host(d->resolved, dialer_endpoint(d, &index)->name,
+	    &limits, d->conn->report);
+
+	if (!n && errno == ECONNABORTED)
+		return -1;
+	dialer_resolved(d, n);
+	return 0;
+}
+
+/* Returns -1 with errno of dial(). */
+static int
+next_addr(struct dialer *d, struct target_addr *to)
+{
+	enum dialer_step step;
+
+	while ((step = dialer_next(d, to)) == DIALER_NAME)
+		if (look_up_name(d) == -1)
+			return -1;
+	return step == DIALER_ADDR ? 0 : -1;
+}
+
 int
 dial(const struct conn *conn, int *target_error)
 {
+	struct dns_addr resolved[RESOLVE_MAX];
 	struct target_addr to;
 	struct dialer d;
 
 	*target_error = 0;
 	dialer_init(&d, conn, resolved);
-	while (dialer_next(&d, &to) == 0) {
+	while (next_addr(&d, &to) == 0) {
 		int fd = dial_addr(&d, &to, target_error);
 
 		if (fd != -1 || errno == ECONNABORTED)

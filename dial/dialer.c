@@ -36,13 +36,14 @@
 #include "dial/conn.h"
 #include "dial/dialer.h"
 #include "dial/resolve.h"
+#include "dns/result.h"
 #include "proxy/reach.h"
 
 #define HEAD_START_MS 250 /* RFC 8305 5, Connection Attempt Delay */
 
 void
 dialer_init(struct dialer *d, const struct conn *conn,
-    struct target_addr *resolved)
+    struct dns_addr *resolved)
 {
 	*d = (struct dialer){
 	    .conn = conn,
@@ -63,9 +64,8 @@ dialer_target(const struct dialer *d, unsigned *index)
 	return target;
 }
 
-/* Returns the endpoint to connect to: the first hop, or else the target. */
-static const struct endpoint *
-next_endpoint(const struct dialer *d, unsigned *index)
+const struct endpoint *
+dialer_endpoint(const struct dialer *d, unsigned *index)
 {
 	if (!d->conn->map->n_hops)
 		return dialer_target(d, index);
@@ -85,42 +85,6 @@ share_of_time(msec deadline, size_t left)
 	return at >= deadline ? deadline : at + (deadline - at) / (msec)left;
 }
 
-/*
- * Appends the first address once more, behind those of the other family, if it
- * gets a head start only. Returns how many attempts there are.
- */
-static size_t
-add_late_attempt(struct dialer *d, size_t n)
-{
-	const struct target_addr *all = d->resolved;
-
-	/* The second address is of the other family, if there is one. */
-	d->head_start = n > 1 && all[0].addr.ss_family != all[1].addr.ss_family;
-	if (!d->head_start)
-		return n;
-	n = n < RESOLVE_MAX ? n : RESOLVE_MAX - 1;
-	d->resolved[n] = d->resolved[0];
-	return n + 1;
-}
-
-/* Returns how many addresses the current target has, or 0 with errno. */
-static size_t
-find_addrs(struct dialer *d)
-{
-	const struct io limits = {
-	    .abort_fd = d->conn->client,
-	    .deadline = d->target_deadline,
-	};
-	unsigned index;
-	const struct endpoint *ep = next_endpoint(d, &index);
-
-	d->head_start = false;
-	if (ep->kind != EP_HOST)
-		return literal_count(ep);
-	return add_late_attempt(d,
-	    resolve_host(d->resolved, ep, index, &limits, d->conn->report));
-}
-
 static size_t
 count_untried(const struct dialer *d)
 {
@@ -131,8 +95,20 @@ count_untried(const struct dialer *d)
 	return left;
 }
 
+void
+dialer_restart_target(struct dialer *d)
+{
+	unsigned index;
+	const struct endpoint *ep = dialer_endpoint(d, &index);
+
+	d->head_start = false;
+	d->wants_name = ep->kind == EP_HOST;
+	d->n_tried = 0;
+	d->n_addrs = d->wants_name ? 0 : (uint32_t)literal_count(ep);
+}
+
 /*
- * Moves on to the next target, which may have no address. Returns false if no
+ * Moves on to the next target, which may want a name. Returns false if no
  * target is left.
  */
 static bool
@@ -150,22 +126,54 @@ next_target(struct dialer *d)
 	report->peer.sa.sa_family = AF_UNSPEC;
 	report->hop_status = 0;
 	report->server.sa.sa_family = AF_UNSPEC;
-	d->n_tried = 0;
-	d->n_addrs = (uint32_t)find_addrs(d);
-	if (!d->n_addrs)
-		dialer_target_failed(d);
+	dialer_restart_target(d);
 	return true;
+}
+
+void
+dialer_resolved(struct dialer *d, size_t n)
+{
+	const struct dns_addr *all = d->resolved;
+
+	d->wants_name = false;
+	d->n_resolved = (uint32_t)n;
+	/* The second address is of the other family, if there is one. */
+	d->head_start = n > 1 && all[0].family != all[1].family;
+	d->n_addrs = d->n_resolved + d->head_start;
+	if (!n)
+		dialer_target_failed(d);
+}
+
+const char *
+dialer_last_of_name(const struct dialer *d)
+{
+	unsigned index;
+	const struct endpoint *ep = dialer_endpoint(d, &index);
+
+	return ep->kind == EP_HOST && d->n_tried == d->n_addrs ? ep->name
+							       : NULL;
+}
+
+static int
+current_addr(const struct dialer *d, const struct endpoint *ep, unsigned index,
+    struct target_addr *to)
+{
+	uint32_t i = d->n_tried - 1;
+
+	if (ep->kind != EP_HOST)
+		return literal_addr(to, ep, index, i);
+	resolve_sockaddr(to, &d->resolved[i % d->n_resolved],
+	    (uint16_t)(ep->port_first + index));
+	return 0;
 }
 
 int
 dialer_current(const struct dialer *d, struct target_addr *to)
 {
 	unsigned index;
-	const struct endpoint *ep = next_endpoint(d, &index);
+	const struct endpoint *ep = dialer_endpoint(d, &index);
 
-	if (ep->kind == EP_HOST)
-		*to = d->resolved[d->n_tried - 1];
-	else if (literal_addr(to, ep, index, d->n_tried - 1) == -1)
+	if (current_addr(d, ep, index, to) == -1)
 		return -1;
 	return ep == d->conn->requested &&
 		!reach_allows(d->conn->map, &to->addr)
@@ -183,17 +191,22 @@ next_addr_deadline(const struct dialer *d)
 	return d->n_tried == 0 && d->head_start && early < at ? early : at;
 }
 
-int
+enum dialer_step
 dialer_next(struct dialer *d, struct target_addr *to)
 {
 	for (;;) {
-		while (d->n_tried == d->n_addrs)
-			if (!next_target(d))
-				return fail_errno(d->error);
+		while (d->n_tried == d->n_addrs) {
+			if (d->wants_name)
+				return DIALER_NAME;
+			if (!next_target(d)) {
+				errno = d->error;
+				return DIALER_FAILED;
+			}
+		}
 		d->addr_deadline = next_addr_deadline(d);
 		d->n_tried++;
 		if (dialer_current(d, to) == 0)
-			return 0;
+			return DIALER_ADDR;
 		dialer_addr_failed(d, to);
 	}
 }

@@ -4,19 +4,21 @@
 #define DIAL_DIALER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/clock.h"
-#include "dial/resolve.h"
 
 struct conn;
+struct dns_addr;
 struct endpoint;
+struct target_addr;
 
 /*
  * The state of dialing one connection. The driver, dial() or a worker, calls
- * dialer_next() and tries the address. If that fails, the driver calls
- * dialer_addr_failed() and goes on with dialer_next(); otherwise it calls
- * dialer_connected() and stops.
+ * dialer_next(), looks up the name or tries the address. If the address fails,
+ * the driver calls dialer_addr_failed() and goes on with dialer_next();
+ * otherwise it calls dialer_connected() and stops.
  */
 struct dialer {
 	const struct conn *conn;
@@ -25,12 +27,14 @@ struct dialer {
 	uint32_t target;      /* index of the current target */
 	uint32_t n_addrs;     /* attempts at the current target or first hop */
 	uint32_t n_tried;     /* attempts so far, the current one included */
+	uint32_t n_resolved;  /* addresses of the host name */
 	int error;            /* of the first address of the last target */
 	msec deadline;        /* of all targets: conn->deadline */
 	msec target_deadline; /* of the current target */
 	msec addr_deadline;   /* of the current address */
+	bool wants_name;      /* the host name is to be looked up */
 	bool head_start;      /* the first address is also the last attempt */
-	struct target_addr *resolved; /* the addresses of a host name */
+	struct dns_addr *resolved; /* the addresses of the host name */
 };
 
 /*
@@ -39,17 +43,42 @@ struct dialer {
  * and no first hop is a host name.
  */
 void dialer_init(struct dialer *, const struct conn *,
-    struct target_addr *resolved);
+    struct dns_addr *resolved);
+
+enum dialer_step {
+	DIALER_ADDR,  /* the address is to be tried until addr_deadline */
+	DIALER_NAME,  /* the name of dialer_endpoint() is to be looked up until
+			 target_deadline, and then dialer_resolved() called */
+	DIALER_FAILED /* no address is left; errno is the error of the first
+			 address of the last target, or that of its name */
+};
+
+/* Moves on to the next address, of the current target or of the next one. */
+enum dialer_step dialer_next(struct dialer *, struct target_addr *);
 
 /*
- * Moves on to the next address, of the current target or of the next one, and
- * resolves host names, see resolve_host(). Returns -1 with errno if no address
- * is left: the error of the first address of the last target.
+ * Notes that `resolved` has n addresses of the host name, in the order in which
+ * to try them. If n is 0, the target has failed, with errno.
  */
-int dialer_next(struct dialer *, struct target_addr *);
+void dialer_resolved(struct dialer *, size_t n);
+
+/*
+ * Begins the current target anew, because its host name may have other
+ * addresses: dialer_next() returns DIALER_NAME.
+ */
+void dialer_restart_target(struct dialer *);
+
+/* Returns the host name if the current address is its last one, else NULL. */
+const char *dialer_last_of_name(const struct dialer *);
 
 /* Gets the current address again. Returns -1 with errno. */
 int dialer_current(const struct dialer *, struct target_addr *);
+
+/*
+ * Returns the endpoint to connect to: the first hop, or else the current
+ * target. Its port is port_first + *index.
+ */
+const struct endpoint *dialer_endpoint(const struct dialer *, unsigned *index);
 
 /* Returns the current target. Its port is port_first + *index. */
 const struct endpoint *dialer_target(const struct dialer *, unsigned *index);

@@ -170,8 +170,9 @@ name_error(const struct dns_result *r)
 	return r->status == DNS_LOCAL ? r->error : errors[r->status];
 }
 
-static void
-set_sockaddr(struct target_addr *to, const struct dns_addr *from, uint16_t port)
+void
+resolve_sockaddr(struct target_addr *to, const struct dns_addr *from,
+    uint16_t port)
 {
 	struct sockaddr_in *four = (void *)&to->addr;
 	struct sockaddr_in6 *six = (void *)&to->addr;
@@ -190,17 +191,25 @@ set_sockaddr(struct target_addr *to, const struct dns_addr *from, uint16_t port)
 }
 
 size_t
+resolve_addrs(struct dns_addr *out, const struct dns_result *r)
+{
+	size_t n = dns_result_addrs(r, out, RESOLVE_MAX);
+
+	if (!n)
+		errno = name_error(r);
+	return n;
+}
+
+size_t
 resolve_result(struct target_addr *out, size_t max, const struct dns_result *r,
     uint16_t port)
 {
 	struct dns_addr addrs[RESOLVE_MAX];
-	size_t n =
-	    dns_result_addrs(r, addrs, max < RESOLVE_MAX ? max : RESOLVE_MAX);
+	size_t n = resolve_addrs(addrs, r);
 
+	n = n < max ? n : max;
 	for (size_t i = 0; i < n; i++)
-		set_sockaddr(&out[i], &addrs[i], port);
-	if (!n)
-		errno = name_error(r);
+		resolve_sockaddr(&out[i], &addrs[i], port);
 	return n;
 }
 
@@ -244,17 +253,16 @@ look_up(const char *name, int abort_fd, msec deadline)
 }
 
 size_t
-resolve_host(struct target_addr *out, const struct endpoint *ep, unsigned index,
-    const struct io *limits, struct conn_report *report)
+resolve_host(struct dns_addr *out, const char *name, const struct io *limits,
+    struct conn_report *report)
 {
 	const struct dns_result *r =
-	    look_up(ep->name, limits->abort_fd, limits->deadline);
+	    look_up(name, limits->abort_fd, limits->deadline);
 
 	if (!r)
 		return 0;
 	resolve_report(report, r);
-	return resolve_result(out, RESOLVE_MAX, r,
-	    (uint16_t)(ep->port_first + index));
+	return resolve_addrs(out, r);
 }
 
 const char *

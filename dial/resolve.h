@@ -10,6 +10,7 @@
 #include "base/clock.h"
 
 struct conn_report;
+struct dns_addr;
 struct dns_result;
 struct dns_source;
 struct endpoint;
@@ -74,13 +75,17 @@ int literal_addr(struct target_addr *, const struct endpoint *, unsigned index,
 
 /*
  * Resolves a host name into at most RESOLVE_MAX addresses, in the order in
- * which to try them, with the port port_first + index. Waits until limits->
- * deadline, or until limits->abort_fd is reset. Returns how many; or 0 with
- * errno, which is an enum name_error for a name, ECONNABORTED for a reset. Puts
- * the name server into the report, as resolve_report().
+ * which to try them. Waits until limits->deadline, or until limits->abort_fd is
+ * reset. Returns how many; or 0 with errno, which is an enum name_error for a
+ * name, ECONNABORTED for a reset. Puts the name server into the report, as
+ * resolve_report().
  */
-size_t resolve_host(struct target_addr *, const struct endpoint *,
-    unsigned index, const struct io *limits, struct conn_report *);
+size_t resolve_host(struct dns_addr *, const char *name,
+    const struct io *limits, struct conn_report *);
+
+/* Makes a socket address. */
+void resolve_sockaddr(struct target_addr *, const struct dns_addr *,
+    uint16_t port);
 
 /*
  * Describes why the last name of resolve_host() has no address. Returns buf, of
@@ -90,9 +95,10 @@ size_t resolve_host(struct target_addr *, const struct endpoint *,
 const char *resolve_text(char *buf, size_t size);
 
 /*
- * Writes the addresses of a result that is not pending, at most max and
- * RESOLVE_MAX. Returns how many; or 0 with errno, as resolve_host().
+ * Write the addresses of a result that is not pending, at most max and
+ * RESOLVE_MAX. Return how many; or 0 with errno, as resolve_host().
  */
+size_t resolve_addrs(struct dns_addr *, const struct dns_result *);
 size_t resolve_result(struct target_addr *, size_t max,
     const struct dns_result *, uint16_t port);
 

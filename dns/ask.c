@@ -34,8 +34,8 @@
 #define RECEIVES_MAX 32 /* in a dns_ask_run(), so that it returns in time */
 #define TCP_MS       5000
 
-static const struct dns_server *
-server_of(const struct dns_ask *a)
+const struct dns_server *
+dns_ask_server(const struct dns_ask *a)
 {
 	const struct dns_ask_params *p = a->params;
 
@@ -57,7 +57,7 @@ finish(struct dns_ask *a, enum dns_status status, int error)
 	a->phase = DNS_ASK_DONE;
 	a->list.status = status;
 	a->list.error = error;
-	a->list.server = *server_of(a);
+	a->list.server = *dns_ask_server(a);
 	if (status != DNS_OK)
 		a->list.count = 0;
 }
@@ -80,7 +80,7 @@ watch(const struct dns_ask *a, int op)
 static int
 open_socket(struct dns_ask *a)
 {
-	const struct dns_server *s = server_of(a);
+	const struct dns_server *s = dns_ask_server(a);
 	bool six = s->addr.any.sa_family == AF_INET6;
 	int type = a->tcp ? SOCK_STREAM : SOCK_DGRAM;
 
@@ -158,7 +158,7 @@ note(struct dns_ask *a, enum dns_status status, int error)
 		return;
 	a->list.status = status;
 	a->list.error = error;
-	a->list.server = *server_of(a);
+	a->list.server = *dns_ask_server(a);
 }
 
 /* Chooses the next server. Returns false after the last one of all rounds. */

@@ -75,6 +75,9 @@ void dns_ask_run(struct dns_ask *, msec now);
 /* Closes the socket. A question that is not DONE ends with status and error. */
 void dns_ask_stop(struct dns_ask *, enum dns_status, int error);
 
+/* Returns the server that is asked, or was asked last. */
+const struct dns_server *dns_ask_server(const struct dns_ask *);
+
 /* Returns the events to poll(2) fd for, if phase is not DONE. */
 short dns_ask_events(const struct dns_ask *);
 

@@ -396,6 +396,15 @@ dns_query_deadline(const struct dns_query *q)
 	return at;
 }
 
+const struct dns_server *
+dns_query_server(const struct dns_query *q)
+{
+	for (int i = 0; q->active && i < DNS_FAMILIES; i++)
+		if (!is_done(&q->ask[i]))
+			return dns_ask_server(&q->ask[i]);
+	return NULL;
+}
+
 size_t
 dns_query_pollfds(const struct dns_query *q, struct pollfd *fds)
 {

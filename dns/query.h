@@ -69,6 +69,9 @@ enum dns_status dns_query_run(struct dns_query *);
 /* Returns the latest time to call dns_query_run() at, or NEVER. */
 msec dns_query_deadline(const struct dns_query *);
 
+/* Returns a server that has not answered yet, or NULL if there is none. */
+const struct dns_server *dns_query_server(const struct dns_query *);
+
 /* Fills in at most DNS_FDS descriptors and events. Returns how many. */
 size_t dns_query_pollfds(const struct dns_query *, struct pollfd *);
 

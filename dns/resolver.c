@@ -218,12 +218,24 @@ refresh(struct dns_resolver *r, struct dns_entry *e, msec now)
 	begin(r, e);
 }
 
+static const struct dns_result *
+set_pending(struct dns_resolver *r, const struct dns_entry *e)
+{
+	struct dns_server *server = &r->pending.list[DNS_FOUR].server;
+	const struct dns_server *asked =
+	    e->slot == NO_SLOT ? NULL : dns_query_server(&r->query[e->slot]);
+
+	memset(server, 0, sizeof(*server));
+	if (asked)
+		*server = *asked;
+	return &r->pending;
+}
+
 enum dns_status
 dns_resolver_ask(struct dns_resolver *r, const char *name, msec now,
     const struct dns_result **result)
 {
-	static const struct dns_result pending = {.status = DNS_PENDING},
-				       full = {.status = DNS_LOCAL,
+	static const struct dns_result full = {.status = DNS_LOCAL,
 					   .error = EAGAIN},
 				       too_long = {.status = DNS_BAD_NAME};
 	uint32_t hash = hash_of(name);
@@ -243,7 +255,7 @@ dns_resolver_ask(struct dns_resolver *r, const char *name, msec now,
 	}
 	e->used_at = now;
 	refresh(r, e, now);
-	*result = is_fresh(e, now) ? &e->result : &pending;
+	*result = is_fresh(e, now) ? &e->result : set_pending(r, e);
 	return (*result)->status;
 }
 
@@ -302,7 +314,7 @@ dns_resolver_deadline(const struct dns_resolver *r)
 	return at;
 }
 
-void
+bool
 dns_resolver_doubt(struct dns_resolver *r, const char *name)
 {
 	struct dns_entry *e = find(r, name, hash_of(name));
@@ -311,4 +323,5 @@ dns_resolver_doubt(struct dns_resolver *r, const char *name)
 	if (e && e->known && now < e->expires_at &&
 	    e->expires_at - lifetime(&e->result) + DOUBT_MS <= now)
 		e->expires_at = now;
+	return e && !(e->known && now < e->expires_at);
 }

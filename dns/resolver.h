@@ -30,6 +30,7 @@ struct dns_resolver {
 	msec checked_at; /* when the files were last checked */
 	struct dns_stamp stamp;
 	bool changed; /* a name has become known since the last run */
+	struct dns_result pending; /* of the last look-up, if it is pending */
 	struct dns_query query[DNS_SLOTS];
 	int entry_of[DNS_SLOTS];    /* -1: the slot is free */
 	uint32_t hash[DNS_ENTRIES]; /* hash of the name of each entry */
@@ -45,7 +46,8 @@ void dns_resolver_close(struct dns_resolver *);
  * Looks a name up. Returns the status, and sets *result, which is valid until
  * the next call. DNS_PENDING: a query runs; the caller looks the name up again
  * when dns_resolver_run() has returned true. Look-ups of one name share one
- * query. DNS_LOCAL: all 128 entries have a query or wait for one.
+ * query, and dns_result_server() is the server that it waits for. DNS_LOCAL:
+ * all 128 entries have a query or wait for one.
  *
  * Addresses are cached for their TTL, from 1 s to 1 h, and are still returned
  * for a second while a new query runs. "No such name" and "no address" are
@@ -67,8 +69,9 @@ msec dns_resolver_deadline(const struct dns_resolver *);
 
 /*
  * Makes the next look-up of a name start a new query, because its addresses do
- * not work. A result less than a second old is kept.
+ * not work. A result less than a second old is kept. Returns true if there will
+ * be a newer result than that of the last look-up.
  */
-void dns_resolver_doubt(struct dns_resolver *, const char *name);
+bool dns_resolver_doubt(struct dns_resolver *, const char *name);
 
 #endif

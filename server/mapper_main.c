@@ -59,7 +59,8 @@ sandbox_flags_of(const struct service *s)
 			flags |= SANDBOX_UNIX;
 	}
 	if (map_has_names(map))
-		flags |= SANDBOX_NAMES | SANDBOX_MAY_NARROW;
+		flags |=
+		    SANDBOX_NAMES | (map->workers ? 0 : SANDBOX_MAY_NARROW);
 	if (map->targets->kind == EP_PROXY)
 		flags |= SANDBOX_PROXY | SANDBOX_MAY_NARROW;
 	if (map->n_hops || map->accept_proxy.count)

@@ -39,6 +39,7 @@
 #include "dial/dial.h"
 #include "dial/resolve.h"
 #include "dial/why.h"
+#include "dns/result.h"
 #include "netns.h"
 #include "tcp/memory.h"
 #include "tcp/stdio.h"
@@ -58,20 +59,23 @@ find_route(const struct conn *conn)
 	const struct io limits = {.abort_fd = -1, .deadline = conn->deadline};
 	const struct map *map = conn->map;
 	const struct endpoint *ep = map->targets;
-	struct target_addr to[RESOLVE_MAX];
-	const void *addr = &to->addr;
+	struct dns_addr resolved[RESOLVE_MAX];
+	struct target_addr to;
 	int fd;
 
-	if (ep->kind == EP_HOST
-		? !resolve_host(to, ep, 0, &limits, conn->report)
-		: literal_addr(to, ep, 0, 0) == -1)
+	if (ep->kind != EP_HOST && literal_addr(&to, ep, 0, 0) == -1)
 		return -1;
-	fd = socket(to->addr.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (ep->kind == EP_HOST) {
+		if (!resolve_host(resolved, ep->name, &limits, conn->report))
+			return -1;
+		resolve_sockaddr(&to, resolved, ep->port_first);
+	}
+	fd = socket(to.addr.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return -1;
-	return set_source_options(fd, map, to->addr.ss_family) == -1
+	return set_source_options(fd, map, to.addr.ss_family) == -1
 	    ? -1
-	    : connect(fd, addr, to->length);
+	    : connect(fd, (const void *)&to.addr, to.length);
 }
 
 static _Noreturn void

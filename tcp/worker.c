@@ -3,17 +3,13 @@
 /*
  * Theory of operation
  *
- * A connection is in one phase at a time. Each phase has a list of its
- * connections. A connection moves to the end of the list when it enters the
- * phase or has an event. The time limit is the same for all connections of a
- * phase, so that the head of the list is the first to time out. The exception
- * is PH_CONNECTING: its connections have different deadlines, in a heap
- * (timers.c).
- *
  * dial/dialer.c decides which target and address comes next; dial/dial.c is
  * its other driver, which blocks. This file starts each attempt, and reports
  * the result to the dialer when there is an event or the deadline has passed.
- * Host names and hops are not for workers, because both would block.
+ * Hops are not for workers, because they would block.
+ *
+ * A connection whose host name is not known yet waits in PH_RESOLVING. All
+ * connections there look up their names again when lookup_run() returns true.
  */
 
 #include <errno.h>
@@ -36,78 +32,32 @@
 #include "dial/attempt.h"
 #include "dial/conn.h"
 #include "dial/dialer.h"
+#include "dial/resolve.h"
 #include "relay.h"
+#include "tcp/lookup.h"
 #include "tcp/memory.h"
+#include "tcp/phases.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"
-#include "tcp/timers.h"
 
-enum phase {
-	PH_FREE,
-	PH_CONNECTING,  /* until the deadline of the address */
-	PH_RETRYING,    /* until the same address is tried again */
-	PH_ESTABLISHED, /* until the idle timeout */
-	PH_HALF_CLOSED, /* until the half-close timeout */
-	PH_DRAINING,    /* until the next look at acknowledged bytes */
-	PH_RUNNABLE,    /* until the next turn of the loop */
-	PHASES
-};
+#define NAMES_DATA (UINT64_MAX / 2) /* of events of names */
 
 struct worker_conn {
 	struct relay relay;
 	struct conn conn;
 	struct dialer dialer;
-	uint32_t older, newer; /* in the list of the phase */
-	uint8_t phase;
-	msec phase_since; /* when the connection came to the end of its list */
 };
 
 static struct worker {
 	struct tcp *tcp;
 	int lifeline;
 	const struct map *map;
-	struct worker_conn *conns; /* after the last, the heads of the lists */
+	struct worker_conn *conns;
 	unsigned char *spills; /* two for each connection, see relay_init() */
-	uint32_t capacity;
-	msec timeouts[PHASES]; /* 0: none */
 	bool all_tcp;          /* no target is a UNIX socket */
-	struct timers timers;  /* deadlines of the connections that connect */
+	struct phases phases;
+	struct lookup lookup;
 } worker;
-
-static void
-phase_leave(struct worker_conn *c)
-{
-	if (!c->phase)
-		return;
-	worker.conns[c->older].newer = c->newer;
-	worker.conns[c->newer].older = c->older;
-	if (c->phase == PH_CONNECTING)
-		timers_clear(&worker.timers, (uint32_t)(c - worker.conns));
-	c->phase = PH_FREE;
-}
-
-/* Moves a connection to the end of the list of a phase. */
-static void
-phase_enter(uint32_t i, enum phase phase)
-{
-	uint32_t head = worker.capacity + phase;
-	struct worker_conn *c = &worker.conns[i];
-
-	phase_leave(c);
-	c->phase = (uint8_t)phase;
-	c->phase_since = worker.timeouts[phase] ? now_ms() : 0;
-	c->newer = head;
-	c->older = worker.conns[head].older;
-	worker.conns[c->older].newer = i;
-	worker.conns[head].older = i;
-}
-
-/* Returns the first connection of a list, or `capacity` or more if none. */
-static uint32_t
-phase_oldest(enum phase phase)
-{
-	return worker.conns[worker.capacity + phase].newer;
-}
 
 static uint64_t
 event_data(uint32_t i, enum relay_peer peer)
@@ -135,6 +85,14 @@ close_target_fd(struct worker_conn *c)
 	*target_fd(c) = -1;
 }
 
+/* Releases what is needed for dialing only. */
+static void
+end_dial(struct worker_conn *c)
+{
+	lookup_release_room(&worker.lookup, c->dialer.resolved);
+	c->dialer.resolved = NULL;
+}
+
 /* Closes a connection. The report already has its end. */
 static void
 conn_close(uint32_t i)
@@ -143,7 +101,8 @@ conn_close(uint32_t i)
 
 	close(c->relay.dirs[RELAY_CLIENT].in);
 	close_target_fd(c);
-	phase_leave(c);
+	end_dial(c);
+	phase_leave(&worker.phases, i);
 	tcp_conn_ended(worker.tcp, i, 0);
 }
 
@@ -183,7 +142,7 @@ run_relay(uint32_t i)
 	if (result)
 		relay_ended(i, result);
 	else
-		phase_enter(i, relay_phase(r));
+		phase_enter(&worker.phases, i, relay_phase(r));
 }
 
 /* Opens a socket, sets it as the target's, and starts to connect it. */
@@ -199,6 +158,25 @@ start_attempt(uint32_t i, const struct target_addr *to)
 		event_data(i, RELAY_TARGET)) == -1)
 		return ATTEMPT_FAILED;
 	return attempt_connect(fd, to);
+}
+
+/*
+ * Returns false if another address is to be tried, and true if the connection
+ * waits for newer addresses.
+ */
+static bool
+attempt_failed(uint32_t i, const struct target_addr *to)
+{
+	struct worker_conn *c = &worker.conns[i];
+	bool restarted = lookup_addr_failed(&worker.lookup, &c->dialer);
+
+	if (!restarted)
+		dialer_addr_failed(&c->dialer, to);
+	close_target_fd(c);
+	if (restarted)
+		phase_enter_until(&worker.phases, i, PH_RESOLVING,
+		    c->dialer.target_deadline);
+	return restarted;
 }
 
 /*
@@ -220,19 +198,19 @@ attempt_done(uint32_t i, const struct target_addr *to, enum attempt result)
 		if (result == ATTEMPT_RESET)
 			relay_target_failed(&c->relay, errno);
 		dialer_connected(&c->dialer, to);
+		end_dial(c);
 		run_relay(i);
 		return true;
 	case ATTEMPT_WAIT:
-		phase_enter(i, PH_CONNECTING);
-		timers_set(&worker.timers, i, c->dialer.addr_deadline);
+		phase_enter_until(&worker.phases, i, PH_CONNECTING,
+		    c->dialer.addr_deadline);
 		return true;
 	case ATTEMPT_RETRY:
 		close_target_fd(c);
-		phase_enter(i, PH_RETRYING);
+		phase_enter(&worker.phases, i, PH_RETRYING);
 		return true;
 	case ATTEMPT_FAILED:
-		dialer_addr_failed(&c->dialer, to);
-		close_target_fd(c);
+		return attempt_failed(i, to);
 	}
 	return false;
 }
@@ -247,21 +225,53 @@ end_if_client_reset(uint32_t i)
 	return true;
 }
 
+/*
+ * Moves on to the next address. Returns false if there is none now: the
+ * connection has failed, or its name is pending.
+ */
+static bool
+next_address(uint32_t i, struct target_addr *to)
+{
+	struct dialer *d = &worker.conns[i].dialer;
+	enum dialer_step step;
+
+	while ((step = dialer_next(d, to)) == DIALER_NAME)
+		if (!lookup_name(&worker.lookup, d)) {
+			phase_enter_until(&worker.phases, i, PH_RESOLVING,
+			    d->target_deadline);
+			return false;
+		}
+	if (step == DIALER_FAILED)
+		conn_fail(i, END_DIAL, errno);
+	return step == DIALER_ADDR;
+}
+
 /* Tries one address after the other, until an attempt does not fail at once. */
 static void
 dial_next_address(uint32_t i)
 {
-	struct worker_conn *c = &worker.conns[i];
 	struct target_addr to;
 
 	do {
-		if (end_if_client_reset(i))
+		if (end_if_client_reset(i) || !next_address(i, &to))
 			return;
-		if (dialer_next(&c->dialer, &to) == -1) {
-			conn_fail(i, END_DIAL, errno);
-			return;
-		}
 	} while (!attempt_done(i, &to, start_attempt(i, &to)));
+}
+
+/* Continues the connections whose names have become known. */
+static void
+run_names(void)
+{
+	const struct phases *p = &worker.phases;
+	uint32_t i, next;
+
+	if (!lookup_run(&worker.lookup))
+		return;
+	for (i = phase_oldest(p, PH_RESOLVING); i < p->capacity; i = next) {
+		next = phase_next(p, i);
+		if (lookup_name(&worker.lookup, &worker.conns[i].dialer))
+			dial_next_address(i);
+	}
 }
 
 /* Tries the same address again. */
@@ -299,15 +309,14 @@ connect_event(uint32_t i, uint32_t events)
 
 /* Handles an event. The connection may have ended earlier in the same turn. */
 static void
-conn_event(uint64_t data, uint32_t events)
+peer_event(uint32_t i, int peer, uint32_t events)
 {
-	uint32_t i = (uint32_t)(data / 2);
 	struct worker_conn *c = &worker.conns[i];
-	int peer = (int)(data % 2);
+	enum phase phase = phase_of(&worker.phases, i);
 
-	if (c->phase == PH_FREE)
+	if (phase == PH_FREE)
 		return;
-	if (c->phase > PH_RETRYING) {
+	if (phase > PH_RETRYING) {
 		relay_event(&c->relay, peer, events);
 		run_relay(i);
 	} else if (peer == RELAY_TARGET) {
@@ -320,9 +329,22 @@ conn_event(uint64_t data, uint32_t events)
 }
 
 static void
+conn_event(uint64_t data, uint32_t events)
+{
+	if (data == NAMES_DATA)
+		run_names();
+	else
+		peer_event((uint32_t)(data / 2), (int)(data % 2), events);
+}
+
+static void
 timed_out(uint32_t i)
 {
-	switch (worker.conns[i].phase) {
+	switch (phase_of(&worker.phases, i)) {
+	case PH_RESOLVING:
+		lookup_expire(&worker.lookup, &worker.conns[i].dialer);
+		dial_next_address(i);
+		break;
 	case PH_CONNECTING:
 		connect_event(i, 0);
 		break;
@@ -341,56 +363,32 @@ timed_out(uint32_t i)
 static void
 run_runnable(void)
 {
-	uint32_t last = worker.conns[worker.capacity + PH_RUNNABLE].older;
-	uint32_t i = UINT32_MAX;
+	const struct phases *p = &worker.phases;
+	uint32_t last = phase_newest(p, PH_RUNNABLE), i = UINT32_MAX;
 
-	while (phase_oldest(PH_RUNNABLE) < worker.capacity && i != last) {
-		i = phase_oldest(PH_RUNNABLE);
+	while (i != last && (i = phase_oldest(p, PH_RUNNABLE)) < p->capacity)
 		run_relay(i);
-	}
 }
 
-/* Returns when the first connection of a phase times out, or NEVER. */
-static msec
-phase_deadline(enum phase phase)
+static bool
+is_any_runnable(void)
 {
-	uint32_t i = phase_oldest(phase);
-
-	return i < worker.capacity && worker.timeouts[phase]
-	    ? worker.conns[i].phase_since + worker.timeouts[phase]
-	    : NEVER;
+	return phase_oldest(&worker.phases, PH_RUNNABLE) <
+	    worker.phases.capacity;
 }
 
-/* Returns when the first of all connections times out, or NEVER. */
-static msec
-next_deadline(void)
-{
-	uint32_t i;
-	msec next = timers_earliest(&worker.timers, &i);
-
-	for (int phase = PH_RETRYING; phase < PH_RUNNABLE; phase++)
-		if (phase_deadline(phase) < next)
-			next = phase_deadline(phase);
-	return next;
-}
-
-/*
- * The deadlines are compared last, because a connection that times out in one
- * phase can get a deadline in another.
- */
 static msec
 run_conn_timers(msec now)
 {
 	uint32_t i;
+	msec next;
 
 	run_runnable();
-	while (timers_earliest(&worker.timers, &i) <= now)
+	if (worker.lookup.run_at <= now)
+		run_names();
+	while ((next = phases_earliest(&worker.phases, &i)) <= now)
 		timed_out(i);
-	for (int phase = PH_RETRYING; phase < PH_RUNNABLE; phase++)
-		while (phase_deadline(phase) <= now)
-			timed_out(phase_oldest(phase));
-	return phase_oldest(PH_RUNNABLE) < worker.capacity ? now
-							   : next_deadline();
+	return is_any_runnable() ? now : msec_min(next, worker.lookup.run_at);
 }
 
 static void
@@ -400,7 +398,7 @@ start_in_loop(uint32_t i, struct conn *conn)
 	bool is_unix = conn->peer.sa.sa_family == AF_UNIX;
 
 	*c = (struct worker_conn){.conn = *conn};
-	dialer_init(&c->dialer, &c->conn, NULL);
+	dialer_init(&c->dialer, &c->conn, lookup_take_room(&worker.lookup));
 	if (is_unix)
 		sock_set_oobinline(conn->client);
 	relay_init(&c->relay, conn->client, -1, !is_unix && worker.all_tcp,
@@ -436,22 +434,35 @@ int
 worker_alloc(const struct map *map, uint32_t capacity)
 {
 	struct relay half_closed = {.dirs[0].done = true};
+	msec *timeouts = worker.phases.timeouts;
 
 	worker.map = map;
-	worker.capacity = capacity;
 	worker.all_tcp = no_unix_target(map);
-	worker.timeouts[PH_RETRYING] = ATTEMPT_RETRY_MS;
-	worker.timeouts[PH_ESTABLISHED] = map->times.idle;
-	worker.timeouts[PH_HALF_CLOSED] =
-	    relay_timeout(&half_closed, &map->times);
-	worker.timeouts[PH_DRAINING] = IO_POLL_ACKED_MS;
-	worker.conns = memory_map(NULL, (size_t)capacity + PHASES,
-	    sizeof(*worker.conns), MAP_PRIVATE | MAP_NORESERVE);
+	timeouts[PH_RETRYING] = ATTEMPT_RETRY_MS;
+	timeouts[PH_ESTABLISHED] = map->times.idle;
+	timeouts[PH_HALF_CLOSED] = relay_timeout(&half_closed, &map->times);
+	timeouts[PH_DRAINING] = IO_POLL_ACKED_MS;
+	worker.conns = memory_map(NULL, capacity, sizeof(*worker.conns),
+	    MAP_PRIVATE | MAP_NORESERVE);
 	worker.spills = memory_map(NULL, capacity, (size_t)2 * RELAY_COPY,
 	    MAP_PRIVATE | MAP_NORESERVE);
-	if (!worker.conns || !worker.spills)
+	if (!worker.conns || !worker.spills ||
+	    lookup_alloc(&worker.lookup, map, capacity) == -1)
 		return -1;
-	return timers_init(&worker.timers, capacity);
+	return phases_init(&worker.phases, capacity);
+}
+
+/* Returns -1 with errno. */
+static int
+watch_names(void)
+{
+	int fd;
+
+	if (!worker.lookup.resolver)
+		return 0;
+	fd = lookup_open(&worker.lookup);
+	return fd == -1 ? -1
+			: tcp_watch(worker.tcp, fd, TCP_EV_CONN + NAMES_DATA);
 }
 
 _Noreturn void
@@ -468,10 +479,8 @@ worker_main(struct tcp *t, uint32_t number, int lifeline)
 	worker.lifeline = lifeline;
 	t->pid = getpid();
 	t->table = &t->tables->items[number];
-	for (uint32_t head = worker.capacity; head < worker.capacity + PHASES;
-	     head++)
-		worker.conns[head].older = worker.conns[head].newer = head;
-	if (tcp_listen(t, &ops, lifeline, EPOLLEXCLUSIVE) == -1)
+	if (tcp_listen(t, &ops, lifeline, EPOLLEXCLUSIVE) == -1 ||
+	    watch_names() == -1)
 		_exit(1);
 	tcp_run(t);
 }

@@ -271,12 +271,10 @@ repeat() {
 		tcp+udp:80=81,accept-proxy=::1 | accept-proxy  | a key of tcp maps only
 		udp:80=81,workers=1       | workers            | a key of tcp maps only
 		80=81,workers=257         | 81                 | more than 256 workers
-		80=web:81,workers=2       | web             | workers take numeric targets
-		80=81,web:81,workers=2    | web             | workers take numeric targets
-		80=proxy,workers=2        | proxy              | workers take numeric targets
-		80=81,workers=2,proxy=1   | 81                 | workers take numeric targets, without
-		80=81,workers=2,via=http:1 | 81                | workers take numeric targets, without
-		80=81,workers=2,accept-proxy=::1 | 81          | workers take numeric targets, without
+		80=proxy,workers=2        | proxy              | workers take no proxy, via or accept-proxy
+		80=81,workers=2,proxy=1   | 81                 | workers take no proxy, via
+		80=81,workers=2,via=http:1 | 81                | workers take no proxy, via
+		80=81,workers=2,accept-proxy=::1 | 81          | workers take no proxy, via
 		udp:80=81,balance=hash    | 81                 | udp knows no balance but first
 		80=81,src=                |                    | not a numeric address
 		80=81,src=localhost       | localhost          | not a numeric address
@@ -526,6 +524,7 @@ right_words() {
 		80=81,proxy=1,accept-proxy=10.0.0.0/8+::1
 		80=81,balance=round,proxy=2
 		80=81,82,balance=hash,workers=4     | 80=81,82,workers=4,balance=hash
+		80=81,web:82,workers=2              | 80=81,web:82,workers=2
 		tcp+udp:80=81,workers=0,balance=first | tcp+udp:80=81
 		/a=81,mode=660,owner=root:adm       | /a=81,mode=0660,owner=root:adm
 		/a=81,mode=0001,owner=0:0           | /a=81,mode=01,owner=0:0

@@ -252,12 +252,15 @@ while True:
 	local targets=127.0.0.1:9001,127.0.0.1:9002,127.0.0.1:9003 got
 	letters a b c
 	start_nsfwd "ns1@8000=ns2@$targets,balance=round" \
-		"ns1@8001=ns2@$targets,balance=hash" "ns1@8002=ns2@$targets"
+		"ns1@8001=ns2@$targets,balance=hash" "ns1@8002=ns2@$targets" \
+		ns1@8003=ns2@9001,9002,balance=hash
 	[ "$(served_by 8000 127.0.0.{1..6})" = abcabc ]
 	[ "$(served_by 8002 127.0.0.{1..6})" = aaaaaa ]
 	got=$(served_by 8001 127.0.0.{1..40})
 	[ "$got" = "$(served_by 8001 127.0.0.{1..40})" ]
 	[[ $got == *a* && $got == *b* && $got == *c* ]]
+	got=$(served_by 8003 127.0.0.{1..40})
+	[[ $got == *a* && $got == *b* ]]
 }
 
 # bats test_tags=workers,both

@@ -97,6 +97,7 @@ class Server:
             return function(q, tcp)
         simple = {
             "ok": lambda: [q.ok()],
+            "two": lambda: [q.answer([q.address(), q.address(n=1)])],
             "nodata": lambda: [q.answer()],
             "silent": lambda: [],
             "lame": lambda: [q.answer(ra=False)],

@@ -118,3 +118,68 @@ time.sleep(60)'
 	faults peer ns1 bursts 10 200 2 1 127.0.0.1/8000 \
 		"$NSFWD_PID" $(mappers) $(workers)
 }
+
+# name_server NAME ARG...: the name server of ns2, see tests/dns_server.py.
+name_server() {
+	spawn_ready ns2 "$1" python3 "$BATS_TEST_DIRNAME/dns_server.py" \
+		"$BATS_TEST_TMPDIR/asked" "${@:2}" 127.0.0.1/53
+}
+
+# "ok" has 127.0.0.2 and ::1, "two" has 127.0.0.2 and 127.0.0.3. Processes, which ask
+# for each connection, log the same.
+@test "names: both families, several addresses, several names, errors as of processes" {
+	local driver out=$BATS_TEST_TMPDIR maps=(
+		8001=ns2@ok.ok.test:81 8002=ns2@two.nodata.test:82
+		8003=ns2@no.no.test:83,ok.nodata.test:83 8004-8005=ns2@ok.ok.test:84-85
+		8006=ns2@nodata.nodata.test:86 8007=ns2@silent.silent.test:87
+		8008=ns2@refused.servfail.test:88 8009=ns2@two.nodata.test:89)
+	name_server names four=127.0.0.2 six=::1
+	named_server ns2 one 127.0.0.2/81 127.0.0.3/82 127.0.0.2/83 127.0.0.2/84 ::1/84
+	faults peer_server ns2 hole hole ::1/81
+	maps=("${maps[@]/#/ns1@}")
+	for driver in '' 2; do
+		LOG=$out/log.$driver
+		WORKERS=$driver
+		start_nsfwd -v --connect-timeout 900ms "${maps[@]/%/,dns=127.0.0.1}"
+		faults peer ns1 try 1 one 250-600 127.0.0.1/8001
+		asks ns1 127.0.0.1/800{2,3,4}=one 127.0.0.1/800{5,6,8,9}=reset
+		faults peer ns1 try 1 reset 800-1400 127.0.0.1/8007
+		wait_until 2 logged ' end=' 9
+		sed -En 's/ why=.*//; s/.* map="?ns1@([^=]*).* (target=[^ ]*) .* (end=.*)/\1 \2 \3/p' \
+			"$LOG" | sort >"$out/ends.$driver"
+		stop_nsfwd
+		diff - "$out/ends.$driver" <<-'END'
+			8001 target=127.0.0.2:81 end=closed
+			8002 target=127.0.0.3:82 end=closed
+			8003 target=127.0.0.2:83 end=closed
+			8004-8005 target=::1/84 end=closed
+			8004-8005 target=::1/85 end=dial error=ECONNREFUSED
+			8006 target=nodata.nodata.test:86 end=dial error=no-address server=127.0.0.1:53
+			8007 target=silent.silent.test:87 end=dial error=no-answer server=127.0.0.1:53
+			8008 target=refused.servfail.test:88 end=dial error=name-server-refused server=127.0.0.1:53
+			8009 target=127.0.0.2:89 end=dial error=ECONNREFUSED
+		END
+	done
+}
+
+# By balance=hash, 127.0.0.1 goes to the first target, 127.0.0.2 to the second.
+@test "names: one that is not answered delays no other; one moves, no connection fails" {
+	name_server old four=127.0.0.2
+	named_server ns2 good 127.0.0.2/81
+	named_server ns2 one 127.0.0.2/82
+	named_server ns2 two 127.0.0.3/82
+	WORKERS=1
+	start_nsfwd ns1@8001=ns2@silent.silent.test:81,ok.nodata.test:81,balance=hash,connect-timeout=2400ms,dns=127.0.0.1 \
+		ns1@8002=ns2@ok.nodata.test:82,dns=127.0.0.1
+	asks ns1 127.0.0.1/8002=one
+	faults peer_start ns1 slow try 1 good 1100-1900 127.0.0.1/8001 127.0.0.1
+	wait_until 2 grep -q silent "$BATS_TEST_TMPDIR/asked"
+	faults peer ns1 try 20 good 0-400 127.0.0.1/8001 127.0.0.2
+	kill_spawned old
+	kill_spawned one
+	name_server new four=127.0.0.3
+	reap slow
+	faults peer_start ns1 crowd crowd 20 127.0.0.1/8002
+	wait_until 5 crowd_is crowd 'served=20 '
+	[ "$(grep -c ' ok.nodata.test A ' "$BATS_TEST_TMPDIR/asked")" = 3 ]
+}
