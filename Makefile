@@ -146,7 +146,7 @@ coverage:
 	$(FUZZ_COVER) -o obj/cover_spec $(FUZZ_SPEC)
 	$(FUZZ_COVER) -o obj/cover_hop $(FUZZ_HOP)
 	$(FUZZ_COVER) -o obj/cover_dns $(FUZZ_DNS)
-	tests/coverage map.c map_parse.c value.c key.c endpoint.c gost.c gost_key.c gost_scheme.c gost_url.c mask.c hop.c http.c socks.c proxy_protocol.c server.c forward.c auth.c \
+	tests/coverage map.c map_parse.c value.c key.c endpoint.c gost.c gost_key.c gost_scheme.c gost_url.c mask.c hop.c http.c body.c response.c socks.c proxy_protocol.c server.c forward.c auth.c \
 		dns/message.c dns/name.c dns/lexer.c dns/conf.c
 
 # The stub resolver of dns/ alone: what tests/dns.bats asks, one for each libc,

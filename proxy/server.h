@@ -25,7 +25,7 @@ enum request_kind {
 struct proxy_session {
 	const struct map *map; /* for its auth= and its timeouts */
 	struct io client;
-	bool udp_offered; /* UDP ASSOCIATE can be granted */
+	bool udp_offered;           /* UDP ASSOCIATE can be granted */
 	struct conn_report *report; /* gets what the client asks for */
 	enum request_kind kind;
 	bool udp;               /* the request is UDP ASSOCIATE */

@@ -165,7 +165,7 @@ relay_datagrams(struct conn *conn)
 static int
 serve_proxy_client(struct conn *conn, int *target_error)
 {
-	bool requested, served = true;
+	bool requested = false, served = true;
 	int target = -1, error;
 
 	session.map = conn->map;

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need and this Debian machine lacks;
-# "tests/deps.sh lint" also what `make lint`, fuzz, coverage and valgrind need.
+# "tests/deps.sh lint" also what `make lint`, fuzz, coverage and valgrind need,
+# "tests/deps.sh clients" the clients and proxies of tests/proxy-clients.
 # Does nothing, quickly, where all of it is there.
 set -eu
 
@@ -51,12 +52,33 @@ mandoc mandoc
 valgrind valgrind
 /usr/lib/llvm-*/bin/llvm-cov llvm
 '
+needed_clients='
+wget wget
+lftp lftp
+aria2c aria2
+nc.openbsd netcat-openbsd
+ncat ncat
+corkscrew corkscrew
+connect-proxy connect-proxy
+proxychains4 proxychains4
+tsocks tsocks
+socksify dante-client
+danted dante-server
+privoxy privoxy
+squid squid
+openvpn openvpn
+openssl openssl
+/usr/lib/python3/dist-packages/requests python3-requests
+/usr/lib/python3/dist-packages/socks.py python3-socks
+/usr/lib/python3/dist-packages/aiohttp python3-aiohttp
+'
 
 case "${1-}" in
 '') ;;
 lint) needed="$needed$needed_lint" ;;
+clients) needed="$needed$needed_clients" ;;
 *)
-	echo "usage: tests/deps.sh [lint]" >&2
+	echo "usage: tests/deps.sh [lint | clients]" >&2
 	exit 2
 	;;
 esac
@@ -99,7 +121,8 @@ $as_root DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
 	--no-install-recommends $packages </dev/null >&2
 
 # A server is wanted here as a program for the tests, not as a service.
-for server in redis-server haproxy nginx microsocks openssh unbound; do
+for server in redis-server haproxy nginx microsocks openssh unbound squid \
+	danted privoxy openvpn; do
 	case " $packages " in
 	*" $server"[\ -]*)
 		# Some packages have no unit, and a server may be off already.
