@@ -83,7 +83,7 @@ t 'a connection killed for memory: nobody else' oom
 # Upgrade.
 newer() {
 	dpkg-deb -R nsfwd_*.deb newer && sed -i 's/^Version.*/Version: 9.0/' newer/DEBIAN/control &&
-		sed -i 's/ 0 1 / 0 1  /' newer/DEBIAN/md5sums && dpkg-deb -b newer newer.deb
+		dpkg-deb -Znone -b newer newer.deb
 }
 t 'another version of the package' newer
 conf 9091=vpn@9091
@@ -92,21 +92,24 @@ mkdir -p /etc/nsfwd
 echo 9191=vpn@9091 >/etc/nsfwd/shop.conf
 systemctl start nsfwd@shop
 upgrade() {
-	local pid
+	local pid status=0 held pages
 	pid=$(show MainPID)
-	hold 9091 120 >/tmp/one &
+	hold 9091 900 >/tmp/one 2>&1 &
+	held=$!
 	held 9091
 	(until [ -e /tmp/enough ]; do
 		page 9091 || echo failed
 		page 9191 || echo failed
 	done) >/tmp/pages 2>&1 &
-	dpkg -i newer.deb || return
-	within 30 runs_new && within 30 runs_new nsfwd@shop || return
+	pages=$!
+	dpkg -i newer.deb && within 60 runs_new && within 60 runs_new nsfwd@shop || status=1
 	touch /tmp/enough
-	wait %2
+	wait "$pages"
 	echo "$(wc -l </tmp/pages) pages"
 	is "$(sort -u /tmp/pages)" vpn && is "$(show MainPID)" "$pid" &&
-		is "$(show ActiveState)" active && [ ! -s /tmp/one ] && kill %1
+		is "$(show ActiveState)" active && [ ! -s /tmp/one ] || status=1
+	kill "$held"
+	return "$status"
 }
 t 'an upgrade refuses no client, and what is open goes on' upgrade
 t 'the template has its folder' test -d /run/nsfwd-shop
