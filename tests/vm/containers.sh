@@ -3,13 +3,14 @@
 # shellcheck disable=SC2016 # eval gets text
 # shellcheck disable=SC1091
 . ./lib.bash
+home=~joe
 says() { curl -sS -m 20 "http://127.0.0.1:$1/" | grep -q "$2"; }
 maps() {
 	printf '%s\n' "$@" >/etc/nsfwd.conf
 	systemctl restart nsfwd
 }
 joe() {
-	setpriv --reuid=1000 --regid=1000 --init-groups env -C /home/joe HOME=/home/joe \
+	setpriv --reuid=1000 --regid=1000 --init-groups env -C "$home" HOME="$home" \
 		USER=joe XDG_RUNTIME_DIR=/run/user/1000 \
 		DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "$@"
 }

@@ -3,6 +3,7 @@
 # shellcheck disable=SC2016 # eval gets text
 # shellcheck disable=SC1091
 . ./lib.bash
+home=~joe
 sysctl -q kernel.sysrq=1
 
 t 'tests/deps.sh has nothing to do here' sh nsfwd/tests/deps.sh
@@ -158,7 +159,7 @@ dynamic() {
 }
 t 'DynamicUser, with two capabilities; a new program has them, too' dynamic
 joe() {
-	setpriv --reuid=1000 --regid=1000 --init-groups env -C /home/joe HOME=/home/joe \
+	setpriv --reuid=1000 --regid=1000 --init-groups env -C "$home" HOME="$home" \
 		XDG_RUNTIME_DIR=/run/user/1000 \
 		DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "$@"
 }
@@ -167,9 +168,9 @@ user_unit() {
 	joe unshare -rn sh -c 'ip link set lo up; exec python3 -m http.server -d /srv/vpn \
 		--bind 127.0.0.1 9091' >/dev/null 2>&1 &
 	within 30 pgrep -u joe -f '^python3 -m http.server'
-	mkdir -p /home/joe/.config
-	echo "9500=pid:$(pgrep -u joe -f '^python3 -m http.server')@9091" >/home/joe/.config/nsfwd.conf
-	chown -R joe: /home/joe
+	mkdir -p "$home/.config"
+	echo "9500=pid:$(pgrep -u joe -f '^python3 -m http.server')@9091" >"$home/.config/nsfwd.conf"
+	chown -R joe: "$home"
 	joe systemctl --user start nsfwd && within 30 says 9500 vpn &&
 		joe systemctl --user reload nsfwd && joe systemctl --user stop nsfwd
 }
@@ -212,7 +213,7 @@ purged() {
 	apt-get purge -y nsfwd nsfwd-static || return
 	! getent passwd nsfwd && ! getent group nsfwd || return
 	left=$(find / -xdev \( -path /job -o -path /proc -o -path /sys -o -path /tmp \
-		-o -path /var/log/journal -o -path '/srv/*' -o -path '/home/joe/*' \) \
+		-o -path /var/log/journal -o -path '/srv/*' -o -path "$home/*" \) \
 		-prune -o -name '*nsfwd*' -print)
 	is "$left" ''
 }
