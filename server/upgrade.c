@@ -197,7 +197,6 @@ upgrade_init(void)
 	if (!text || strtol(text, &end, 10) != getpid())
 		return -1;
 	left = calloc(strlen(end) / 4 + 1, sizeof(*left));
-	unsetenv(UPGRADE_ENV);
 	if (!left)
 		return -1;
 	while (*end == ' ') {
