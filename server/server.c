@@ -381,6 +381,8 @@ server_loop(void)
 	msec next;
 
 	server.check_ns = !server.pinned;
+	if (server.upgraded) /* the start has discarded a pending SIGCHLD */
+		reap_children(&server.stats, server.conf->drain_timeout);
 	for (;;) {
 		next = server.stopping ? await_old_mappers() : retry_services();
 		if (server.stopping && next == NEVER && !mapper_list())

@@ -83,7 +83,9 @@ split_args(const struct masked_text *line)
 	char **args = calloc((size_t)(end - text) + 4, sizeof(*args));
 	size_t n = 2;
 
-	for (; args && text <= end; text += strlen(text) + 1)
+	if (!args)
+		return NULL;
+	for (; text <= end; text += strlen(text) + 1)
 		args[n++] = text;
 	return args;
 }
@@ -149,27 +151,38 @@ export_listeners(const struct services *list)
 	return result;
 }
 
+/* Returns why the old program goes on. */
+static const char *
+execute_program(const struct services *list, int ready_fd, char *path,
+    char **args)
+{
+	const char *why;
+
+	fcntl(ready_fd, F_SETFD, 0);
+	why = try_program(path, args);
+	if (why)
+		return why;
+	log_info("the program was replaced: the new one goes on");
+	sandbox_keep_caps_over_exec();
+	set_inherited(list, true);
+	args[1] = path;
+	execv(path, args + 1);
+	why = errno_name(errno);
+	set_inherited(list, false);
+	return why;
+}
+
 void
 upgrade_run(const struct services *list, const struct config *conf)
 {
 	char path[PATH_MAX], **args = split_args(&conf->command_line);
-	const char *why = NULL;
+	const char *why;
 
 	if (!args || !find_program(path, sizeof(path)) ||
 	    export_listeners(list) == -1)
 		why = errno_name(errno);
-	fcntl(conf->ready_fd, F_SETFD, 0);
-	if (!why)
-		why = try_program(path, args);
-	if (!why) {
-		log_info("the program was replaced: the new one goes on");
-		sandbox_keep_caps_over_exec();
-		set_inherited(list, true);
-		args[1] = path;
-		execv(path, args + 1);
-		why = errno_name(errno);
-		set_inherited(list, false);
-	}
+	else
+		why = execute_program(list, conf->ready_fd, path, args);
 	log_error("the program was replaced, but the old one goes on: %s", why);
 	unsetenv(UPGRADE_ENV);
 	free(args);
@@ -184,16 +197,17 @@ upgrade_init(void)
 	if (!text || strtol(text, &end, 10) != getpid())
 		return -1;
 	left = calloc(strlen(end) / 4 + 1, sizeof(*left));
-	while (left && *end == ' ') {
+	if (!left)
+		return -1;
+	while (*end == ' ') {
 		left[n_left].fd = (int)strtol(end, &end, 10);
 		if (*end != ':' || fcntl(left[n_left].fd, F_GETFD) == -1)
 			break;
 		left[n_left++].ns_id = strtoull(end + 1, &end, 10);
 	}
-	unsetenv(UPGRADE_ENV);
 	for (int i = 0; i < n_left; i++)
 		fcntl(left[i].fd, F_SETFD, FD_CLOEXEC);
-	return left ? n_left : -1;
+	return n_left;
 }
 
 void

@@ -3,6 +3,7 @@
 # shellcheck disable=SC2016 # eval gets text
 # shellcheck disable=SC1091
 . ./lib.bash
+home=~joe
 sysctl -q kernel.sysrq=1
 
 t 'tests/deps.sh has nothing to do here' sh nsfwd/tests/deps.sh
@@ -83,7 +84,7 @@ t 'a connection killed for memory: nobody else' oom
 # Upgrade.
 newer() {
 	dpkg-deb -R nsfwd_*.deb newer && sed -i 's/^Version.*/Version: 9.0/' newer/DEBIAN/control &&
-		sed -i 's/ 0 1 / 0 1  /' newer/DEBIAN/md5sums && dpkg-deb -b newer newer.deb
+		dpkg-deb -Znone -b newer newer.deb
 }
 t 'another version of the package' newer
 conf 9091=vpn@9091
@@ -92,21 +93,24 @@ mkdir -p /etc/nsfwd
 echo 9191=vpn@9091 >/etc/nsfwd/shop.conf
 systemctl start nsfwd@shop
 upgrade() {
-	local pid
+	local pid status=0 held pages
 	pid=$(show MainPID)
-	hold 9091 120 >/tmp/one &
+	hold 9091 900 >/tmp/one 2>&1 &
+	held=$!
 	held 9091
 	(until [ -e /tmp/enough ]; do
 		page 9091 || echo failed
 		page 9191 || echo failed
 	done) >/tmp/pages 2>&1 &
-	dpkg -i newer.deb || return
-	within 30 runs_new && within 30 runs_new nsfwd@shop || return
+	pages=$!
+	dpkg -i newer.deb && within 60 runs_new && within 60 runs_new nsfwd@shop || status=1
 	touch /tmp/enough
-	wait %2
+	wait "$pages"
 	echo "$(wc -l </tmp/pages) pages"
 	is "$(sort -u /tmp/pages)" vpn && is "$(show MainPID)" "$pid" &&
-		is "$(show ActiveState)" active && [ ! -s /tmp/one ] && kill %1
+		is "$(show ActiveState)" active && [ ! -s /tmp/one ] || status=1
+	kill "$held"
+	return "$status"
 }
 t 'an upgrade refuses no client, and what is open goes on' upgrade
 t 'the template has its folder' test -d /run/nsfwd-shop
@@ -155,7 +159,7 @@ dynamic() {
 }
 t 'DynamicUser, with two capabilities; a new program has them, too' dynamic
 joe() {
-	setpriv --reuid=1000 --regid=1000 --init-groups env -C /srv/joe HOME=/srv/joe \
+	setpriv --reuid=1000 --regid=1000 --init-groups env -C "$home" HOME="$home" \
 		XDG_RUNTIME_DIR=/run/user/1000 \
 		DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "$@"
 }
@@ -164,9 +168,9 @@ user_unit() {
 	joe unshare -rn sh -c 'ip link set lo up; exec python3 -m http.server -d /srv/vpn \
 		--bind 127.0.0.1 9091' >/dev/null 2>&1 &
 	within 30 pgrep -u joe -f '^python3 -m http.server'
-	mkdir -p /srv/joe/.config
-	echo "9500=pid:$(pgrep -u joe -f '^python3 -m http.server')@9091" >/srv/joe/.config/nsfwd.conf
-	chown -R joe: /srv/joe
+	mkdir -p "$home/.config"
+	echo "9500=pid:$(pgrep -u joe -f '^python3 -m http.server')@9091" >"$home/.config/nsfwd.conf"
+	chown -R joe: "$home"
 	joe systemctl --user start nsfwd && within 30 says 9500 vpn &&
 		joe systemctl --user reload nsfwd && joe systemctl --user stop nsfwd
 }
@@ -209,7 +213,7 @@ purged() {
 	apt-get purge -y nsfwd nsfwd-static || return
 	! getent passwd nsfwd && ! getent group nsfwd || return
 	left=$(find / -xdev \( -path /job -o -path /proc -o -path /sys -o -path /tmp \
-		-o -path /var/log/journal -o -path '/srv/*' -o -path '/srv/joe/*' \) \
+		-o -path /var/log/journal -o -path '/srv/*' -o -path "$home/*" \) \
 		-prune -o -name '*nsfwd*' -print)
 	is "$left" ''
 }

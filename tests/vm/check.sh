@@ -1,0 +1,3 @@
+#!/bin/bash
+# All tests, on this kernel.
+cd nsfwd && NSFWD=$PWD/nsfwd tests/run
