@@ -93,7 +93,10 @@ transfer_step(struct transfer *t, unsigned char *buf, int *failed)
 	return recv(t->from, buf, (size_t)n, MSG_TRUNC) == n ? 0 : -1;
 }
 
-/* Returns what follows a final response. */
+/*
+ * Returns what follows a final response. A target that answers in front of the
+ * end of the request body may not read the rest.
+ */
 static enum forward
 what_follows(const struct forward_state *f)
 {
@@ -101,7 +104,8 @@ what_follows(const struct forward_state *f)
 
 	if (f->response.status == 101)
 		return FORWARD_TUNNEL;
-	return request->keep_alive && f->response.body.kind != BODY_TO_END
+	return request->keep_alive && request->body.done &&
+		f->response.body.kind != BODY_TO_END
 	    ? FORWARD_NEXT
 	    : FORWARD_CLOSE;
 }
@@ -315,7 +319,5 @@ proxy_forward(struct proxy_session *s, int target, struct conn_report *report,
 	if (result != STEP_DONE)
 		return forward_failed(&f, report, result);
 	*target_error = f.target_error;
-	if (f.next == FORWARD_NEXT && !s->request.body.done)
-		return FORWARD_CLOSE;
 	return f.next;
 }
