@@ -228,7 +228,7 @@ set_option(const struct option *option, void *field, const char *value)
 	return set_ready_fd(field, value);
 }
 
-/* Abbreviations are not accepted: a new option would change their meaning. */
+/* Accepts no abbreviation, because a new option would change its meaning. */
 static const struct option *
 find_option(const char *name, size_t length)
 {
@@ -375,7 +375,7 @@ options_is_line(const struct config_line *line)
 	return find_line_option(line->words[0]) != NULL;
 }
 
-/* An option may have two names: they set the same field. */
+/* Compares fields, because two names of an option set the same field. */
 static bool
 on_command_line(const struct options *o, const struct option *option)
 {
