@@ -221,7 +221,7 @@ add_map(struct config *conf, const char *origin, const char *spec,
 	return bad_map(origin, spec, masked, bad_part, length, why);
 }
 
-/* Masks and parses spec, which is no part of a longer text, and adds the map. */
+/* Masks and parses spec, which is all of its text, and adds the map. */
 static int
 add_single_map(struct config *conf, const char *origin, const char *spec)
 {

@@ -69,7 +69,7 @@ gost_option_advice(const char *arg)
 	return NULL;
 }
 
-/* Returns why there is no scheme of that name; for A+B, why there is no B or A. */
+/* Returns why nsfwd has no such scheme, or NULL. Looks up B and A of A+B. */
 static const char *
 why_no_scheme(char *name)
 {
