@@ -221,10 +221,10 @@ bind_port(struct bind_job *job, unsigned index)
 }
 
 /*
- * The relays have the address of the listener, and any port or those of
- * udp-ports=. The server opens them, because a connection cannot open sockets
- * in the listen namespace. A port that an association of a replaced mapper
- * still has is left out.
+ * Binds the relays to the address of the listener, and to any port or those of
+ * udp-ports=. Leaves out a port that an association of a replaced mapper still
+ * has. The server opens the relays, because a connection cannot open sockets in
+ * the listen namespace.
  */
 int
 bind_udp_relays(void *arg)
@@ -263,8 +263,8 @@ bind_map(void *arg)
 }
 
 /*
- * Writes what the errno means here: who holds the port, the state of an IPv6
- * address, or what the table of advice has.
+ * Returns what the errno of bind(2) means: the process that holds the port, the
+ * state of an IPv6 address, or errno_advice(). May write the text into buf.
  */
 static const char *
 bind_hint(char *buf, const struct bind_job *job, const char *where, int err)
