@@ -42,7 +42,7 @@ static const struct option {
 	const char *name;
 	enum option_kind kind;
 	size_t offset; /* into struct options */
-	int value;     /* of a flag; 1 of -F */
+	int value;     /* that a flag sets; for -F 1, for -L 0 */
 } options[] = {
     {"-c", SET_CONFIG, AT(config), 0},
     {"--config", SET_CONFIG, AT(config), 0},
