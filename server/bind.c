@@ -57,7 +57,8 @@ map_count_udp_relays(const struct map *map)
 }
 
 /*
- * No SO_REUSEADDR for UDP, because it would let others bind to the same port.
+ * Sets no SO_REUSEADDR for UDP, because others could then bind to the same
+ * port.
  */
 void
 bind_set_options(const struct bind_job *job, int fd, int family)
@@ -196,9 +197,10 @@ add_listener(struct bind_job *job, unsigned index, int family)
 }
 
 /*
- * ":PORT" of TCP is one socket for both families. ":PORT" of UDP and a bare
- * port are two sockets; for UDP because only then the local address of a
- * datagram is known. Where IPv6 is switched off, the IPv4 socket suffices.
+ * Opens one socket for ":PORT" of TCP, for both families. Opens two for a bare
+ * port, and for ":PORT" of UDP, because a socket for both families does not
+ * tell the local address of a datagram. Where IPv6 is switched off, the IPv4
+ * socket suffices.
  */
 static int
 bind_port(struct bind_job *job, unsigned index)
