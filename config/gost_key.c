@@ -13,11 +13,11 @@
 
 /* What a key of GOST is translated to. */
 enum gost_rule {
-	NOTHING, /* nothing, because no value has a meaning for nsfwd */
-	ON,      /* nothing; any value but "on" is refused */
-	SAME,    /* nothing; any value is refused but that of the row, which
+	NOTHING,   /* nothing, because no value has a meaning for nsfwd */
+	ON,        /* nothing; any value but "on" is refused */
+	SAME,      /* nothing; any value is refused but that of the row, which
 		    may have an "s" for seconds */
-	KEY,     /* the key of the row */
+	KEY,       /* the key of the row */
 	KEY_NOT_0, /* the key of the row; nothing for 0, GOST's default */
 	REFUSED
 };
