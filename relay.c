@@ -67,7 +67,7 @@
 #define ROUNDS_MAX    8     /* of both directions in one step */
 #define SPURIOUS_MAX  1000  /* wake-ups in a row that moved nothing */
 
-/* A common symbol, because those follow musl's errno: one page for both. */
+/* A common symbol, so that it begins on the page that has musl's errno. */
 __attribute__((common)) unsigned char relay_buffer[RELAY_COPY];
 static _Alignas(4096) unsigned char spills[2][RELAY_COPY]; /* of relay() */
 

@@ -12,7 +12,7 @@
 static struct title {
 	char *text;
 	size_t size;
-	bool cleared; /* of the arguments: only a title differs from 0 */
+	bool cleared; /* the bytes behind the title are 0 */
 } title;
 
 /* Returns a copy of the environment, or NULL if out of memory. */

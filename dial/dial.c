@@ -38,7 +38,10 @@ wait_connected(const struct io *io, const struct target_addr *to)
 					      : attempt_result(io->fd, to);
 }
 
-/* Sets *target_error as dial() does. Returns -1 with errno. */
+/*
+ * Connects a socket, and waits until it is connected. Sets *target_error as
+ * dial() does. Returns -1 with errno.
+ */
 static int
 connect_with_deadline(const struct io *io, const struct target_addr *to,
     int *target_error)
