@@ -62,11 +62,13 @@ title_append(char *at, const char *text)
 void
 proctitle_set(const char *left, const char *separator, const char *right)
 {
+	/* Not a constant, because constants are on a page not yet mapped. */
+	const char name[] = {'n', 's', 'f', 'w', 'd', ':', ' ', '\0'};
 	char *at = title.text;
 
 	if (!at)
 		return;
-	at = title_append(at, "nsfwd: ");
+	at = title_append(at, name);
 	at = title_append(at, left);
 	at = title_append(at, separator);
 	at = title_append(at, right);
