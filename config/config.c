@@ -167,12 +167,19 @@ finish_map(struct config *conf, const char *origin)
 	return check_last_listener(conf);
 }
 
-/* Returns advice on the item of a list that begins at masked[part]; or NULL. */
+/*
+ * Returns advice on an address of a list that begins at masked[part]; or NULL.
+ */
 static const char *
 item_advice(char *buf, const char *masked, size_t part)
 {
-	if (!part || !strchr("=+", masked[part - 1]) ||
-	    !memchr(masked, ',', part))
+	size_t key = part;
+
+	while (key > 0 && masked[key - 1] != ',')
+		key--;
+	/* Behind dns= a slash is in front of a port. */
+	if (!key || !strchr("=+", masked[part - 1]) ||
+	    strncmp(masked + key, "dns=", 4) == 0)
 		return NULL;
 	return habit_advice(buf, HABIT_ITEM, masked + part,
 	    strcspn(masked + part, ",+ "));
