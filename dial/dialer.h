@@ -35,6 +35,8 @@ struct dialer {
 	bool wants_name;      /* the host name is to be looked up */
 	bool head_start;      /* the first address is also the last attempt */
 	struct dns_addr *resolved; /* the addresses of the host name */
+	uint32_t serial;  /* of the result that has them; set by the driver */
+	uint32_t doubted; /* serial of a result whose addresses failed; or 0 */
 };
 
 /*

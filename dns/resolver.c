@@ -136,6 +136,7 @@ resolver_collect(struct dns_resolver *r, int slot)
 
 	if (q->result.status != DNS_PENDING) {
 		e->result = q->result;
+		e->result.serial = ++r->serial;
 		e->known = true;
 		e->expires_at = now_ms() + lifetime(&q->result);
 		r->changed = true;
@@ -315,11 +316,13 @@ dns_resolver_deadline(const struct dns_resolver *r)
 }
 
 bool
-dns_resolver_doubt(struct dns_resolver *r, const char *name)
+dns_resolver_doubt(struct dns_resolver *r, const char *name, uint32_t serial)
 {
 	struct dns_entry *e = find(r, name, hash_of(name));
 	msec now = now_ms();
 
+	if (e && e->known && serial && e->result.serial != serial)
+		return true;
 	if (e && e->known && now < e->expires_at &&
 	    e->expires_at - lifetime(&e->result) + DOUBT_MS <= now)
 		e->expires_at = now;

@@ -29,7 +29,8 @@ struct dns_resolver {
 	msec limit;      /* time limit of a look-up; 0: none but of tries */
 	msec checked_at; /* when the files were last checked */
 	struct dns_stamp stamp;
-	bool changed; /* a name has become known since the last run */
+	bool changed;    /* a name has become known since the last run */
+	uint32_t serial; /* of the last result */
 	struct dns_result pending; /* of the last look-up, if it is pending */
 	struct dns_query query[DNS_SLOTS];
 	int entry_of[DNS_SLOTS];    /* -1: the slot is free */
@@ -68,10 +69,12 @@ bool dns_resolver_run(struct dns_resolver *);
 msec dns_resolver_deadline(const struct dns_resolver *);
 
 /*
- * Makes the next look-up of a name start a new query, because its addresses do
- * not work. A result less than a second old is kept. Returns true if there will
- * be a newer result than that of the last look-up.
+ * Makes the next look-up of a name start a new query, because the addresses of
+ * the result with the number `serial` do not work; 0: those of the last result.
+ * A result less than a second old is kept. Returns true if there is a newer
+ * result, or will be one.
  */
-bool dns_resolver_doubt(struct dns_resolver *, const char *name);
+bool dns_resolver_doubt(struct dns_resolver *, const char *name,
+    uint32_t serial);
 
 #endif

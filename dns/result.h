@@ -65,6 +65,7 @@ struct dns_result {
 	bool six_first;     /* IPv6 addresses are to be tried first */
 	uint32_t ttl;       /* seconds; the least of both lists */
 	struct dns_list list[DNS_FAMILIES];
+	uint32_t serial; /* of a result of a resolver: other ones differ */
 };
 
 struct dns_addr {

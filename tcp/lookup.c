@@ -86,6 +86,7 @@ static void
 set_result(struct dialer *d, const struct dns_result *result)
 {
 	resolve_report(d->conn->report, result);
+	d->serial = result->serial;
 	dialer_resolved(d, resolve_addrs(d->resolved, result));
 }
 
@@ -94,7 +95,8 @@ lookup_name(struct lookup *n, struct dialer *d)
 {
 	const struct dns_result *result = ask_name(n, d);
 
-	if (result->status == DNS_PENDING)
+	if (result->status == DNS_PENDING ||
+	    (d->doubted && result->serial == d->doubted))
 		return false;
 	set_result(d, result);
 	return true;
@@ -119,11 +121,11 @@ lookup_addr_failed(struct lookup *n, struct dialer *d)
 {
 	const char *name = dialer_last_of_name(d);
 
-	if (!name || !dns_resolver_doubt(n->resolver, name) ||
+	if (!name || !dns_resolver_doubt(n->resolver, name, d->serial) ||
 	    now_ms() >= d->target_deadline)
 		return false;
+	d->doubted = d->serial;
 	dialer_restart_target(d);
-	ask_name(n, d);
 	return true;
 }
 

@@ -52,9 +52,9 @@ void lookup_expire(struct lookup *, struct dialer *);
 
 /*
  * Notes that the current address has failed. If that was the last address of a
- * name, calls dns_resolver_doubt(), and restarts the target if a newer result
- * will come. Returns true then: the name is pending until lookup_run() returns
- * true. Otherwise keeps errno.
+ * name, calls dns_resolver_doubt(), and restarts the target if there is a newer
+ * result or will be one: lookup_name() then waits for it. Returns true then,
+ * else false with errno unchanged.
  */
 bool lookup_addr_failed(struct lookup *, struct dialer *);
 

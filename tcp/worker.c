@@ -160,23 +160,13 @@ start_attempt(uint32_t i, const struct target_addr *to)
 	return attempt_connect(fd, to);
 }
 
-/*
- * Returns false if another address is to be tried, and true if the connection
- * waits for newer addresses.
- */
-static bool
-attempt_failed(uint32_t i, const struct target_addr *to)
+/* The failed address is not the end of a name that has newer addresses. */
+static void
+attempt_failed(struct worker_conn *c, const struct target_addr *to)
 {
-	struct worker_conn *c = &worker.conns[i];
-	bool restarted = lookup_addr_failed(&worker.lookup, &c->dialer);
-
-	if (!restarted)
+	if (!lookup_addr_failed(&worker.lookup, &c->dialer))
 		dialer_addr_failed(&c->dialer, to);
 	close_target_fd(c);
-	if (restarted)
-		phase_enter_until(&worker.phases, i, PH_RESOLVING,
-		    c->dialer.target_deadline);
-	return restarted;
 }
 
 /*
@@ -210,7 +200,7 @@ attempt_done(uint32_t i, const struct target_addr *to, enum attempt result)
 		phase_enter(&worker.phases, i, PH_RETRYING);
 		return true;
 	case ATTEMPT_FAILED:
-		return attempt_failed(i, to);
+		attempt_failed(c, to);
 	}
 	return false;
 }

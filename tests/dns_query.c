@@ -373,7 +373,7 @@ main(int argc, char **argv)
 	}
 	while (interactive && read_line(line, sizeof(line)))
 		if (*line == '!')
-			dns_resolver_doubt(&resolver, line + 1);
+			dns_resolver_doubt(&resolver, line + 1, 0);
 		else
 			look_up_names(&one, 1);
 	if (!confined) {

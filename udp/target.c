@@ -155,8 +155,8 @@ doubt_names(struct target_addrs *t, msec now)
 	t->doubted_at = now;
 	for (size_t i = 0; i < t->map->n_targets; i++)
 		if (t->map->targets[i].kind == EP_HOST)
-			dns_resolver_doubt(t->resolver,
-			    t->map->targets[i].name);
+			dns_resolver_doubt(t->resolver, t->map->targets[i].name,
+			    0);
 	return true;
 }
 
