@@ -35,10 +35,13 @@
 #define ARCH AUDIT_ARCH_AARCH64
 #endif /* both are little-endian, which begin_arg_rule() relies on */
 
-/* Descriptors of a relay: 0 to 2, client, target, epoll, two pipes. */
-#define RELAY_NOFILE 10
-#define PROGRAM_MAX  256
-#define CAP(c)       ((uint64_t)1 << CAP_##c)
+/*
+ * Descriptors of a relay: 0 to 2, client, target, epoll, two pipes. A
+ * handshake, a resolver and a UDP association need no more.
+ */
+#define CONN_NOFILE 10
+#define PROGRAM_MAX 256
+#define CAP(c)      ((uint64_t)1 << CAP_##c)
 
 /*
  * A filter. If the rules do not fit into code[], the filter has no verdict at
@@ -74,19 +77,21 @@ static const int socket_calls[] = {
 #endif
 };
 
-/* Calls to accept, fork and reap; a connection closes other descriptors. */
-static const int tcp_calls[] = {
-	SYS_accept4, SYS_wait4, SYS_read, SYS_kill, SYS_dup3, SYS_close_range,
-	SYS_rt_sigprocmask, SYS_set_robust_list, SYS_set_tid_address,
-	SYS_gettid, SYS_getpid,
+/*
+ * Calls to fork and reap. A connection or worker closes other descriptors,
+ * limits itself and lets the server kill it.
+ */
+static const int fork_calls[] = {
+	SYS_wait4, SYS_read, SYS_dup3, SYS_close_range, SYS_rt_sigprocmask,
+	SYS_set_robust_list, SYS_set_tid_address, SYS_gettid, SYS_getpid,
 #ifdef SYS_fork
 	SYS_fork,
 #endif
 };
 
-/* Calls for files that are no sockets, which epoll(7) may refuse. */
-static const int stdio_calls[] = {
-	SYS_read, SYS_write, SYS_ppoll,
+/* Calls to wait for files that epoll(7) may refuse, and in a handshake. */
+static const int wait_calls[] = {
+	SYS_ppoll,
 #ifdef SYS_poll
 	SYS_poll,
 #endif
@@ -218,7 +223,7 @@ void
 sandbox_set_rlimits(void)
 {
 #ifndef NO_SECCOMP
-	set_limit(RLIMIT_NOFILE, RELAY_NOFILE);
+	set_limit(RLIMIT_NOFILE, CONN_NOFILE);
 	set_limit(RLIMIT_NPROC, 0);
 #endif
 }
@@ -287,24 +292,25 @@ end_arg_rule(struct bpf_program *p, unsigned short at)
 		end_arg_rule(p, at_);                              \
 	} while (0)
 
-/* Allows fork(2), without new namespaces or shared memory; see clone(2). */
+/*
+ * Allows fork(2) with the flags of musl and of glibc, and to continue processes
+ * that were stopped, which changes no other process.
+ */
 static void
 allow_fork(struct bpf_program *p)
 {
-	const uint32_t forbidden = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
-	    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP |
-	    CLONE_VM | CLONE_PTRACE;
-	unsigned short at = begin_arg_rule(p, SYS_clone, 0);
-
-	emit(p, BPF_JMP | BPF_JSET | BPF_K, forbidden, 1, 0);
-	verdict(p, SECCOMP_RET_ALLOW);
-	end_arg_rule(p, at);
+	allow(p, fork_calls, ARRAY_LEN(fork_calls));
+	ALLOW_ARG(p, SYS_clone, 0, SIGCHLD,
+	    SIGCHLD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID);
+	ALLOW_ARG(p, SYS_kill, 1, SIGCONT);
+	ALLOW_ARG(p, SYS_prlimit64, 0, 0); /* only of this process */
 }
 
 /*
  * Allows socket(2) for TCP and UDP only, so that no other protocol of the
- * kernel can be attacked. With SANDBOX_UNIX, UNIX sockets are allowed as well.
- * With SANDBOX_NAMES, a UNIX stream socket fails with EAFNOSUPPORT, because the
+ * kernel can be attacked: only their families have a protocol other than 0,
+ * which is NETLINK_ROUTE of AF_NETLINK. With SANDBOX_UNIX, UNIX sockets are
+ * allowed as well. With SANDBOX_NAMES, a UNIX stream socket fails with EAFNOSUPPORT, because the
  * resolver would ask a daemon such as nscd, which answers from another
  * namespace. UNIX datagram sockets look up interface indexes.
  */
@@ -316,9 +322,12 @@ allow_socket(struct bpf_program *p, unsigned flags)
 	emit(p, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
 	emit(p, BPF_JMP | BPF_JGT | BPF_K, SOCK_RAW, 4, 0);
 	load(p, offsetof(struct seccomp_data, args[2]));
-	emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 3, 0);
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 9, 0);
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 2, 0);
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 1, 0);
+	verdict(p, SECCOMP_RET_KILL_PROCESS);
+	load(p, offsetof(struct seccomp_data, args[0]));
+	ALLOW(p, AF_INET, AF_INET6);
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, args[0]));
 	ALLOW(p, AF_INET, AF_INET6, (flags & SANDBOX_UNIX) ? AF_UNIX : AF_INET,
@@ -334,18 +343,23 @@ allow_socket(struct bpf_program *p, unsigned flags)
 }
 
 /*
- * Allows the calls of all roles. SANDBOX_RELAY alone and SANDBOX_STDIO alone
- * have filters of their own.
+ * Allows the calls of all roles. Those that move bytes have filters of their
+ * own, see build().
  */
 static void
 build_full(struct bpf_program *p, unsigned flags)
 {
 	allow(p, socket_calls, ARRAY_LEN(socket_calls));
-	if (flags & SANDBOX_TCP) {
-		allow(p, tcp_calls, ARRAY_LEN(tcp_calls));
-		ALLOW_ARG(p, SYS_prlimit64, 0, 0); /* only of this process */
+	if (flags & SANDBOX_TCP)
+		ALLOW(p, SYS_accept4);
+	if (flags & SANDBOX_FORK)
 		allow_fork(p);
+	if (flags & SANDBOX_HANDOVER) {
+		ALLOW(p, SYS_sendmsg, SYS_recvmsg);
+		ALLOW_ARG(p, SYS_socketpair, 0, AF_UNIX);
 	}
+	if (flags & SANDBOX_POOL)
+		ALLOW_ARG(p, SYS_mprotect, 2, PROT_NONE, PROT_READ);
 	if (flags & SANDBOX_UDP)
 		ALLOW(p, SYS_recvmmsg, SYS_sendmmsg);
 	if (flags & SANDBOX_NAMES) /* for malloc(3) all of madvise(2) */
@@ -355,7 +369,7 @@ build_full(struct bpf_program *p, unsigned flags)
 	if (flags & SANDBOX_MAY_NARROW)
 		ALLOW(p, SYS_seccomp);
 	if (flags & SANDBOX_STDIO) {
-		allow(p, stdio_calls, ARRAY_LEN(stdio_calls));
+		ALLOW(p, SYS_read);
 		ALLOW_ARG(p, SYS_prlimit64, 0, 0);
 	}
 	if (flags & SANDBOX_BIND)
@@ -375,13 +389,16 @@ build(struct bpf_program *p, unsigned flags)
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, nr));
 	allow(p, relay_calls, ARRAY_LEN(relay_calls));
-	if (flags == SANDBOX_RELAY || flags == SANDBOX_STDIO) {
+	if (flags == SANDBOX_RELAY || flags == SANDBOX_STDIO ||
+	    flags == SANDBOX_FORWARD) {
 		ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED);
 		ALLOW_ARG(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
 		ALLOW_ARG(p, SYS_setsockopt, 2, SO_LINGER);
 		ALLOW_ARG(p, SYS_ioctl, 1, SIOCOUTQ, SIOCOUTQNSD);
 		if (flags)
-			allow(p, stdio_calls, ARRAY_LEN(stdio_calls));
+			allow(p, wait_calls, ARRAY_LEN(wait_calls));
+		if (flags == SANDBOX_STDIO)
+			ALLOW(p, SYS_read, SYS_write);
 	} else {
 		build_full(p, flags);
 	}
@@ -418,14 +435,21 @@ landlock(unsigned flags)
 int
 sandbox_seccomp(unsigned flags)
 {
+#ifndef NO_SECCOMP
+	landlock(flags);
+#endif
+	return sandbox_narrow(flags);
+}
+
+int
+sandbox_narrow(unsigned flags)
+{
 	struct bpf_program p = {.length = 0};
 	struct sock_fprog program = {.filter = p.code};
 
 #ifdef NO_SECCOMP
 	return 0;
 #endif
-	if (flags & ~SANDBOX_STDIO)
-		landlock(flags);
 	build(&p, flags);
 	program.len = p.length;
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);

@@ -51,25 +51,36 @@ int sandbox_adopt(void);
  */
 enum sandbox_flag {
 	SANDBOX_RELAY = 0, /* relay() between two sockets, and exit */
-	SANDBOX_TCP = 1,   /* accept and fork; connections dial and relay */
+	SANDBOX_TCP = 1,   /* accept; connections dial and relay */
 	SANDBOX_UDP = 2,   /* relay datagrams */
 	SANDBOX_NAMES = 4, /* resolve names; UDP associations of a proxy */
 	SANDBOX_UNIX = 8,  /* UNIX sockets, and interface names */
-	SANDBOX_MAY_NARROW = 16, /* install the SANDBOX_RELAY filter later */
+	SANDBOX_MAY_NARROW = 16, /* sandbox_narrow() later */
 	SANDBOX_BIND = 32,       /* bind(2) before connect(2) */
-	SANDBOX_STDIO = 64 /* alone: relay between a socket and other files */
+	SANDBOX_STDIO = 64, /* alone: relay between a socket and other files */
+	SANDBOX_FORK = 128, /* fork connections or workers, and reap them */
+	SANDBOX_POOL = 256, /* make memory of workers inaccessible */
+	SANDBOX_HANDOVER = 512, /* pass descriptors to connections */
+	SANDBOX_FORWARD = 1024  /* alone: wait for sockets, and relay() */
 };
 
 /*
  * Installs the filter for this process and its future children: any other
- * system call kills the caller. Returns 0, or -1 with errno if the kernel has
- * no filters.
+ * system call kills the caller. Where the kernel has landlock(7), forbids
+ * files, too, and signals to others. Returns 0, or -1 with errno if the kernel
+ * has no filters.
  */
 int sandbox_seccomp(unsigned flags);
 
 /*
- * Forbids new processes and more descriptors than a relay needs. To be called
- * when both sockets of a connection are open.
+ * Adds a filter to the present one, which has SANDBOX_MAY_NARROW: only calls
+ * that both allow remain. Returns as sandbox_seccomp().
+ */
+int sandbox_narrow(unsigned flags);
+
+/*
+ * Forbids new processes, unless the user is root, and more descriptors than a
+ * connection needs from its first to its last byte.
  */
 void sandbox_set_rlimits(void);
 

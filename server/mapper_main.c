@@ -16,6 +16,7 @@
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "netns.h"
 #include "server/listen.h"
 #include "server/mapper_main.h"
@@ -44,7 +45,10 @@ static unsigned
 sandbox_flags_of(const struct service *s)
 {
 	const struct map *map = s->map;
-	unsigned flags = s->proto == PROTO_UDP ? SANDBOX_UDP : SANDBOX_TCP;
+	unsigned flags = s->proto == PROTO_UDP ? SANDBOX_UDP
+	    : map->workers
+	    ? SANDBOX_TCP | SANDBOX_FORK | SANDBOX_POOL | SANDBOX_MAY_NARROW
+	    : SANDBOX_TCP | SANDBOX_FORK;
 
 	for (size_t i = 0; i < map->n_targets + map->n_hops; i++) {
 		const struct endpoint *ep = i < map->n_targets
@@ -100,7 +104,9 @@ mapper_setup(const struct service *s, const struct config *conf,
 	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1)
 		return setup_failed(s, "drop privileges",
 		    errno == EPERM ? " (--user takes root)" : " (see --user)");
-	if (init_protocol(s, args) == -1)
+	if (init_protocol(s, args) == -1 ||
+	    scoreboard_confine(args->scoreboard, args->slot,
+		s->proto == PROTO_TCP) == -1)
 		return -1;
 	if (args->role && sandbox_seccomp(args->role) == -1)
 		return setup_failed(s, "filter system calls",
@@ -111,17 +117,19 @@ mapper_setup(const struct service *s, const struct config *conf,
 /*
  * Makes the mapper the leader of a process group, so that the server can signal
  * the mapper and its connections together. Blocks SIGTTOU, because a background
- * group that logs to a terminal would be stopped.
+ * group that logs to a terminal would be stopped; and the signal that ends
+ * connections and workers.
  */
 static void
 lead_process_group(void)
 {
-	sigset_t tty;
+	sigset_t blocked;
 
 	setpgid(0, 0);
-	sigemptyset(&tty);
-	sigaddset(&tty, SIGTTOU);
-	sigprocmask(SIG_BLOCK, &tty, NULL);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTTOU);
+	sigaddset(&blocked, CHILD_KILL_SIGNAL);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
 }
 
 _Noreturn void
@@ -136,7 +144,9 @@ mapper_main(const struct service *s, const struct config *conf,
 	    .channel = channel,
 	    .scoreboard = scoreboard,
 	    .slot = slot,
-	    .count = scoreboard->count[slot],
+	    .live = &scoreboard_counts(scoreboard, slot)->live,
+	    .count = scoreboard_counts(scoreboard, slot)->count,
+	    .max_open = scoreboard->max_open[slot],
 	    .max_conns = conf->max_conns,
 	    .role = conf->no_sandbox ? 0 : sandbox_flags_of(s),
 	};

@@ -47,6 +47,7 @@
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "server/apply.h"
 #include "server/daemon.h"
 #include "server/listen_check.h"

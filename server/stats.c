@@ -12,6 +12,7 @@
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "server/mapper_proc.h"
 #include "server/service.h"
 #include "server/stats.h"

@@ -90,24 +90,56 @@ dial_requested(struct conn *conn, const struct endpoint *target,
 	return fd;
 }
 
+/*
+ * Gives up, once, what the rest of the connection does not need, because input
+ * of clients has been parsed. Returns -1 with errno.
+ */
+static int
+narrow_sandbox(unsigned *role, unsigned flags)
+{
+	const bool may = *role & SANDBOX_MAY_NARROW;
+
+	*role &= ~(unsigned)SANDBOX_MAY_NARROW;
+	return may ? sandbox_narrow(flags) : 0;
+}
+
+/* Forwards a plain HTTP request. Returns -1 with errno. */
+static int
+forward_http(struct conn *conn, unsigned *role, struct proxy_session *s,
+    int target, int *target_error)
+{
+	return narrow_sandbox(role, SANDBOX_FORWARD) == -1
+	    ? -1
+	    : proxy_forward(s, target, conn->report, target_error);
+}
+
 /* Returns the socket of the requested target, or -1 with errno. */
 static int
-connect_requested(struct conn *conn, struct proxy_session *s, int *target_error)
+connect_requested(struct conn *conn, unsigned *role, struct proxy_session *s,
+    int *target_error)
 {
 	int target = dial_requested(conn, &s->target, target_error), result;
 
 	if (target == -1)
 		return -1;
 	result = s->kind == REQUEST_HTTP
-	    ? proxy_forward(s, target, conn->report, target_error)
+	    ? forward_http(conn, role, s, target, target_error)
 	    : proxy_send_reply(s, 0);
 	return result == 0 ? target : close_keep_errno(target);
 }
 
-/* Relays the client's datagrams. Returns -1 with errno, 0 for END_CLOSED. */
+/*
+ * Relays the client's datagrams, with the filter of a UDP mapper. Returns -1
+ * with errno, 0 for END_CLOSED.
+ */
 static int
-relay_datagrams(struct conn *conn)
+relay_datagrams(struct conn *conn, unsigned *role)
 {
+	const unsigned udp = SANDBOX_UDP |
+	    (*role & (SANDBOX_NAMES | SANDBOX_UNIX | SANDBOX_BIND));
+
+	if (narrow_sandbox(role, udp) == -1)
+		return -1;
 	conn->report->end = (int32_t)udp_associate(conn);
 	return fail_errno(conn->report->end == END_CLOSED ? 0 : errno);
 }
@@ -118,7 +150,7 @@ relay_datagrams(struct conn *conn)
  * client that was silent gets no reply.
  */
 static int
-serve_proxy_client(struct conn *conn, int *target_error)
+serve_proxy_client(struct conn *conn, unsigned *role, int *target_error)
 {
 	struct proxy_session s = {
 	    .map = conn->map,
@@ -130,11 +162,11 @@ serve_proxy_client(struct conn *conn, int *target_error)
 	int target = -1, error;
 
 	if (requested && s.udp)
-		return relay_datagrams(conn);
+		return relay_datagrams(conn, role);
 	if (conn->udp_fd != -1)
 		close_keep_errno(conn->udp_fd);
 	if (requested)
-		target = connect_requested(conn, &s, target_error);
+		target = connect_requested(conn, role, &s, target_error);
 	error = errno;
 	endpoint_free(&s.target);
 	if (target != -1)
@@ -151,24 +183,13 @@ serve_proxy_client(struct conn *conn, int *target_error)
  * socket has met, or 0; or -1 with errno.
  */
 static int
-connect_target(struct conn *conn, int *target_error)
+connect_target(struct conn *conn, unsigned *role, int *target_error)
 {
 	if (read_client_identity(conn) == -1)
 		return -1;
 	return conn->map->targets->kind == EP_PROXY
-	    ? serve_proxy_client(conn, target_error)
+	    ? serve_proxy_client(conn, role, target_error)
 	    : dial(conn, target_error);
-}
-
-/*
- * Gives up what relay() does not need, because input of clients has been
- * parsed. Returns -1 with errno.
- */
-static int
-narrow_sandbox(unsigned role)
-{
-	sandbox_set_rlimits();
-	return role & SANDBOX_MAY_NARROW ? sandbox_seccomp(SANDBOX_RELAY) : 0;
 }
 
 /* Ends the process of a connection that is not relayed, with errno. */
@@ -189,15 +210,16 @@ conn_main(struct conn *conn, int last_fd, unsigned role)
 	bool inet;
 
 	keep_client_fds(conn, last_fd);
+	sandbox_set_rlimits();
 	if (conn->peer.sa.sa_family == AF_UNIX)
 		sock_set_oobinline(CLIENT_FD);
-	target = connect_target(conn, &target_error);
+	target = connect_target(conn, &role, &target_error);
 	if (target == -1)
 		exit_unrelayed(report,
 		    errno == ECONNABORTED ? END_CLIENT
 			: report->end     ? report->end
 					  : END_DIAL);
-	if (narrow_sandbox(role) == -1)
+	if (narrow_sandbox(&role, SANDBOX_RELAY) == -1)
 		exit_unrelayed(report, END_LOCAL);
 	inet = sockaddr_is_inet(&conn->peer) && sockaddr_is_inet(&report->peer);
 	_exit(relay(CLIENT_FD, target, inet, target_error, &map->times,

@@ -29,6 +29,7 @@
 #include "dial/conn.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn.h"
 #include "tcp/table.h"
@@ -42,7 +43,6 @@ static struct forks {
 	int max_fd; /* the highest descriptor that a connection closes */
 	uint32_t n_children;
 	msec reap_all_at; /* when to reap all children; or 0 */
-	bool killing;
 } forks;
 
 static _Noreturn void
@@ -50,6 +50,7 @@ process_main(struct conn *conn)
 {
 	char text[SOCKADDR_STRLEN];
 
+	unblock_kill_signal();
 	proctitle_set(sockaddr_format(&conn->peer.sa, text), " > ",
 	    conn->map->spec);
 	conn_main(conn, forks.max_fd, forks.tcp.args->role);
@@ -93,7 +94,7 @@ reap_conn(uint32_t i)
 		return true;
 	}
 	forks.n_children--;
-	tcp_conn_ended(&forks.tcp, i, forks.killing ? 0 : status);
+	tcp_conn_ended(&forks.tcp, i, status);
 	return true;
 }
 
@@ -132,17 +133,6 @@ reap_all(msec now)
 }
 
 static void
-kill_all(void)
-{
-	const struct table *table = forks.tcp.table;
-
-	forks.killing = true;
-	for (uint32_t i = 0; i < table->used; i++)
-		if (table->pids[i])
-			kill(table->pids[i], SIGKILL);
-}
-
-static void
 handle_command(void)
 {
 	int channel = forks.tcp.args->channel;
@@ -156,8 +146,6 @@ handle_command(void)
 		tcp_dump(&forks.tcp);
 	else
 		tcp_drain(&forks.tcp);
-	if (command == CMD_KILL)
-		kill_all();
 }
 
 int
@@ -198,8 +186,7 @@ hide_memory(const struct mapper_args *args)
 	if (madvise(queue, args->n_listeners * sizeof(*queue), MADV_DONTFORK) ==
 	    -1)
 		return -1;
-	if (madvise(args->scoreboard, sizeof(*args->scoreboard),
-		MADV_DONTFORK) == -1)
+	if (scoreboard_hide(args->scoreboard) == -1)
 		return -1;
 	return tables_hide(forks.tcp.tables);
 }

@@ -300,6 +300,7 @@ confine(const struct config *conf, const struct map *map, pid_t parent)
 	    sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1 ||
 	    sandbox_die_with_parent(parent) == -1)
 		return -1;
+	sandbox_set_rlimits();
 	return conf->no_sandbox
 	    ? 0
 	    : sandbox_seccomp(role | (names ? SANDBOX_NAMES : 0));
@@ -349,8 +350,7 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 	target = dial(&conn, &target_error);
 	if (target == -1)
 		return log_failure(map, "cannot reach the target");
-	sandbox_set_rlimits();
-	if (!conf->no_sandbox && sandbox_seccomp(SANDBOX_STDIO) == -1)
+	if (!conf->no_sandbox && sandbox_narrow(SANDBOX_STDIO) == -1)
 		return log_failure(map, "cannot filter system calls");
 	if (relay_stdio(target, target_error, &map->times) == -1)
 		return log_failure(map, "the connection broke");

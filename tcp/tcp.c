@@ -22,6 +22,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tcp/tcp.h"
@@ -35,6 +36,7 @@
 #include "dial/dial.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn_log.h"
 #include "tcp/table.h"
@@ -54,6 +56,12 @@ copy_report(const struct table *table, uint32_t i)
 	return report;
 }
 
+bool
+tcp_was_killed(int status)
+{
+	return WIFSIGNALED(status) && WTERMSIG(status) == CHILD_KILL_SIGNAL;
+}
+
 static void
 log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
     int status)
@@ -61,7 +69,8 @@ log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
 	struct conn_report report = copy_report(table, i);
 
 	conn_log(t->args->map, &table->slots[i].peer,
-	    table->slots[i].started_at, &report, status);
+	    table->slots[i].started_at, &report,
+	    tcp_was_killed(status) ? 0 : status);
 	atomic_fetch_add(&t->counts[COUNT_UP], report.up);
 	atomic_fetch_add(&t->counts[COUNT_DOWN], report.down);
 	if (report.end == END_DIAL)
@@ -110,8 +119,9 @@ void
 tcp_worker_exited(struct tcp *t, uint32_t number, int status)
 {
 	struct table *table = &t->tables->items[number];
+	const uint32_t used = tables_used(t->tables, table);
 
-	for (uint32_t i = 0; i < table->used; i++)
+	for (uint32_t i = 0; i < used; i++)
 		if (table->pids[i]) {
 			log_and_count(t, table, i, status);
 			accept_uncount(&t->acceptor);
@@ -131,9 +141,9 @@ tcp_detach_counts(struct tcp *t)
 }
 
 static void
-dump_table(const struct map *map, const struct table *table)
+dump_table(const struct map *map, const struct table *table, uint32_t used)
 {
-	for (uint32_t i = 0; i < table->used; i++)
+	for (uint32_t i = 0; i < used; i++)
 		if (table->pids[i]) {
 			struct conn_report report = copy_report(table, i);
 
@@ -146,7 +156,8 @@ void
 tcp_dump(const struct tcp *t)
 {
 	for (uint32_t i = 0; i < t->tables->count; i++)
-		dump_table(t->args->map, &t->tables->items[i]);
+		dump_table(t->args->map, &t->tables->items[i],
+		    tables_used(t->tables, &t->tables->items[i]));
 	mapper_send_reply(t->args->channel, 0);
 }
 
@@ -199,31 +210,18 @@ start_conn(void *context, int client, uint16_t port_index,
 	t->ops->start(i, &conn);
 }
 
-/* Returns the limit for all connections of the map: max=, or --max-conns. */
-static uint32_t
-max_open(const struct mapper_args *args)
-{
-	uint32_t max = args->map->limits.conns;
-
-	if (!max || (args->max_conns && args->max_conns < max))
-		return args->max_conns;
-	return max;
-}
-
 int
 tcp_init(struct tcp *t, const struct mapper_args *args, uint32_t n_tables)
 {
-	uint32_t max = max_open(args);
-
 	t->args = args;
 	t->counts = args->count;
 	t->acceptor.start = start_conn;
 	t->acceptor.context = t;
-	t->tables = tables_init(args->map, n_tables, max);
+	t->tables = tables_init(args->map, n_tables, args->max_open);
 	if (!t->tables)
 		return -1;
 	t->table = t->tables->items;
-	return accept_init(&t->acceptor, args, max);
+	return accept_init(&t->acceptor, args);
 }
 
 int

@@ -417,7 +417,7 @@ static void
 lifeline_event(void)
 {
 	epoll_ctl(worker.tcp->epoll, EPOLL_CTL_DEL, worker.lifeline, NULL);
-	if (!worker.tcp->tables->pool_draining)
+	if (!worker.tcp->tables->shared->pool_draining)
 		tcp_detach_counts(worker.tcp);
 	tcp_drain(worker.tcp);
 }
@@ -466,7 +466,6 @@ worker_main(struct tcp *t, uint32_t number, int lifeline)
 
 	worker.tcp = t;
 	worker.lifeline = lifeline;
-	t->pid = getpid();
 	t->table = &t->tables->items[number];
 	for (uint32_t head = worker.capacity; head < worker.capacity + PHASES;
 	     head++)

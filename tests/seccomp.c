@@ -29,8 +29,11 @@
 #include "base/array.h"
 #include "base/sandbox.h"
 
-#define TCP   SANDBOX_TCP
-#define NAMES (SANDBOX_TCP | SANDBOX_NAMES | SANDBOX_MAY_NARROW)
+#define TCP    (SANDBOX_TCP | SANDBOX_FORK)
+#define WORKER SANDBOX_TCP
+#define POOL   (TCP | SANDBOX_POOL | SANDBOX_MAY_NARROW)
+#define NAMES  (TCP | SANDBOX_NAMES | SANDBOX_MAY_NARROW)
+#define LIBC   (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)
 
 /* The system calls of x86-64 in Linux 6.0; other machines have a few more. */
 static const int ranges[][2] = {{0, 334}, {424, 450}};
@@ -40,6 +43,8 @@ static const struct {
 	unsigned role;
 } roles[] = {
     {"relay", SANDBOX_RELAY},
+    {"forward", SANDBOX_FORWARD},
+    {"worker", WORKER},
     {"tcp", TCP},
     {"tcp+unix", TCP | SANDBOX_UNIX},
     {"tcp+names", NAMES},
@@ -99,6 +104,23 @@ static const struct {
 	long call, arg[6];
 } questions[] = {
     {"fork", TCP, 0, SYS_clone, {SIGCHLD}},
+    {"fork of glibc", TCP, 0, SYS_clone, {SIGCHLD | LIBC}},
+    {"a sibling", TCP, -1, SYS_clone, {SIGCHLD | CLONE_PARENT}},
+    {"a child nobody reaps", TCP, -1, SYS_clone, {0}},
+    {"fork", WORKER, -1, SYS_clone, {SIGCHLD}},
+    {"wait", WORKER, -1, SYS_wait4, {0}},
+    {"accept", WORKER, 0, SYS_accept4, {-1}},
+    {"hiding memory", POOL, 0, SYS_mprotect, {0, 0, PROT_READ}},
+    {"showing memory", POOL, -1, SYS_mprotect, {0, 0, PROT_WRITE}},
+    {"hiding memory", WORKER, -1, SYS_mprotect, {0, 0, PROT_READ}},
+    {"kill", TCP, -1, SYS_kill, {1 << 22, SIGKILL}},
+    {"kill, signal 0", TCP, -1, SYS_kill, {1 << 22, 0}},
+    {"SIGCONT", TCP, 0, SYS_kill, {1 << 22, SIGCONT}},
+    {"SIGCONT", WORKER, -1, SYS_kill, {1 << 22, SIGCONT}},
+    {"SIGCONT", SANDBOX_UDP, -1, SYS_kill, {1 << 22, SIGCONT}},
+    {"poll", SANDBOX_FORWARD, 0, SYS_ppoll, {0}},
+    {"write", SANDBOX_FORWARD, -1, SYS_write, {2}},
+    {"socket", SANDBOX_FORWARD, -1, SYS_socket, {AF_INET, SOCK_STREAM}},
     {"a user namespace", TCP, -1, SYS_clone, {SIGCHLD | CLONE_NEWUSER}},
     {"a thread", TCP, -1, SYS_clone, {CLONE_VM}},
     {"clone3", TCP, -1, SYS_clone3, {0}},
@@ -117,6 +139,7 @@ static const struct {
     {"a packet socket", NAMES, -1, SYS_socket, {AF_PACKET, SOCK_RAW}},
     {"netlink", TCP, -1, SYS_socket, {AF_NETLINK, SOCK_RAW}},
     {"netlink", NAMES, 0, SYS_socket, {AF_NETLINK, SOCK_RAW}},
+    {"netlink of IPsec", NAMES, -1, SYS_socket, {AF_NETLINK, SOCK_RAW, 6}},
     {"UNIX", TCP, -1, SYS_socket, {AF_UNIX, SOCK_STREAM}},
     {"UNIX", TCP | SANDBOX_UNIX, 0, SYS_socket, {AF_UNIX, SOCK_STREAM}},
     {"nscd", NAMES, 1, SYS_socket, {AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC}},

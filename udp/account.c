@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "config/map.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "netns.h"
 #include "udp/account.h"
 #include "udp/datagram.h"
