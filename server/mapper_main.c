@@ -1,6 +1,7 @@
 /* Turns a process that the server has forked into a mapper. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -61,6 +62,8 @@ sandbox_flags_of(const struct service *s)
 		    ep->zone)
 			flags |= SANDBOX_UNIX;
 	}
+	if (s->listeners.n_udp_relays)
+		flags |= SANDBOX_HANDOVER;
 	if (map->n_hops || map->accept_proxy.count)
 		flags |= SANDBOX_MAY_NARROW;
 	if (map->src.kind == EP_IPV4 || map->src.kind == EP_IPV6)
@@ -86,6 +89,24 @@ init_protocol(const struct service *s, const struct mapper_args *args)
 	return s->map->workers ? pool_init(args) : fork_init(args);
 }
 
+/*
+ * Enters the target namespace, keeps the descriptors of the mapper alone, and
+ * makes 0 and 1 lead to /dev/null: in a connection, 2 does, too. Returns -1
+ * with errno.
+ */
+static int
+enter_and_keep_fds(const struct service *s, const struct mapper_args *args)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null == -1)
+		return setup_failed(s, "open /dev/null", "");
+	if (ns_enter(&s->map->target_ns) == -1 ||
+	    dup2(null, STDIN_FILENO) == -1 || dup2(null, STDOUT_FILENO) == -1)
+		return -1;
+	return close_server_fds(&s->listeners, args->channel);
+}
+
 /* Prepares the mapper. Drops privileges before the network is read. */
 static int
 mapper_setup(const struct service *s, const struct config *conf,
@@ -95,8 +116,7 @@ mapper_setup(const struct service *s, const struct config *conf,
 
 	proctitle_set("map", " ", map->spec);
 	log_close_stderr(); /* because the descriptor number is reused below */
-	if (ns_enter(&map->target_ns) == -1 ||
-	    close_server_fds(&s->listeners, args->channel) == -1)
+	if (enter_and_keep_fds(s, args) == -1)
 		return -1;
 	if (sandbox_flags_of(s) & SANDBOX_NAMES &&
 	    ns_mount_etc(&map->target_ns) == -1)

@@ -23,29 +23,35 @@
 #include "proxy/server.h"
 #include "relay.h"
 #include "tcp/conn.h"
+#include "tcp/handover.h"
 #include "udp/associate.h"
 
-#define CLIENT_FD 3
-#define UDP_FD    4
+#define CLIENT_FD  3
+#define CHANNEL_FD 4
 
 /*
- * Moves the client to CLIENT_FD and the UDP socket, if any, to UDP_FD. Closes
- * all other descriptors of the mapper.
+ * Moves the client to CLIENT_FD and the channel for UDP, if any, to CHANNEL_FD.
+ * Closes all other descriptors of the mapper. Descriptor 2, the log, leads to
+ * /dev/null as 0 does, because the mapper writes what is logged of a connection.
  */
 static void
 keep_client_fds(struct conn *conn, int last_fd)
 {
 	int client = conn->client;
 
+	if (dup3(STDIN_FILENO, STDERR_FILENO, O_CLOEXEC) == -1)
+		_exit(1);
 	last_fd = client > last_fd ? client : last_fd;
 	conn->client = CLIENT_FD;
-	if (conn->udp_fd == CLIENT_FD)
-		conn->udp_fd = dup3(CLIENT_FD, ++last_fd, O_CLOEXEC);
+	if (conn->udp_channel == CLIENT_FD)
+		conn->udp_channel = dup3(CLIENT_FD, ++last_fd, O_CLOEXEC);
 	if (client != CLIENT_FD && dup3(client, CLIENT_FD, O_CLOEXEC) == -1)
 		_exit(1);
-	if (conn->udp_fd != -1 && conn->udp_fd != UDP_FD)
-		conn->udp_fd = dup3(conn->udp_fd, UDP_FD, O_CLOEXEC);
-	fd_close_from(conn->udp_fd == -1 ? UDP_FD : UDP_FD + 1, last_fd);
+	if (conn->udp_channel != -1 && conn->udp_channel != CHANNEL_FD)
+		conn->udp_channel =
+		    dup3(conn->udp_channel, CHANNEL_FD, O_CLOEXEC);
+	fd_close_from(conn->udp_channel == -1 ? CHANNEL_FD : CHANNEL_FD + 1,
+	    last_fd);
 }
 
 /*
@@ -128,6 +134,17 @@ connect_requested(struct conn *conn, unsigned *role, struct proxy_session *s,
 	return result == 0 ? target : close_keep_errno(target);
 }
 
+/* Returns the UDP socket of a client that asked for it, or -1 with errno. */
+static int
+ask_for_udp(const struct conn *conn)
+{
+	const struct io io = {conn->udp_channel, CLIENT_FD, conn->deadline};
+	int fd = handover_ask(&io);
+
+	close_keep_errno(io.fd);
+	return fd;
+}
+
 /*
  * Relays the client's datagrams, with the filter of a UDP mapper. Returns -1
  * with errno, 0 for END_CLOSED.
@@ -138,7 +155,8 @@ relay_datagrams(struct conn *conn, unsigned *role)
 	const unsigned udp = SANDBOX_UDP |
 	    (*role & (SANDBOX_NAMES | SANDBOX_UNIX | SANDBOX_BIND));
 
-	if (narrow_sandbox(role, udp) == -1)
+	conn->udp_fd = ask_for_udp(conn);
+	if (conn->udp_fd == -1 || narrow_sandbox(role, udp) == -1)
 		return -1;
 	conn->report->end = (int32_t)udp_associate(conn);
 	return fail_errno(conn->report->end == END_CLOSED ? 0 : errno);
@@ -155,7 +173,7 @@ serve_proxy_client(struct conn *conn, unsigned *role, int *target_error)
 	struct proxy_session s = {
 	    .map = conn->map,
 	    .client = {CLIENT_FD, -1, conn->deadline},
-	    .udp_offered = conn->udp_fd != -1,
+	    .udp_offered = conn->udp_channel != -1,
 	    .requested = conn->report->requested,
 	};
 	bool requested = proxy_read_request(&s) == 0;
@@ -163,8 +181,8 @@ serve_proxy_client(struct conn *conn, unsigned *role, int *target_error)
 
 	if (requested && s.udp)
 		return relay_datagrams(conn, role);
-	if (conn->udp_fd != -1)
-		close_keep_errno(conn->udp_fd);
+	if (conn->udp_channel != -1)
+		close_keep_errno(conn->udp_channel);
 	if (requested)
 		target = connect_requested(conn, role, &s, target_error);
 	error = errno;

@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,6 +33,8 @@
 #include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn.h"
+#include "tcp/handover.h"
+#include "tcp/memory.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"
 
@@ -41,6 +44,8 @@ static struct forks {
 	struct tcp tcp;
 	int signal_fd;
 	int max_fd; /* the highest descriptor that a connection closes */
+	/* of slots: to a connection that may ask for UDP; 0: none */
+	int *udp_channels;
 	uint32_t n_children;
 	msec reap_all_at; /* when to reap all children; or 0 */
 } forks;
@@ -57,18 +62,54 @@ process_main(struct conn *conn)
 }
 
 /*
+ * Opens the channel over which connection i gets the UDP socket of its slot, if
+ * it asks. Returns the connection's end, or -1.
+ */
+static int
+open_udp_channel(uint32_t i)
+{
+	int pair[2];
+
+	if (tcp_udp_relay(&forks.tcp, i) == -1 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
+		return -1;
+	forks.udp_channels[i] = pair[0];
+	tcp_watch(&forks.tcp, pair[0], TCP_EV_CONN + 1 + i);
+	return pair[1];
+}
+
+/* Another connection that was just forked may still hold a copy. */
+static void
+close_udp_channel(uint32_t i)
+{
+	int fd;
+
+	if (i >= forks.tcp.args->n_udp_relays || !forks.udp_channels[i])
+		return;
+	fd = forks.udp_channels[i];
+	forks.udp_channels[i] = 0;
+	epoll_ctl(forks.tcp.epoll, EPOLL_CTL_DEL, fd, NULL);
+	close(fd);
+}
+
+/*
  * Forks the process of connection i and closes the client. If fork(2) fails,
  * the close resets the client.
  */
 static void
 start_process(uint32_t i, struct conn *conn)
 {
-	pid_t pid = fork();
+	pid_t pid;
 
+	conn->udp_channel = open_udp_channel(i);
+	pid = fork();
 	if (pid == 0)
 		process_main(conn);
 	close(conn->client);
+	if (conn->udp_channel != -1)
+		close(conn->udp_channel);
 	if (pid == -1) {
+		close_udp_channel(i);
 		tcp_conn_failed(&forks.tcp, i);
 		accept_pause(&forks.tcp.acceptor, "fork");
 		return;
@@ -94,18 +135,17 @@ reap_conn(uint32_t i)
 		return true;
 	}
 	forks.n_children--;
+	close_udp_channel(i);
 	tcp_conn_ended(&forks.tcp, i, status);
 	return true;
 }
 
 static void
-handle_sigchld(uint64_t data, uint32_t events)
+handle_sigchld(void)
 {
 	const struct table *table = forks.tcp.table;
 	struct signalfd_siginfo info;
 
-	(void)data;
-	(void)events;
 	if (read(forks.signal_fd, &info, sizeof(info)) == -1)
 		return;
 	for (uint32_t i = 0; i < table->used; i++)
@@ -114,6 +154,22 @@ handle_sigchld(uint64_t data, uint32_t events)
 	if (!forks.reap_all_at && forks.n_children)
 		forks.reap_all_at =
 		    now_ms() + 1 + forks.n_children / CHILDREN_PER_MS;
+}
+
+/* Handles the event of the signalfd, 0, or of the channel of slot data - 1. */
+static void
+handle_child_event(uint64_t data, uint32_t events)
+{
+	uint32_t i = (uint32_t)data - 1;
+
+	(void)events;
+	if (data == 0) {
+		handle_sigchld();
+	} else if (forks.udp_channels[i]) {
+		handover_answer(forks.udp_channels[i],
+		    tcp_udp_relay(&forks.tcp, i));
+		close_udp_channel(i);
+	}
 }
 
 static msec
@@ -160,7 +216,7 @@ sigchld_open(void)
 
 /*
  * Returns the highest descriptor that a connection must close. Called when all
- * of them are open.
+ * but the channels for UDP are open.
  */
 static int
 highest_fd(const struct mapper_args *args)
@@ -171,7 +227,7 @@ highest_fd(const struct mapper_args *args)
 	for (size_t i = 0; i < args->n_listeners + args->n_udp_relays; i++)
 		if (args->listeners[i].fd > max)
 			max = args->listeners[i].fd;
-	return max;
+	return max + (int)args->n_udp_relays + 1;
 }
 
 /*
@@ -197,7 +253,7 @@ fork_init(const struct mapper_args *args)
 	static const struct tcp_ops ops = {
 	    .start = start_process,
 	    .channel_event = handle_command,
-	    .conn_event = handle_sigchld,
+	    .conn_event = handle_child_event,
 	    .run_timers = reap_all,
 	};
 	struct tcp *t = &forks.tcp;
@@ -210,7 +266,9 @@ fork_init(const struct mapper_args *args)
 	    tcp_watch(t, forks.signal_fd, TCP_EV_CONN) == -1)
 		return -1;
 	forks.max_fd = highest_fd(args);
-	return hide_memory(args);
+	forks.udp_channels = memory_map(NULL, args->n_udp_relays + 1,
+	    sizeof(*forks.udp_channels), MAP_PRIVATE);
+	return forks.udp_channels ? hide_memory(args) : -1;
 }
 
 _Noreturn void

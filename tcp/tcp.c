@@ -78,12 +78,12 @@ log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
 }
 
 /*
- * Returns the UDP socket of slot i, for a client of a SOCKS proxy, or -1. Only
- * as many slots as there are sockets of the client's family have one. A client
- * behind a proxy has none: its datagrams would come from another address.
+ * Only as many slots as there are sockets of the client's family have one. A
+ * client behind a proxy has none: its datagrams would come from another
+ * address.
  */
-static int
-udp_relay_of(const struct tcp *t, uint32_t i)
+int
+tcp_udp_relay(const struct tcp *t, uint32_t i)
 {
 	const struct mapper_args *args = t->args;
 	const struct listener *relays = args->listeners + args->n_listeners;
@@ -100,7 +100,7 @@ udp_relay_of(const struct tcp *t, uint32_t i)
 void
 tcp_conn_ended(struct tcp *t, uint32_t i, int status)
 {
-	int udp_fd = udp_relay_of(t, i);
+	int udp_fd = tcp_udp_relay(t, i);
 
 	if (udp_fd != -1)
 		udp_associate_mute(udp_fd);
@@ -169,7 +169,7 @@ make_conn(const struct tcp *t, int client, uint32_t i)
 	return (struct conn){
 	    .map = t->args->map,
 	    .client = client,
-	    .udp_fd = udp_relay_of(t, i),
+	    .udp_channel = -1,
 	    .port_index = slot->port_index,
 	    .peer = slot->peer,
 	    .seq = t->n_started,
