@@ -16,10 +16,7 @@ struct fd_message {
 	char byte;
 	struct iovec iov;
 	struct msghdr head;
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
 };
 
 static void
@@ -29,7 +26,7 @@ fd_message_init(struct fd_message *m)
 	m->iov = (struct iovec){&m->byte, 1};
 	m->head.msg_iov = &m->iov;
 	m->head.msg_iovlen = 1;
-	m->head.msg_control = &m->control;
+	m->head.msg_control = m->control;
 	m->head.msg_controllen = sizeof(m->control);
 }
 

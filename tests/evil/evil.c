@@ -6,7 +6,7 @@
  * With EVIL in the environment, a client from 127.66.N.S has attack N run at
  * stage S, so that one server does for all; see attacks[] and enum stage. A
  * connection or worker sends the result to the client, a mapper writes it to its
- * log: "evil NAME yes N", or "evil NAME no ERRNO". If the process is killed, the
+ * log: "evil S NAME yes N", or "evil S NAME no ERRNO". If the process is killed, the
  * client is reset without a result. EVIL=old is a kernel without landlock(7).
  * EVIL=list prints the names of the attacks.
  */
@@ -16,7 +16,6 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -176,7 +175,7 @@ do_cont_mapper(void)
 static long
 do_kill_all(void)
 {
-	return result(syscall(SYS_kill, -1, SIGTERM));
+	return result(syscall(SYS_kill, -1, 0));
 }
 
 static long
@@ -197,18 +196,18 @@ do_tgkill(void)
 	return result(syscall(SYS_tgkill, mapper, mapper, SIGKILL));
 }
 
-static const char forged[] = "nsfwd: FORGED \033[31m\n";
+static char forged[] = "nsfwd: FORGED n \033[31m\n"; /* n: the stage */
 
 static long
 do_write_log(void)
 {
-	return result(syscall(SYS_write, 2, forged, sizeof(forged) - 1));
+	return result(syscall(SYS_write, 2, forged, strlen(forged)));
 }
 
 static long
 do_write_stdout(void)
 {
-	return result(syscall(SYS_write, 1, forged, sizeof(forged) - 1));
+	return result(syscall(SYS_write, 1, forged, strlen(forged)));
 }
 
 static long
@@ -482,34 +481,38 @@ do_scoreboard_own(void)
 	return 1;
 }
 
+/* Returns the index of a table that this process does not take slots of. */
+static int
+other_table(void)
+{
+	return tables->count > 1 && own_table == 0;
+}
+
 static long
 do_slots(void)
 {
-	uint32_t other = tables->count > 1 && own_table == 0;
-
-	return can_write(tables->items[other].slots);
+	return tables ? can_write(tables->items[other_table()].slots) : -ENOENT;
 }
 
 static long
 do_pids(void)
 {
-	uint32_t other = tables->count > 1 && own_table == 0;
-
-	return can_write(tables->items[other].pids);
+	return tables ? can_write(tables->items[other_table()].pids) : -ENOENT;
 }
 
 static long
 do_reports(void)
 {
-	uint32_t other = tables->count > 1 && own_table == 0;
-
-	return can_write(&tables->items[other].reports[4]);
+	return tables ? can_write(&tables->items[other_table()].reports[4])
+		      : -ENOENT;
 }
 
 /* A report without a NUL, of the wrong type, with numbers out of range. */
 static long
 do_report(void)
 {
+	if (!victim)
+		return -ENOENT;
 	memset(victim->report, 0xff, sizeof(*victim->report));
 	return 1;
 }
@@ -518,15 +521,16 @@ do_report(void)
 static long
 do_failed_at(void)
 {
-	struct timespec now;
-	long end;
+	struct timespec now = {0}, end;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	end = now.tv_sec * 10 + now.tv_nsec / 100000000 + 5;
-	while (now.tv_sec * 10 + now.tv_nsec / 100000000 < end) {
-		for (size_t i = 0;
-		     victim->target_failed_at && i < victim->map->n_targets;
-		     i++)
+	if (!victim || !victim->target_failed_at)
+		return -ENOENT;
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += (end.tv_nsec += 100000000) / 1000000000;
+	end.tv_nsec %= 1000000000;
+	while (now.tv_sec < end.tv_sec ||
+	    (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec)) {
+		for (size_t i = 0; i < victim->map->n_targets; i++)
 			victim->target_failed_at[i] ^= INT64_MAX;
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	}
@@ -629,7 +633,7 @@ static const struct {
 	ATTACK(scm_recv), ATTACK(find_listener), ATTACK(find_channel),
 	ATTACK(find_udp), ATTACK(setns_fds), ATTACK(limit_of_mapper),
 	ATTACK(raise_limit), ATTACK(scoreboard_used),
-	ATTACK(scoreboard_other), ATTACK(scoreboard_own), ATTACK(slots),
+	ATTACK(scoreboard_other), ATTACK(slots),
 	ATTACK(pids), ATTACK(reports), ATTACK(report), ATTACK(failed_at),
 	ATTACK(channel), ATTACK(mmap), ATTACK(mprotect), ATTACK(mremap),
 	ATTACK(execve), ATTACK(ptrace), ATTACK(process_vm_writev),
@@ -641,7 +645,7 @@ static const struct {
 	ATTACK(prctl), ATTACK(setuid), ATTACK(setpgid), ATTACK(init_module),
 	ATTACK(reboot), ATTACK(ioperm), ATTACK(modify_ldt),
 	ATTACK(timer_create), ATTACK(inotify_init1), ATTACK(sched_setattr),
-	ATTACK(mlock), ATTACK(unlinkat), ATTACK(symlinkat),
+	ATTACK(mlock), ATTACK(unlinkat), ATTACK(symlinkat), ATTACK(scoreboard_own),
 };
 /* clang-format on */
 
@@ -671,9 +675,10 @@ attack(enum stage stage, const union sockaddr_inet *peer, int client)
 	if (peer->sa.sa_family != AF_INET || addr >> 16 != 0x7f42 ||
 	    (addr & 0xff) != stage || n >= ARRAY_LEN(attacks) || !mode)
 		return false;
+	forged[14] = (char)('0' + stage);
 	got = attacks[n].run();
-	snprintf(text, sizeof(text), "evil %s %s %ld\n", attacks[n].name,
-	    got < 0 ? "no" : "yes", got < 0 ? -got : got);
+	snprintf(text, sizeof(text), "evil %d %s %s %ld\n", stage,
+	    attacks[n].name, got < 0 ? "no" : "yes", got < 0 ? -got : got);
 	if (client == -1)
 		write(2, text, strlen(text));
 	else
@@ -805,20 +810,13 @@ WRAP(bool, map_allows_client, const struct map *map,
 	return __real_map_allows_client(map, client);
 }
 
-/* Only Landlock is called with these numbers. */
-WRAP(long, syscall, long number, ...)
+/* Not all calls have six arguments; the others are ignored. */
+WRAP(long, syscall, long number, long a, long b, long c, long d, long e, long f)
 {
-	long a[6];
-	va_list ap;
-
-	va_start(ap, number);
-	for (int i = 0; i < 6; i++)
-		a[i] = va_arg(ap, long);
-	va_end(ap);
 	if (number == SYS_landlock_create_ruleset && mode &&
 	    strcmp(mode, "old") == 0) {
 		errno = ENOSYS;
 		return -1;
 	}
-	return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	return __real_syscall(number, a, b, c, d, e, f);
 }
