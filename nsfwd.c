@@ -83,10 +83,19 @@ move_ready_fd(int *ready_fd)
 	return fill_standard_descriptors();
 }
 
+/* Chooses the user of mappers: one that no other program has, if it exists. */
 static void
-default_cred(struct cred *cred)
+set_default_cred(struct config *conf)
 {
-	if (parse_cred(cred, "nobody"))
+	struct cred *cred = &conf->owner_cred;
+
+	conf->own_user = "nsfwd";
+	if (!parse_cred(cred, conf->own_user)) {
+		cred->explicit = false;
+		return;
+	}
+	conf->own_user = "nobody";
+	if (parse_cred(cred, conf->own_user))
 		cred->uid = cred->gid = NOBODY_ID;
 	cred->explicit = false;
 }
@@ -110,7 +119,7 @@ run_cli(struct options *o, char **args)
 		return EXIT_FAILURE;
 	}
 	if (!conf->owner_cred.explicit)
-		default_cred(&conf->owner_cred);
+		set_default_cred(conf);
 	if (conf->maps->listen.kind == EP_STDIO)
 		return stdio_run(conf);
 	return server_run(conf);

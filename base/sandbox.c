@@ -310,9 +310,10 @@ allow_fork(struct bpf_program *p)
  * Allows socket(2) for TCP and UDP only, so that no other protocol of the
  * kernel can be attacked: only their families have a protocol other than 0,
  * which is NETLINK_ROUTE of AF_NETLINK. With SANDBOX_UNIX, UNIX sockets are
- * allowed as well. With SANDBOX_NAMES, a UNIX stream socket fails with EAFNOSUPPORT, because the
- * resolver would ask a daemon such as nscd, which answers from another
- * namespace. UNIX datagram sockets look up interface indexes.
+ * allowed as well. With SANDBOX_NAMES, a UNIX stream socket fails with
+ * EAFNOSUPPORT, because the resolver would ask a daemon such as nscd, which
+ * answers from another namespace. UNIX datagram sockets look up interface
+ * indexes.
  */
 static void
 allow_socket(struct bpf_program *p, unsigned flags)

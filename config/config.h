@@ -19,7 +19,8 @@ struct config {
 	uint32_t max_conns;     /* over all maps */
 	msec drain_timeout;     /* of connections that drain */
 	int ready_fd;           /* gets a line when all maps serve; -1: none */
-	struct cred owner_cred; /* of mappers */
+	struct cred owner_cred; /* of mappers of maps without user= */
+	const char *own_user;   /* its name by default; NULL: --user set it */
 	int no_sandbox;         /* without system call filters */
 	int pin;                /* the server drops all privileges, too */
 	int wait_for_ns;        /* and for listen addresses, until they exist */

@@ -33,7 +33,8 @@ enum key_kind {
 	CIDRS,
 	SRC,
 	DEV,
-	OWNER
+	OWNER,
+	USER
 };
 
 /* The maps that a key is allowed in, as bits. */
@@ -70,6 +71,7 @@ static const struct key {
 	{"mark", MARK, BOTH, AT(mark)},
 	{"mode", MODE, TCP | UNIX_PATH, AT(unix_mode)},
 	{"owner", OWNER, TCP | UNIX_PATH, AT(owner)},
+	{"user", USER, BOTH | NOT_STDIO, AT(run_as)},
 	{"connect-timeout", TIME, TCP, AT(times.connect)},
 	{"idle-timeout", TIME, TCP, AT(times.idle)},
 	{"half-close-timeout", TIME, TCP, AT(times.half_close)},
@@ -150,6 +152,16 @@ parse_owner(const char *value, char **owner)
 	return *owner ? NULL : "out of memory";
 }
 
+/* Takes no group, because "user=USER:PASSWORD" is what a proxy's auth= takes. */
+static const char *
+parse_user(const char *value, char **user)
+{
+	if (!*value || strchr(value, ':'))
+		return "write USER, a name or a number";
+	*user = strdup(value);
+	return *user ? NULL : "out of memory";
+}
+
 static const char *
 parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 {
@@ -175,6 +187,8 @@ parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 		return parse_ifname(field, value);
 	case OWNER:
 		return parse_owner(value, field);
+	case USER:
+		return parse_user(value, field);
 	case OFFLOAD:
 		break;
 	}
@@ -291,6 +305,7 @@ print_value(FILE *out, const struct key *key, const void *field)
 		break;
 	case DEV:
 	case OWNER:
+	case USER:
 		fputs(*(char *const *)field, out);
 		break;
 	default:

@@ -121,9 +121,12 @@ mapper_setup(const struct service *s, const struct config *conf,
 	if (sandbox_flags_of(s) & SANDBOX_NAMES &&
 	    ns_mount_etc(&map->target_ns) == -1)
 		return setup_failed(s, "use the files of /etc/netns", "");
-	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1)
+	if (sandbox_drop_privileges(map->run_as ? &map->run_cred
+						: &conf->owner_cred,
+		map->mark) == -1)
 		return setup_failed(s, "drop privileges",
-		    errno == EPERM ? " (--user takes root)" : " (see --user)");
+		    errno == EPERM ? " (--user and user= take root)"
+				   : " (see --user)");
 	if (init_protocol(s, args) == -1 ||
 	    scoreboard_confine(args->scoreboard, args->slot,
 		s->proto == PROTO_TCP) == -1)

@@ -404,6 +404,8 @@ log_settings(const struct config *conf)
 #ifdef NO_SECCOMP
 	log_info("built for tests: no filters of system calls");
 #endif
+	if (conf->own_user && geteuid() == 0)
+		log_info("--user: %s, by default", conf->own_user);
 	if (conf->no_sandbox)
 		log_info("--no-sandbox: no filters of system calls");
 	if (conf->pin && count_serving() < conf->n_maps)

@@ -32,7 +32,7 @@
 /*
  * Moves the client to CLIENT_FD and the channel for UDP, if any, to CHANNEL_FD.
  * Closes all other descriptors of the mapper. Descriptor 2, the log, leads to
- * /dev/null as 0 does, because the mapper writes what is logged of a connection.
+ * /dev/null as 0 does, because the mapper logs for its connections.
  */
 static void
 keep_client_fds(struct conn *conn, int last_fd)

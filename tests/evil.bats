@@ -52,6 +52,9 @@ expected() {
 	END
 }
 
+# How many lines in the log the stages 1 to 6 have forged: only a worker writes there.
+FORGED='0 0 0 0 0 1'
+
 # Attacks that a build without filters refuses, too; others would succeed.
 WITHOUT_FILTERS='send_log shutdown_log read_stdin splice_stdin find_listener find_udp
 	scoreboard_used scoreboard_other slots pids report failed_at'
@@ -123,8 +126,7 @@ expected_of() {
 	expected_of "${names[@]}" >"$BATS_TEST_TMPDIR/want"
 	! sanitized || sed -i 's/killed/EBADF/g' "$BATS_TEST_TMPDIR/want"
 	diff "$BATS_TEST_TMPDIR/want" "$BATS_TEST_TMPDIR/got"
-	# Only a worker writes its lines itself.
-	sanitized || [ "$(forged 1 2 3 4 5 6)" = '0 0 0 0 0 1' ]
+	sanitized || [ "$(forged 1 2 3 4 5 6)" = "$FORGED" ]
 	crowd_is crowd 'served=10 .*reset=0'
 	kill_spawned crowd
 	undisturbed "$before"
@@ -184,4 +186,50 @@ undisturbed() {
 	sed -i '/^open_write/s/EACCES/yes/g' "$BATS_TEST_TMPDIR/want"
 	sort "$BATS_TEST_TMPDIR/got" | diff "$BATS_TEST_TMPDIR/want" -
 	undisturbed "$before"
+}
+
+# may ATTACK: prints "yes" or "no" for each kind in the table of the manual.
+may() {
+	local -a forged got
+	read -ra forged <<<"$FORGED"
+	if [ "$1" = forge ]; then
+		got=("${forged[1]}" "${forged[0]}" "${forged[2]}" "${forged[4]}"
+			"${forged[5]}")
+	else
+		read -ra got < <(expected_of "$1")
+		got=("${got[2]}" "${got[1]}" "${got[5]}" "${got[7]}" "${got[8]}")
+	fi
+	printf '%s\n' "${got[@]}" | sed 's/^1$/yes/; /^yes$/!s/.*/no/' | xargs
+}
+
+@test "the table in SECURITY CONSIDERATIONS is what the attacks find" {
+	local words attack n=0
+	local -A row=()
+	while IFS='|' read -r words attack; do
+		row[$words]=$attack
+	done < <(awk -F ' Ta ' '/^\.It Sy may Ta/ { on = 1; next } /^\.El/ { on = 0 }
+		on { print substr($1, 5) "|" $2, $3, $4, $5, $6 }' \
+		"$BATS_TEST_DIRNAME/../man/nsfwd.1")
+	while IFS='|' read -r words attack; do
+		echo "$words"
+		[ "${row[$words]}" = "$(may "$attack")" ] ||
+			fail "$words: ${row[$words]}, but $(may "$attack")"
+		n=$((n + 1))
+	done < <(rows <<-'END'
+		connect to other targets | connect
+		accept other clients | find_listener
+		send to the source namespace | find_udp
+		read files, as the user may | open_read
+		write files | open_write
+		write to the log | forge
+		falsify what is logged of it | report
+		start a process | fork
+		continue a stopped process | cont_mapper
+		end, stop or trace a process | kill_mapper
+		end, stop or trace a process | stop_mapper
+		end, stop or trace a process | ptrace
+		change counters of other maps | scoreboard_other
+	END
+	)
+	[ "$n" = 13 ] && [ "${#row[@]}" -ge 12 ]
 }
