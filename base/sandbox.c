@@ -101,7 +101,7 @@ static const int wait_calls[] = {
 static const int names_calls[] = {
 	SYS_openat, SYS_read, SYS_readv, SYS_pread64, SYS_lseek, SYS_fstat,
 	SYS_newfstatat, SYS_statx, SYS_faccessat, SYS_readlinkat,
-	SYS_getdents64, SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap,
+	SYS_getdents64, SYS_mmap, SYS_munmap, SYS_mprotect,
 	SYS_madvise, SYS_brk, SYS_futex, SYS_getrandom, SYS_uname,
 	SYS_sysinfo, SYS_bind, SYS_sendmmsg, SYS_sendmsg, SYS_recvmsg,
 	SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getpid,
@@ -355,10 +355,8 @@ build_full(struct bpf_program *p, unsigned flags)
 		ALLOW(p, SYS_accept4);
 	if (flags & SANDBOX_FORK)
 		allow_fork(p);
-	if (flags & SANDBOX_HANDOVER) {
+	if (flags & SANDBOX_HANDOVER)
 		ALLOW(p, SYS_sendmsg, SYS_recvmsg);
-		ALLOW_ARG(p, SYS_socketpair, 0, AF_UNIX);
-	}
 	if (flags & SANDBOX_POOL)
 		ALLOW_ARG(p, SYS_mprotect, 2, PROT_NONE, PROT_READ);
 	if (flags & SANDBOX_UDP)

@@ -141,7 +141,7 @@ ask_for_udp(const struct conn *conn)
 	const struct io io = {conn->udp_channel, CLIENT_FD, conn->deadline};
 	int fd = handover_ask(&io);
 
-	close_keep_errno(io.fd);
+	close_keep_errno(conn->udp_channel);
 	return fd;
 }
 

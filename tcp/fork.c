@@ -44,8 +44,7 @@ static struct forks {
 	struct tcp tcp;
 	int signal_fd;
 	int max_fd; /* the highest descriptor that a connection closes */
-	/* of slots: to a connection that may ask for UDP; 0: none */
-	int *udp_channels;
+	struct handover *udp_channels; /* of the first slots */
 	uint32_t n_children;
 	msec reap_all_at; /* when to reap all children; or 0 */
 } forks;
@@ -61,35 +60,12 @@ process_main(struct conn *conn)
 	conn_main(conn, forks.max_fd, forks.tcp.args->role);
 }
 
-/*
- * Opens the channel over which connection i gets the UDP socket of its slot, if
- * it asks. Returns the connection's end, or -1.
- */
-static int
-open_udp_channel(uint32_t i)
+/* Returns the channel for UDP of slot i, or NULL. */
+static struct handover *
+udp_channel_of(uint32_t i)
 {
-	int pair[2];
-
-	if (tcp_udp_relay(&forks.tcp, i) == -1 ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
-		return -1;
-	forks.udp_channels[i] = pair[0];
-	tcp_watch(&forks.tcp, pair[0], TCP_EV_CONN + 1 + i);
-	return pair[1];
-}
-
-/* Another connection that was just forked may still hold a copy. */
-static void
-close_udp_channel(uint32_t i)
-{
-	int fd;
-
-	if (i >= forks.tcp.args->n_udp_relays || !forks.udp_channels[i])
-		return;
-	fd = forks.udp_channels[i];
-	forks.udp_channels[i] = 0;
-	epoll_ctl(forks.tcp.epoll, EPOLL_CTL_DEL, fd, NULL);
-	close(fd);
+	return tcp_udp_relay(&forks.tcp, i) == -1 ? NULL
+						  : &forks.udp_channels[i];
 }
 
 /*
@@ -99,17 +75,16 @@ close_udp_channel(uint32_t i)
 static void
 start_process(uint32_t i, struct conn *conn)
 {
+	const struct handover *udp_channel = udp_channel_of(i);
 	pid_t pid;
 
-	conn->udp_channel = open_udp_channel(i);
+	if (udp_channel)
+		conn->udp_channel = udp_channel->conn_end;
 	pid = fork();
 	if (pid == 0)
 		process_main(conn);
 	close(conn->client);
-	if (conn->udp_channel != -1)
-		close(conn->udp_channel);
 	if (pid == -1) {
-		close_udp_channel(i);
 		tcp_conn_failed(&forks.tcp, i);
 		accept_pause(&forks.tcp.acceptor, "fork");
 		return;
@@ -126,6 +101,7 @@ static bool
 reap_conn(uint32_t i)
 {
 	pid_t pid = forks.tcp.table->pids[i];
+	struct handover *udp_channel;
 	int status;
 
 	if (waitpid(pid, &status, WNOHANG | WUNTRACED) <= 0)
@@ -135,7 +111,9 @@ reap_conn(uint32_t i)
 		return true;
 	}
 	forks.n_children--;
-	close_udp_channel(i);
+	udp_channel = udp_channel_of(i);
+	if (udp_channel)
+		handover_reset(udp_channel);
 	tcp_conn_ended(&forks.tcp, i, status);
 	return true;
 }
@@ -163,13 +141,11 @@ handle_child_event(uint64_t data, uint32_t events)
 	uint32_t i = (uint32_t)data - 1;
 
 	(void)events;
-	if (data == 0) {
+	if (data == 0)
 		handle_sigchld();
-	} else if (forks.udp_channels[i]) {
-		handover_answer(forks.udp_channels[i],
+	else
+		handover_answer(&forks.udp_channels[i],
 		    tcp_udp_relay(&forks.tcp, i));
-		close_udp_channel(i);
-	}
 }
 
 static msec
@@ -214,6 +190,31 @@ sigchld_open(void)
 	return signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Opens the channels of the slots that can have a UDP socket. */
+static int
+open_udp_channels(const struct mapper_args *args)
+{
+	const size_t n = args->n_udp_relays;
+
+	if (!n)
+		return 0;
+	forks.udp_channels =
+	    memory_map(NULL, n, sizeof(*forks.udp_channels), MAP_PRIVATE);
+	if (!forks.udp_channels ||
+	    madvise(forks.udp_channels, n * sizeof(*forks.udp_channels),
+		MADV_DONTFORK) == -1)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (handover_init(&forks.udp_channels[i]) == -1 ||
+		    tcp_watch(&forks.tcp, forks.udp_channels[i].mapper_end,
+			TCP_EV_CONN + 1 + i) == -1)
+			return -1;
+		if (forks.max_fd < forks.udp_channels[i].conn_end)
+			forks.max_fd = forks.udp_channels[i].conn_end;
+	}
+	return 0;
+}
+
 /*
  * Returns the highest descriptor that a connection must close. Called when all
  * but the channels for UDP are open.
@@ -227,7 +228,7 @@ highest_fd(const struct mapper_args *args)
 	for (size_t i = 0; i < args->n_listeners + args->n_udp_relays; i++)
 		if (args->listeners[i].fd > max)
 			max = args->listeners[i].fd;
-	return max + (int)args->n_udp_relays + 1;
+	return max;
 }
 
 /*
@@ -266,9 +267,7 @@ fork_init(const struct mapper_args *args)
 	    tcp_watch(t, forks.signal_fd, TCP_EV_CONN) == -1)
 		return -1;
 	forks.max_fd = highest_fd(args);
-	forks.udp_channels = memory_map(NULL, args->n_udp_relays + 1,
-	    sizeof(*forks.udp_channels), MAP_PRIVATE);
-	return forks.udp_channels ? hide_memory(args) : -1;
+	return open_udp_channels(args) == -1 ? -1 : hide_memory(args);
 }
 
 _Noreturn void

@@ -31,6 +31,19 @@ fd_message_init(struct fd_message *m)
 }
 
 int
+handover_init(struct handover *h)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		0, pair) == -1)
+		return -1;
+	h->mapper_end = pair[0];
+	h->conn_end = pair[1];
+	return 0;
+}
+
+int
 handover_ask(const struct io *io)
 {
 	struct fd_message m;
@@ -50,7 +63,7 @@ handover_ask(const struct io *io)
 }
 
 void
-handover_answer(int channel, int udp_fd)
+handover_answer(struct handover *h, int udp_fd)
 {
 	struct fd_message m;
 	struct cmsghdr *c;
@@ -61,6 +74,26 @@ handover_answer(int channel, int udp_fd)
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(udp_fd));
 	memcpy(CMSG_DATA(c), &udp_fd, sizeof(udp_fd));
-	if (recv(channel, &m.byte, 1, MSG_DONTWAIT) == 1)
-		sendmsg(channel, &m.head, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (recv(h->mapper_end, &m.byte, 1, 0) == 1 && !h->answered)
+		h->answered =
+		    sendmsg(h->mapper_end, &m.head, MSG_NOSIGNAL) != -1;
+}
+
+static void
+discard_all(int fd)
+{
+	char byte;
+
+	while (recv(fd, &byte, 1, 0) != -1)
+		;
+}
+
+/* The connection has no other end that could send meanwhile. */
+void
+handover_reset(struct handover *h)
+{
+	discard_all(h->mapper_end);
+	if (h->answered)
+		discard_all(h->conn_end);
+	h->answered = false;
 }

@@ -48,7 +48,6 @@ expected() {
 		channel | EBADF EBADF EBADF EBADF EBADF EBADF EBADF EBADF
 		mmap | yes killed killed yes killed killed yes killed
 		mprotect | ENOMEM killed killed ENOMEM killed killed ENOMEM killed
-		mremap | EINVAL killed killed EINVAL killed killed EINVAL killed
 	END
 }
 
