@@ -190,11 +190,23 @@ sigchld_open(void)
 	return signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Returns how many slots can have a UDP socket, see tcp_udp_relay(). */
+static size_t
+count_udp_slots(const struct mapper_args *args)
+{
+	const struct listener *relays = args->listeners + args->n_listeners;
+	size_t n = 0, of_family[2] = {0};
+
+	while (n < args->n_udp_relays)
+		of_family[relays[n++].family == AF_INET6]++;
+	return of_family[of_family[0] < of_family[1]];
+}
+
 /* Opens the channels of the slots that can have a UDP socket. */
 static int
 open_udp_channels(const struct mapper_args *args)
 {
-	const size_t n = args->n_udp_relays;
+	const size_t n = count_udp_slots(args);
 
 	if (!n)
 		return 0;
