@@ -62,8 +62,9 @@ WITHOUT_FILTERS='send_log shutdown_log read_stdin splice_stdin find_listener fin
 setup_file() {
 	local top=$BATS_TEST_DIRNAME/..
 	export EVIL_NSFWD=$BATS_FILE_TMPDIR/nsfwd
-	[ "$NSFWD" -ef "$top/nsfwd" ] && [ -e "$top/obj/flags" ] ||
+	if [ ! "$NSFWD" -ef "$top/nsfwd" ] || [ ! -e "$top/obj/flags" ]; then
 		skip "no objects of $NSFWD here"
+	fi
 	"$BATS_TEST_DIRNAME/evil/build" "$EVIL_NSFWD"
 	chmod 755 "$EVIL_NSFWD"
 }
@@ -115,7 +116,7 @@ expected_of() {
 	local names before
 	mapfile -t names < <(EVIL=list "$NSFWD")
 	[ "${#names[@]}" -ge 85 ]
-	# shellcheck disable=SC2086 # words
+	# shellcheck disable=SC2206 # words
 	! sanitized || names=($WITHOUT_FILTERS)
 	start_evil on
 	before=$(mappers | sort)
