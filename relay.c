@@ -3,9 +3,6 @@
 /*
  * Theory of operation
  *
- * A relay has two directions. Each reads from one peer's socket and writes to
- * the other's; dirs[RELAY_CLIENT] reads from the client.
- *
  * Events. Both sockets are registered once, edge-triggered. relay_event() turns
  * an event into two flags of a direction: "readable" is true until a read
  * returns EAGAIN, "writable" until a write does. relay_step() then pumps both
@@ -34,7 +31,8 @@
  * direction that reads from it goes on until the end or the error, because the
  * kernel keeps the bytes that arrived before a reset. An error is returned
  * once; "consumed_error" keeps it, so that a read of 0 is not taken for an end.
- * EPIPE is not kept, because an end came first, or a UNIX socket was closed.
+ * EPIPE is not kept, because an end came first, or a UNIX socket was closed. It
+ * is kept if the splice(2) before moved a part ("cut"), which can hide an error.
  *
  * Draining. The bytes that arrived before an error are delivered before the
  * reset is sent: close(2) with SO_LINGER {1, 0} drops what the kernel has not
@@ -69,7 +67,7 @@
 #define ROUNDS_MAX    8     /* of both directions in one step */
 #define SPURIOUS_MAX  1000  /* wake-ups in a row that moved nothing */
 
-/* A common symbol, because those follow musl's errno: one page for both. */
+/* A common symbol, so that it begins on the page that has musl's errno. */
 __attribute__((common)) unsigned char relay_buffer[RELAY_COPY];
 static _Alignas(4096) unsigned char spills[2][RELAY_COPY]; /* of relay() */
 
@@ -192,8 +190,10 @@ dir_write(struct relay_dir *d)
 	} while (n == -1 && errno == EINTR);
 	if (n == -1) {
 		d->writable = false;
+		d->cut = d->cut && errno != EAGAIN;
 		return errno == EAGAIN ? 0 : -1;
 	}
+	d->cut = (size_t)n < d->in_pipe;
 	if (d->buffered) {
 		d->data += (size_t)n;
 		d->buffered -= (size_t)n;
@@ -204,7 +204,7 @@ dir_write(struct relay_dir *d)
 	return 1;
 }
 
-/* Marks a socket as failed: its reader has to look for the end or the error. */
+/* Marks a socket as failed. Its reader has to look for the end or the error. */
 static void
 mark_failed(struct relay *r, int peer)
 {
@@ -228,7 +228,7 @@ static void
 set_write_error(struct relay *r, int peer)
 {
 	r->dirs[!peer].done = true;
-	if (errno != EPIPE)
+	if (errno != EPIPE || r->dirs[!peer].cut)
 		r->dirs[peer].consumed_error = errno;
 	set_error(r, peer);
 }
@@ -242,10 +242,7 @@ set_local_error(struct relay *r, int error)
 	return -1;
 }
 
-/*
- * Passes the end of stream on. If shutdown(2) fails, the errno of a later read
- * is the error of the relay.
- */
+/* Passes the end of stream on. If that fails, a later read has the errno. */
 static void
 dir_shutdown(struct relay *r, int peer)
 {
@@ -276,6 +273,8 @@ dir_pump(struct relay *r, int peer)
 
 	if (can_read(d))
 		moved = dir_read(d);
+	if (d->eof && !d->done && r->dirs[!peer].cut && sock_hung_up(d->in))
+		moved = fail_errno(ECONNRESET);
 	if (moved == -1) {
 		d->done = true;
 		set_error(r, peer);

@@ -30,6 +30,7 @@ struct relay_dir {
 	bool eof;             /* `in` has reached its end */
 	bool done;            /* nothing moves in this direction any more */
 	bool in_spill;        /* `data` points into `spill` */
+	bool cut;             /* the last splice(2) to `out` moved a part */
 	int consumed_error;   /* the error of `in`, if no read will return it */
 	unsigned char *spill; /* RELAY_COPY bytes, not owned */
 	unsigned char *data;  /* bytes read and not yet written */

@@ -28,8 +28,8 @@ append_number(char *at, char separator, unsigned n)
 }
 
 /*
- * Does without printf(3) for IPv4, because each connection comes here in a new
- * process, which has to map what it uses of the libc.
+ * Formats IPv4 without printf(3), because each connection is a new process, and
+ * a new process has to map each page of the C library that it uses.
  */
 const char *
 sockaddr_format(const struct sockaddr *addr, char *buf)

@@ -1,4 +1,4 @@
-/* Says what an errno means where it was met, and what to do about it. */
+/* Says what an errno of connecting or listening means, and what to do. */
 
 #include <errno.h>
 #include <stdbool.h>
@@ -20,12 +20,13 @@ enum {
 };
 
 /*
- * The first row that fits counts. In a text, %a is the address, %n the
- * namespace, and %i the command ip(8) for that namespace.
+ * errno_advice() takes the first row that has the errno and the case. In a
+ * text, %a is the address, %n the namespace, and %i the command ip(8) for the
+ * namespace.
  */
 static const struct advice {
 	int err;
-	unsigned tried; /* enum advice_case, as a set */
+	unsigned tried; /* set of enum advice_case */
 	const char *text;
 } advices[] = {
 	{ECONNREFUSED, INET, "nothing listens on %a in %n"},
@@ -76,7 +77,7 @@ static const struct advice {
 };
 /* clang-format on */
 
-/* Appends what stands for a letter of a text. Returns the new length. */
+/* Appends what %a, %n or %i of a text stands for. Returns the new length. */
 static size_t
 append_word(char *buf, size_t used, char letter, const struct advice_place *p)
 {

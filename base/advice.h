@@ -1,33 +1,33 @@
-/* Says what an errno means where it was met, and what to do about it. */
+/* Says what an errno of connecting or listening means, and what to do. */
 
 #ifndef BASE_ADVICE_H
 #define BASE_ADVICE_H
 
 #include <stddef.h>
 
-/* What was tried, as bits. */
+/* The operation that failed. Each value is a bit, for sets of operations. */
 enum advice_case {
 	ADVICE_DIAL_INET = 1,
 	ADVICE_DIAL_LOOPBACK = 2,
 	ADVICE_DIAL_UNIX = 4,
-	ADVICE_DIAL_HOP = 8, /* a proxy on the way has answered */
+	ADVICE_DIAL_HOP = 8, /* a hop has answered with an error */
 	ADVICE_LISTEN_INET = 16,
 	ADVICE_LISTEN_UNIX = 32
 };
 
-/* The words of the user that the advice repeats; none is NULL but ns. */
+/* The operation, and user's text for the advice. Only ns can be NULL. */
 struct advice_place {
 	enum advice_case tried;
 	const char *addr;
-	const char *ns;    /* a name of ip-netns(8), or NULL: another kind */
-	const char *where; /* the namespace in any spelling, or "self" */
+	const char *ns;    /* a name of ip-netns(8); NULL for other kinds */
+	const char *where; /* the namespace as in the map, or "self" */
 };
 
 #define ADVICE_SIZE 256
 
 /*
  * Writes the advice, a clause without a quotation mark, into buf, which has
- * ADVICE_SIZE bytes. Returns buf, or NULL if there is none for this errno.
+ * ADVICE_SIZE bytes. Returns buf, or NULL if there is no advice on this errno.
  * Allocates nothing.
  */
 const char *errno_advice(char *buf, int err, const struct advice_place *);

@@ -328,7 +328,10 @@ anchor_open(struct anchor *a, const char *path)
 	return -1;
 }
 
-/* The anchor is /proc/N itself, or the directory in it that has the link. */
+/*
+ * Tries "root" and then "../root", because the anchor is bound to /proc/N, or
+ * to the directory in it that has the link.
+ */
 int
 anchor_open_root(const struct anchor *a)
 {

@@ -9,7 +9,7 @@ enum name_error {
 	NAME_NO_ADDRESS,   /* "no-address" */
 	NAME_FAILED,       /* "name-server-failed" */
 	NAME_REFUSED,      /* "name-server-refused" */
-	NAME_NO_ANSWER,    /* "no-answer": of no name server, in time */
+	NAME_NO_ANSWER,    /* "no-answer": no name server answered in time */
 	NAME_BAD_FILE,     /* "bad-resolv.conf-or-hosts" */
 	NAME_INVALID,      /* "not-a-host-name" */
 	NAME_NOT_ASCII,    /* "name-not-ascii" */

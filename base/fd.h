@@ -9,8 +9,8 @@
 int close_keep_errno(int fd);
 
 /*
- * Closes every descriptor above 2 except the n in keep, which it sorts. None
- * above last is open.
+ * Closes every descriptor above 2 except the n in keep. Sorts keep. The caller
+ * knows that no descriptor above last is open.
  */
 void fd_close_except(int *keep, size_t n, int last);
 

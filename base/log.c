@@ -261,7 +261,7 @@ log_line(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* Returns the entry of a format; the last one is for all that have none. */
+/* Returns the entry of a format. Formats without one share the last entry. */
 static struct warning *
 find_warning(const char *fmt)
 {
@@ -291,7 +291,7 @@ log_ratelimited(const char *fmt, ...)
 	w->skipped = 0;
 }
 
-/* Copies a format with "..." in the place of conversions, as %llu. */
+/* Copies a format, with "..." in place of each conversion, such as %llu. */
 static const char *
 describe_format(char *buf, size_t size, const char *fmt)
 {

@@ -32,8 +32,8 @@ int log_open(bool syslog);
 void log_close_stderr(void);
 
 /*
- * From now on lines on standard error, unless that is the journal, have the
- * time of UTC. Before that a user is likely to see them at once.
+ * Adds the time of UTC to later lines on standard error, unless that is the
+ * journal. Earlier lines have no time, because a user sees them at once.
  */
 void log_with_time(void);
 
@@ -54,13 +54,13 @@ void log_line(enum log_level, const char *fmt, ...)
 #define log_debug(...) log_line(LOG_VERBOSE, __VA_ARGS__)
 
 /*
- * Writes a warning, at most one a second of each kind, which is a format. The
- * next one of that kind has the number of those that were left out.
+ * Writes a warning, at most one a second for each format. The next warning with
+ * that format has the number of warnings that were left out.
  */
 void log_ratelimited(const char *fmt, ...)
     __attribute__((format(printf, 1, 2)));
 
-/* Writes how many warnings were left out since the last of each kind. */
+/* Writes how many warnings of each format were left out since the last one. */
 void log_left_out(void);
 
 /*

@@ -16,7 +16,7 @@ min_size(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* Returns how many bytes differ: those to insert, to delete or to replace. */
+/* Returns how many bytes to insert, delete or replace make one name another. */
 static size_t
 edit_distance(const char *a, const char *b)
 {
@@ -36,7 +36,7 @@ edit_distance(const char *a, const char *b)
 	return row[n];
 }
 
-/* Returns true if two neighbouring bytes are exchanged, and that is all. */
+/* Returns true if the names differ only by two neighbouring bytes, swapped. */
 static bool
 is_transposed(const char *a, const char *b)
 {

@@ -9,20 +9,20 @@
 
 /* The names found so far, nearest first. */
 struct nearest {
-	const char *name; /* that is looked for */
+	const char *name; /* that the others are compared with */
 	char found[NEAREST_MAX][64];
 	size_t distance[NEAREST_MAX], count;
 };
 
-/* Adds a candidate, unless it resembles the name too little. */
+/* Adds a candidate that resembles the name. Keeps the NEAREST_MAX nearest. */
 void nearest_add(struct nearest *, const char *candidate);
 
-/* Adds the names of the files in a directory. */
+/* Calls nearest_add() with the name of each file in a directory. */
 void nearest_add_files(struct nearest *, const char *dir);
 
 /*
- * Writes "nearest: A, B; " into buf, or "" if none was found. Returns buf, whose
- * size is NEAREST_SIZE.
+ * Writes "nearest: A, B; " into buf, or "" if no name was found. Returns buf,
+ * which has NEAREST_SIZE bytes.
  */
 #define NEAREST_SIZE (NEAREST_MAX * 66 + 16)
 const char *nearest_format(const struct nearest *, char *buf);

@@ -12,7 +12,7 @@
 static struct title {
 	char *text;
 	size_t size;
-	bool cleared; /* of the arguments: only a title differs from 0 */
+	bool cleared; /* the bytes behind the title are 0 */
 } title;
 
 /* Returns a copy of the environment, or NULL if out of memory. */
@@ -62,11 +62,13 @@ title_append(char *at, const char *text)
 void
 proctitle_set(const char *left, const char *separator, const char *right)
 {
+	/* Not a constant, because constants are on a page not yet mapped. */
+	const char name[] = {'n', 's', 'f', 'w', 'd', ':', ' ', '\0'};
 	char *at = title.text;
 
 	if (!at)
 		return;
-	at = title_append(at, "nsfwd: ");
+	at = title_append(at, name);
 	at = title_append(at, left);
 	at = title_append(at, separator);
 	at = title_append(at, right);

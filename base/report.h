@@ -1,6 +1,6 @@
 /*
- * The result of a connection. It is defined here because relay.c, which may use
- * base/ only, and the rooms that dial both write it.
+ * The result of a connection. The struct is defined here because relay.c, which
+ * may use base/ only, and the rooms that dial both write it.
  */
 
 #ifndef BASE_REPORT_H
@@ -43,7 +43,7 @@ struct conn_report {
 	union sockaddr_inet client; /* from a PROXY header; else unset */
 	/* Of a proxy client; text is what it wrote, or "". */
 	uint32_t n_requests;
-	int32_t authorized; /* 1: the last one had the password of the map */
+	int32_t authorized; /* 1: the last request had the right password */
 	char method[METHOD_MAX]; /* or the protocol, of the last request */
 	char requested[HOSTPORT_MAX];
 };

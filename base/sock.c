@@ -47,3 +47,11 @@ client_was_reset(int client)
 	errno = ECONNABORTED;
 	return true;
 }
+
+bool
+sock_hung_up(int fd)
+{
+	struct pollfd watched = {.fd = fd};
+
+	return poll(&watched, 1, 0) == 1 && watched.revents & POLLHUP;
+}

@@ -12,6 +12,12 @@
 bool client_was_reset(int client);
 
 /*
+ * Returns true if neither direction of a connection is open any more. Of a TCP
+ * socket without shutdown(2) that is a reset.
+ */
+bool sock_hung_up(int fd);
+
+/*
  * Sets the options of every socket of a connection: TCP_NODELAY, SO_KEEPALIVE,
  * SO_OOBINLINE, and a reset on close(2), which relay() disables when both
  * directions have ended. accept(2) copies them from the listener.

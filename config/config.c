@@ -73,8 +73,9 @@ read_failed(const char *origin, const char *why)
 }
 
 /*
- * Opens a file. On a reload only a regular file, because a pipe has no more
- * data and reading it may block. Returns NULL if *why is set.
+ * Opens a file. On a reload, opens only a regular file, because a pipe has no
+ * more data and reading the pipe may block. Returns NULL, and sets *why, if the
+ * file cannot be opened.
  */
 static FILE *
 open_file(struct config *conf, const char *file, const char **why)
@@ -91,7 +92,7 @@ open_file(struct config *conf, const char *file, const char **why)
 	return f;
 }
 
-/* Logs an error with the value of auth=, which may be a password by mistake. */
+/* Logs an error of a file, masked because it may be a password by mistake. */
 static int
 auth_file_failed(const struct map *map, const char *file, const char *why)
 {
@@ -159,7 +160,7 @@ read_users(struct config *conf, struct map *map)
 	return 0;
 }
 
-/* Completes the map that was added last. */
+/* Reads what the last map names, and compares the map with the others. */
 static int
 finish_map(struct config *conf, const char *origin)
 {
@@ -173,18 +174,25 @@ finish_map(struct config *conf, const char *origin)
 	return check_last_listener(conf);
 }
 
-/* Returns advice on the item of a list of addresses that begins at part. */
+/*
+ * Returns advice on an address of a list that begins at masked[part]; or NULL.
+ */
 static const char *
 item_advice(char *buf, const char *masked, size_t part)
 {
-	if (!part || !strchr("=+", masked[part - 1]) ||
-	    !memchr(masked, ',', part))
+	size_t key = part;
+
+	while (key > 0 && masked[key - 1] != ',')
+		key--;
+	/* Behind dns= a slash is in front of a port. */
+	if (!key || !strchr("=+", masked[part - 1]) ||
+	    strncmp(masked + key, "dns=", 4) == 0)
 		return NULL;
 	return habit_advice(buf, HABIT_ITEM, masked + part,
 	    strcspn(masked + part, ",+ "));
 }
 
-/* Logs why a spec is no map: its part that is length bytes. Returns -1. */
+/* Logs why a spec is no map, with `length` bytes of bad_part. Returns -1. */
 static int
 bad_map(const char *origin, const char *spec, const char *masked,
     const char *bad_part, int length, const char *why)
@@ -205,7 +213,7 @@ bad_map(const char *origin, const char *spec, const char *masked,
 	return -1;
 }
 
-/* Adds a map. masked is where the masked copy of spec begins. */
+/* Parses spec, whose masked copy begins at masked, and adds the map. */
 static int
 add_map(struct config *conf, const char *origin, const char *spec,
     const char *masked)
@@ -227,7 +235,7 @@ add_map(struct config *conf, const char *origin, const char *spec,
 	return bad_map(origin, spec, masked, bad_part, length, why);
 }
 
-/* Adds a map that is no part of a longer text. */
+/* Masks and parses spec, which is all of its text, and adds the map. */
 static int
 add_single_map(struct config *conf, const char *origin, const char *spec)
 {
@@ -243,8 +251,8 @@ static const char one_map_a_line[] =
     "one map a line, as LISTEN=TARGET... or LISTEN TARGET";
 
 /*
- * Returns why one of several arguments is no map, and sets *bad to it; or NULL
- * if each may be a map. A line of a file is one map.
+ * Returns why two or more arguments are no maps, and sets *bad to the wrong
+ * argument; or NULL if each may be a map. A line of a file may have one map.
  */
 static const char *
 explain_bad_args(bool is_line, char *const *args, int n, char **bad)
@@ -264,7 +272,7 @@ explain_bad_args(bool is_line, char *const *args, int n, char **bad)
 	return is_line ? one_map_a_line : NULL;
 }
 
-/* The same, for an argument that is a habit. */
+/* Returns advice on the first argument that is a habit, *bad; or NULL. */
 static const char *
 explain_habit(char *advice, char *const *args, int n,
     const struct masked_text *text, char **bad)
@@ -318,7 +326,8 @@ add_pair(struct config *conf, const char *origin, char *const *args,
 }
 
 /*
- * Adds the maps of n arguments of a text, which is a line if it has an origin.
+ * Adds the maps of n arguments. They are the words of a line of a file if
+ * origin is not "".
  */
 static int
 add_args(struct config *conf, const char *origin, char *const *args, int n,
@@ -343,8 +352,9 @@ add_args(struct config *conf, const char *origin, char *const *args, int n,
 }
 
 /*
- * Sets the options that stand in the lines, before any map is parsed, because
- * they are the defaults of all maps. Returns 0, or -1 logged.
+ * Sets the options in the lines. To be called before any map is parsed, because
+ * the options are defaults of all maps. If o is NULL, sets none, but logs if an
+ * option has changed. Returns 0, or -1 logged.
  */
 static int
 set_options(struct config *conf, const struct config_lines *lines,
@@ -372,7 +382,7 @@ set_options(struct config *conf, const struct config_lines *lines,
 	return result;
 }
 
-/* Adds the maps of the lines, and logs the first ERRORS_MAX that are wrong. */
+/* Adds the maps of the lines, up to the wrong line number ERRORS_MAX. */
 static int
 add_lines_maps(struct config *conf, const struct config_lines *lines)
 {
@@ -425,7 +435,7 @@ add_gost_maps(struct config *conf)
 	return result;
 }
 
-/* Returns 0 if there is a map; else logs where none was found. */
+/* Returns 0 if there is a map; or -1, and logs where maps can be written. */
 static int
 check_not_empty(const struct config *conf)
 {

@@ -198,7 +198,7 @@ parse_address(struct endpoint_parser *p, char *text, const char *numeric)
 	return why;
 }
 
-/* Parses [ADDR]:PORTS. A target may be [HOST]:PORTS, as programs write it. */
+/* Parses [ADDR]:PORTS, or [HOST]:PORTS of a target. */
 static const char *
 parse_bracketed(struct endpoint_parser *p, char *text)
 {

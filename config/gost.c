@@ -22,15 +22,15 @@
  * the text that bad_part of the URL points to.
  */
 struct gost_translator {
-	struct gost_url *urls; /* one of each word; owned */
+	struct gost_url *urls; /* of each word; owned */
 	struct gost_url *hops[8];
 	size_t n_hops;
 	struct gost_url *target; /* the hop that is the target, or NULL */
-	struct gost_url *bad;    /* that is refused if a function fails */
+	struct gost_url *bad;    /* the URL to blame if a function fails */
 	FILE *out;
 };
 
-/* Writes the namespace that a key names, which in GOST is a name or a path. */
+/* Writes NS@ for the value of a key, which in GOST is a name or a path. */
 static const char *
 put_ns(FILE *out, struct gost_url *u, const char *key)
 {
@@ -75,8 +75,8 @@ put_remote(FILE *out, struct gost_url *u, const char *text)
 }
 
 /*
- * Writes the listener, with ports in place of those of the URL. [::] becomes
- * :PORT, because in GOST it also accepts IPv4.
+ * Writes the listener, with ports in place of those of the URL. [::]:PORT
+ * becomes :PORT, because a GOST that listens on [::] also accepts IPv4.
  */
 static const char *
 put_listen(FILE *out, struct gost_url *u, const char *ports)
@@ -102,9 +102,9 @@ put_listen(FILE *out, struct gost_url *u, const char *ports)
 	return NULL;
 }
 
-/* Ports behind the last ':', N or N-M. */
+/* The ports N or N-M behind the last ':' of HOST:PORT. */
 struct port_range {
-	uint32_t first, count; /* count is 0 if they are neither */
+	uint32_t first, count; /* count is 0 for any other text */
 };
 
 static struct port_range
@@ -144,7 +144,7 @@ put_hop_keys(struct gost_translator *t, struct gost_url *u, bool first)
 	return why;
 }
 
-/* Writes the hops of a map, and the keys of the first. */
+/* Writes the hops of a map with their keys, and the keys of the target. */
 static const char *
 put_hops(struct gost_translator *t)
 {
@@ -170,7 +170,7 @@ put_hops(struct gost_translator *t)
 	return why;
 }
 
-/* Writes the targets of u, or "proxy" if the list is empty. */
+/* Writes the targets of a list in u, or "proxy" if the list is empty. */
 static const char *
 put_targets(struct gost_translator *t, struct gost_url *u, char *list)
 {
@@ -192,8 +192,9 @@ put_targets(struct gost_translator *t, struct gost_url *u, char *list)
 }
 
 /*
- * Writes a map of u to some of its targets, which are those of last, a hop or u
- * itself. GOST connects to several in turn, which a map of udp cannot.
+ * Writes the map that listens on some ports of u. The targets are a list in
+ * last, which is u or the -F that is the target. Adds balance=round for several
+ * targets of TCP, because GOST connects to them in turn.
  */
 static const char *
 put_map(struct gost_translator *t, struct gost_url *u, struct gost_url *last,
@@ -222,7 +223,10 @@ put_map(struct gost_translator *t, struct gost_url *u, struct gost_url *last,
 	return why;
 }
 
-/* Writes a map for each target, which takes as many ports of u as it has. */
+/*
+ * Writes a map for each target. Each map listens on as many ports as its target
+ * has, from `first` on.
+ */
 static const char *
 put_pairs(struct gost_translator *t, struct gost_url *u, struct gost_url *last,
     uint32_t first, char *targets)
@@ -244,8 +248,8 @@ put_pairs(struct gost_translator *t, struct gost_url *u, struct gost_url *last,
 }
 
 /*
- * Returns the sum of the ports of a list of targets, and their number; both 0
- * if one has none.
+ * Counts the targets of a list, and returns the sum of their ports. Both are 0
+ * if a target has no port.
  */
 static uint32_t
 count_ports(char *list, uint32_t *n_targets)
@@ -266,7 +270,7 @@ count_ports(char *list, uint32_t *n_targets)
 	return sum;
 }
 
-/* Writes the maps of u. GOST pairs the ports of u with those of its targets. */
+/* Writes the maps of u. Pairs the ports of u with those of targets, as GOST. */
 static const char *
 put_maps(struct gost_translator *t, struct gost_url *u, struct gost_url *last,
     char *targets)
@@ -343,7 +347,7 @@ take_hop(struct gost_translator *t, struct gost_url *u)
 	return NULL;
 }
 
-/* Translates all words: first -F, which stand for every -L. */
+/* Translates all words; each -F before any -L, because hops are for all -L. */
 static const char *
 translate_words(struct gost_translator *t, const struct gost_word *words,
     size_t n)
@@ -376,7 +380,7 @@ has_listener(const struct gost_word *words, size_t n)
 	return false;
 }
 
-/* Points *error into the argument of the URL that was refused. */
+/* Points *error to the refused part of the user's argument. */
 static void
 locate_error(const struct gost_translator *t, const struct gost_word *words,
     struct gost_error *error)

@@ -12,18 +12,19 @@ struct gost_word {
 	bool forward; /* -F; otherwise -L */
 };
 
-/* Why a word is wrong. */
+/* The word that is wrong, and its part to show. */
 struct gost_error {
 	const struct gost_word *word;
 	const char *bad_part; /* points into the argument */
-	int length;           /* how much of bad_part to show */
+	int length;           /* bytes of bad_part to show */
 };
 
 /*
- * Translates n words, at least one, into maps. Each -L is a map, or several if
- * its ports have targets of their own; it goes through the hops of all -F.
- * Returns NULL and sets *maps, lines that the caller frees. Otherwise *maps is
- * NULL, and the result is why the word of *error is wrong, a string constant.
+ * Translates n words, at least one, into maps. Each -L becomes a map, or
+ * several maps if its ports have different targets. All maps go through the
+ * hops of the -F. Returns NULL, and sets *maps to lines that the caller frees;
+ * or returns why error->word is wrong, a string constant, and sets *maps to
+ * NULL.
  */
 const char *gost_translate(const struct gost_word *words, size_t n, char **maps,
     struct gost_error *error);

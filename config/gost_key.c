@@ -11,18 +11,18 @@
 #include "base/array.h"
 #include "config/gost_scheme.h"
 
-/* What becomes of a key. */
+/* What a key of GOST is translated to. */
 enum gost_rule {
-	NOTHING, /* nothing: the value changes nothing here */
-	ON,      /* nothing if it is on, else it is refused */
-	SAME,    /* nothing if it has the value of the row, or that in seconds,
-		    else it is refused */
-	KEY,     /* the key of the row */
-	KEY_NOT_0, /* the same; 0 is GOST's default */
+	NOTHING,   /* nothing, because no value has a meaning for nsfwd */
+	ON,        /* nothing; any value but "on" is refused */
+	SAME,      /* nothing; any value is refused but that of the row, which
+		    may have an "s" for seconds */
+	KEY,       /* the key of the row */
+	KEY_NOT_0, /* the key of the row; nothing for 0, GOST's default */
 	REFUSED
 };
 
-/* Where GOST reads a key: behind these prefixes as without one, and in -F. */
+/* The prefixes that a key of -L may have, as "handler."; HOP: a key of -F. */
 enum {
 	SERVICE = 1,
 	HANDLER = 2,
@@ -42,8 +42,8 @@ static const struct gost_key {
 	const char *name;
 	unsigned scopes;
 	enum gost_rule rule;
-	const char *key; /* of a map; of SAME, the value */
-	const char *why; /* the value, or the key, is refused; or NULL */
+	const char *key; /* the key of a map; for SAME, the value */
+	const char *why; /* why the key or a value is refused; or NULL */
 } gost_keys[] = {
 	{"netns", SERVICE | HOP, NOTHING, NULL, NULL},
 	{"netns.out", SERVICE, NOTHING, NULL, NULL},
@@ -82,7 +82,7 @@ static const struct gost_key {
 	{"auth", 0, REFUSED, NULL, "write USER:PASSWORD@ in front of the host"},
 };
 
-/* Why keys with these first letters are refused. */
+/* Why keys that begin with these letters are refused. */
 static const struct {
 	const char *prefix, *why;
 } families[] = {
@@ -107,7 +107,7 @@ static const char *const strategies[][2] = {
     {"hash", "hash"},
 };
 
-/* Returns the length of a prefix with its '.', and its scope; or 0. */
+/* Returns the length of a prefix with its '.', and sets *scope; or 0. */
 static size_t
 scope_prefix(const char *name, size_t length, unsigned *scope)
 {
@@ -135,7 +135,7 @@ find_row(const char *name, size_t length)
 	return NULL;
 }
 
-/* Returns the row of a name, or NULL. *scope is that of its prefix, or 0. */
+/* Returns the row of a name, or NULL. Sets *scope by the prefix, or to 0. */
 static const struct gost_key *
 find_gost_key(const char *name, size_t length, unsigned *scope)
 {
@@ -163,7 +163,7 @@ gost_key_is_on(const char *value)
 	    strcasecmp(value, "true") == 0;
 }
 
-/* Returns true if the value is the text, or that number of seconds. */
+/* Returns true if the value is the text, with or without an "s" behind it. */
 static bool
 is_value(const char *value, const char *text)
 {
@@ -186,7 +186,7 @@ unknown_gost_key(const char *name)
 	return "no key that is taken over (nsfwd(1), FROM GOST)";
 }
 
-/* Writes the clients to deny; or, after '~', those to allow. */
+/* Writes deny= with a list of clients; allow= if the list begins with '~'. */
 static const char *
 put_acl(FILE *out, const char *list)
 {
@@ -196,7 +196,7 @@ put_acl(FILE *out, const char *list)
 	return NULL;
 }
 
-/* Returns the key for a value: some depend on the value or the protocol. */
+/* Returns the key for a value and protocol; NULL if the value has no effect. */
 static const char *
 key_for(const char *key, const char *value, bool udp)
 {
@@ -212,7 +212,7 @@ key_for(const char *key, const char *value, bool udp)
 	return key;
 }
 
-/* Translates the value. Returns NULL if GOST, or a map, has no such value. */
+/* Returns the value in a map; NULL if GOST, or a map, has no such value. */
 static const char *
 value_for(const char *key, const char *value)
 {

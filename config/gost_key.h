@@ -10,9 +10,9 @@
 #include "config/gost_url.h"
 
 /*
- * Writes the keys of a map, each after a ',', that the key of a service, or of
- * a hop if is_hop is true, stands for. Keys that others read, such as netns,
- * write nothing.
+ * Translates a key of -L, or of -F if is_hop is true. Writes keys of a map,
+ * each after a ','. Writes nothing for a key that gost.c reads, such as netns.
+ * Returns NULL; or why the key is refused, as the functions of gost_url.h.
  */
 const char *gost_key_put(FILE *, struct gost_url *, const struct gost_param *,
     bool is_hop);
@@ -20,7 +20,7 @@ const char *gost_key_put(FILE *, struct gost_url *, const struct gost_param *,
 /* Returns true if GOST has a key of that name, of length bytes. */
 bool gost_key_exists(const char *name, size_t length);
 
-/* Returns true if the value of a key that is a switch means "on". */
+/* Returns true if the value of a switch means "on", as "true" does. */
 bool gost_key_is_on(const char *value);
 
 #endif

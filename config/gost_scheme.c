@@ -17,7 +17,7 @@ static const char no_redirect[] =
 static const struct {
 	const char *name;
 	unsigned roles;
-	const char *why; /* there is none */
+	const char *why; /* why nsfwd has no such scheme; or NULL */
 } schemes[] = {
 	{"", GOST_PROXY | GOST_TARGET | GOST_HOP, NULL},
 	{"auto", GOST_PROXY | GOST_TARGET, NULL},
@@ -69,7 +69,7 @@ gost_option_advice(const char *arg)
 	return NULL;
 }
 
-/* Returns why there is no scheme of that name; of A+B, because of B or A. */
+/* Returns why nsfwd has no such scheme, or NULL. Looks up B and A of A+B. */
 static const char *
 why_no_scheme(char *name)
 {

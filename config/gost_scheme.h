@@ -1,4 +1,4 @@
-/* The schemes and options of GOST, and what nsfwd has in their place. */
+/* The schemes and options of GOST, and what nsfwd has in place of them. */
 
 #ifndef CONFIG_GOST_SCHEME_H
 #define CONFIG_GOST_SCHEME_H
@@ -9,18 +9,18 @@ enum gost_role {
 	GOST_PROXY = 1,
 	GOST_TARGET = 2,
 	GOST_HOP = 4,
-	GOST_TARGET_HOP = 8 /* connects to itself, whatever is asked for */
+	GOST_TARGET_HOP = 8 /* an -F that is the target itself, not a proxy */
 };
 
-/* Why nothing with TLS is taken over. */
+/* Why the schemes and keys of encrypted protocols are refused. */
 extern const char gost_no_tls[];
 
-/* Returns NULL if the scheme of the URL is one of that role; or why not. */
+/* Returns NULL if the scheme of the URL can have the role; or why not. */
 const char *gost_scheme_check(struct gost_url *, enum gost_role);
 
 /*
- * Returns what nsfwd has in the place of an option of GOST, a string constant;
- * NULL if arg begins with no such option.
+ * Returns what nsfwd has in place of the option of GOST that begins arg, a
+ * string constant; or NULL if arg begins with none.
  */
 const char *gost_option_advice(const char *arg);
 

@@ -8,7 +8,7 @@
 
 #include "config/gost_url.h"
 
-/* Ends the text at a separator. Returns the text behind that, or NULL. */
+/* Ends the text at a separator. Returns the rest, or NULL without separator. */
 static char *
 cut(char *text, const char *separator)
 {
@@ -63,7 +63,7 @@ split_query(struct gost_url *u, char *query)
 	return NULL;
 }
 
-/* In HANDLER+LISTENER the listener is tcp by default, or udp of udp. */
+/* Cuts off "+tcp", or "+udp" behind "udp", because these are the defaults. */
 static void
 normalize_scheme(char *scheme)
 {

@@ -32,14 +32,14 @@ const char *gost_url_split(struct gost_url *, const char *arg);
 void gost_url_free(struct gost_url *);
 
 /*
- * Returns the value of a key, in any case of letters, also behind "service.";
- * NULL without that key.
+ * Returns the value of a key, or NULL if the URL has no such key. Ignores the
+ * case of letters, and "service." in front of the key.
  */
 const char *gost_url_value(const struct gost_url *, const char *key);
 
 /*
- * Refuses characters that mean something else in a map, in text, which is a
- * part of the URL. %XX is not decoded.
+ * Refuses a part of the URL, text, that contains a character of `bad`, because
+ * those mean something else in a map. Does not decode %XX.
  */
 const char *gost_url_check(struct gost_url *, const char *text,
     const char *bad);

@@ -1,14 +1,16 @@
-/* Recognizes the spelling of other programs, and says how to write it here. */
+/* Recognizes habits, spellings of other programs, and tells nsfwd's own. */
 
 /*
  * Theory of operation
  *
- * Only a text that was refused is looked up. A pattern is compared with all of
- * the text. In a pattern '#' stands for digits, '~' for one or more bytes that
- * a host name or an address may have, '^' for the name of a key, and '*' for
- * any rest; any other byte stands for itself. What these match is numbered from
- * 1, and the advice repeats it as $1 to $9; $n is the net of the address $1 and
- * the bits $2. A row fits only if there is such a net.
+ * Only a text that was refused is looked up. A row fits if its pattern matches
+ * the whole text. In a pattern '#' stands for digits, '~' for bytes of a host
+ * name or an address, '^' for the name of a key, and '*' for any bytes or none.
+ * Any other byte stands for itself, and so does a byte behind '\'.
+ *
+ * In the advice, $1 to $9 are the parts that '#', '~', '^' and '*' matched, in
+ * that order. $n is the net of a text ADDR/BITS. A row with $n does not fit a
+ * text without such a net.
  */
 
 #include <ctype.h>
@@ -27,7 +29,7 @@
 
 #define PARTS_MAX 9
 
-/* A part of the text that a class of the pattern has matched. */
+/* A part of the text that a '#', '~', '^' or '*' has matched. */
 struct part {
 	const char *at;
 	size_t length;
@@ -131,8 +133,8 @@ part_fits(char class, const struct part *p)
 }
 
 /*
- * Returns true if the pattern matches all of the text. A class takes as much as
- * it can, and less if the rest does not match then.
+ * Returns true if the pattern matches all of the text, and fills in the parts.
+ * Each part takes as many bytes as it can with the rest still matching.
  */
 static bool
 matches(const char *pattern, const char *text, struct part *parts)
@@ -178,7 +180,7 @@ print_net(char *buf, size_t size, const char *item)
 	return strlen(buf);
 }
 
-/* Returns false if there is no room. */
+/* Writes the advice with its parts. Returns false without room, or a net. */
 static bool
 expand(char *buf, const char *advice, const struct part *parts)
 {

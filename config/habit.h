@@ -1,14 +1,14 @@
-/* Recognizes the spelling of other programs, and says how to write it here. */
+/* Recognizes habits, spellings of other programs, and tells nsfwd's own. */
 
 #ifndef CONFIG_HABIT_H
 #define CONFIG_HABIT_H
 
 #include <stddef.h>
 
-/* Where a word stands. */
+/* What the refused text was meant to be. */
 enum habit_place {
 	HABIT_MAP,    /* a map, or one of several arguments */
-	HABIT_OPTION, /* an option that is not known, and the next argument */
+	HABIT_OPTION, /* an unknown option, a space, and the next argument */
 	HABIT_GOST,   /* the value of -L */
 	HABIT_NS,     /* the name of a namespace */
 	HABIT_ITEM    /* an item of a list of addresses, as of allow= */
@@ -17,9 +17,9 @@ enum habit_place {
 #define HABIT_SIZE 512
 
 /*
- * Writes the advice on the first length bytes of a text, which is masked, into
- * buf, which has HABIT_SIZE bytes.
- * Returns buf; or NULL if the text is no habit, or is too long to repeat.
+ * Writes the advice on the first length bytes of a masked text into buf, which
+ * has HABIT_SIZE bytes. Returns buf; or NULL if the text is no habit, or too
+ * long to repeat.
  */
 const char *habit_advice(char *buf, enum habit_place, const char *text,
     size_t length);

@@ -222,9 +222,7 @@ parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 	return *(bool *)field || strcmp(value, "on") == 0 ? NULL : "on or off";
 }
 
-/*
- * Returns why the map cannot have a key that `maps` describes; NULL if it can.
- */
+/* Returns why the map cannot have a key that is allowed in `maps`, or NULL. */
 static const char *
 key_not_allowed(const struct map *map, unsigned maps)
 {

@@ -25,9 +25,9 @@ line_failed(const char *origin, const char *why)
 }
 
 /*
- * Returns the end of the word that s begins. A word that begins with a
- * quotation mark ends with it, so that it may hold white space; NULL if it does
- * not end.
+ * Returns the end of the word at s. A word that begins with a quotation mark
+ * ends behind the next one of its kind, so that the word may have white space
+ * in it. Returns NULL if there is no such end, followed by white space.
  */
 static char *
 word_end(char *s)
@@ -52,7 +52,7 @@ has_comment(char *s)
 	return false;
 }
 
-/* Splits the text of a line. Returns -1, logged, if a quotation is open. */
+/* Splits a line into at most LINE_WORDS words. Returns 0, or -1 logged. */
 static int
 split_words(struct config_line *line)
 {
@@ -77,8 +77,9 @@ split_words(struct config_line *line)
 }
 
 /*
- * Returns a masked copy of a line, with a space for each quotation mark, which
- * would hide the key of a password. Returns NULL without memory.
+ * Returns a masked copy of a line, or NULL without memory. Replaces each
+ * quotation mark by a space before masking, because mask_text() finds no key of
+ * a password behind a quotation mark.
  */
 static char *
 mask_line(const char *text)
@@ -134,9 +135,9 @@ add_line(struct config_lines *all, const char *origin, const char *text)
 }
 
 /*
- * Cuts the next line off *rest. A line that ends with '\' goes on with the
- * first word of the next one, unless a comment begins in it. Adds to *n how
- * many lines of the file that takes.
+ * Cuts the next line off *rest, and returns it. If the line ends with '\' and
+ * has no comment, the first word of the next line replaces the '\', and so on.
+ * Adds the number of lines of the file to *n.
  */
 static char *
 cut_line(char **rest, size_t *n)
@@ -220,7 +221,7 @@ is_conf(const struct dirent *entry)
 	return *entry->d_name != '.' && dot && strcmp(dot, ".conf") == 0;
 }
 
-/* The order of the names does not depend on the locale. */
+/* Compares bytes, so that the order does not depend on the locale. */
 static int
 by_name(const struct dirent **a, const struct dirent **b)
 {

@@ -8,7 +8,7 @@
 
 #include "config/mask.h"
 
-#define LINE_WORDS 3 /* more are not told from that many */
+#define LINE_WORDS 3 /* words that are kept; a correct line has at most 2 */
 
 struct config_line {
 	char *origin;            /* "FILE:LINE: "; owned */
@@ -23,11 +23,11 @@ struct config_lines {
 };
 
 /*
- * Appends the lines of a file that hold more than a comment; or of all files of
- * a directory whose names end with ".conf", in the order of the names. With
+ * Appends the lines of a file that have a word. For a directory, appends those
+ * of its files whose names end with ".conf", in the order of the names. With
  * `again` only regular files are read, because a pipe has no more data and
- * reading it may block. Returns 0, or -1 with the reason logged. lines_free()
- * releases the lines in either case.
+ * reading the pipe may block. Returns 0, or -1 with the reason logged.
+ * lines_free() releases the lines in either case.
  */
 int lines_read(struct config_lines *, const char *path, bool again);
 void lines_free(struct config_lines *);

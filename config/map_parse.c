@@ -61,8 +61,9 @@ parse_proto_prefix(char *text, unsigned *proto)
 }
 
 /*
- * Cuts "/tcp" or "/udp" off the ports of an endpoint. Sets *proto by it in the
- * listener, and compares it in a target. Returns why it is wrong, or NULL.
+ * Cuts "/tcp" or "/udp" off the ports of an endpoint. In the listener, sets
+ * *proto; in a target, compares the suffix with *proto. Returns why the suffix
+ * is wrong, or NULL.
  */
 static const char *
 parse_proto_suffix(struct map_parser *p, char *text, bool listens)
@@ -326,7 +327,7 @@ check_bytes(struct map_parser *p)
 	return NULL;
 }
 
-/* An item is KEY=VALUE if '=' comes before '/', '@' and ':' of an address. */
+/* Takes an item for KEY=VALUE if '=' comes before any '/', '@' and ':'. */
 static const char *
 parse_spec(struct map_parser *p)
 {

@@ -42,7 +42,7 @@ static const struct option {
 	const char *name;
 	enum option_kind kind;
 	size_t offset; /* into struct options */
-	int value;     /* of a flag; 1 of -F */
+	int value;     /* that a flag sets; for -F 1, for -L 0 */
 } options[] = {
     {"-c", SET_CONFIG, AT(config), 0},
     {"--config", SET_CONFIG, AT(config), 0},
@@ -228,7 +228,7 @@ set_option(const struct option *option, void *field, const char *value)
 	return set_ready_fd(field, value);
 }
 
-/* Abbreviations are not accepted: a new option would change their meaning. */
+/* Accepts no abbreviation, because a new option would change its meaning. */
 static const struct option *
 find_option(const char *name, size_t length)
 {
@@ -375,7 +375,7 @@ options_is_line(const struct config_line *line)
 	return find_line_option(line->words[0]) != NULL;
 }
 
-/* An option may have two names: they set the same field. */
+/* Compares fields, because two names of an option set the same field. */
 static bool
 on_command_line(const struct options *o, const struct option *option)
 {

@@ -31,8 +31,8 @@ void duration_print(FILE *, msec);
 /* Parses ADDR or ADDR/BITS. Modifies text. */
 const char *cidr_parse(struct cidr *, char *text);
 /*
- * Fills in the block that a text means which cidr_parse() refuses because of
- * bits that are set behind its /BITS. Returns false for any other text.
+ * Fills in the net of a text such as 10.0.0.1/8, which cidr_parse() refuses
+ * because bits behind /BITS are set. Returns false for any other text.
  */
 bool cidr_parse_net(struct cidr *, char *text);
 

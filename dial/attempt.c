@@ -42,7 +42,7 @@ set_source_options(int fd, const struct map *map, int family)
 		errno = EAFNOSUPPORT;
 	if (!length || own.ss_family != family)
 		return -1;
-	/* connect(2) chooses the port, because more ports are free then. */
+	/* Leaves the port to connect(2), which finds more free ports. */
 	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
 	return bind(fd, addr, length);
 }

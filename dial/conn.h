@@ -26,7 +26,7 @@ struct conn {
 	unsigned port_index;      /* index of the port in the listen range */
 	union sockaddr_inet peer; /* of the client socket */
 	union sockaddr_inet local;  /* address that the client connected to */
-	const struct pp_tlvs *tlvs; /* of its PROXY header; NULL: none */
+	const struct pp_tlvs *tlvs; /* of the PROXY header; NULL: none */
 	uint32_t seq;               /* number of connections before */
 	_Atomic msec *target_failed_at;   /* of each target; NULL: not kept */
 	const struct endpoint *requested; /* dialled in place of the targets

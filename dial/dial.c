@@ -22,6 +22,9 @@
 #include "proxy/hop.h"
 #include "proxy/proxy_protocol.h"
 
+/* Not on the stack, of which a new process copies each page that it uses. */
+static struct dns_addr resolved[RESOLVE_MAX];
+
 /*
  * Waits until a pending connect(2) has a result. Checks before it waits,
  * because over loopback the result is there already. Watches the client for a
@@ -38,7 +41,10 @@ wait_connected(const struct io *io, const struct target_addr *to)
 					      : attempt_result(io->fd, to);
 }
 
-/* Sets *target_error as dial() does. Returns -1 with errno. */
+/*
+ * Connects a socket, and waits until it is connected. Sets *target_error as
+ * dial() does. Returns -1 with errno.
+ */
 static int
 connect_with_deadline(const struct io *io, const struct target_addr *to,
     int *target_error)
@@ -103,9 +109,10 @@ connect_hops(const struct dialer *d, const struct io *io)
 
 /*
  * A target that resets instead of reading the header stays connected, because
- * it may have sent bytes: see dial().
+ * it may have sent bytes: see dial(). Not inline, because a process copies each
+ * page of the stack that it uses.
  */
-static int
+__attribute__((noinline)) static int
 send_proxy_header(const struct conn *conn, const struct io *io,
     int *target_error)
 {
@@ -116,8 +123,6 @@ send_proxy_header(const struct conn *conn, const struct io *io,
 	unsigned char header[PP_HEADER_MAX];
 	size_t length;
 
-	if (!map->send_proxy || *target_error)
-		return 0;
 	length = pp_write(header, map->send_proxy, &conn->peer, &conn->local,
 	    ns, conn->tlvs);
 	if (io_write_all(io, header, length) == 0)
@@ -149,7 +154,8 @@ dial_addr(struct dialer *d, const struct target_addr *to, int *target_error)
 	}
 	dialer_connected(d, to);
 	if (connect_hops(d, &io) == 0 &&
-	    send_proxy_header(d->conn, &io, target_error) == 0)
+	    (!d->conn->map->send_proxy || *target_error ||
+		send_proxy_header(d->conn, &io, target_error) == 0))
 		return io.fd;
 	if (errno != ECONNABORTED)
 		dialer_target_failed(d);
@@ -189,7 +195,6 @@ next_addr(struct dialer *d, struct target_addr *to)
 int
 dial(const struct conn *conn, int *target_error)
 {
-	struct dns_addr resolved[RESOLVE_MAX];
 	struct target_addr to;
 	struct dialer d;
 

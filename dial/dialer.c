@@ -186,9 +186,10 @@ static msec
 next_addr_deadline(const struct dialer *d)
 {
 	msec at = share_of_time(d->target_deadline, d->n_addrs - d->n_tried);
-	msec early = now_ms() + HEAD_START_MS;
 
-	return d->n_tried == 0 && d->head_start && early < at ? early : at;
+	return d->n_tried == 0 && d->head_start
+	    ? msec_min(at, now_ms() + HEAD_START_MS)
+	    : at;
 }
 
 enum dialer_step

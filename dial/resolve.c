@@ -29,7 +29,7 @@
 
 #define READABLE_DIRS 24
 
-#define FIRST_FD 16 /* below, a connection moves its sockets to */
+#define FIRST_FD 16 /* connections move their sockets to lower numbers */
 
 /* A process has one map, and waits for one name at a time. */
 static struct dns_source source;
@@ -54,7 +54,10 @@ move_up(int *fd)
 	return to == -1 ? -1 : 0;
 }
 
-/* All processes of the map share the times. Without them, nothing fails. */
+/*
+ * Maps memory for source.silent, which all processes of the map share. Returns
+ * NULL without memory; names are then looked up without those times.
+ */
 static _Atomic msec *
 share_times(void)
 {

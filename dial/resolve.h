@@ -22,15 +22,15 @@ struct map;
 struct target_addr {
 	struct sockaddr_storage addr;
 	socklen_t length;
-	uint32_t target; /* index in the map, for a UDP map */
+	uint32_t target; /* index of the target; set by a UDP map only */
 };
 
 /*
  * Prepares this process, and the processes that it forks, to look up the names
  * of a map, which must stay. Opens the directories of resolv.conf and hosts, so
- * that they are read as they then are. To be called once, before privileges are
- * dropped. root is that of ns_enter(), and is owned from then on. Does nothing
- * if the map has no names. Returns 0, or -1 with errno.
+ * that each look-up can read the present files without privileges. To be called
+ * once, before privileges are dropped. Takes over root, a result of ns_enter().
+ * Opens nothing if the map has no names. Returns 0, or -1 with errno.
  */
 int resolver_open(const struct map *, int root);
 
@@ -45,18 +45,18 @@ const struct dns_source *resolver_source(void);
 void resolver_close(void);
 
 /*
- * Logs why names would not resolve, if that can be told. To be called in the
- * namespace, with the rights of the process that resolves. Waits for nothing.
+ * Logs the first error that dns_check() finds. To be called in the target
+ * namespace, with the rights of the process that looks names up. Does not wait.
  */
 void resolver_check(void);
 
-/* Writes the descriptors that must stay open. Returns how many. */
+/* Writes the descriptors of resolver_open(). Returns how many. */
 #define RESOLVER_FDS 2
 size_t resolver_fds(int fds[RESOLVER_FDS]);
 
 /*
- * Calls sandbox_limit_files() with the directories of those files, or with none
- * if the map has no names.
+ * Calls sandbox_limit_files() with the directories of resolv.conf and hosts, or
+ * with none if the map has no names.
  */
 void resolver_limit_files(unsigned role);
 
@@ -76,33 +76,33 @@ int literal_addr(struct target_addr *, const struct endpoint *, unsigned index,
 /*
  * Resolves a host name into at most RESOLVE_MAX addresses, in the order in
  * which to try them. Waits until limits->deadline, or until limits->abort_fd is
- * reset. Returns how many; or 0 with errno, which is an enum name_error for a
- * name, ECONNABORTED for a reset. Puts the name server into the report, as
- * resolve_report().
+ * reset. Returns how many; or 0 with errno: an enum name_error, an errno, or
+ * ECONNABORTED after a reset. Calls resolve_report() with the result.
  */
 size_t resolve_host(struct dns_addr *, const char *name,
     const struct io *limits, struct conn_report *);
 
-/* Makes a socket address. */
+/* Writes the socket address of a resolved address and a port. */
 void resolve_sockaddr(struct target_addr *, const struct dns_addr *,
     uint16_t port);
 
 /*
- * Describes why the last name of resolve_host() has no address. Returns buf, of
- * RESOLVE_TEXT_MAX bytes.
+ * Describes why the last resolve_host() found no address. Returns buf.
+ * RESOLVE_TEXT_MAX is enough for `size`.
  */
 #define RESOLVE_TEXT_MAX 512
 const char *resolve_text(char *buf, size_t size);
 
 /*
- * Write the addresses of a result that is not pending, at most max and
- * RESOLVE_MAX. Return how many; or 0 with errno, as resolve_host().
+ * Write the addresses of a result that is not pending, at most RESOLVE_MAX;
+ * resolve_result() writes socket addresses, at most max. Return how many; or 0
+ * with errno, as resolve_host().
  */
 size_t resolve_addrs(struct dns_addr *, const struct dns_result *);
 size_t resolve_result(struct target_addr *, size_t max,
     const struct dns_result *, uint16_t port);
 
-/* Puts the server of a failed look-up into the report; otherwise none. */
+/* Puts the name server of a failed look-up into the report; otherwise none. */
 void resolve_report(struct conn_report *, const struct dns_result *);
 
 #endif

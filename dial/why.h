@@ -7,9 +7,9 @@ struct conn_report;
 struct map;
 
 /*
- * Writes the advice into buf, which has ADVICE_SIZE bytes. The address is that
- * of the report, or else the target or first hop in the words of the map.
- * Returns buf, or NULL if there is none.
+ * Writes the advice on err into buf, which has ADVICE_SIZE bytes. The advice
+ * names the address in the report; without one, the first hop or the target as
+ * the map spells it. Returns buf, or NULL if there is no advice.
  */
 const char *dial_why(char *buf, const struct map *, const struct conn_report *,
     int err);

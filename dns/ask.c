@@ -150,7 +150,7 @@ transmit(struct dns_ask *a, msec now)
 	return send(a->fd, msg, length, MSG_NOSIGNAL) == -1 ? errno : 0;
 }
 
-/* Keeps a failure; but the error of one server outlasts another's silence. */
+/* Keeps a failure. The silence of a server replaces no earlier error. */
 static void
 note(struct dns_ask *a, enum dns_status status, int error)
 {

@@ -9,8 +9,9 @@
 #include "dns/check.h"
 
 /*
+ * Looks for a route to a server, and for an open port on a loopback address.
  * Returns 0 or an errno. connect(2) fails if there is no route. On the loopback
- * interface, the ICMP error of a closed port is there when send(2) returns. The
+ * interface, the ICMP error of a closed port has come when send(2) returns. The
  * datagram is the header of an answer (QR), so that a server ignores it.
  */
 static int

@@ -199,7 +199,7 @@ dns_conf_domain(const struct dns_conf *conf, unsigned n)
 	return domain;
 }
 
-/* Compares, and ignores a dot at the end of `word`. */
+/* Compares without regard to case, or to a dot at the end of `word`. */
 static bool
 same_host(const char *word, const char *name)
 {

@@ -29,7 +29,7 @@ struct dns_servers {
 	struct dns_server server[DNS_SERVERS_MAX];
 };
 
-/* One resolv.conf. */
+/* The contents of a resolv.conf. */
 struct dns_conf {
 	struct dns_servers servers; /* at most 8; at least 1 after _end() */
 	unsigned bad_servers;       /* nameserver lines without an address */

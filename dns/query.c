@@ -25,7 +25,7 @@
 #include "dns/query.h"
 
 #define DELAY_MS   50    /* RFC 8305 3, Resolution Delay */
-#define OBJECT_MS  1000  /* wait after the end of a try */
+#define OBJECT_MS  1000  /* after "no such name", besides a try of the other */
 #define SILENT_MS  30000 /* a server that was silent is asked last */
 #define LOCALHOST  "localhost"
 #define PROBE_PORT 9 /* of a socket that sends nothing */

@@ -13,7 +13,7 @@
 #include "proxy/body.h"
 #include "proxy/http.h"
 
-#define SIZE_DIGITS_MAX   15 /* of a chunk, hexadecimal */
+#define SIZE_DIGITS_MAX   15 /* hexadecimal digits of the size of a chunk */
 #define LENGTH_DIGITS_MAX 18
 
 static int
@@ -22,7 +22,7 @@ hex_digit(unsigned char c)
 	return isdigit(c) ? c - '0' : isxdigit(c) ? (c | 0x20) - 'a' + 10 : -1;
 }
 
-/* Takes a byte of a line that is not its end. Returns -1 with EPROTO. */
+/* Takes a byte that does not end a line. Returns 0, or -1 with EPROTO. */
 static int
 take_line_byte(struct http_body *b, unsigned char c)
 {
@@ -82,7 +82,7 @@ take_framing_byte(struct http_body *b, unsigned char c)
 			 : take_line_byte(b, c);
 }
 
-/* Takes bytes whose number is known. */
+/* Takes bytes of BODY_LENGTH or of the data of a chunk. Returns how many. */
 static size_t
 take_counted(struct http_body *b, size_t length)
 {
@@ -128,7 +128,7 @@ parse_length(const char *text, uint64_t *length)
 	return 0;
 }
 
-/* Parses the value of Transfer-Encoding. Returns -1 with EOPNOTSUPP. */
+/* Sets b->kind by Transfer-Encoding. Returns 0, or -1 with EOPNOTSUPP. */
 static int
 set_coding(struct http_body *b, const char *value)
 {

@@ -14,7 +14,7 @@ enum body_kind {
 	BODY_TO_END /* ends with the stream; of responses only */
 };
 
-/* The part of a line of a chunked body, or of its data, that is read. */
+/* The part of a chunked body that the next byte belongs to. */
 enum chunk_part {
 	CHUNK_SIZE,
 	CHUNK_EXTENSION,
@@ -26,7 +26,7 @@ enum chunk_part {
 /* A body, and how far it was read. */
 struct http_body {
 	enum body_kind kind;
-	bool done;       /* has ended */
+	bool done;       /* the body has ended */
 	bool strict;     /* a line of a chunked body must end in CRLF */
 	bool after_cr;   /* the last byte was a CR that must precede an LF */
 	uint64_t left;   /* bytes of BODY_LENGTH or of the chunk */
@@ -41,12 +41,15 @@ struct http_body {
 ssize_t body_take(struct http_body *, const unsigned char *data, size_t length);
 
 /*
- * Finds the end of the body by the header lines of a message; without
- * Content-Length and Transfer-Encoding *body stays as it is. body->strict is
- * that of a request: returns -1 with EINVAL if the headers contradict each
- * other, so that two receivers could find different ends, and with EOPNOTSUPP
- * for a Transfer-Encoding other than "chunked". In a response any other one
- * ends with the stream, and Content-Length beside it does not count.
+ * Sets how the body ends, by the header lines of a message. Without
+ * Content-Length and Transfer-Encoding, *body stays as it is. Returns -1 with
+ * EINVAL for a malformed Content-Length, or for two different values of either
+ * header, because two receivers could then find different ends.
+ *
+ * With body->strict, which is for requests, also returns -1 with EINVAL for
+ * both headers together, and with EOPNOTSUPP for any Transfer-Encoding but
+ * "chunked". A response may have both: Content-Length is then ignored. A body
+ * whose last coding is not "chunked" ends with the stream.
  */
 int body_parse_headers(struct http_body *, const char *headers);
 

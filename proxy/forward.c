@@ -4,19 +4,18 @@
  * Theory of operation
  *
  * A client may send the requests for several hosts on one connection to a
- * proxy. Each request has a connection to its target, which is told to close,
- * so that no target gets, or answers, a request for another one. The bodies of
- * request and response are framed here, and bytes behind the request stay in
- * the client's socket.
+ * proxy. Each request has its own connection to its target, and asks the target
+ * to close the connection, so that no target gets a request for another target.
+ * This file finds the ends of both bodies. Bytes behind the request stay in the
+ * client's socket.
  *
  * Both bodies move at the same time. A body is peeked at, sent as far as the
  * receiver takes it, and only then received, so that there is no buffer to keep
  * and a full receiver stops its sender.
  *
- * When a write to the target fails, the target may have sent a response before:
- * the request body is no longer read, and the response is. When the client
- * resets, nobody reads the response; the target gets what the client has sent
- * before.
+ * When a write to the target fails, the target may have sent a response before.
+ * So only the response is read from then on. When the client resets, both
+ * connections end, after the target has acknowledged the bytes sent before.
  */
 
 #include <errno.h>
@@ -38,7 +37,7 @@
 #include "proxy/response.h"
 #include "proxy/server.h"
 
-/* One body on its way. */
+/* The state of moving one body from socket to socket. */
 struct transfer {
 	int from, to;
 	struct http_body *body;
@@ -89,11 +88,14 @@ transfer_step(struct transfer *t, unsigned char *buf, int *failed)
 	}
 	*t->count += (uint64_t)n;
 	body_take(t->body, buf, (size_t)n);
-	/* TCP discards the bytes, and does not copy them once more. */
+	/* With MSG_TRUNC, TCP discards the bytes without a second copy. */
 	return recv(t->from, buf, (size_t)n, MSG_TRUNC) == n ? 0 : -1;
 }
 
-/* Returns what follows a final response. */
+/*
+ * Returns what follows a final response. A target that answers in front of the
+ * end of the request body may not read the rest.
+ */
 static enum forward
 what_follows(const struct forward_state *f)
 {
@@ -101,12 +103,13 @@ what_follows(const struct forward_state *f)
 
 	if (f->response.status == 101)
 		return FORWARD_TUNNEL;
-	return request->keep_alive && f->response.body.kind != BODY_TO_END
+	return request->keep_alive && request->body.done &&
+		f->response.body.kind != BODY_TO_END
 	    ? FORWARD_NEXT
 	    : FORWARD_CLOSE;
 }
 
-/* Returns -1 with EIO if the target has not answered in HTTP. */
+/* Returns -1 with errno, EIO if the target has not answered in HTTP. */
 static int
 read_response_head(struct forward_state *f)
 {
@@ -158,8 +161,8 @@ forward_response_head(struct forward_state *f)
 }
 
 /*
- * The stream of the target may end in front of the end of a body; then that of
- * the client ends there, too.
+ * Forwards a part of the response. If the target's stream ends before the body
+ * does, the client's stream ends there, too.
  */
 static enum step
 step_down(struct forward_state *f)
@@ -178,7 +181,10 @@ step_down(struct forward_state *f)
 	return STEP_DONE;
 }
 
-/* A body that the target refuses is not the end: a response may have come. */
+/*
+ * Forwards a part of the request body. A target that refuses the bytes has not
+ * failed, because it may have sent a response.
+ */
 static enum step
 step_up(struct forward_state *f)
 {
@@ -272,8 +278,8 @@ forward_request_head(struct forward_state *f)
 }
 
 /*
- * Sets the end of a forward that has failed with errno. A client whose body is
- * malformed gets an error, if it has no response yet.
+ * Sets report->end after a step that has failed with errno. Sets errno for the
+ * caller, which sends an error to a client whose body is malformed (EPROTO).
  */
 static enum forward
 forward_failed(struct forward_state *f, struct conn_report *report,
@@ -315,7 +321,5 @@ proxy_forward(struct proxy_session *s, int target, struct conn_report *report,
 	if (result != STEP_DONE)
 		return forward_failed(&f, report, result);
 	*target_error = f.target_error;
-	if (f.next == FORWARD_NEXT && !s->request.body.done)
-		return FORWARD_CLOSE;
 	return f.next;
 }

@@ -21,10 +21,11 @@ enum forward {
  * *target_error is the error that the target's socket has met since it was
  * connected, or 0. After an error nothing more is written to the target.
  *
- * FORWARD_FAILED comes with errno, and the end in the report: END_IDLE for
- * ETIMEDOUT, END_CLIENT for a client that has failed, after the target has
- * acknowledged all bytes, else END_TARGET. s->kind is then REQUEST_NONE if the
- * client has received a part of a response.
+ * FORWARD_FAILED comes with errno, and the end in the report: END_HANDSHAKE and
+ * EPROTO for a malformed request body; END_CLIENT for a client that has failed,
+ * after the target has acknowledged all bytes; END_IDLE for ETIMEDOUT; else
+ * END_TARGET. s->kind is then REQUEST_NONE if the client has received a part of
+ * a response.
  */
 enum forward proxy_forward(struct proxy_session *, int target,
     struct conn_report *, int *target_error);

@@ -140,7 +140,7 @@ check_header_lines(const char *headers)
 	return 0;
 }
 
-/* HTTP/1.0 closes, and HTTP/1.1 does not, unless a header says so. */
+/* Returns true for HTTP/1.1, false for HTTP/1.0; or as a header says. */
 static bool
 wants_keep_alive(const struct http_request *r)
 {
@@ -159,8 +159,8 @@ wants_keep_alive(const struct http_request *r)
 }
 
 /*
- * Returns the protocol that a client asks the target to switch to. HTTP/2 is
- * none, because only the connection to the proxy would speak it.
+ * Returns the protocol that a client asks the target to switch to, or NULL.
+ * Returns NULL for HTTP/2, because a client offers h2c to the proxy only.
  */
 static const char *
 requested_upgrade(const struct http_request *r)

@@ -28,7 +28,7 @@
 #define TLV_FIXED   3 /* bytes of a field before its value */
 #define NS_NAME_MAX 255
 
-/* What is read: the client, and the address that it connected to. */
+/* The contents of a header: the client, and the address it connected to. */
 struct pp_header {
 	union sockaddr_inet addrs[2];
 	struct pp_tlvs *tlvs;

@@ -15,7 +15,7 @@
 
 #define STATUS_SWITCHING 101
 
-/* Returns true if the data is the start of a form, whose 'd' are digits. */
+/* Compares the data with a form, in which a 'd' stands for a digit. */
 static bool
 has_form(const unsigned char *data, size_t length, const char *form)
 {
@@ -26,7 +26,7 @@ has_form(const unsigned char *data, size_t length, const char *form)
 	return true;
 }
 
-/* The answer of a streaming server of the 1990s is "ICY 200 OK". */
+/* Accepts "ICY 200 OK", because streaming servers of the 1990s answer so. */
 ssize_t
 http_response_length(const unsigned char *data, size_t length, void *arg)
 {
@@ -65,7 +65,7 @@ http_parse_response(struct http_response *r, char *head, size_t length,
 	return 0;
 }
 
-/* Returns true if a header is for the client. */
+/* Returns true if a header is to be forwarded to the client. */
 static bool
 is_for_client(const struct http_response *r, const char *header)
 {
@@ -90,7 +90,7 @@ http_rewrite_response(const struct http_response *r, char *out, size_t size,
 	const char *rest = r->status_line;
 	size_t used;
 
-	/* Because keep-alive is another one in HTTP/1.0. */
+	/* HTTP/1.0 becomes HTTP/1.1, because their keep-alive differs. */
 	if (*rest == 'H')
 		rest += sizeof(version) - 1;
 	used = (size_t)snprintf(out, size, "%s%s\r\n%s%s%s",

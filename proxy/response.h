@@ -11,12 +11,15 @@
 
 struct http_response {
 	int status;              /* 100 to 999 */
-	const char *status_line; /* without its end */
-	const char *headers;     /* as those of a request */
+	const char *status_line; /* ends in a NUL */
+	const char *headers;     /* lines, as in struct http_request */
 	struct http_body body;
 };
 
-/* Parses a head, as an io_parser: "HTTP/1.x NNN" or "ICY NNN" in front. */
+/*
+ * Returns the length of a response head, as an io_parser. errno is EIO unless
+ * the head begins with "HTTP/1.x NNN" or "ICY NNN".
+ */
 ssize_t http_response_length(const unsigned char *data, size_t length,
     void *arg);
 
@@ -29,8 +32,9 @@ int http_parse_response(struct http_response *, char *head, size_t length,
 
 /*
  * Writes the head in the form for the client, with `connection` as the value of
- * Connection; NULL for an interim response, which has none. Lines that are no
- * header are left out. Returns the length, or 0 for too little room.
+ * Connection. If that is NULL, as for an interim response, leaves Connection
+ * out. Leaves out lines that are no headers. Returns the length, or 0 for too
+ * little room.
  */
 size_t http_rewrite_response(const struct http_response *, char *out,
     size_t size, const char *connection);

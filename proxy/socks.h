@@ -31,11 +31,11 @@ ssize_t socks_addr_length(const unsigned char *data, size_t length);
 int socks_addr_format(char *text, const unsigned char *addr);
 
 /*
- * Parses HOST:PORT of a proxy's client and replaces *ep, which is freed. The
- * syntax is that of a map's target, but only addresses and host names count: no
- * path, and no number that only a resolver takes for an address. An IPv4-mapped
- * address is that IPv4 address. Returns -1
- * with EINVAL.
+ * Parses HOST:PORT of a proxy's client into *ep, whose former value is freed.
+ * The syntax is that of a map's target, but HOST is an address or a host name.
+ * A path is invalid, and so is a number such as 127.1, which a resolver could
+ * take for an address. An IPv4-mapped address becomes IPv4. Returns -1 with
+ * EINVAL.
  */
 int endpoint_parse_untrusted(struct endpoint *ep, const char *text);
 

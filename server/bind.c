@@ -57,7 +57,8 @@ map_count_udp_relays(const struct map *map)
 }
 
 /*
- * No SO_REUSEADDR for UDP, because it would let others bind to the same port.
+ * Sets no SO_REUSEADDR for UDP, because others could then bind to the same
+ * port.
  */
 void
 bind_set_options(const struct bind_job *job, int fd, int family)
@@ -196,9 +197,10 @@ add_listener(struct bind_job *job, unsigned index, int family)
 }
 
 /*
- * ":PORT" of TCP is one socket for both families. ":PORT" of UDP and a bare
- * port are two sockets; for UDP because only then the local address of a
- * datagram is known. Where IPv6 is switched off, the IPv4 socket suffices.
+ * Opens one socket for ":PORT" of TCP, for both families. Opens two for a bare
+ * port, and for ":PORT" of UDP, because a socket for both families does not
+ * tell the local address of a datagram. Where IPv6 is switched off, the IPv4
+ * socket suffices.
  */
 static int
 bind_port(struct bind_job *job, unsigned index)
@@ -221,10 +223,10 @@ bind_port(struct bind_job *job, unsigned index)
 }
 
 /*
- * The relays have the address of the listener, and any port or those of
- * udp-ports=. The server opens them, because a connection cannot open sockets
- * in the listen namespace. A port that an association of a replaced mapper
- * still has is left out.
+ * Binds the relays to the address of the listener, and to any port or those of
+ * udp-ports=. Leaves out a port that an association of a replaced mapper still
+ * has. The server opens the relays, because a connection cannot open sockets in
+ * the listen namespace.
  */
 int
 bind_udp_relays(void *arg)
@@ -263,8 +265,8 @@ bind_map(void *arg)
 }
 
 /*
- * Writes what the errno means here: who holds the port, the state of an IPv6
- * address, or what the table of advice has.
+ * Returns what the errno of bind(2) means: the process that holds the port, the
+ * state of an IPv6 address, or errno_advice(). May write the text into buf.
  */
 static const char *
 bind_hint(char *buf, const struct bind_job *job, const char *where, int err)

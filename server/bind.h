@@ -22,7 +22,7 @@ struct bind_job {
 	enum proto proto;
 	uint64_t ns_id;             /* of the listen namespace; 0: unknown */
 	bool udp_relay;             /* the sockets are UDP relays */
-	bool reopens;               /* udp relays of a replaced mapper */
+	bool reopens;               /* the relays replace those of a mapper */
 	struct listener *listeners; /* not owned; has room for all sockets */
 	size_t n_listeners;
 	size_t n_udp_relays; /* in `listeners`, after the first n_listeners */

@@ -22,8 +22,9 @@ struct holder_job {
 };
 
 /*
- * Parses a line of /proc/net/tcp: number, local address, remote address, state,
- * and, as the sixth field behind that, the inode.
+ * Sets the inode if a line of /proc/net/tcp or /proc/net/udp is that of a
+ * socket on the port, which listens if it is TCP. The fields are the local
+ * address (1), the state (3) and the inode (9).
  */
 static void
 check_line(struct holder_job *job, char *line)
@@ -79,7 +80,7 @@ holder_main(void *arg)
 	return 0;
 }
 
-/* Returns true if the process has a descriptor of that name. */
+/* Returns true if a link in /proc/PID/fd has the wanted target. */
 static bool
 has_descriptor(const char *pid, const char *wanted)
 {

@@ -10,8 +10,8 @@
 struct ns;
 
 /*
- * Writes "NAME (pid N)" of a process that listens on a port in the namespace
- * into buf. Returns buf, or NULL if /proc does not tell.
+ * Writes "NAME (pid N)" into buf, for a process that has a port of the
+ * namespace open. Returns buf, or NULL if /proc shows no such process.
  */
 const char *holder_of_port(char *buf, size_t size, const struct ns *,
     uint16_t port, bool udp);

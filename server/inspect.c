@@ -1,4 +1,4 @@
-/* Checks what a map names against the system, before it serves. */
+/* Checks that the system has what a map names, before the map serves. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,11 +31,14 @@ struct probe {
 	const struct endpoint *ep; /* an address of that namespace, or NULL */
 	const char *dev;           /* an interface, or NULL */
 	struct sockaddr_storage addr;
-	int ep_errno, dev_errno; /* 0: it is there */
+	int ep_errno, dev_errno; /* 0 if ep or dev exists */
 	bool lo_down;
 };
 
-/* Binds a UDP socket to any port, because that disturbs no listener. */
+/*
+ * Looks an address up by binding a UDP socket to any port of the address, which
+ * disturbs no listener. Returns 0 or an errno.
+ */
 static int
 probe_address(struct probe *p)
 {
@@ -84,8 +87,8 @@ is_absent(int err)
 }
 
 /*
- * Logs that src= or dev= names what is not in the target namespace. Returns
- * EXIT_WRONG, or 0 with --wait.
+ * Logs that the address of src=, or the interface of dev=, is absent from the
+ * target namespace. Returns EXIT_WRONG, or 0 with --wait.
  */
 static int
 source_absent(const struct map *map, bool wait, const char *key,
@@ -120,7 +123,10 @@ inspect_source(const struct map *map, const struct probe *p, bool wait)
 	return status;
 }
 
-/* Warns only: `ip netns add` leaves lo down, and it may be set up later. */
+/*
+ * Logs that lo is down. That is no error, because `ip netns add` leaves lo
+ * down, and lo may be set up later.
+ */
 static void
 warn_of_lo(const struct map *map, const struct endpoint *ep)
 {
@@ -133,11 +139,13 @@ warn_of_lo(const struct map *map, const struct endpoint *ep)
 	    named ? ns->spec : "", named ? " " : "", named ? "" : " there");
 }
 
-/* A job of ns_call(): asks as the user of mappers. */
+/*
+ * A job of ns_call(): checks if the user of mappers may open a socket's file.
+ */
 struct access_job {
 	const struct cred *cred;
 	const char *path;
-	uid_t uid; /* who asked */
+	uid_t uid; /* of that user */
 };
 
 static int
@@ -148,7 +156,10 @@ access_main(void *arg)
 	return sandbox_access(job->cred, job->path, &job->uid);
 }
 
-/* Refuses what the user may not open; a socket may be made later. */
+/*
+ * Refuses a file that is no socket, or that the user of mappers may not open.
+ * Only warns of an absent file, because its program may start later.
+ */
 static int
 inspect_unix_target(const struct map *map, const struct endpoint *ep,
     const struct config *conf)
@@ -207,7 +218,10 @@ inspect_targets(const struct map *map, const struct config *conf)
 	return status;
 }
 
-/* Looks up the address, the interface or the directory of a listener. */
+/*
+ * Looks up the address, the interface or the directory of a listener. Returns
+ * 0, or the exit status, logged.
+ */
 static int
 inspect_listener(const struct map *map, bool wait)
 {
@@ -236,8 +250,10 @@ inspect_listener(const struct map *map, bool wait)
 }
 
 /*
- * Returns 0 if the namespace can be looked into; sets *status if it cannot,
- * unless it is there but takes a privilege that only the server needs.
+ * Returns 0 if the namespace can be entered, else -1, logged. Then sets
+ * *status, unless the namespace is absent with --wait, or exists but only a
+ * privileged process can enter it, because --check may be run without
+ * privileges.
  */
 static int
 inspect_ns(const struct map *map, const struct ns *ns, bool wait, int *status)

@@ -1,4 +1,4 @@
-/* Checks what a map names against the system, before it serves. */
+/* Checks that the system has what a map names, before the map serves. */
 
 #ifndef SERVER_INSPECT_H
 #define SERVER_INSPECT_H
@@ -7,17 +7,18 @@ struct config;
 struct map;
 
 /*
- * Looks at what the targets of a map depend on: src=, dev=, lo of their
- * namespace, and whether the user of mappers may open UNIX sockets. Logs what
- * is wrong. Returns 2, the exit status, if no target can be reached that way,
- * and there is no --wait; else 0. The target namespace must be there.
+ * Checks what the targets of a map depend on: src=, dev=, lo of their
+ * namespace, and the rights of the user of mappers to UNIX sockets. Logs what
+ * is wrong. Returns 2, the exit status, if a target cannot be reached; with
+ * --wait, only if the path of a target is no socket. Otherwise returns 0. The
+ * target namespace must exist.
  */
 int inspect_targets(const struct map *, const struct config *);
 
 /*
  * Does the work of --check: looks up the namespaces of all maps, and what their
- * listeners and targets depend on, and binds no port. Returns the exit status,
- * logged.
+ * listeners and targets depend on. Binds no port of a map. Logs what is wrong,
+ * and returns the exit status.
  */
 int inspect_maps(const struct config *);
 

@@ -147,7 +147,7 @@ log_listen_error(const struct map *map, int fd, int err)
 	bind_log_error(&job, err, false);
 }
 
-/* SO_REUSEADDR lets two maps bind to one port; the second listen(2) fails. */
+/* Fails with EADDRINUSE if SO_REUSEADDR has let two maps bind to one port. */
 int
 listen_start(const struct listeners *set, const struct map *map,
     int quiet_errno)

@@ -92,8 +92,9 @@ reap_child(struct stats_socket *stats, msec drain_timeout)
 }
 
 /*
- * After REAP_MAX children the rest is left to a new SIGCHLD, so that children
- * that are stopped without end do not keep the server from its other events.
+ * Handles REAP_MAX children at most, and raises SIGCHLD for the others, so that
+ * children that are stopped again and again do not keep the server from its
+ * other events.
  */
 void
 reap_children(struct stats_socket *stats, msec drain_timeout)

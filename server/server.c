@@ -78,8 +78,8 @@ static struct server {
 	bool check_ns;    /* a mount has changed */
 	bool pinned;      /* --pin has given up privileges */
 	bool stopping;
-	msec stop_deadline; /* for the mappers before an upgrade */
-	bool upgraded;      /* there may be such mappers */
+	msec stop_deadline; /* of waiting for mappers of the program before */
+	bool upgraded;      /* mappers of the program before may run */
 } server;
 
 static size_t
@@ -363,8 +363,8 @@ drop_for_pin(void)
 }
 
 /*
- * Returns until when the server, which is stopping, waits for mappers of the
- * program before an upgrade; NEVER if it has none.
+ * Returns the time until which a stopping server waits for mappers of the
+ * program before an upgrade; NEVER if there are none.
  */
 static msec
 await_old_mappers(void)

@@ -56,7 +56,7 @@ setup_raise_limits(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* nohup(1) ignores HUP; the "&" of a shell ignores INT. */
+/* Leaves out HUP and INT if nohup(1) or "&" of a shell has ignored them. */
 int
 setup_signalfd(void)
 {

@@ -121,7 +121,7 @@ stats_read_request(int client)
 	return used > 0;
 }
 
-/* Answers in a process of its own, because the client may read slowly. */
+/* Writes the metrics to a client, in a child, because a client may be slow. */
 static _Noreturn void
 answer_main(int client, const struct services *list, const struct cred *cred,
     pid_t server)

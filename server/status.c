@@ -10,7 +10,7 @@
 #include "server/status.h"
 #include "server/systemd.h"
 
-/* The services of a map are neighbours in the list. */
+/* Counts each map once: services of one map are neighbours in the list. */
 size_t
 status_count_serving(const struct services *list, size_t n_maps)
 {

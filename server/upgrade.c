@@ -5,11 +5,13 @@
  *
  * A package or `make install` puts a new file in the place of the program. At
  * the next HUP the server runs the new program with --check, and then executes
- * it: the process, its number and what systemd(1) knows of it stay. The open
- * listeners stay, too, and their clients wait in the backlog: the environment
- * says which descriptor belongs to which namespace, and bind.c takes one that
- * has the wanted address instead of a new socket. The mappers see the end of
- * their channel, as when a server is killed, and drain.
+ * the new program in its own process, so that the pid stays and systemd(1) sees
+ * no restart.
+ *
+ * The open listeners stay, too, and their clients wait in the backlog. The
+ * environment says which descriptor belongs to which namespace. bind.c takes a
+ * descriptor with the wanted address instead of a new socket. The mappers see
+ * the end of their channel, as when a server is killed, and drain.
  */
 
 #include <errno.h>
@@ -41,13 +43,14 @@
 #define UPGRADE_ENTRY 40                /* bytes of " FD:NS", at most */
 #define CHECK_TIMEOUT 5                 /* seconds, for --check */
 
+/* The listeners that the program before has left, see upgrade_init(). */
 static struct left_listener {
 	int fd; /* -1: taken */
 	uint64_t ns_id;
 } * left;
 static int n_left;
 
-/* Finds the file that is now where the program was. Returns false if none. */
+/* Writes the path of the program. Returns false unless it has a new file. */
 static bool
 find_program(char *path, size_t size)
 {
@@ -73,8 +76,8 @@ upgrade_available(void)
 }
 
 /*
- * Returns the arguments, after two free places and with a NULL at the end; they
- * point into line->text. The caller frees the array.
+ * Returns the arguments of the command line, which point into line->text, with
+ * two free places in front and a NULL at the end. The caller frees the array.
  */
 static char **
 split_args(const struct masked_text *line)
@@ -151,7 +154,7 @@ export_listeners(const struct services *list)
 	return result;
 }
 
-/* Returns why the old program goes on. */
+/* Executes the new program. Returns only after a failure, and why it failed. */
 static const char *
 execute_program(const struct services *list, int ready_fd, char *path,
     char **args)

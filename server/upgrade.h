@@ -1,4 +1,4 @@
-/* A new program goes on in the process of the server, with its listeners. */
+/* Executes a new program in the process of the server, with its listeners. */
 
 #ifndef SERVER_UPGRADE_H
 #define SERVER_UPGRADE_H
@@ -15,27 +15,27 @@ struct services;
 bool upgrade_available(void);
 
 /*
- * Executes the new program with the same arguments, if it accepts them with
- * --check. Returns only if the old one goes on; the reason is logged.
+ * Executes the new program with the same arguments, if the new program accepts
+ * them with --check. Returns only if the old program goes on, and logs why.
  */
 void upgrade_run(const struct services *, const struct config *);
 
 /*
- * Reads which listeners the program before has left to this one. Returns how
- * many, and -1 if there was no such program or without memory.
+ * Reads which listeners were left by a program that this process ran before.
+ * Returns how many; or -1 if there was no such program, or without memory.
  */
 int upgrade_init(void);
 
-/* Writes their descriptors to fds, which has room for all of them. */
+/* Writes the descriptors of left listeners to fds, which has room for all. */
 void upgrade_fds(int *fds);
 
 /*
- * Returns the socket of that type that was left in that namespace with that
- * address, and forgets it; or -1.
+ * Returns a left listener that has the namespace, address and type, and removes
+ * it from the left listeners; or returns -1.
  */
 int upgrade_take(uint64_t ns_id, const void *addr, socklen_t length, int type);
 
-/* Closes the sockets that no map took. */
+/* Closes the left listeners that no map has taken. */
 void upgrade_finish(void);
 
 #endif

@@ -228,7 +228,7 @@ is_listener_error(int err)
 	return err == EINVAL || err == EBADF || err == ENOTSOCK;
 }
 
-/* Any other error concerns only the connection that was to be accepted. */
+/* Pauses, or unwatches the listener. Ignores errors of a single connection. */
 static void
 accept_failed(struct acceptor *a, uint32_t i, uint32_t events)
 {

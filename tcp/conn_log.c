@@ -198,22 +198,18 @@ conn_log_up(const struct map *map, const struct conn_report *t, msec span)
 	    map->spec, map->targets[t->target].arg, (long long)span / 1000);
 }
 
-void
-conn_log(const struct map *map, const union sockaddr_inet *peer,
-    msec started_at, struct conn_report *t, int status)
+/* Not inline, so that the mapper touches its stack only for a line. */
+__attribute__((noinline)) static void
+write_conn_line(enum log_level level, const struct map *map,
+    const union sockaddr_inet *peer, msec started_at, struct conn_report *t,
+    int status)
 {
-	bool good = WIFEXITED(status) && t->end == END_CLOSED;
-	enum log_level least = good ? LOG_VERBOSE
-	    : t->end == END_DIAL    ? LOG_WARNING
-				    : LOG_NORMAL;
 	char client[CLIENT_STRLEN], target[SOCKADDR_STRLEN];
 	char request[METHOD_MAX + SOCKS_STRING_MAX + 48];
 	char end[64 + SOCKADDR_STRLEN];
 	char quoted[4][LOGFMT_SIZE], why[sizeof(" why=") + LOGFMT_SIZE];
 
-	if (!log_enabled(least))
-		return;
-	log_line(least,
+	log_line(level,
 	    "connection from=%s to=%s map=%s client=%s target=%s up=%llu "
 	    "down=%llu ms=%lld%s end=%s%s",
 	    logfmt(quoted[0], ns_spec(&map->listen_ns)),
@@ -225,6 +221,19 @@ conn_log(const struct map *map, const union sockaddr_inet *peer,
 	    request_text(map, t, request, sizeof(request)),
 	    end_text(t, status, end, sizeof(end)),
 	    why_text(map, t, why, sizeof(why)));
+}
+
+void
+conn_log(const struct map *map, const union sockaddr_inet *peer,
+    msec started_at, struct conn_report *t, int status)
+{
+	bool good = WIFEXITED(status) && t->end == END_CLOSED;
+	enum log_level least = good ? LOG_VERBOSE
+	    : t->end == END_DIAL    ? LOG_WARNING
+				    : LOG_NORMAL;
+
+	if (log_enabled(least))
+		write_conn_line(least, map, peer, started_at, t, status);
 }
 
 void

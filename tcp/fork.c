@@ -54,10 +54,12 @@ static struct forks {
 static _Noreturn void
 process_main(struct conn *conn, int max_fd, unsigned role)
 {
+	/* Not a constant, because those are on pages of their own. */
+	const char arrow[] = {' ', '>', ' ', '\0'};
 	char text[SOCKADDR_STRLEN];
 
 	unblock_kill_signal();
-	proctitle_set(sockaddr_format(&conn->peer.sa, text), " > ",
+	proctitle_set(sockaddr_format(&conn->peer.sa, text), arrow,
 	    conn->map->spec);
 	conn_main(conn, max_fd, role);
 }

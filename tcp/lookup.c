@@ -18,7 +18,7 @@
 #include "dns/resolver.h"
 #include "tcp/memory.h"
 
-#define NO_LIMIT 0 /* a query ends by itself; each connection has its limit */
+#define NO_LIMIT 0 /* of a query, because each connection has a deadline */
 
 union lookup_room {
 	struct dns_addr addrs[RESOLVE_MAX];

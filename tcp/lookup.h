@@ -16,7 +16,7 @@ struct map;
 struct lookup {
 	struct dns_resolver *resolver; /* NULL: the map has no names */
 	union lookup_room *rooms;
-	union lookup_room *first_free; /* of the rooms taken before */
+	union lookup_room *first_free; /* a free room that was taken before */
 	uint32_t n_used;               /* rooms from here on were never taken */
 	msec run_at; /* the latest time of lookup_run(), or NEVER */
 };
@@ -28,15 +28,15 @@ struct lookup {
 int lookup_alloc(struct lookup *, const struct map *, uint32_t capacity);
 
 /*
- * Starts in a worker. Returns a descriptor, which is readable when lookup_run()
- * is due; or -1 with errno.
+ * Starts the resolver of a worker. Returns a descriptor, which is readable when
+ * lookup_run() is due; or -1 with errno.
  */
 int lookup_open(struct lookup *);
 
 /*
- * Takes room for dialer_init(), until lookup_release_room(); NULL if the map
- * has no names. A connection has no room once it is established, so that names
- * take no memory from then on.
+ * Returns room for the addresses of dialer_init(), or NULL if the map has no
+ * names. lookup_release_room() gives the room back once a connection is
+ * established, so that established connections take no memory for names.
  */
 struct dns_addr *lookup_take_room(struct lookup *);
 void lookup_release_room(struct lookup *, struct dns_addr *);
@@ -47,18 +47,18 @@ void lookup_release_room(struct lookup *, struct dns_addr *);
  */
 bool lookup_name(struct lookup *, struct dialer *);
 
-/* Does as lookup_name(), but a pending name has failed. */
+/* Does as lookup_name(), but counts a pending name as failed. */
 void lookup_expire(struct lookup *, struct dialer *);
 
 /*
- * Notes that the current address fails. If it was the last one of its name, the
- * name is doubted. Returns true if the target has been restarted, because the
- * name will have a newer result when lookup_run() next returns true; else errno
- * is kept.
+ * Notes that the current address has failed. If that was the last address of a
+ * name, calls dns_resolver_doubt(), and restarts the target if a newer result
+ * will come. Returns true then: the name is pending until lookup_run() returns
+ * true. Otherwise keeps errno.
  */
 bool lookup_addr_failed(struct lookup *, struct dialer *);
 
-/* Continues the queries. Returns true if names that were pending are known. */
+/* Continues the queries. Returns true if a pending name has a result. */
 bool lookup_run(struct lookup *);
 
 #endif

@@ -24,7 +24,7 @@
 struct phase_link {
 	uint32_t older, newer;
 	uint8_t phase;
-	msec since; /* when the connection came to the end of its list */
+	msec since; /* time when the connection moved to the end of its list */
 };
 
 int

@@ -15,8 +15,8 @@ struct map;
 int stdio_run(const struct config *);
 
 /*
- * Gives up all rights of a child of this process but those that dialing the
- * targets of the map takes. Returns 0, or -1 with errno.
+ * Gives up all rights of this process, a child of `parent`, but those for
+ * dialing the targets of the map. Returns 0, or -1 with errno.
  */
 int stdio_confine(const struct config *, const struct map *, pid_t parent);
 

@@ -3,9 +3,9 @@
 /*
  * Theory of operation
  *
- * Each target is dialed by a process of its own, which has the rights of a
+ * Each target is dialed by a child process, which has the rights of a
  * connection, and leaves the result in memory that it shares with its parent.
- * Over UDP nobody would have to answer: the process only looks for a route.
+ * Over UDP a target need not answer, so the child only looks for a route.
  */
 
 #include <errno.h>
@@ -44,15 +44,18 @@
 #include "tcp/memory.h"
 #include "tcp/stdio.h"
 
-/* In memory that parent and child share. */
+/* The result of dialing a target, in memory that parent and child share. */
 struct trial {
 	struct conn_report report;
-	bool entered; /* the namespace */
+	bool entered; /* the child has entered the target namespace */
 	int error;    /* errno; 0: the target could be reached */
 	msec span;
 };
 
-/* Connects a UDP socket, which sends nothing. Returns -1 with errno. */
+/*
+ * Connects a UDP socket to the target, which fails without a route. Sends
+ * nothing. Returns -1 with errno.
+ */
 static int
 find_route(const struct conn *conn)
 {
@@ -159,7 +162,10 @@ run_trial(const struct config *conf, const struct map *map, struct trial *t)
 	return print_trial(map, t, status);
 }
 
-/* Tries each target of a map as the only one, for one of its protocols. */
+/*
+ * Dials each target of a map for one of its protocols, in a copy of the map
+ * that has no other target. Returns true if all could be reached.
+ */
 static bool
 run_trials(const struct config *conf, const struct map *map, unsigned proto,
     struct trial *t)

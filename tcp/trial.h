@@ -6,8 +6,9 @@
 struct config;
 
 /*
- * Dials each target as its map would, sends it nothing, and prints a line for
- * each on standard output. Returns the exit status: 0 if all could be reached.
+ * Dials each target as its map would, relays no bytes, and prints a line for
+ * each target on standard output. Returns the exit status: 0 if all could be
+ * reached.
  */
 int trial_run(const struct config *);
 

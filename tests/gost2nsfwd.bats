@@ -46,7 +46,7 @@ means() {
 @test "make install installs gost2nsfwd, which runs, and its man page" {
 	local top=$BATS_TEST_TMPDIR/top to=$BATS_TEST_TMPDIR/to
 	mkdir "$top"
-	cp -r "$BATS_TEST_DIRNAME"/../{Makefile,contrib,man} "$top"
+	cp -r "$BATS_TEST_DIRNAME"/../{Makefile,README,contrib,man} "$top"
 	cp "$NSFWD" "$top/nsfwd"
 	make -s -C "$top" -o nsfwd install DESTDIR="$to" PREFIX=/usr >/dev/null
 	"$to/usr/bin/gost2nsfwd" "$CASES/chain.yml" | diff - "$CASES/chain.yml.out"

@@ -388,12 +388,17 @@ workers_stand() {
 	done
 }
 
+# Twice, because the server opens a namespace for a moment when it checks it.
 record_fds() {
-	local pid
+	local pid count
 	FDS=()
 	[ -z "$WORKERS" ] || wait_until 5 workers_stand || return
-	for pid in "$NSFWD_PID" $(mappers) ${WORKERS:+$(workers)}; do
-		FDS[$pid]=$(fds "$pid")
+	for _ in 1 2; do
+		for pid in "$NSFWD_PID" $(mappers) ${WORKERS:+$(workers)}; do
+			count=$(fds "$pid")
+			[ "$count" -ge "${FDS[$pid]:-$count}" ] || FDS[$pid]=$count
+			FDS[$pid]=${FDS[$pid]:-$count}
+		done
 	done
 }
 

@@ -116,7 +116,8 @@ undefined() {
 }
 
 # A process has one server, one mapper, one connection or one log. relay.c has the
-# buffers for copying, and tcp/conn.c the request and header of its client.
+# buffers for copying, dial/dial.c the addresses of one host name, and tcp/conn.c
+# the request and header of its client.
 @test "file-scope variables only where a process has one of the thing" {
 	local file
 	for file in $(sources); do
@@ -126,6 +127,7 @@ undefined() {
 			base/proctitle.c | tcp/pool.c | tcp/tcp.c | tcp/fork.c | \
 			tcp/worker.c | udp/udp.c | dial/resolve.c | base/log.c | base/errname.c) continue ;;
 		relay.c) set -- relay_buffer spills ;;
+		dial/dial.c) set -- resolved ;;
 		tcp/conn.c) set -- session tlvs ;;
 		*) set -- ;;
 		esac

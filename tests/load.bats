@@ -121,5 +121,5 @@ for _ in range(int(sys.argv[1])):
 	done
 	n=$((($(page_faults) - before) * 10 / 200))
 	echo "page faults of a connection: ${n%?}.${n: -1}"
-	[ "$n" -le 95 ]
+	[ "$n" -le 105 ]
 }

@@ -18,7 +18,7 @@
 #include "udp/route.h"
 #include "udp/state.h"
 
-#define EVICT_IDLE_MS 1000 /* a flow is idle for so long before it makes room */
+#define EVICT_IDLE_MS 1000 /* idle time after which a flow can make room */
 
 void
 flow_end(struct udp_mapper *m, struct flow *f, const char *end)
@@ -46,7 +46,10 @@ find_evictable(struct udp_mapper *m, const struct flow_key *key)
 	return flow_surplus(&m->flows, &key->peer);
 }
 
-/* Returns false, with errno unchanged, if no flow can make room. */
+/*
+ * Ends a flow to make room for a flow with the key. Returns false, with errno
+ * unchanged, if no flow can make room.
+ */
 static bool
 make_room(struct udp_mapper *m, const struct flow_key *key)
 {
@@ -81,10 +84,10 @@ start_flow(struct udp_mapper *m, const struct flow_key *key)
 	return f;
 }
 
-/* Returns NULL if the key's source or the map has reached its limit. */
 /*
  * Starts a flow with the key. Returns NULL, and counts the datagram as dropped,
- * if a limit is reached or no socket can be opened.
+ * if the source or the map has reached its limit, or if no socket can be
+ * opened.
  */
 static struct flow *
 admit_flow(struct udp_mapper *m, const struct flow_key *key)

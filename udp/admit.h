@@ -8,9 +8,10 @@ struct flow_key;
 struct udp_mapper;
 
 /*
- * Returns the flow with the key. Starts one if there is none, and ends another
- * one if that makes room. Returns NULL if the source is invalid or not allowed,
- * at a limit, or without a way to the target; that is counted and logged.
+ * Returns the flow with the key. Starts the flow if there is none, and ends
+ * another flow if there is no room. Returns NULL if the source is invalid or
+ * not allowed, at a limit, or if no target can be reached; then counts and logs
+ * the datagram as dropped.
  */
 struct flow *flow_find_or_admit(struct udp_mapper *, const struct flow_key *);
 

@@ -45,7 +45,7 @@ struct association {
 	size_t name_length;                 /* 0: none */
 	struct endpoint requested;          /* the name, parsed */
 	struct dns_resolver *resolver;      /* NULL until needed */
-	struct hold *held; /* datagrams whose name is looked up; likewise */
+	struct hold *held; /* wait for a name; NULL until needed */
 	unsigned char data[SOCKS_UDP_HEADER + DATAGRAM_MAX];
 };
 

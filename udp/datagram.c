@@ -375,7 +375,7 @@ datagram_refused_already(int fd)
 	return datagram_is_icmp_error(error);
 }
 
-/* After `ss -K` a socket fails with ECONNABORTED, then with EDESTADDRREQ. */
+/* Includes ECONNABORTED and EDESTADDRREQ, which a socket has after `ss -K`. */
 bool
 datagram_is_route_error(int err)
 {

@@ -40,7 +40,7 @@ count_group(const struct hold *h, uint32_t group)
 	return n;
 }
 
-/* Appends a datagram. There is room. The source may be a later part of h. */
+/* Appends a datagram, for which h has room. d may be a later item of h. */
 static void
 hold_append(struct hold *h, const struct datagram *d, uint32_t group)
 {

@@ -29,13 +29,13 @@ struct hold {
 /* Returns zeroed memory for a hold, or NULL with errno. */
 struct hold *hold_open(void);
 
-/* Returns the number of a group, from what its datagrams have in common. */
+/* Returns a number for the bytes that datagrams of one group have in common. */
 uint32_t hold_group(const void *, size_t length);
 
 /*
  * Copies a datagram and its key. Returns false if there is no room. A group,
- * such as a client or a name, has only a part of the room, so that it leaves
- * room for others.
+ * such as the datagrams of one client, can take HOLD_GROUP_MAX only, so that
+ * other groups have room.
  */
 bool hold_add(struct hold *, const struct datagram *, uint32_t group);
 

@@ -8,8 +8,8 @@ struct dns_result;
 struct map;
 
 /*
- * Returns a resolver in memory of its own, or NULL with errno. resolver_open()
- * has been called, for a map with names.
+ * Maps memory for a resolver and initializes it. Returns NULL with errno. To be
+ * called after resolver_open(), for a map with names.
  */
 struct dns_resolver *names_open(void);
 

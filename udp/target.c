@@ -27,7 +27,7 @@
 
 #define REFRESH_MS 1000 /* until addresses are brought up to date again */
 #define DOUBT_MS   2000 /* until names are looked up again for a lost flow */
-#define OLD_MS     1000 /* that a new flow waits for, with old addresses */
+#define OLD_MS     1000 /* of a look-up, until new flows use old addresses */
 
 int
 targets_init(struct target_addrs *t, const struct map *map, int epoll,
@@ -146,7 +146,7 @@ get_addrs(struct target_addrs *t, size_t target, struct target_addr *out,
 	return n;
 }
 
-/* Makes names be looked up again, unless that was done a short time ago. */
+/* Doubts all names, at most once in DOUBT_MS. Returns false if too early. */
 static bool
 doubt_names(struct target_addrs *t, msec now)
 {
@@ -170,7 +170,10 @@ is_refresh_due(const struct target_addrs *t, msec now)
 	return now - t->refreshed_at >= REFRESH_MS;
 }
 
-/* A look-up that begins has the time OLD_MS, if the last one succeeded. */
+/*
+ * Sets use_old_at when look-ups begin: OLD_MS later, but at once if the last
+ * look-up failed.
+ */
 static void
 note_pending(struct target_addrs *t, uint64_t before, msec now)
 {
@@ -226,7 +229,7 @@ targets_wait(const struct target_addrs *t, msec now)
 	    now < t->use_old_at;
 }
 
-/* Sets the port through sockaddr_in6, because sockaddr_in has it there too. */
+/* Sets the port of both families alike, because it has the same offset. */
 static socklen_t
 get_addr(const struct target_addrs *t, uint32_t i, uint16_t port_index,
     union sockaddr_inet *addr)
@@ -272,8 +275,8 @@ open_target_socket(const struct map *map, int family, int broadcast)
 }
 
 /*
- * Discards what the socket received before connect(2), because anybody can have
- * sent it.
+ * Opens a socket that is connected to the address. Discards the datagrams that
+ * came before connect(2), because any host may have sent them.
  */
 static int
 open_connected(const struct map *map, const union sockaddr_inet *addr,
@@ -303,8 +306,8 @@ is_multicast(const union sockaddr_inet *addr)
 }
 
 /*
- * Finds broadcast addresses by the EACCES of connect(2), because only the
- * routes tell them from others.
+ * Opens a socket to address i. Recognizes a broadcast address by EACCES of
+ * connect(2), because only the routes tell which addresses are broadcast.
  */
 static int
 open_addr(const struct target_addrs *t, uint32_t i, uint16_t port_index,

@@ -22,11 +22,11 @@ struct target_addrs {
 	struct target_addr items[TARGET_ADDRS_MAX];
 	uint32_t count;
 	uint32_t preferred; /* index of the address for new flows */
-	uint64_t pending;   /* set of targets whose name is looked up */
+	uint64_t pending;   /* set of targets whose name is being looked up */
 	bool failing;       /* the last look-up has failed */
 	msec refreshed_at;  /* 0: never */
 	msec doubted_at;
-	msec use_old_at; /* use old addresses of a pending name from then on */
+	msec use_old_at; /* new flows use old addresses of a pending name */
 	msec run_at;     /* to call targets_run() at, or NEVER */
 };
 
@@ -41,14 +41,15 @@ int targets_init(struct target_addrs *, const struct map *, int epoll,
  * Brings the addresses up to date if that is due: once a second at most, and
  * names when their TTL has passed. If `lost`, because a flow has lost its
  * target, names are looked up again, every two seconds at most. Never waits. A
- * name keeps its old addresses during a look-up and after one that failed. A
- * name without address loses them, unless no target has another one.
+ * name keeps its old addresses during a look-up, and after a look-up that had
+ * no answer. If the answer is that there is no address, the old ones are
+ * removed, unless no target has an address then.
  */
 void targets_refresh(struct target_addrs *, bool lost, msec now);
 
 /*
- * Goes on with look-ups. To be called when the epoll(7) reports `data`, and at
- * run_at. Returns true if there is a result.
+ * Continues the look-ups. To be called when the epoll(7) reports `data`, and at
+ * run_at. Returns true if a look-up has ended.
  */
 bool targets_run(struct target_addrs *, msec now);
 
@@ -69,8 +70,8 @@ uint32_t targets_find_address(const struct target_addrs *,
  * Opens a socket to the address with the index `first`; if that fails, to one
  * of the addresses after it. Fills in *addr. Sets *group for a multicast or
  * broadcast address: that socket is not connected, because replies come from
- * other addresses. Returns -1 with errno: that of the first address, but if
- * resources have run out, see datagram_exhausted(), then that.
+ * other addresses. Returns -1 with errno: one of datagram_exhausted() if
+ * resources have run out, else that of the first address.
  */
 int targets_open(const struct target_addrs *, uint32_t first,
     uint16_t port_index, union sockaddr_inet *addr, bool *group);

@@ -9,10 +9,11 @@
  * long as the flow lasts. Replies leave through the listener, from the address
  * that the client has sent to.
  *
- * Flows are in a hash table by that key, and in one of three lists: one-way
- * until the target answers, then answered, and assured once the client sends
- * after an answer. Each list is in the order of last use, so the head of each
- * list expires first, and one timeout of epoll_wait(2) serves all flows.
+ * Flows are in a hash table by client, local address and listener, and in one
+ * of three lists: one-way until the target answers, then answered, and assured
+ * once the client sends after an answer. Each list is in the order of last use,
+ * so that the head of each list expires first. So one timeout of epoll_wait(2)
+ * serves all flows.
  *
  * When the table is full, or descriptors or ports have run out, a flow that is
  * not assured and was idle for a second makes room, so that a flood from many
@@ -26,7 +27,7 @@
  * writable.
  *
  * The mapper never waits for a name. While the name of the preferred target is
- * looked up, the datagrams of new flows are kept (hold.c); flows go on.
+ * looked up, the datagrams of new flows are held (hold.c); other flows go on.
  *
  * New flows prefer the next target address after one that refuses; a flow that
  * is refused moves there, too, unless the target has answered it before. The
@@ -81,7 +82,7 @@ static struct udp_mapper udp;
 /* Shared by all sockets, because each batch is sent before the next arrives. */
 static struct batch *batch;
 
-/* Datagrams of new flows that targets_wait(); NULL: no target is a name. */
+/* Datagrams of new flows, see targets_wait(); NULL if no target is a name. */
 static struct hold *held;
 
 /* Sends the flow's datagrams of the current batch. */
@@ -97,8 +98,9 @@ try_send_up(struct flow *f)
 }
 
 /*
- * Sends the first datagrams of a flow to one target after another while these
- * refuse them at once, and any datagrams on a new socket after a route error.
+ * Sends the flow's datagrams of the current batch. Moves the flow to the next
+ * target while a target refuses the first datagrams at once. Sends again, on a
+ * new socket, after a route error.
  */
 static struct send_result
 send_to_target(struct flow *f)
@@ -152,7 +154,7 @@ append_datagram(struct flow *f, struct datagram *d)
 	return first;
 }
 
-/* Returns true if the datagram has no flow yet, and its target no address. */
+/* Returns true if the datagram begins a flow that has to wait for a name. */
 static bool
 has_to_wait(const struct datagram *d)
 {
@@ -181,7 +183,7 @@ send_held(void *unused, struct datagram *d)
 	return true;
 }
 
-/* Sends the datagrams that have waited, unless they still have to. */
+/* Sends the held datagrams, unless new flows still have to wait. */
 static void
 release_held(void)
 {
@@ -285,7 +287,7 @@ dump_flows(void)
 	mapper_send_reply(udp.args->channel, 0);
 }
 
-/* Does not wait for flows, because without a listener none can be answered. */
+/* Ends all flows at once, because no reply can be sent without a listener. */
 static _Noreturn void
 drain_and_exit(void)
 {
