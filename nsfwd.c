@@ -87,10 +87,19 @@ move_ready_fd(int *ready_fd)
 	return open("/dev/null", O_RDWR) == old ? 0 : -1;
 }
 
+/* Chooses the user of mappers: one that no other program has, if it exists. */
 static void
-default_cred(struct cred *cred)
+set_default_cred(struct config *conf)
 {
-	if (parse_cred(cred, "nobody"))
+	struct cred *cred = &conf->owner_cred;
+
+	conf->own_user = "nsfwd";
+	if (!parse_cred(cred, conf->own_user)) {
+		cred->explicit = false;
+		return;
+	}
+	conf->own_user = "nobody";
+	if (parse_cred(cred, conf->own_user))
 		cred->uid = cred->gid = NOBODY_ID;
 	cred->explicit = false;
 }
@@ -108,7 +117,7 @@ run_cli(struct options *o, char **args)
 	if (config_read(conf, o) == -1)
 		return EXIT_USAGE;
 	if (!conf->owner_cred.explicit)
-		default_cred(&conf->owner_cred);
+		set_default_cred(conf);
 	if (o->check == CHECK_ALL)
 		status = inspect_maps(conf);
 	if (o->check)

@@ -35,10 +35,14 @@
 #define ARCH AUDIT_ARCH_AARCH64
 #endif /* both are little-endian, which begin_arg_rule() relies on */
 
-/* Descriptors of a relay: 0 to 2, client, target, epoll, two pipes. */
-#define RELAY_NOFILE 10
-#define PROGRAM_MAX  256
-#define CAP(c)       ((uint64_t)1 << CAP_##c)
+/*
+ * Descriptors: 0 to 2, client, channel, two directories and a file of names,
+ * target, two queries. A relay has ten; an association up to 64 of queries.
+ */
+#define CONN_NOFILE 11
+#define UDP_NOFILE  80
+#define PROGRAM_MAX 256
+#define CAP(c)      ((uint64_t)1 << CAP_##c)
 
 /*
  * A filter. If the rules do not fit into code[], the filter has no verdict at
@@ -74,11 +78,10 @@ static const int socket_calls[] = {
 #endif
 };
 
-/* Calls to accept, fork and reap; a connection closes other descriptors. */
-static const int tcp_calls[] = {
-	SYS_accept4, SYS_wait4, SYS_read, SYS_kill, SYS_dup3, SYS_close_range,
-	SYS_rt_sigprocmask, SYS_set_robust_list, SYS_set_tid_address,
-	SYS_gettid, SYS_getpid,
+/* Calls to fork and reap, and of the child before it reads. */
+static const int fork_calls[] = {
+	SYS_wait4, SYS_read, SYS_dup3, SYS_close_range, SYS_rt_sigprocmask,
+	SYS_set_robust_list, SYS_set_tid_address, SYS_gettid, SYS_getpid,
 #ifdef SYS_fork
 	SYS_fork,
 #endif
@@ -98,11 +101,6 @@ static const int names_calls[] = {
 	SYS_getrandom,
 };
 
-/* Calls of malloc(3), and of UDP associations. */
-static const int proxy_calls[] = {
-	SYS_brk, SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap,
-	SYS_sendmsg, SYS_recvmsg, SYS_recvmmsg, SYS_sendmmsg,
-};
 /* clang-format on */
 
 static void
@@ -237,10 +235,10 @@ sandbox_adopt(void)
 }
 
 void
-sandbox_set_rlimits(void)
+sandbox_set_rlimits(bool datagrams)
 {
 #ifndef NO_SECCOMP
-	set_limit(RLIMIT_NOFILE, RELAY_NOFILE);
+	set_limit(RLIMIT_NOFILE, datagrams ? UDP_NOFILE : CONN_NOFILE);
 	set_limit(RLIMIT_NPROC, 0);
 #endif
 }
@@ -327,18 +325,24 @@ end_arg_rule(struct bpf_program *p, unsigned short at)
 		end_arg_rule(p, at_);                              \
 	} while (0)
 
-/* Allows fork(2), without new namespaces or shared memory; see clone(2). */
+/* Allows fork(2) with the flags of both libcs, and to continue processes. */
 static void
 allow_fork(struct bpf_program *p)
 {
-	const uint32_t forbidden = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
-	    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP |
-	    CLONE_VM | CLONE_PTRACE;
-	unsigned short at = begin_arg_rule(p, SYS_clone, 0);
+	allow(p, fork_calls, ARRAY_LEN(fork_calls));
+	ALLOW_ARG(p, SYS_clone, 0, SIGCHLD,
+	    SIGCHLD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID);
+	ALLOW_ARG(p, SYS_kill, 1, SIGCONT);
+	ALLOW_ARG(p, SYS_prlimit64, 0, 0); /* only of this process */
+}
 
-	emit(p, BPF_JMP | BPF_JSET | BPF_K, forbidden, 1, 0);
-	verdict(p, SECCOMP_RET_ALLOW);
-	end_arg_rule(p, at);
+/* Allows malloc(3), without memory that is or becomes executable. */
+static void
+allow_malloc(struct bpf_program *p)
+{
+	ALLOW(p, SYS_brk, SYS_munmap);
+	ALLOW_ARG(p, SYS_mmap, 2, PROT_NONE, PROT_READ | PROT_WRITE);
+	ALLOW_ARG(p, SYS_mprotect, 2, PROT_READ | PROT_WRITE);
 }
 
 /*
@@ -378,23 +382,26 @@ static void
 build_full(struct bpf_program *p, unsigned flags)
 {
 	allow(p, socket_calls, ARRAY_LEN(socket_calls));
-	if (flags & SANDBOX_TCP) {
-		allow(p, tcp_calls, ARRAY_LEN(tcp_calls));
-		ALLOW_ARG(p, SYS_prlimit64, 0, 0); /* only of this process */
+	if (flags & SANDBOX_TCP)
+		ALLOW(p, SYS_accept4);
+	if (flags & SANDBOX_FORK)
 		allow_fork(p);
-	}
+	if (flags & SANDBOX_HANDOVER)
+		ALLOW(p, SYS_sendmsg, SYS_recvmsg, SYS_recvmmsg, SYS_sendmmsg);
+	if (flags & SANDBOX_POOL)
+		ALLOW_ARG(p, SYS_mprotect, 2, PROT_NONE, PROT_READ);
 	if (flags & SANDBOX_UDP)
 		ALLOW(p, SYS_recvmmsg, SYS_sendmmsg);
 	if (flags & SANDBOX_NAMES)
 		allow(p, names_calls, ARRAY_LEN(names_calls));
 	if (flags & SANDBOX_PROXY)
-		allow(p, proxy_calls, ARRAY_LEN(proxy_calls));
+		allow_malloc(p);
 	ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED,
 	    flags & SANDBOX_PROXY ? MADV_FREE : MADV_DONTNEED);
 	if (flags & SANDBOX_MAY_NARROW)
 		ALLOW(p, SYS_seccomp);
 	if (flags & SANDBOX_STDIO) {
-		allow(p, stdio_calls, ARRAY_LEN(stdio_calls));
+		ALLOW(p, SYS_read);
 		ALLOW_ARG(p, SYS_prlimit64, 0, 0);
 	}
 	if (flags & SANDBOX_BIND)

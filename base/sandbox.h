@@ -59,23 +59,25 @@ int sandbox_adopt(void);
 
 /* Flags of a filter: SANDBOX_RELAY alone, or a union of others. */
 enum sandbox_flag {
-	SANDBOX_RELAY = 0, /* relay() between two sockets, and exit */
-	SANDBOX_TCP = 1,   /* accept and fork; connections dial and relay */
-	SANDBOX_UDP = 2,   /* relay datagrams */
-	SANDBOX_NAMES = 4, /* resolve names */
-	SANDBOX_UNIX = 8,  /* UNIX sockets, and interface names */
-	SANDBOX_MAY_NARROW = 16, /* install the SANDBOX_RELAY filter later */
+	SANDBOX_RELAY = 0,       /* relay() between two sockets, and exit */
+	SANDBOX_TCP = 1,         /* accept; connections dial and relay */
+	SANDBOX_UDP = 2,         /* relay datagrams */
+	SANDBOX_NAMES = 4,       /* resolve names */
+	SANDBOX_UNIX = 8,        /* UNIX sockets, and interface names */
+	SANDBOX_MAY_NARROW = 16, /* install another filter later */
 	SANDBOX_BIND = 32,       /* bind(2) before connect(2) */
-	SANDBOX_PROXY = 128,     /* parse requests; UDP associations */
-	SANDBOX_STDIO = 64 /* alone: relay between a socket and other files */
+	SANDBOX_STDIO = 64,  /* alone: relay between a socket and other files */
+	SANDBOX_PROXY = 128, /* parse requests */
+	SANDBOX_HANDOVER = 256, /* pass UDP sockets to associations */
+	SANDBOX_FORK = 512,     /* fork connections or workers, and reap them */
+	SANDBOX_POOL = 1024     /* make memory of workers inaccessible */
 };
 
 /*
  * Installs the filter that `flags` select, for this process and its future
- * children. A system call that the filter does not allow kills the process.
- * Unless the flags are SANDBOX_RELAY or SANDBOX_STDIO alone, landlock(7)
- * restricts the process as well, if the kernel has it. Returns 0, or -1 with
- * errno if the kernel has no filters.
+ * children. A system call that the filter does not allow kills the process. Of
+ * several filters, only calls that all of them allow remain. Returns 0, or -1
+ * with errno if the kernel has no filters.
  */
 int sandbox_seccomp(unsigned flags);
 
@@ -88,9 +90,9 @@ int sandbox_seccomp(unsigned flags);
 void sandbox_limit_files(unsigned flags, const int *readable, size_t n);
 
 /*
- * Forbids new processes and more descriptors than a relay needs. To be called
- * when both sockets of a connection are open.
+ * Forbids new processes, unless the user is root, and more descriptors than a
+ * connection needs; with `datagrams`, than an association does.
  */
-void sandbox_set_rlimits(void);
+void sandbox_set_rlimits(bool datagrams);
 
 #endif

@@ -128,3 +128,18 @@ check_stdio(const struct config *conf)
 	}
 	return 0;
 }
+
+int
+check_pin(const struct config *conf)
+{
+	for (size_t i = 0; i < conf->n_maps && conf->pin; i++) {
+		const struct map *map = &conf->maps[i];
+
+		if (!map->run_as)
+			continue;
+		log_error("%s'%s': '--pin': not with a map that has user=",
+		    map->origin, map->spec);
+		return -1;
+	}
+	return 0;
+}

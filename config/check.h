@@ -23,4 +23,10 @@ int check_chains(const struct config *);
 /* Refuses "-" beside other maps. */
 int check_stdio(const struct config *);
 
+/*
+ * Checks that no map has user= with --pin, because the server could not end
+ * such mappers. Returns -1, logged.
+ */
+int check_pin(const struct config *);
+
 #endif

@@ -131,19 +131,26 @@ read_auth_file(struct config *conf, const struct map *map, const char *file,
 	return why ? auth_file_failed(map, file, why) : 0;
 }
 
-/* Looks up owner= of a map, and reads users and passwords from its files. */
+/* Looks up a user that the map names, unless text is NULL. */
 static int
-read_owner_and_auth(struct config *conf, struct map *map)
+read_cred(const struct map *map, const char *text, struct cred *cred)
 {
-	const char *why =
-	    map->owner ? parse_cred(&map->owner_cred, map->owner) : NULL;
+	const char *why = text ? parse_cred(cred, text) : NULL;
 
-	if (why) {
-		log_error("%s'%.160s': '%.160s': %s", map->origin, map->spec,
-		    map->owner, why);
-		return -1;
-	}
-	if (read_auth_file(conf, map, map->auth_file, &map->user,
+	if (!why)
+		return 0;
+	log_error("%s'%.160s': '%.160s': %s", map->origin, map->spec, text,
+	    why);
+	return -1;
+}
+
+/* Looks up the users that the map names, and reads its users from files. */
+static int
+read_users(struct config *conf, struct map *map)
+{
+	if (read_cred(map, map->owner, &map->owner_cred) == -1 ||
+	    read_cred(map, map->run_as, &map->run_cred) == -1 ||
+	    read_auth_file(conf, map, map->auth_file, &map->user,
 		&map->password) == -1)
 		return -1;
 	for (size_t i = 0; i < map->n_hops; i++)
@@ -162,7 +169,7 @@ finish_map(struct config *conf, const char *origin)
 	map->origin = strdup(origin);
 	if (!map->origin)
 		return read_failed(origin, "out of memory");
-	if (read_owner_and_auth(conf, map) == -1 || check_host_names(map) == -1)
+	if (read_users(conf, map) == -1 || check_host_names(map) == -1)
 		return -1;
 	return check_last_listener(conf);
 }
@@ -455,7 +462,9 @@ config_read(struct config *conf, struct options *o)
 	result |= add_gost_maps(conf);
 	if (result || check_chains(conf) == -1)
 		return -1;
-	return check_stdio(conf) == -1 ? -1 : check_not_empty(conf);
+	return check_stdio(conf) == -1 || check_pin(conf) == -1
+	    ? -1
+	    : check_not_empty(conf);
 }
 
 int

@@ -20,8 +20,9 @@ struct config {
 	struct map defaults;    /* of the fields that a map does not set */
 	uint32_t max_conns;     /* over all maps */
 	msec drain_timeout;     /* of connections that drain */
+	struct cred owner_cred; /* of mappers of maps without user= */
+	const char *own_user;   /* its name by default; NULL: --user set it */
 	int ready_fd;           /* gets a line when ready; -1: none */
-	struct cred owner_cred; /* of mappers */
 	int no_sandbox;         /* without system call filters */
 	int pin;                /* the server drops all privileges, too */
 	int wait_for_ns;        /* for absent namespaces and listen addresses */

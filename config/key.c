@@ -39,7 +39,8 @@ enum key_kind {
 	PORTS,
 	DEV,
 	OWNER,
-	SERVERS
+	SERVERS,
+	USER
 };
 
 /* The maps that a key is allowed in, as bits. */
@@ -81,6 +82,7 @@ static const struct key {
 	{"dns", SERVERS, BOTH, AT(dns)},
 	{"mode", MODE, TCP | UNIX_PATH, AT(unix_mode)},
 	{"owner", OWNER, TCP | UNIX_PATH, AT(owner)},
+	{"user", USER, BOTH | NOT_STDIO, AT(run_as)},
 	{"connect-timeout", TIME, TCP, AT(times.connect)},
 	{"idle-timeout", TIME, TCP, AT(times.idle)},
 	{"half-close-timeout", TIME, TCP, AT(times.half_close)},
@@ -161,6 +163,16 @@ parse_owner(const char *value, char **owner)
 	return *owner ? NULL : "out of memory";
 }
 
+/* Takes no group, because "user=USER:PASSWORD" is what a proxy's auth= takes. */
+static const char *
+parse_user(const char *value, char **user)
+{
+	if (!*value || strchr(value, ':'))
+		return "write USER, a name or a number";
+	*user = strdup(value);
+	return *user ? NULL : "out of memory";
+}
+
 static const char *
 parse_relay_ports(struct port_range *range, char *value, const char **bad_part)
 {
@@ -201,6 +213,8 @@ parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 		return parse_owner(value, field);
 	case SERVERS:
 		return dns_servers_parse(field, value, bad_part);
+	case USER:
+		return parse_user(value, field);
 	case ON_OFF:
 		break;
 	}
@@ -344,6 +358,7 @@ print_value(FILE *out, const struct key *key, const void *field)
 		break;
 	case DEV:
 	case OWNER:
+	case USER:
 		fputs(*(char *const *)field, out);
 		break;
 	default:

@@ -187,6 +187,7 @@ map_free(struct map *map)
 	free(map->password);
 	free(map->auth_file);
 	free(map->owner);
+	free(map->run_as);
 	free(map->dev);
 	endpoint_free(&map->src);
 	endpoint_free(&map->udp_address);

@@ -78,6 +78,8 @@ struct map {
 	char *auth_file;       /* file with USER:PASSWORD; owned, or NULL */
 	char *owner; /* USER[:GROUP] of a UNIX listener; owned, or NULL */
 	struct cred owner_cred; /* of owner, see config_read() */
+	char *run_as;           /* user of mappers; owned, or NULL */
+	struct cred run_cred;   /* of run_as, see config_read() */
 	uint32_t unix_mode;  /* permissions of a UNIX listener; 0: by umask */
 	char *dev;           /* device of sockets to targets; owned, or NULL */
 	struct endpoint src; /* address of sockets to targets; EP_ANY: none */

@@ -11,8 +11,8 @@ _nsfwd_namespaces() {
 _nsfwd() {
 	local line=${COMP_LINE:0:COMP_POINT} word before cut last
 	local keys="allow= deny= max= max-source= accept-proxy= balance= via= via-auth=
-		proxy= src= dev= mark= auth= reach= mode= owner= flows= offload=off workers=
-		connect-timeout= idle-timeout= half-close-timeout= udp-timeout=
+		proxy= src= dev= mark= auth= reach= mode= owner= user= flows= offload=off
+		workers= connect-timeout= idle-timeout= half-close-timeout= udp-timeout=
 		udp-one-way-timeout="
 	word=${line##*[[:space:]]}
 	before=${line%"$word"}

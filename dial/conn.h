@@ -20,10 +20,11 @@ struct pp_tlvs;
  */
 struct conn {
 	const struct map *map;
-	int client;          /* -1: standard input and output */
-	int udp_fd;          /* for UDP ASSOCIATE of the client; -1: none */
-	unsigned port_index; /* index of the port in the listen range */
-	union sockaddr_inet peer;   /* of the client socket */
+	int client;               /* -1: standard input and output */
+	int udp_channel;          /* to get udp_fd from the mapper; -1: none */
+	int udp_fd;               /* of a client that asked for UDP ASSOCIATE */
+	unsigned port_index;      /* index of the port in the listen range */
+	union sockaddr_inet peer; /* of the client socket */
 	union sockaddr_inet local;  /* address that the client connected to */
 	const struct pp_tlvs *tlvs; /* of the PROXY header; NULL: none */
 	uint32_t seq;               /* number of connections before */

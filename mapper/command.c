@@ -1,10 +1,22 @@
 /* Reads the commands of the server and replies to them, in a mapper. */
 
 #include <errno.h>
+#include <signal.h>
+#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
 #include "mapper/command.h"
+
+void
+unblock_kill_signal(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, CHILD_KILL_SIGNAL);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
 
 enum mapper_command
 mapper_read_command(int channel)

@@ -3,6 +3,8 @@
 #ifndef MAPPER_COMMAND_H
 #define MAPPER_COMMAND_H
 
+#include <signal.h>
+
 /*
  * A command is one byte, a value of this type. A mapper drains at any command
  * but CMD_NONE and CMD_DUMP.
@@ -11,9 +13,18 @@ enum mapper_command {
 	CMD_NONE = 0,    /* there is no command to read */
 	CMD_ENDED = 'e', /* the server has exited, killed or not: drain */
 	CMD_DRAIN = 'd', /* close the listeners, finish, exit */
-	CMD_KILL = 'k',  /* reset every connection, exit */
+	CMD_KILL = 'k',  /* drain; CHILD_KILL_SIGNAL ends all connections */
 	CMD_DUMP = 't'   /* log the open connections or flows, then reply */
 };
+
+/*
+ * The signal that ends connections and workers. The server sends it to the
+ * process group of the mapper with CMD_KILL, because no filter allows mappers,
+ * connections and workers to kill. Mappers block it; their children call
+ * unblock_kill_signal() first.
+ */
+#define CHILD_KILL_SIGNAL SIGUSR2
+void unblock_kill_signal(void);
 
 /*
  * Returns the next command, without blocking. Returns CMD_ENDED at the end of

@@ -164,7 +164,9 @@ static int
 inspect_unix_target(const struct map *map, const struct endpoint *ep,
     const struct config *conf)
 {
-	struct access_job job = {&conf->owner_cred, ep->name, 0};
+	struct access_job job = {map->run_as ? &map->run_cred
+					     : &conf->owner_cred,
+	    ep->name, 0};
 	const struct ns self = {.kind = NS_SELF};
 	const struct passwd *user;
 	char number[16];

@@ -1,6 +1,7 @@
 /* Turns a process that the server has forked into a mapper. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stddef.h>
@@ -18,6 +19,7 @@
 #include "dial/resolve.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "netns.h"
 #include "server/listen.h"
 #include "server/mapper_main.h"
@@ -47,7 +49,10 @@ static unsigned
 sandbox_flags_of(const struct service *s)
 {
 	const struct map *map = s->map;
-	unsigned flags = s->proto == PROTO_UDP ? SANDBOX_UDP : SANDBOX_TCP;
+	unsigned flags = s->proto == PROTO_UDP ? SANDBOX_UDP
+	    : map->workers
+	    ? SANDBOX_TCP | SANDBOX_FORK | SANDBOX_POOL | SANDBOX_MAY_NARROW
+	    : SANDBOX_TCP | SANDBOX_FORK;
 
 	for (size_t i = 0; i < map->n_targets + map->n_hops; i++) {
 		const struct endpoint *ep = i < map->n_targets
@@ -59,10 +64,11 @@ sandbox_flags_of(const struct service *s)
 			flags |= SANDBOX_UNIX;
 	}
 	if (map_has_names(map))
-		flags |=
-		    SANDBOX_NAMES | (map->workers ? 0 : SANDBOX_MAY_NARROW);
+		flags |= SANDBOX_NAMES | SANDBOX_MAY_NARROW;
 	if (map->targets->kind == EP_PROXY)
 		flags |= SANDBOX_PROXY | SANDBOX_MAY_NARROW;
+	if (s->listeners.n_udp_relays)
+		flags |= SANDBOX_HANDOVER;
 	if (map->n_hops || map->accept_proxy.count)
 		flags |= SANDBOX_MAY_NARROW;
 	if (map->src.kind == EP_IPV4 || map->src.kind == EP_IPV6)
@@ -88,27 +94,47 @@ init_protocol(const struct service *s, const struct mapper_args *args)
 	return s->map->workers ? pool_init(args) : fork_init(args);
 }
 
+/*
+ * Enters the target namespace, keeps the descriptors of the mapper alone, and
+ * makes 0 and 1 lead to /dev/null: in a connection, 2 does, too. Returns -1
+ * with errno.
+ */
+static int
+enter_and_keep_fds(const struct service *s, const struct mapper_args *args)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), root;
+
+	if (null == -1)
+		return setup_failed(s, "open /dev/null", "");
+	if (dup2(null, STDIN_FILENO) == -1 || dup2(null, STDOUT_FILENO) == -1 ||
+	    ns_enter(&s->map->target_ns, &root) == -1)
+		return -1;
+	if (resolver_open(s->map, root) == -1)
+		return setup_failed(s, "open /etc", "");
+	return close_server_fds(&s->listeners, args->channel);
+}
+
 /* Prepares the mapper. Drops privileges before the network is read. */
 static int
 mapper_setup(const struct service *s, const struct config *conf,
     const struct mapper_args *args)
 {
 	const struct map *map = s->map;
-	int root;
 
 	proctitle_set("map", " ", map->spec);
 	log_with_time();
 	log_close_stderr(); /* because the descriptor number is reused below */
-	if (ns_enter(&map->target_ns, &root) == -1)
+	if (enter_and_keep_fds(s, args) == -1)
 		return -1;
-	if (resolver_open(map, root) == -1)
-		return setup_failed(s, "open /etc", "");
-	if (close_server_fds(&s->listeners, args->channel) == -1)
-		return -1;
-	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1)
+	if (sandbox_drop_privileges(map->run_as ? &map->run_cred
+						: &conf->owner_cred,
+		map->mark) == -1)
 		return setup_failed(s, "drop privileges",
-		    errno == EPERM ? " (--user takes root)" : " (see --user)");
-	if (init_protocol(s, args) == -1)
+		    errno == EPERM ? " (--user and user= take root)"
+				   : " (see --user)");
+	if (init_protocol(s, args) == -1 ||
+	    scoreboard_confine(args->scoreboard, args->slot,
+		s->proto == PROTO_TCP) == -1)
 		return -1;
 	if (args->role)
 		resolver_limit_files(args->role);
@@ -122,17 +148,19 @@ mapper_setup(const struct service *s, const struct config *conf,
 /*
  * Makes the mapper the leader of a process group, so that the server can signal
  * the mapper and its connections together. Blocks SIGTTOU, because a background
- * group that logs to a terminal would be stopped.
+ * group that logs to a terminal would be stopped; and the signal that ends
+ * connections and workers.
  */
 static void
 lead_process_group(void)
 {
-	sigset_t tty;
+	sigset_t blocked;
 
 	setpgid(0, 0);
-	sigemptyset(&tty);
-	sigaddset(&tty, SIGTTOU);
-	sigprocmask(SIG_BLOCK, &tty, NULL);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTTOU);
+	sigaddset(&blocked, CHILD_KILL_SIGNAL);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
 }
 
 _Noreturn void
@@ -147,7 +175,9 @@ mapper_main(const struct service *s, const struct config *conf,
 	    .channel = channel,
 	    .scoreboard = scoreboard,
 	    .slot = slot,
-	    .count = scoreboard->count[slot],
+	    .live = &scoreboard_counts(scoreboard, slot)->live,
+	    .count = scoreboard_counts(scoreboard, slot)->count,
+	    .max_open = scoreboard->max_open[slot],
 	    .max_conns = conf->max_conns,
 	    .role = conf->no_sandbox ? 0 : sandbox_flags_of(s),
 	};

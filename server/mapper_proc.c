@@ -14,7 +14,7 @@
  * A mapper and its connections are one process group, so that the server can
  * kill the connections of a mapper that has exited, and continue stopped ones.
  *
- * Each mapper counts in its own slot of the scoreboard. The limits of a map,
+ * Each mapper counts in its own page of the scoreboard. The limits of a map,
  * whose old mappers still drain, and of all maps are sums over the slots; the
  * server clears the slot of a mapper that has exited, however it exited.
  */
@@ -26,13 +26,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "config/config.h"
+#include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "server/mapper_main.h"
 #include "server/mapper_proc.h"
 #include "server/service.h"
@@ -47,9 +49,8 @@ static uint32_t n_services; /* that have had a mapper */
 int
 scoreboard_init(void)
 {
-	scoreboard = mmap(NULL, sizeof(*scoreboard), PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	return scoreboard == MAP_FAILED ? -1 : 0;
+	scoreboard = scoreboard_create();
+	return scoreboard ? 0 : -1;
 }
 
 struct mapper_proc *
@@ -58,9 +59,20 @@ mapper_list(void)
 	return mappers;
 }
 
+/* Returns the limit for all connections of a map: max=, or --max-conns. */
+static uint32_t
+max_open(const struct service *s, uint32_t max_conns)
+{
+	uint32_t max = s->map->limits.conns;
+
+	if (s->proto == PROTO_UDP)
+		return 0;
+	return max && (!max_conns || max < max_conns) ? max : max_conns;
+}
+
 /* Takes the lowest free slot, so that the sums of the limits stay short. */
 static int
-alloc_slot(struct service *s, size_t *slot)
+alloc_slot(struct service *s, const struct config *conf, size_t *slot)
 {
 	for (*slot = 0; *slot < MAPPERS_MAX && slot_used[*slot]; ++*slot)
 		;
@@ -74,6 +86,8 @@ alloc_slot(struct service *s, size_t *slot)
 	if (!s->number)
 		s->number = ++n_services;
 	scoreboard->service[*slot] = s->number;
+	scoreboard->max_open[*slot] = max_open(s, conf->max_conns);
+	scoreboard->processes[*slot] = 1 + s->map->workers;
 	return 0;
 }
 
@@ -111,7 +125,7 @@ mapper_spawn(struct service *s, const struct config *conf)
 	m->listen_ns_id = s->listeners_ns;
 	m->target_ns_id = s->target_ns_id;
 	m->kill_at = NEVER;
-	if (alloc_slot(s, &m->slot) == -1 || fork_mapper(m, conf) == -1) {
+	if (alloc_slot(s, conf, &m->slot) == -1 || fork_mapper(m, conf) == -1) {
 		free(m);
 		return NULL;
 	}
@@ -150,6 +164,8 @@ mapper_send_command(const struct mapper_proc *m, enum mapper_command command)
 
 	kill(-m->pid, SIGCONT);
 	send(m->channel, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (command == CMD_KILL)
+		kill(-m->pid, CHILD_KILL_SIGNAL);
 }
 
 void
@@ -174,20 +190,21 @@ void
 mapper_set_exited(struct mapper_proc *m)
 {
 	m->exited = true;
-	scoreboard->live[m->slot] = 0;
+	scoreboard_counts(scoreboard, m->slot)->live = 0;
 }
 
 uint64_t
 mapper_count(const struct mapper_proc *m, enum count counter)
 {
-	return scoreboard->count[m->slot][counter] +
-	    (counter == COUNT_OPEN ? scoreboard->live[m->slot] : 0);
+	return scoreboard_counts(scoreboard, m->slot)->count[counter] +
+	    (counter == COUNT_OPEN ? scoreboard_live(scoreboard, m->slot) : 0);
 }
 
 void
 mapper_remove(struct mapper_proc *m)
 {
 	struct mapper_proc **at = &mappers;
+	struct mapper_counts *counts = scoreboard_counts(scoreboard, m->slot);
 
 	while (*at != m)
 		at = &(*at)->next;
@@ -197,9 +214,9 @@ mapper_remove(struct mapper_proc *m)
 		if (m->service && i != COUNT_OPEN)
 			m->service->past_counts[i] +=
 			    mapper_count(m, (enum count)i);
-		scoreboard->count[m->slot][i] = 0;
+		counts->count[i] = 0;
 	}
-	scoreboard->live[m->slot] = 0;
+	counts->live = 0;
 	slot_used[m->slot] = false;
 	free(m);
 }

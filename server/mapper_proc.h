@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "mapper/command.h"
-#include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 
 struct config;
 struct service;

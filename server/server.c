@@ -47,6 +47,7 @@
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "server/apply.h"
 #include "server/daemon.h"
 #include "server/listen_check.h"
@@ -441,6 +442,8 @@ log_settings(const struct config *conf)
 #ifdef NO_SECCOMP
 	log_info("built for tests: no filters of system calls");
 #endif
+	if (conf->own_user && geteuid() == 0)
+		log_info("--user: %s, by default", conf->own_user);
 	if (conf->no_sandbox)
 		log_info("--no-sandbox: no filters of system calls");
 	if (conf->pin && count_serving() < conf->n_maps)

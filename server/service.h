@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "config/map.h"
-#include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "server/listen.h"
 
 struct config;

@@ -12,11 +12,13 @@
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "server/mapper_proc.h"
 #include "server/service.h"
 #include "server/stats.h"
 
-#define ANSWERS_MS 1000 /* for all mappers to log their rows */
+#define ANSWERS_MS  1000 /* for all mappers to log their rows */
+#define DISCARD_MAX 64   /* replies of a mapper, which could send more */
 
 static unsigned long long
 sum_counter(const struct service *s, enum count counter)
@@ -51,9 +53,10 @@ wait_dump(const struct mapper_proc *m, int signal_fd, msec deadline)
 static void
 log_mapper_rows(const struct mapper_proc *m, int signal_fd, msec deadline)
 {
-	int old;
+	int old, n = 0;
 
-	while (recv(m->channel, &old, sizeof(old), MSG_DONTWAIT) > 0)
+	while (n++ < DISCARD_MAX &&
+	    recv(m->channel, &old, sizeof(old), MSG_DONTWAIT) > 0)
 		;
 	mapper_send_command(m, CMD_DUMP);
 	if (!wait_dump(m, signal_fd, deadline))

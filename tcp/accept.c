@@ -38,6 +38,7 @@
 #include "base/log.h"
 #include "config/map.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "tcp/memory.h"
 
 #define PAUSE_MS        100 /* after the machine has run out of a resource */
@@ -45,12 +46,11 @@
 #define REWATCH_MAX     32  /* listeners at a time */
 
 int
-accept_init(struct acceptor *a, const struct mapper_args *args,
-    uint32_t max_open)
+accept_init(struct acceptor *a, const struct mapper_args *args)
 {
 	a->args = args;
-	a->max_open = max_open;
-	a->shared_open = &args->scoreboard->live[args->slot];
+	a->max_open = args->max_open;
+	a->shared_open = args->live;
 	a->queue =
 	    memory_map(NULL, args->n_listeners, sizeof(*a->queue), MAP_PRIVATE);
 	return a->queue ? 0 : -1;
@@ -178,24 +178,6 @@ accept_release(struct acceptor *a)
 		a->paused_until = soon;
 }
 
-/* Sums up the open connections of the map, and of all maps. */
-static void
-sum_open(const struct acceptor *a, uint64_t *of_map, uint64_t *of_all)
-{
-	const struct scoreboard *scoreboard = a->args->scoreboard;
-	uint32_t service = scoreboard->service[a->args->slot];
-	uint32_t used = scoreboard->used;
-
-	*of_map = *of_all = 0;
-	for (uint32_t i = 0; i < used && i < MAPPERS_MAX; i++) {
-		uint32_t live = scoreboard->live[i];
-
-		*of_all += live;
-		if (scoreboard->service[i] == service)
-			*of_map += live;
-	}
-}
-
 /*
  * Counts a connection as open before it is accepted. Returns false, and pauses,
  * if that exceeds a limit. Because a mapper counts before it compares, several
@@ -208,7 +190,7 @@ reserve(struct acceptor *a)
 	uint64_t of_map, of_all;
 
 	atomic_fetch_add(a->shared_open, 1);
-	sum_open(a, &of_map, &of_all);
+	scoreboard_sum(a->args->scoreboard, a->args->slot, &of_map, &of_all);
 	if (a->n_open < a->max_open && of_map <= a->max_open &&
 	    (!max || of_all <= max))
 		return true;

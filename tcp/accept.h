@@ -30,8 +30,7 @@ struct acceptor {
 };
 
 /* Prepares all but start and context. Returns -1 with errno. */
-int accept_init(struct acceptor *, const struct mapper_args *,
-    uint32_t max_open);
+int accept_init(struct acceptor *, const struct mapper_args *);
 
 /*
  * Watches the listeners in `epoll`, with their index as the data of an event.

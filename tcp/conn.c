@@ -24,18 +24,21 @@
 #include "proxy/server.h"
 #include "relay.h"
 #include "tcp/conn.h"
+#include "tcp/handover.h"
 #include "udp/associate.h"
 
-#define CLIENT_FD 3
-#define UDP_FD    4
+#define CLIENT_FD  3
+#define CHANNEL_FD 4
 
 /* Too large for the stack. */
 static struct proxy_session session;
 static struct pp_tlvs tlvs;
 
 /*
- * Moves the client to CLIENT_FD and the UDP socket, if any, to UDP_FD. Closes
- * all other descriptors of the mapper, except those of names.
+ * Moves the client to CLIENT_FD and the channel for UDP, if any, to CHANNEL_FD.
+ * Closes all other descriptors of the mapper, except those of names. Descriptor
+ * 2, the log, leads to /dev/null as 0 does, because the mapper logs for its
+ * connections.
  */
 static void
 keep_client_fds(struct conn *conn, int last_fd)
@@ -43,19 +46,22 @@ keep_client_fds(struct conn *conn, int last_fd)
 	int client = conn->client, keep[RESOLVER_FDS + 2];
 	size_t n = resolver_fds(keep);
 
+	if (dup3(STDIN_FILENO, STDERR_FILENO, O_CLOEXEC) == -1)
+		_exit(1);
 	for (size_t i = 0; i < n; i++)
 		last_fd = keep[i] > last_fd ? keep[i] : last_fd;
 	last_fd = client > last_fd ? client : last_fd;
 	conn->client = CLIENT_FD;
-	if (conn->udp_fd == CLIENT_FD)
-		conn->udp_fd = dup3(CLIENT_FD, ++last_fd, O_CLOEXEC);
+	if (conn->udp_channel == CLIENT_FD)
+		conn->udp_channel = dup3(CLIENT_FD, ++last_fd, O_CLOEXEC);
 	if (client != CLIENT_FD && dup3(client, CLIENT_FD, O_CLOEXEC) == -1)
 		_exit(1);
-	if (conn->udp_fd != -1 && conn->udp_fd != UDP_FD)
-		conn->udp_fd = dup3(conn->udp_fd, UDP_FD, O_CLOEXEC);
+	if (conn->udp_channel != -1 && conn->udp_channel != CHANNEL_FD)
+		conn->udp_channel =
+		    dup3(conn->udp_channel, CHANNEL_FD, O_CLOEXEC);
 	keep[n++] = CLIENT_FD;
-	if (conn->udp_fd != -1)
-		keep[n++] = UDP_FD;
+	if (conn->udp_channel != -1)
+		keep[n++] = CHANNEL_FD;
 	fd_close_except(keep, n, last_fd);
 }
 
@@ -102,6 +108,20 @@ dial_requested(struct conn *conn, const struct endpoint *target,
 	return fd;
 }
 
+/*
+ * Limits what this process can do to `flags`, because input of clients has been
+ * parsed. Does nothing without SANDBOX_MAY_NARROW, which *role keeps only if
+ * `flags` have it. Returns -1 with errno.
+ */
+static int
+narrow_sandbox(unsigned *role, unsigned flags)
+{
+	if (!(*role & SANDBOX_MAY_NARROW) || *role == flags)
+		return 0;
+	*role = flags;
+	return sandbox_seccomp(flags);
+}
+
 /* Closes a target that has answered, with an end of stream. */
 static void
 close_target(int target)
@@ -133,12 +153,20 @@ forward_http(struct conn *conn, int target, int *target_error, bool *served)
 	return fail_errno(0);
 }
 
-/* Connects to the target of the request that was read, and as above. */
+/*
+ * Connects to the target of the request that was read, and as above. A client
+ * of plain HTTP may send more requests, for which names are looked up.
+ */
 static int
-serve_request(struct conn *conn, int *target_error, bool *served)
+serve_request(struct conn *conn, unsigned *role, int *target_error,
+    bool *served)
 {
+	const unsigned http =
+	    *role & ~(unsigned)(SANDBOX_FORK | SANDBOX_HANDOVER);
 	int target;
 
+	if (session.kind == REQUEST_HTTP && narrow_sandbox(role, http) == -1)
+		return -1;
 	conn->deadline = session.client.deadline;
 	target = dial_requested(conn, &session.target, target_error);
 	if (target == -1)
@@ -149,12 +177,44 @@ serve_request(struct conn *conn, int *target_error, bool *served)
 						  : close_keep_errno(target);
 }
 
-/* Relays the client's datagrams. Returns -1, with errno 0 after END_CLOSED. */
+/* Returns the UDP socket of a client that asked for it, or -1 with errno. */
 static int
-relay_datagrams(struct conn *conn)
+ask_for_udp(const struct conn *conn)
 {
+	const struct io io = {conn->udp_channel, CLIENT_FD, conn->deadline};
+	int fd = handover_ask(&io);
+
+	close_keep_errno(conn->udp_channel);
+	return fd;
+}
+
+/*
+ * Relays the client's datagrams, with the filter of a UDP mapper. Returns -1,
+ * with errno 0 after END_CLOSED.
+ */
+static int
+relay_datagrams(struct conn *conn, unsigned *role)
+{
+	const unsigned udp = SANDBOX_UDP |
+	    (*role &
+		(SANDBOX_NAMES | SANDBOX_PROXY | SANDBOX_UNIX | SANDBOX_BIND));
+
+	conn->udp_fd = ask_for_udp(conn);
+	if (conn->udp_fd == -1 || narrow_sandbox(role, udp) == -1)
+		return -1;
 	conn->report->end = (int32_t)udp_associate(conn);
 	return fail_errno(conn->report->end == END_CLOSED ? 0 : errno);
+}
+
+/* Leaves errno as it is. */
+static void
+give_up_udp(struct conn *conn)
+{
+	int error = errno;
+
+	conn->udp_channel = close_keep_errno(conn->udp_channel);
+	sandbox_set_rlimits(false);
+	errno = error;
 }
 
 /*
@@ -163,24 +223,25 @@ relay_datagrams(struct conn *conn)
  * client that was silent gets no reply.
  */
 static int
-serve_proxy_client(struct conn *conn, int *target_error)
+serve_proxy_client(struct conn *conn, unsigned *role, int *target_error)
 {
 	bool requested = false, served = true;
 	int target = -1, error;
 
 	session.map = conn->map;
 	session.client = (struct io){CLIENT_FD, -1, conn->deadline};
-	session.udp_offered = conn->udp_fd != -1;
+	session.udp_offered = conn->udp_channel != -1;
 	session.report = conn->report;
 	while (served && !conn->report->end) {
 		served = false;
 		requested = proxy_read_request(&session) == 0;
 		if (requested && session.udp)
-			return relay_datagrams(conn);
-		if (conn->udp_fd != -1)
-			conn->udp_fd = close_keep_errno(conn->udp_fd);
+			return relay_datagrams(conn, role);
+		if (conn->udp_channel != -1)
+			give_up_udp(conn);
 		if (requested)
-			target = serve_request(conn, target_error, &served);
+			target =
+			    serve_request(conn, role, target_error, &served);
 	}
 	error = errno;
 	endpoint_free(&session.target);
@@ -198,25 +259,13 @@ serve_proxy_client(struct conn *conn, int *target_error)
  * socket has met, or 0; or -1 with errno.
  */
 static int
-connect_target(struct conn *conn, int *target_error)
+connect_target(struct conn *conn, unsigned *role, int *target_error)
 {
 	if (read_client_identity(conn) == -1)
 		return -1;
 	return conn->map->targets->kind == EP_PROXY
-	    ? serve_proxy_client(conn, target_error)
+	    ? serve_proxy_client(conn, role, target_error)
 	    : dial(conn, target_error);
-}
-
-/*
- * Gives up the rights that relay() does not need, because all input that is
- * parsed has been read. Returns -1 with errno.
- */
-static int
-narrow_sandbox(unsigned role)
-{
-	resolver_close();
-	sandbox_set_rlimits();
-	return role & SANDBOX_MAY_NARROW ? sandbox_seccomp(SANDBOX_RELAY) : 0;
 }
 
 /* Ends the process of a connection that is not relayed, with errno. */
@@ -237,15 +286,17 @@ conn_main(struct conn *conn, int last_fd, unsigned role)
 	bool inet;
 
 	keep_client_fds(conn, last_fd);
+	sandbox_set_rlimits(conn->udp_channel != -1);
 	if (conn->peer.sa.sa_family == AF_UNIX)
 		sock_set_oobinline(CLIENT_FD);
-	target = connect_target(conn, &target_error);
+	target = connect_target(conn, &role, &target_error);
 	if (target == -1)
 		exit_unrelayed(report,
 		    errno == ECONNABORTED ? END_CLIENT
 			: report->end     ? report->end
 					  : END_DIAL);
-	if (narrow_sandbox(role) == -1)
+	resolver_close();
+	if (narrow_sandbox(&role, SANDBOX_RELAY) == -1)
 		exit_unrelayed(report, END_LOCAL);
 	inet = sockaddr_is_inet(&conn->peer) && sockaddr_is_inet(&report->peer);
 	_exit(relay(CLIENT_FD, target, inet, target_error, &map->times,

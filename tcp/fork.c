@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -30,8 +31,10 @@
 #include "dial/conn.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn.h"
+#include "tcp/handover.h"
 #include "tcp/memory.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"
@@ -43,9 +46,9 @@ static struct forks {
 	struct tcp tcp;
 	int signal_fd;
 	int max_fd; /* the highest descriptor that a connection closes */
+	struct handover *udp_channels; /* of the first slots */
 	uint32_t n_children;
 	msec reap_all_at; /* when to reap all children; or 0 */
-	bool killing;
 } * forks;
 
 static _Noreturn void
@@ -55,6 +58,7 @@ process_main(struct conn *conn, int max_fd, unsigned role)
 	const char arrow[] = {' ', '>', ' ', '\0'};
 	char text[SOCKADDR_STRLEN];
 
+	unblock_kill_signal();
 	proctitle_set(sockaddr_format(&conn->peer.sa, text), arrow,
 	    conn->map->spec);
 	conn_main(conn, max_fd, role);
@@ -72,6 +76,14 @@ fork_process(void)
 	return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
+/* Returns the channel for UDP of slot i, or NULL. */
+static struct handover *
+udp_channel_of(uint32_t i)
+{
+	return tcp_udp_relay(&forks->tcp, i) == -1 ? NULL
+						   : &forks->udp_channels[i];
+}
+
 /*
  * Forks the process of connection i and closes the client. If fork(2) fails,
  * the close resets the client.
@@ -79,10 +91,14 @@ fork_process(void)
 static void
 start_process(uint32_t i, struct conn *conn)
 {
+	const struct handover *udp_channel = udp_channel_of(i);
 	int max_fd = forks->max_fd;
 	unsigned role = forks->tcp.args->role;
-	pid_t pid = fork_process();
+	pid_t pid;
 
+	if (udp_channel)
+		conn->udp_channel = udp_channel->conn_end;
+	pid = fork_process();
 	if (pid == 0)
 		process_main(conn, max_fd, role);
 	close(conn->client);
@@ -103,6 +119,7 @@ static bool
 reap_conn(uint32_t i)
 {
 	pid_t pid = forks->tcp.table->pids[i];
+	struct handover *udp_channel;
 	int status;
 
 	if (waitpid(pid, &status, WNOHANG | WUNTRACED) <= 0)
@@ -112,18 +129,19 @@ reap_conn(uint32_t i)
 		return true;
 	}
 	forks->n_children--;
-	tcp_conn_ended(&forks->tcp, i, forks->killing ? 0 : status);
+	udp_channel = udp_channel_of(i);
+	if (udp_channel)
+		handover_reset(udp_channel);
+	tcp_conn_ended(&forks->tcp, i, status);
 	return true;
 }
 
 static void
-handle_sigchld(uint64_t data, uint32_t events)
+handle_sigchld(void)
 {
 	const struct table *table = forks->tcp.table;
 	struct signalfd_siginfo info;
 
-	(void)data;
-	(void)events;
 	if (read(forks->signal_fd, &info, sizeof(info)) == -1)
 		return;
 	for (uint32_t i = 0; i < table->used; i++)
@@ -132,6 +150,20 @@ handle_sigchld(uint64_t data, uint32_t events)
 	if (!forks->reap_all_at && forks->n_children)
 		forks->reap_all_at =
 		    now_ms() + 1 + forks->n_children / CHILDREN_PER_MS;
+}
+
+/* Handles the event of the signalfd, 0, or of the channel of slot data - 1. */
+static void
+handle_child_event(uint64_t data, uint32_t events)
+{
+	uint32_t i = (uint32_t)data - 1;
+
+	(void)events;
+	if (data == 0)
+		handle_sigchld();
+	else
+		handover_answer(&forks->udp_channels[i],
+		    tcp_udp_relay(&forks->tcp, i));
 }
 
 static msec
@@ -151,17 +183,6 @@ reap_all(msec now)
 }
 
 static void
-kill_all(void)
-{
-	const struct table *table = forks->tcp.table;
-
-	forks->killing = true;
-	for (uint32_t i = 0; i < table->used; i++)
-		if (table->pids[i])
-			kill(table->pids[i], SIGKILL);
-}
-
-static void
 handle_command(void)
 {
 	int channel = forks->tcp.args->channel;
@@ -175,8 +196,6 @@ handle_command(void)
 		tcp_dump(&forks->tcp);
 	else
 		tcp_drain(&forks->tcp);
-	if (command == CMD_KILL)
-		kill_all();
 }
 
 int
@@ -189,9 +208,46 @@ sigchld_open(void)
 	return signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Returns how many slots can have a UDP socket, see tcp_udp_relay(). */
+static size_t
+count_udp_slots(const struct mapper_args *args)
+{
+	const struct listener *relays = args->listeners + args->n_listeners;
+	size_t n = 0, of_family[2] = {0};
+
+	while (n < args->n_udp_relays)
+		of_family[relays[n++].family == AF_INET6]++;
+	return of_family[of_family[0] < of_family[1]];
+}
+
+/* Opens the channels of the slots that can have a UDP socket. */
+static int
+open_udp_channels(const struct mapper_args *args)
+{
+	const size_t n = count_udp_slots(args);
+	struct handover *channels;
+
+	if (!n)
+		return 0;
+	channels = memory_map(NULL, n, sizeof(*channels), MAP_PRIVATE);
+	if (!channels ||
+	    madvise(channels, n * sizeof(*channels), MADV_DONTFORK) == -1)
+		return -1;
+	forks->udp_channels = channels;
+	for (size_t i = 0; i < n; i++) {
+		if (handover_init(&channels[i]) == -1 ||
+		    tcp_watch(&forks->tcp, channels[i].mapper_end,
+			TCP_EV_CONN + 1 + i) == -1)
+			return -1;
+		if (forks->max_fd < channels[i].conn_end)
+			forks->max_fd = channels[i].conn_end;
+	}
+	return 0;
+}
+
 /*
  * Returns the highest descriptor that a connection must close. Called when all
- * of them are open.
+ * but the channels for UDP are open.
  */
 static int
 highest_fd(const struct mapper_args *args)
@@ -217,8 +273,7 @@ hide_memory(const struct mapper_args *args)
 	if (madvise(queue, args->n_listeners * sizeof(*queue), MADV_DONTFORK) ==
 	    -1)
 		return -1;
-	if (madvise(args->scoreboard, sizeof(*args->scoreboard),
-		MADV_DONTFORK) == -1 ||
+	if (scoreboard_hide(args->scoreboard) == -1 ||
 	    madvise(forks, sizeof(*forks), MADV_DONTFORK) == -1)
 		return -1;
 	return tables_hide(forks->tcp.tables);
@@ -230,7 +285,7 @@ fork_init(const struct mapper_args *args)
 	static const struct tcp_ops ops = {
 	    .start = start_process,
 	    .channel_event = handle_command,
-	    .conn_event = handle_sigchld,
+	    .conn_event = handle_child_event,
 	    .run_timers = reap_all,
 	};
 	struct tcp *t;
@@ -247,7 +302,7 @@ fork_init(const struct mapper_args *args)
 	    tcp_watch(t, forks->signal_fd, TCP_EV_CONN) == -1)
 		return -1;
 	forks->max_fd = highest_fd(args);
-	return hide_memory(args);
+	return open_udp_channels(args) == -1 ? -1 : hide_memory(args);
 }
 
 /*

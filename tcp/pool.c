@@ -6,7 +6,7 @@
  * The pool accepts nothing itself. Its workers inherit the listeners, the
  * tables and one end of a socket pair, the lifeline, on which nothing is sent:
  * when the other end is closed, because the pool drains or was killed, the
- * workers drain. pool_draining in the shared tables tells the workers that the
+ * workers drain. pool_draining in shared memory tells the workers that the
  * pool was not killed. A worker that has exited is replaced, but in each slot
  * at most once in RESPAWN_MS.
  */
@@ -30,6 +30,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/proctitle.h"
+#include "base/sandbox.h"
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
@@ -56,7 +57,7 @@ static struct pool {
 	uint32_t n_workers, n_running;
 	struct pollfd pollfds[POLLFDS];
 	int lifeline[2]; /* [0]: the workers' end; [1]: the pool's end */
-	bool draining, killing;
+	bool draining;
 } pool;
 
 static void
@@ -64,7 +65,9 @@ log_worker_exit(int status)
 {
 	const char *spec = pool.tcp.args->map->spec;
 
-	if (WIFSIGNALED(status))
+	if (tcp_was_killed(status))
+		;
+	else if (WIFSIGNALED(status))
 		log_error("'%s': a worker was killed by signal %d", spec,
 		    WTERMSIG(status));
 	else if (!pool.draining)
@@ -89,9 +92,8 @@ worker_exited(pid_t pid, int status)
 			continue;
 		pool.workers[i].pid = 0;
 		pool.n_running--;
-		tcp_worker_exited(&pool.tcp, i, pool.killing ? 0 : status);
-		if (!pool.killing)
-			log_worker_exit(status);
+		tcp_worker_exited(&pool.tcp, i, status);
+		log_worker_exit(status);
 	}
 }
 
@@ -119,14 +121,27 @@ reap_workers(void)
 	}
 }
 
-/* Closes the descriptors of the pool but the listeners, and runs the worker. */
+/*
+ * Closes the descriptors of the pool but the listeners, gives up what only the
+ * pool needs, and runs the worker.
+ */
 static _Noreturn void
 run_worker(uint32_t i)
 {
+	const struct tables *tables = pool.tcp.tables;
+	const unsigned role = pool.tcp.args->role;
+
+	unblock_kill_signal();
+	pool.tcp.pid = getpid();
 	close(pool.pollfds[POLL_SIGCHLD].fd);
 	close(pool.pollfds[POLL_CHANNEL].fd);
 	close(pool.lifeline[1]);
 	proctitle_set("worker", " of ", pool.tcp.args->map->spec);
+	if (tables_confine(tables, &tables->items[i]) == -1 ||
+	    (role &&
+		sandbox_seccomp(role &
+		    ~(SANDBOX_FORK | SANDBOX_POOL | SANDBOX_MAY_NARROW)) == -1))
+		_exit(1);
 	worker_main(&pool.tcp, i, pool.lifeline[0]);
 }
 
@@ -170,19 +185,10 @@ spawn_missing(void)
 static void
 drain(void)
 {
-	pool.draining = pool.tcp.tables->pool_draining = true;
+	pool.draining = pool.tcp.tables->shared->pool_draining = true;
 	close(pool.lifeline[1]);
 	for (size_t i = 0; i < pool.tcp.args->n_listeners; i++)
 		close(pool.tcp.args->listeners[i].fd);
-}
-
-static void
-kill_workers(void)
-{
-	pool.killing = true;
-	for (uint32_t i = 0; i < pool.n_workers; i++)
-		if (pool.workers[i].pid)
-			kill(pool.workers[i].pid, SIGKILL);
 }
 
 /* Handles a command of the server. Drains at the end of the channel, too. */
@@ -200,8 +206,6 @@ pool_handle_command(void)
 		tcp_dump(&pool.tcp);
 	else if (!pool.draining)
 		drain();
-	if (command == CMD_KILL)
-		kill_workers();
 }
 
 int

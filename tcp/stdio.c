@@ -295,6 +295,7 @@ stdio_confine(const struct config *conf, const struct map *map, pid_t parent)
 	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1 ||
 	    sandbox_die_with_parent(parent) == -1)
 		return -1;
+	sandbox_set_rlimits(false);
 	if (conf->no_sandbox)
 		return 0;
 	resolver_limit_files(role);
@@ -350,7 +351,7 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 	struct conn conn = {
 	    .map = map,
 	    .client = -1,
-	    .udp_fd = -1,
+	    .udp_channel = -1,
 	    .report = &report,
 	};
 	int target, target_error, status = enter_target_ns(map);
@@ -365,7 +366,6 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 	if (target == -1)
 		return log_unreached(map, &report, errno);
 	resolver_close();
-	sandbox_set_rlimits();
 	if (!conf->no_sandbox && sandbox_seccomp(SANDBOX_STDIO) == -1)
 		return log_failure(map, "cannot filter system calls");
 	if (relay_stdio(target, target_error, &map->times) == -1)

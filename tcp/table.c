@@ -43,23 +43,37 @@ table_init(struct table *t, uint32_t capacity)
 }
 
 static size_t
-header_size(uint32_t n)
+shared_size(uint32_t n)
 {
-	return sizeof(struct tables) + n * sizeof(struct table);
+	return sizeof(struct tables_shared) + n * sizeof(uint32_t);
+}
+
+static struct tables *
+tables_alloc(uint32_t n)
+{
+	struct tables *tables = memory_map(NULL, 1,
+	    sizeof(struct tables) + n * sizeof(struct table), MAP_PRIVATE);
+
+	if (tables)
+		tables->shared =
+		    memory_map(NULL, 1, shared_size(n), MAP_SHARED);
+	return tables && tables->shared ? tables : NULL;
 }
 
 struct tables *
 tables_init(const struct map *map, uint32_t n, uint32_t capacity)
 {
-	struct tables *tables = memory_map(NULL, 1, header_size(n), MAP_SHARED);
+	struct tables *tables = tables_alloc(n);
 
 	if (!tables)
 		return NULL;
 	tables->count = n;
 	tables->capacity = capacity;
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
+		tables->items[i].shared_used = &tables->shared->used[i];
 		if (table_init(&tables->items[i], capacity) == -1)
 			return NULL;
+	}
 	if (map->n_targets == 1)
 		return tables;
 	tables->target_failed_at = memory_map(NULL, map->n_targets,
@@ -67,26 +81,57 @@ tables_init(const struct map *map, uint32_t n, uint32_t capacity)
 	return tables->target_failed_at ? tables : NULL;
 }
 
+uint32_t
+tables_used(const struct tables *tables, const struct table *t)
+{
+	const uint32_t used = *t->shared_used;
+
+	return used < tables->capacity ? used : tables->capacity;
+}
+
+int
+tables_confine(const struct tables *tables, const struct table *own)
+{
+	const size_t n = tables->capacity;
+
+	for (const struct table *t = tables->items;
+	     t < tables->items + tables->count; t++)
+		if (t != own &&
+		    (mprotect(t->slots, n * sizeof(*t->slots), PROT_READ) ==
+			    -1 ||
+			mprotect(t->pids, n * sizeof(*t->pids), PROT_READ) ==
+			    -1 ||
+			mprotect(t->reports, n * sizeof(*t->reports),
+			    PROT_NONE) == -1))
+			return -1;
+	return 0;
+}
+
 int
 tables_hide(struct tables *tables)
 {
+	const struct table *t = tables->items;
 	size_t n = tables->capacity;
 
-	for (uint32_t i = 0; i < tables->count; i++) {
-		struct table *t = &tables->items[i];
+	if (madvise(t->slots, n * sizeof(*t->slots), MADV_DONTFORK) == -1 ||
+	    madvise(t->pids, n * sizeof(*t->pids), MADV_DONTFORK) == -1 ||
+	    madvise(tables->shared, shared_size(1), MADV_DONTFORK) == -1)
+		return -1;
+	return madvise(tables, sizeof(*tables) + sizeof(*t), MADV_DONTFORK);
+}
 
-		if (madvise(t->slots, n * sizeof(*t->slots), MADV_DONTFORK) ==
-			-1 ||
-		    madvise(t->pids, n * sizeof(*t->pids), MADV_DONTFORK) == -1)
-			return -1;
-	}
-	return madvise(tables, header_size(tables->count), MADV_DONTFORK);
+/* Sets how many slots were ever taken. */
+static void
+table_set_used(struct table *t, uint32_t used)
+{
+	t->used = used;
+	*t->shared_used = used;
 }
 
 void
 table_reset(struct table *t)
 {
-	t->used = 0;
+	table_set_used(t, 0);
 	t->first_free = NO_SLOT;
 }
 
@@ -98,7 +143,7 @@ table_take(struct table *t, pid_t pid, uint16_t port_index,
 	struct slot *slot;
 
 	if (i == NO_SLOT)
-		i = t->used++;
+		table_set_used(t, (i = t->used) + 1);
 	else
 		t->first_free = t->slots[i].next_free;
 	slot = &t->slots[i];
@@ -149,11 +194,12 @@ is_before(const struct slot *slot, uint64_t ticket)
 }
 
 static uint32_t
-count_before(const struct table *t, const struct slot *slot, uint64_t ticket)
+count_before(const struct table *t, uint32_t used, const struct slot *slot,
+    uint64_t ticket)
 {
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < t->used; i++)
+	for (uint32_t i = 0; i < used; i++)
 		n += t->pids[i] &&
 		    same_source(&t->slots[i].peer, &slot->peer) &&
 		    is_before(&t->slots[i], ticket);
@@ -163,11 +209,12 @@ count_before(const struct table *t, const struct slot *slot, uint64_t ticket)
 uint32_t
 tables_count_source(struct tables *tables, struct slot *slot)
 {
-	uint64_t ticket = atomic_fetch_add(&tables->tickets, 1) + 1;
+	uint64_t ticket = atomic_fetch_add(&tables->shared->tickets, 1) + 1;
 	uint32_t n = 0;
 
 	atomic_store(&slot->ticket, ticket);
 	for (uint32_t i = 0; i < tables->count; i++)
-		n += count_before(&tables->items[i], slot, ticket);
+		n += count_before(&tables->items[i],
+		    tables_used(tables, &tables->items[i]), slot, ticket);
 	return n;
 }

@@ -29,6 +29,9 @@ struct slot {
 /*
  * slots[i], pids[i] and reports[i] belong to one connection. The pids have an
  * array of their own because an exited child is searched for in all of them.
+ * The arrays are shared. The struct is private to each process, so that no
+ * worker can change the pointers of another; `used` and `first_free` are those
+ * of the process that takes the slots.
  */
 struct table {
 	struct slot *slots;
@@ -36,6 +39,15 @@ struct table {
 	struct conn_report *reports; /* shared with the connections */
 	uint32_t used;               /* slots from here on were never taken */
 	uint32_t first_free; /* the first free slot of those taken before */
+	_Atomic uint32_t *shared_used; /* `used`, for other processes */
+};
+
+/* What the pool and all its workers write. */
+struct tables_shared {
+	_Atomic uint64_t tickets;   /* number of tickets given */
+	_Atomic bool pool_draining; /* set by the pool before it drains */
+	_Atomic msec down_at[TARGETS_MAX]; /* of each target; 0: not known */
+	_Atomic uint32_t used[];           /* of each table */
 };
 
 /*
@@ -44,11 +56,9 @@ struct table {
  */
 struct tables {
 	uint32_t count, capacity;
-	bool pool_draining;       /* set by the pool before it drains */
-	_Atomic uint64_t tickets; /* number of tickets given */
+	struct tables_shared *shared;
 	_Atomic msec
 	    *target_failed_at; /* for each target; NULL if there is only one */
-	_Atomic msec down_at[TARGETS_MAX]; /* of each target; 0: not known */
 	struct table items[];
 };
 
@@ -57,6 +67,15 @@ struct tables {
  * children of the caller. Returns NULL with errno.
  */
 struct tables *tables_init(const struct map *, uint32_t n, uint32_t capacity);
+
+/* Returns how many slots of a table were ever taken, as its process says. */
+uint32_t tables_used(const struct tables *, const struct table *);
+
+/*
+ * Gives up, in a worker, writing to the tables of all others and seeing their
+ * reports. Returns -1 with errno.
+ */
+int tables_confine(const struct tables *, const struct table *own);
 
 /*
  * Keeps the tables, except the reports and target_failed_at, out of all

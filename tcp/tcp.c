@@ -22,6 +22,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tcp/tcp.h"
@@ -37,6 +38,7 @@
 #include "dial/dial.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn_log.h"
 #include "tcp/table.h"
@@ -63,7 +65,8 @@ static void
 note_target(const struct tcp *t, msec started_at, struct conn_report *r)
 {
 	const struct map *map = t->args->map;
-	_Atomic msec *down_at = &t->tables->down_at[r->target % TARGETS_MAX];
+	_Atomic msec *down_at =
+	    &t->tables->shared->down_at[r->target % TARGETS_MAX];
 	msec none = 0, at = now_ms();
 
 	if (r->target >= map->n_targets || r->requested[0] ||
@@ -81,6 +84,12 @@ note_target(const struct tcp *t, msec started_at, struct conn_report *r)
 		conn_log_up(map, r, at - none);
 }
 
+bool
+tcp_was_killed(int status)
+{
+	return WIFSIGNALED(status) && WTERMSIG(status) == CHILD_KILL_SIGNAL;
+}
+
 static void
 log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
     int status)
@@ -88,7 +97,8 @@ log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
 	struct conn_report report = copy_report(table, i);
 
 	conn_log(t->args->map, &table->slots[i].peer,
-	    table->slots[i].started_at, &report, status);
+	    table->slots[i].started_at, &report,
+	    tcp_was_killed(status) ? 0 : status);
 	atomic_fetch_add(&t->counts[COUNT_UP], report.up);
 	atomic_fetch_add(&t->counts[COUNT_DOWN], report.down);
 	note_target(t, table->slots[i].started_at, &report);
@@ -97,13 +107,12 @@ log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
 }
 
 /*
- * Returns the UDP socket of slot i, for a client of a SOCKS proxy, or -1. Only
- * as many slots as there are sockets of the client's family have one. A client
- * with a PROXY header has none, because its datagrams come from another
+ * Only as many slots as there are sockets of the client's family have one. A
+ * client with a PROXY header has none, because its datagrams come from another
  * address.
  */
-static int
-udp_relay_of(const struct tcp *t, uint32_t i)
+int
+tcp_udp_relay(const struct tcp *t, uint32_t i)
 {
 	const struct mapper_args *args = t->args;
 	const struct listener *relays = args->listeners + args->n_listeners;
@@ -120,7 +129,7 @@ udp_relay_of(const struct tcp *t, uint32_t i)
 void
 tcp_conn_ended(struct tcp *t, uint32_t i, int status)
 {
-	int udp_fd = udp_relay_of(t, i);
+	int udp_fd = tcp_udp_relay(t, i);
 
 	if (udp_fd != -1)
 		udp_associate_mute(udp_fd);
@@ -139,8 +148,9 @@ void
 tcp_worker_exited(struct tcp *t, uint32_t number, int status)
 {
 	struct table *table = &t->tables->items[number];
+	const uint32_t used = tables_used(t->tables, table);
 
-	for (uint32_t i = 0; i < table->used; i++)
+	for (uint32_t i = 0; i < used; i++)
 		if (table->pids[i]) {
 			log_and_count(t, table, i, status);
 			accept_uncount(&t->acceptor);
@@ -160,9 +170,9 @@ tcp_detach_counts(struct tcp *t)
 }
 
 static void
-dump_table(const struct map *map, const struct table *table)
+dump_table(const struct map *map, const struct table *table, uint32_t used)
 {
-	for (uint32_t i = 0; i < table->used; i++)
+	for (uint32_t i = 0; i < used; i++)
 		if (table->pids[i]) {
 			struct conn_report report = copy_report(table, i);
 
@@ -175,7 +185,8 @@ void
 tcp_dump(const struct tcp *t)
 {
 	for (uint32_t i = 0; i < t->tables->count; i++)
-		dump_table(t->args->map, &t->tables->items[i]);
+		dump_table(t->args->map, &t->tables->items[i],
+		    tables_used(t->tables, &t->tables->items[i]));
 	mapper_send_reply(t->args->channel, 0);
 }
 
@@ -187,7 +198,7 @@ make_conn(const struct tcp *t, int client, uint32_t i)
 	return (struct conn){
 	    .map = t->args->map,
 	    .client = client,
-	    .udp_fd = udp_relay_of(t, i),
+	    .udp_channel = -1,
 	    .port_index = slot->port_index,
 	    .peer = slot->peer,
 	    .seq = t->n_started,
@@ -229,31 +240,18 @@ start_conn(void *context, int client, uint16_t port_index,
 	t->ops->start(i, &conn);
 }
 
-/* Returns the limit for all connections of the map: max=, or --max-conns. */
-static uint32_t
-max_open(const struct mapper_args *args)
-{
-	uint32_t max = args->map->limits.conns;
-
-	if (!max || (args->max_conns && args->max_conns < max))
-		return args->max_conns;
-	return max;
-}
-
 int
 tcp_init(struct tcp *t, const struct mapper_args *args, uint32_t n_tables)
 {
-	uint32_t max = max_open(args);
-
 	t->args = args;
 	t->counts = args->count;
 	t->acceptor.start = start_conn;
 	t->acceptor.context = t;
-	t->tables = tables_init(args->map, n_tables, max);
+	t->tables = tables_init(args->map, n_tables, args->max_open);
 	if (!t->tables)
 		return -1;
 	t->table = t->tables->items;
-	return accept_init(&t->acceptor, args, max);
+	return accept_init(&t->acceptor, args);
 }
 
 int

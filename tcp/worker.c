@@ -405,7 +405,7 @@ static void
 lifeline_event(void)
 {
 	epoll_ctl(worker.tcp->epoll, EPOLL_CTL_DEL, worker.lifeline, NULL);
-	if (!worker.tcp->tables->pool_draining)
+	if (!worker.tcp->tables->shared->pool_draining)
 		tcp_detach_counts(worker.tcp);
 	tcp_drain(worker.tcp);
 }
@@ -467,7 +467,6 @@ worker_main(struct tcp *t, uint32_t number, int lifeline)
 
 	worker.tcp = t;
 	worker.lifeline = lifeline;
-	t->pid = getpid();
 	t->table = &t->tables->items[number];
 	if (tcp_listen(t, &ops, lifeline, EPOLLEXCLUSIVE) == -1 ||
 	    watch_names() == -1)

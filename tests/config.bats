@@ -206,6 +206,9 @@ repeat() {
 		/a=81,mode=1777           | 1777               | not permissions in octal
 		/a=81,mode=680            | 680                | not permissions in octal
 		/a=81,mode=00660          | 00660              | not permissions in octal
+		-=80,user=a               | user               | not for standard input
+		80=81,user=               |                    | write USER, a name or a number
+		80=81,user=root:          | root:              | write USER, a name or a number
 		/a=81,owner=              |                    | write USER or USER:GROUP
 		/a=81,owner=:g            | :g                 | write USER or USER:GROUP
 		/a=81,owner=u:            | u:                 | write USER or USER:GROUP
@@ -529,6 +532,8 @@ right_words() {
 		/a=81,mode=660,owner=root:adm       | /a=81,mode=0660,owner=root:adm
 		/a=81,mode=0001,owner=0:0           | /a=81,mode=01,owner=0:0
 		/a=proxy,owner=www-data
+		tcp+udp:80=81,user=0
+		80=81,user=daemon
 		udp:80=81,offload=on,udp-timeout=2m,udp-one-way-timeout=30,flows=4096 | udp:80=81
 		udp:80=81,flows=1,udp-timeout=0,udp-one-way-timeout=1s,offload=off
 		tcp+udp:80=81,offload=off,max=2     | tcp+udp:80=81,max=2,offload=off
@@ -600,6 +605,9 @@ right_words() {
 	right 80=proxy,auth=/run/odd 80=proxy,auth=/run/odd
 	wrong "'/a=80,owner=no-such': 'no-such': no such user" '' \
 		--check /a=80,owner=no-such
+	wrong "'80=81,user=no-such': 'no-such': no such user" '' --check 80=81,user=no-such
+	wrong "'80=81,user=daemon': '--pin': not with a map that has user=" '' \
+		--check --pin 80=81,user=daemon
 	wrong "'/a=80,owner=$who': '$who': no such group" '' /a=80,owner=$who
 	echo /a=proxy,owner=no-such,auth=/run/missing >maps
 	wrong "maps:1: '/a=proxy,owner=no-such,auth=/run/missing': 'no-such': no such user" \

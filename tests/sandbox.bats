@@ -78,7 +78,7 @@ all_bare() {
 		}
 		sanitized || grep -Eq '^Max processes +0 +0 ' "/proc/$pid/limits" ||
 			fail "pid $pid: may have processes" || return
-		sanitized || grep -Eq '^Max open files +10 +10 ' "/proc/$pid/limits" ||
+		sanitized || grep -Eq '^Max open files +11 +11 ' "/proc/$pid/limits" ||
 			fail "pid $pid: may open files" || return
 	done
 	sanitized || [ "$name" = 2 ] || fail "$name connections of a name"
@@ -156,7 +156,7 @@ time.sleep(9)' 3>&- 4>&- &
 	done
 	[ -z "$(in_ns ns1 ss -Hltn)" ]
 	WRAP=(setpriv "--bounding-set=-setuid,-setgid" "--inh-caps=-setuid,-setgid")
-	start_fails 1 'cannot drop privileges: (EPERM \(--user takes root|EINVAL \(see --user\))' \
+	start_fails 1 'cannot drop privileges: (EPERM \(--user and user= take root|EINVAL \(see --user\))' \
 		--user 4711 ns1@8000=ns2@80
 	start_fails 2 "option '--user': 'no-such-one': no such user" \
 		--user no-such-one 8000=80
@@ -165,8 +165,8 @@ time.sleep(9)' 3>&- 4>&- &
 	[ -z "$(in_ns ns1 ss -Hltn)" ]
 }
 
-@test "--user by name and number, --no-sandbox" {
-	local words want uid
+@test "--user by name and number, user=, --no-sandbox" {
+	local words want uid pid
 	[ "$(nobody)" != 0 ] || skip "this user namespace has one user"
 	while read -r words want; do
 		start_nsfwd --user "$words" ns1@8000=ns2@8080
@@ -180,6 +180,23 @@ time.sleep(9)' 3>&- 4>&- &
 		root:daemon 0 $(id -g daemon)
 		daemon $(id -u daemon) $(id -g daemon)
 	END
+	# user= of a map is stronger.
+	start_nsfwd --user 4711 ns1@8000=ns2@8080,user=daemon ns1@8001=ns2@8080,user=4712
+	[ "$(for pid in $(mappers); do field "$pid" Uid; done | cut -f1 | sort -n | xargs)" = \
+		"$(id -u daemon) 4712" ]
+	run ! logged 'by default'
+	stop_nsfwd
+	# The default is nsfwd, if there is one.
+	start_nsfwd ns1@8000=ns2@8080
+	logged '^nsfwd: --user: nobody, by default$'
+	stop_nsfwd
+	{ cat /etc/passwd && echo nsfwd:x:4713:4714::/:/bin/false; } >"$BATS_TEST_TMPDIR/passwd"
+	mount --bind "$BATS_TEST_TMPDIR/passwd" /etc/passwd
+	start_nsfwd ns1@8000=ns2@8080
+	umount /etc/passwd
+	logged '^nsfwd: --user: nsfwd, by default$'
+	[ "$(field "$(mappers)" Uid | cut -f1) $(field "$(mappers)" Gid | cut -f1)" = '4713 4714' ]
+	stop_nsfwd
 	start_nsfwd --no-sandbox ns1@8000=ns2@localhost:8080
 	[ "$(field "$(mappers)" Seccomp)" = 0 ]
 	[ "$(field "$(mappers)" CapPrm)" = 0000000000000000 ]

@@ -29,9 +29,13 @@
 #include "base/array.h"
 #include "base/sandbox.h"
 
-#define TCP   SANDBOX_TCP
-#define NAMES (SANDBOX_TCP | SANDBOX_NAMES | SANDBOX_MAY_NARROW)
-#define PROXY (NAMES | SANDBOX_PROXY)
+#define TCP    (SANDBOX_TCP | SANDBOX_FORK)
+#define WORKER SANDBOX_TCP
+#define POOL   (TCP | SANDBOX_POOL | SANDBOX_MAY_NARROW)
+#define NAMES  (TCP | SANDBOX_NAMES | SANDBOX_MAY_NARROW)
+#define PROXY  (NAMES | SANDBOX_PROXY | SANDBOX_HANDOVER)
+#define HTTP   (PROXY & ~(SANDBOX_FORK | SANDBOX_HANDOVER))
+#define LIBC   (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)
 
 /* The system calls of x86-64 in Linux 6.0; other machines have a few more. */
 static const int ranges[][2] = {{0, 334}, {424, 450}};
@@ -41,6 +45,8 @@ static const struct {
 	unsigned role;
 } roles[] = {
     {"relay", SANDBOX_RELAY},
+    {"http", HTTP},
+    {"worker", WORKER},
     {"tcp", TCP},
     {"tcp+unix", TCP | SANDBOX_UNIX},
     {"tcp+names", NAMES},
@@ -101,11 +107,32 @@ static const struct {
 	long call, arg[6];
 } questions[] = {
     {"fork", TCP, 0, SYS_clone, {SIGCHLD}},
+    {"fork of glibc", TCP, 0, SYS_clone, {SIGCHLD | LIBC}},
+    {"a sibling", TCP, -1, SYS_clone, {SIGCHLD | CLONE_PARENT}},
+    {"a child nobody reaps", TCP, -1, SYS_clone, {0}},
+    {"fork", WORKER, -1, SYS_clone, {SIGCHLD}},
+    {"wait", WORKER, -1, SYS_wait4, {0}},
+    {"accept", WORKER, 0, SYS_accept4, {-1}},
+    {"hiding memory", POOL, 0, SYS_mprotect, {0, 0, PROT_READ}},
+    {"showing memory", POOL, -1, SYS_mprotect, {0, 0, PROT_WRITE}},
+    {"hiding memory", WORKER, -1, SYS_mprotect, {0, 0, PROT_READ}},
+    {"kill", TCP, -1, SYS_kill, {1 << 22, SIGKILL}},
+    {"kill, signal 0", TCP, -1, SYS_kill, {1 << 22, 0}},
+    {"SIGCONT", TCP, 0, SYS_kill, {1 << 22, SIGCONT}},
+    {"SIGCONT", WORKER, -1, SYS_kill, {1 << 22, SIGCONT}},
+    {"SIGCONT", SANDBOX_UDP, -1, SYS_kill, {1 << 22, SIGCONT}},
+    {"fork", HTTP, -1, SYS_clone, {SIGCHLD}},
+    {"SIGCONT", HTTP, -1, SYS_kill, {1 << 22, SIGCONT}},
+    {"messages", HTTP, -1, SYS_sendmsg, {-1}},
+    {"messages", PROXY, 0, SYS_sendmsg, {-1}},
     {"a user namespace", TCP, -1, SYS_clone, {SIGCHLD | CLONE_NEWUSER}},
     {"a thread", TCP, -1, SYS_clone, {CLONE_VM}},
     {"clone3", TCP, -1, SYS_clone3, {0}},
     {"execve", NAMES, -1, SYS_execve, {0}},
     {"malloc", NAMES, -1, SYS_mmap, {0}},
+    {"malloc", PROXY, 0, SYS_mmap, {0, 0, PROT_READ | PROT_WRITE}},
+    {"code", PROXY, -1, SYS_mmap, {0, 0, PROT_READ | PROT_EXEC}},
+    {"code", PROXY, -1, SYS_mprotect, {0, 0, PROT_READ | PROT_EXEC}},
     {"malloc", PROXY, 0, SYS_madvise, {0, 0, MADV_FREE}},
     {"madvise", TCP, 0, SYS_madvise, {0, 0, MADV_DONTNEED}},
     {"madvise", TCP, -1, SYS_madvise, {0, 0, MADV_DONTFORK}},

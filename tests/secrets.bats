@@ -56,6 +56,7 @@ shown() {
 		80=w:81,via=http:u:1,w@h:1       | 80=w:81,via=http:u:***@h:1
 		80=w:81,via=http:ns@h:1 ns@2=3   | 80=w:81,via=http:ns@h:1 ns@2=3
 		/a=80,owner=u:g ns@2=3           | /a=80,owner=u:g ns@2=3
+		80=81,user=u:g ns@2=3            | 80=81,user=u:* ns@2=3
 		localhost:http=vpn@80            | localhost:********@80
 		-F https://u:pw@h:1              | -F https://u:**@h:1
 		-F https://u:p/w@x@h:1           | -F https://u:*****@h:1

@@ -11,6 +11,7 @@
 #include "config/map.h"
 #include "dial/why.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "netns.h"
 #include "udp/account.h"
 #include "udp/datagram.h"

@@ -3,7 +3,7 @@
 #ifndef UDP_ACCOUNT_H
 #define UDP_ACCOUNT_H
 
-#include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "udp/state.h"
 
 /* Adds to a counter that the server reads. */

@@ -56,6 +56,7 @@
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "udp/account.h"
 #include "udp/admit.h"
 #include "udp/datagram.h"

@@ -1,0 +1,34 @@
+/* Hands UDP sockets of the listen namespace to connections that ask for one. */
+
+#ifndef TCP_HANDOVER_H
+#define TCP_HANDOVER_H
+
+#include <stdbool.h>
+
+struct io;
+
+/*
+ * A channel for the connections of one slot, one after the other: a pair of
+ * SOCK_SEQPACKET sockets, of which the mapper holds both.
+ */
+struct handover {
+	int mapper_end, conn_end;
+	bool answered;
+};
+
+/* Opens a channel. Returns -1 with errno. */
+int handover_init(struct handover *);
+
+/*
+ * In a connection: asks the mapper for the UDP socket of its slot; io->fd is
+ * conn_end. Returns the socket, or -1 with errno.
+ */
+int handover_ask(const struct io *io);
+
+/* In a mapper: answers the first request of a connection. Does not wait. */
+void handover_answer(struct handover *, int udp_fd);
+
+/* Discards, when a connection has exited, what is left in its channel. */
+void handover_reset(struct handover *);
+
+#endif
