@@ -347,9 +347,9 @@ anchor_open_root(const struct anchor *a)
 int
 anchor_pid(const struct anchor *a)
 {
-	int pid = 0;
+	static const char proc[] = "/proc/";
 
-	if (a && a->path)
-		sscanf(a->path, "/proc/%d", &pid);
-	return pid;
+	return a && a->path && strncmp(a->path, proc, strlen(proc)) == 0
+	    ? (int)strtol(a->path + strlen(proc), NULL, 10)
+	    : 0;
 }

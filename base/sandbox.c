@@ -397,7 +397,7 @@ build_full(struct bpf_program *p, unsigned flags)
 	if (flags & SANDBOX_PROXY)
 		allow_malloc(p);
 	ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED,
-	    flags & SANDBOX_PROXY ? MADV_FREE : MADV_DONTNEED);
+	    (flags & SANDBOX_PROXY) ? MADV_FREE : MADV_DONTNEED);
 	if (flags & SANDBOX_MAY_NARROW)
 		ALLOW(p, SYS_seccomp);
 	if (flags & SANDBOX_STDIO) {
@@ -436,7 +436,7 @@ build(struct bpf_program *p, unsigned flags)
 
 /* The layouts of linux/landlock.h, which older headers lack in part. */
 struct landlock_ruleset {
-	uint64_t files, ports, scopes;
+	uint64_t handled[3]; /* files, ports, scopes */
 };
 struct landlock_path {
 	uint64_t allowed;
@@ -452,14 +452,14 @@ static int
 open_ruleset(unsigned flags)
 {
 	static const unsigned rights[] = {0, 13, 14, 15, 15, 16};
-	struct landlock_ruleset r = {.scopes = flags & SANDBOX_UNIX ? 2 : 3};
+	struct landlock_ruleset r = {{0, 0, (flags & SANDBOX_UNIX) ? 2 : 3}};
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
 
 	if (version < 1)
 		return -1;
-	r.files = (1u << rights[version < 5 ? version : 5]) - 1;
+	r.handled[0] = (1u << rights[version < 5 ? version : 5]) - 1;
 	return (int)syscall(SYS_landlock_create_ruleset, &r,
-	    version < 6 ? sizeof(r.files) : sizeof(r), 0);
+	    version < 6 ? sizeof(r.handled[0]) : sizeof(r), 0);
 }
 
 void

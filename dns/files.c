@@ -312,7 +312,7 @@ add_linked_dirs(struct dns_dirs *d, int dir, const char *file)
 	for (int i = 0; i < LINKS_MAX && dir != -1 && n != -1; i++) {
 		path[n] = '\0';
 		slash = strrchr(path, '/');
-		strcpy(base, slash ? slash + 1 : path);
+		snprintf(base, sizeof(base), "%s", slash ? slash + 1 : path);
 		if (slash) {
 			slash[slash == path] = '\0';
 			dir = add_dir(d, openat(dir, path, DIR_FLAGS));

@@ -218,11 +218,16 @@ wait_for_step(const struct forward_state *f, bool *up, bool *down)
 	struct pollfd client = {f->up.from, 0, 0}, target = {f->up.to, 0, 0};
 	struct pollfd watched[2];
 
-	client.events = (has_more_up(f) && !up_full ? POLLIN : 0) |
-	    (down_full ? POLLOUT : 0);
+	if (has_more_up(f) && !up_full)
+		client.events |= POLLIN;
+	if (down_full)
+		client.events |= POLLOUT;
+	else
+		target.events |= POLLIN;
+	if (up_full)
+		target.events |= POLLOUT;
 	if (!client.events)
 		client.events = POLLERR | POLLHUP;
-	target.events = (down_full ? 0 : POLLIN) | (up_full ? POLLOUT : 0);
 	watched[0] = client;
 	watched[1] = target;
 	if (io_wait(watched, 2, deadline_after(now_ms(), idle)) == -1)

@@ -60,7 +60,10 @@ http_split_lines(char *head, size_t length, bool unfold)
 
 		if (head[i] == '\r' || (head[i] == '\n' && to == head))
 			continue;
-		*to++ = head[i] != '\n' ? head[i] : folded ? ' ' : '\0';
+		if (head[i] != '\n')
+			*to++ = head[i];
+		else
+			*to++ = folded ? ' ' : '\0';
 	}
 }
 

@@ -50,7 +50,7 @@ int
 http_parse_response(struct http_response *r, char *head, size_t length,
     bool has_body)
 {
-	const char *code = strchr(head, ' ') + 1;
+	const char *code = head + strcspn(head, " ") + 1;
 
 	http_split_lines(head, length, true);
 	r->status =

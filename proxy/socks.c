@@ -57,6 +57,7 @@ unmap_text(char *text)
 	char *end = strstr(text, "]:");
 	struct in6_addr addr;
 	char v4[INET_ADDRSTRLEN];
+	size_t length;
 
 	if (*text != '[' || !end)
 		return;
@@ -64,8 +65,9 @@ unmap_text(char *text)
 	if (inet_pton(AF_INET6, text + 1, &addr) == 1 &&
 	    IN6_IS_ADDR_V4MAPPED(&addr)) {
 		inet_ntop(AF_INET, &addr.s6_addr[12], v4, sizeof(v4));
-		memmove(text + strlen(v4), end + 1, strlen(end + 1) + 1);
-		memcpy(text, v4, strlen(v4));
+		length = strlen(v4);
+		memmove(text + length, end + 1, strlen(end + 1) + 1);
+		memcpy(text, v4, length);
 	} else {
 		*end = ']';
 	}

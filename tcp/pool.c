@@ -185,7 +185,8 @@ spawn_missing(void)
 static void
 drain(void)
 {
-	pool.draining = pool.tcp.tables->shared->pool_draining = true;
+	pool.draining = true;
+	pool.tcp.tables->shared->pool_draining = true;
 	close(pool.lifeline[1]);
 	for (size_t i = 0; i < pool.tcp.args->n_listeners; i++)
 		close(pool.tcp.args->listeners[i].fd);

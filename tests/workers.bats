@@ -129,10 +129,10 @@ name_server() {
 # for each connection, log the same.
 @test "names: both families, several addresses, several names, errors as of processes" {
 	local driver out=$BATS_TEST_TMPDIR maps=(
-		8001=ns2@ok.ok.test:81 8002=ns2@two.nodata.test:82
-		8003=ns2@no.no.test:83,ok.nodata.test:83 8004-8005=ns2@ok.ok.test:84-85
-		8006=ns2@nodata.nodata.test:86 8007=ns2@silent.silent.test:87
-		8008=ns2@refused.servfail.test:88 8009=ns2@two.nodata.test:89)
+		'8001=ns2@ok.ok.test:81' '8002=ns2@two.nodata.test:82'
+		'8003=ns2@no.no.test:83,ok.nodata.test:83' '8004-8005=ns2@ok.ok.test:84-85'
+		'8006=ns2@nodata.nodata.test:86' '8007=ns2@silent.silent.test:87'
+		'8008=ns2@refused.servfail.test:88' '8009=ns2@two.nodata.test:89')
 	name_server names four=127.0.0.2 six=::1
 	named_server ns2 one 127.0.0.2/81 127.0.0.3/82 127.0.0.2/83 127.0.0.2/84 ::1/84
 	faults peer_server ns2 hole hole ::1/81
