@@ -376,12 +376,16 @@ start_nsfwd() {
 	record_fds
 }
 
-# Workers start after the ready line, and sleep when they serve.
+# Workers start after the ready line, and sleep when they serve. A UDP map has none.
 workers_stand() {
-	local pid line
+	local pid line pools=0
 	local -a pids
+	for pid in $(mappers); do
+		tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q 'nsfwd: map udp:' ||
+			pools=$((pools + 1))
+	done
 	mapfile -t pids < <(workers)
-	[ "${#pids[@]}" = $((WORKERS * $(mappers | wc -l))) ] || return
+	[ "${#pids[@]}" = $((WORKERS * pools)) ] || return
 	for pid in "${pids[@]}"; do
 		{ read -r line <"/proc/$pid/stat"; } 2>/dev/null || return
 		[[ $line == *") S "* ]] || return
