@@ -237,7 +237,9 @@ sandbox_adopt(void)
 void
 sandbox_set_rlimits(bool datagrams)
 {
-#ifndef NO_SECCOMP
+#ifdef NO_SECCOMP
+	(void)datagrams;
+#else
 	set_limit(RLIMIT_NOFILE, datagrams ? UDP_NOFILE : CONN_NOFILE);
 	set_limit(RLIMIT_NPROC, 0);
 #endif

@@ -23,6 +23,7 @@ static const struct map base = {
     .times = {.connect = 10000, .half_close = 3600000},
     .limits = {.flows = 4096},
     .src = {.kind = EP_ANY},
+    .udp_address = {.kind = EP_ANY},
 };
 static char from[] = "from", to[] = "#/to";
 static const struct map other = {
