@@ -20,7 +20,7 @@ ROOMS = base config dns proxy dial mapper tcp udp server
 ALL = $(sort $(wildcard *.c $(patsubst %,%/*.c,$(ROOMS))))
 # What a process of a connection runs comes last, next to the libc, so that the
 # process maps it in fewer page faults.
-COLD = $(addprefix base/,advice.c anchor.c errname.c log.c nearest.c text.c) dial/why.c
+COLD = $(addprefix base/,advice.c anchor.c errname.c landlock.c log.c nearest.c text.c) dial/why.c
 HOT = config/endpoint.c mapper/command.c tcp/conn.c tcp/fork.c \
 	$(filter-out $(COLD),$(filter dial/% base/%,$(ALL))) relay.c
 SRC = $(filter-out $(HOT),$(ALL)) $(HOT)

@@ -293,23 +293,25 @@ enter_fd(int fd)
  * 0 and sets *root, or -1 with errno.
  */
 static int
-open_root(const struct ns *ns, int *root)
+open_root(const struct ns *ns, int root[2])
 {
 	if (!root || (ns->kind != NS_PID && ns->kind != NS_PATH) ||
 	    !anchor_used(ns->anchor))
 		return 0;
-	*root = anchor_open_root(ns->anchor);
-	return *root == -1 ? -1 : 0;
+	root[0] = anchor_open_root(ns->anchor);
+	if (root[0] != -1)
+		root[1] = anchor_open_mounts(ns->anchor);
+	return root[0] == -1 || root[1] == -1 ? -1 : 0;
 }
 
 /* The root is opened first, because joining a user namespace loses rights. */
 int
-ns_enter(const struct ns *ns, int *root)
+ns_enter(const struct ns *ns, int root[2])
 {
 	int fd, result;
 
 	if (root)
-		*root = -1;
+		root[0] = root[1] = -1;
 	if (ns->kind == NS_SELF)
 		return 0;
 	fd = open_ns(ns, RETRIES);
@@ -319,10 +321,9 @@ ns_enter(const struct ns *ns, int *root)
 	if (result == 0)
 		result = enter_fd(fd);
 	close_keep_errno(fd);
-	if (result == -1 && root && *root != -1) {
-		close_keep_errno(*root);
-		*root = -1;
-	}
+	for (int i = 0; i < 2 && result == -1 && root; i++)
+		if (root[i] != -1)
+			root[i] = close_keep_errno(root[i]);
 	return result;
 }
 

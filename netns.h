@@ -90,7 +90,7 @@ bool ns_needs_polling(const struct ns *);
  * directory of the process that a pid:N or a path leads to; or to -1 if the
  * name leads through no process, and on failure.
  */
-int ns_enter(const struct ns *, int *root);
+int ns_enter(const struct ns *, int root[2]);
 
 /*
  * Runs fn(arg), or nothing if fn is NULL, in the namespace. Returns the result

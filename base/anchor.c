@@ -345,6 +345,18 @@ anchor_open_root(const struct anchor *a)
 }
 
 int
+anchor_open_mounts(const struct anchor *a)
+{
+	int fd = openat(a->dir, "ns/mnt", O_RDONLY | O_CLOEXEC);
+
+	if (fd == -1 && errno == ENOENT)
+		fd = openat(a->dir, "../ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (fd == -1 && errno == ENOENT)
+		errno = ESRCH;
+	return fd;
+}
+
+int
 anchor_pid(const struct anchor *a)
 {
 	static const char proc[] = "/proc/";

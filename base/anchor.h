@@ -41,6 +41,9 @@ int anchor_open(struct anchor *, const char *path);
  */
 int anchor_open_root(const struct anchor *);
 
+/* Opens its mount namespace, without which mounts below the root disappear. */
+int anchor_open_mounts(const struct anchor *);
+
 /* Returns the number of the process that the anchor is bound to, or 0. */
 int anchor_pid(const struct anchor *);
 

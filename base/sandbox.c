@@ -63,7 +63,10 @@ static const int relay_calls[] = {
 	-1,
 	SYS_recvfrom, SYS_sendto, SYS_splice, SYS_pipe2, SYS_shutdown,
 	SYS_close, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait,
-	SYS_clock_gettime, SYS_exit_group, SYS_restart_syscall,
+	SYS_clock_gettime, SYS_exit_group, SYS_restart_syscall, SYS_ppoll,
+#ifdef SYS_poll
+	SYS_poll,
+#endif
 #ifdef SYS_epoll_wait
 	SYS_epoll_wait,
 #endif
@@ -383,6 +386,12 @@ allow_socket(struct bpf_program *p, unsigned flags)
 static void
 build_full(struct bpf_program *p, unsigned flags)
 {
+	/* The filter of a UDP socket that is handed over must not be locked. */
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, SYS_setsockopt, 0, 4);
+	load(p, offsetof(struct seccomp_data, args[2]));
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, SO_LOCK_FILTER, 0, 1);
+	verdict(p, SECCOMP_RET_KILL_PROCESS);
+	load(p, offsetof(struct seccomp_data, nr));
 	allow(p, socket_calls, ARRAY_LEN(socket_calls));
 	if (flags & SANDBOX_TCP)
 		ALLOW(p, SYS_accept4);
@@ -411,8 +420,8 @@ build_full(struct bpf_program *p, unsigned flags)
 	allow_socket(p, flags);
 	ALLOW_ARG(p, SYS_ioctl, 1, SIOCGIFINDEX, FIONREAD, SIOCOUTQ,
 	    SIOCOUTQNSD);
-	ALLOW_ARG(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ, F_GETFL, F_SETFL,
-	    F_GETFD, F_SETFD);
+	ALLOW_ARG(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ, F_GETFL, F_GETFD,
+	    F_SETFD); /* no F_SETFL: the file can be shared */
 }
 
 static void
@@ -434,55 +443,6 @@ build(struct bpf_program *p, unsigned flags)
 		build_full(p, flags);
 	}
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
-}
-
-/* The layouts of linux/landlock.h, which older headers lack in part. */
-struct landlock_ruleset {
-	uint64_t handled[3]; /* files, ports, scopes */
-};
-struct landlock_path {
-	uint64_t allowed;
-	int32_t dir;
-} __attribute__((packed));
-
-#define LANDLOCK_READ_FILE (1u << 2)
-#define LANDLOCK_READ_DIR  (1u << 3)
-#define LANDLOCK_PATH_RULE 1
-
-/* Returns a ruleset that denies all that this kernel can deny, or -1. */
-static int
-open_ruleset(unsigned flags)
-{
-	static const unsigned rights[] = {0, 13, 14, 15, 15, 16};
-	struct landlock_ruleset r = {{0, 0, (flags & SANDBOX_UNIX) ? 2 : 3}};
-	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
-
-	if (version < 1)
-		return -1;
-	r.handled[0] = (1u << rights[version < 5 ? version : 5]) - 1;
-	return (int)syscall(SYS_landlock_create_ruleset, &r,
-	    version < 6 ? sizeof(r.handled[0]) : sizeof(r), 0);
-}
-
-void
-sandbox_limit_files(unsigned flags, const int *readable, size_t n)
-{
-	struct landlock_path rule = {.allowed = LANDLOCK_READ_FILE};
-	int fd;
-
-#ifdef NO_SECCOMP
-	return;
-#endif
-	fd = open_ruleset(flags);
-	for (size_t i = 0; i < n && fd != -1; i++) {
-		rule.dir = readable[i];
-		syscall(SYS_landlock_add_rule, fd, LANDLOCK_PATH_RULE, &rule,
-		    0);
-	}
-	if (fd == -1)
-		return;
-	syscall(SYS_landlock_restrict_self, fd, 0);
-	close(fd);
 }
 
 int

@@ -82,14 +82,6 @@ enum sandbox_flag {
 int sandbox_seccomp(unsigned flags);
 
 /*
- * Forbids access to files, except reading below the n directories (O_PATH) of
- * readable, and signals and abstract sockets outside of this process and its
- * future children. A kernel without landlock(7) does nothing of this, which is
- * no error. Flags as for sandbox_seccomp().
- */
-void sandbox_limit_files(unsigned flags, const int *readable, size_t n);
-
-/*
  * Forbids new processes, unless the user is root, and more descriptors than a
  * connection needs; with `datagrams`, than an association does.
  */

@@ -15,9 +15,9 @@
 #include "base/errname.h"
 #include "base/fd.h"
 #include "base/io.h"
+#include "base/landlock.h"
 #include "base/log.h"
 #include "base/report.h"
-#include "base/sandbox.h"
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/attempt.h"
@@ -34,6 +34,9 @@
 /* A process has one map, and waits for one name at a time. */
 static struct dns_source source;
 static struct dns_query query;
+
+/* Keeps the mounts below source.files.root after its process has ended. */
+static int mounts = -1;
 
 static int
 prepare_socket(int fd, int family, const void *map)
@@ -68,24 +71,26 @@ share_times(void)
 }
 
 int
-resolver_open(const struct map *map, int root)
+resolver_open(const struct map *map, const int root[2])
 {
 	const struct ns *ns = &map->target_ns;
 	const char *name = ns->kind == NS_NAME ? ns->spec : NULL;
 
 	if (!map_has_names(map)) {
-		if (root != -1)
-			close(root);
+		for (int i = 0; i < 2; i++)
+			if (root[i] != -1)
+				close(root[i]);
 		return 0;
 	}
+	mounts = root[1];
 	source.servers = map->dns;
 	source.silent = share_times();
 	source.prepare = prepare_socket;
 	source.prepare_arg = map;
-	if (dns_files_open(&source.files, name, root, ns_pid(ns)) == -1)
+	if (dns_files_open(&source.files, name, root[0], ns_pid(ns)) == -1)
 		return -1;
 	return move_up(&source.files.etc) == -1 ||
-		move_up(&source.files.root) == -1
+		move_up(&source.files.root) == -1 || move_up(&mounts) == -1
 	    ? -1
 	    : 0;
 }
@@ -95,6 +100,9 @@ resolver_close(void)
 {
 	if (source.prepare)
 		dns_files_close(&source.files);
+	if (mounts != -1)
+		close(mounts);
+	mounts = -1;
 }
 
 void
@@ -123,6 +131,8 @@ resolver_fds(int fds[RESOLVER_FDS])
 		fds[n++] = source.files.etc;
 	if (source.prepare && source.files.root != -1)
 		fds[n++] = source.files.root;
+	if (mounts != -1)
+		fds[n++] = mounts;
 	return n;
 }
 
@@ -134,7 +144,7 @@ resolver_limit_files(unsigned role)
 	    ? dns_files_dirs(&source.files, dirs, READABLE_DIRS)
 	    : 0;
 
-	sandbox_limit_files(role, dirs, n);
+	landlock_limit_files(role, dirs, n);
 	while (n--)
 		close(dirs[n]);
 }

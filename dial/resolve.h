@@ -32,7 +32,7 @@ struct target_addr {
  * once, before privileges are dropped. Takes over root, a result of ns_enter().
  * Opens nothing if the map has no names. Returns 0, or -1 with errno.
  */
-int resolver_open(const struct map *, int root);
+int resolver_open(const struct map *, const int root[2]);
 
 /*
  * Returns the files and servers for dns_query_start() and dns_resolver_init(),
@@ -51,12 +51,12 @@ void resolver_close(void);
 void resolver_check(void);
 
 /* Writes the descriptors of resolver_open(). Returns how many. */
-#define RESOLVER_FDS 2
+#define RESOLVER_FDS 3
 size_t resolver_fds(int fds[RESOLVER_FDS]);
 
 /*
- * Calls sandbox_limit_files() with the directories of resolv.conf and hosts, or
- * with none if the map has no names.
+ * Calls landlock_limit_files() with the directories of resolv.conf and hosts,
+ * or with none if the map has no names.
  */
 void resolver_limit_files(unsigned role);
 

@@ -27,6 +27,7 @@
 #define READ_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 #define LOOK_FLAGS (O_PATH | O_NOFOLLOW | O_CLOEXEC)
 #define DIR_FLAGS  (O_PATH | O_DIRECTORY | O_CLOEXEC)
+#define RACES_MAX  128
 #define LINKS_MAX  8 /* from one link to the next */
 
 int
@@ -74,7 +75,14 @@ open_in_root(int root, const char *path, int flags)
 	    .flags = (unsigned)flags,
 	    .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
 	};
-	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	int fd = -1;
+
+	/* EAGAIN: anything was renamed or mounted while ".." was followed. */
+	for (int i = 0; i < RACES_MAX && fd == -1; i++) {
+		fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+		if (fd == -1 && errno != EAGAIN)
+			break;
+	}
 
 	if (fd == -1 && (errno == ENOSYS || errno == EPERM))
 		fd = openat(root, path, flags | O_NOFOLLOW);

@@ -134,7 +134,8 @@ resolver_collect(struct dns_resolver *r, int slot)
 	const struct dns_query *q = &r->query[slot];
 	struct dns_entry *e = &r->entry[r->entry_of[slot]];
 
-	if (q->result.status != DNS_PENDING) {
+	if (q->result.status != DNS_PENDING && (!q->active || !e->early)) {
+		e->early = q->active;
 		e->result = q->result;
 		e->result.serial = ++r->serial;
 		e->known = true;
@@ -162,6 +163,7 @@ begin(struct dns_resolver *r, struct dns_entry *e)
 	if (e->waiting)
 		return;
 	e->slot = slot;
+	e->early = false;
 	r->entry_of[slot] = (int)(e - r->entry);
 	dns_query_start(&r->query[slot], r->source, e->name, until, r->epfd,
 	    (uint64_t)slot);
@@ -213,7 +215,7 @@ is_fresh(const struct dns_entry *e, msec now)
 static void
 refresh(struct dns_resolver *r, struct dns_entry *e, msec now)
 {
-	if (in_use(e) || (e->known && now < e->expires_at))
+	if ((in_use(e) && !e->early) || (e->known && now < e->expires_at))
 		return;
 	e->stale_until = now - e->expires_at < STALE_MS ? now + STALE_MS : 0;
 	begin(r, e);

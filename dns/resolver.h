@@ -15,6 +15,7 @@
 struct dns_entry {
 	bool used;
 	bool known;   /* result is valid until expires_at */
+	bool early;   /* the query has a result, but still runs */
 	bool waiting; /* the entry waits for a slot */
 	int slot;     /* the slot of the running query, or -1 */
 	msec used_at, expires_at, stale_until;

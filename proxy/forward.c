@@ -153,6 +153,10 @@ forward_response_head(struct forward_state *f)
 		return STEP_DONE;
 	length = http_rewrite_response(&f->response, s->out, sizeof(s->out),
 	    final ? connection[f->next] : NULL);
+	if (!length) {
+		errno = EIO;
+		return STEP_TARGET_FAILED;
+	}
 	f->answered = final;
 	s->kind = REQUEST_NONE;
 	*f->down.count += length;

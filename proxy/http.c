@@ -34,10 +34,13 @@ ssize_t
 http_head_length(const unsigned char *data, size_t length)
 {
 	bool empty = true, started = false;
+	size_t lines = 0;
 
 	for (size_t i = 0; i < length; i++) {
 		unsigned char c = data[i];
 
+		if (c == '\n' && ++lines > HTTP_LINES_MAX)
+			return fail_errno(EMSGSIZE);
 		if (!is_head_char(c, i ? data[i - 1] : 0))
 			return fail_errno(EPROTO);
 		if (c == '\n' && empty && started)

@@ -9,7 +9,8 @@
 
 #include "proxy/body.h"
 
-#define HTTP_HEAD_MAX 65536 /* bytes of a head, its empty line included */
+#define HTTP_LINES_MAX 500   /* headers, because each is looked up in all */
+#define HTTP_HEAD_MAX  65536 /* bytes of a head, its empty line included */
 
 /*
  * Returns the length of the head at the start of the data, 0 if its end is not

@@ -102,12 +102,12 @@ init_protocol(const struct service *s, const struct mapper_args *args)
 static int
 enter_and_keep_fds(const struct service *s, const struct mapper_args *args)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC), root;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), root[2];
 
 	if (null == -1)
 		return setup_failed(s, "open /dev/null", "");
 	if (dup2(null, STDIN_FILENO) == -1 || dup2(null, STDOUT_FILENO) == -1 ||
-	    ns_enter(&s->map->target_ns, &root) == -1)
+	    ns_enter(&s->map->target_ns, root) == -1)
 		return -1;
 	if (resolver_open(s->map, root) == -1)
 		return setup_failed(s, "open /etc", "");

@@ -12,6 +12,8 @@
 #include "mapper/command.h"
 #include "mapper/scoreboard.h"
 
+#define KILL_MS 1000 /* from CMD_KILL to SIGKILL */
+
 struct config;
 struct service;
 

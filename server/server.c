@@ -64,7 +64,6 @@
 
 #define CHECK_MS       1000 /* between two checks, or retries of a service */
 #define NS_SETTLE_MS   100  /* from a mount to the check: more may follow */
-#define KILL_MS        1000 /* from CMD_KILL to SIGKILL */
 #define WATCHED_EVENTS 64
 
 static struct server {
@@ -386,8 +385,10 @@ server_loop(void)
 		reap_children(&server.stats, server.conf->drain_timeout);
 	for (;;) {
 		next = server.stopping ? await_old_mappers() : retry_services();
-		if (server.stopping && next == NEVER && !mapper_list())
+		if (server.stopping && next == NEVER && !mapper_list()) {
+			upgrade_end_mappers();
 			return 0;
+		}
 		next = msec_min(next, kill_overdue());
 		if (!server.stopping && drop_for_pin() == -1)
 			return 1;

@@ -17,6 +17,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/errname.h"
 #include "base/log.h"
 #include "base/sandbox.h"
@@ -35,11 +38,14 @@
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "config/mask.h"
+#include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "server/mapper_proc.h"
 #include "server/service.h"
 #include "server/upgrade.h"
 
 #define UPGRADE_ENV   "NSFWD_LISTENERS" /* PID FD:NS FD:NS... */
+#define MAPPERS_ENV   "NSFWD_MAPPERS"   /* of the programs before: PID PID... */
 #define UPGRADE_ENTRY 40                /* bytes of " FD:NS", at most */
 #define CHECK_TIMEOUT 5                 /* seconds, for --check */
 
@@ -154,6 +160,69 @@ export_listeners(const struct services *list)
 	return result;
 }
 
+/* Names the mappers for signal_old_mappers() of the new program. */
+static int
+export_mappers(void)
+{
+	const char *before = getenv(MAPPERS_ENV);
+	size_t used = 0, size = 1;
+	char *text;
+	int result;
+
+	before = before ? before : "";
+	size += strlen(before);
+	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
+		size += 12;
+	text = malloc(size);
+	if (!text)
+		return -1;
+	used = (size_t)snprintf(text, size, "%s", before);
+	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
+		used += (size_t)snprintf(text + used, size - used, " %d",
+		    (int)m->pid);
+	result = setenv(MAPPERS_ENV, text, 1);
+	free(text);
+	return result;
+}
+
+/*
+ * Signals the mappers of the programs before, and their connections. Signals
+ * only groups with children of this process, because the numbers of those are
+ * not used again. Returns false if there are none.
+ */
+static bool
+signal_old_mappers(int signal)
+{
+	const char *text = getenv(MAPPERS_ENV);
+	bool found = false;
+	char *end;
+
+	for (; text && *text == ' '; text = end) {
+		pid_t pid = (pid_t)strtol(text + 1, &end, 10), got;
+
+		while (pid > 1 && (got = waitpid(-pid, NULL, WNOHANG)) > 0)
+			;
+		if (pid <= 1 || got != 0)
+			continue;
+		found = true;
+		kill(-pid, SIGCONT);
+		kill(-pid, signal);
+	}
+	return found;
+}
+
+void
+upgrade_end_mappers(void)
+{
+	msec end = now_ms() + KILL_MS;
+
+	if (!signal_old_mappers(CHILD_KILL_SIGNAL))
+		return;
+	while (signal_old_mappers(0) && now_ms() < end)
+		poll(NULL, 0, 10);
+	signal_old_mappers(SIGKILL);
+}
+
 /* Executes the new program. Returns only after a failure, and why it failed. */
 static const char *
 execute_program(const struct services *list, int ready_fd, char *path,
@@ -182,7 +251,7 @@ upgrade_run(const struct services *list, const struct config *conf)
 	const char *why;
 
 	if (!args || !find_program(path, sizeof(path)) ||
-	    export_listeners(list) == -1)
+	    export_listeners(list) == -1 || export_mappers() == -1)
 		why = errno_name(errno);
 	else
 		why = execute_program(list, conf->ready_fd, path, args);

@@ -38,4 +38,10 @@ int upgrade_take(uint64_t ns_id, const void *addr, socklen_t length, int type);
 /* Closes the left listeners that no map has taken. */
 void upgrade_finish(void);
 
+/*
+ * Ends the mappers of the programs before, and their connections, that are
+ * left. Waits a second at most.
+ */
+void upgrade_end_mappers(void);
+
 #endif

@@ -213,6 +213,7 @@ give_up_udp(struct conn *conn)
 	int error = errno;
 
 	conn->udp_channel = close_keep_errno(conn->udp_channel);
+	session.udp_offered = false;
 	sandbox_set_rlimits(false);
 	errno = error;
 }

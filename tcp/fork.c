@@ -80,8 +80,10 @@ fork_process(void)
 static struct handover *
 udp_channel_of(uint32_t i)
 {
-	return tcp_udp_relay(&forks->tcp, i) == -1 ? NULL
-						   : &forks->udp_channels[i];
+	return tcp_udp_relay(&forks->tcp, i) == -1 ||
+		forks->udp_channels[i].broken
+	    ? NULL
+	    : &forks->udp_channels[i];
 }
 
 /*
@@ -161,9 +163,13 @@ handle_child_event(uint64_t data, uint32_t events)
 	(void)events;
 	if (data == 0)
 		handle_sigchld();
-	else
-		handover_answer(&forks->udp_channels[i],
-		    tcp_udp_relay(&forks->tcp, i));
+	else if (handover_answer(&forks->udp_channels[i],
+		     tcp_udp_relay(&forks->tcp, i)) == -1) {
+		/* Only a hijacked connection shuts the channel down. */
+		forks->udp_channels[i].broken = true;
+		epoll_ctl(forks->tcp.epoll, EPOLL_CTL_DEL,
+		    forks->udp_channels[i].mapper_end, NULL);
+	}
 }
 
 static msec

@@ -63,9 +63,11 @@ handover_ask(const struct io *io)
 	return fd;
 }
 
-void
+int
 handover_answer(struct handover *h, int udp_fd)
 {
+	ssize_t n;
+
 	struct fd_message m;
 	struct cmsghdr *c;
 
@@ -75,9 +77,11 @@ handover_answer(struct handover *h, int udp_fd)
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(udp_fd));
 	memcpy(CMSG_DATA(c), &udp_fd, sizeof(udp_fd));
-	if (recv(h->mapper_end, &m.byte, 1, 0) == 1 && !h->answered)
-		h->answered =
-		    sendmsg(h->mapper_end, &m.head, MSG_NOSIGNAL) != -1;
+	n = recv(h->mapper_end, &m.byte, 1, MSG_DONTWAIT);
+	if (n == 1 && !h->answered)
+		h->answered = sendmsg(h->mapper_end, &m.head,
+				  MSG_NOSIGNAL | MSG_DONTWAIT) != -1;
+	return n == 0 ? -1 : 0;
 }
 
 static void
@@ -85,7 +89,7 @@ discard_all(int fd)
 {
 	char byte;
 
-	while (recv(fd, &byte, 1, 0) != -1)
+	while (recv(fd, &byte, 1, MSG_DONTWAIT) > 0)
 		;
 }
 

@@ -13,6 +13,7 @@ struct io;
  */
 struct handover {
 	int mapper_end, conn_end;
+	bool broken; /* shut down: not used any more */
 	bool answered;
 };
 
@@ -26,7 +27,7 @@ int handover_init(struct handover *);
 int handover_ask(const struct io *io);
 
 /* In a mapper: answers the first request of a connection. Does not wait. */
-void handover_answer(struct handover *, int udp_fd);
+int handover_answer(struct handover *, int udp_fd);
 
 /* Discards, when a connection has exited, what is left in its channel. */
 void handover_reset(struct handover *);

@@ -12,6 +12,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -218,9 +219,7 @@ pool_init(const struct mapper_args *args)
 	*sigchld = (struct pollfd){.fd = sigchld_open(), .events = POLLIN};
 	pool.pollfds[POLL_CHANNEL] =
 	    (struct pollfd){.fd = args->channel, .events = POLLIN};
-	if (sigchld->fd == -1 ||
-	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pool.lifeline) ==
-		-1 ||
+	if (sigchld->fd == -1 || pipe2(pool.lifeline, O_CLOEXEC) == -1 ||
 	    tcp_init(&pool.tcp, args, pool.n_workers) == -1)
 		return -1;
 	return worker_alloc(args->map, pool.tcp.acceptor.max_open);

@@ -329,9 +329,9 @@ enter_target_ns(const struct map *map)
 {
 	char absent[ABSENT_SIZE];
 	const char *hint;
-	int root;
+	int root[2];
 
-	if (ns_enter(&map->target_ns, &root) == 0)
+	if (ns_enter(&map->target_ns, root) == 0)
 		return resolver_open(map, root) == 0
 		    ? 0
 		    : log_failure(map, "cannot open /etc");

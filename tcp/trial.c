@@ -91,11 +91,11 @@ trial_main(const struct config *conf, const struct map *map, struct trial *t,
 	    .udp_channel = -1,
 	    .report = &t->report,
 	};
-	int target_error = 0, result, root;
+	int target_error = 0, result, root[2];
 	msec began;
 
 	t->error = ECANCELED;
-	t->entered = ns_enter(&map->target_ns, &root) == 0;
+	t->entered = ns_enter(&map->target_ns, root) == 0;
 	if (!t->entered || resolver_open(map, root) == -1 ||
 	    stdio_confine(conf, map, parent) == -1) {
 		t->error = errno;

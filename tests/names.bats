@@ -260,6 +260,21 @@ scene() {
 	wait_until 6 no_flows
 }
 
+@test "UDP: a datagram that waits for a name costs no processor time" {
+	local ticks
+	hostile ns2 mute mute 10.53.0.7/53
+	echo nameserver 10.53.0.7 >"$OWN"
+	start_nsfwd udp:ns1@127.0.0.1:5001=ns2@dead.test:7
+	ticks=$(cpu_ticks "$(mappers)")
+	in_ns ns1 python3 -c 'import socket, time
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 5001))
+time.sleep(2.5)'
+	ticks=$(($(cpu_ticks "$(mappers)") - ticks))
+	echo "$ticks ticks"
+	[ "$ticks" -le 10 ]
+	FDS=()
+}
+
 @test "UDP over SOCKS5: 200 datagrams to two names are four questions; a dead one" {
 	hostile ns2 three four=10.53.0.8 10.53.0.3/53
 	echo nameserver 10.53.0.3 >"$OWN"

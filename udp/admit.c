@@ -127,6 +127,13 @@ is_valid_source(const union sockaddr_inet *peer)
 	    !IN6_IS_ADDR_UNSPECIFIED(&peer->v6.sin6_addr);
 }
 
+bool
+flow_may_begin(const struct udp_mapper *m, const struct flow_key *key)
+{
+	return is_valid_source(&key->peer) &&
+	    map_allows_client(m->map, &key->peer);
+}
+
 struct flow *
 flow_find_or_admit(struct udp_mapper *m, const struct flow_key *key)
 {

@@ -3,6 +3,8 @@
 #ifndef UDP_ADMIT_H
 #define UDP_ADMIT_H
 
+#include <stdbool.h>
+
 struct flow;
 struct flow_key;
 struct udp_mapper;
@@ -14,6 +16,9 @@ struct udp_mapper;
  * the datagram as dropped.
  */
 struct flow *flow_find_or_admit(struct udp_mapper *, const struct flow_key *);
+
+/* Returns false if the source is invalid or not allowed. */
+bool flow_may_begin(const struct udp_mapper *, const struct flow_key *);
 
 /* Closes the flow and logs its end. */
 void flow_end(struct udp_mapper *, struct flow *, const char *end);

@@ -159,7 +159,7 @@ static bool
 has_to_wait(const struct datagram *d)
 {
 	return held && targets_wait(&udp.targets, udp.now) &&
-	    !flow_find(&udp.flows, d->key);
+	    !flow_find(&udp.flows, d->key) && flow_may_begin(&udp, d->key);
 }
 
 static void
@@ -318,8 +318,9 @@ names_deadline(void)
 {
 	const struct target_addrs *t = &udp.targets;
 
-	return held && held->count && t->use_old_at < t->run_at ? t->use_old_at
-								: t->run_at;
+	return held && held->count && t->count && t->use_old_at < t->run_at
+	    ? t->use_old_at
+	    : t->run_at;
 }
 
 static int
