@@ -41,7 +41,7 @@ struct conn_report {
 	union sockaddr_inet server; /* that did not resolve a name; or unset */
 	union sockaddr_inet peer;   /* address of that target; unset if UNIX */
 	union sockaddr_inet client; /* from a PROXY header; else unset */
-	/* Of a proxy client; text is what it wrote, or "". */
+	/* Fields of a proxy client; its text is unchecked, or "". */
 	uint32_t n_requests;
 	int32_t authorized; /* 1: the last request had the right password */
 	char method[METHOD_MAX]; /* or the protocol, of the last request */

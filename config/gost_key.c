@@ -11,7 +11,7 @@
 #include "base/array.h"
 #include "config/gost_scheme.h"
 
-/* What a key of GOST is translated to. */
+/* The translation of a key of GOST. */
 enum gost_rule {
 	NOTHING,   /* nothing, because no value has a meaning for nsfwd */
 	ON,        /* nothing; any value but "on" is refused */

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* What the refused text was meant to be. */
+/* The place that the refused text stands in. */
 enum habit_place {
 	HABIT_MAP,    /* a map, or one of several arguments */
 	HABIT_OPTION, /* an unknown option, a space, and the next argument */

@@ -17,6 +17,7 @@
 #include "base/io.h"
 #include "base/landlock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/report.h"
 #include "config/endpoint.h"
 #include "config/map.h"
@@ -57,19 +58,6 @@ move_up(int *fd)
 	return to == -1 ? -1 : 0;
 }
 
-/*
- * Maps memory for source.silent, which all processes of the map share. Returns
- * NULL without memory; names are then looked up without those times.
- */
-static _Atomic msec *
-share_times(void)
-{
-	void *p = mmap(NULL, sizeof(_Atomic msec[DNS_SERVERS_MAX]),
-	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 int
 resolver_open(const struct map *map, const int root[2])
 {
@@ -84,7 +72,9 @@ resolver_open(const struct map *map, const int root[2])
 	}
 	mounts = root[1];
 	source.servers = map->dns;
-	source.silent = share_times();
+	/* Shared by all processes of the map. Without them nothing fails. */
+	source.silent = memory_map(NULL, DNS_SERVERS_MAX,
+	    sizeof(*source.silent), MAP_SHARED);
 	source.prepare = prepare_socket;
 	source.prepare_arg = map;
 	if (dns_files_open(&source.files, name, root[0], ns_pid(ns)) == -1)

@@ -153,7 +153,7 @@ conf_word(void *arg, unsigned index, const char *word)
 		r->keyword[0] = '\0';
 		if (strlen(word) < sizeof(r->keyword))
 			memcpy(r->keyword, word, strlen(word) + 1);
-		/* Only the last search or domain line counts. */
+		/* A search or domain line replaces the ones before it. */
 		if (strcmp(key, "search") == 0 || strcmp(key, "domain") == 0)
 			forget_domains(r->conf);
 	} else if (strcmp(key, "nameserver") == 0 && index == 1) {

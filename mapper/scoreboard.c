@@ -15,7 +15,7 @@ scoreboard_size(const struct scoreboard *s)
 	return s->first_page + MAPPERS_MAX * s->page_size;
 }
 
-/* Only pages that were touched take memory. */
+/* A page takes memory when it is touched first. */
 struct scoreboard *
 scoreboard_create(void)
 {

@@ -24,7 +24,7 @@ enum count {
 	COUNTS
 };
 
-/* What a mapper and its workers write: a page that no other can write. */
+/* The counters of a mapper and its workers, on a page only these can write. */
 struct mapper_counts {
 	_Atomic uint32_t live; /* open connections */
 	_Atomic uint64_t count[COUNTS];

@@ -6,7 +6,7 @@
 struct conn_report;
 struct proxy_session;
 
-/* What follows a response. */
+/* The use of the connection after a response. */
 enum forward {
 	FORWARD_FAILED = -1,
 	FORWARD_NEXT,  /* the client may send another request */

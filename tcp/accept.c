@@ -36,10 +36,10 @@
 #include "base/clock.h"
 #include "base/errname.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "config/map.h"
 #include "mapper/mapper.h"
 #include "mapper/scoreboard.h"
-#include "tcp/memory.h"
 
 #define PAUSE_MS        100 /* after the machine has run out of a resource */
 #define RELEASES_PER_MS 5   /* see accept_release() */

@@ -26,6 +26,7 @@
 
 #include "base/addr.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/proctitle.h"
 #include "config/map.h"
 #include "dial/conn.h"
@@ -35,7 +36,6 @@
 #include "tcp/accept.h"
 #include "tcp/conn.h"
 #include "tcp/handover.h"
-#include "tcp/memory.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"
 
@@ -165,7 +165,7 @@ handle_child_event(uint64_t data, uint32_t events)
 		handle_sigchld();
 	else if (handover_answer(&forks->udp_channels[i],
 		     tcp_udp_relay(&forks->tcp, i)) == -1) {
-		/* Only a hijacked connection shuts the channel down. */
+		/* nsfwd never shuts the channel down: it was hijacked. */
 		forks->udp_channels[i].broken = true;
 		epoll_ctl(forks->tcp.epoll, EPOLL_CTL_DEL,
 		    forks->udp_channels[i].mapper_end, NULL);

@@ -66,10 +66,9 @@ handover_ask(const struct io *io)
 int
 handover_answer(struct handover *h, int udp_fd)
 {
-	ssize_t n;
-
 	struct fd_message m;
 	struct cmsghdr *c;
+	ssize_t n;
 
 	fd_message_init(&m);
 	c = CMSG_FIRSTHDR(&m.head);

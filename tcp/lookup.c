@@ -10,13 +10,13 @@
 
 #include "base/clock.h"
 #include "base/errname.h"
+#include "base/memory.h"
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/conn.h"
 #include "dial/dialer.h"
 #include "dial/resolve.h"
 #include "dns/resolver.h"
-#include "tcp/memory.h"
 
 #define NO_LIMIT 0 /* of a query, because each connection has a deadline */
 

@@ -18,7 +18,7 @@
 #include "tcp/phases.h"
 
 #include "base/clock.h"
-#include "tcp/memory.h"
+#include "base/memory.h"
 #include "tcp/timers.h"
 
 struct phase_link {

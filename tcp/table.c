@@ -12,9 +12,9 @@
 
 #include "base/addr.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/report.h"
 #include "config/map.h"
-#include "tcp/memory.h"
 
 #define NO_SLOT          UINT32_MAX
 #define TICKET_READS_MAX 10000 /* reads of a slot until it has a ticket */

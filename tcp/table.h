@@ -42,7 +42,7 @@ struct table {
 	_Atomic uint32_t *shared_used; /* `used`, for other processes */
 };
 
-/* What the pool and all its workers write. */
+/* Memory that the pool and all its workers write. */
 struct tables_shared {
 	_Atomic uint64_t tickets;   /* number of tickets given */
 	_Atomic bool pool_draining; /* set by the pool before it drains */

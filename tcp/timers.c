@@ -7,7 +7,7 @@
 #include "tcp/timers.h"
 
 #include "base/clock.h"
-#include "tcp/memory.h"
+#include "base/memory.h"
 
 struct timer {
 	msec deadline;

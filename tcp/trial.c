@@ -28,6 +28,7 @@
 #include "base/errname.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/report.h"
 #include "base/sandbox.h"
 #include "config/absent.h"
@@ -41,7 +42,6 @@
 #include "dial/why.h"
 #include "dns/result.h"
 #include "netns.h"
-#include "tcp/memory.h"
 #include "tcp/stdio.h"
 
 /* The result of dialing a target, in memory that parent and child share. */

@@ -25,6 +25,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/memory.h"
 #include "base/report.h"
 #include "base/sock.h"
 #include "config/endpoint.h"
@@ -35,7 +36,6 @@
 #include "dial/resolve.h"
 #include "relay.h"
 #include "tcp/lookup.h"
-#include "tcp/memory.h"
 #include "tcp/phases.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"

@@ -29,12 +29,7 @@ setup() {
 	echo 127.0.0.1 localhost >/run/etc/hosts
 	mount --bind /run/etc /etc
 	ns vpn
-	ip link add name dns0 type veth peer name dns1 netns vpn
-	ip addr add 10.99.0.1/24 dev dns0
-	ip link set dns0 up
-	ip -n vpn addr add 10.99.0.2/24 dev dns1
-	ip -n vpn link set dns1 up
-	ip -n vpn addr add 10.53.0.0/28 dev lo
+	dns_link vpn
 	WITNESS=$BATS_TEST_TMPDIR/witness
 	: >"$WITNESS"
 	server self witness four=10.66.6.6 six=fd00::66 10.99.0.1/53

@@ -171,3 +171,16 @@ options_of_man() {
 		grep -qE "^$word:" "$top/Makefile"
 	done < <(sed -n 's/^ *make \([a-z-]\{2,\}\) .*/\1/p' "$top/README")
 }
+
+@test "completion knows every key" {
+	local key n=0
+	while read -r key; do
+		grep -qE "(^|[^a-z-])$key=" "$top/contrib/nsfwd.bash" &&
+			grep -qE "(^|[^a-z-])$key([^a-z-]|\$)" "$top/contrib/_nsfwd" || {
+			echo "no key '$key' in a completion"
+			return 1
+		}
+		n=$((n + 1))
+	done < <(sed -n '/keys\[\] = {/,/^};/s/^[ \t]*{"\([a-z-]*\)",.*/\1/p' "$top/config/key.c")
+	[ "$n" -ge 25 ]
+}

@@ -97,7 +97,7 @@ take_request(const uint8_t *data, size_t length, const struct map *map)
 	if (memchr(s->out, '\0', sizeof(s->out)) == NULL ||
 	    memchr(report.requested, '\0', HOSTPORT_MAX) == NULL)
 		abort();
-	/* What the target gets must be a head of the same size for it. */
+	/* The rewritten request must be one head, as its receiver sees it. */
 	if (s->out[0] && s->kind == REQUEST_HTTP &&
 	    http_head_length((unsigned char *)s->out, strlen(s->out)) !=
 		(ssize_t)strlen(s->out))

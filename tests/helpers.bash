@@ -216,6 +216,17 @@ wait_until() {
 	done
 }
 
+# dns_link NS: links this namespace (10.99.0.1) to NS (10.99.0.2), and gives NS the
+# addresses of name servers, 10.53.0.0 to 10.53.0.15.
+dns_link() {
+	ip link add name dns0 type veth peer name dns1 netns "$1"
+	ip addr add 10.99.0.1/24 dev dns0
+	ip link set dns0 up
+	ip -n "$1" addr add 10.99.0.2/24 dev dns1
+	ip -n "$1" link set dns1 up
+	ip -n "$1" addr add 10.53.0.0/28 dev lo
+}
+
 cpu_ticks() {
 	local pid line sum=0
 	local -a field

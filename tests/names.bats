@@ -19,12 +19,7 @@ setup() {
 	echo hosts: files >/run/etc/nsswitch.conf # of the tests; nsfwd reads none
 	mount --bind /run/etc /etc
 	ns ns1 ns2
-	ip link add name dns0 type veth peer name dns1 netns ns2
-	ip addr add 10.99.0.1/24 dev dns0
-	ip link set dns0 up
-	ip -n ns2 addr add 10.99.0.2/24 dev dns1
-	ip -n ns2 link set dns1 up
-	ip -n ns2 addr add 10.53.0.0/28 dev lo
+	dns_link ns2
 	OWN=/etc/netns/ns2/resolv.conf
 	# The witness: any question is a line.
 	hostile self witness four=10.66.6.6 10.99.0.1/53

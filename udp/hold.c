@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/memory.h"
 #include "udp/datagram.h"
 #include "udp/flow.h"
 #include "udp/hold.h"
@@ -13,10 +14,8 @@
 struct hold *
 hold_open(void)
 {
-	void *p = mmap(NULL, sizeof(struct hold), PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
+	return memory_map(NULL, 1, sizeof(struct hold),
+	    MAP_PRIVATE | MAP_NORESERVE);
 }
 
 uint32_t

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "config/map.h"
 #include "dial/resolve.h"
 #include "dns/files.h"
@@ -14,10 +15,10 @@
 struct dns_resolver *
 names_open(void)
 {
-	struct dns_resolver *r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct dns_resolver *r =
+	    memory_map(NULL, 1, sizeof(*r), MAP_PRIVATE | MAP_NORESERVE);
 
-	if (r == MAP_FAILED)
+	if (!r)
 		return NULL;
 	if (dns_resolver_init(r, resolver_source(), 0) == 0)
 		return r;

@@ -53,6 +53,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
@@ -389,10 +390,9 @@ udp_init(const struct mapper_args *args)
 	udp.map = args->map;
 	udp.epoll = epoll_create1(EPOLL_CLOEXEC);
 	udp.now = now_ms();
-	batch = mmap(NULL, sizeof(*batch), PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (batch == MAP_FAILED ||
-	    flow_init(&udp.flows, flow_cap(args)) == -1 || udp.epoll == -1 ||
+	batch = memory_map(NULL, 1, sizeof(*batch), MAP_PRIVATE);
+	if (!batch || flow_init(&udp.flows, flow_cap(args)) == -1 ||
+	    udp.epoll == -1 ||
 	    watch_for_input(args->channel, DATA_CHANNEL) == -1 ||
 	    targets_init(&udp.targets, args->map, udp.epoll, DATA_RESOLVER) ==
 		-1)

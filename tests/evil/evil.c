@@ -418,7 +418,7 @@ do_find_channel(void)
 	return find_fd(SOL_SOCKET, SO_TYPE, SOCK_SEQPACKET);
 }
 
-/* Only a UDP socket takes no datagram for port 0. */
+/* Finds a UDP socket by the refusal of a datagram for port 0. */
 static long
 do_find_udp(void)
 {

@@ -1,9 +1,9 @@
-/* Maps memory for the tables of a mapper. */
+/* Maps memory for what a process needs until it exits. */
 
 #include <stddef.h>
 #include <sys/mman.h>
 
-#include "tcp/memory.h"
+#include "base/memory.h"
 
 void *
 memory_map(void *hint, size_t n, size_t size, int flags)

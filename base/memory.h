@@ -1,7 +1,7 @@
-/* Memory for the tables of a mapper. */
+/* Memory that the kernel provides page by page. */
 
-#ifndef TCP_MEMORY_H
-#define TCP_MEMORY_H
+#ifndef BASE_MEMORY_H
+#define BASE_MEMORY_H
 
 #include <stddef.h>
 
