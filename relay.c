@@ -31,8 +31,9 @@
  * direction that reads from it goes on until the end or the error, because the
  * kernel keeps the bytes that arrived before a reset. An error is returned
  * once; "consumed_error" keeps it, so that a read of 0 is not taken for an end.
- * EPIPE is not kept, because an end came first, or a UNIX socket was closed. It
- * is kept if the splice(2) before moved a part ("cut"), which can hide an error.
+ * EPIPE is not kept, because an end came first, or a UNIX socket was closed. A
+ * splice(2) that moves a part ("cut") can hide an error. An end is then looked
+ * at twice: TCP_INFO counts a FIN as a received byte.
  *
  * Draining. The bytes that arrived before an error are delivered before the
  * reset is sent: close(2) with SO_LINGER {1, 0} drops what the kernel has not
@@ -51,7 +52,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/types.h>
-#include <unistd.h>
 
 #include "relay.h"
 
@@ -71,36 +71,35 @@
 __attribute__((common)) unsigned char relay_buffer[RELAY_COPY];
 static _Alignas(4096) unsigned char spills[2][RELAY_COPY]; /* of relay() */
 
-static void
-close_pipe(struct relay_dir *d)
-{
-	close(d->pipe[0]);
-	close(d->pipe[1]);
-	d->pipe[0] = d->pipe[1] = -1;
-}
-
-/* Opens a pipe, once. A direction without a pipe goes on copying. */
-static void
-open_pipe(struct relay_dir *d)
-{
-	int size;
-
-	if (d->pipe_tried)
-		return;
-	d->pipe_tried = true;
-	if (pipe2(d->pipe, O_NONBLOCK | O_CLOEXEC) == -1)
-		return;
-	size = fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_SIZE);
-	if (size == -1)
-		size = fcntl(d->pipe[1], F_GETPIPE_SZ);
-	if (size < PIPE_SIZE_MIN)
-		close_pipe(d);
-}
-
 static bool
 has_pending(const struct relay_dir *d)
 {
 	return d->buffered || d->in_pipe;
+}
+
+/* Returns how many bytes the relay has read from `in`. */
+static int64_t
+bytes_read(const struct relay_dir *d)
+{
+	return (int64_t)(*d->count + d->buffered + d->in_pipe);
+}
+
+/* Opens a pipe, once. A direction without a pipe goes on copying. */
+static void
+open_pipe(struct relay_dir *d, struct relay_dir *opposite)
+{
+	if (!d->pipe_tried && io_pipe(d->pipe, PIPE_SIZE, PIPE_SIZE_MIN) == 0)
+		opposite->skipped = sock_skipped(d->out, bytes_read(opposite));
+	d->pipe_tried = true;
+}
+
+/* Returns true if no FIN arrived behind the last byte of a closed socket. */
+static bool
+is_reset(const struct relay_dir *d)
+{
+	return sock_hung_up(d->in) &&
+	    (d->skipped == -1 ||
+		!sock_got_fin(d->in, d->skipped + bytes_read(d)));
 }
 
 static bool
@@ -121,7 +120,7 @@ splice_in(struct relay_dir *d)
 	if (n > 0)
 		d->in_pipe = (size_t)n;
 	else if (n == -1 && errno == EINVAL)
-		close_pipe(d); /* `in` does not support splice(2) */
+		io_close_pipe(d->pipe); /* `in` does not support splice(2) */
 	return n;
 }
 
@@ -158,7 +157,7 @@ splice_or_copy_in(struct relay_dir *d)
 
 /* Returns 1 after bytes or the end, 0 if there is nothing, -1 with errno. */
 static int
-dir_read(struct relay_dir *d)
+dir_read(struct relay_dir *d, struct relay_dir *opposite)
 {
 	ssize_t n = splice_or_copy_in(d);
 
@@ -169,7 +168,7 @@ dir_read(struct relay_dir *d)
 	if (n == 0)
 		d->eof = true;
 	else if (n >= SPLICE_MIN)
-		open_pipe(d);
+		open_pipe(d, opposite);
 	else if (d->buffered && !d->read_to_eagain)
 		d->readable = false;
 	return 1;
@@ -228,7 +227,7 @@ static void
 set_write_error(struct relay *r, int peer)
 {
 	r->dirs[!peer].done = true;
-	if (errno != EPIPE || r->dirs[!peer].cut)
+	if (errno != EPIPE)
 		r->dirs[peer].consumed_error = errno;
 	set_error(r, peer);
 }
@@ -268,12 +267,12 @@ dir_spill(struct relay_dir *d)
 static bool
 dir_pump(struct relay *r, int peer)
 {
-	struct relay_dir *d = &r->dirs[peer];
+	struct relay_dir *d = &r->dirs[peer], *opposite = &r->dirs[!peer];
 	int moved = 0;
 
 	if (can_read(d))
-		moved = dir_read(d);
-	if (d->eof && !d->done && r->dirs[!peer].cut && sock_hung_up(d->in))
+		moved = dir_read(d, opposite);
+	if (d->eof && !d->done && opposite->cut && is_reset(d))
 		moved = fail_errno(ECONNRESET);
 	if (moved == -1) {
 		d->done = true;
@@ -314,6 +313,7 @@ relay_init(struct relay *r, int client, int target, bool both_tcp,
 		    .in = peer == RELAY_CLIENT ? client : target,
 		    .out = peer == RELAY_CLIENT ? target : client,
 		    .pipe = {-1, -1},
+		    .skipped = -1,
 		    .read_to_eagain = !both_tcp,
 		    .spill = spill + (size_t)peer * RELAY_COPY,
 		    .count = peer == RELAY_CLIENT ? &report->up : &report->down,
@@ -439,7 +439,7 @@ relay_finish(struct relay *r, int result, struct conn_report *report)
 		struct relay_dir *d = &r->dirs[peer];
 
 		if (d->pipe[0] != -1)
-			close_pipe(d);
+			io_close_pipe(d->pipe);
 		d->buffered = 0;
 		dir_spill(d);
 		if (end == END_CLOSED)

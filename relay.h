@@ -37,6 +37,7 @@ struct relay_dir {
 	size_t buffered;      /* number of bytes at `data` */
 	size_t in_pipe;       /* bytes in the pipe */
 	uint64_t *count;      /* bytes written, for the report */
+	int64_t skipped;      /* bytes read from `in` before the relay, or -1 */
 };
 
 /* One connection: dirs[RELAY_CLIENT] reads from the client. */

@@ -1,12 +1,14 @@
 /* Waits for sockets, and sends and receives whole messages until a deadline. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <linux/sockios.h>
 
@@ -80,6 +82,30 @@ io_unacked(int fd)
 	if (ioctl(fd, SIOCOUTQNSD, &n) == -1) /* not TCP */
 		return 0;
 	return ioctl(fd, SIOCOUTQ, &n) == 0 ? (size_t)n : 0;
+}
+
+int
+io_pipe(int ends[2], int size, int size_min)
+{
+	int given;
+
+	if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) == -1)
+		return -1;
+	given = fcntl(ends[1], F_SETPIPE_SZ, size);
+	if (given == -1)
+		given = fcntl(ends[1], F_GETPIPE_SZ);
+	if (given >= size_min)
+		return 0;
+	io_close_pipe(ends);
+	return -1;
+}
+
+void
+io_close_pipe(int ends[2])
+{
+	close(ends[0]);
+	close(ends[1]);
+	ends[0] = ends[1] = -1;
 }
 
 void

@@ -75,4 +75,13 @@ size_t io_unacked(int fd);
  */
 void io_wait_acked(int fd);
 
+/*
+ * Opens a non-blocking pipe of `size` bytes, or of what the limits of pipe(7)
+ * leave, at least size_min. Returns 0, or -1 and no pipe.
+ */
+int io_pipe(int ends[2], int size, int size_min);
+
+/* Closes both ends, and sets them to -1. */
+void io_close_pipe(int ends[2]);
+
 #endif

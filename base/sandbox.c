@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -436,7 +437,8 @@ build(struct bpf_program *p, unsigned flags)
 		ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED);
 		ALLOW_ARG(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
 		ALLOW_ARG(p, SYS_setsockopt, 2, SO_LINGER);
-		ALLOW_ARG(p, SYS_ioctl, 1, SIOCOUTQ, SIOCOUTQNSD);
+		ALLOW_ARG(p, SYS_ioctl, 1, FIONREAD, SIOCOUTQ, SIOCOUTQNSD);
+		ALLOW_ARG(p, SYS_getsockopt, 2, TCP_INFO);
 		if (flags)
 			allow(p, stdio_calls, ARRAY_LEN(stdio_calls));
 	} else {

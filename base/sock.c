@@ -1,10 +1,13 @@
 /* Sets the options of stream sockets and examines their state. */
 
 #include <errno.h>
+#include <linux/bpf.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/sock.h"
@@ -54,4 +57,49 @@ sock_hung_up(int fd)
 	struct pollfd watched = {.fd = fd};
 
 	return poll(&watched, 1, 0) == 1 && watched.revents & POLLHUP;
+}
+
+/* Returns the number of bytes that arrived on a TCP socket, or -1. */
+static int64_t
+tcp_received(int fd, uint8_t *state)
+{
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == -1)
+		return -1;
+	*state = info.tcpi_state;
+	return (int64_t)info.tcpi_bytes_received;
+}
+
+static bool
+has_fin(uint8_t state)
+{
+	return state == BPF_TCP_CLOSE_WAIT || state == BPF_TCP_LAST_ACK ||
+	    state == BPF_TCP_CLOSING;
+}
+
+int64_t
+sock_skipped(int fd, int64_t n)
+{
+	for (int i = 0; i < 3; i++) {
+		uint8_t state, same;
+		int unread;
+		int64_t all = tcp_received(fd, &state);
+
+		if (all == -1 || state == BPF_TCP_CLOSE ||
+		    ioctl(fd, FIONREAD, &unread) == -1)
+			return -1;
+		if (tcp_received(fd, &same) == all && same == state)
+			return all - n - unread - has_fin(state);
+	}
+	return -1;
+}
+
+bool
+sock_got_fin(int fd, int64_t n)
+{
+	uint8_t state;
+
+	return tcp_received(fd, &state) == n + 1;
 }

@@ -4,6 +4,7 @@
 #define BASE_SOCK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /*
  * Returns true with errno ECONNABORTED if the client has reset its connection,
@@ -16,6 +17,18 @@ bool client_was_reset(int client);
  * socket without shutdown(2) that is a reset.
  */
 bool sock_hung_up(int fd);
+
+/*
+ * Returns how many bytes were read from a TCP socket before the last n, or -1
+ * if that cannot be told: it is closed, bytes keep arriving, it is not TCP.
+ */
+int64_t sock_skipped(int fd, int64_t n);
+
+/*
+ * Returns true if a FIN arrived on a TCP socket from which n bytes were read,
+ * and no more are left. The kernel counts a FIN as a received byte.
+ */
+bool sock_got_fin(int fd, int64_t n);
 
 /*
  * Sets the options of every socket of a connection: TCP_NODELAY, SO_KEEPALIVE,

@@ -12,6 +12,7 @@
 #include <linux/seccomp.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,6 +169,9 @@ static const struct {
     {"TIOCSTI", TCP, -1, SYS_ioctl, {0, TIOCSTI}},
     {"the size of a pipe", SANDBOX_RELAY, 0, SYS_fcntl, {0, F_SETPIPE_SZ}},
     {"a shared file", NAMES, -1, SYS_fcntl, {0, F_SETFL, O_RDWR}},
+    {"the position", SANDBOX_RELAY, 0, SYS_ioctl, {0, FIONREAD}},
+    {"a FIN", SANDBOX_RELAY, 0, SYS_getsockopt, {0, IPPROTO_TCP, TCP_INFO}},
+    {"SO_ERROR", SANDBOX_RELAY, -1, SYS_getsockopt, {0, SOL_SOCKET, SO_ERROR}},
     {"a hung-up peer", SANDBOX_RELAY, 0, SYS_ppoll, {0}},
     {"to lock a filter", NAMES, -1, SYS_setsockopt,
 	{0, SOL_SOCKET, SO_LOCK_FILTER}},
