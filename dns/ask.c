@@ -21,8 +21,10 @@
  */
 
 #include <errno.h>
+#include <net/if.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -76,28 +78,42 @@ watch(const struct dns_ask *a, int op)
 	return epoll_ctl(a->params->epfd, op, a->fd, &event);
 }
 
+/*
+ * Sets the index of the interface that the zone names. SO_BINDTODEVICE is not
+ * used, because a socket takes it once, for dev=. Returns -1 with errno.
+ */
+static int
+find_zone(int fd, struct dns_server *s)
+{
+	struct ifreq ifr = {0};
+
+	if (!s->zone[0])
+		return 0;
+	memcpy(ifr.ifr_name, s->zone, sizeof(s->zone));
+	if (ioctl(fd, SIOCGIFINDEX, &ifr) == -1)
+		return -1;
+	s->addr.six.sin6_scope_id = (uint32_t)ifr.ifr_ifindex;
+	return 0;
+}
+
 /* Opens a socket and connects it to the server. Returns 0 or an errno. */
 static int
 open_socket(struct dns_ask *a)
 {
-	const struct dns_server *s = dns_ask_server(a);
-	bool six = s->addr.any.sa_family == AF_INET6;
+	struct dns_server s = *dns_ask_server(a);
+	bool six = s.addr.any.sa_family == AF_INET6;
 	int type = a->tcp ? SOCK_STREAM : SOCK_DGRAM;
 
-	a->fd = socket(s->addr.any.sa_family,
+	a->fd = socket(s.addr.any.sa_family,
 	    type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (a->fd == -1)
+	if (a->fd == -1 || find_zone(a->fd, &s) == -1)
 		return errno;
-	if (s->zone[0] &&
-	    setsockopt(a->fd, SOL_SOCKET, SO_BINDTODEVICE, s->zone,
-		(socklen_t)strlen(s->zone)) == -1)
-		return errno;
-	if (a->params->prepare && !dns_server_is_loopback(s) &&
-	    a->params->prepare(a->fd, s->addr.any.sa_family,
+	if (a->params->prepare && !dns_server_is_loopback(&s) &&
+	    a->params->prepare(a->fd, s.addr.any.sa_family,
 		a->params->prepare_arg) == -1)
 		return errno;
-	if (connect(a->fd, &s->addr.any,
-		six ? sizeof(s->addr.six) : sizeof(s->addr.four)) == -1 &&
+	if (connect(a->fd, &s.addr.any,
+		six ? sizeof(s.addr.six) : sizeof(s.addr.four)) == -1 &&
 	    errno != EINPROGRESS)
 		return errno;
 	return watch(a, EPOLL_CTL_ADD) == -1 ? errno : 0;
@@ -451,7 +467,8 @@ time_out(struct dns_ask *a, msec now)
 
 	a->silent = true;
 	if (silent)
-		silent[a->params->order[a->turn]] = now;
+		silent[a->params->order[a->turn]] =
+		    dns_server_mark(dns_ask_server(a), now);
 	fail(a, DNS_NO_ANSWER, ETIMEDOUT, now);
 }
 

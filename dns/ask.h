@@ -29,8 +29,8 @@ struct dns_ask_params {
 	const void *prepare_arg;
 	uint8_t order[DNS_SERVERS_MAX]; /* server indexes, in asking order */
 	/*
-	 * The time when each server last failed to answer, or 0. NULL: no times
-	 * are kept. All processes of a map may share the array.
+	 * dns_server_mark() of the time when each server last failed to answer,
+	 * or 0. NULL: no times are kept. Processes of a map may share it.
 	 */
 	_Atomic msec *silent;
 	int epfd;     /* watches each socket, level-triggered; -1: none */

@@ -27,7 +27,7 @@ conf_number(const char *text, size_t length, unsigned most, unsigned *value)
 
 /*
  * Reads the zone, which a link-local address needs. Digits are the index of an
- * interface. A name is kept for SO_BINDTODEVICE, so that it is not looked up.
+ * interface. A name is kept, because an interface may get another index.
  */
 static bool
 parse_zone(struct dns_server *s, const char *zone)
@@ -187,6 +187,17 @@ dns_conf_end(struct dns_conf_reader *r)
 	dns_lexer_end(&r->lexer);
 	if (r->conf->servers.count == 0)
 		add_server(r->conf, local);
+}
+
+msec
+dns_server_mark(const struct dns_server *s, msec at)
+{
+	const unsigned char *bytes = (const unsigned char *)&s->addr;
+	uint32_t hash = 2166136261U;
+
+	for (size_t i = 0; i < sizeof(s->addr); i++)
+		hash = (hash ^ bytes[i]) * 16777619U;
+	return at * 65536 + (hash >> 16);
 }
 
 const char *

@@ -61,6 +61,15 @@ void dns_conf_end(struct dns_conf_reader *);
 /* Returns the n-th domain of search[], n < conf->domains. */
 const char *dns_conf_domain(const struct dns_conf *, unsigned n);
 
+/*
+ * Returns a time combined with 16 bits of a hash of the server's address,
+ * because after a change of the file its index is that of another server.
+ */
+msec dns_server_mark(const struct dns_server *, msec at);
+
+/* Returns the time of a mark. */
+#define DNS_MARK_TIME(mark) ((mark) / 65536)
+
 /* Looks for one name in a hosts file, read in pieces. */
 struct dns_hosts_reader {
 	struct dns_lexer lexer;

@@ -164,7 +164,8 @@ open_first(const struct dns_files *f, bool hosts, enum dns_file *which,
 
 /*
  * Feeds a file to a lexer and closes the file. Reads at most `max` bytes; a
- * longer file fails with EFBIG if `whole` is set. Returns -1 with errno.
+ * longer file fails with EFBIG if `whole` is set, else its last word, which may
+ * be cut, is left out. Returns -1 with errno.
  */
 static int
 feed(int fd, struct dns_lexer *lexer, size_t max, bool whole)
@@ -179,8 +180,10 @@ feed(int fd, struct dns_lexer *lexer, size_t max, bool whole)
 			continue;
 		if (n == -1)
 			return close_with(fd, errno);
-		if (n == 0)
+		if (n == 0) {
+			dns_lexer_end(lexer);
 			return close_with(fd, 0);
+		}
 		dns_lexer_feed(lexer, buf, (size_t)n);
 		total += (size_t)n;
 	}
@@ -215,10 +218,7 @@ dns_files_hosts(const struct dns_files *f, const char *name,
 	if (fd == -1)
 		return there ? -1 : 0;
 	dns_hosts_begin(&reader, name, result);
-	if (feed(fd, &reader.lexer, HOSTS_MAX, false) == -1)
-		return -1;
-	dns_lexer_end(&reader.lexer);
-	return 0;
+	return feed(fd, &reader.lexer, HOSTS_MAX, false);
 }
 
 static int64_t

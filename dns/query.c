@@ -146,11 +146,20 @@ take_name(struct dns_query *q, const char *name)
 	return DNS_NAME_OK;
 }
 
+static bool
+was_silent(const struct dns_query *q, unsigned server, msec since)
+{
+	msec mark = q->params.silent ? q->params.silent[server] : 0;
+	msec at = DNS_MARK_TIME(mark);
+
+	return mark == dns_server_mark(&q->conf.servers.server[server], at) &&
+	    at > since;
+}
+
 /* Sets the order of servers: that of the file, but silent servers come last. */
 static void
 set_order(struct dns_query *q, msec now)
 {
-	const _Atomic msec *silent = q->params.silent;
 	unsigned count = q->conf.servers.count, first = 0, n = 0, at;
 	unsigned char random = 0;
 	bool bad;
@@ -160,8 +169,7 @@ set_order(struct dns_query *q, msec now)
 	for (int turn = 0; turn < 2; turn++)
 		for (unsigned i = 0; i < count; i++) {
 			at = (first + i) % count;
-			bad = silent && silent[at] &&
-			    silent[at] > now - SILENT_MS;
+			bad = was_silent(q, at, now - SILENT_MS);
 			if (bad == (turn == 1))
 				q->params.order[n++] = (uint8_t)at;
 		}

@@ -400,6 +400,13 @@ hears() {
 	from=$(now_ms)
 	ask_one -h ok.ok.test ok.nodata.test ok.servfail.test
 	[ $(($(now_ms) - from)) -lt 1700 ]
+	# Another server at the place of the silent one is asked first.
+	printf 'nameserver %s\n' 10.53.0.9 10.53.0.2 >"$CONF"
+	talk_start -n vpn -h
+	talk ok.ok.test 'OK 60 10.2.2.2'
+	printf 'nameserver %s\n' 10.53.0.1 10.53.0.2 >"$CONF"
+	talk ok.new.test 'OK 60 10.1.1.1'
+	printf 'nameserver %s\n' 10.53.0.9 10.53.0.1 >"$CONF"
 	echo options timeout:2 >>"$CONF"
 	from=$(now_ms)
 	ask_one ok.ok.test
@@ -640,6 +647,12 @@ hears() {
 	} >/etc/netns/vpn/hosts
 	talk n7.test 'OK 0 10.9.9.9'
 	talk far.test NO_NAME
+	# Half a word is no name.
+	{
+		head -c $((1048576 - 19)) /dev/zero | tr '\0' '#'
+		printf '\n10.9.9.9 half.test.whole\n'
+	} >/etc/netns/vpn/hosts
+	talk half.test NO_NAME
 	# 300 lines for one name: 32 addresses.
 	for i in {1..254}; do
 		echo "10.9.8.$i manyhosts.test"
@@ -708,6 +721,7 @@ time.sleep(60)' "$root"
 	server vpn three four=10.3.3.3 six=fd00::3:3 fe80::53%dns1/53
 	gives ok.ok.test 'OK 60 10.3.3.3 fd00::3:3' -d fe80::53%dns1
 	gives ok.ok.test 'OK 60 10.3.3.3 fd00::3:3' -d "fe80::53%$index"
+	gives ok.ok.test 'OK 60 10.3.3.3 fd00::3:3' -d fe80::53%dns1 -e dns1 -u 65534
 	gives ok.ok.test 'NO_ANSWER: no answer from name server fe80::53%nowhere: no such interface' \
 		-d fe80::53%nowhere
 }

@@ -5,6 +5,7 @@
  *   -n NETNS    files of /etc/netns/NETNS before those of /etc
  *   -p PID      files of the root of a process before those of /etc
  *   -d SERVERS  the value of dns=
+ *   -e DEV      binds each socket to an interface first, as dev= does
  *   -t MS       ends each look-up after that time
  *   -r          all names at once, by one resolver with its cache
  *   -i          also one name for each line of standard input; "?" is said
@@ -77,7 +78,7 @@ confine(void)
 	static const int calls[] = {SYS_socket, SYS_connect, SYS_sendto,
 	    SYS_recvfrom, SYS_setsockopt, SYS_getsockname, SYS_openat,
 	    SYS_openat2, SYS_fstat, SYS_newfstatat, SYS_read, SYS_close,
-	    SYS_epoll_ctl, SYS_epoll_pwait, SYS_getrandom, SYS_clock_gettime,
+	    SYS_epoll_ctl, SYS_epoll_pwait, SYS_ioctl, SYS_getrandom, SYS_clock_gettime,
 #ifdef SYS_epoll_wait
 	    SYS_epoll_wait, SYS_poll,
 #endif
@@ -264,6 +265,14 @@ count_fds(void)
 	return n;
 }
 
+static int
+bind_to(int fd, int family, const void *dev)
+{
+	(void)family;
+	return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, dev,
+	    (socklen_t)strlen(dev));
+}
+
 static void
 check(void)
 {
@@ -298,7 +307,7 @@ main(int argc, char **argv)
 	pid_t pid = 0;
 	uid_t uid = 0;
 
-	while ((c = getopt(argc, argv, "n:p:d:t:riu:hsacb:")) != -1)
+	while ((c = getopt(argc, argv, "n:p:d:e:t:riu:hsacb:")) != -1)
 		switch (c) {
 		case 'n':
 			netns = optarg;
@@ -313,6 +322,10 @@ main(int argc, char **argv)
 				printf("%s: %s\n", part, why);
 				return 1;
 			}
+			break;
+		case 'e':
+			source.prepare = bind_to;
+			source.prepare_arg = optarg;
 			break;
 		case 't':
 			span = atoi(optarg);
