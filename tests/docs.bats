@@ -115,18 +115,61 @@ allowed() {
 	sed -n '/^\.It Fl -drain/,/^\.It/p' "$man" | grep -qx 'The default is 30s\.'
 }
 
+# Print the commands of nsfwd in the README: what begins with its name, up to the
+# end of the line, two spaces or a quotation mark before it.
+commands_of_readme() {
+	grep -oE "(^|[ '/])nsfwd (-[^- ]|--[a-z]|[^ ]*=).*" "$top/README" |
+		sed -E "s/^[ '/]//; s/  .*//; /^nsfwd -=/s/'.*//"
+}
+
 @test "every command of the README is one that nsfwd understands" {
 	local line count=0
+	echo 8080=web@80 >"$BATS_TEST_TMPDIR/conf"
+	docker() { echo 4242; }
+	podman() { echo 4242; }
+	crictl() { :; }
+	jq() { echo 4242; }
+	true &
 	while read -r line; do
+		line=${line//\/etc\/nsfwd.conf/$BATS_TEST_TMPDIR/conf}
+		line=${line/MAP/8080=web@80}
+		line=${line/--test/}
+		line=${line/"[%h]:%p"/host:22}
+		line=${line% &}
+		echo "$line"
 		eval "words=($line)" # as a shell takes it: a bare & is an error
-		[ "${words[0]}" = nsfwd ]
-		case "$line" in
-		*--config*) continue ;;
-		esac
 		run -0 "$NSFWD" --check=syntax "${words[@]:1}"
 		count=$((count + 1))
-	done < <(awk -F'`' '/^\|.*`nsfwd / { print $2 }' "$top/README")
-	[ "$count" -ge 10 ]
+	done < <(commands_of_readme)
+	[ "$count" -ge 17 ]
+	wait
+}
+
+@test "RECIPES of the README: 14, each of them such a command" {
+	sed -n '/^RECIPES/,/^[A-Z][a-z]/p' "$top/README" | grep '^    ' \
+		>"$BATS_TEST_TMPDIR/recipes"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/recipes")" = 14 ]
+	[ "$(grep -cE "^    [A-Za-z ]{10,12} .*\bnsfwd .*[=-]" "$BATS_TEST_TMPDIR/recipes")" = 14 ]
+}
+
+# TRY IT, but with curl waiting for the servers.
+@test "what the README tells to try works, without root" {
+	sed -n '/^TRY IT/,/^$/s/^    //p' "$top/README" |
+		sed '/^make$/d; s/sleep 1; curl/curl -sS --retry 50 --retry-delay 1 --retry-all-errors/' \
+		>"$BATS_TEST_TMPDIR/try"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/try")" = 3 ]
+	cd "$BATS_TEST_TMPDIR"
+	ln -s "$NSFWD" nsfwd
+	# The end of the process namespace ends what the commands have started.
+	run -0 unshare -rnmpf --mount-proc --kill-child sh -c \
+		'ip link set lo up; exec 2>/dev/null; . ./try'
+	[[ $output == *'Directory listing'* ]]
+}
+
+@test "the README is plain text of 80 columns, without tabs" {
+	run ! grep -nP '[^ -~]|^.{81}|^\||^#' "$top/README"
+	[ "$(sed -n '1,15s/^    \(sh tests.*\|make check\)$/\1/p' "$top/README" | xargs)" = \
+		'sh tests/deps.sh && make demo make check' ]
 }
 
 # The blocks of EXAMPLES. /etc/nsfwd.conf is the file that nsfwd.conf(5) shows.
@@ -248,15 +291,21 @@ allowed() {
 }
 
 @test "the README names only files and targets that exist" {
-	local word
-	for word in man/nsfwd.1 HACKING tests/laws.bats \
-		tests/deps.sh bench/RESULTS.md; do
+	local word count=0
+	for word in HACKING CHANGELOG LICENSE contrib/ tests/laws.bats tests/deps.sh \
+		tests/proxy-clients bench/RESULTS.md; do
 		grep -qF "$word" "$top/README"
 		[ -e "$top/$word" ]
 	done
 	while read -r word; do
-		grep -qE "^$word:" "$top/Makefile"
-	done < <(sed -n 's/^ *make \([a-z-]\{2,\}\) .*/\1/p' "$top/README")
+		[ -s "$top/man/$word" ]
+	done < <(grep -oE '[a-z2.-]+\([1-8]\)' "$top/README" | grep nsfwd | sed 's/(\(.\))/.\1/')
+	while read -r word; do
+		grep -qE "^$word:" "$top/Makefile" || grep -qwE "^\.PHONY:.*$word" "$top/Makefile"
+		count=$((count + 1))
+	done < <(grep -oE '\bmake [a-z-]+' "$top/README" | cut -d' ' -f2 | sort -u)
+	[ "$count" -ge 9 ]
+	[ "$(head -c 3 "$top/LICENSE")" = ISC ] || grep -q '^License: ISC' "$top/debian/copyright"
 }
 
 @test "completion knows every key" {
