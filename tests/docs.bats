@@ -118,7 +118,7 @@ allowed() {
 # Print the commands of nsfwd in the README: what begins with its name, up to the
 # end of the line, two spaces or a quotation mark before it.
 commands_of_readme() {
-	grep -oE "(^|[ '/])nsfwd (-[^- ]|--[a-z]|[^ ]*=).*" "$top/README" |
+	grep -oE "(^|[ '/])nsfwd (-[^- ]|--[a-z]|[^ ]*[=:@]).*" "$top/README" |
 		sed -E "s/^[ '/]//; s/  .*//; /^nsfwd -=/s/'.*//"
 }
 
