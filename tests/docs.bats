@@ -285,9 +285,12 @@ commands_of_readme() {
 	[ "$(sed -n '/^} [a-z_]*keys/,/^};/p' "$top/config/gost_key.c" | grep -cE '^\s*\{"')" -ge 31 ]
 }
 
-@test "the version is that of the Makefile" {
-	run -0 "$NSFWD" --version
-	[[ $output == *" $(sed -n 's/^VERSION = //p' "$top/Makefile")"* ]]
+@test "program, CHANGELOG and debian/changelog have the version of the Makefile" {
+	local version
+	version=$(sed -n 's/^VERSION = //p' "$top/Makefile")
+	[ "$("$NSFWD" --version)" = "nsfwd $version" ]
+	[[ $(head -1 "$top/CHANGELOG") == "$version,"* ]]
+	[[ $(head -1 "$top/debian/changelog") == "nsfwd ($version)"* ]]
 }
 
 @test "the README names only files and targets that exist" {
@@ -305,7 +308,8 @@ commands_of_readme() {
 		count=$((count + 1))
 	done < <(grep -oE '\bmake [a-z-]+' "$top/README" | cut -d' ' -f2 | sort -u)
 	[ "$count" -ge 9 ]
-	[ "$(head -c 3 "$top/LICENSE")" = ISC ] || grep -q '^License: ISC' "$top/debian/copyright"
+	[ "$(head -1 "$top/LICENSE")" = 'ISC License' ]
+	grep -qx 'License: ISC' "$top/debian/copyright"
 }
 
 @test "completion knows every key" {
