@@ -312,9 +312,14 @@ commands_of_readme() {
 	grep -qx 'License: ISC' "$top/debian/copyright"
 }
 
-@test "completion knows every key" {
-	local key n=0
+@test "--help and completion know every key" {
+	local key n=0 help
+	help=$("$NSFWD" --help)
 	while read -r key; do
+		grep -qE -- "(^|[ -])$key(,|;|\$| [TN(])" <<<"$help" || {
+			echo "no key '$key' in --help"
+			return 1
+		}
 		grep -qE "(^|[^a-z-])$key=" "$top/contrib/nsfwd.bash" &&
 			grep -qE "(^|[^a-z-])$key([^a-z-]|\$)" "$top/contrib/_nsfwd" || {
 			echo "no key '$key' in a completion"
