@@ -5,7 +5,7 @@
 # make static     ./nsfwd by musl-gcc; ARCH=aarch64: for that machine
 # make check      the tests; check-long: those that take minutes, too
 
-VERSION = 0.1.0
+VERSION = 1.0.0
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
 DATADIR = $(PREFIX)/share

@@ -82,48 +82,6 @@ static const struct option {
     {"--version", SET_FLAG, AT(version), 1},
 };
 
-const char options_help[] =
-    "Usage: nsfwd [OPTION]... MAP...\n"
-    "Map ports across network namespaces.\n"
-    "  MAP      [PROTO:]LISTEN=TARGET[,TARGET]...[,KEY=VALUE]...\n"
-    "  PROTO    tcp (the default), udp or tcp+udp\n"
-    "  LISTEN   [NS@] and PORTS (on loopback), :PORTS (on every address),\n"
-    "           ADDR:PORTS, ADDR/PORTS (IPv6), /path or @abstract; or -\n"
-    "  TARGET   the same without :PORTS, also HOST:PORTS; or [NS@]proxy\n"
-    "  PORTS    N or N-M\n"
-    "  NS       a name of ip-netns(8), a path, pid:N, fd:N, self or init\n"
-    "  KEY      allow, deny, max, max-source, accept-proxy (of clients); balance,\n"
-    "           via, via-auth, proxy, proxy-netns, src, dev, mark, dns (of\n"
-    "           targets); auth, reach, udp-ports, udp-address (of a proxy); mode,\n"
-    "           owner (of a path); flows, offload (of udp); workers; user; the\n"
-    "           timeouts below\n"
-    "  -L WORD, -F WORD          maps in the spelling of GOST\n"
-    "  -c, --config FILE         maps, one a line; '#' begins a comment\n"
-    "      --check[=syntax]      print the maps as understood, look up what they\n"
-    "                            name (not with =syntax), and exit\n"
-    "      --test                dial each target once, print the results, exit\n"
-    "      --from NS, --to NS    of a LISTEN, of a TARGET without NS@ (self)\n"
-    "      --wait                for a namespace or address not there yet\n"
-    "  -d, --daemon              go to the background once all serve\n"
-    "  -P, --pidfile FILE        holds the process number, and a lock\n"
-    "      --stats PATH          a socket that answers with Prometheus metrics\n"
-    "      --syslog              log to it, not to standard error\n"
-    "      --ready-fd N          write a line to descriptor N once all serve\n"
-    "      --max-conns N         connections over all maps (1024)\n"
-    "      --workers N           event loops for each map, instead of processes\n"
-    "      --connect-timeout T, --idle-timeout T, --half-close-timeout T\n"
-    "                            (10s, 0: none, 1h) T is 500ms, 10s, 5m, 2h, 1d\n"
-    "      --udp-timeout T, --udp-one-way-timeout T   of idle flows (2m, 30s)\n"
-    "      --drain T             left to open connections after TERM (30s)\n"
-    "      --user NAME[:GROUP]   who mappers run as (nsfwd, or nobody)\n"
-    "      --no-sandbox          without filters of their system calls\n"
-    "      --pin                 the server too gives up all privileges\n"
-    "  -v, --verbose; -q, --quiet; -h, --help; -V, --version\n"
-    "\n"
-    "  nsfwd 9091=vpn@9091           port 9091 of vpn, on this loopback\n"
-    "  nsfwd vpn@3128=127.0.0.1:3128 a service of this host, for vpn\n"
-    "  nsfwd :80=web@10.0.0.2:80,10.0.0.3:80,max-source=20\n";
-
 /* Refuses bytes that NS@ of a map cannot have, because --check prints NS@. */
 static const char *
 set_ns(struct ns *ns, const char *value)

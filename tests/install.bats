@@ -55,7 +55,9 @@ start_replaceable() {
 	touch "$dest/opt/n/bin/other"
 	find "$dest" -type f >"$BATS_TEST_TMPDIR/before"
 	into install
-	for file in bin/nsfwd share/man/man1/nsfwd.1 share/doc/nsfwd/README \
+	for file in bin/nsfwd share/man/man1/{nsfwd,gost2nsfwd}.1 \
+		share/man/man5/nsfwd.conf.5 share/man/man7/nsfwd-messages.7 \
+		share/doc/nsfwd/README \
 		share/bash-completion/completions/nsfwd lib/sysusers.d/nsfwd.conf \
 		share/doc/nsfwd/examples/nsfwd.conf lib/systemd/user/nsfwd.service \
 		lib/systemd/system/nsfwd{,@}.service; do

@@ -89,7 +89,7 @@ shown() {
 		"$BATS_TEST_DIRNAME/config.bats")"
 	{
 		right_words | tr '|' '\n'
-		grep -oE '`nsfwd [^`]*`' "$top/README" | tr -d '\140'
+		grep -oE 'nsfwd [^ ]*=.*' "$top/README"
 		sed -n 's/^nsfwd //p' "$top/man/nsfwd.1"
 	} | grep -v auth= >"$BATS_TEST_TMPDIR/words"
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/words")" -ge 130 ]
