@@ -19,6 +19,7 @@
 #include "config/lines.h"
 #include "config/map.h"
 #include "config/mask.h"
+#include "config/stats.h"
 #include "config/value.h"
 #include "netns.h"
 
@@ -183,6 +184,21 @@ set_check(int *check, const char *value)
 	    : NULL;
 }
 
+static const char *
+set_stats(char **stats, const char *value)
+{
+	const char *why;
+	struct map map;
+
+	if (stats_is_path(value))
+		return set_file(stats, value);
+	why = stats_parse(&map, value);
+	if (why)
+		return why;
+	map_free(&map);
+	return set_file(stats, value);
+}
+
 static bool
 wants_value(const struct option *option)
 {
@@ -203,10 +219,7 @@ set_option(const struct option *option, void *field, const char *value)
 		return "its value is missing";
 	switch (option->kind) {
 	case SET_SOCKET:
-		if (!strchr(value, '/') || strstr(value, "://"))
-			return "the path of a UNIX socket, with '/' in it, as "
-			       "./stats";
-		return set_file(field, value);
+		return set_stats(field, value);
 	case SET_CONFIG:
 		return add_config(field, value);
 	case SET_FILE:
