@@ -34,7 +34,8 @@ enum option_kind {
 	SET_COUNT,
 	SET_USER,
 	SET_FD,
-	SET_CHECK /* takes a value only behind '=' */
+	SET_CHECK, /* this kind and that below take a value only behind '=' */
+	SET_STATUS
 };
 
 #define AT(member) offsetof(struct options, member)
@@ -51,6 +52,8 @@ static const struct option {
     {"-F", SET_GOST, AT(gost_words), 1},
     {"--check", SET_CHECK, AT(check), CHECK_ALL},
     {"--test", SET_FLAG, AT(test), 1},
+    {"--status", SET_STATUS, AT(status), 0},
+    {"--top", SET_FLAG, AT(top), 1},
     {"--from", SET_NS, AT(config.defaults.listen_ns), 0},
     {"--to", SET_NS, AT(config.defaults.target_ns), 0},
     {"--wait", SET_FLAG, AT(config.wait_for_ns), 1},
@@ -108,6 +111,10 @@ const char options_help[] =
     "  -d, --daemon              go to the background once all serve\n"
     "  -P, --pidfile FILE        holds the process number, and a lock\n"
     "      --stats PATH          a socket that answers with Prometheus metrics\n"
+    "      --stats [NS@]ADDR:PORT    the same over HTTP, at /metrics\n"
+    "      --status [PATH], --top    what a running server does, once or each\n"
+    "                            second; of one with several, its socket\n"
+    "      --status=NAME, --status=json  what is open in a map; for programs\n"
     "      --syslog              log to it, not to standard error\n"
     "      --ready-fd N          write a line to descriptor N once all serve\n"
     "      --max-conns N         connections over all maps (1024)\n"
@@ -202,7 +209,7 @@ set_stats(char **stats, const char *value)
 static bool
 wants_value(const struct option *option)
 {
-	return option->kind != SET_FLAG && option->kind != SET_CHECK;
+	return option->kind != SET_FLAG && option->kind < SET_CHECK;
 }
 
 /* Sets the field of an option. Returns NULL, or why the value is wrong. */
@@ -215,6 +222,10 @@ set_option(const struct option *option, void *field, const char *value)
 	}
 	if (option->kind == SET_CHECK)
 		return set_check(field, value);
+	if (option->kind == SET_STATUS) {
+		*(const char **)field = value ? value : "";
+		return NULL;
+	}
 	if (!value)
 		return "its value is missing";
 	switch (option->kind) {
@@ -234,6 +245,7 @@ set_option(const struct option *option, void *field, const char *value)
 		return parse_cred(field, value);
 	case SET_FLAG:
 	case SET_CHECK:
+	case SET_STATUS:
 	case SET_GOST: /* see add_gost_word() */
 	case SET_FD:
 		break;
@@ -364,7 +376,7 @@ static const struct option *
 find_line_option(const char *word)
 {
 	static const char *const others[] = {"--config", "--check", "--test",
-	    "--help", "--version"};
+	    "--status", "--top", "--help", "--version"};
 	char name[32];
 	const struct option *option;
 	size_t length;

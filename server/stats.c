@@ -125,7 +125,9 @@ static void
 print_targets_of(FILE *out, const struct service *s)
 {
 	for (size_t i = 0; i < s->map->n_targets; i++) {
-		fprintf(out, "nsfwd_target_up{index=\"%zu\",target=\"", i + 1);
+		fprintf(out,
+		    "nsfwd_target_up{proto=\"tcp\",index=\"%zu\",target=\"",
+		    i + 1);
 		print_escaped(out, s->map->targets[i].arg);
 		fputs("\",map=\"", out);
 		print_escaped(out, s->map->spec);

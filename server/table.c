@@ -166,12 +166,16 @@ void
 table_print_open(FILE *out, const struct services *list, const char *name,
     struct asker *asker)
 {
-	fputs("client\ttarget\tup\tdown\tage_ms\tmap\n", out);
+	bool found = false;
+
 	for (size_t i = 0; i < list->count; i++) {
 		const struct service *s = &list->items[i];
 
 		if (!strstr(s->map->spec, name))
 			continue;
+		if (!found)
+			fputs("client\ttarget\tup\tdown\tage_ms\tmap\n", out);
+		found = true;
 		for (struct mapper_proc *m = mapper_list(); m; m = m->next)
 			if (m->service == s && !m->exited)
 				print_rows(out, m, print_row, asker);

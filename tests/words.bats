@@ -51,7 +51,7 @@ table() {
 		2 | --check 9090=web:8080        | write web@8080
 		2 | --check 9090=web@tcp:80      | stand in front of the whole map
 		2 | --check web:8080=80          | a namespace is NS@PORT
-		2 | --check --stats :9100 80=web@80 | the path of a UNIX socket, with '/' in it
+		2 | --check --stats :9100-9101 80=web@80 | the path of a UNIX socket, with '/' in it
 		2 | --check 80=web@80,dev=eth7   | no such interface in namespace 'web'
 		2 | --check 80=web@80,src=10.9.9.9 | no such address in namespace 'web' (ip addr shows them): --wait
 		0 | --check --wait 80=web@80,dev=eth7 | no target is reached until it is there
