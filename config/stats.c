@@ -27,8 +27,9 @@ is_ipv6_port(const char *value)
 bool
 stats_is_path(const char *value)
 {
-	return strchr(value, '/') && !strstr(value, "://") &&
-	    !is_ipv6_port(value);
+	return *value == '/' || *value == '.' ||
+	    (strchr(value, '/') && !strstr(value, "://") &&
+		!is_ipv6_port(value));
 }
 
 static bool

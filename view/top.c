@@ -33,7 +33,7 @@
 #define SCREEN_ON   "\033[?1049h\033[?25l"
 #define SCREEN_OFF  "\033[?25h\033[?1049l"
 #define SCREEN_HOME "\033[H"
-#define LINE_END    "\033[K\r\n"
+#define LINE_END    "\033[K\n"
 #define SCREEN_END  "\033[J"
 
 struct top {
