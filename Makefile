@@ -187,6 +187,7 @@ INSTALLED = 755:nsfwd:$(BINDIR)/nsfwd \
 	644:contrib/nsfwd.bash:$(DATADIR)/bash-completion/completions/nsfwd \
 	644:contrib/nsfwd.conf:$(DOCDIR)/examples/nsfwd.conf \
 	644:contrib/nsfwd.default:$(DOCDIR)/examples/nsfwd.default \
+	644:contrib/nsfwd-grafana.json:$(DOCDIR)/examples/nsfwd-grafana.json \
 	644:README:$(DOCDIR)/README \
 	$(foreach page,$(wildcard man/*.[1-9]),644:$(page):$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 EACH_INSTALLED = printf '%s\n' $(INSTALLED) | while IFS=: read -r mode from to

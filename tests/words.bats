@@ -122,7 +122,7 @@ table() {
 		2 | 80=81 max=3                  | write LISTEN=TARGET,max=3
 		2 | help                         | write nsfwd --help
 		2 | stop                         | kill PID
-		2 | status                       | kill -USR1 PID
+		2 | status                       | write nsfwd --status
 		2 | reload                       | kill -HUP PID
 		0 | --check=syntax localhost:80=web@81 | 80=web@81
 		0 | --check=syntax unix:/p=unix:/q | /p=/q
