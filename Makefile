@@ -16,7 +16,7 @@ FUZZ_TIME = 60
 MODEL_RUNS = 2000
 SOAK_TIME = 60
 
-ROOMS = base config dns proxy dial mapper tcp udp server
+ROOMS = base config dns proxy dial mapper tcp udp server view
 ALL = $(sort $(wildcard *.c $(patsubst %,%/*.c,$(ROOMS))))
 # What a process of a connection runs comes last, next to the libc, so that the
 # process maps it in fewer page faults.
@@ -187,6 +187,7 @@ INSTALLED = 755:nsfwd:$(BINDIR)/nsfwd \
 	644:contrib/nsfwd.bash:$(DATADIR)/bash-completion/completions/nsfwd \
 	644:contrib/nsfwd.conf:$(DOCDIR)/examples/nsfwd.conf \
 	644:contrib/nsfwd.default:$(DOCDIR)/examples/nsfwd.default \
+	644:contrib/nsfwd-grafana.json:$(DOCDIR)/examples/nsfwd-grafana.json \
 	644:README:$(DOCDIR)/README \
 	$(foreach page,$(wildcard man/*.[1-9]),644:$(page):$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 EACH_INSTALLED = printf '%s\n' $(INSTALLED) | while IFS=: read -r mode from to

@@ -23,6 +23,7 @@
 #include "server/server.h"
 #include "tcp/stdio.h"
 #include "tcp/trial.h"
+#include "view/view.h"
 
 #ifndef VERSION
 #define VERSION "unknown"
@@ -114,6 +115,8 @@ run_cli(struct options *o, char **args)
 		return EXIT_USAGE;
 	if (o->help || o->version)
 		return print_info(o);
+	if (o->status || o->top)
+		return view_run(o->status, o->top, conf->args, conf->n_args);
 	if (config_read(conf, o) == -1)
 		return EXIT_USAGE;
 	if (!conf->owner_cred.explicit)

@@ -341,11 +341,3 @@ logfmt(char *buf, const char *value)
 	buf[used] = '\0';
 	return buf;
 }
-
-void
-log_open_row(const char *client, const char *target, unsigned long long up,
-    unsigned long long down, msec started_at)
-{
-	log_error("table:   %s > %s up=%llu down=%llu ms=%lld", client, target,
-	    up, down, (long long)(now_ms() - started_at));
-}

@@ -5,8 +5,6 @@
 
 #include <stdbool.h>
 
-#include "base/clock.h"
-
 enum log_level {
 	LOG_QUIET,   /* errors */
 	LOG_WARNING, /* also targets that fail, clients that are refused */
@@ -69,9 +67,5 @@ void log_left_out(void);
  */
 #define LOGFMT_SIZE 400
 const char *logfmt(char *buf, const char *value);
-
-/* Writes a row of the table that SIGUSR1 asks for: one connection or flow. */
-void log_open_row(const char *client, const char *target, unsigned long long up,
-    unsigned long long down, msec started_at);
 
 #endif

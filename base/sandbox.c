@@ -99,6 +99,14 @@ static const int stdio_calls[] = {
 #endif
 };
 
+/* Calls of server/answer.c, and of stdio(3) to a socket. */
+static const int answer_calls[] = {
+	SYS_write, SYS_writev, SYS_ppoll,
+#ifdef SYS_poll
+	SYS_poll,
+#endif
+};
+
 /* Calls of dns/, which opens and reads files. */
 static const int names_calls[] = {
 	SYS_openat, SYS_openat2, SYS_read, SYS_fstat, SYS_newfstatat,
@@ -381,8 +389,7 @@ allow_socket(struct bpf_program *p, unsigned flags)
 }
 
 /*
- * Allows the calls of all roles. SANDBOX_RELAY alone and SANDBOX_STDIO alone
- * have filters of their own.
+ * Allows the calls of all roles, but those that have a filter of their own.
  */
 static void
 build_full(struct bpf_program *p, unsigned flags)
@@ -433,7 +440,9 @@ build(struct bpf_program *p, unsigned flags)
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, nr));
 	allow(p, relay_calls, ARRAY_LEN(relay_calls));
-	if (flags == SANDBOX_RELAY || flags == SANDBOX_STDIO) {
+	if (flags == SANDBOX_ANSWER) {
+		allow(p, answer_calls, ARRAY_LEN(answer_calls));
+	} else if (flags == SANDBOX_RELAY || flags == SANDBOX_STDIO) {
 		ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED);
 		ALLOW_ARG(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
 		ALLOW_ARG(p, SYS_setsockopt, 2, SO_LINGER);

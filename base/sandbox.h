@@ -57,7 +57,7 @@ int sandbox_die_with_parent(pid_t parent);
  */
 int sandbox_adopt(void);
 
-/* Flags of a filter: SANDBOX_RELAY alone, or a union of others. */
+/* Flags of a filter: some alone, or a union of the others. */
 enum sandbox_flag {
 	SANDBOX_RELAY = 0,       /* relay() between two sockets, and exit */
 	SANDBOX_TCP = 1,         /* accept; connections dial and relay */
@@ -70,7 +70,8 @@ enum sandbox_flag {
 	SANDBOX_PROXY = 128, /* parse requests */
 	SANDBOX_HANDOVER = 256, /* pass UDP sockets to associations */
 	SANDBOX_FORK = 512,     /* fork connections or workers, and reap them */
-	SANDBOX_POOL = 1024     /* make memory of workers inaccessible */
+	SANDBOX_POOL = 1024,    /* make memory of workers inaccessible */
+	SANDBOX_ANSWER = 2048   /* alone: read a request, ask mappers, write */
 };
 
 /*

@@ -55,7 +55,7 @@ static const char *const option_advice[][2] = {
 	{"-O", "--check prints the maps as understood"},
 	{"-R", "a HUP reads the file of --config again"},
 	{"-api", "--stats PATH answers, a HUP reads --config again"},
-	{"-metrics", "--stats PATH is a socket with metrics"},
+	{"-metrics", "--stats :PORT answers at /metrics"},
 };
 /* clang-format on */
 

@@ -85,7 +85,7 @@ static const struct habit {
 	{HABIT_MAP, "stop", "a signal stops it: kill PID; a service: systemctl stop nsfwd"},
 	{HABIT_MAP, "restart", "a service: systemctl restart nsfwd"},
 	{HABIT_MAP, "reload", "a signal reloads the file: kill -HUP PID; a service: systemctl reload nsfwd"},
-	{HABIT_MAP, "status", "a signal logs a table: kill -USR1 PID; a service: systemctl status nsfwd"},
+	{HABIT_MAP, "status", "write nsfwd --status; a service: systemctl status nsfwd"},
 	{HABIT_MAP, "version", "write nsfwd --version"},
 	{HABIT_OPTION, "-p #:#/udp*", "as docker has it: write udp::$1=NS@$2, without -p"},
 	{HABIT_OPTION, "-p #:#*", "as docker has it: write :$1=NS@$2, without -p"},

@@ -19,6 +19,7 @@
 #include "config/lines.h"
 #include "config/map.h"
 #include "config/mask.h"
+#include "config/stats.h"
 #include "config/value.h"
 #include "netns.h"
 
@@ -33,7 +34,8 @@ enum option_kind {
 	SET_COUNT,
 	SET_USER,
 	SET_FD,
-	SET_CHECK /* takes a value only behind '=' */
+	SET_CHECK, /* this kind and that below take a value only behind '=' */
+	SET_STATUS
 };
 
 #define AT(member) offsetof(struct options, member)
@@ -50,6 +52,8 @@ static const struct option {
     {"-F", SET_GOST, AT(gost_words), 1},
     {"--check", SET_CHECK, AT(check), CHECK_ALL},
     {"--test", SET_FLAG, AT(test), 1},
+    {"--status", SET_STATUS, AT(status), 0},
+    {"--top", SET_FLAG, AT(top), 1},
     {"--from", SET_NS, AT(config.defaults.listen_ns), 0},
     {"--to", SET_NS, AT(config.defaults.target_ns), 0},
     {"--wait", SET_FLAG, AT(config.wait_for_ns), 1},
@@ -141,10 +145,25 @@ set_check(int *check, const char *value)
 	    : NULL;
 }
 
+static const char *
+set_stats(char **stats, const char *value)
+{
+	const char *why;
+	struct map map;
+
+	if (stats_is_path(value))
+		return set_file(stats, value);
+	why = stats_parse(&map, value);
+	if (why)
+		return why;
+	map_free(&map);
+	return set_file(stats, value);
+}
+
 static bool
 wants_value(const struct option *option)
 {
-	return option->kind != SET_FLAG && option->kind != SET_CHECK;
+	return option->kind != SET_FLAG && option->kind < SET_CHECK;
 }
 
 /* Sets the field of an option. Returns NULL, or why the value is wrong. */
@@ -157,14 +176,15 @@ set_option(const struct option *option, void *field, const char *value)
 	}
 	if (option->kind == SET_CHECK)
 		return set_check(field, value);
+	if (option->kind == SET_STATUS) {
+		*(const char **)field = value ? value : "";
+		return NULL;
+	}
 	if (!value)
 		return "its value is missing";
 	switch (option->kind) {
 	case SET_SOCKET:
-		if (!strchr(value, '/') || strstr(value, "://"))
-			return "the path of a UNIX socket, with '/' in it, as "
-			       "./stats";
-		return set_file(field, value);
+		return set_stats(field, value);
 	case SET_CONFIG:
 		return add_config(field, value);
 	case SET_FILE:
@@ -179,6 +199,7 @@ set_option(const struct option *option, void *field, const char *value)
 		return parse_cred(field, value);
 	case SET_FLAG:
 	case SET_CHECK:
+	case SET_STATUS:
 	case SET_GOST: /* see add_gost_word() */
 	case SET_FD:
 		break;
@@ -309,7 +330,7 @@ static const struct option *
 find_line_option(const char *word)
 {
 	static const char *const others[] = {"--config", "--check", "--test",
-	    "--help", "--version"};
+	    "--status", "--top", "--help", "--version"};
 	char name[32];
 	const struct option *option;
 	size_t length;

@@ -36,6 +36,11 @@ _nsfwd() {
 		mapfile -t COMPREPLY < <(compgen -u -- "$last")
 		return
 		;;
+	--status)
+		mapfile -t COMPREPLY < <(compgen -W json -- "$last")
+		[[ $word == *=* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$last")
+		return
+		;;
 	--check)
 		mapfile -t COMPREPLY < <(compgen -W syntax -- "$last")
 		[[ $word != *=* ]] || return

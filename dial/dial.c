@@ -203,6 +203,8 @@ dial(const struct conn *conn, int *target_error)
 	while (next_addr(&d, &to) == 0) {
 		int fd = dial_addr(&d, &to, target_error);
 
+		if (fd != -1)
+			dialer_succeeded(&d);
 		if (fd != -1 || errno == ECONNABORTED)
 			return fd;
 	}

@@ -48,6 +48,7 @@ dialer_init(struct dialer *d, const struct conn *conn,
 	*d = (struct dialer){
 	    .conn = conn,
 	    .backoff = balance_backoff(conn),
+	    .started_at = now_ms(),
 	    .deadline = conn->deadline,
 	    .resolved = resolved,
 	};
@@ -246,4 +247,10 @@ void
 dialer_connected(const struct dialer *d, const struct target_addr *to)
 {
 	report_addr(d, to);
+}
+
+void
+dialer_succeeded(const struct dialer *d)
+{
+	d->conn->report->dial_ms = (int32_t)(now_ms() - d->started_at) + 1;
 }

@@ -29,6 +29,7 @@ struct dialer {
 	uint32_t n_tried;     /* attempts so far, the current one included */
 	uint32_t n_resolved;  /* addresses of the host name */
 	int error;            /* of the first address of the last target */
+	msec started_at;      /* of the first attempt */
 	msec deadline;        /* of all targets: conn->deadline */
 	msec target_deadline; /* of the current target */
 	msec addr_deadline;   /* of the current address */
@@ -96,5 +97,8 @@ void dialer_target_failed(struct dialer *);
 
 /* Notes that the current address is connected. */
 void dialer_connected(const struct dialer *, const struct target_addr *);
+
+/* Puts into the report how long dialing took, which has succeeded. */
+void dialer_succeeded(const struct dialer *);
 
 #endif

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "mapper/command.h"
+#include "mapper/rows.h"
 
 void
 unblock_kill_signal(void)
@@ -19,13 +20,14 @@ unblock_kill_signal(void)
 }
 
 enum mapper_command
-mapper_read_command(int channel)
+mapper_read_command(int channel, struct rows_request *request)
 {
-	char command;
-	ssize_t n = recv(channel, &command, 1, MSG_DONTWAIT);
+	ssize_t n = recv(channel, request, sizeof(*request), MSG_DONTWAIT);
 
-	if (n == 1)
-		return (enum mapper_command)command;
+	if (n > 0 && request->command == CMD_ROWS)
+		return n == sizeof(*request) ? CMD_ROWS : CMD_NONE;
+	if (n > 0)
+		return (enum mapper_command)request->command;
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return CMD_NONE;
 	return CMD_ENDED;

@@ -5,16 +5,18 @@
 
 #include <signal.h>
 
+struct rows_request;
+
 /*
- * A command is one byte, a value of this type. A mapper drains at any command
- * but CMD_NONE and CMD_DUMP.
+ * A command is one byte, a value of this type; CMD_ROWS is a struct. A mapper
+ * drains at any command but CMD_NONE and CMD_ROWS.
  */
 enum mapper_command {
 	CMD_NONE = 0,    /* there is no command to read */
 	CMD_ENDED = 'e', /* the server has exited, killed or not: drain */
 	CMD_DRAIN = 'd', /* close the listeners, finish, exit */
 	CMD_KILL = 'k',  /* drain; CHILD_KILL_SIGNAL ends all connections */
-	CMD_DUMP = 't'   /* log the open connections or flows, then reply */
+	CMD_ROWS = 'r'   /* send a page of open connections, see rows.h */
 };
 
 /*
@@ -27,10 +29,11 @@ enum mapper_command {
 void unblock_kill_signal(void);
 
 /*
- * Returns the next command, without blocking. Returns CMD_ENDED at the end of
+ * Returns the next command, without blocking, and fills the request of
+ * CMD_ROWS. Returns CMD_ENDED at the end of
  * the channel, each time, so that the caller must stop polling the channel.
  */
-enum mapper_command mapper_read_command(int channel);
+enum mapper_command mapper_read_command(int channel, struct rows_request *);
 
 /*
  * Replies to the server: 0, or the errno of the set-up that failed. Returns -1

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 struct map;
+struct mapper_state;
 struct scoreboard;
 
 /* A bound socket of a map: the server opens it, a mapper accepts on it. */
@@ -27,12 +28,13 @@ struct mapper_args {
 	int channel;         /* to the server, see mapper/command.h */
 	/* A connection process has no access, see scoreboard_hide(). */
 	struct scoreboard *scoreboard;
-	size_t slot;             /* of this mapper */
-	_Atomic uint32_t *live;  /* in the page of that slot */
-	_Atomic uint64_t *count; /* in the page of that slot */
-	uint32_t max_open;       /* connections of the map; 0 for UDP */
-	uint32_t max_conns;      /* of all mappers together; 0: no limit */
-	unsigned role;           /* for sandbox_seccomp(); 0: no filter */
+	size_t slot;                /* of this mapper */
+	_Atomic uint32_t *live;     /* in the page of that slot */
+	_Atomic uint64_t *count;    /* in the page of that slot */
+	struct mapper_state *state; /* in the page of that slot */
+	uint32_t max_open;          /* connections of the map; 0 for UDP */
+	uint32_t max_conns;         /* of all mappers together; 0: no limit */
+	unsigned role;              /* for sandbox_seccomp(); 0: no filter */
 };
 
 #endif

@@ -9,6 +9,38 @@
 
 #include "mapper/scoreboard.h"
 
+const msec histogram_dial[HISTOGRAM_BUCKETS] = {1, 5, 10, 25, 50, 100, 250,
+    1000, 5000, 10000};
+const msec histogram_life[HISTOGRAM_BUCKETS] = {10, 100, 1000, 5000, 30000,
+    60000, 300000, 1800000, 3600000, 86400000};
+
+void
+histogram_add(_Atomic uint64_t *counts, enum count histogram, msec value)
+{
+	const msec *bounds =
+	    histogram == COUNT_DIAL ? histogram_dial : histogram_life;
+	int i = 0;
+
+	while (i < HISTOGRAM_BUCKETS && value > bounds[i])
+		i++;
+	atomic_fetch_add(&counts[histogram + i], 1);
+	atomic_fetch_add(&counts[histogram + HISTOGRAM_BUCKETS + 1],
+	    (uint64_t)value);
+}
+
+void
+scoreboard_set_error(struct mapper_error *e, int error, int hop_status,
+    uint32_t target, const union sockaddr_inet *peer)
+{
+	static const union sockaddr_inet none;
+
+	e->error = error;
+	e->hop_status = hop_status;
+	e->target = target;
+	e->peer = peer ? *peer : none;
+	e->at = now_ms();
+}
+
 static size_t
 scoreboard_size(const struct scoreboard *s)
 {

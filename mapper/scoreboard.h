@@ -8,27 +8,77 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MAPPERS_MAX 16384
+#include "base/addr.h"
+#include "base/clock.h"
+#include "config/map.h"
+
+#define MAPPERS_MAX       16384
+#define HISTOGRAM_BUCKETS 10 /* with a bound; one more has none */
+
+/* Why datagrams were not relayed. */
+enum drop_reason {
+	DROP_SOURCE,   /* the source is invalid or not allowed */
+	DROP_LIMIT,    /* flows= or max-source= is reached */
+	DROP_UP,       /* the kernel did not send to the target */
+	DROP_DOWN,     /* the kernel did not send to the client */
+	DROP_OVERFLOW, /* a receive buffer was full */
+	DROP_REASONS
+};
 
 /* The counters of a mapper, from its start on. */
 enum count {
 	COUNT_STARTED, /* connections, or flows */
 	COUNT_FAILED,  /* connections that reached no target */
-	COUNT_REFUSED, /* clients that were not allowed */
+	COUNT_DENIED,  /* clients that allow= or deny= keeps out */
+	COUNT_CROWDED, /* clients that max-source= keeps out */
+	COUNT_PAUSED,  /* times that accept paused */
 	COUNT_UP,      /* bytes; a connection adds its own when it ends */
 	COUNT_DOWN,
 	COUNT_SENT,     /* datagrams to targets */
 	COUNT_RECEIVED, /* datagrams to clients */
-	COUNT_DROPPED,  /* datagrams that were not forwarded */
-	COUNT_OPEN,     /* open flows; connections are in `live` */
-	COUNTS
+	COUNT_DROPPED,  /* datagrams that were not forwarded, by reason */
+	COUNT_OPEN = COUNT_DROPPED + DROP_REASONS, /* open flows; connections
+						      are in `live` */
+	COUNT_DIAL, /* buckets of a histogram, and the sum in msec behind */
+	COUNT_LIFE = COUNT_DIAL + HISTOGRAM_BUCKETS + 2,
+	COUNTS = COUNT_LIFE + HISTOGRAM_BUCKETS + 2
+};
+
+/*
+ * The last error of a mapper. Workers write it side by side, so that it can be
+ * a mixture of two errors.
+ */
+struct mapper_error {
+	_Atomic msec at;    /* 0: there was none */
+	int32_t error;      /* errno or enum name_error */
+	int32_t hop_status; /* as in a report */
+	uint32_t target;
+	union sockaddr_inet peer; /* of the target; or unset */
+};
+
+/* What a mapper and its workers found out about their targets. */
+struct mapper_state {
+	_Atomic msec down_at[TARGETS_MAX]; /* of each target; 0: not known */
+	struct mapper_error error;
 };
 
 /* The counters of a mapper and its workers, on a page only these can write. */
 struct mapper_counts {
 	_Atomic uint32_t live; /* open connections */
 	_Atomic uint64_t count[COUNTS];
+	struct mapper_state state;
 };
+
+/* The bounds of COUNT_DIAL and COUNT_LIFE. */
+extern const msec histogram_dial[HISTOGRAM_BUCKETS];
+extern const msec histogram_life[HISTOGRAM_BUCKETS];
+
+/* Counts a value in one of the two histograms. */
+void histogram_add(_Atomic uint64_t *counts, enum count histogram, msec value);
+
+/* Records an error. The peer may be NULL. */
+void scoreboard_set_error(struct mapper_error *, int error, int hop_status,
+    uint32_t target, const union sockaddr_inet *peer);
 
 /*
  * What the server writes and all mappers read. Each mapper has one slot. Behind

@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -200,11 +201,20 @@ mapper_count(const struct mapper_proc *m, enum count counter)
 	    (counter == COUNT_OPEN ? scoreboard_live(scoreboard, m->slot) : 0);
 }
 
+const struct mapper_state *
+mapper_state(const struct mapper_proc *m)
+{
+	return &scoreboard_counts(scoreboard, m->slot)->state;
+}
+
 void
 mapper_remove(struct mapper_proc *m)
 {
 	struct mapper_proc **at = &mappers;
 	struct mapper_counts *counts = scoreboard_counts(scoreboard, m->slot);
+
+	if (m->service && counts->state.error.at > m->service->past_error.at)
+		m->service->past_error = counts->state.error;
 
 	while (*at != m)
 		at = &(*at)->next;
@@ -217,6 +227,7 @@ mapper_remove(struct mapper_proc *m)
 		counts->count[i] = 0;
 	}
 	counts->live = 0;
+	memset(&counts->state, 0, sizeof(counts->state));
 	slot_used[m->slot] = false;
 	free(m);
 }

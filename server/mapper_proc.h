@@ -68,7 +68,13 @@ void mapper_set_exited(struct mapper_proc *);
 /* Returns a counter of the mapper. COUNT_OPEN is connections and flows. */
 uint64_t mapper_count(const struct mapper_proc *, enum count);
 
-/* Frees the record; adds the counters to past_counts[] of the service. */
+/* Returns the state of the mapper, which the mapper can change at any time. */
+const struct mapper_state *mapper_state(const struct mapper_proc *);
+
+/*
+ * Frees the record; adds the counters to past_counts[] of the service, and
+ * leaves it the last error.
+ */
 void mapper_remove(struct mapper_proc *);
 
 #endif

@@ -10,9 +10,9 @@
 #include "base/log.h"
 #include "config/map.h"
 #include "server/mapper_proc.h"
+#include "server/readers.h"
 #include "server/reap.h"
 #include "server/service.h"
-#include "server/stats_socket.h"
 
 #define REAP_MAX        256  /* children at a time */
 #define STOPS_MAX       10   /* stops of a mapper, before it is replaced */
@@ -69,7 +69,7 @@ mapper_stopped(struct mapper_proc *m, int status, msec drain_timeout)
 
 /* Handles one child. Returns false if none has exited or was stopped. */
 static bool
-reap_child(struct stats_socket *stats, msec drain_timeout)
+reap_child(struct readers *readers, msec drain_timeout)
 {
 	struct mapper_proc *m = mapper_list();
 	int status;
@@ -86,7 +86,7 @@ reap_child(struct stats_socket *stats, msec drain_timeout)
 	} else if (m) {
 		mapper_exited(m, status);
 	} else {
-		stats_socket_exited(stats, pid);
+		readers_exited(readers, pid, status);
 	}
 	return true;
 }
@@ -97,12 +97,12 @@ reap_child(struct stats_socket *stats, msec drain_timeout)
  * other events.
  */
 void
-reap_children(struct stats_socket *stats, msec drain_timeout)
+reap_children(struct readers *readers, msec drain_timeout)
 {
 	struct mapper_proc *m, *next;
 	int n = 0;
 
-	while (n < REAP_MAX && reap_child(stats, drain_timeout))
+	while (n < REAP_MAX && reap_child(readers, drain_timeout))
 		n++;
 	if (n == REAP_MAX)
 		raise(SIGCHLD);

@@ -7,14 +7,14 @@
 
 #include "base/clock.h"
 
-struct stats_socket;
+struct readers;
 
 /*
  * Reaps the children that have exited, and continues those that were stopped:
- * mappers, connections of mappers that have exited, processes of --stats. A
- * mapper that is stopped again and again drains, with that timeout.
+ * mappers, connections of mappers that have exited, processes that answer
+ * readers. A mapper that is stopped again and again drains, with that timeout.
  */
-void reap_children(struct stats_socket *, msec drain_timeout);
+void reap_children(struct readers *, msec drain_timeout);
 
 /* Returns true if this process has a child. */
 bool reap_has_children(void);

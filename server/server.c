@@ -19,7 +19,7 @@
  * - /proc/self/mountinfo, because named namespaces are mounts. Other
  *   namespaces, files of UNIX listeners and interfaces are checked each second;
  * - an epoll of the TCP listeners, which reports those that `ss -K` destroys;
- * - the socket of --stats.
+ * - the sockets of --stats and --status.
  *
  * TERM or INT closes the listeners and drains all mappers; the second one kills
  * the connections. The server exits after its last mapper.
@@ -39,6 +39,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/errname.h"
 #include "base/log.h"
@@ -52,12 +53,11 @@
 #include "server/daemon.h"
 #include "server/listen_check.h"
 #include "server/mapper_proc.h"
+#include "server/readers.h"
 #include "server/reap.h"
 #include "server/server.h"
 #include "server/service.h"
 #include "server/setup.h"
-#include "server/stats.h"
-#include "server/stats_socket.h"
 #include "server/status.h"
 #include "server/systemd.h"
 #include "server/upgrade.h"
@@ -69,7 +69,7 @@
 static struct server {
 	struct config *conf;
 	struct services services;
-	struct stats_socket stats;
+	struct readers readers;
 	int signal_fd, mountinfo_fd;
 	int listener_epoll; /* reports destroyed listeners */
 	msec ns_checked_at;
@@ -94,7 +94,7 @@ check_namespaces(void)
 {
 	server.ns_checked_at = now_ms();
 	server.check_ns = false;
-	stats_socket_check(&server.stats);
+	readers_check(&server.readers);
 	for (size_t i = 0; i < server.services.count; i++)
 		service_check_ns(&server.services.items[i], server.conf);
 }
@@ -110,7 +110,7 @@ check_due_at(void)
 		return NEVER;
 	if (server.check_ns)
 		return server.ns_checked_at + NS_SETTLE_MS;
-	if (server.stats.path)
+	if (server.conf->stats)
 		return server.ns_checked_at + CHECK_MS;
 	for (size_t i = 0; i < server.services.count; i++)
 		if (!server.services.items[i].mapper ||
@@ -211,7 +211,8 @@ reload(void)
 	sd_notify_send("RELOADING=1\nMONOTONIC_USEC=%lld\n",
 	    (long long)now_ms() * 1000 + 999);
 	if (!server.pinned && upgrade_available())
-		upgrade_run(&server.services, server.conf);
+		upgrade_run(&server.services, &server.readers.tcp.service,
+		    server.conf);
 	else if (config_reread(server.conf, &fresh) == -1) {
 		log_error("not reloaded: everything is as it was");
 	} else if (apply_config(&server.services, &fresh)) {
@@ -263,7 +264,7 @@ drain_or_kill(void)
 	sd_notify_send("STOPPING=1\n");
 	for (size_t i = 0; i < server.services.count; i++)
 		service_close(&server.services.items[i]);
-	stats_socket_close(&server.stats);
+	readers_close(&server.readers);
 	pidfile_remove();
 	log_stopping();
 }
@@ -276,9 +277,9 @@ handle_signal(void)
 	if (read(server.signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGCHLD)
-		reap_children(&server.stats, server.conf->drain_timeout);
+		reap_children(&server.readers, server.conf->drain_timeout);
 	else if (info.ssi_signo == SIGUSR1)
-		stats_log_table(&server.services, server.signal_fd);
+		readers_log_table(&server.readers);
 	else if (info.ssi_signo != SIGHUP)
 		drain_or_kill();
 	else if (!server.stopping)
@@ -319,25 +320,23 @@ poll_timeout(msec at)
 static void
 server_loop_once(msec next)
 {
-	struct pollfd watched[] = {
+	struct pollfd watched[3 + READERS_FDS] = {
 	    {.fd = server.signal_fd, .events = POLLIN},
 	    {.fd = server.stopping ? -1 : server.mountinfo_fd,
 		.events = POLLPRI},
 	    {.fd = server.stopping ? -1 : server.listener_epoll,
 		.events = POLLIN},
-	    {.fd = stats_socket_pollfd(&server.stats), .events = POLLIN},
 	};
 
-	poll(watched, 4, poll_timeout(next));
+	readers_watch(&server.readers, &watched[3]);
+	poll(watched, ARRAY_LEN(watched), poll_timeout(next));
 	if (watched[0].revents)
 		handle_signal();
 	if (watched[1].revents)
 		server.check_ns = true;
 	if (watched[2].revents)
 		handle_destroyed_listeners();
-	if (watched[3].revents && server.stats.fd != -1)
-		stats_socket_accept(&server.stats, &server.services,
-		    &server.conf->owner_cred);
+	readers_accept(&server.readers, &watched[3]);
 }
 
 /*
@@ -382,7 +381,7 @@ server_loop(void)
 
 	server.check_ns = !server.pinned;
 	if (server.upgraded) /* the start has discarded a pending SIGCHLD */
-		reap_children(&server.stats, server.conf->drain_timeout);
+		reap_children(&server.readers, server.conf->drain_timeout);
 	for (;;) {
 		next = server.stopping ? await_old_mappers() : retry_services();
 		if (server.stopping && next == NEVER && !mapper_list()) {
@@ -413,7 +412,7 @@ server_init(struct config *conf)
 	} else {
 		n_left = 0;
 	}
-	server.stats = (struct stats_socket){.path = conf->stats, .fd = -1};
+	readers_init(&server.readers, &server.services, conf);
 	if (setup_close_inherited(conf, n_left) == -1 ||
 	    (conf->daemonize && daemonize() == -1) ||
 	    log_open(conf->syslog || conf->daemonize) == -1 ||
@@ -434,7 +433,7 @@ server_init(struct config *conf)
 	    open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	if (conf->pidfile && pidfile_create(conf->pidfile) == -1)
 		return 1;
-	return conf->stats && stats_socket_open(&server.stats, false) == -1;
+	return readers_open(&server.readers);
 }
 
 static void
@@ -486,7 +485,7 @@ server_run(struct config *conf)
 		log_left_out();
 		log_info("stopped");
 	}
-	stats_socket_close(&server.stats);
+	readers_close(&server.readers);
 	free(server.services.items);
 	pidfile_remove();
 	return status;

@@ -42,6 +42,7 @@ struct service {
 	struct service *successor; /* while a new configuration is applied */
 	unsigned long long mapper_starts;
 	unsigned long long past_counts[COUNTS]; /* of removed mappers */
+	struct mapper_error past_error;         /* of removed mappers */
 };
 
 struct services {

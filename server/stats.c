@@ -1,100 +1,24 @@
-/* Reports on all services: a table for people, metrics for Prometheus. */
+/* Prints the metrics of all services in the text format of Prometheus. */
 
-#include <poll.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <sys/socket.h>
 
 #include "base/array.h"
 #include "base/clock.h"
-#include "base/log.h"
+#include "config/endpoint.h"
 #include "config/map.h"
-#include "mapper/command.h"
-#include "mapper/mapper.h"
 #include "mapper/scoreboard.h"
-#include "server/mapper_proc.h"
 #include "server/service.h"
+#include "server/service_row.h"
 #include "server/stats.h"
-
-#define ANSWERS_MS  1000 /* for all mappers to log their rows */
-#define DISCARD_MAX 64   /* replies of a mapper, which could send more */
-
-static unsigned long long
-sum_counter(const struct service *s, enum count counter)
-{
-	unsigned long long sum = s->past_counts[counter];
-
-	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
-		if (m->service == s)
-			sum += mapper_count(m, counter);
-	return sum;
-}
-
-/* Returns true if the mapper has replied, false on a signal or the deadline. */
-static bool
-wait_dump(const struct mapper_proc *m, int signal_fd, msec deadline)
-{
-	struct pollfd watched[] = {
-	    {.fd = m->channel, .events = POLLIN},
-	    {.fd = signal_fd, .events = POLLIN},
-	};
-	msec left = deadline - now_ms();
-
-	return poll(watched, 2, left > 0 ? (int)left : 0) > 0 &&
-	    watched[0].revents;
-}
-
-/*
- * Has a mapper log its open connections or flows, and waits, so that these rows
- * follow the row of its service. Discards late replies to earlier commands
- * first.
- */
-static void
-log_mapper_rows(const struct mapper_proc *m, int signal_fd, msec deadline)
-{
-	int old, n = 0;
-
-	while (n++ < DISCARD_MAX &&
-	    recv(m->channel, &old, sizeof(old), MSG_DONTWAIT) > 0)
-		;
-	mapper_send_command(m, CMD_DUMP);
-	if (!wait_dump(m, signal_fd, deadline))
-		log_error("table:   process %d has not answered yet",
-		    (int)m->pid);
-}
-
-static void
-log_service_row(const struct service *s, int signal_fd, msec deadline)
-{
-	log_error("table: %8llu %10llu %8llu %8llu %12llu %12llu  %s%s",
-	    sum_counter(s, COUNT_OPEN), sum_counter(s, COUNT_STARTED),
-	    sum_counter(s, COUNT_FAILED), sum_counter(s, COUNT_REFUSED),
-	    sum_counter(s, COUNT_UP), sum_counter(s, COUNT_DOWN), s->map->spec,
-	    s->mapper ? "" : " (waits)");
-	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
-		if (m->service == s && !m->exited)
-			log_mapper_rows(m, signal_fd, deadline);
-}
-
-void
-stats_log_table(const struct services *list, int signal_fd)
-{
-	msec deadline = now_ms() + ANSWERS_MS;
-
-	log_error("table: %8s %10s %8s %8s %12s %12s  MAP", "OPEN", "BEGUN",
-	    "FAILED", "REFUSED", "UP", "DOWN");
-	for (size_t i = 0; i < list->count; i++)
-		log_service_row(&list->items[i], signal_fd, deadline);
-}
 
 /*
  * Entries with the same name are neighbours, because Prometheus requires that.
  */
 static const struct metric {
 	const char *name, *label, *help;
-	enum count count; /* COUNTS: mapper_starts */
-	unsigned proto;   /* of the services that have the metric */
+	enum count count;
+	unsigned proto; /* of the services that have the metric */
 } metrics[] = {
     {"nsfwd_connections_total", "", "Connections accepted.", COUNT_STARTED,
 	PROTO_TCP},
@@ -103,8 +27,14 @@ static const struct metric {
     {"nsfwd_open_flows", "", "UDP flows open.", COUNT_OPEN, PROTO_UDP},
     {"nsfwd_dial_failures_total", "", "Connections that reached no target.",
 	COUNT_FAILED, PROTO_TCP},
-    {"nsfwd_refused_total", "", "Clients that were not let in.", COUNT_REFUSED,
+    {"nsfwd_refused_total", ",reason=\"address\"",
+	"Clients that allow= or deny= (address) or max-source= kept out.",
+	COUNT_DENIED, PROTO_TCP},
+    {"nsfwd_refused_total", ",reason=\"max-source\"", NULL, COUNT_CROWDED,
 	PROTO_TCP},
+    {"nsfwd_accept_pauses_total", "",
+	"Times that new clients waited, at a limit or for lack of a resource.",
+	COUNT_PAUSED, PROTO_TCP},
     {"nsfwd_bytes_total", ",direction=\"up\"",
 	"Bytes to targets (up) and clients, of ended connections and of flows.",
 	COUNT_UP, PROTO_TCP | PROTO_UDP},
@@ -114,35 +44,172 @@ static const struct metric {
 	"Datagrams to targets (up) and clients.", COUNT_SENT, PROTO_UDP},
     {"nsfwd_datagrams_total", ",direction=\"down\"", NULL, COUNT_RECEIVED,
 	PROTO_UDP},
-    {"nsfwd_dropped_datagrams_total", "", "Datagrams that did not go on.",
-	COUNT_DROPPED, PROTO_UDP},
-    {"nsfwd_mapper_starts_total", "", "Mappers started.", COUNTS,
-	PROTO_TCP | PROTO_UDP},
+#define DROPPED(label) "nsfwd_dropped_datagrams_total", ",reason=\"" label "\""
+    {DROPPED("source"),
+	"Datagrams not sent on: source not allowed, limit reached, not sent up "
+	"to the target, or down to the client, or receive buffer overflowed.",
+	COUNT_DROPPED + DROP_SOURCE, PROTO_UDP},
+    {DROPPED("limit"), NULL, COUNT_DROPPED + DROP_LIMIT, PROTO_UDP},
+    {DROPPED("up"), NULL, COUNT_DROPPED + DROP_UP, PROTO_UDP},
+    {DROPPED("down"), NULL, COUNT_DROPPED + DROP_DOWN, PROTO_UDP},
+    {DROPPED("overflow"), NULL, COUNT_DROPPED + DROP_OVERFLOW, PROTO_UDP},
+#undef DROPPED
 };
 
 static void
-print_metric(FILE *out, const struct metric *m, const struct service *s)
+print_escaped(FILE *out, const char *text)
 {
-	fprintf(out, "%s{proto=\"%s\"%s,map=\"", m->name,
-	    s->proto == PROTO_UDP ? "udp" : "tcp", m->label);
-	for (const char *c = s->map->spec; *c; c++)
-		fprintf(out, *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
-	fprintf(out, "\"} %llu\n",
-	    m->count == COUNTS ? s->mapper_starts : sum_counter(s, m->count));
+	for (; *text; text++)
+		fprintf(out, *text == '"' || *text == '\\' ? "\\%c" : "%c",
+		    *text);
 }
 
-void
-stats_print_metrics(FILE *out, const struct services *list)
+/* Prints the name and the labels of a value, and a space. */
+static void
+print_name(FILE *out, const char *name, const char *label,
+    const struct service *s)
+{
+	fprintf(out, "%s{proto=\"%s\"%s,map=\"", name,
+	    s->proto == PROTO_UDP ? "udp" : "tcp", label);
+	print_escaped(out, s->map->spec);
+	fputs("\"} ", out);
+}
+
+static void
+print_help(FILE *out, const char *name, const char *type, const char *help)
+{
+	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void
+print_metrics(FILE *out, const struct services *list)
 {
 	static const struct metric *const end = metrics + ARRAY_LEN(metrics);
 
 	for (const struct metric *m = metrics; m < end; m++) {
 		if (m->help)
-			fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name,
-			    m->help, m->name,
-			    m->count == COUNT_OPEN ? "gauge" : "counter");
-		for (size_t i = 0; i < list->count; i++)
-			if (list->items[i].proto & m->proto)
-				print_metric(out, m, &list->items[i]);
+			print_help(out, m->name,
+			    m->count == COUNT_OPEN ? "gauge" : "counter",
+			    m->help);
+		for (size_t i = 0; i < list->count; i++) {
+			const struct service *s = &list->items[i];
+
+			if (!(s->proto & m->proto))
+				continue;
+			print_name(out, m->name, m->label, s);
+			fprintf(out, "%llu\n", service_sum(s, m->count));
+		}
 	}
+}
+
+static void
+print_mappers(FILE *out, const struct services *list)
+{
+	print_help(out, "nsfwd_mapper_starts_total", "counter",
+	    "Mappers started.");
+	for (size_t i = 0; i < list->count; i++) {
+		print_name(out, "nsfwd_mapper_starts_total", "",
+		    &list->items[i]);
+		fprintf(out, "%llu\n", list->items[i].mapper_starts);
+	}
+	print_help(out, "nsfwd_map_up", "gauge",
+	    "1: the map serves. 0: it waits for a namespace or an address.");
+	for (size_t i = 0; i < list->count; i++) {
+		print_name(out, "nsfwd_map_up", "", &list->items[i]);
+		fprintf(out, "%d\n", list->items[i].mapper != NULL);
+	}
+}
+
+/* A map may name a target twice, so that there is an index, too. */
+static void
+print_targets_of(FILE *out, const struct service *s)
+{
+	for (size_t i = 0; i < s->map->n_targets; i++) {
+		fprintf(out,
+		    "nsfwd_target_up{proto=\"tcp\",index=\"%zu\",target=\"",
+		    i + 1);
+		print_escaped(out, s->map->targets[i].arg);
+		fputs("\",map=\"", out);
+		print_escaped(out, s->map->spec);
+		fprintf(out, "\"} %d\n", !service_target_down(s, i));
+	}
+}
+
+/* A proxy has no target of its own. */
+static void
+print_targets(FILE *out, const struct services *list)
+{
+	print_help(out, "nsfwd_target_up", "gauge",
+	    "0: the last connection to the target failed. 1: it did not.");
+	for (size_t i = 0; i < list->count; i++) {
+		const struct service *s = &list->items[i];
+
+		if (s->proto == PROTO_TCP && s->map->targets->kind != EP_PROXY)
+			print_targets_of(out, s);
+	}
+}
+
+/* Prints the buckets of a histogram. Returns how many values they have. */
+static unsigned long long
+print_buckets(FILE *out, const char *bucket, enum count first,
+    const struct service *s)
+{
+	const msec *bounds =
+	    first == COUNT_DIAL ? histogram_dial : histogram_life;
+	unsigned long long n = 0;
+	char label[48];
+
+	for (int i = 0; i <= HISTOGRAM_BUCKETS; i++) {
+		if (i < HISTOGRAM_BUCKETS)
+			snprintf(label, sizeof(label), ",le=\"%g\"",
+			    (double)bounds[i] / 1000);
+		else
+			snprintf(label, sizeof(label), ",le=\"+Inf\"");
+		n += service_sum(s, (enum count)(first + i));
+		print_name(out, bucket, label, s);
+		fprintf(out, "%llu\n", n);
+	}
+	return n;
+}
+
+static void
+print_histogram_of(FILE *out, const char *name, enum count first,
+    const struct service *s)
+{
+	char text[64];
+	unsigned long long n, ms;
+
+	snprintf(text, sizeof(text), "%s_bucket", name);
+	n = print_buckets(out, text, first, s);
+	ms = service_sum(s, (enum count)(first + HISTOGRAM_BUCKETS + 1));
+	snprintf(text, sizeof(text), "%s_sum", name);
+	print_name(out, text, "", s);
+	fprintf(out, "%llu.%03llu\n", ms / 1000, ms % 1000);
+	snprintf(text, sizeof(text), "%s_count", name);
+	print_name(out, text, "", s);
+	fprintf(out, "%llu\n", n);
+}
+
+static void
+print_histogram(FILE *out, const char *name, const char *help, enum count first,
+    const struct services *list)
+{
+	print_help(out, name, "histogram", help);
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].proto == PROTO_TCP)
+			print_histogram_of(out, name, first, &list->items[i]);
+}
+
+void
+stats_print(FILE *out, const struct services *list)
+{
+	print_metrics(out, list);
+	print_mappers(out, list);
+	print_targets(out, list);
+	print_histogram(out, "nsfwd_dial_seconds",
+	    "Time to connect to a target, of connections that have ended.",
+	    COUNT_DIAL, list);
+	print_histogram(out, "nsfwd_connection_seconds",
+	    "Time from accept to end, of connections that have ended.",
+	    COUNT_LIFE, list);
 }

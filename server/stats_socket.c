@@ -1,5 +1,14 @@
-/* Answers the clients of --stats with metrics, each in a process of its own. */
+/* Opens the sockets of --stats and --status, and accepts their clients. */
 
+/*
+ * Theory of operation
+ *
+ * The socket of --status has the pid of the server in its name, so that no two
+ * servers share a name. The start removes the sockets of servers that have been
+ * killed; an upgrade keeps the pid, and thus the name.
+ */
+
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -8,22 +17,25 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 #include "base/advice.h"
 #include "base/errname.h"
-#include "base/fd.h"
 #include "base/log.h"
-#include "base/proctitle.h"
-#include "base/sandbox.h"
-#include "server/stats.h"
+#include "base/rundir.h"
+#include "config/config.h"
+#include "config/map.h"
+#include "config/stats.h"
+#include "mapper/mapper.h"
+#include "server/answer.h"
+#include "server/listen_check.h"
+#include "server/service.h"
 #include "server/stats_socket.h"
 #include "server/unix_listener.h"
 
-#define ANSWER_S       3   /* until an answering process is killed */
 #define STATS_PAUSE_MS 100 /* after an error of accept(2) or fork(2) */
-#define REQUEST_MS     250 /* to wait for an HTTP request */
 
 int
 stats_socket_open(struct stats_socket *s, bool waits)
@@ -46,6 +58,62 @@ stats_socket_open(struct stats_socket *s, bool waits)
 		    errno_name(errno));
 	s->logged_errno = errno;
 	return -1;
+}
+
+/* Removes the sockets of servers that run no more. */
+static void
+remove_stale_sockets(const char *dir)
+{
+	char path[PATH_MAX + NAME_MAX + 2];
+	struct dirent *entry;
+	DIR *stream = opendir(dir);
+
+	while (stream && (entry = readdir(stream))) {
+		if (strncmp(entry->d_name, RUNDIR_SOCKET,
+			strlen(RUNDIR_SOCKET)) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
+		unix_remove_stale(path);
+	}
+	if (stream)
+		closedir(stream);
+}
+
+/* Opens the socket in a directory, which is made. Returns -1 with errno. */
+static int
+open_in_directory(struct stats_socket *s, const char *dir)
+{
+	static char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+
+	if (snprintf(path, sizeof(path), "%s/" RUNDIR_SOCKET "%d", dir,
+		(int)getpid()) >= (int)sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	if (mkdir(dir, 0755) == -1 && errno != EEXIST)
+		return -1;
+	remove_stale_sockets(dir);
+	s->fd = unix_listen(path);
+	if (s->fd == -1)
+		return -1;
+	s->path = path;
+	unix_file_record(&s->file, path);
+	return 0;
+}
+
+void
+stats_socket_open_status(struct stats_socket *s)
+{
+	char dir[PATH_MAX];
+
+	for (int i = 0; rundir_path(dir, sizeof(dir), i); i++) {
+		if (!*dir)
+			continue;
+		if (open_in_directory(s, dir) == 0)
+			return;
+		log_debug("--status: no socket in %s: %s", dir,
+		    errno_name(errno));
+	}
 }
 
 void
@@ -72,100 +140,110 @@ stats_socket_check(struct stats_socket *s)
 		stats_socket_open(s, true);
 }
 
-/* Returns the index of a process, or of a free entry for 0; or -1. */
-static int
-find_client(const struct stats_socket *s, pid_t pid)
-{
-	for (int i = 0; i < STATS_CLIENTS_MAX; i++)
-		if (s->clients[i] == pid)
-			return i;
-	return -1;
-}
-
 int
 stats_socket_pollfd(const struct stats_socket *s)
 {
-	return find_client(s, 0) == -1 ? -1 : s->fd;
-}
-
-void
-stats_socket_exited(struct stats_socket *s, pid_t pid)
-{
-	int i = find_client(s, pid);
-
-	if (i != -1)
-		s->clients[i] = 0;
-}
-
-/*
- * Reads the request of an HTTP client. Returns false for a client that only
- * reads. All of the request is read, because close(2) with unread bytes would
- * reset the connection and discard the answer.
- */
-static bool
-stats_read_request(int client)
-{
-	struct pollfd ready = {.fd = client, .events = POLLIN};
-	char text[4096];
-	size_t used = 0;
-	ssize_t n = 1;
-
-	while (n > 0 && used < sizeof(text) - 1 &&
-	    poll(&ready, 1, REQUEST_MS) == 1) {
-		n = recv(client, text + used, sizeof(text) - 1 - used, 0);
-		used += n > 0 ? (size_t)n : 0;
-		text[used] = '\0';
-		if (strstr(text, "\r\n\r\n"))
-			break;
-	}
-	return used > 0;
-}
-
-/* Writes the metrics to a client, in a child, because a client may be slow. */
-static _Noreturn void
-answer_main(int client, const struct services *list, const struct cred *cred,
-    pid_t server)
-{
-	FILE *out;
-
-	proctitle_set("metrics", "", "");
-	fd_close_except(&client, 1, INT_MAX);
-	alarm(ANSWER_S);
-	if (sandbox_drop_privileges(cred, false) == -1 ||
-	    sandbox_die_with_parent(server) == -1)
-		_exit(1);
-	out = fdopen(client, "w");
-	if (!out)
-		_exit(1);
-	if (stats_read_request(client))
-		fputs("HTTP/1.0 200 OK\r\nContent-Type: text/plain; "
-		      "version=0.0.4; charset=utf-8\r\n\r\n",
-		    out);
-	stats_print_metrics(out, list);
-	_exit(fflush(out) == 0 ? 0 : 1);
+	return answers_full(&s->answers) ? -1 : s->fd;
 }
 
 /*
  * EAGAIN of accept(2) means that the client has closed. Pauses after other
  * errors, because a client that could not be accepted is still in the queue.
  */
-void
-stats_socket_accept(struct stats_socket *s, const struct services *list,
-    const struct cred *cred)
+static void
+accept_and_answer(int fd, struct answers *answers, const struct services *list,
+    const struct config *conf)
 {
-	int client = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
-	pid_t server = getpid(), pid = -1;
+	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	int result = client;
 
 	if (client != -1)
-		pid = fork();
-	if (pid == 0)
-		answer_main(client, list, cred, server);
-	if (pid == -1 && (client != -1 || errno != EAGAIN)) {
+		result =
+		    answer_spawn(answers, answers->kind, client, list, conf);
+	if (result == -1 && (client != -1 || errno != EAGAIN)) {
 		log_ratelimited("--stats: %s", strerror(errno));
 		poll(NULL, 0, STATS_PAUSE_MS);
 	}
 	if (client != -1)
 		close(client);
-	if (pid > 0)
-		s->clients[find_client(s, 0)] = pid;
+}
+
+void
+stats_socket_accept(struct stats_socket *s, const struct services *list,
+    const struct config *conf)
+{
+	accept_and_answer(s->fd, &s->answers, list, conf);
+}
+
+/* Returns -1 with errno, logged unless it is that of the last attempt. */
+static int
+tcp_listen_again(struct service *s)
+{
+	s->lost = false;
+	if ((s->listeners_ns || service_open(s, s->logged_errno, true) == 0) &&
+	    service_listen(s, s->logged_errno) == 0) {
+		s->logged_errno = 0;
+		return 0;
+	}
+	s->logged_errno = errno;
+	service_close(s);
+	return -1;
+}
+
+int
+stats_tcp_open(struct stats_tcp *t, const struct config *conf)
+{
+	struct service *s = &t->service;
+	int status;
+
+	if (stats_parse(&t->map, conf->stats))
+		return 1;
+	*s = (struct service){.map = &t->map, .proto = PROTO_TCP};
+	status = service_probe_ns(s, conf->wait_for_ns);
+	if (status || !s->listen_ns_id)
+		return status;
+	return tcp_listen_again(s) == -1 && !conf->wait_for_ns;
+}
+
+void
+stats_tcp_check(struct stats_tcp *t, const struct config *conf)
+{
+	if (!t->map.spec)
+		return;
+	service_check_ns(&t->service, conf);
+	if (t->service.listen_ns_id)
+		tcp_listen_again(&t->service);
+}
+
+void
+stats_tcp_close(struct stats_tcp *t)
+{
+	if (!t->map.spec)
+		return;
+	service_close(&t->service);
+	map_free(&t->map);
+	t->map.spec = NULL;
+}
+
+int
+stats_tcp_pollfd(const struct stats_tcp *t, size_t i)
+{
+	return i >= t->service.listeners.count || t->service.lost ||
+		answers_full(&t->answers)
+	    ? -1
+	    : t->service.listeners.items[i].fd;
+}
+
+/* A listener that `ss -K` has destroyed would report events without end. */
+void
+stats_tcp_accept(struct stats_tcp *t, size_t i, const struct services *list,
+    const struct config *conf)
+{
+	int fd = stats_tcp_pollfd(t, i);
+
+	if (fd == -1)
+		return;
+	t->service.lost = listen_state(fd) == 0;
+	if (!t->service.lost)
+		accept_and_answer(fd, &t->answers, list, conf);
 }

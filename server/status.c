@@ -36,20 +36,17 @@ first_waiting(const struct services *list)
 	return s;
 }
 
-/* Writes what a service waits for. */
-static void
-format_wait(char *text, size_t size, const struct service *s)
+void
+status_format_wait(char *text, size_t size, const struct service *s)
 {
 	const struct map *map = s->map;
-	int width = 64;
 
 	if (!s->listen_ns_id || !s->target_ns_id)
-		snprintf(text, size, "'%.*s' waits for namespace '%.*s'", width,
-		    map->spec, width,
+		snprintf(text, size, "waits for namespace '%.64s'",
 		    ns_spec(
 			s->listen_ns_id ? &map->target_ns : &map->listen_ns));
 	else
-		snprintf(text, size, "'%.*s' waits %s", width, map->spec,
+		snprintf(text, size, "waits %s",
 		    s->listeners_ns ? "for a mapper" : "to listen");
 }
 
@@ -57,18 +54,20 @@ const char *
 status_format(char *text, const struct services *list, size_t n_maps)
 {
 	size_t n = status_count_serving(list, n_maps);
-	char first[STATUS_TEXT_MAX / 2 + 64], more[48] = "";
+	const struct service *first;
+	char wait[96], more[48] = "";
 
 	if (n == n_maps) {
 		snprintf(text, STATUS_TEXT_MAX, "%zu %s", n,
 		    n == 1 ? "map" : "maps");
 		return text;
 	}
-	format_wait(first, sizeof(first), first_waiting(list));
+	first = first_waiting(list);
+	status_format_wait(wait, sizeof(wait), first);
 	if (n_maps - n > 1)
 		snprintf(more, sizeof(more), ", and %zu more", n_maps - n - 1);
-	snprintf(text, STATUS_TEXT_MAX, "%zu of %zu %s (%s%s)", n, n_maps,
-	    n_maps == 1 ? "map" : "maps", first, more);
+	snprintf(text, STATUS_TEXT_MAX, "%zu of %zu %s ('%.64s' %s%s)", n,
+	    n_maps, n_maps == 1 ? "map" : "maps", first->map->spec, wait, more);
 	return text;
 }
 

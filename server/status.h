@@ -5,12 +5,16 @@
 
 #include <stddef.h>
 
+struct service;
 struct services;
 
 #define STATUS_TEXT_MAX 256
 
 /* Returns how many of n maps have a mapper for each of their protocols. */
 size_t status_count_serving(const struct services *, size_t n_maps);
+
+/* Writes what a service without a mapper waits for, as "waits to listen". */
+void status_format_wait(char *text, size_t size, const struct service *);
 
 /*
  * Writes "2 maps", or "1 of 2 maps (MAP waits for namespace 'db')", into

@@ -17,6 +17,23 @@
 #include "server/listen.h"
 #include "server/unix_listener.h"
 
+/* Fills in an address. Returns -1 with errno if the path is too long. */
+static int
+set_path(struct unix_address *address, const char *path)
+{
+	size_t length = strlen(path);
+
+	*address = (struct unix_address){.un = {.sun_family = AF_UNIX}};
+	if (length >= sizeof(address->un.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(address->un.sun_path, path, length);
+	address->length =
+	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
+	return 0;
+}
+
 /*
  * Removes the file of a socket that is no longer bound: connect(2) then fails
  * with ECONNREFUSED. connect(2) is called on a datagram socket, so that a
@@ -42,6 +59,15 @@ remove_stale(const struct unix_address *address)
 	close(fd);
 	errno = error;
 	return error ? -1 : 0;
+}
+
+void
+unix_remove_stale(const char *path)
+{
+	struct unix_address address;
+
+	if (set_path(&address, path) == 0)
+		remove_stale(&address);
 }
 
 /*
@@ -90,18 +116,12 @@ unix_bind(int fd, const struct unix_address *address)
 int
 unix_listen(const char *path)
 {
-	struct unix_address address = {.un = {.sun_family = AF_UNIX}};
-	size_t length = strlen(path);
+	struct unix_address address;
 	mode_t old;
 	int fd, result;
 
-	if (length >= sizeof(address.un.sun_path)) {
-		errno = ENAMETOOLONG;
+	if (set_path(&address, path) == -1)
 		return -1;
-	}
-	memcpy(address.un.sun_path, path, length);
-	address.length =
-	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return -1;

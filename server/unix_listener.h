@@ -41,6 +41,9 @@ int unix_bind(int fd, const struct unix_address *);
  */
 int unix_listen(const char *path);
 
+/* Removes the file of a socket that is no longer bound, but no other file. */
+void unix_remove_stale(const char *path);
+
 /* Records the file that a listener has just made at a path. */
 void unix_file_record(struct unix_file *, const char *path);
 

@@ -148,7 +148,7 @@ export_listeners(const struct services *list)
 	for (size_t i = 0; i < list->count; i++) {
 		const struct service *s = &list->items[i];
 
-		if (s->map->listen.kind == EP_SYSTEMD)
+		if (s->listeners.count && s->map->listen.kind == EP_SYSTEMD)
 			continue;
 		for (size_t k = 0; k < s->listeners.count; k++)
 			used += (size_t)snprintf(text + used, size - used,
@@ -244,20 +244,40 @@ execute_program(const struct services *list, int ready_fd, char *path,
 	return why;
 }
 
+/* Returns a copy of the list with one more service, or without items. */
+static struct services
+add_service(const struct services *list, const struct service *more)
+{
+	struct services all = {
+	    .items = calloc(list->count + 1, sizeof(*all.items)),
+	    .count = list->count + 1,
+	};
+
+	if (all.items && list->count)
+		memcpy(all.items, list->items,
+		    list->count * sizeof(*list->items));
+	if (all.items)
+		all.items[list->count] = *more;
+	return all;
+}
+
 void
-upgrade_run(const struct services *list, const struct config *conf)
+upgrade_run(const struct services *list, const struct service *stats,
+    const struct config *conf)
 {
 	char path[PATH_MAX], **args = split_args(&conf->command_line);
+	struct services all = add_service(list, stats);
 	const char *why;
 
-	if (!args || !find_program(path, sizeof(path)) ||
-	    export_listeners(list) == -1 || export_mappers() == -1)
+	if (!args || !all.items || !find_program(path, sizeof(path)) ||
+	    export_listeners(&all) == -1 || export_mappers() == -1)
 		why = errno_name(errno);
 	else
-		why = execute_program(list, conf->ready_fd, path, args);
+		why = execute_program(&all, conf->ready_fd, path, args);
 	log_error("the program was replaced, but the old one goes on: %s", why);
 	unsetenv(UPGRADE_ENV);
 	free(args);
+	free(all.items);
 }
 
 int

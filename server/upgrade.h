@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 struct config;
+struct service;
 struct services;
 
 /* Returns true if the file of the program was replaced since the start. */
@@ -16,9 +17,11 @@ bool upgrade_available(void);
 
 /*
  * Executes the new program with the same arguments, if the new program accepts
- * them with --check. Returns only if the old program goes on, and logs why.
+ * them with --check. It inherits the listeners of the services and of --stats.
+ * Returns only if the old program goes on, and logs why.
  */
-void upgrade_run(const struct services *, const struct config *);
+void upgrade_run(const struct services *, const struct service *stats,
+    const struct config *);
 
 /*
  * Reads which listeners were left by a program that this process ran before.

@@ -101,6 +101,7 @@ void
 accept_pause(struct acceptor *a, const char *call)
 {
 	a->paused_until = now_ms() + PAUSE_MS;
+	atomic_fetch_add(&a->args->count[COUNT_PAUSED], 1);
 	log_ratelimited("'%s': %s: %s: accept paused", a->args->map->spec, call,
 	    errno_name(errno));
 }
@@ -198,6 +199,7 @@ reserve(struct acceptor *a)
 	a->paused_until = a->n_open == a->max_open || a->n_open == max
 	    ? NEVER
 	    : now_ms() + PAUSE_MS;
+	atomic_fetch_add(&a->args->count[COUNT_PAUSED], 1);
 	log_ratelimited("'%s': %llu connections, the limit: new clients wait",
 	    a->args->map->spec, (unsigned long long)(of_map ? of_map - 1 : 0));
 	return false;
@@ -205,13 +207,13 @@ reserve(struct acceptor *a)
 
 void
 accept_refuse(const struct acceptor *a, int client,
-    const union sockaddr_inet *peer, const char *why)
+    const union sockaddr_inet *peer, const char *why, enum count counter)
 {
 	char text[SOCKADDR_STRLEN];
 
 	log_ratelimited("'%s': refused %s: %s", a->args->map->spec,
 	    sockaddr_format(&peer->sa, text), why);
-	atomic_fetch_add(&a->args->count[COUNT_REFUSED], 1);
+	atomic_fetch_add(&a->args->count[counter], 1);
 	close(client);
 }
 
@@ -271,7 +273,7 @@ accept_one(struct acceptor *a, uint32_t i, uint32_t events)
 		a->start(a->context, client, listener->port_index, &peer);
 		return;
 	}
-	accept_refuse(a, client, &peer, "it is not allowed");
+	accept_refuse(a, client, &peer, "it is not allowed", COUNT_DENIED);
 	accept_uncount(a);
 }
 

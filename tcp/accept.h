@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "mapper/scoreboard.h"
 
 struct mapper_args;
 union sockaddr_inet;
@@ -53,9 +54,11 @@ msec accept_run_timers(struct acceptor *, msec now);
 /* Pauses for 100 ms, and logs that `call` failed with errno. */
 void accept_pause(struct acceptor *, const char *call);
 
-/* Closes a client that is not allowed a connection, and logs why. */
+/*
+ * Closes a client that is not allowed a connection, counts it, and logs why.
+ */
 void accept_refuse(const struct acceptor *, int client,
-    const union sockaddr_inet *peer, const char *why);
+    const union sockaddr_inet *peer, const char *why, enum count);
 
 /*
  * Count a connection as ended: accept_release() one of this process,

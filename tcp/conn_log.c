@@ -17,6 +17,7 @@
 #include "base/report.h"
 #include "config/map.h"
 #include "dial/why.h"
+#include "mapper/rows.h"
 #include "netns.h"
 #include "proxy/socks.h"
 
@@ -237,11 +238,15 @@ conn_log(const struct map *map, const union sockaddr_inet *peer,
 }
 
 void
-conn_log_row(const struct map *map, const union sockaddr_inet *peer,
-    msec started_at, struct conn_report *t)
+conn_log_row(struct row *row, const struct map *map,
+    const union sockaddr_inet *peer, msec started_at, struct conn_report *t)
 {
-	char client[SOCKADDR_STRLEN], target[SOCKADDR_STRLEN];
+	char target[SOCKADDR_STRLEN];
 
-	log_open_row(sockaddr_format(&peer->sa, client),
-	    target_text(map, t, target), t->up, t->down, started_at);
+	row->client = sockaddr_is_inet(&t->client) ? t->client : *peer;
+	row->started_at = started_at;
+	row->up = t->up;
+	row->down = t->down;
+	snprintf(row->target, sizeof(row->target), "%s",
+	    target_text(map, t, target));
 }

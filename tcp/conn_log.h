@@ -7,6 +7,7 @@
 
 struct conn_report;
 struct map;
+struct row;
 union sockaddr_inet;
 
 /*
@@ -25,8 +26,8 @@ void conn_log_opened(const struct map *, const union sockaddr_inet *peer);
 void conn_log_down(const struct map *, const struct conn_report *);
 void conn_log_up(const struct map *, const struct conn_report *, msec span);
 
-/* Logs an open connection, as a row of the table of SIGUSR1. */
-void conn_log_row(const struct map *, const union sockaddr_inet *peer,
-    msec started_at, struct conn_report *);
+/* Fills the row of an open connection, with what conn_log() would log. */
+void conn_log_row(struct row *, const struct map *,
+    const union sockaddr_inet *peer, msec started_at, struct conn_report *);
 
 #endif

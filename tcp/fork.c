@@ -32,6 +32,7 @@
 #include "dial/conn.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/rows.h"
 #include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn.h"
@@ -192,14 +193,15 @@ static void
 handle_command(void)
 {
 	int channel = forks->tcp.args->channel;
-	enum mapper_command command = mapper_read_command(channel);
+	struct rows_request request;
+	enum mapper_command command = mapper_read_command(channel, &request);
 
 	if (command == CMD_NONE)
 		return;
 	if (command == CMD_ENDED)
 		epoll_ctl(forks->tcp.epoll, EPOLL_CTL_DEL, channel, NULL);
-	if (command == CMD_DUMP)
-		tcp_dump(&forks->tcp);
+	if (command == CMD_ROWS)
+		tcp_send_rows(&forks->tcp, &request);
 	else
 		tcp_drain(&forks->tcp);
 }

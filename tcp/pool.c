@@ -35,6 +35,7 @@
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/rows.h"
 #include "tcp/fork.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"
@@ -197,15 +198,16 @@ drain(void)
 static void
 pool_handle_command(void)
 {
+	struct rows_request request;
 	enum mapper_command command =
-	    mapper_read_command(pool.pollfds[POLL_CHANNEL].fd);
+	    mapper_read_command(pool.pollfds[POLL_CHANNEL].fd, &request);
 
 	if (command == CMD_NONE)
 		return;
 	if (command == CMD_ENDED)
 		pool.pollfds[POLL_CHANNEL].fd = -1;
-	if (command == CMD_DUMP)
-		tcp_dump(&pool.tcp);
+	if (command == CMD_ROWS)
+		tcp_send_rows(&pool.tcp, &request);
 	else if (!pool.draining)
 		drain();
 }

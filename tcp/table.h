@@ -46,8 +46,7 @@ struct table {
 struct tables_shared {
 	_Atomic uint64_t tickets;   /* number of tickets given */
 	_Atomic bool pool_draining; /* set by the pool before it drains */
-	_Atomic msec down_at[TARGETS_MAX]; /* of each target; 0: not known */
-	_Atomic uint32_t used[];           /* of each table */
+	_Atomic uint32_t used[];    /* of each table */
 };
 
 /*

@@ -38,6 +38,7 @@
 #include "dial/dial.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/rows.h"
 #include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn_log.h"
@@ -65,8 +66,7 @@ static void
 note_target(const struct tcp *t, msec started_at, struct conn_report *r)
 {
 	const struct map *map = t->args->map;
-	_Atomic msec *down_at =
-	    &t->tables->shared->down_at[r->target % TARGETS_MAX];
+	_Atomic msec *down_at = &t->state->down_at[r->target % TARGETS_MAX];
 	msec none = 0, at = now_ms();
 
 	if (r->target >= map->n_targets || r->requested[0] ||
@@ -90,6 +90,25 @@ tcp_was_killed(int status)
 	return WIFSIGNALED(status) && WTERMSIG(status) == CHILD_KILL_SIGNAL;
 }
 
+/* Counts a connection. Its report can be forged. */
+static void
+count_conn(const struct tcp *t, msec started_at, const struct conn_report *r)
+{
+	msec life = now_ms() - started_at;
+
+	atomic_fetch_add(&t->counts[COUNT_UP], r->up);
+	atomic_fetch_add(&t->counts[COUNT_DOWN], r->down);
+	histogram_add(t->counts, COUNT_LIFE, life);
+	if (r->dial_ms > 0)
+		histogram_add(t->counts, COUNT_DIAL,
+		    msec_min(r->dial_ms - 1, life));
+	if (r->end != END_DIAL)
+		return;
+	atomic_fetch_add(&t->counts[COUNT_FAILED], 1);
+	scoreboard_set_error(&t->state->error, r->error, r->hop_status,
+	    r->target, &r->peer);
+}
+
 static void
 log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
     int status)
@@ -99,11 +118,8 @@ log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
 	conn_log(t->args->map, &table->slots[i].peer,
 	    table->slots[i].started_at, &report,
 	    tcp_was_killed(status) ? 0 : status);
-	atomic_fetch_add(&t->counts[COUNT_UP], report.up);
-	atomic_fetch_add(&t->counts[COUNT_DOWN], report.down);
+	count_conn(t, table->slots[i].started_at, &report);
 	note_target(t, table->slots[i].started_at, &report);
-	if (report.end == END_DIAL)
-		atomic_fetch_add(&t->counts[COUNT_FAILED], 1);
 }
 
 /*
@@ -164,30 +180,69 @@ tcp_detach_counts(struct tcp *t)
 {
 	static _Atomic uint32_t n_open;
 	static _Atomic uint64_t counts[COUNTS];
+	static struct mapper_state state;
 
 	t->acceptor.shared_open = &n_open;
 	t->counts = counts;
+	t->state = &state;
 }
 
 static void
-dump_table(const struct map *map, const struct table *table, uint32_t used)
+add_open_bytes(const struct tables *tables, struct rows_reply *reply)
 {
-	for (uint32_t i = 0; i < used; i++)
-		if (table->pids[i]) {
-			struct conn_report report = copy_report(table, i);
+	for (uint32_t k = 0; k < tables->count; k++) {
+		const struct table *table = &tables->items[k];
+		const uint32_t used = tables_used(tables, table);
 
-			conn_log_row(map, &table->slots[i].peer,
-			    table->slots[i].started_at, &report);
-		}
+		for (uint32_t i = 0; i < used; i++)
+			if (table->pids[i]) {
+				reply->open_up += table->reports[i].up;
+				reply->open_down += table->reports[i].down;
+			}
+	}
 }
 
-void
-tcp_dump(const struct tcp *t)
+/*
+ * Fills a page from the tables. The cursor counts through all slots of all
+ * tables. Returns the next cursor.
+ */
+static uint32_t
+fill_page(const struct tcp *t, uint32_t cursor, struct rows_reply *reply)
 {
-	for (uint32_t i = 0; i < t->tables->count; i++)
-		dump_table(t->args->map, &t->tables->items[i],
-		    tables_used(t->tables, &t->tables->items[i]));
-	mapper_send_reply(t->args->channel, 0);
+	const struct tables *tables = t->tables;
+	const uint32_t capacity = tables->capacity;
+	uint32_t k = cursor / capacity, i = cursor % capacity;
+
+	for (; k < tables->count; k++, i = 0) {
+		const struct table *table = &tables->items[k];
+		const uint32_t used = tables_used(tables, table);
+
+		for (; i < used; i++) {
+			struct conn_report report;
+
+			if (!table->pids[i])
+				continue;
+			if (reply->n == ROWS_MAX)
+				return k * capacity + i;
+			report = copy_report(table, i);
+			conn_log_row(&reply->rows[reply->n++], t->args->map,
+			    &table->slots[i].peer, table->slots[i].started_at,
+			    &report);
+		}
+	}
+	return ROWS_END;
+}
+
+/* Not inline, so that the mapper touches its stack only for a page. */
+__attribute__((noinline)) void
+tcp_send_rows(const struct tcp *t, const struct rows_request *request)
+{
+	struct rows_reply reply = {.token = request->token};
+
+	if (!request->cursor)
+		add_open_bytes(t->tables, &reply);
+	reply.next = fill_page(t, request->cursor, &reply);
+	rows_send(t->args->channel, &reply);
 }
 
 static struct conn
@@ -229,7 +284,7 @@ start_conn(void *context, int client, uint16_t port_index,
 
 	if (!source_allowed(t, i)) {
 		accept_refuse(&t->acceptor, client, peer,
-		    "it has max-source= connections");
+		    "it has max-source= connections", COUNT_CROWDED);
 		tcp_conn_failed(t, i);
 		return;
 	}
@@ -245,6 +300,7 @@ tcp_init(struct tcp *t, const struct mapper_args *args, uint32_t n_tables)
 {
 	t->args = args;
 	t->counts = args->count;
+	t->state = args->state;
 	t->acceptor.start = start_conn;
 	t->acceptor.context = t;
 	t->tables = tables_init(args->map, n_tables, args->max_open);

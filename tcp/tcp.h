@@ -14,6 +14,8 @@
 
 struct conn;
 struct mapper_args;
+struct mapper_state;
+struct rows_request;
 struct table;
 struct tables;
 
@@ -48,8 +50,9 @@ struct tcp {
 	struct acceptor acceptor;
 	struct tables *tables;
 	struct table *table; /* the table in which this process takes slots */
-	_Atomic uint64_t *counts; /* of the mapper, on the scoreboard */
-	pid_t pid;                /* for the slots that this process takes */
+	_Atomic uint64_t *counts;   /* of the mapper, on the scoreboard */
+	struct mapper_state *state; /* the same */
+	pid_t pid;                  /* for the slots that this process takes */
 	int epoll;
 	uint32_t n_started; /* connections */
 	bool draining;
@@ -102,7 +105,7 @@ void tcp_worker_exited(struct tcp *, uint32_t table, int status);
  */
 void tcp_detach_counts(struct tcp *);
 
-/* Logs the open connections of all tables, and replies to the server. */
-void tcp_dump(const struct tcp *);
+/* Sends a page of the open connections of all tables. */
+void tcp_send_rows(const struct tcp *, const struct rows_request *);
 
 #endif

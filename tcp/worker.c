@@ -188,6 +188,7 @@ attempt_done(uint32_t i, const struct target_addr *to, enum attempt result)
 		if (result == ATTEMPT_RESET)
 			relay_target_failed(&c->relay, errno);
 		dialer_connected(&c->dialer, to);
+		dialer_succeeded(&c->dialer);
 		end_dial(c);
 		run_relay(i);
 		return true;

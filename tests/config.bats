@@ -802,9 +802,13 @@ right_words() {
 		--ready-fd 4294967296 80=81
 	wrong "option '--ready-fd': 'x': not a whole number" '' \
 		--ready-fd x 80=81
-	wrong "option '--stats': ':9100': the path of a UNIX socket, with '/' in it" \
-		'' --stats :9100 80=81
-	[ ! -e :9100 ]
+	for word in metrics :9100,max=1 =80 udp:9100 @stats web@ :9-10 localhost:0; do
+		wrong "option '--stats': '$word': [NS@]ADDR:PORT or :PORT, or the path of a UNIX socket, with '/' in it, as ./stats" \
+			'' --stats "$word" 80=81
+	done
+	for word in :9100 9100 ::1/9100 web@10.0.0.1:9100 [::1]:9100 ./9100 /1:/2/3; do
+		run -0 "$NSFWD" --check=syntax --stats "$word" 80=81
+	done
 	wrong "no map" '--help' --check
 	wrong "no map" '--help'
 	[ "$bad" = 0 ]

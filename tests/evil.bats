@@ -136,6 +136,10 @@ undisturbed() {
 	asks ns1 127.0.0.1/8000=here 127.0.0.1/8010=here
 	kill -USR1 "$NSFWD_PID"
 	wait_until 5 logged ' table: .*8010='
+	"$NSFWD" --status >"$BATS_TEST_TMPDIR/status"
+	grep -qE '^[^ ]*8010=.* ok ' "$BATS_TEST_TMPDIR/status"
+	"$NSFWD" --status=80 >>"$BATS_TEST_TMPDIR/status"
+	run ! grep -a '[^[:print:]]' "$BATS_TEST_TMPDIR/status"
 	[ "$(mappers | sort)" = "$1" ]
 	wait_until 5 no_flows
 	no_zombies

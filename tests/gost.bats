@@ -251,7 +251,7 @@ hop() {
 		-L :80 -O yaml                    | '-O' is an option of GOST: --check prints
 		-L :80 -R 30s                     | '-R' is an option of GOST: a HUP reads
 		-api :80                          | '-api' is an option of GOST: --stats PATH
-		-metrics=:80                      | '-metrics' is an option of GOST: --stats PATH
+		-metrics=:80                      | '-metrics' is an option of GOST: --stats :PORT
 		-L :80 -F h                       | 'h': write HOST:PORT
 		-L :80 -F h:0                     | '0': not a port
 		-L :80 -F h:1-2                   | '1-2': a target has one port

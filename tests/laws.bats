@@ -88,7 +88,7 @@ undefined() {
 @test "fork only where a kind of process starts" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
 		server/mapper_proc.c tcp/pool.c tcp/fork.c server/daemon.c \
-		server/stats_socket.c tcp/stdio.c tcp/trial.c server/upgrade.c
+		server/answer.c tcp/stdio.c tcp/trial.c server/upgrade.c
 }
 
 # netns.c reaps its helper in the call that cloned it. The parent of a daemon has
@@ -144,8 +144,9 @@ undefined() {
 # or single headers.
 may_include() {
 	case $1 in
-	nsfwd.c) echo server config tcp/stdio.h tcp/trial.h netns.h base ;;
-	server) echo tcp udp mapper dial/resolve.h config netns.h base relay.h ;;
+	nsfwd.c) echo server view config tcp/stdio.h tcp/trial.h netns.h base ;;
+	server) echo tcp udp mapper dial/resolve.h dial/why.h config netns.h base relay.h ;;
+	view) echo base ;;
 	tcp) echo relay.h udp/associate.h dial proxy dns mapper config netns.h base ;;
 	udp) echo dial proxy dns mapper config netns.h base ;;
 	dial) echo proxy dns config netns.h base ;;

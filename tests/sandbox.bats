@@ -99,7 +99,7 @@ s.connect("/run/stats")
 time.sleep(9)' 3>&- 4>&- &
 	wait_until 5 metrics
 	pid=$(metrics)
-	wait_until 5 bare "$pid" 0
+	wait_until 5 bare "$pid" 1
 	[ "$(fds "$pid")" = 4 ]
 	wait_until 5 test ! -e "/proc/$pid"
 	kill $!

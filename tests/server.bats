@@ -344,8 +344,8 @@ has_udp_sockets() {
 	END
 	wait_until 2 logged "refused 127.0.0.2:[0-9]*: it is not allowed"
 	wait_until 2 logged "dropped a datagram of 127.0.0.1:[0-9]*: it is not allowed"
-	stats_say 'nsfwd_refused_total\{proto="tcp",map=":8000=.*\} 9$'
-	stats_say 'nsfwd_dropped_datagrams_total\{.*\} 1$'
+	stats_say 'nsfwd_refused_total\{proto="tcp",reason="address",map=":8000=.*\} 9$'
+	stats_say 'nsfwd_dropped_datagrams_total\{proto="udp",reason="source",.*\} 1$'
 	ip addr del 10.9.8.7/32 dev lo
 	ip addr del fd09::7/128 dev lo
 }
@@ -401,7 +401,7 @@ stats_say() {
 	stats >"$BATS_TEST_TMPDIR/stats"
 	/usr/bin/python3 -c 'import sys
 from prometheus_client.parser import text_string_to_metric_families as parse
-assert len({f.name for f in parse(sys.stdin.read())}) == 10' <"$BATS_TEST_TMPDIR/stats"
+assert len({f.name for f in parse(sys.stdin.read())}) == 15' <"$BATS_TEST_TMPDIR/stats"
 	! command -v promtool || promtool check metrics <"$BATS_TEST_TMPDIR/stats"
 	# curl sends an HTTP request first.
 	curl --silent --show-error --fail --max-time 5 \
@@ -450,7 +450,7 @@ assert len({f.name for f in parse(sys.stdin.read())}) == 10' <"$BATS_TEST_TMPDIR
 	wait_until 2 logged 'table: +0 .* 127.0.0.1:8001=ns2'
 	log=$(sed 's/  */ /g' "$LOG")
 	diff <(sed -E '1d; s/:[0-9]{4,5} >/:PORT >/; s/ms=.*/ms=N/; s/ [0-9T:.-]+Z / /' <<<"$log") - <<-END
-	nsfwd: table: 1 1 0 0 0 0 $MAP
+	nsfwd: table: 1 1 0 0 6 5 $MAP
 	nsfwd: table: 127.0.0.1:PORT > 127.0.0.1:8080 up=6 down=5 ms=N
 	nsfwd: table: 0 0 0 0 0 0 127.0.0.1:8001=ns2@127.0.0.1:8080
 	END

@@ -51,7 +51,7 @@ table() {
 		2 | --check 9090=web:8080        | write web@8080
 		2 | --check 9090=web@tcp:80      | stand in front of the whole map
 		2 | --check web:8080=80          | a namespace is NS@PORT
-		2 | --check --stats :9100 80=web@80 | the path of a UNIX socket, with '/' in it
+		2 | --check --stats :9100-9101 80=web@80 | the path of a UNIX socket, with '/' in it
 		2 | --check 80=web@80,dev=eth7   | no such interface in namespace 'web'
 		2 | --check 80=web@80,src=10.9.9.9 | no such address in namespace 'web' (ip addr shows them): --wait
 		0 | --check --wait 80=web@80,dev=eth7 | no target is reached until it is there
@@ -122,7 +122,7 @@ table() {
 		2 | 80=81 max=3                  | write LISTEN=TARGET,max=3
 		2 | help                         | write nsfwd --help
 		2 | stop                         | kill PID
-		2 | status                       | kill -USR1 PID
+		2 | status                       | write nsfwd --status
 		2 | reload                       | kill -HUP PID
 		0 | --check=syntax localhost:80=web@81 | 80=web@81
 		0 | --check=syntax unix:/p=unix:/q | /p=/q

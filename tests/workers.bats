@@ -107,7 +107,7 @@ time.sleep(60)'
 	wait_until 5 crowd_is crowd 'served=30'
 	kill -USR1 "$NSFWD_PID"
 	wait_until 2 logged 'table:   127.0.0.1:[0-9]+ > 127.0.0.1:8080 up=6 down=4' 30
-	logged 'table: +30 +30 +0 +0 +0 +0 +ns1@'
+	logged 'table: +30 +30 +0 +0 +180 +120 +ns1@'
 }
 
 @test "max-source holds when several workers accept clients of one address at once" {

@@ -1,5 +1,6 @@
 /* Counts flows, bytes and datagrams, and logs flows and dropped datagrams. */
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 
@@ -11,6 +12,7 @@
 #include "config/map.h"
 #include "dial/why.h"
 #include "mapper/mapper.h"
+#include "mapper/rows.h"
 #include "mapper/scoreboard.h"
 #include "netns.h"
 #include "udp/account.h"
@@ -31,14 +33,21 @@ counter_value(const struct udp_mapper *m, enum count counter)
 	return atomic_load(&m->args->count[counter]);
 }
 
-void
-account_overflow(struct udp_mapper *m, int fd)
+static unsigned long long
+count_drops(const struct udp_mapper *m, enum drop_reason reason)
 {
-	m->drops[DROP_OVERFLOW] += datagram_rcvbuf_drops(fd);
+	return counter_value(m, (enum count)(COUNT_DROPPED + reason));
 }
 
 void
-account_drop(struct udp_mapper *m, enum drop_reason reason,
+account_overflow(const struct udp_mapper *m, int fd)
+{
+	account_add(m, COUNT_DROPPED + DROP_OVERFLOW,
+	    datagram_rcvbuf_drops(fd));
+}
+
+void
+account_drop(const struct udp_mapper *m, enum drop_reason reason,
     unsigned long long n, const char *why, const struct flow_key *key,
     int error)
 {
@@ -47,8 +56,9 @@ account_drop(struct udp_mapper *m, enum drop_reason reason,
 	const char *hint =
 	    reason == DROP_UP ? dial_why(advice, m->map, &none, error) : NULL;
 
-	m->drops[reason] += n;
-	account_add(m, COUNT_DROPPED, n);
+	account_add(m, (enum count)(COUNT_DROPPED + reason), n);
+	if (error)
+		scoreboard_set_error(&m->args->state->error, error, 0, 0, NULL);
 	log_ratelimited("'%s': dropped a datagram of %s: %s%s%s%s%s%s",
 	    m->map->spec, sockaddr_format(&key->peer.sa, client), why,
 	    error ? ": " : "", error ? errno_name(error) : "", hint ? " (" : "",
@@ -60,6 +70,8 @@ account_refused(const struct udp_mapper *m, const struct flow *f)
 {
 	char target[SOCKADDR_STRLEN];
 
+	scoreboard_set_error(&m->args->state->error, ECONNREFUSED, 0, 0,
+	    &f->target);
 	log_ratelimited("'%s': target %s refuses datagrams: nothing listens "
 			"there, or no route leads there",
 	    m->map->spec, sockaddr_format(&f->target.sa, target));
@@ -102,17 +114,33 @@ account_flow_end(const struct udp_mapper *m, const struct flow *f,
 	    (long long)(m->now - f->started_at), end);
 }
 
-void
-account_log_flows(const struct udp_mapper *m)
+static void
+fill_flow_row(struct row *row, const struct flow *f)
 {
-	char client[SOCKADDR_STRLEN], target[SOCKADDR_STRLEN];
-	const struct flow *f;
+	row->client = f->key.peer;
+	row->started_at = f->started_at;
+	row->up = f->up;
+	row->down = f->down;
+	sockaddr_format(&f->target.sa, row->target);
+}
 
-	for (int list = FLOW_ONE_WAY; list < FLOW_LISTS; list++)
-		for (f = m->flows.oldest[list]; f; f = f->newer)
-			log_open_row(sockaddr_format(&f->key.peer.sa, client),
-			    sockaddr_format(&f->target.sa, target), f->up,
-			    f->down, f->started_at);
+void
+account_send_rows(const struct udp_mapper *m,
+    const struct rows_request *request)
+{
+	struct rows_reply reply = {.token = request->token, .next = ROWS_END};
+	const struct flows *flows = &m->flows;
+
+	for (uint32_t i = request->cursor; i < flows->n_touched; i++) {
+		if (flows->items[i].fd == -1)
+			continue;
+		if (reply.n == ROWS_MAX) {
+			reply.next = i;
+			break;
+		}
+		fill_flow_row(&reply.rows[reply.n++], &flows->items[i]);
+	}
+	rows_send(m->args->channel, &reply);
 }
 
 void
@@ -126,6 +154,7 @@ account_log_sums(const struct udp_mapper *m)
 		 "down=%llu overflow=%llu",
 	    logfmt(quoted, m->map->spec), counter_value(m, COUNT_STARTED),
 	    counter_value(m, COUNT_SENT), counter_value(m, COUNT_RECEIVED),
-	    m->drops[DROP_SOURCE], m->drops[DROP_LIMIT], m->drops[DROP_UP],
-	    m->drops[DROP_DOWN], m->drops[DROP_OVERFLOW]);
+	    count_drops(m, DROP_SOURCE), count_drops(m, DROP_LIMIT),
+	    count_drops(m, DROP_UP), count_drops(m, DROP_DOWN),
+	    count_drops(m, DROP_OVERFLOW));
 }

@@ -10,16 +10,6 @@
 struct map;
 struct mapper_args;
 
-/* Why datagrams were not relayed. */
-enum drop_reason {
-	DROP_SOURCE,   /* the source is invalid or not allowed */
-	DROP_LIMIT,    /* flows= or max-source= is reached */
-	DROP_UP,       /* the kernel did not send to the target */
-	DROP_DOWN,     /* the kernel did not send to the client */
-	DROP_OVERFLOW, /* a receive buffer was full */
-	DROP_REASONS
-};
-
 struct udp_mapper {
 	const struct mapper_args *args;
 	const struct map *map;
@@ -27,7 +17,6 @@ struct udp_mapper {
 	struct target_addrs targets;
 	msec now; /* time after the last epoll_wait(2) or name resolution */
 	int epoll;
-	unsigned long long drops[DROP_REASONS];
 };
 
 #endif

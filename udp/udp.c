@@ -57,6 +57,7 @@
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
+#include "mapper/rows.h"
 #include "mapper/scoreboard.h"
 #include "udp/account.h"
 #include "udp/admit.h"
@@ -280,14 +281,6 @@ expire_flows(void)
 	return left == INT32_MAX ? -1 : (int)left;
 }
 
-/* Logs the open flows, then replies to CMD_DUMP. */
-static void
-dump_flows(void)
-{
-	account_log_flows(&udp);
-	mapper_send_reply(udp.args->channel, 0);
-}
-
 /* Ends all flows at once, because no reply can be sent without a listener. */
 static _Noreturn void
 drain_and_exit(void)
@@ -301,14 +294,16 @@ drain_and_exit(void)
 	_exit(0);
 }
 
-/* Drains at the end of the channel, and at every command but CMD_DUMP. */
+/* Drains at the end of the channel, and at every command but CMD_ROWS. */
 static void
 udp_handle_command(void)
 {
-	enum mapper_command command = mapper_read_command(udp.args->channel);
+	struct rows_request request;
+	enum mapper_command command =
+	    mapper_read_command(udp.args->channel, &request);
 
-	if (command == CMD_DUMP)
-		dump_flows();
+	if (command == CMD_ROWS)
+		account_send_rows(&udp, &request);
 	else if (command != CMD_NONE)
 		drain_and_exit();
 }

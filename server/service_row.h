@@ -1,0 +1,43 @@
+/* What a service does, in the figures and words of one row of a table. */
+
+#ifndef SERVER_SERVICE_ROW_H
+#define SERVER_SERVICE_ROW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/advice.h"
+#include "base/clock.h"
+#include "mapper/scoreboard.h"
+
+struct service;
+
+struct service_row {
+	const char *state; /* ok, waits; or down, as all targets are */
+	unsigned long long open, total, failed, refused;
+	unsigned long long up, down;  /* bytes, of open connections as well */
+	msec error_at;                /* 0: none */
+	char error[ADVICE_SIZE + 64]; /* the last one, or what is waited for */
+};
+
+#define ASK_MS 200 /* for one page of a mapper, so that others have time */
+
+/* What is asked of mappers while one reader is answered. */
+struct asker {
+	msec deadline;
+	uint32_t token; /* of the last request */
+	bool may_ask;   /* this process has the channels of mappers */
+};
+
+/* Returns a counter of all mappers that the service has and had. */
+unsigned long long service_sum(const struct service *, enum count);
+
+/* Returns true if the last connection to target i has failed. */
+bool service_target_down(const struct service *, size_t i);
+
+/* Fills the row. Asks the mappers for the bytes of open connections. */
+void service_row_fill(struct service_row *, const struct service *,
+    struct asker *);
+
+#endif

@@ -1,0 +1,249 @@
+#!/usr/bin/env bats
+# --status, --top, --stats over TCP, and the metrics: what a running server shows.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+setup_file() {
+	export XDG_RUNTIME_DIR=$BATS_FILE_TMPDIR/user
+	mkdir -m 700 "$XDG_RUNTIME_DIR"
+}
+
+# The fields of a row of --status=json, for the map that begins with $1.
+row() {
+	"$NSFWD" --status=json >"$BATS_TEST_TMPDIR/json" &&
+		python3 - "$BATS_TEST_TMPDIR/json" "$@" <<-'END'
+	import json, sys
+	rows = [row for row in json.load(open(sys.argv[1]))
+	        if row["map"].startswith(sys.argv[2])]
+	print(*(row[name] for row in rows for name in sys.argv[3:]))
+	END
+}
+
+row_is() {
+	[ "$(row "${@:2}")" = "$1" ] || row "${@:2}"
+}
+
+metric() {
+	curl --silent --show-error --max-time 5 "http://127.0.0.1:$1/metrics" |
+		sed -nE "s/^$2 //p"
+}
+
+metric_is() {
+	[ "$(metric "$1" "$2")" = "$3" ]
+}
+
+# bats test_tags=workers
+@test "--status: maps, what is open, JSON, and a table on no terminal" {
+	named_server ns2 here 127.0.0.1/8080
+	udp_echo ns2 echo 127.0.0.1 8053
+	start_nsfwd -q --wait 127.0.0.1:8000=ns2@127.0.0.1:8080 127.0.0.1:8001=ns2@127.0.0.1:1 \
+		udp:127.0.0.1:8002=ns2@127.0.0.1:8053 127.0.0.1:8003=gone@1 \
+		127.0.0.1:8004=ns2@127.0.0.1:8080,deny=127.0.0.1
+	[ "$(stat -c %a "/run/nsfwd/status.$NSFWD_PID")" = 700 ]
+	exec 5<>/dev/tcp/127.0.0.1/8000 6<>/dev/udp/127.0.0.1/8002
+	echo hello >&5
+	read -rt 5 <&5
+	echo data >&6
+	timeout $((5 * TEST_SLOW)) dd bs=64 count=1 status=none <&6 | grep -q data
+	run ! asks self 127.0.0.1/8001=here
+	run ! asks self 127.0.0.1/8004=here
+	# Bytes of open connections count; every map has its row.
+	wait_until 5 row_is 'tcp self ns2 ok 1 1 0 0 6 5 None ' 127.0.0.1:8000 \
+		proto from to state open total failed refused up down error_ms error
+	wait_until 5 row_is 'down 0 1 ECONNREFUSED (nothing listens on 127.0.0.1:1 in ns2)' \
+		127.0.0.1:8001 state open failed error
+	wait_until 5 row_is 'udp ok 1 1 5 5' udp: proto state open total up down
+	row_is "waits None waits for namespace 'gone'" 127.0.0.1:8003 state error_ms error
+	row_is 'ok 1' 127.0.0.1:8004 state refused
+	run -0 "$NSFWD" --status
+	[[ ${lines[0]} =~ ^MAP\ +PROTO\ +FROM\ +TO\ +STATE\ +OPEN\ +TOTAL\ +FAILED\ +REFUSED\ +UP\ +DOWN\ +AGO\ +LAST\ ERROR$ ]]
+	[ "${#lines[@]}" = 6 ]
+	[ "$("$NSFWD" --top | wc -l)" = 6 ]
+	run -0 "$NSFWD" --status=8000 "/run/nsfwd/status.$NSFWD_PID"
+	[[ ${lines[1]} =~ ^127.0.0.1:[0-9]+\ +127.0.0.1:8080\ +6\ +5\ +[0-9]+m?s\ +127.0.0.1:8000=ns2 ]]
+	run -0 "$NSFWD" --status=udp
+	[[ ${lines[1]} =~ ^127.0.0.1:[0-9]+\ +127.0.0.1:8053\ +5\ +5\ +[0-9]+m?s\ +udp ]]
+	run -1 "$NSFWD" --status=9000
+	[[ $output == "nsfwd: --status: no map has '9000' in it" ]]
+	exec 5>&- 6>&-
+	# All rows, over several pages, and none after the clients have gone.
+	faults peer_start self crowd crowd 70 127.0.0.1/8000
+	wait_until 5 crowd_is crowd 'served=70'
+	[ "$("$NSFWD" --status=8000 | wc -l)" = 71 ]
+	kill_spawned crowd
+	wait_until 5 row_is 0 127.0.0.1:8000 open
+	FDS=()
+}
+
+faults() {
+	PEER=$FAULTS "$@"
+}
+
+@test "the socket of --status: several servers, a killed one, HUP, TERM, no directory" {
+	local first path killed
+	start_nsfwd -q 127.0.0.1:8000=ns2@1
+	first=$NSFWD_PID
+	path=/run/nsfwd/status.$first
+	"$NSFWD" -q 127.0.0.1:8001=ns2@2 </dev/null 3>&- &
+	killed=$!
+	wait_until 5 eval '! "$NSFWD" --status &>"$BATS_TEST_TMPDIR/several"'
+	run -1 "$NSFWD" --status
+	[[ $output == *"several servers run: nsfwd --status $path"* ]]
+	[[ $output == *"several servers run: nsfwd --status /run/nsfwd/status.$killed"* ]]
+	run -0 "$NSFWD" --status "$path"
+	[[ $output == *8000=ns2@1* ]]
+	# The socket of a killed server is no obstacle, and goes at the next start.
+	kill -KILL $killed
+	wait $killed || true
+	wait_until 5 eval '"$NSFWD" --status | grep -q 8000=ns2@1'
+	[ -S "/run/nsfwd/status.$killed" ]
+	hup
+	"$NSFWD" --status | grep -q 8000=ns2@1
+	stop_nsfwd
+	[ ! -e "$path" ]
+	run -1 "$NSFWD" --status
+	[[ $output == *'no server runs'* ]]
+	start_nsfwd -q 127.0.0.1:8000=ns2@1
+	[ ! -e "/run/nsfwd/status.$killed" ]
+	stop_nsfwd
+	# No directory: the server starts, and uses that of the user.
+	rm -r /run/nsfwd
+	touch /run/nsfwd
+	start_nsfwd -v 127.0.0.1:8000=ns2@1
+	logged '^nsfwd: --status: no socket in /run/nsfwd: E'
+	"$NSFWD" --status | grep -q 8000=ns2@1
+	stop_nsfwd
+	rm /run/nsfwd
+	# That of systemd.exec(5) comes first.
+	RUNTIME_DIRECTORY=$BATS_TEST_TMPDIR start_nsfwd -q 127.0.0.1:8000=ns2@1
+	[ -S "$BATS_TEST_TMPDIR/status.$NSFWD_PID" ]
+	[ ! -e /run/nsfwd ]
+	run -2 "$NSFWD" --status 1234
+	run -2 "$NSFWD" --status / /
+	run -1 "$NSFWD" --status "$BATS_TEST_TMPDIR/none"
+	[[ $output == *'no server listens there: ENOENT' ]]
+}
+
+@test "--top: refreshes, shows rates, is cut to the terminal, and restores it" {
+	needs script
+	named_server ns2 here 127.0.0.1/8080
+	start_nsfwd -q 127.0.0.1:8000=ns2@127.0.0.1:8080
+	python3 - "$NSFWD" >"$BATS_TEST_TMPDIR/top" <<-'END'
+	import fcntl, os, pty, re, select, struct, sys, termios, time
+	pid, fd = pty.fork()
+	if pid == 0:
+	    os.execv(sys.argv[1], [sys.argv[1], "--top"])
+	fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("4H", 10, 60, 0, 0))
+	before = termios.tcgetattr(fd)
+	text = b""
+	while text.count(b"\033[J") < 2:
+	    assert select.select([fd], [], [], 30)[0], text
+	    text += os.read(fd, 65536)
+	assert termios.tcgetattr(fd) != before
+	os.write(fd, b"q")
+	while b"\033[?1049l" not in text:
+	    text += os.read(fd, 65536)
+	assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+	screen = text.split(b"\033[J")[1].decode()
+	lines = re.sub(r"\033\[[?0-9]*[A-Za-z]", "", screen).split("\r\n")
+	assert max(map(len, lines)) <= 60, lines
+	print(*lines, sep="\n")
+	END
+	grep -q 'q quits' "$BATS_TEST_TMPDIR/top"
+	grep -qE '^127.0.0.1:8000=n' "$BATS_TEST_TMPDIR/top"
+}
+
+@test "--stats ADDR:PORT: GET /metrics and nothing else, from strangers, in a namespace" {
+	named_server ns2 here 127.0.0.1/8080
+	start_nsfwd -q --stats :9100 127.0.0.1:8000=ns2@127.0.0.1:8080
+	asks self 127.0.0.1/8000=here
+	wait_until 5 metric_is 9100 'nsfwd_connections_total\{.*\}' 1
+	wait_until 5 metric_is 9100 'nsfwd_connection_seconds_count\{.*\}' 1
+	metric_is 9100 'nsfwd_dial_seconds_bucket\{proto="tcp",le="\+Inf",.*\}' 1
+	metric_is 9100 'nsfwd_target_up\{.*\}' 1
+	metric_is 9100 'nsfwd_map_up\{.*\}' 1
+	python3 - <<-'END'
+	import socket
+	def ask(request, end=True, where=("127.0.0.1", 9100)):
+	    with socket.create_connection(where, 5) as sock:
+	        sock.sendall(request)
+	        if end:
+	            sock.shutdown(socket.SHUT_WR)
+	        answer = b""
+	        while data := sock.recv(65536):
+	            answer += data
+	    return answer
+	cases = (
+	    (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"200 OK", True),
+	    (b"GET /metrics?x=y HTTP/1.0\r\n\r\n", b"200 OK", True),
+	    (b"HEAD /metrics HTTP/1.1\r\n\r\n", b"200 OK", False),
+	    (b"GET / HTTP/1.1\r\n\r\n", b"404 Not Found", False),
+	    (b"GET /metricsx HTTP/1.1\r\n\r\n", b"404 Not Found", False),
+	    (b"POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", b"405 Method", False),
+	    (b"MAPS\r\n\r\n", b"400 Bad Request", False),
+	    (b"OPEN 8000\r\n\r\n", b"400 Bad Request", False),
+	    (b"GET /metrics\r\n\r\n", b"400 Bad Request", False),
+	    (b"", b"400 Bad Request", False),
+	    (b"x" * 9000, b"400 Bad Request", False),
+	    (b"\0" * 8, b"400 Bad Request", False),
+	)
+	for request, status, metrics in cases:
+	    answer = ask(request)
+	    assert answer.startswith(b"HTTP/1.0 " + status), (request, answer)
+	    assert (b"\nnsfwd_bytes_total" in answer) == metrics, (request, answer)
+	assert ask(cases[0][0], False, ("::1", 9100)).startswith(b"HTTP/1.0 200")
+	# Eight that send nothing hold up a ninth until their time is over, and
+	# neither the server nor --status.
+	crowd = [socket.create_connection(("127.0.0.1", 9100)) for _ in range(8)]
+	sock = socket.create_connection(("127.0.0.1", 8000))
+	sock.sendall(b"hello\n")
+	assert sock.recv(9)
+	END
+	"$NSFWD" --status | grep -q 127.0.0.1:8000
+	stop_nsfwd
+	# In a namespace that is made anew.
+	start_nsfwd -q --stats ns1@127.0.0.1:9100 127.0.0.1:8000=ns2@1
+	in_ns ns1 curl -sSf -m 5 http://127.0.0.1:9100/metrics | grep -q '^nsfwd_map_up'
+	run ! curl -sSf -m 5 http://127.0.0.1:9100/metrics
+	ip netns del ns1
+	ip netns add ns1
+	ip -n ns1 link set lo up
+	wait_until 5 eval 'in_ns ns1 curl -sSf -m 5 http://127.0.0.1:9100/metrics | grep -q nsfwd_map_up'
+	stop_nsfwd
+	start_fails 1 "cannot listen on 127.0.0.1:8000: the port is taken by" \
+		--stats 127.0.0.1:8000 127.0.0.1:8000=ns2@1
+}
+
+# bats test_tags=once
+@test "the dashboard for Grafana asks for metrics that there are" {
+	local top=$BATS_TEST_DIRNAME/..
+	start_nsfwd -q --stats :9100 127.0.0.1:8000=ns2@1 udp:127.0.0.1:8000=ns2@1
+	curl -sSf -m 5 http://127.0.0.1:9100/metrics >"$BATS_TEST_TMPDIR/metrics"
+	! command -v promtool || promtool check metrics <"$BATS_TEST_TMPDIR/metrics"
+	python3 - "$top/contrib/nsfwd-grafana.json" "$BATS_TEST_TMPDIR/metrics" <<-'END'
+	import json, re, sys
+	board = json.load(open(sys.argv[1]))
+	known = set(re.findall(r"^(nsfwd_\w+)", open(sys.argv[2]).read(), re.M))
+	used, ids, places = set(), set(), set()
+	for panel in board["panels"]:
+	    assert panel["type"] in ("timeseries", "stat", "table", "heatmap"), panel
+	    assert panel["id"] not in ids and panel["title"], panel
+	    ids.add(panel["id"])
+	    pos = panel["gridPos"]
+	    assert 0 <= pos["x"] and pos["x"] + pos["w"] <= 24 and pos["h"] > 0, pos
+	    for y in range(pos["y"], pos["y"] + pos["h"]):
+	        for x in range(pos["x"], pos["x"] + pos["w"]):
+	            assert (x, y) not in places, panel["title"]
+	            places.add((x, y))
+	    for target in panel["targets"]:
+	        names = set(re.findall(r"nsfwd_\w+", target["expr"]))
+	        assert names and names <= known, (panel["title"], names - known)
+	        assert target["expr"].count("(") == target["expr"].count(")")
+	        used |= names
+	base = {re.sub(r"_(bucket|sum|count)$", "", name) for name in used}
+	every = {re.sub(r"_(bucket|sum|count)$", "", name) for name in known}
+	assert base == every, every - base
+	assert board["schemaVersion"] >= 36 and board["uid"] and board["templating"]["list"]
+	END
+}

@@ -1,0 +1,202 @@
+/* Finds the socket of a server, sends a request and reads the answer. */
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/errname.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/rundir.h"
+#include "view/ask.h"
+
+#define ANSWER_MAX (64 << 20) /* bytes */
+#define ANSWER_S   5          /* without a byte */
+
+/* The sockets that were found. */
+struct search {
+	char *path; /* of the first one */
+	size_t size;
+	int found;
+	bool denied; /* one is another user's */
+};
+
+/* Returns a connected socket, or -1 with errno. */
+static int
+connect_path(const char *path)
+{
+	const struct timeval limit = {.tv_sec = ANSWER_S};
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	const void *addr = &un;
+	int fd;
+
+	if (strlen(path) >= sizeof(un.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(un.sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	return connect(fd, addr, sizeof(un)) == 0 ? fd : close_keep_errno(fd);
+}
+
+/* Counts a socket that a server listens on. Logs the second one, and so on. */
+static void
+try_socket(struct search *s, const char *path)
+{
+	int fd = connect_path(path);
+
+	if (fd == -1) {
+		s->denied |= errno == EACCES;
+		return;
+	}
+	close(fd);
+	if (s->found == 0)
+		snprintf(s->path, s->size, "%s", path);
+	else if (s->found == 1)
+		log_error("several servers run: nsfwd --status %s", s->path);
+	if (s->found++)
+		log_error("several servers run: nsfwd --status %s", path);
+}
+
+/* Calls `visit` for what a directory has that begins with `prefix`. */
+static void
+visit_directory(struct search *s, const char *dir, const char *prefix,
+    void (*visit)(struct search *, const char *path))
+{
+	char path[PATH_MAX + NAME_MAX + 2];
+	struct dirent *entry;
+	DIR *stream = opendir(dir);
+
+	if (!stream) {
+		s->denied |= errno == EACCES;
+		return;
+	}
+	while ((entry = readdir(stream)))
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0) {
+			snprintf(path, sizeof(path), "%s/%s", dir,
+			    entry->d_name);
+			visit(s, path);
+		}
+	closedir(stream);
+}
+
+static void
+try_directory(struct search *s, const char *dir)
+{
+	visit_directory(s, dir, RUNDIR_SOCKET, try_socket);
+}
+
+/* Of a template of systemd.unit(5), the directory has the instance behind. */
+int
+view_find(char *path, size_t size)
+{
+	struct search s = {.path = path, .size = size};
+	char dir[PATH_MAX];
+
+	for (int i = 0; rundir_path(dir, sizeof(dir), i); i++)
+		if (*dir)
+			try_directory(&s, dir);
+	visit_directory(&s, "/run", "nsfwd-", try_directory);
+	if (geteuid() != 0)
+		try_directory(&s, "/run/nsfwd");
+	if (!s.found)
+		log_error(s.denied
+			? "no server of this user runs; that of root takes root"
+			: "no server runs, or it could make no socket (nsfwd "
+			  "-v says why)");
+	return s.found == 1 ? 0 : -1;
+}
+
+/* Reads until the end. Returns NULL with errno. */
+static char *
+read_answer(int fd)
+{
+	size_t size = 65536, used = 0;
+	char *text = malloc(size), *more;
+	ssize_t n = 1;
+
+	while (text && (n = recv(fd, text + used, size - used - 1, 0)) > 0) {
+		used += (size_t)n;
+		if (size - used > 1)
+			continue;
+		size *= 2;
+		errno = EMSGSIZE;
+		more = size <= ANSWER_MAX ? realloc(text, size) : NULL;
+		if (!more)
+			free(text);
+		text = more;
+	}
+	if (text && n == 0) {
+		text[used] = '\0';
+		return text;
+	}
+	free(text);
+	return NULL;
+}
+
+/* Returns the length of the UTF-8 character, or 0 if it is none or a control. */
+static size_t
+printable_length(const unsigned char *s)
+{
+	size_t n = *s >= 0xf0 ? 4 : *s >= 0xe0 ? 3 : *s >= 0xc2 ? 2 : 1;
+
+	if (n == 1)
+		return (*s >= 0x20 && *s < 0x7f) || *s == '\t' || *s == '\n';
+	if (*s > 0xf4 || (*s == 0xc2 && s[1] < 0xa0))
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+static void
+clean_text(char *text)
+{
+	size_t n;
+
+	for (; *text; text += n) {
+		n = printable_length((unsigned char *)text);
+		if (!n) {
+			*text = '?';
+			n = 1;
+		}
+	}
+}
+
+char *
+view_ask(const char *path, const char *request)
+{
+	int fd = connect_path(path);
+	char *text = NULL;
+
+	if (fd != -1 &&
+	    send(fd, request, strlen(request), MSG_NOSIGNAL) ==
+		(ssize_t)strlen(request))
+		text = read_answer(fd);
+	if (text)
+		clean_text(text);
+	else
+		log_error("--status: %s: %s: %s", path,
+		    errno == ECONNREFUSED || errno == ENOENT
+			? "no server listens there"
+			: "no answer",
+		    errno_name(errno));
+	if (fd != -1)
+		close(fd);
+	return text;
+}
