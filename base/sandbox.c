@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -56,12 +58,12 @@ struct bpf_program {
 /* clang-format off */
 
 /*
- * Calls of relay.c. strace(1) makes a call fail by replacing its number by -1.
- * restart_syscall(2) continues a poll(2) that SIGSTOP interrupted.
+ * Calls of all roles. strace(1) makes a call fail by replacing its number by
+ * -1. restart_syscall(2) continues a poll(2) that SIGSTOP interrupted.
  */
-static const int relay_calls[] = {
+static const int common_calls[] = {
 	-1,
-	SYS_recvfrom, SYS_sendto, SYS_splice, SYS_pipe2, SYS_shutdown,
+	SYS_recvfrom, SYS_sendto,
 	SYS_close, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait,
 	SYS_clock_gettime, SYS_exit_group, SYS_restart_syscall, SYS_ppoll,
 #ifdef SYS_poll
@@ -74,16 +76,12 @@ static const int relay_calls[] = {
 
 /* Calls to log, connect and set socket options: see build_full(). */
 static const int socket_calls[] = {
-	SYS_write, SYS_ppoll, SYS_connect, SYS_setsockopt, SYS_getsockopt,
-	SYS_getsockname, SYS_getpeername,
-#ifdef SYS_poll
-	SYS_poll,
-#endif
+	SYS_write, SYS_getsockopt, SYS_getsockname, SYS_getpeername,
 };
 
 /* Calls to fork and reap, and of the child before it reads. */
 static const int fork_calls[] = {
-	SYS_wait4, SYS_read, SYS_dup3, SYS_close_range, SYS_rt_sigprocmask,
+	SYS_wait4, SYS_read, SYS_close_range, SYS_rt_sigprocmask,
 	SYS_set_robust_list, SYS_set_tid_address, SYS_gettid, SYS_getpid,
 #ifdef SYS_fork
 	SYS_fork,
@@ -92,10 +90,7 @@ static const int fork_calls[] = {
 
 /* Calls for files that are no sockets, which epoll(7) may refuse. */
 static const int stdio_calls[] = {
-	SYS_read, SYS_write, SYS_ppoll,
-#ifdef SYS_poll
-	SYS_poll,
-#endif
+	SYS_read, SYS_write,
 };
 
 /* Calls of dns/, which opens and reads files. */
@@ -330,11 +325,84 @@ end_arg_rule(struct bpf_program *p, unsigned short at)
 		end_arg_rule(p, at_);                              \
 	} while (0)
 
+/*
+ * Allows the calls that move bytes between streams. SHUT_WR alone does not end
+ * a listener, which has nothing to write.
+ */
+static void
+allow_streams(struct bpf_program *p)
+{
+	ALLOW(p, SYS_splice, SYS_pipe2);
+	ALLOW_ARG(p, SYS_shutdown, 1, SHUT_WR);
+	ALLOW_ARG(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
+}
+
+/*
+ * Allows connect(2). A connection cannot connect its client's socket anew, which
+ * would lead into the listen namespace, because that socket is on no descriptor
+ * above SANDBOX_CLIENT_FD, and dup3(2) makes no others.
+ */
+static void
+allow_connect(struct bpf_program *p, unsigned flags)
+{
+	unsigned short at = begin_arg_rule(p, SYS_connect, 0);
+
+	if (!(flags & SANDBOX_FORK) || flags & SANDBOX_POOL)
+		emit(p, BPF_JMP | BPF_JA, 0, 0, 0);
+	else
+		emit(p, BPF_JMP | BPF_JGT | BPF_K, SANDBOX_CLIENT_FD, 0, 1);
+	verdict(p, SECCOMP_RET_ALLOW);
+	end_arg_rule(p, at);
+}
+
+#define OPTION(level, name) ((level) << 16 | (name))
+
+/*
+ * Allows socket options by level and name: those of streams, of what dns/ and
+ * dial/ open, and of datagrams. What a process does to a listener lasts when the
+ * process has ended.
+ */
+static void
+allow_options(struct bpf_program *p, unsigned flags)
+{
+	unsigned short at = begin_arg_rule(p, SYS_setsockopt, 1);
+
+	emit(p, BPF_ALU | BPF_LSH | BPF_K, 16, 0, 0);
+	emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
+	load(p, offsetof(struct seccomp_data, args[2]));
+	emit(p, BPF_ALU | BPF_OR | BPF_X, 0, 0, 0);
+	ALLOW(p, OPTION(SOL_SOCKET, SO_LINGER));
+	if (flags)
+		ALLOW(p, OPTION(IPPROTO_TCP, TCP_NODELAY),
+		    OPTION(SOL_SOCKET, SO_KEEPALIVE),
+		    OPTION(SOL_SOCKET, SO_OOBINLINE),
+		    OPTION(SOL_SOCKET, SO_MARK));
+	if (flags & (SANDBOX_NAMES | SANDBOX_DEVICE))
+		ALLOW(p, OPTION(SOL_SOCKET, SO_BINDTODEVICE));
+	if (flags & SANDBOX_BIND)
+		ALLOW(p, OPTION(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT));
+	if (flags & (SANDBOX_UDP | SANDBOX_HANDOVER))
+		ALLOW(p, OPTION(SOL_SOCKET, SO_RCVBUF),
+		    OPTION(SOL_SOCKET, SO_RCVBUFFORCE),
+		    OPTION(SOL_SOCKET, SO_BROADCAST),
+		    OPTION(IPPROTO_UDP, UDP_GRO),
+		    OPTION(IPPROTO_IP, IP_MTU_DISCOVER),
+		    OPTION(IPPROTO_IP, IP_PKTINFO),
+		    OPTION(IPPROTO_IPV6, IPV6_MTU_DISCOVER),
+		    OPTION(IPPROTO_IPV6, IPV6_RECVPKTINFO));
+	if (flags & (SANDBOX_PROXY | SANDBOX_HANDOVER))
+		ALLOW(p, OPTION(SOL_SOCKET, SO_DETACH_FILTER));
+	if (flags & SANDBOX_HANDOVER)
+		ALLOW(p, OPTION(SOL_SOCKET, SO_ATTACH_FILTER));
+	end_arg_rule(p, at);
+}
+
 /* Allows fork(2) with the flags of both libcs, and to continue processes. */
 static void
 allow_fork(struct bpf_program *p)
 {
 	allow(p, fork_calls, ARRAY_LEN(fork_calls));
+	ALLOW_ARG(p, SYS_dup3, 1, STDERR_FILENO, SANDBOX_CLIENT_FD);
 	ALLOW_ARG(p, SYS_clone, 0, SIGCHLD,
 	    SIGCHLD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID);
 	ALLOW_ARG(p, SYS_kill, 1, SIGCONT);
@@ -386,13 +454,8 @@ allow_socket(struct bpf_program *p, unsigned flags)
 static void
 build_full(struct bpf_program *p, unsigned flags)
 {
-	/* The filter of a UDP socket that is handed over must not be locked. */
-	emit(p, BPF_JMP | BPF_JEQ | BPF_K, SYS_setsockopt, 0, 4);
-	load(p, offsetof(struct seccomp_data, args[2]));
-	emit(p, BPF_JMP | BPF_JEQ | BPF_K, SO_LOCK_FILTER, 0, 1);
-	verdict(p, SECCOMP_RET_KILL_PROCESS);
-	load(p, offsetof(struct seccomp_data, nr));
 	allow(p, socket_calls, ARRAY_LEN(socket_calls));
+	allow_connect(p, flags);
 	if (flags & SANDBOX_TCP)
 		ALLOW(p, SYS_accept4);
 	if (flags & SANDBOX_FORK)
@@ -420,8 +483,6 @@ build_full(struct bpf_program *p, unsigned flags)
 	allow_socket(p, flags);
 	ALLOW_ARG(p, SYS_ioctl, 1, SIOCGIFINDEX, FIONREAD, SIOCOUTQ,
 	    SIOCOUTQNSD);
-	ALLOW_ARG(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ, F_GETFL, F_GETFD,
-	    F_SETFD); /* no F_SETFL: the file can be shared */
 }
 
 static void
@@ -431,11 +492,12 @@ build(struct bpf_program *p, unsigned flags)
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, nr));
-	allow(p, relay_calls, ARRAY_LEN(relay_calls));
+	allow(p, common_calls, ARRAY_LEN(common_calls));
+	if (!(flags & SANDBOX_UDP))
+		allow_streams(p);
+	allow_options(p, flags);
 	if (flags == SANDBOX_RELAY || flags == SANDBOX_STDIO) {
 		ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED);
-		ALLOW_ARG(p, SYS_fcntl, 1, F_GETPIPE_SZ, F_SETPIPE_SZ);
-		ALLOW_ARG(p, SYS_setsockopt, 2, SO_LINGER);
 		ALLOW_ARG(p, SYS_ioctl, 1, SIOCOUTQ, SIOCOUTQNSD);
 		if (flags)
 			allow(p, stdio_calls, ARRAY_LEN(stdio_calls));

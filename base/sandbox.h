@@ -70,8 +70,16 @@ enum sandbox_flag {
 	SANDBOX_PROXY = 128, /* parse requests */
 	SANDBOX_HANDOVER = 256, /* pass UDP sockets to associations */
 	SANDBOX_FORK = 512,     /* fork connections or workers, and reap them */
-	SANDBOX_POOL = 1024     /* make memory of workers inaccessible */
+	SANDBOX_POOL = 1024,    /* make memory of workers inaccessible */
+	SANDBOX_DEVICE = 2048   /* bind sockets to an interface */
 };
+
+/*
+ * The descriptor of the client in the process of a connection. With
+ * SANDBOX_FORK, no descriptor up to this one can be connected, and no socket
+ * can be moved beyond.
+ */
+#define SANDBOX_CLIENT_FD 3
 
 /*
  * Installs the filter that `flags` select, for this process and its future

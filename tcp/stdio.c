@@ -292,6 +292,8 @@ stdio_confine(const struct config *conf, const struct map *map, pid_t parent)
 	fd_close_except(keep, resolver_fds(keep), INT_MAX);
 	if (map_has_names(map))
 		role |= SANDBOX_NAMES;
+	if (map->dev)
+		role |= SANDBOX_DEVICE;
 	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1 ||
 	    sandbox_die_with_parent(parent) == -1)
 		return -1;
