@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/proctitle.h"
 #include "base/sandbox.h"
+#include "base/seccomp.h"
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"

@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/report.h"
 #include "base/sandbox.h"
+#include "base/seccomp.h"
 #include "base/sock.h"
 #include "config/endpoint.h"
 #include "config/map.h"
@@ -35,8 +36,9 @@ static struct pp_tlvs tlvs;
 
 /*
  * Moves the client to CLIENT_FD. Closes all other descriptors of the mapper,
- * except the channel for UDP, if any, and those of names. Descriptor 2, the log,
- * leads to /dev/null as 0 does, because the mapper logs for its connections.
+ * except the channel for UDP, if any, and those of names. Descriptor 2, the
+ * log, leads to /dev/null as 0 does, because the mapper logs for its
+ * connections.
  */
 static void
 keep_client_fds(struct conn *conn, int last_fd)

@@ -43,6 +43,7 @@
 #include "base/log.h"
 #include "base/report.h"
 #include "base/sandbox.h"
+#include "base/seccomp.h"
 #include "base/sock.h"
 #include "base/timeouts.h"
 #include "config/absent.h"

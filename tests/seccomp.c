@@ -1,5 +1,5 @@
 /*
- * Asks the filters of base/sandbox.c what they let through. Each question is a
+ * Asks the filters of base/seccomp.c what they let through. Each question is a
  * child that takes a role and makes one call; SIGSYS is the answer "no".
  *
  *   seccomp count   of each role, how many of all system calls kill
@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #include "base/array.h"
-#include "base/sandbox.h"
+#include "base/seccomp.h"
 
 #define TCP    (SANDBOX_TCP | SANDBOX_FORK)
 #define WORKER SANDBOX_TCP
