@@ -7,7 +7,7 @@
 
 #include "base/landlock.h"
 
-#include "base/sandbox.h"
+#include "base/seccomp.h"
 
 /* The layouts of linux/landlock.h, which older headers lack in part. */
 struct landlock_ruleset {

@@ -1,13 +1,23 @@
 /* Maps the scoreboard, limits who can write to it, and sums up its counters. */
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include "mapper/scoreboard.h"
+
+#include "base/fd.h"
+
+/* Linux 5.1; the C library may be older. */
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x10
+#endif
 
 const msec histogram_dial[HISTOGRAM_BUCKETS] = {1, 5, 10, 25, 50, 100, 250,
     1000, 5000, 10000};
@@ -47,6 +57,41 @@ scoreboard_size(const struct scoreboard *s)
 	return s->first_page + MAPPERS_MAX * s->page_size;
 }
 
+/*
+ * Returns a file in memory of that size, or -1 if there is none. ftruncate(2)
+ * above RLIMIT_FSIZE would end the process.
+ */
+static int
+open_memory_file(size_t size)
+{
+	struct rlimit limit;
+	int fd;
+
+	if (getrlimit(RLIMIT_FSIZE, &limit) == -1 || limit.rlim_cur < size)
+		return -1;
+	fd = memfd_create("scoreboard", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return fd != -1 && ftruncate(fd, (off_t)size) == -1
+	    ? close_keep_errno(fd)
+	    : fd;
+}
+
+/*
+ * Maps the file again, read-only. Because of F_SEAL_FUTURE_WRITE (Linux 5.1),
+ * that cannot be made writable. Closes fd. Returns NULL without a file.
+ */
+static void *
+map_readonly(int fd, size_t size)
+{
+	void *p;
+
+	if (fd == -1)
+		return NULL;
+	fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE);
+	p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	return p == MAP_FAILED ? NULL : p;
+}
+
 /* A page takes memory when it is touched first. */
 struct scoreboard *
 scoreboard_create(void)
@@ -56,12 +101,14 @@ scoreboard_create(void)
 	    .page_size = page,
 	    .first_page = (sizeof(sizes) + page - 1) / page * page,
 	};
-	struct scoreboard *s =
-	    mmap(NULL, scoreboard_size(&sizes), PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	const size_t size = scoreboard_size(&sizes);
+	const int fd = open_memory_file(size);
+	struct scoreboard *s = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_NORESERVE | (fd == -1 ? MAP_ANONYMOUS : 0), fd, 0);
 
 	if (s == MAP_FAILED)
 		return NULL;
+	s->readonly = map_readonly(fd, size);
 	s->page_size = sizes.page_size;
 	s->first_page = sizes.first_page;
 	return s;
@@ -81,32 +128,49 @@ scoreboard_counts(struct scoreboard *s, size_t slot)
 	return counts;
 }
 
+/*
+ * Unmaps a range; or, if it is to be readable, replaces it by its read-only
+ * mapping `by`, or makes it read-only.
+ */
 static int
-confine_range(char *begin, const char *end, bool readable)
+confine_range(char *begin, const char *end, bool readable, char *by)
 {
 	const size_t length = (size_t)(end - begin);
 
 	if (!length)
 		return 0;
-	return readable ? mprotect(begin, length, PROT_READ)
-			: munmap(begin, length);
+	if (!readable)
+		return munmap(begin, length);
+	if (!by)
+		return mprotect(begin, length, PROT_READ);
+	return mremap(by, length, length, MREMAP_MAYMOVE | MREMAP_FIXED,
+		   begin) == MAP_FAILED
+	    ? -1
+	    : 0;
 }
 
 int
 scoreboard_confine(struct scoreboard *s, size_t slot, bool readable)
 {
+	const size_t size = scoreboard_size(s);
+	char *begin = (char *)s, *ro = s->readonly;
 	char *own = page_of(s, slot), *next = own + s->page_size;
-	const char *end = (char *)s + scoreboard_size(s);
 
-	if (confine_range(next, end, readable) == -1)
+	if (confine_range(next, begin + size, readable,
+		ro ? ro + (next - begin) : NULL) == -1 ||
+	    confine_range(begin, own, readable, ro) == -1)
 		return -1;
-	return confine_range((char *)s, own, readable);
+	return ro ? munmap(ro, size) : 0; /* the rest of it */
 }
 
 int
 scoreboard_hide(struct scoreboard *s)
 {
-	return madvise(s, scoreboard_size(s), MADV_DONTFORK);
+	const size_t size = scoreboard_size(s);
+
+	if (s->readonly && madvise(s->readonly, size, MADV_DONTFORK) == -1)
+		return -1;
+	return madvise(s, size, MADV_DONTFORK);
 }
 
 uint32_t

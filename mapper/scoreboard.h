@@ -87,7 +87,8 @@ void scoreboard_set_error(struct mapper_error *, int error, int hop_status,
  */
 struct scoreboard {
 	size_t page_size, first_page; /* in bytes */
-	_Atomic uint32_t used;        /* no slot from here on was used */
+	void *readonly; /* the same memory, or NULL: see scoreboard_confine() */
+	_Atomic uint32_t used; /* no slot from here on was used */
 	_Atomic uint32_t service[MAPPERS_MAX];   /* service.number */
 	_Atomic uint32_t max_open[MAPPERS_MAX];  /* connections; 0 for UDP */
 	_Atomic uint32_t processes[MAPPERS_MAX]; /* that write `live` */
@@ -100,12 +101,16 @@ struct mapper_counts *scoreboard_counts(struct scoreboard *, size_t slot);
 
 /*
  * Gives up, in a mapper, writing to all but the page of its own slot; without
- * `readable` reading the others, too. Returns -1 with errno.
+ * `readable` reading the others, too. No call can get that back, except on
+ * kernels before 5.1, and where files may not be so large (RLIMIT_FSIZE).
+ * Returns -1 with errno.
  */
 int scoreboard_confine(struct scoreboard *, size_t slot, bool readable);
 
-/* Keeps the scoreboard out of processes that are forked later. Returns as
- * madvise(2). */
+/*
+ * Keeps the scoreboard out of processes that are forked later; called before
+ * scoreboard_confine(). Returns as madvise(2).
+ */
 int scoreboard_hide(struct scoreboard *);
 
 /*

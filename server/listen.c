@@ -89,7 +89,7 @@ close_sockets(const struct listener *items, size_t n)
 }
 
 void
-listen_reopen_udp_relays(struct listeners *set, const struct map *map)
+listen_renew_udp_relays(struct listeners *set, const struct map *map)
 {
 	struct bind_job job = {.map = map,
 	    .endpoint = &map->listen,
@@ -97,8 +97,10 @@ listen_reopen_udp_relays(struct listeners *set, const struct map *map)
 	    .n_listeners = set->count,
 	    .reopens = true};
 	struct listener *relays = set->items + set->count;
+	const bool used = set->relays_used;
 
-	if (!map_has_udp_relays(map))
+	set->relays_used = true;
+	if (!used || !map_has_udp_relays(map))
 		return;
 	close_sockets(relays, set->n_udp_relays);
 	if (ns_call(&map->listen_ns, bind_udp_relays, &job, NULL) == -1) {

@@ -18,6 +18,7 @@ struct listeners {
 	struct listener *items; /* owned, as are the descriptors */
 	size_t count;
 	size_t n_udp_relays;   /* UDP sockets behind them, for a proxy */
+	bool relays_used;      /* a mapper has had these */
 	struct unix_file file; /* of a UNIX listener with a path */
 };
 
@@ -33,10 +34,11 @@ int listen_open(struct listeners *set, const struct map *, enum proto,
     int *entered, int quiet_errno, bool waits);
 
 /*
- * Opens new UDP relays in place of the old ones, because connections of a
- * mapper that drains may still use the old ones. After an error *set has none.
+ * Called before a mapper starts. Opens new UDP relays in place of those that an
+ * earlier mapper has had, because its connections may still use them. After an
+ * error *set has none.
  */
-void listen_reopen_udp_relays(struct listeners *, const struct map *);
+void listen_renew_udp_relays(struct listeners *, const struct map *);
 
 /* Returns true if the listeners of one map suit the other map. */
 bool listen_reusable(const struct map *, const struct map *);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/proctitle.h"
 #include "base/sandbox.h"
+#include "base/seccomp.h"
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
@@ -73,6 +74,8 @@ sandbox_flags_of(const struct service *s)
 		flags |= SANDBOX_MAY_NARROW;
 	if (map->src.kind == EP_IPV4 || map->src.kind == EP_IPV6)
 		flags |= SANDBOX_BIND;
+	if (map->dev)
+		flags |= SANDBOX_DEVICE;
 	return flags;
 }
 
@@ -95,6 +98,20 @@ init_protocol(const struct service *s, const struct mapper_args *args)
 }
 
 /*
+ * Occupies the descriptor that becomes the client's in a connection, so that
+ * the mapper opens no other socket there.
+ */
+static int
+reserve_client_fd(void)
+{
+	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, SANDBOX_CLIENT_FD);
+
+	if (fd > SANDBOX_CLIENT_FD)
+		close(fd);
+	return fd == -1 ? -1 : 0;
+}
+
+/*
  * Enters the target namespace, keeps the descriptors of the mapper alone, and
  * makes 0 and 1 lead to /dev/null: in a connection, 2 does, too. Returns -1
  * with errno.
@@ -111,7 +128,9 @@ enter_and_keep_fds(const struct service *s, const struct mapper_args *args)
 		return -1;
 	if (resolver_open(s->map, root) == -1)
 		return setup_failed(s, "open /etc", "");
-	return close_server_fds(&s->listeners, args->channel);
+	return close_server_fds(&s->listeners, args->channel) == -1
+	    ? -1
+	    : reserve_client_fd();
 }
 
 /* Prepares the mapper. Drops privileges before the network is read. */

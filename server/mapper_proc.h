@@ -12,7 +12,8 @@
 #include "mapper/command.h"
 #include "mapper/scoreboard.h"
 
-#define KILL_MS 1000 /* from CMD_KILL to SIGKILL */
+#define KILL_MS    1000 /* from CMD_KILL to SIGKILL */
+#define KILL_TRIES 4    /* of CMD_KILL, in KILL_MS */
 
 struct config;
 struct service;
@@ -28,7 +29,8 @@ struct mapper_proc {
 	msec kill_at;                        /* when to kill it; or NEVER */
 	bool ready;                          /* it has replied 0 */
 	unsigned n_stops;                    /* signals that stopped it */
-	bool draining, killed;
+	unsigned n_kills;                    /* CMD_KILL, sent to it */
+	bool draining;
 	bool exited; /* but connections of its process group are still open */
 };
 

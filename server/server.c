@@ -172,7 +172,9 @@ retry_now(void)
 
 /*
  * Ends mappers whose drain has timed out: first with CMD_KILL, so that they log
- * their connections, then with SIGKILL. Returns when to do so again, or NEVER.
+ * their connections, then with SIGKILL. Repeats CMD_KILL, because a mapper that
+ * had just accepted a client when the signal came may have forked only then.
+ * Returns when to do so again, or NEVER.
  */
 static msec
 kill_overdue(void)
@@ -181,11 +183,10 @@ kill_overdue(void)
 
 	for (struct mapper_proc *m = mapper_list(); m; m = m->next) {
 		if (at >= m->kill_at) {
-			if (m->killed || m->exited)
+			if (m->n_kills++ >= KILL_TRIES || m->exited)
 				mapper_kill(m);
 			mapper_send_command(m, CMD_KILL);
-			m->killed = true;
-			m->kill_at = at + KILL_MS;
+			m->kill_at = at + KILL_MS / KILL_TRIES;
 		}
 		next = msec_min(next, m->kill_at);
 	}

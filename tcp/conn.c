@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/report.h"
 #include "base/sandbox.h"
+#include "base/seccomp.h"
 #include "base/sock.h"
 #include "config/endpoint.h"
 #include "config/map.h"
@@ -27,17 +28,16 @@
 #include "tcp/handover.h"
 #include "udp/associate.h"
 
-#define CLIENT_FD  3
-#define CHANNEL_FD 4
+#define CLIENT_FD SANDBOX_CLIENT_FD
 
 /* Too large for the stack. */
 static struct proxy_session session;
 static struct pp_tlvs tlvs;
 
 /*
- * Moves the client to CLIENT_FD and the channel for UDP, if any, to CHANNEL_FD.
- * Closes all other descriptors of the mapper, except those of names. Descriptor
- * 2, the log, leads to /dev/null as 0 does, because the mapper logs for its
+ * Moves the client to CLIENT_FD. Closes all other descriptors of the mapper,
+ * except the channel for UDP, if any, and those of names. Descriptor 2, the
+ * log, leads to /dev/null as 0 does, because the mapper logs for its
  * connections.
  */
 static void
@@ -52,16 +52,11 @@ keep_client_fds(struct conn *conn, int last_fd)
 		last_fd = keep[i] > last_fd ? keep[i] : last_fd;
 	last_fd = client > last_fd ? client : last_fd;
 	conn->client = CLIENT_FD;
-	if (conn->udp_channel == CLIENT_FD)
-		conn->udp_channel = dup3(CLIENT_FD, ++last_fd, O_CLOEXEC);
 	if (client != CLIENT_FD && dup3(client, CLIENT_FD, O_CLOEXEC) == -1)
 		_exit(1);
-	if (conn->udp_channel != -1 && conn->udp_channel != CHANNEL_FD)
-		conn->udp_channel =
-		    dup3(conn->udp_channel, CHANNEL_FD, O_CLOEXEC);
 	keep[n++] = CLIENT_FD;
 	if (conn->udp_channel != -1)
-		keep[n++] = CHANNEL_FD;
+		keep[n++] = conn->udp_channel;
 	fd_close_except(keep, n, last_fd);
 }
 
@@ -197,7 +192,8 @@ relay_datagrams(struct conn *conn, unsigned *role)
 {
 	const unsigned udp = SANDBOX_UDP |
 	    (*role &
-		(SANDBOX_NAMES | SANDBOX_PROXY | SANDBOX_UNIX | SANDBOX_BIND));
+		(SANDBOX_NAMES | SANDBOX_PROXY | SANDBOX_UNIX | SANDBOX_BIND |
+		    SANDBOX_DEVICE));
 
 	conn->udp_fd = ask_for_udp(conn);
 	if (conn->udp_fd == -1 || narrow_sandbox(role, udp) == -1)

@@ -39,6 +39,7 @@
 #include "tcp/handover.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"
+#include "udp/associate.h"
 
 #define CHILDREN_PER_MS 64 /* so many children delay reap_all() by 1 ms */
 
@@ -48,6 +49,7 @@ static struct forks {
 	int signal_fd;
 	int max_fd; /* the highest descriptor that a connection closes */
 	struct handover *udp_channels; /* of the first slots */
+	uint32_t n_udp_channels;
 	uint32_t n_children;
 	msec reap_all_at; /* when to reap all children; or 0 */
 } * forks;
@@ -77,12 +79,34 @@ fork_process(void)
 	return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
+/*
+ * Returns the UDP socket for the client of slot i, or -1. Only as many slots as
+ * there are sockets of the client's family have one. A client with a PROXY
+ * header has none, because its datagrams come from another address.
+ */
+static int
+udp_relay_of(uint32_t i)
+{
+	const struct mapper_args *args = forks->tcp.args;
+	const struct listener *relays = args->listeners + args->n_listeners;
+	const union sockaddr_inet *peer = &forks->tcp.table->slots[i].peer;
+	uint32_t left;
+
+	if (i >= forks->n_udp_channels ||
+	    cidr_match(&args->map->accept_proxy, peer))
+		return -1;
+	left = forks->udp_channels[i].relay;
+	for (size_t k = 0; k < args->n_udp_relays; k++)
+		if (relays[k].family == peer->sa.sa_family && left-- == 0)
+			return relays[k].fd;
+	return -1;
+}
+
 /* Returns the channel for UDP of slot i, or NULL. */
 static struct handover *
 udp_channel_of(uint32_t i)
 {
-	return tcp_udp_relay(&forks->tcp, i) == -1 ||
-		forks->udp_channels[i].broken
+	return udp_relay_of(i) == -1 || forks->udp_channels[i].broken
 	    ? NULL
 	    : &forks->udp_channels[i];
 }
@@ -115,6 +139,57 @@ start_process(uint32_t i, struct conn *conn)
 }
 
 /*
+ * Replaces the channel and the UDP sockets that a hijacked process has broken
+ * by those of the last slot without a connection. The next mapper has others.
+ */
+static void
+replace_udp_channel(uint32_t i)
+{
+	const struct table *table = forks->tcp.table;
+	struct handover *c = forks->udp_channels, broken = c[i];
+	struct epoll_event ev = {.events = EPOLLIN,
+	    .data.u64 = TCP_EV_CONN + 1 + i};
+	uint32_t j = forks->n_udp_channels - 1;
+
+	while (j > i && (c[j].broken || (j < table->used && table->pids[j])))
+		j--;
+	if (j == i ||
+	    epoll_ctl(forks->tcp.epoll, EPOLL_CTL_MOD, c[j].mapper_end, &ev) ==
+		-1)
+		return;
+	c[i] = c[j];
+	c[j] = broken;
+}
+
+/* Keeps the channel of slot i from later connections. */
+static void
+break_udp_channel(uint32_t i)
+{
+	struct handover *channel = &forks->udp_channels[i];
+
+	channel->broken = true;
+	epoll_ctl(forks->tcp.epoll, EPOLL_CTL_DEL, channel->mapper_end, NULL);
+}
+
+/* Prepares the channel of slot i, whose process has exited, for the next. */
+static void
+end_udp_channel(uint32_t i)
+{
+	int fd = udp_relay_of(i);
+	struct handover *channel = &forks->udp_channels[i];
+
+	if (fd == -1)
+		return;
+	if (channel->answered && udp_associate_spoiled(fd))
+		break_udp_channel(i);
+	udp_associate_mute(fd);
+	if (channel->broken)
+		replace_udp_channel(i);
+	else
+		handover_reset(channel);
+}
+
+/*
  * Reaps the process of connection i. Returns false if it runs. A process that
  * was stopped is continued, because only its mapper may hold it up.
  */
@@ -122,7 +197,6 @@ static bool
 reap_conn(uint32_t i)
 {
 	pid_t pid = forks->tcp.table->pids[i];
-	struct handover *udp_channel;
 	int status;
 
 	if (waitpid(pid, &status, WNOHANG | WUNTRACED) <= 0)
@@ -132,9 +206,7 @@ reap_conn(uint32_t i)
 		return true;
 	}
 	forks->n_children--;
-	udp_channel = udp_channel_of(i);
-	if (udp_channel)
-		handover_reset(udp_channel);
+	end_udp_channel(i);
 	tcp_conn_ended(&forks->tcp, i, status);
 	return true;
 }
@@ -164,13 +236,9 @@ handle_child_event(uint64_t data, uint32_t events)
 	(void)events;
 	if (data == 0)
 		handle_sigchld();
-	else if (handover_answer(&forks->udp_channels[i],
-		     tcp_udp_relay(&forks->tcp, i)) == -1) {
-		/* nsfwd never shuts the channel down: it was hijacked. */
-		forks->udp_channels[i].broken = true;
-		epoll_ctl(forks->tcp.epoll, EPOLL_CTL_DEL,
-		    forks->udp_channels[i].mapper_end, NULL);
-	}
+	else if (handover_answer(&forks->udp_channels[i], udp_relay_of(i)) ==
+	    -1)
+		break_udp_channel(i); /* shut down: nsfwd never does that */
 }
 
 static msec
@@ -216,7 +284,7 @@ sigchld_open(void)
 	return signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Returns how many slots can have a UDP socket, see tcp_udp_relay(). */
+/* Returns how many slots can have a UDP socket, see udp_relay_of(). */
 static size_t
 count_udp_slots(const struct mapper_args *args)
 {
@@ -242,7 +310,9 @@ open_udp_channels(const struct mapper_args *args)
 	    madvise(channels, n * sizeof(*channels), MADV_DONTFORK) == -1)
 		return -1;
 	forks->udp_channels = channels;
+	forks->n_udp_channels = (uint32_t)n;
 	for (size_t i = 0; i < n; i++) {
+		channels[i].relay = (uint32_t)i;
 		if (handover_init(&channels[i]) == -1 ||
 		    tcp_watch(&forks->tcp, channels[i].mapper_end,
 			TCP_EV_CONN + 1 + i) == -1)

@@ -4,6 +4,7 @@
 #define TCP_HANDOVER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct io;
 
@@ -13,7 +14,8 @@ struct io;
  */
 struct handover {
 	int mapper_end, conn_end;
-	bool broken; /* shut down: not used any more */
+	uint32_t relay; /* its UDP sockets: the index in those of a family */
+	bool broken;    /* by a hijacked process: not used any more */
 	bool answered;
 };
 

@@ -31,7 +31,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/proctitle.h"
-#include "base/sandbox.h"
+#include "base/seccomp.h"
 #include "config/map.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"

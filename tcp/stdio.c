@@ -43,6 +43,7 @@
 #include "base/log.h"
 #include "base/report.h"
 #include "base/sandbox.h"
+#include "base/seccomp.h"
 #include "base/sock.h"
 #include "base/timeouts.h"
 #include "config/absent.h"
@@ -292,6 +293,8 @@ stdio_confine(const struct config *conf, const struct map *map, pid_t parent)
 	fd_close_except(keep, resolver_fds(keep), INT_MAX);
 	if (map_has_names(map))
 		role |= SANDBOX_NAMES;
+	if (map->dev)
+		role |= SANDBOX_DEVICE;
 	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1 ||
 	    sandbox_die_with_parent(parent) == -1)
 		return -1;

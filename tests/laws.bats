@@ -49,16 +49,16 @@ no() {
 }
 
 # only NAMES FILE...: true if no source but the FILEs calls a function of NAMES, a
-# regular expression, or makes the system call. base/sandbox.c may have the numbers
+# regular expression, or makes the system call. base/seccomp.c may have the numbers
 # of all system calls, for its filters.
 only() {
-	local names=$1 file others=() sandbox=base/sandbox.c
+	local names=$1 file others=() filters=base/seccomp.c
 	shift
 	cd "$code" || return
-	[[ " $* " == *" $sandbox "* ]] ||
-		no "\<($names) *\(|syscall\((SYS|__NR)_($names)\>" "$sandbox" || return
+	[[ " $* " == *" $filters "* ]] ||
+		no "\<($names) *\(|syscall\((SYS|__NR)_($names)\>" "$filters" || return
 	for file in $(sources) $(headers); do
-		case " $* $sandbox " in
+		case " $* $filters " in
 		*" $file "*) ;;
 		*) others+=("$file") ;;
 		esac
@@ -98,9 +98,10 @@ undefined() {
 		tcp/stdio.c tcp/trial.c netns.c server/daemon.c server/upgrade.c
 }
 
-@test "credentials, prctl and seccomp only in base/sandbox.c" {
-	only 'set(e|re|res|fs)?[ug]id|setgroups|initgroups|capset|prctl|seccomp' \
+@test "credentials and prctl only in base/sandbox.c, filters in base/seccomp.c" {
+	only 'set(e|re|res|fs)?[ug]id|setgroups|initgroups|capset|prctl' \
 		base/sandbox.c
+	only 'seccomp' base/seccomp.c
 }
 
 @test "no name is looked up by the C library" {

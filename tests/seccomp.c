@@ -1,5 +1,5 @@
 /*
- * Asks the filters of base/sandbox.c what they let through. Each question is a
+ * Asks the filters of base/seccomp.c what they let through. Each question is a
  * child that takes a role and makes one call; SIGSYS is the answer "no".
  *
  *   seccomp count   of each role, how many of all system calls kill
@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #include "base/array.h"
-#include "base/sandbox.h"
+#include "base/seccomp.h"
 
 #define TCP    (SANDBOX_TCP | SANDBOX_FORK)
 #define WORKER SANDBOX_TCP
@@ -180,6 +180,25 @@ static const struct {
     {"a reset", SANDBOX_RELAY, 0, SYS_setsockopt, {0, SOL_SOCKET, SO_LINGER}},
     {"SO_MARK", SANDBOX_RELAY, -1, SYS_setsockopt, {0, SOL_SOCKET, SO_MARK}},
     {"connect", SANDBOX_RELAY, -1, SYS_connect, {0}},
+    {"to connect a client", TCP, -1, SYS_connect, {3}},
+    {"to connect a client", PROXY, -1, SYS_connect, {0}},
+    {"to connect a target", TCP, 0, SYS_connect, {4}},
+    {"to connect a target", WORKER, 0, SYS_connect, {3}},
+    {"a client's place", TCP, 0, SYS_dup3, {0, 3, O_CLOEXEC}},
+    {"a target's place", TCP, -1, SYS_dup3, {3, 4, O_CLOEXEC}},
+    {"an end", WORKER, 0, SYS_shutdown, {0, SHUT_WR}},
+    {"the end of a listener", WORKER, -1, SYS_shutdown, {0, SHUT_RD}},
+    {"an end", SANDBOX_UDP, -1, SYS_shutdown, {0, SHUT_WR}},
+    {"TCP_NODELAY", TCP, 0, SYS_setsockopt, {0, IPPROTO_TCP, TCP_NODELAY}},
+    {"SO_DEBUG", TCP, -1, SYS_setsockopt, {0, SOL_SOCKET, SO_DEBUG}},
+    {"SO_DEBUG", TCP, -1, SYS_setsockopt, {0, SOL_SOCKET, 0x60001}},
+    {"a socket's filter", TCP, -1, SYS_setsockopt,
+	{0, SOL_SOCKET, SO_ATTACH_FILTER}},
+    {"a socket's filter", PROXY, 0, SYS_setsockopt,
+	{0, SOL_SOCKET, SO_ATTACH_FILTER}},
+    {"an interface", TCP, -1, SYS_setsockopt, {0, SOL_SOCKET, SO_BINDTODEVICE}},
+    {"an interface", TCP | SANDBOX_DEVICE, 0, SYS_setsockopt,
+	{0, SOL_SOCKET, SO_BINDTODEVICE}},
     {"write", SANDBOX_RELAY, -1, SYS_write, {2}},
     {"kill", SANDBOX_RELAY, -1, SYS_kill, {1 << 22}},
 #ifdef __x86_64__

@@ -336,6 +336,20 @@ associate_send_reply(struct association *a)
 	return io_write_all(&io, reply, (size_t)(end - reply));
 }
 
+bool
+udp_associate_spoiled(int udp_fd)
+{
+	union sockaddr_inet own = {0}, peer;
+	socklen_t size = sizeof(own), peer_size = sizeof(peer);
+
+	if (getsockname(udp_fd, &own.sa, &size) == -1 || !own.v4.sin_port ||
+	    getpeername(udp_fd, &peer.sa, &peer_size) == 0)
+		return true;
+	return sendto(udp_fd, NULL, 0, MSG_DONTWAIT | MSG_NOSIGNAL, &own.sa,
+		   size) == -1 &&
+	    errno == EPIPE;
+}
+
 void
 udp_associate_mute(int udp_fd)
 {

@@ -3,6 +3,8 @@
 #ifndef UDP_ASSOCIATE_H
 #define UDP_ASSOCIATE_H
 
+#include <stdbool.h>
+
 #include "base/report.h"
 
 struct conn;
@@ -13,6 +15,12 @@ struct conn;
  * when the client closes its connection, is idle for too long, or on an error.
  */
 enum end_reason udp_associate(const struct conn *);
+
+/*
+ * Returns true if an association has left its UDP socket unusable for another
+ * one: connected, unbound, or shut down for writing. nsfwd never does.
+ */
+bool udp_associate_spoiled(int udp_fd);
 
 /*
  * Discards datagrams to the UDP socket of an ended connection, and later ones

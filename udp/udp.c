@@ -359,6 +359,15 @@ watch_for_input(int fd, uint64_t data)
 	return epoll_ctl(udp.epoll, EPOLL_CTL_ADD, fd, &ev);
 }
 
+/* Undoes a connect(2) of a listener by a mapper that was hijacked. */
+static int
+disconnect(int fd)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+
+	return connect(fd, &none, sizeof(none));
+}
+
 /* Limits flows= by RLIMIT_NOFILE, because each flow has a socket. */
 static uint32_t
 flow_cap(const struct mapper_args *args)
@@ -395,8 +404,9 @@ udp_init(const struct mapper_args *args)
 	if (udp.targets.resolver && !(held = hold_open()))
 		return -1;
 	for (size_t i = 0; i < args->n_listeners; i++)
-		if (watch_for_input(args->listeners[i].fd, DATA_LISTENER + i) ==
-		    -1)
+		if (disconnect(args->listeners[i].fd) == -1 ||
+		    watch_for_input(args->listeners[i].fd, DATA_LISTENER + i) ==
+			-1)
 			return -1;
 	return 0;
 }

@@ -2,10 +2,13 @@
 """Has a test build of nsfwd attack at one stage after the other, see evil.c.
 
 evil.py PROGRAM LOG PORTS STAGE...
-    PORTS are those of a numeric map, of a proxy, of workers, and the first of many
-    numeric maps for TCP and for UDP, because an attack may end the mapper. Prints
-    for each attack how it ended at each stage: "yes", an errno or "killed". With
-    ATTACKS in the environment, only these.
+    PORTS are those of a numeric map, of a proxy, of workers, of workers with a
+    name, the first of many numeric maps for TCP and for UDP, because an attack
+    may end the mapper, and the first of many proxies. After an attack that did
+    not end its process the map has to serve another client, unless the attack
+    says that the map is full. Prints for each attack how it ended at each
+    stage: "yes", an errno or "killed". With ATTACKS in the environment, only
+    these.
 """
 
 import errno
@@ -28,9 +31,14 @@ STAGES = {
     "forward": (4, 1, [b"GET http://127.0.0.1:8080/ HTTP/1.1\r\n\r\n"], 0),
     "associate": (5, 1, [b"\5\1\0", b"\5\3\0\1" + bytes(6)], 2),
     "worker": (6, 2, [], 0),
-    "udp": (7, 3, [], 0),
-    "mapper": (8, 3, [], 0),
+    "worker+names": (6, 3, [], 0),
+    "udp": (7, 4, [], 0),
+    "mapper": (8, 4, [], 0),
+    "proxy": (8, 5, [], 0),
 }
+WAIT = 20  # seconds, for what comes at once
+MAPPERS = ("udp", "mapper", "proxy")
+ECHO = b"\0\0\0\1\x7f\0\0\1" + (8080).to_bytes(2, "big")  # of SOCKS
 
 
 def verdict(words):
@@ -43,18 +51,45 @@ def verdict(words):
 def be_served(port):
     """Connections of others, at the same time."""
     for _ in range(20):
-        with socket.create_connection(("127.0.0.1", port), 5) as s:
+        with socket.create_connection(("127.0.0.1", port), WAIT) as s:
             s.sendall(b"hello\n")
             assert s.recv(9)
 
 
+def serve_datagrams(port):
+    """A SOCKS client's datagrams, which ns2 sends back."""
+    with socket.create_connection(("127.0.0.1", port), WAIT) as s, \
+            socket.socket(type=socket.SOCK_DGRAM) as u:
+        s.sendall(b"\5\1\0")
+        assert s.recv(2) == b"\5\0"
+        s.sendall(b"\5\3\0\1" + bytes(6))
+        reply = s.recv(10)
+        assert reply[1] == 0, reply
+        u.settimeout(WAIT)
+        u.sendto(ECHO + b"x",
+                 ("127.0.0.1", int.from_bytes(reply[8:], "big")))
+        assert u.recv(99) == ECHO + b"x"
+
+
+def serve_next(stage, port):
+    """The next client of the map, which may get the slot of the attacker."""
+    if stage == "associate":
+        return serve_datagrams(port)
+    with socket.create_connection(("127.0.0.1", port), WAIT) as s:
+        if STAGES[stage][1] == 1:
+            s.sendall(CONNECT[0])
+            assert b" 200 " in s.recv(39)
+        s.sendall(b"hello\n")
+        assert s.recv(9)
+
+
 def attempt(name, number, port_offset, stage, ports):
     code, port, sends, answer = STAGES[stage]
-    in_mapper = stage in ("udp", "mapper")
+    in_mapper = stage in MAPPERS
     kind = socket.SOCK_DGRAM if stage == "udp" else socket.SOCK_STREAM
     got = b""
     with socket.socket(type=kind) as s:
-        s.settimeout(5)
+        s.settimeout(WAIT)
         s.bind((f"127.66.{number}.{code}", 0))
         try:
             s.connect(("127.0.0.1",
@@ -78,15 +113,21 @@ def attempt(name, number, port_offset, stage, ports):
                 got += more
         except (ConnectionError, BrokenPipeError):
             pass
-    return verdict(got[answer:].decode(errors="replace").split())
+    end = verdict(got[answer:].decode(errors="replace").split())
+    if end != "killed" and (name, end) != ("scoreboard_own", "yes"):
+        try:
+            serve_next(stage, ports[port])
+        except OSError as e:
+            sys.exit(f"after {name} at {stage}: {e}")
+    return end
 
 
 def in_log(log, name, stage, port):
     """What the log says of an attack by a mapper."""
     line = re.compile(f"evil {STAGES[stage][0]} {name} .*|.*'"
-                      f"{'udp:' if stage == 'udp' else ''}127.0.0.1:"
+                      f"{'udp:' if stage == 'udp' else ''}ns1@127.0.0.1:"
                       f"{port}=.*killed by signal.*")
-    end = time.monotonic() + 5
+    end = time.monotonic() + WAIT
     while time.monotonic() < end:
         with open(log, encoding="utf-8") as f:
             for text in f:
@@ -106,7 +147,7 @@ def main():
     for i, name in enumerate(only):
         ends = [attempt(name, names.index(name), i, stage, ports)
                 for stage in stages]
-        print(name, *(end or in_log(log, name, stage, ports[3] + i)
+        print(name, *(end or in_log(log, name, stage, ports[STAGES[stage][1]] + i)
                       for stage, end in zip(stages, ends)), flush=True)
 
 
