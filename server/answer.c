@@ -30,6 +30,7 @@
 #include "base/fd.h"
 #include "base/proctitle.h"
 #include "base/sandbox.h"
+#include "base/seccomp.h"
 #include "base/sock.h"
 #include "config/config.h"
 #include "server/answer.h"

@@ -154,8 +154,6 @@ do_shared(void)
 	if (can_write(tables->shared) < 0)
 		return -EFAULT;
 	tables->shared->tickets = UINT64_MAX - 1;
-	for (size_t i = 0; i < TARGETS_MAX; i++)
-		tables->shared->down_at[i] = INT64_MIN;
 	for (size_t i = 0; i < tables->count; i++)
 		tables->shared->used[i] = UINT32_MAX;
 	return 1;
