@@ -126,25 +126,26 @@ faults() {
 }
 
 @test "--top: refreshes, shows rates, is cut to the terminal, and restores it" {
-	needs script
 	named_server ns2 here 127.0.0.1/8080
 	start_nsfwd -q 127.0.0.1:8000=ns2@127.0.0.1:8080
 	python3 - "$NSFWD" >"$BATS_TEST_TMPDIR/top" <<-'END'
-	import fcntl, os, pty, re, select, struct, sys, termios, time
-	pid, fd = pty.fork()
-	if pid == 0:
-	    os.execv(sys.argv[1], [sys.argv[1], "--top"])
+	import fcntl, os, re, select, struct, subprocess, sys, termios
+	fd, tty = os.openpty()
 	fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("4H", 10, 60, 0, 0))
-	before = termios.tcgetattr(fd)
+	before = termios.tcgetattr(tty)
+	top = subprocess.Popen([sys.argv[1], "--top"], stdin=tty, stdout=tty)
 	text = b""
-	while text.count(b"\033[J") < 2:
-	    assert select.select([fd], [], [], 30)[0], text
-	    text += os.read(fd, 65536)
-	assert termios.tcgetattr(fd) != before
+	def read_until(word, count):
+	    global text
+	    while text.count(word) < count:
+	        assert select.select([fd], [], [], 30)[0], text
+	        text += os.read(fd, 65536)
+	read_until(b"\033[J", 2)
+	assert termios.tcgetattr(tty) != before
 	os.write(fd, b"q")
-	while b"\033[?1049l" not in text:
-	    text += os.read(fd, 65536)
-	assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+	read_until(b"\033[?1049l", 1)
+	assert top.wait(30) == 0
+	assert termios.tcgetattr(tty) == before
 	screen = text.split(b"\033[J")[1].decode()
 	lines = re.sub(r"\033\[[?0-9]*[A-Za-z]", "", screen).split("\r\n")
 	assert max(map(len, lines)) <= 60, lines
