@@ -33,7 +33,7 @@ enum option_kind {
 	SET_COUNT,
 	SET_USER,
 	SET_FD,
-	SET_CHECK /* takes a value only behind '=' */
+	SET_MODE /* takes a value only behind '=' */
 };
 
 #define AT(member) offsetof(struct options, member)
@@ -42,13 +42,14 @@ static const struct option {
 	const char *name;
 	enum option_kind kind;
 	size_t offset; /* into struct options */
-	int value;     /* that a flag sets; for -F 1, for -L 0 */
+	int value;     /* that a flag sets; for -F 1, for -L 0; of mode_words */
 } options[] = {
     {"-c", SET_CONFIG, AT(config), 0},
     {"--config", SET_CONFIG, AT(config), 0},
     {"-L", SET_GOST, AT(gost_words), 0},
     {"-F", SET_GOST, AT(gost_words), 1},
-    {"--check", SET_CHECK, AT(check), CHECK_ALL},
+    {"--check", SET_MODE, AT(check), 0},
+    {"--rules", SET_MODE, AT(rules), 1},
     {"--test", SET_FLAG, AT(test), 1},
     {"--from", SET_NS, AT(config.defaults.listen_ns), 0},
     {"--to", SET_NS, AT(config.defaults.target_ns), 0},
@@ -89,18 +90,20 @@ const char options_help[] =
     "  PROTO    tcp (the default), udp or tcp+udp\n"
     "  LISTEN   [NS@] and PORTS (on loopback), :PORTS (on every address),\n"
     "           ADDR:PORTS, ADDR/PORTS (IPv6), /path or @abstract; or -\n"
-    "  TARGET   the same without :PORTS, also HOST:PORTS; or [NS@]proxy\n"
+    "  TARGET   the same without :PORTS, also HOST:PORTS; or [NS@]proxy, or\n"
+    "           [NS@]original, where it went before nft redirected it\n"
     "  PORTS    N or N-M\n"
     "  NS       a name of ip-netns(8), a path, pid:N, fd:N, self or init\n"
     "  KEY      allow, deny, max, max-source, accept-proxy (of clients); balance,\n"
     "           via, via-auth, proxy, proxy-netns, src, dev, mark, dns (of\n"
-    "           targets); auth, reach, udp-ports, udp-address (of a proxy); mode,\n"
-    "           owner (of a path); flows, offload (of udp); workers; user; the\n"
-    "           timeouts below\n"
+    "           targets); auth, reach, udp-ports, udp-address (of a proxy); reach,\n"
+    "           tproxy (of original); mode, owner (of a path); flows, offload (of\n"
+    "           udp); workers; user; the timeouts below\n"
     "  -L WORD, -F WORD          maps in the spelling of GOST\n"
     "  -c, --config FILE         maps, one a line; '#' begins a comment\n"
     "      --check[=syntax]      print the maps as understood, look up what they\n"
     "                            name (not with =syntax), and exit\n"
+    "      --rules[=tproxy]      print the nft rules for maps to original, and exit\n"
     "      --test                dial each target once, print the results, exit\n"
     "      --from NS, --to NS    of a LISTEN, of a TARGET without NS@ (self)\n"
     "      --wait                for a namespace or address not there yet\n"
@@ -173,20 +176,26 @@ add_config(struct config *conf, const char *value)
 	return NULL;
 }
 
+/* Sets 1 without a value, and 2 with the value of the option. */
 static const char *
-set_check(int *check, const char *value)
+set_mode(int *mode, int option, const char *value)
 {
-	if (value || *check == CHECK_NONE)
-		*check = value ? CHECK_SYNTAX : CHECK_ALL;
-	return value && strcmp(value, "syntax") != 0
-	    ? "syntax, or no value at all"
+	static const char *const mode_words[][2] = {
+	    {"syntax", "syntax, or no value at all"},
+	    {"tproxy", "tproxy, or no value at all"},
+	};
+
+	if (value || *mode == 0)
+		*mode = value ? 2 : 1;
+	return value && strcmp(value, mode_words[option][0]) != 0
+	    ? mode_words[option][1]
 	    : NULL;
 }
 
 static bool
 wants_value(const struct option *option)
 {
-	return option->kind != SET_FLAG && option->kind != SET_CHECK;
+	return option->kind != SET_FLAG && option->kind != SET_MODE;
 }
 
 /* Sets the field of an option. Returns NULL, or why the value is wrong. */
@@ -197,8 +206,8 @@ set_option(const struct option *option, void *field, const char *value)
 		*(int *)field = option->value;
 		return value ? "no value is taken" : NULL;
 	}
-	if (option->kind == SET_CHECK)
-		return set_check(field, value);
+	if (option->kind == SET_MODE)
+		return set_mode(field, option->value, value);
 	if (!value)
 		return "its value is missing";
 	switch (option->kind) {
@@ -220,7 +229,7 @@ set_option(const struct option *option, void *field, const char *value)
 	case SET_USER:
 		return parse_cred(field, value);
 	case SET_FLAG:
-	case SET_CHECK:
+	case SET_MODE:
 	case SET_GOST: /* see add_gost_word() */
 	case SET_FD:
 		break;
@@ -350,8 +359,8 @@ unknown_option(const struct options *o, const char *arg, size_t length,
 static const struct option *
 find_line_option(const char *word)
 {
-	static const char *const others[] = {"--config", "--check", "--test",
-	    "--help", "--version"};
+	static const char *const others[] = {"--config", "--check", "--rules",
+	    "--test", "--help", "--version"};
 	char name[32];
 	const struct option *option;
 	size_t length;

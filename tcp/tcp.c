@@ -41,6 +41,7 @@
 #include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn_log.h"
+#include "tcp/original.h"
 #include "tcp/table.h"
 #include "udp/associate.h"
 
@@ -70,7 +71,7 @@ note_target(const struct tcp *t, msec started_at, struct conn_report *r)
 	msec none = 0, at = now_ms();
 
 	if (r->target >= map->n_targets || r->requested[0] ||
-	    map->targets->kind == EP_PROXY)
+	    map_client_chooses(map))
 		return;
 	if (r->end == END_DIAL) {
 		if (atomic_compare_exchange_strong(down_at, &none, at))
@@ -218,6 +219,17 @@ source_allowed(const struct tcp *t, uint32_t i)
 	    tables_count_source(t->tables, &t->table->slots[i]) < max;
 }
 
+/* Returns why the connection in slot i is refused, or NULL. */
+static const char *
+why_refused(const struct tcp *t, uint32_t i, struct conn *conn)
+{
+	if (!source_allowed(t, i))
+		return "it has max-source= connections";
+	if (map_is_original(conn->map) && original_read(conn) == -1)
+		return "it was not redirected: it came to the port itself";
+	return NULL;
+}
+
 /* Gives an accepted client a slot, and starts its connection. */
 static void
 start_conn(void *context, int client, uint16_t port_index,
@@ -225,15 +237,14 @@ start_conn(void *context, int client, uint16_t port_index,
 {
 	struct tcp *t = context;
 	uint32_t i = table_take(t->table, t->pid, port_index, peer);
-	struct conn conn;
+	struct conn conn = make_conn(t, client, i);
+	const char *why = why_refused(t, i, &conn);
 
-	if (!source_allowed(t, i)) {
-		accept_refuse(&t->acceptor, client, peer,
-		    "it has max-source= connections");
+	if (why) {
+		accept_refuse(&t->acceptor, client, peer, why);
 		tcp_conn_failed(t, i);
 		return;
 	}
-	conn = make_conn(t, client, i);
 	t->n_started++;
 	atomic_fetch_add(&t->counts[COUNT_STARTED], 1);
 	conn_log_opened(t->args->map, peer);

@@ -104,7 +104,7 @@ trial_main(const struct config *conf, const struct map *map, struct trial *t,
 	began = now_ms();
 	conn.deadline = deadline_after(began, map->times.connect);
 	result = map->proto == PROTO_UDP ? find_route(&conn)
-	    : map->targets->kind == EP_PROXY && !map->n_hops
+	    : map_client_chooses(map) && !map->n_hops
 	    ? 0
 	    : dial(&conn, &target_error);
 	t->error = result == -1 ? errno : 0;
@@ -135,7 +135,7 @@ print_trial(const struct map *map, struct trial *t, int status)
 		    why ? why : "", why ? ")" : "");
 	} else if (map->proto == PROTO_UDP) {
 		puts("ok, there is a route (nobody was asked)");
-	} else if (map->targets->kind == EP_PROXY) {
+	} else if (map_client_chooses(map)) {
 		puts("ok, its namespace can be entered");
 	} else {
 		printf("ok, %lld ms\n", (long long)t->span);
