@@ -18,9 +18,9 @@ enum endpoint_kind {
 	EP_UNIX_PATH,     /* "/path" */
 	EP_UNIX_ABSTRACT, /* "@name", see unix(7) */
 	EP_SYSTEMD,       /* sockets from systemd.socket(5); listeners only */
-	EP_PROXY, /* the target that a proxy client requests; targets only */
+	EP_PROXY,    /* the target that a proxy client requests; targets only */
 	EP_ORIGINAL, /* where a redirected client went; targets only */
-	EP_STDIO /* "-", standard input and output; listeners only */
+	EP_STDIO     /* "-", standard input and output; listeners only */
 };
 
 /* A listener, target or hop of a map, or the source address of its sockets. */
