@@ -14,6 +14,7 @@
  */
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -42,11 +43,11 @@ read_tracked(const struct conn *conn, union sockaddr_inet *to)
 	return 0;
 }
 
-static int
+static bool
 equal_addr(const union sockaddr_inet *a, const union sockaddr_inet *b)
 {
 	if (a->sa.sa_family != b->sa.sa_family)
-		return 0;
+		return false;
 	return a->sa.sa_family == AF_INET
 	    ? a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr
 	    : IN6_ARE_ADDR_EQUAL(&a->v6.sin6_addr, &b->v6.sin6_addr);
