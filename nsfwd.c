@@ -18,6 +18,7 @@
 #include "config/map.h"
 #include "config/mask.h"
 #include "config/options.h"
+#include "config/rules.h"
 #include "config/value.h"
 #include "server/inspect.h"
 #include "server/server.h"
@@ -32,7 +33,10 @@
 #define EXIT_USAGE 2
 #define NOBODY_ID  65534 /* if the system has no user "nobody" */
 
-/* Prints the text of --help, --version or --check. Returns the exit status. */
+/*
+ * Prints the text of --help, --version, --rules or --check. Returns the exit
+ * status.
+ */
 static int
 print_info(const struct options *o)
 {
@@ -40,6 +44,8 @@ print_info(const struct options *o)
 		fputs(options_help, stdout);
 	else if (o->version)
 		puts("nsfwd " VERSION);
+	else if (o->rules)
+		rules_print(stdout, &o->config, o->rules == RULES_TPROXY);
 	else
 		for (size_t i = 0; i < o->config.n_maps; i++) {
 			map_print(stdout, &o->config.maps[i], &config_builtin);
@@ -119,6 +125,8 @@ run_cli(struct options *o, char **args)
 		return view_run(o->status, o->top, conf->args, conf->n_args);
 	if (config_read(conf, o) == -1)
 		return EXIT_USAGE;
+	if (o->rules)
+		return rules_check(conf) == -1 ? EXIT_USAGE : print_info(o);
 	if (!conf->owner_cred.explicit)
 		set_default_cred(conf);
 	if (o->check == CHECK_ALL)

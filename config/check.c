@@ -55,6 +55,22 @@ check_host_names(const struct map *map)
 }
 
 int
+check_own_redirect(const struct map *map)
+{
+	uint64_t id;
+
+	if (!map_is_original(map) || map->mark)
+		return 0;
+	id = ns_id(&map->listen_ns);
+	if (!id || id != ns_id(&map->target_ns))
+		return 0;
+	log_error("%s'%.160s': '%s' and '%s' are one namespace: %s",
+	    map->origin, map->spec, ns_spec(&map->listen_ns),
+	    ns_spec(&map->target_ns), map_own_redirect);
+	return -1;
+}
+
+int
 check_last_listener(const struct config *conf)
 {
 	const struct map *last = &conf->maps[conf->n_maps - 1];

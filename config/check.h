@@ -11,6 +11,9 @@ struct map;
 /* Refuses a host name that is the name of a namespace, which may be meant. */
 int check_host_names(const struct map *);
 
+/* Refuses a map to original in one namespace, unless it has mark=. */
+int check_own_redirect(const struct map *);
+
 /*
  * Refuses the last map if it listens on an address of another map. Without this
  * check bind(2) would fail later, and the error would not name the other map.

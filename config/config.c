@@ -169,7 +169,8 @@ finish_map(struct config *conf, const char *origin)
 	map->origin = strdup(origin);
 	if (!map->origin)
 		return read_failed(origin, "out of memory");
-	if (read_users(conf, map) == -1 || check_host_names(map) == -1)
+	if (read_users(conf, map) == -1 || check_host_names(map) == -1 ||
+	    check_own_redirect(map) == -1)
 		return -1;
 	return check_last_listener(conf);
 }

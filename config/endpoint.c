@@ -270,6 +270,10 @@ endpoint_parse(struct endpoint *ep, char *text, unsigned ports,
 		ep->kind = ports ? EP_PROXY : EP_STDIO;
 		return NULL;
 	}
+	if (ports && strcmp(text, "original") == 0) {
+		ep->kind = EP_ORIGINAL;
+		return NULL;
+	}
 	if (*text == '/' || *text == '@')
 		return parse_unix(&p, text);
 	if (*text == '[')
@@ -343,6 +347,7 @@ endpoint_lacks_ns(const struct endpoint *ep)
 {
 	return ep->kind == EP_UNIX_ABSTRACT &&
 	    (strcmp(ep->name, "proxy") == 0 ||
+		strcmp(ep->name, "original") == 0 ||
 		(strpbrk(ep->name, DIGITS) &&
 		    !ep->name[strspn(ep->name, DIGITS ".:-/[]")]));
 }
@@ -390,6 +395,9 @@ endpoint_print(FILE *out, const struct endpoint *ep)
 		return;
 	case EP_PROXY:
 		fputs("proxy", out);
+		return;
+	case EP_ORIGINAL:
+		fputs("original", out);
 		return;
 	case EP_STDIO:
 		fputs("-", out);
@@ -477,6 +485,7 @@ endpoint_sockaddr(struct sockaddr_storage *addr, const struct endpoint *ep,
 	case EP_HOST:
 	case EP_SYSTEMD:
 	case EP_PROXY:
+	case EP_ORIGINAL:
 	case EP_STDIO:
 		break;
 	}

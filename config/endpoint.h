@@ -18,8 +18,9 @@ enum endpoint_kind {
 	EP_UNIX_PATH,     /* "/path" */
 	EP_UNIX_ABSTRACT, /* "@name", see unix(7) */
 	EP_SYSTEMD,       /* sockets from systemd.socket(5); listeners only */
-	EP_PROXY, /* the target that a proxy client requests; targets only */
-	EP_STDIO  /* "-", standard input and output; listeners only */
+	EP_PROXY,    /* the target that a proxy client requests; targets only */
+	EP_ORIGINAL, /* where a redirected client went; targets only */
+	EP_STDIO     /* "-", standard input and output; listeners only */
 };
 
 /* A listener, target or hop of a map, or the source address of its sockets. */
@@ -56,7 +57,7 @@ bool endpoint_leads_to(const struct endpoint *target,
 
 /*
  * Returns true if the endpoint is an abstract name that a shell makes of
- * $NS@8080, $NS@ADDR:PORT or $NS@proxy when NS is empty.
+ * $NS@8080, $NS@ADDR:PORT, $NS@proxy or $NS@original when NS is empty.
  */
 bool endpoint_lacks_ns(const struct endpoint *);
 

@@ -85,7 +85,7 @@ put_listen(FILE *out, struct gost_url *u, const char *ports)
 	size_t length = colon ? (size_t)(colon - u->host) : 0;
 	const char *ns = gost_url_value(u, "netns"), *why;
 
-	if (strcmp(u->scheme, "udp") == 0)
+	if (gost_is_udp(u))
 		fputs("udp:", out);
 	else if (ns && *ns == '#')
 		fputs("tcp:", out);
@@ -170,7 +170,10 @@ put_hops(struct gost_translator *t)
 	return why;
 }
 
-/* Writes the targets of a list in u, or "proxy" if the list is empty. */
+/*
+ * Writes the targets of a list in u; if the list is empty, "original" or
+ * "proxy".
+ */
 static const char *
 put_targets(struct gost_translator *t, struct gost_url *u, char *list)
 {
@@ -178,7 +181,7 @@ put_targets(struct gost_translator *t, struct gost_url *u, char *list)
 	char *item;
 
 	if (!*list) {
-		fputs("proxy", t->out);
+		fputs(gost_is_original(u) ? "original" : "proxy", t->out);
 		return NULL;
 	}
 	while (!why && (item = strsep(&list, ","))) {
@@ -201,7 +204,7 @@ put_map(struct gost_translator *t, struct gost_url *u, struct gost_url *last,
     const char *ports, char *targets)
 {
 	bool chained = !gost_url_value(u, "ignorechain");
-	bool turns = strchr(targets, ',') && strcmp(u->scheme, "udp") != 0 &&
+	bool turns = strchr(targets, ',') && !gost_is_udp(u) &&
 	    !gost_url_value(last, "strategy");
 	const char *why = put_listen(t->out, t->bad = u, ports);
 
@@ -299,12 +302,18 @@ put_listener(struct gost_translator *t, struct gost_url *u)
 	struct gost_url *last = chained ? t->target : NULL;
 	bool forward =
 	    *u->path || (last && *u->scheme && strcmp(u->scheme, "auto") != 0);
-	const char *why =
-	    gost_scheme_check(u, forward ? GOST_TARGET : GOST_PROXY);
+	const char *why = gost_scheme_check(u,
+	    forward                   ? GOST_TARGET
+		: gost_is_original(u) ? GOST_ORIGINAL
+				      : GOST_PROXY);
 
 	if (why)
 		return why;
-	if (strcmp(u->scheme, "udp") == 0 && chained && (last || t->n_hops))
+	u->bad_part = u->user;
+	if (gost_is_original(u) && *u->user)
+		return "a redirected client says no password";
+	u->bad_part = u->scheme;
+	if (gost_is_udp(u) && chained && (last || t->n_hops))
 		return "UDP goes through no hop: ignoreChain=true leaves this "
 		       "-L out";
 	if (last && *u->path) {

@@ -72,6 +72,7 @@ static const struct gost_key {
 	{"keepalive.count", LISTENER, REFUSED, NULL, sysctls},
 	{"udp", HANDLER, ON, NULL, "UDP ASSOCIATE is always on: leave it out"},
 	{"notls", HANDLER | HOP, ON, NULL, gost_no_tls},
+	{"tproxy", HANDLER | LISTENER, NOTHING, NULL, NULL},
 	{"readbuffersize", HANDLER | LISTENER, NOTHING, NULL, NULL},
 	{"buffersize", HANDLER | LISTENER, NOTHING, NULL, NULL},
 	{"udp.buffersize", HANDLER | LISTENER, NOTHING, NULL, NULL},
@@ -230,7 +231,7 @@ static const char *
 put_key(FILE *out, struct gost_url *u, const struct gost_key *row,
     const char *param_value)
 {
-	bool udp = strcmp(u->scheme, "udp") == 0;
+	bool udp = gost_is_udp(u);
 	const char *key = key_for(row->key, param_value, udp), *value;
 
 	if (!key || (row->rule == KEY_NOT_0 && is_value(param_value, "0")))

@@ -1,5 +1,6 @@
 /* The schemes and options of GOST, and what nsfwd has in their place. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -10,8 +11,6 @@
 const char gost_no_tls[] = "nsfwd forwards and does not encrypt";
 static const char netns_listens[] =
     "a map listens in any namespace: write tcp:// or udp:// and netns";
-static const char no_redirect[] =
-    "nsfwd takes no redirected connections: name a target";
 
 /* clang-format off */
 static const struct {
@@ -34,11 +33,11 @@ static const struct {
 	{"stdio", 0, "write the map -=HOST:PORT"},
 	{"rtcp", 0, netns_listens},
 	{"rudp", 0, netns_listens},
-	{"red", 0, no_redirect},
-	{"redir", 0, no_redirect},
-	{"redirect", 0, no_redirect},
-	{"redu", 0, no_redirect},
-	{"tproxy", 0, no_redirect},
+	{"red", GOST_ORIGINAL, NULL},
+	{"redir", GOST_ORIGINAL, NULL},
+	{"redirect", GOST_ORIGINAL, NULL},
+	{"redu", GOST_ORIGINAL, NULL},
+	{"tproxy", 0, "write red:// or redu://"},
 	{"https", 0, gost_no_tls}, {"http2", 0, gost_no_tls}, {"http3", 0, gost_no_tls},
 	{"tls", 0, gost_no_tls}, {"mtls", 0, gost_no_tls}, {"dtls", 0, gost_no_tls},
 	{"otls", 0, gost_no_tls}, {"ws", 0, gost_no_tls}, {"wss", 0, gost_no_tls},
@@ -88,6 +87,18 @@ why_no_scheme(char *name)
 	return why;
 }
 
+bool
+gost_is_original(const struct gost_url *u)
+{
+	return strncmp(u->scheme, "red", 3) == 0;
+}
+
+bool
+gost_is_udp(const struct gost_url *u)
+{
+	return strcmp(u->scheme, "udp") == 0 || strcmp(u->scheme, "redu") == 0;
+}
+
 const char *
 gost_scheme_check(struct gost_url *u, enum gost_role role)
 {
@@ -99,7 +110,9 @@ gost_scheme_check(struct gost_url *u, enum gost_role role)
 			continue;
 		if (schemes[i].roles & role)
 			return NULL;
-		why = role == GOST_PROXY
+		why = schemes[i].roles & GOST_ORIGINAL && role == GOST_TARGET
+		    ? "no target is taken: connections go where they went"
+		    : role == GOST_PROXY
 		    ? "no target: write SCHEME://LISTEN/TARGET"
 		    : role == GOST_TARGET
 		    ? "a proxy takes no target: write tcp://LISTEN/TARGET"

@@ -63,7 +63,8 @@ static const struct key {
 	unsigned maps;
 	size_t offset, size; /* of the field; a default is not printed */
 } map_keys[] = {
-	{"reach", CIDRS, TCP | ONLY, AT(reach)},
+	{"reach", CIDRS, BOTH, AT(reach)},
+	{"tproxy", ON_OFF, TCP | ONLY, AT(no_tproxy)},
 	{"udp-ports", PORTS, TCP | ONLY, AT(udp_ports)},
 	{"udp-address", SRC, TCP | ONLY, AT(udp_address.kind)},
 	{"allow", CIDRS, BOTH | NOT_STDIO, AT(allow)},
@@ -294,6 +295,9 @@ key_check(const struct map *map, const struct endpoint *first_ep)
 		return "udp knows no balance but first";
 	if (map->workers > WORKERS_MAX)
 		return "more than 256 workers";
+	if (map_is_original(map) &&
+	    (map->send_proxy || map->accept_proxy.count))
+		return "original takes no proxy or accept-proxy";
 	if (map->workers &&
 	    (map->n_hops || map->send_proxy || map->accept_proxy.count ||
 		first_ep->kind == EP_PROXY))

@@ -116,6 +116,24 @@ map_has_names(const struct map *map)
 }
 
 bool
+map_is_original(const struct map *map)
+{
+	return map->targets->kind == EP_ORIGINAL;
+}
+
+bool
+map_client_chooses(const struct map *map)
+{
+	return map->targets->kind == EP_PROXY || map_is_original(map);
+}
+
+bool
+map_takes_tproxy(const struct map *map, enum proto proto)
+{
+	return map_is_original(map) && (proto == PROTO_UDP || !map->no_tproxy);
+}
+
+bool
 map_conflicts(const struct map *a, const struct map *b)
 {
 	const struct endpoint *one = &a->listen, *other = &b->listen;

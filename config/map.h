@@ -68,6 +68,7 @@ struct map {
 	enum balance balance;
 	unsigned send_proxy; /* version of the PROXY header to send; 0: none */
 	bool no_proxy_netns; /* the header does not name the namespace */
+	bool no_tproxy; /* of original: the TCP listener takes REDIRECT only */
 	struct cidr_list accept_proxy; /* clients that send a PROXY header */
 	struct cidr_list reach; /* added to the addresses that may be reached */
 	struct port_range udp_ports;  /* of UDP relays of a proxy; 0: any */
@@ -136,6 +137,21 @@ bool map_leads_to(const struct map *map, const struct map *to);
 /* Returns true if that target, or hop, of map leads to the listener of to. */
 bool map_endpoint_leads_to(const struct map *map, const struct endpoint *target,
     const struct map *to);
+
+/* Why original is refused in the namespace that the map listens in. */
+extern const char map_own_redirect[];
+
+/* Returns true if the map has the target original. */
+bool map_is_original(const struct map *);
+
+/* Returns true if each client chooses its target: of proxy, and of original. */
+bool map_client_chooses(const struct map *);
+
+/*
+ * Returns true if the listeners of a protocol take what TPROXY hands them, for
+ * which they need IP_TRANSPARENT.
+ */
+bool map_takes_tproxy(const struct map *, enum proto);
 
 /*
  * Returns true if connections or flows may look up names: of targets, of the

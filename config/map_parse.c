@@ -24,6 +24,9 @@
 static const char unknown_key[] =
     "no KEY=VALUE that is known (a password with ',' in it goes in a file, "
     "auth=/FILE)";
+const char map_own_redirect[] =
+    "original, in the namespace that the map listens in, would be redirected "
+    "again: name another namespace NS@, or write mark=N, which the rules let pass";
 static const char own_target[] =
     "its own target: a connection would come back to this map; name another "
     "port or address, or a namespace NS@";
@@ -158,7 +161,7 @@ parse_endpoint(struct map_parser *p, char *text, struct endpoint *ep,
 		return "the namespace in front of '@' is empty (an abstract "
 		       "socket of that name is self@@NAME)";
 	if (ep->port_first == 0 && ep->kind != EP_SYSTEMD &&
-	    map->proto & PROTO_UDP)
+	    ep->kind != EP_ORIGINAL && map->proto & PROTO_UDP)
 		return ep->name ? "a UNIX socket takes tcp only"
 				: "'-' and a proxy take tcp only";
 	return NULL;
@@ -194,7 +197,7 @@ parse_target(struct map_parser *p, char *text)
 	if (p->auth_seen)
 		return unknown_key;
 	if (map->n_targets && *text && !strpbrk(text, "0123456789/@:") &&
-	    strcmp(text, "proxy") != 0)
+	    strcmp(text, "proxy") != 0 && strcmp(text, "original") != 0)
 		return "a key wants =VALUE, a target wants a port";
 	if (p->key_seen)
 		return "not KEY=VALUE (targets come first)";
@@ -276,6 +279,42 @@ parse_key(struct map_parser *p, const char *name, char *value)
 	return via ? parse_via(p, value) : parse_auth(p, value, via_auth);
 }
 
+/* Checks the keys that only the targets proxy and original have. */
+static const char *
+check_target_keys(const struct map *map, const struct endpoint *target)
+{
+	bool proxy = target->kind == EP_PROXY,
+	     original = target->kind == EP_ORIGINAL;
+
+	if (!proxy && (map->user || map->auth_file))
+		return "auth is for the target proxy";
+	if (!proxy && !original && map->reach.count)
+		return "reach is for the targets proxy and original";
+	if (!original && map->no_tproxy)
+		return "tproxy is for the target original";
+	if (!proxy && (map->udp_ports.first || map->udp_address.kind != EP_ANY))
+		return "udp-ports and udp-address are for the target proxy";
+	return NULL;
+}
+
+/* Checks a target that each client chooses. */
+static const char *
+check_chosen(const struct map *map, const struct endpoint *target)
+{
+	bool original = target->kind == EP_ORIGINAL;
+
+	if (map->n_targets > 1)
+		return original ? "original is the only target of its map"
+				: "a proxy is the only target of its map";
+	if (map->listen.kind == EP_STDIO ||
+	    (original && !map->listen.port_first))
+		return original ? "original needs a port to listen on"
+				: "a proxy needs a port to listen on";
+	if (original && !map->mark && ns_same(&map->listen_ns, &map->target_ns))
+		return map_own_redirect;
+	return NULL;
+}
+
 /* Checks what depends on several parts, when all are parsed. */
 static const char *
 check_map(struct map_parser *p)
@@ -287,20 +326,13 @@ check_map(struct map_parser *p)
 		const struct endpoint *target = &map->targets[i];
 
 		p->bad_part = p->target[i];
-		if (target->kind == EP_PROXY && map->n_targets > 1)
-			why = "a proxy is the only target of its map";
-		else if (target->kind == EP_PROXY &&
-		    map->listen.kind == EP_STDIO)
-			why = "a proxy needs a port to listen on";
-		else if (target->kind != EP_PROXY &&
-		    (map->user || map->auth_file || map->reach.count))
-			why = "auth and reach are for the target proxy";
-		else if (target->kind != EP_PROXY &&
-		    (map->udp_ports.first || map->udp_address.kind != EP_ANY))
-			why = "udp-ports and udp-address are for the target "
-			      "proxy";
-		else if (map->n_hops &&
-		    (target->zone || BIT(target->kind) & UNIX))
+		why = check_target_keys(map, target);
+		if (!why &&
+		    (target->kind == EP_PROXY || target->kind == EP_ORIGINAL))
+			why = check_chosen(map, target);
+		if (why)
+			break;
+		if (map->n_hops && (target->zone || BIT(target->kind) & UNIX))
 			why = "no hop can reach a UNIX socket, or an address "
 			      "with %INTERFACE";
 		else if (!map->n_hops &&

@@ -34,7 +34,7 @@ enum option_kind {
 	SET_COUNT,
 	SET_USER,
 	SET_FD,
-	SET_CHECK, /* this kind and that below take a value only behind '=' */
+	SET_MODE, /* this kind and that below take a value only behind '=' */
 	SET_STATUS
 };
 
@@ -44,13 +44,14 @@ static const struct option {
 	const char *name;
 	enum option_kind kind;
 	size_t offset; /* into struct options */
-	int value;     /* that a flag sets; for -F 1, for -L 0 */
+	int value;     /* that a flag sets; for -F 1, for -L 0; of mode_words */
 } options[] = {
     {"-c", SET_CONFIG, AT(config), 0},
     {"--config", SET_CONFIG, AT(config), 0},
     {"-L", SET_GOST, AT(gost_words), 0},
     {"-F", SET_GOST, AT(gost_words), 1},
-    {"--check", SET_CHECK, AT(check), CHECK_ALL},
+    {"--check", SET_MODE, AT(check), 0},
+    {"--rules", SET_MODE, AT(rules), 1},
     {"--test", SET_FLAG, AT(test), 1},
     {"--status", SET_STATUS, AT(status), 0},
     {"--top", SET_FLAG, AT(top), 1},
@@ -135,13 +136,19 @@ add_config(struct config *conf, const char *value)
 	return NULL;
 }
 
+/* Sets 1 without a value, and 2 with the value of the option. */
 static const char *
-set_check(int *check, const char *value)
+set_mode(int *mode, int option, const char *value)
 {
-	if (value || *check == CHECK_NONE)
-		*check = value ? CHECK_SYNTAX : CHECK_ALL;
-	return value && strcmp(value, "syntax") != 0
-	    ? "syntax, or no value at all"
+	static const char *const mode_words[][2] = {
+	    {"syntax", "syntax, or no value at all"},
+	    {"tproxy", "tproxy, or no value at all"},
+	};
+
+	if (value || *mode == 0)
+		*mode = value ? 2 : 1;
+	return value && strcmp(value, mode_words[option][0]) != 0
+	    ? mode_words[option][1]
 	    : NULL;
 }
 
@@ -163,7 +170,7 @@ set_stats(char **stats, const char *value)
 static bool
 wants_value(const struct option *option)
 {
-	return option->kind != SET_FLAG && option->kind < SET_CHECK;
+	return option->kind != SET_FLAG && option->kind < SET_MODE;
 }
 
 /* Sets the field of an option. Returns NULL, or why the value is wrong. */
@@ -174,8 +181,8 @@ set_option(const struct option *option, void *field, const char *value)
 		*(int *)field = option->value;
 		return value ? "no value is taken" : NULL;
 	}
-	if (option->kind == SET_CHECK)
-		return set_check(field, value);
+	if (option->kind == SET_MODE)
+		return set_mode(field, option->value, value);
 	if (option->kind == SET_STATUS) {
 		*(const char **)field = value ? value : "";
 		return NULL;
@@ -198,7 +205,7 @@ set_option(const struct option *option, void *field, const char *value)
 	case SET_USER:
 		return parse_cred(field, value);
 	case SET_FLAG:
-	case SET_CHECK:
+	case SET_MODE:
 	case SET_STATUS:
 	case SET_GOST: /* see add_gost_word() */
 	case SET_FD:
@@ -329,8 +336,8 @@ unknown_option(const struct options *o, const char *arg, size_t length,
 static const struct option *
 find_line_option(const char *word)
 {
-	static const char *const others[] = {"--config", "--check", "--test",
-	    "--status", "--top", "--help", "--version"};
+	static const char *const others[] = {"--config", "--check", "--rules",
+	    "--test", "--status", "--top", "--help", "--version"};
 	char name[32];
 	const struct option *option;
 	size_t length;

@@ -18,10 +18,17 @@ enum check {
 	CHECK_SYNTAX /* nothing is asked of the system */
 };
 
+enum rules {
+	RULES_NONE,
+	RULES_REDIRECT, /* print them; of TCP by REDIRECT */
+	RULES_TPROXY    /* of TCP by TPROXY, as those of UDP always are */
+};
+
 struct options {
 	struct config config;
 	int log_level; /* enum log_level */
 	int check;     /* enum check */
+	int rules;     /* enum rules */
 	int help, version;
 	int test;           /* dial each target, and exit */
 	int top;            /* show what a server does, again and again */

@@ -25,9 +25,11 @@ struct conn {
 	int udp_fd;               /* of a client that asked for UDP ASSOCIATE */
 	unsigned port_index;      /* index of the port in the listen range */
 	union sockaddr_inet peer; /* of the client socket */
-	union sockaddr_inet local;  /* address that the client connected to */
-	const struct pp_tlvs *tlvs; /* of the PROXY header; NULL: none */
-	uint32_t seq;               /* number of connections before */
+	union sockaddr_inet local;    /* address that the client connected to */
+	union sockaddr_inet original; /* of a connection that nft redirected:
+					 its destination; else unset */
+	const struct pp_tlvs *tlvs;   /* of the PROXY header; NULL: none */
+	uint32_t seq;                 /* number of connections before */
 	_Atomic msec *target_failed_at;   /* of each target; NULL: not kept */
 	const struct endpoint *requested; /* dialled in place of the targets
 					     of the map; NULL: none */

@@ -124,7 +124,7 @@ next_target(struct dialer *d)
 	d->tried |= (uint64_t)1 << d->target;
 	d->target_deadline = share_of_time(d->deadline, left);
 	report->target = d->target;
-	report->peer.sa.sa_family = AF_UNSPEC;
+	report->peer = d->conn->original;
 	report->hop_status = 0;
 	report->server.sa.sa_family = AF_UNSPEC;
 	dialer_restart_target(d);

@@ -155,25 +155,54 @@ record_addr_flags(struct bind_job *job)
 	errno = saved;
 }
 
+/*
+ * Fills in the address to bind to. Where UDP for original would listen on every
+ * address, it is loopback: TPROXY hands datagrams over there, and no other
+ * datagram of the network comes there, which would go around for ever.
+ */
+static socklen_t
+listen_addr(struct bind_job *job, unsigned index, int family)
+{
+	struct endpoint ep = *job->endpoint;
+
+	if (ep.kind == EP_ANY && job->proto == PROTO_UDP &&
+	    map_is_original(job->map))
+		ep.kind = EP_LOOPBACK;
+	return endpoint_sockaddr(&job->addr, &ep, index, family);
+}
+
+/* Without this option the kernel drops what TPROXY hands to the socket. */
+static int
+take_tproxy(const struct bind_job *job, int fd)
+{
+	const int on = 1;
+
+	if (!map_takes_tproxy(job->map, job->proto))
+		return 0;
+	return job->addr.ss_family == AF_INET
+	    ? setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on))
+	    : setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on));
+}
+
 /* Returns a bound socket for one port and family, or -1 with errno. */
 static int
 open_bound_socket(struct bind_job *job, unsigned index, int family)
 {
 	int type = job->proto == PROTO_UDP ? SOCK_DGRAM : SOCK_STREAM, fd;
-	socklen_t length =
-	    endpoint_sockaddr(&job->addr, job->endpoint, index, family);
+	socklen_t length = listen_addr(job, index, family);
 
 	if (length == 0)
 		return -1;
 	fd = upgrade_take(job->ns_id, &job->addr, length, type);
 	if (fd != -1)
-		return fd;
+		return take_tproxy(job, fd) == 0 ? fd : close_keep_errno(fd);
 	fd =
 	    socket(job->addr.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return -1;
 	bind_set_options(job, fd, job->addr.ss_family);
-	if (job->udp_relay && init_udp_relay(fd) == -1)
+	if ((job->udp_relay && init_udp_relay(fd) == -1) ||
+	    take_tproxy(job, fd) == -1)
 		return close_keep_errno(fd);
 	if (bind_socket(job, fd, length) == 0)
 		return fd;
@@ -286,6 +315,11 @@ bind_hint(char *buf, const struct bind_job *job, const char *where, int err)
 		return "another host has that address (dadfailed)";
 	if (err == EADDRNOTAVAIL && job->addr_flags & IFA_F_TENTATIVE)
 		return "the address is still tentative (--wait waits for it)";
+	if (err == EPERM && map_takes_tproxy(job->map, job->proto))
+		return job->proto == PROTO_UDP
+		    ? "TPROXY takes CAP_NET_ADMIN there"
+		    : "TPROXY takes CAP_NET_ADMIN there (tproxy=off is for "
+		      "REDIRECT alone, which takes none)";
 	memcpy(&in6, &job->addr, sizeof(in6));
 	if (err == EADDRINUSE && !is_unix &&
 	    holder_of_port(holder, sizeof(holder), ns, ntohs(in6.sin6_port),

@@ -118,7 +118,8 @@ listen_reusable(const struct map *a, const struct map *b)
 	    a->owner_cred.uid == b->owner_cred.uid &&
 	    a->owner_cred.gid == b->owner_cred.gid &&
 	    (a->targets->kind == EP_PROXY) == (b->targets->kind == EP_PROXY) &&
-	    !a->n_hops == !b->n_hops &&
+	    map_is_original(a) == map_is_original(b) &&
+	    a->no_tproxy == b->no_tproxy && !a->n_hops == !b->n_hops &&
 	    map_count_udp_relays(a) == map_count_udp_relays(b) &&
 	    strcmp(a->listen.arg, b->listen.arg) == 0;
 }

@@ -26,6 +26,7 @@
 #include "relay.h"
 #include "tcp/conn.h"
 #include "tcp/handover.h"
+#include "tcp/original.h"
 #include "udp/associate.h"
 
 #define CLIENT_FD SANDBOX_CLIENT_FD
@@ -258,11 +259,17 @@ serve_proxy_client(struct conn *conn, unsigned *role, int *target_error)
 static int
 connect_target(struct conn *conn, unsigned *role, int *target_error)
 {
+	struct endpoint original;
+
 	if (read_client_identity(conn) == -1)
 		return -1;
-	return conn->map->targets->kind == EP_PROXY
-	    ? serve_proxy_client(conn, role, target_error)
-	    : dial(conn, target_error);
+	if (conn->map->targets->kind == EP_PROXY)
+		return serve_proxy_client(conn, role, target_error);
+	if (!map_is_original(conn->map))
+		return dial(conn, target_error);
+	original_endpoint(&original, conn);
+	conn->report->peer = conn->original;
+	return dial_requested(conn, &original, target_error);
 }
 
 /* Ends the process of a connection that is not relayed, with errno. */

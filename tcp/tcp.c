@@ -42,6 +42,7 @@
 #include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn_log.h"
+#include "tcp/original.h"
 #include "tcp/table.h"
 
 #define EV_CHANNEL UINT64_MAX
@@ -69,7 +70,7 @@ note_target(const struct tcp *t, msec started_at, struct conn_report *r)
 	msec none = 0, at = now_ms();
 
 	if (r->target >= map->n_targets || r->requested[0] ||
-	    map->targets->kind == EP_PROXY)
+	    map_client_chooses(map))
 		return;
 	if (r->end == END_DIAL) {
 		if (atomic_compare_exchange_strong(down_at, &none, at))
@@ -248,6 +249,20 @@ source_allowed(const struct tcp *t, uint32_t i)
 	    tables_count_source(t->tables, &t->table->slots[i]) < max;
 }
 
+/* Returns why the connection in slot i is refused, and its counter; or NULL. */
+static const char *
+why_refused(const struct tcp *t, uint32_t i, struct conn *conn,
+    enum count *count)
+{
+	*count = COUNT_CROWDED;
+	if (!source_allowed(t, i))
+		return "it has max-source= connections";
+	*count = COUNT_DENIED;
+	if (map_is_original(conn->map) && original_read(conn) == -1)
+		return "it was not redirected: it came to the port itself";
+	return NULL;
+}
+
 /* Gives an accepted client a slot, and starts its connection. */
 static void
 start_conn(void *context, int client, uint16_t port_index,
@@ -255,15 +270,15 @@ start_conn(void *context, int client, uint16_t port_index,
 {
 	struct tcp *t = context;
 	uint32_t i = table_take(t->table, t->pid, port_index, peer);
-	struct conn conn;
+	struct conn conn = make_conn(t, client, i);
+	enum count count;
+	const char *why = why_refused(t, i, &conn, &count);
 
-	if (!source_allowed(t, i)) {
-		accept_refuse(&t->acceptor, client, peer,
-		    "it has max-source= connections", COUNT_CROWDED);
+	if (why) {
+		accept_refuse(&t->acceptor, client, peer, why, count);
 		tcp_conn_failed(t, i);
 		return;
 	}
-	conn = make_conn(t, client, i);
 	t->n_started++;
 	atomic_fetch_add(&t->counts[COUNT_STARTED], 1);
 	conn_log_opened(t->args->map, peer);

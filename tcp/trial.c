@@ -103,10 +103,9 @@ trial_main(const struct config *conf, const struct map *map, struct trial *t,
 	}
 	began = now_ms();
 	conn.deadline = deadline_after(began, map->times.connect);
-	result = map->proto == PROTO_UDP ? find_route(&conn)
-	    : map->targets->kind == EP_PROXY && !map->n_hops
-	    ? 0
-	    : dial(&conn, &target_error);
+	result = map_client_chooses(map) ? 0
+	    : map->proto == PROTO_UDP    ? find_route(&conn)
+					 : dial(&conn, &target_error);
 	t->error = result == -1 ? errno : 0;
 	t->span = now_ms() - began;
 	_exit(0);
@@ -133,10 +132,10 @@ print_trial(const struct map *map, struct trial *t, int status)
 		why = dial_why(advice, map, &t->report, t->error);
 		printf("%s%s%s%s\n", errno_name(t->error), why ? " (" : "",
 		    why ? why : "", why ? ")" : "");
+	} else if (map_client_chooses(map)) {
+		puts("ok, its namespace can be entered");
 	} else if (map->proto == PROTO_UDP) {
 		puts("ok, there is a route (nobody was asked)");
-	} else if (map->targets->kind == EP_PROXY) {
-		puts("ok, its namespace can be entered");
 	} else {
 		printf("ok, %lld ms\n", (long long)t->span);
 	}
@@ -164,19 +163,24 @@ run_trial(const struct config *conf, const struct map *map, struct trial *t)
 
 /*
  * Dials each target of a map for one of its protocols, in a copy of the map
- * that has no other target. Returns true if all could be reached.
+ * that has no other target. Where clients choose the target, the first hop is
+ * dialled. Returns true if all could be reached.
  */
 static bool
 run_trials(const struct config *conf, const struct map *map, unsigned proto,
     struct trial *t)
 {
+	const bool hop_only = map_client_chooses(map) && map->n_hops;
+	struct endpoint *targets = hop_only ? &map->hops->ep : map->targets;
 	struct map single = *map;
 	bool good = true;
 
 	single.proto = proto;
 	single.n_targets = 1;
+	if (hop_only)
+		single.n_hops = 0;
 	for (size_t i = 0; i < map->n_targets && map->proto & proto; i++) {
-		single.targets = &map->targets[i];
+		single.targets = &targets[i];
 		good &= run_trial(conf, &single, t);
 	}
 	return good;

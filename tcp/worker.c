@@ -36,6 +36,7 @@
 #include "dial/resolve.h"
 #include "relay.h"
 #include "tcp/lookup.h"
+#include "tcp/original.h"
 #include "tcp/phases.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"
@@ -46,6 +47,7 @@ struct worker_conn {
 	struct relay relay;
 	struct conn conn;
 	struct dialer dialer;
+	struct endpoint original; /* conn.requested of a redirected one */
 };
 
 static struct worker {
@@ -389,6 +391,10 @@ start_in_loop(uint32_t i, struct conn *conn)
 	bool is_unix = conn->peer.sa.sa_family == AF_UNIX;
 
 	*c = (struct worker_conn){.conn = *conn};
+	if (map_is_original(worker.map)) {
+		original_endpoint(&c->original, conn);
+		c->conn.requested = &c->original;
+	}
 	dialer_init(&c->dialer, &c->conn, lookup_take_room(&worker.lookup));
 	if (is_unix)
 		sock_set_oobinline(conn->client);

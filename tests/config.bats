@@ -242,14 +242,30 @@ repeat() {
 		80=81,via=http:1,via-auth=:b | :*              | write USER:PASSWORD
 		80=81,via=http:1,via-auth=a: | a:              | a password of 1 to 255 bytes is missing
 		80=81,via=http:1,via-auth=a:* | a:*            | a password of 1 to 255 bytes is missing
-		80=81,auth=a:b            | 81                 | auth and reach are for the target proxy
-		80=81,auth=/f             | 81                 | auth and reach are for the target proxy
+		80=81,auth=a:b            | 81                 | auth is for the target proxy
+		80=81,auth=/f             | 81                 | auth is for the target proxy
 		80=proxy,auth=/f,auth=/f  | /f                 | one user is all
 		80=proxy,auth=pw          | **                 | write USER:PASSWORD | 80=proxy,auth=**
 		80=proxy,auth=u:p,q       | *                  | a password with ',' in it goes in a file | 80=proxy,auth=u:***
 		80=proxy,auth=u:p,alow=::1 | ****              | no KEY=VALUE that is known | 80=proxy,auth=u:**********
 		80=proxy,auth=/f,q        | *                  | a password with ',' in it goes in a file | 80=proxy,auth=/f,*
-		80=81,reach=10.0.0.0/8    | 81                 | auth and reach are for the target proxy
+		80=81,reach=10.0.0.0/8    | 81                 | reach is for the targets proxy and original
+		80=81,tproxy=off          | 81                 | tproxy is for the target original
+		80=a@original,auth=a:b    | a                  | auth is for the target proxy
+		80=a@original,81          | a                  | original is the only target of its map
+		80=a@81,original          | original           | original is the only target of its map
+		-=a@original              | a                  | original needs a port to listen on
+		/x=a@original             | a                  | original needs a port to listen on
+		udp:systemd:x=a@original  | a                  | original needs a port to listen on
+		80=original               | original           | original, in the namespace that the map listens in, would be redirected again
+		a@80=a@original           | a                  | mark=N, which the rules let pass
+		a@80=original,via=http:a@1 | original          | would be redirected again
+		80=a@original,proxy=1     | a                  | original takes no proxy or accept-proxy
+		80=a@original,accept-proxy=::1 | a             | original takes no proxy or accept-proxy
+		80=a@original,workers=2,via=http:1 | a         | workers take no proxy, via
+		80=a@original,dns=::1     | a                  | there is none to look up
+		80=@original              | @original          | the namespace in front of '@' is empty
+		udp:80=a@original,tproxy=off | tproxy          | a key of tcp maps only
 		80=proxy,reach=           |                    | not ADDR or ADDR/BITS
 		80=81,udp-ports=5         | 81                 | udp-ports and udp-address are for the target proxy
 		80=81,udp-address=::1     | 81                 | udp-ports and udp-address are for the target proxy
@@ -509,6 +525,12 @@ right_words() {
 		1080=vpn@proxy
 		80-90=proxy
 		:1080=proxy,auth=/run/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1/32+::/0 | :1080=proxy,auth=/run/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1+::/0
+		80=a@original
+		:80-90=a@original,reach=::1,tproxy=off,max=5,workers=2
+		80=a@original,via=http:1            | 80=original,via=http:a@1
+		udp:a@:53=original,reach=10.0.0.0/8,flows=5
+		tcp+udp::53=a@original,src=::1,mark=5
+		80=original,mark=5
 		80=81,proxy=2,proxy-netns=off
 		80=81,proxy=2,proxy-netns=on        | 80=81,proxy=2
 		80=proxy,udp-ports=5000,udp-address=192.0.2.1,udp-timeout=5m

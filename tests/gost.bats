@@ -59,6 +59,11 @@ hop() {
 		n=$((n + 1))
 	done < <(rows <<-'TABLE'
 		-L tcp://10.0.0.1:8000/:8000?netns=ns1     | ns1@10.0.0.1:8000=8000
+		-L red://:12345?netns=j&netns.out=v        | j@:12345=v@original
+		-L redir://[::]:12345?netns=j&tproxy=true  | j@:12345=original
+		-L redirect://:12345?so_mark=100           | :12345=original,mark=100
+		-L redu://:53?netns=j&tproxy=true&ttl=5s&climiter=9 | udp:j@:53=original,flows=9,udp-timeout=5s,udp-one-way-timeout=5s
+		-L red://:1?netns=j -F socks5://u:p@:2?netns=v | j@:1=original,via=socks5:v@2,via-auth=u:*
 		-L tcp://10.0.0.1:8000/10.0.1.1:8000?netns=ns1&netns.out=/run/netns/ns2 | ns1@10.0.0.1:8000=/run/netns/ns2@10.0.1.1:8000
 		-L tcp://10.0.0.1:8000/10.0.1.11:8000?netns=ns1 -F http://10.0.1.1:8080?netns=ns2 | ns1@10.0.0.1:8000=10.0.1.11:8000,via=http:ns2@10.0.1.1:8080
 		-L :8080?netns=ns1                         | ns1@:8080=proxy
@@ -146,7 +151,13 @@ hop() {
 	done < <(rows <<-'TABLE'
 		-L upd://:53/1.1.1.1:53           | 'upd': nsfwd has tcp, udp, auto
 		-L rtcp://:80/h:80                | 'rtcp': a map listens in any namespace
-		-L red://:80                      | 'red': nsfwd takes no redirected
+		-L red://:80/h:80                 | 'red': no target is taken
+		-L red://:80 -F tcp://h:80        | 'red': no target is taken
+		-L red://a:b@:80                  | 'a:*': a redirected client says no password
+		-L redu://:80 -F socks5://h:80    | 'redu': UDP goes through no hop
+		-L redirect://:80?sniffing=true   | 'sniffing': nsfwd does not look into
+		-L red://:80                      | mark=N, which the rules let pass
+		-L tproxy://:80                   | 'tproxy': write red:// or redu://
 		-L http+tls://:80                 | 'http+tls': nsfwd forwards and does not encrypt
 		-L tcp://:80                      | 'tcp': no target
 		-L tcp://:80/                     | 'tcp': no target
@@ -184,7 +195,7 @@ hop() {
 		-L tcp://80/h:80                  | '80': write HOST:PORT
 		-L 80                             | '80': write HOST:PORT
 		-L                                | its value is missing
-		-L tcp://u:p@:80/h:80             | auth and reach are for the target proxy
+		-L tcp://u:p@:80/h:80             | auth is for the target proxy
 		-L http://u@:80                   | '*': write USER:PASSWORD
 		-L http://u:p%40@:80              | 'u:****': ','
 		-L http://u:p,q@:80               | 'u:***': ','

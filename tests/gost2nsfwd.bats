@@ -73,6 +73,7 @@ means() {
 	cat ./*.out hops >maps.conf
 	[ "$(grep -c = maps.conf)" -ge 18 ]
 	start_nsfwd -c maps.conf
+	"$NSFWD" --rules ns1@:7060=ns2@original udp:ns1@:8000=ns2@original | in_ns ns1 sh
 	while read -r kind where rest; do
 		n=$((n + 1))
 		case $kind-$where in

@@ -170,9 +170,12 @@ table() {
 
 @test "--test dials each target once, and says why not" {
 	named_server web here 127.0.0.1/8080
-	run -0 "$NSFWD" --test 80=web@8080 udp:80=web@8080 81=web@proxy
+	run -0 "$NSFWD" --test 80=web@8080 udp:80=web@8080 81=web@proxy \
+		udp:82=web@original 83=web@original,via=http:8080
 	[[ ${lines[0]} =~ ^'80=web@8080: 8080: ok, '[0-9]+' ms'$ ]]
 	[[ ${lines[1]} == 'udp:80=web@8080: 8080/udp: ok, there is a route'* ]]
+	[[ ${lines[3]} == *': original/udp: ok, its namespace can be entered' ]]
+	[[ ${lines[4]} =~ ': 8080: ok, '[0-9]+' ms'$ ]]
 	run -1 "$NSFWD" --test 80=wbe@80
 	[[ $output == "80=wbe@80: 80: cannot enter namespace 'wbe' (nearest: web; "* ]]
 	run -2 "$NSFWD" -=wbe@80

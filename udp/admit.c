@@ -108,7 +108,10 @@ admit_flow(struct udp_mapper *m, const struct flow_key *key)
 	f = start_flow(m, key);
 	if (!f && datagram_exhausted(errno) && make_room(m, key))
 		f = start_flow(m, key);
-	if (!f)
+	if (!f && errno == EACCES && map_is_original(m->map))
+		account_drop(m, DROP_SOURCE, 1,
+		    "not redirected, or reach= forbids it", key, 0);
+	else if (!f)
 		account_drop(m, DROP_UP, 1, "no way to the target", key, errno);
 	return f;
 }

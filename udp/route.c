@@ -48,8 +48,13 @@ route_connect(struct udp_mapper *m, struct flow *f, uint32_t addr)
 	struct epoll_event ev = {.events = EPOLLIN};
 	struct flow fresh = *f;
 
-	fresh.fd = targets_open(&m->targets, addr, port_index_of(m, f),
-	    &fresh.target, &fresh.group);
+	fresh.group = false;
+	fresh.fd = map_is_original(m->map)
+	    ? targets_open_original(m->map, &f->key,
+		  (uint16_t)(m->map->listen.port_first + port_index_of(m, f)),
+		  &fresh.target)
+	    : targets_open(&m->targets, addr, port_index_of(m, f),
+		  &fresh.target, &fresh.group);
 	if (fresh.fd == -1)
 		return -1;
 	ev.data.u64 = (uint64_t)(f - m->flows.items);
@@ -80,6 +85,8 @@ leave_target(struct udp_mapper *m, struct flow *f, bool keep)
 	const struct target_addrs *t = &m->targets;
 	uint32_t addr;
 
+	if (map_is_original(m->map))
+		return false;
 	targets_refresh(&m->targets, true, m->now);
 	addr = addr_of(m, f);
 	if (addr == t->count)

@@ -15,13 +15,16 @@
 #include "base/clock.h"
 #include "base/errname.h"
 #include "base/fd.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/attempt.h"
 #include "dial/resolve.h"
 #include "dns/resolver.h"
+#include "proxy/reach.h"
 #include "udp/datagram.h"
+#include "udp/flow.h"
 #include "udp/names.h"
 #include "udp/target.h"
 
@@ -205,6 +208,8 @@ collect_addrs(struct target_addrs *t, msec now)
 void
 targets_refresh(struct target_addrs *t, bool lost, msec now)
 {
+	if (map_is_original(t->map))
+		return;
 	if ((lost && doubt_names(t, now)) || is_refresh_due(t, now))
 		collect_addrs(t, now);
 }
@@ -326,6 +331,25 @@ open_addr(const struct target_addrs *t, uint32_t i, uint16_t port_index,
 		return fd;
 	close(fd);
 	return open_target_socket(t->map, addr->sa.sa_family, broadcast);
+}
+
+int
+targets_open_original(const struct map *map, const struct flow_key *key,
+    uint16_t port, union sockaddr_inet *addr)
+{
+	*addr = (union sockaddr_inet){.sa.sa_family = key->peer.sa.sa_family};
+	addr->v4.sin_port = htons(port);
+	if (addr->sa.sa_family == AF_INET)
+		memcpy(&addr->v4.sin_addr, &key->local, 4);
+	else
+		addr->v6.sin6_addr = key->local;
+	/* One that was sent to the listener itself would come back to it. */
+	if (!reach_allows(map, addr) ||
+	    memcmp(&key->local, &map->listen.addr, sizeof(key->local)) == 0)
+		return fail_errno(EACCES);
+	return open_connected(map, addr,
+	    addr->sa.sa_family == AF_INET ? sizeof(addr->v4) : sizeof(addr->v6),
+	    false);
 }
 
 int

@@ -10,6 +10,7 @@
 #include "dial/resolve.h"
 
 struct dns_resolver;
+struct flow_key;
 struct map;
 union sockaddr_inet;
 
@@ -58,6 +59,14 @@ bool targets_run(struct target_addrs *, msec now);
  * target's name. The wait ends at use_old_at if there are old addresses.
  */
 bool targets_wait(const struct target_addrs *, msec now);
+
+/*
+ * Opens a socket to the destination of a flow that nft redirected: key->local
+ * and `port`. Fills in *addr. Returns -1 with errno: EACCES if reach= does not
+ * allow the destination.
+ */
+int targets_open_original(const struct map *, const struct flow_key *,
+    uint16_t port, union sockaddr_inet *addr);
 
 /*
  * Returns the index of an address, or targets->count. `port_index` is that of

@@ -1,0 +1,237 @@
+/* Prints the nft rules that redirect what maps to original take. */
+
+/*
+ * Theory of operation
+ *
+ * A namespace that has no link needs a default route, because connect(2) fails
+ * without a route before any rule is asked. It leads to lo, with a metric that
+ * any other default route goes before.
+ *
+ * REDIRECT is a kind of NAT: the first packet of a connection decides. What
+ * programs of the namespace send passes the hook output; what a link brings,
+ * prerouting.
+ *
+ * TPROXY changes no packet. It works in prerouting only, so that a route sends
+ * what programs of the namespace send, which the chain "own" marks, to lo and
+ * so through prerouting. The same route makes the kernel take foreign addresses
+ * for its own. Answers, also those of the listener, go their way.
+ */
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config/rules.h"
+
+#include "base/log.h"
+#include "config/config.h"
+#include "config/endpoint.h"
+#include "config/map.h"
+#include "netns.h"
+
+#define ROUTE_TABLE 100
+
+/* Rules for the maps of one protocol and namespace. */
+struct rules {
+	FILE *out;
+	const struct map *map;
+	bool udp, tproxy;
+	uint32_t mark; /* of packets that are routed to lo */
+};
+
+int
+rules_check(const struct config *conf)
+{
+	for (size_t i = 0; i < conf->n_maps; i++) {
+		const struct map *map = &conf->maps[i];
+		const char *why = NULL;
+
+		if (!map_is_original(map))
+			why = "only maps to original want rules";
+		else if (!ns_same(&map->listen_ns, &conf->maps->listen_ns))
+			why = "one namespace at a time: rules are for the one "
+			      "that the map listens in";
+		if (!why)
+			continue;
+		log_error("%s'%s': --rules: %s", map->origin, map->spec, why);
+		return -1;
+	}
+	return 0;
+}
+
+/* Writes what all packets have that the rules take. */
+static void
+put_match(const struct rules *r)
+{
+	const struct endpoint *ep = &r->map->listen;
+
+	if (!r->udp)
+		fputs("meta l4proto tcp", r->out);
+	else if (ep->port_first == ep->port_last)
+		fprintf(r->out, "udp dport %u", ep->port_first);
+	else
+		fprintf(r->out, "udp dport %u-%u", ep->port_first,
+		    ep->port_last);
+}
+
+/* Returns the address that the map listens on, or loopback; NULL: none. */
+static const char *
+listener_addr(const struct endpoint *ep, int family, char *buf)
+{
+	const bool six = family == AF_INET6;
+
+	if (ep->kind == EP_ANY || ep->kind == EP_LOOPBACK ||
+	    IN6_IS_ADDR_UNSPECIFIED(&ep->addr))
+		return ep->kind == (six ? EP_IPV4 : EP_IPV6) ? NULL
+		    : six                                    ? "[::1]"
+							     : "127.0.0.1";
+	if (ep->kind != (six ? EP_IPV6 : EP_IPV4))
+		return NULL;
+	if (six)
+		*buf = '[';
+	inet_ntop(family, &ep->addr, buf + six, INET6_ADDRSTRLEN);
+	if (six)
+		strcat(buf, "]");
+	return buf;
+}
+
+/* Writes the rule that hands packets of a family to the listener. */
+static void
+put_verdict(const struct rules *r, int family)
+{
+	const bool six = family == AF_INET6;
+	const char *ip = six ? "ip6" : "ip";
+	char buf[INET6_ADDRSTRLEN + 2];
+	const char *addr = listener_addr(&r->map->listen, family, buf);
+
+	if (!addr)
+		return;
+	fprintf(r->out, "\t\tmeta nfproto %s ", six ? "ipv6" : "ipv4");
+	put_match(r);
+	if (r->tproxy)
+		fprintf(r->out, " meta mark set %u tproxy %s to %s", r->mark,
+		    ip, addr);
+	else
+		fprintf(r->out, " dnat %s to %s", ip, addr);
+	if (!r->udp)
+		fprintf(r->out, ":%u", r->map->listen.port_first);
+	fputs(r->tproxy ? " accept\n" : "\n", r->out);
+}
+
+static void
+put_chain(const struct rules *r, const char *name, const char *type)
+{
+	fprintf(r->out, "\tchain %s {\n\t\ttype %s\n", name, type);
+	if (r->map->mark && strcmp(name, "own") == 0)
+		fprintf(r->out, "\t\tmeta mark %u return\n", r->map->mark);
+	fputs("\t\tfib daddr type local return\n", r->out);
+}
+
+/* Listens on loopback only: what a link brings cannot be redirected there. */
+static void
+put_redirect(const struct rules *r)
+{
+	const struct endpoint *ep = &r->map->listen;
+	static const char *const chains[][2] = {
+	    {"own", "nat hook output priority -100"},
+	    {"forwarded", "nat hook prerouting priority -100"},
+	};
+
+	for (int i = 0; i < 1 + (ep->kind != EP_LOOPBACK); i++) {
+		put_chain(r, chains[i][0], chains[i][1]);
+		if (ep->kind == EP_ANY || ep->kind == EP_LOOPBACK) {
+			fprintf(r->out,
+			    "\t\tmeta l4proto tcp redirect to :%u\n",
+			    ep->port_first);
+		} else {
+			put_verdict(r, AF_INET);
+			put_verdict(r, AF_INET6);
+		}
+		fputs("\t}\n", r->out);
+	}
+}
+
+static void
+put_tproxy(const struct rules *r)
+{
+	put_chain(r, "own", "route hook output priority mangle");
+	fputs("\t\tct direction reply return\n\t\t", r->out);
+	put_match(r);
+	fprintf(r->out, " meta mark set %u\n\t}\n", r->mark);
+	put_chain(r, "arriving", "filter hook prerouting priority mangle");
+	put_verdict(r, AF_INET);
+	put_verdict(r, AF_INET6);
+	fputs("\t}\n", r->out);
+}
+
+/* Names the table after the map, so that each map has one. */
+static void
+put_table(const struct rules *r)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "nsfwd_%s_%u", r->udp ? "udp" : "tcp",
+	    r->map->listen.port_first);
+	fprintf(r->out,
+	    "nft -f - <<'END'\ntable inet %s\ndelete table inet %s\n"
+	    "table inet %s {\n",
+	    name, name, name);
+	if (r->tproxy)
+		put_tproxy(r);
+	else
+		put_redirect(r);
+	fputs("}\nEND\n", r->out);
+}
+
+static void
+put_routes(const struct rules *r)
+{
+	static const char *const families[][2] = {
+	    {"ip", "127.0.0.1"},
+	    {"ip -6", "::1"},
+	};
+
+	for (size_t i = 0; i < 2; i++) {
+		const char *ip = families[i][0];
+
+		fprintf(r->out,
+		    "%s route replace default dev lo src %s metric 9999\n", ip,
+		    families[i][1]);
+		if (!r->tproxy)
+			continue;
+		fprintf(r->out, "%s rule del fwmark %u lookup %u 2>/dev/null\n",
+		    ip, r->mark, ROUTE_TABLE);
+		fprintf(r->out, "%s rule add fwmark %u lookup %u\n", ip,
+		    r->mark, ROUTE_TABLE);
+		fprintf(r->out,
+		    "%s route replace local default dev lo table %u\n", ip,
+		    ROUTE_TABLE);
+	}
+}
+
+void
+rules_print(FILE *out, const struct config *conf, bool tproxy)
+{
+	for (size_t i = 0; i < conf->n_maps; i++) {
+		const struct map *map = &conf->maps[i];
+		struct rules r = {
+		    .out = out,
+		    .map = map,
+		    .mark = map->mark == 1 ? 2 : 1,
+		};
+
+		fprintf(out, "# %s\nip link set lo up\n", map->spec);
+		for (unsigned p = PROTO_TCP; p <= PROTO_UDP; p++) {
+			if (!(map->proto & p))
+				continue;
+			r.udp = p == PROTO_UDP;
+			r.tproxy = r.udp || (tproxy && !map->no_tproxy);
+			put_routes(&r);
+			put_table(&r);
+		}
+	}
+}
