@@ -152,21 +152,6 @@ set_mode(int *mode, int option, const char *value)
 	    : NULL;
 }
 
-static const char *
-set_stats(char **stats, const char *value)
-{
-	const char *why;
-	struct map map;
-
-	if (stats_is_path(value))
-		return set_file(stats, value);
-	why = stats_parse(&map, value);
-	if (why)
-		return why;
-	map_free(&map);
-	return set_file(stats, value);
-}
-
 static bool
 wants_value(const struct option *option)
 {
@@ -177,6 +162,8 @@ wants_value(const struct option *option)
 static const char *
 set_option(const struct option *option, void *field, const char *value)
 {
+	const char *why;
+
 	if (option->kind == SET_FLAG) {
 		*(int *)field = option->value;
 		return value ? "no value is taken" : NULL;
@@ -191,7 +178,8 @@ set_option(const struct option *option, void *field, const char *value)
 		return "its value is missing";
 	switch (option->kind) {
 	case SET_SOCKET:
-		return set_stats(field, value);
+		why = stats_check(value);
+		return why ? why : set_file(field, value);
 	case SET_CONFIG:
 		return add_config(field, value);
 	case SET_FILE:

@@ -63,3 +63,15 @@ stats_parse(struct map *map, const char *value)
 	map_free(map);
 	return usage;
 }
+
+const char *
+stats_check(const char *value)
+{
+	struct map map;
+	const char *why =
+	    stats_is_path(value) ? NULL : stats_parse(&map, value);
+
+	if (!why && !stats_is_path(value))
+		map_free(&map);
+	return why;
+}

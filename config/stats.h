@@ -17,4 +17,7 @@ bool stats_is_path(const char *value);
  */
 const char *stats_parse(struct map *, const char *value);
 
+/* Returns NULL if the value is right, or why it is wrong. */
+const char *stats_check(const char *value);
+
 #endif

@@ -216,8 +216,7 @@ static _Noreturn void
 answer_main(enum answer_kind kind, int client, const struct services *list,
     const struct config *conf, pid_t server)
 {
-	/* In the program's data, so that stdio(3) allocates nothing. */
-	static char buffer[16384];
+	char buffer[16384]; /* so that stdio(3) allocates nothing */
 	struct asker asker = {
 	    .deadline = now_ms() + MAPPERS_MS,
 	    .token = (uint32_t)getpid() << 12,

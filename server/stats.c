@@ -137,7 +137,7 @@ print_targets_of(FILE *out, const struct service *s)
 
 /* A proxy has no target of its own. */
 static void
-print_targets(FILE *out, const struct services *list)
+print_target_metrics(FILE *out, const struct services *list)
 {
 	print_help(out, "nsfwd_target_up", "gauge",
 	    "0: the last connection to the target failed. 1: it did not.");
@@ -205,7 +205,7 @@ stats_print(FILE *out, const struct services *list)
 {
 	print_metrics(out, list);
 	print_mappers(out, list);
-	print_targets(out, list);
+	print_target_metrics(out, list);
 	print_histogram(out, "nsfwd_dial_seconds",
 	    "Time to connect to a target, of connections that have ended.",
 	    COUNT_DIAL, list);

@@ -83,21 +83,21 @@ remove_stale_sockets(const char *dir)
 static int
 open_in_directory(struct stats_socket *s, const char *dir)
 {
-	static char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	const size_t size = sizeof(s->own_path);
 
-	if (snprintf(path, sizeof(path), "%s/" RUNDIR_SOCKET "%d", dir,
-		(int)getpid()) >= (int)sizeof(path)) {
+	if (snprintf(s->own_path, size, "%s/" RUNDIR_SOCKET "%d", dir,
+		(int)getpid()) >= (int)size) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
 	if (mkdir(dir, 0755) == -1 && errno != EEXIST)
 		return -1;
 	remove_stale_sockets(dir);
-	s->fd = unix_listen(path);
+	s->fd = unix_listen(s->own_path);
 	if (s->fd == -1)
 		return -1;
-	s->path = path;
-	unix_file_record(&s->file, path);
+	s->path = s->own_path;
+	unix_file_record(&s->file, s->path);
 	return 0;
 }
 

@@ -16,7 +16,8 @@ struct services;
 /* A UNIX socket whose clients are answered. */
 struct stats_socket {
 	const char *path; /* NULL: there is none */
-	int fd;           /* -1: not open */
+	char own_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	int fd; /* -1: not open */
 	struct unix_file file;
 	int logged_errno; /* of the last attempt to open the socket */
 	struct answers answers;

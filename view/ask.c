@@ -148,7 +148,7 @@ read_answer(int fd)
 	return NULL;
 }
 
-/* Returns the length of the UTF-8 character, or 0 if it is none or a control. */
+/* Returns the length of a UTF-8 character; 0 if it is none, or a control. */
 static size_t
 printable_length(const unsigned char *s)
 {

@@ -155,7 +155,7 @@ format_span(char *buf, unsigned long long ms)
 }
 
 static bool
-is_number(const char *text)
+is_digits(const char *text)
 {
 	return *text && !text[strspn(text, "0123456789")];
 }
@@ -184,7 +184,7 @@ shown_cell(const struct view_table *t, size_t row, size_t column, char *buf)
 
 	if (row == 0)
 		return title_of(t, column, buf);
-	if (kind < CELL_BYTES || !is_number(text))
+	if (kind < CELL_BYTES || !is_digits(text))
 		return text;
 	(kind == CELL_BYTES ? format_bytes : format_span)(buf,
 	    strtoull(text, NULL, 10));
@@ -282,7 +282,7 @@ print_json_value(FILE *out, const struct view_table *t, size_t row,
 	if (kind_of(t, column) == CELL_TEXT)
 		print_json_text(out, text);
 	else
-		fputs(is_number(text) ? text : "null", out);
+		fputs(is_digits(text) ? text : "null", out);
 }
 
 void

@@ -145,7 +145,7 @@ draw(const struct top *top, const char *text)
 
 /* Asks the server and draws. Returns -1, logged by view_get(). */
 static int
-refresh(struct top *top)
+refresh_screen(struct top *top)
 {
 	struct view_table t;
 	char *text;
@@ -218,7 +218,7 @@ top_run(const char *path, const char *request)
 	bool raw = set_terminal(&before);
 
 	fputs(SCREEN_ON, stdout);
-	while ((result = refresh(&top)) == 0 &&
+	while ((result = refresh_screen(&top)) == 0 &&
 	    wait_for_user(signal_fd, top.last_at + REFRESH_MS))
 		;
 	fputs(SCREEN_OFF, stdout);
