@@ -16,7 +16,7 @@ FUZZ_TIME = 60
 MODEL_RUNS = 2000
 SOAK_TIME = 60
 
-ROOMS = base config dns proxy dial mapper tcp udp server
+ROOMS = base container config dns proxy dial mapper tcp udp server
 ALL = $(sort $(wildcard *.c $(patsubst %,%/*.c,$(ROOMS))))
 # What a process of a connection runs comes last, next to the libc, so that the
 # process maps it in fewer page faults.

@@ -104,6 +104,15 @@ static const int names_calls[] = {
 	SYS_getrandom,
 };
 
+/* Calls of container/, but see build_tracker(). */
+static const int tracker_calls[] = {
+	SYS_read, SYS_fstat, SYS_newfstatat, SYS_getdents64, SYS_mremap,
+	SYS_connect, SYS_pidfd_open, SYS_faccessat, SYS_geteuid, SYS_fcntl,
+#ifdef SYS_access
+	SYS_access, SYS_stat,
+#endif
+};
+
 /* clang-format on */
 
 static void
@@ -126,12 +135,9 @@ limit_bounding_set(uint64_t keep)
 			prctl(PR_CAPBSET_DROP, cap);
 }
 
-/*
- * Limits the other four capability sets to keep, permanently. Returns 0; or -1
- * with errno, EPERM if keep has a capability that is not permitted.
- */
-static int
-set_capabilities(uint64_t keep)
+/* The bounding set is for limit_bounding_set(). */
+int
+sandbox_set_capabilities(uint64_t keep)
 {
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3,
 	    0};
@@ -170,7 +176,7 @@ sandbox_drop_privileges(const struct cred *cred, bool network)
 	if ((setgroups(0, NULL) == -1 && errno != EPERM) ||
 	    is_fatal_refusal(cred, setresgid(gid, gid, gid)) ||
 	    is_fatal_refusal(cred, setresuid(uid, uid, uid)) ||
-	    set_capabilities(network ? CAP(NET_ADMIN) : 0) == -1)
+	    sandbox_set_capabilities(network ? CAP(NET_ADMIN) : 0) == -1)
 		return -1;
 	set_limit(RLIMIT_CORE, 0);
 	set_limit(RLIMIT_MEMLOCK, 0);
@@ -218,7 +224,7 @@ sandbox_limit_caps(void)
 	if (syscall(SYS_capget, &header, has) == -1)
 		return -1;
 	limit_bounding_set(wanted);
-	return set_capabilities(
+	return sandbox_set_capabilities(
 	    wanted & (has[0].permitted | (uint64_t)has[1].permitted << 32));
 }
 
@@ -424,6 +430,30 @@ build_full(struct bpf_program *p, unsigned flags)
 	    F_SETFD); /* no F_SETFL: the file can be shared */
 }
 
+/* Allows to open a file, but not to write or to make one. */
+static void
+allow_open(struct bpf_program *p, int call, int arg)
+{
+	unsigned short at = begin_arg_rule(p, call, arg);
+
+	emit(p, BPF_ALU | BPF_AND | BPF_K,
+	    O_WRONLY | O_RDWR | O_CREAT | O_TRUNC, 0, 0);
+	ALLOW(p, 0);
+	end_arg_rule(p, at);
+}
+
+static void
+build_tracker(struct bpf_program *p)
+{
+	allow(p, tracker_calls, ARRAY_LEN(tracker_calls));
+	allow_open(p, SYS_openat, 2);
+#ifdef SYS_open
+	allow_open(p, SYS_open, 1);
+#endif
+	allow_malloc(p);
+	ALLOW_ARG(p, SYS_socket, 0, AF_UNIX);
+}
+
 static void
 build(struct bpf_program *p, unsigned flags)
 {
@@ -439,6 +469,8 @@ build(struct bpf_program *p, unsigned flags)
 		ALLOW_ARG(p, SYS_ioctl, 1, SIOCOUTQ, SIOCOUTQNSD);
 		if (flags)
 			allow(p, stdio_calls, ARRAY_LEN(stdio_calls));
+	} else if (flags == SANDBOX_TRACKER) {
+		build_tracker(p);
 	} else {
 		build_full(p, flags);
 	}

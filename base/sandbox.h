@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* A user and a group. */
@@ -39,6 +40,12 @@ void sandbox_keep_caps_over_exec(void);
 int sandbox_drop_privileges(const struct cred *, bool network);
 
 /*
+ * Limits four of the capability sets to keep, permanently. Returns 0; or -1
+ * with errno, EPERM if keep has a capability that is not permitted.
+ */
+int sandbox_set_capabilities(uint64_t keep);
+
+/*
  * Asks, as a mapper of that user would, whether a file may be written. Changes
  * the user of the calling process, which is for nothing else, and in *uid tells
  * who that is. Returns 0, or -1 with errno, see access(2).
@@ -70,7 +77,8 @@ enum sandbox_flag {
 	SANDBOX_PROXY = 128, /* parse requests */
 	SANDBOX_HANDOVER = 256, /* pass UDP sockets to associations */
 	SANDBOX_FORK = 512,     /* fork connections or workers, and reap them */
-	SANDBOX_POOL = 1024     /* make memory of workers inaccessible */
+	SANDBOX_POOL = 1024,    /* make memory of workers inaccessible */
+	SANDBOX_TRACKER = 2048  /* alone: read files, ask UNIX sockets */
 };
 
 /*

@@ -13,6 +13,7 @@
 #include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "mapper/scoreboard.h"
+#include "netns.h"
 #include "server/mapper_proc.h"
 #include "server/service.h"
 #include "server/stats.h"
@@ -67,11 +68,17 @@ log_mapper_rows(const struct mapper_proc *m, int signal_fd, msec deadline)
 static void
 log_service_row(const struct service *s, int signal_fd, msec deadline)
 {
+	char text[NS_TEXT_SIZE];
+
 	log_error("table: %8llu %10llu %8llu %8llu %12llu %12llu  %s%s",
 	    sum_counter(s, COUNT_OPEN), sum_counter(s, COUNT_STARTED),
 	    sum_counter(s, COUNT_FAILED), sum_counter(s, COUNT_REFUSED),
 	    sum_counter(s, COUNT_UP), sum_counter(s, COUNT_DOWN), s->map->spec,
 	    s->mapper ? "" : " (waits)");
+	if (*ns_describe(&s->map->listen_ns, text))
+		log_error("table:   %s", text);
+	if (*ns_describe(&s->map->target_ns, text))
+		log_error("table:   %s", text);
 	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
 		if (m->service == s && !m->exited)
 			log_mapper_rows(m, signal_fd, deadline);
