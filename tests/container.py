@@ -12,7 +12,8 @@ Lines on standard input are commands:
   mode MODE         how the API answers, see MODES
   events on|off     whether there is a stream of events
   files GRAPH RUN   writes podman's files now and at each change
-A file SOCKET.done has the number of commands that were carried out.
+A file SOCKET.done has the number of commands that were carried out, SOCKET.NAME the
+process of a container.
 """
 
 import ctypes
@@ -89,6 +90,8 @@ def start(name):
     os.close(writer)
     os.read(reader, 1)
     os.close(reader)
+    with open(f"{path}.{name}", "w") as f:
+        f.write(str(c["pid"]))
 
 
 def stop(name):
