@@ -471,11 +471,11 @@ ns_hint(const struct ns *ns, int err)
 	    [NS_FD] = "the descriptor is not open",
 	};
 
+	if (ns_is_missing(err) && ns->kind == NS_CONTAINER)
+		return container_why(ns->container);
 	if (err == ENODATA)
 		return "an empty file: the name was made in another mount "
 		       "namespace";
-	if (err == ESRCH && ns->kind == NS_CONTAINER)
-		return container_why(ns->container);
 	if (err == ESRCH)
 		return anchor_seen(ns->anchor)
 		    ? "its process has ended: name the one in its place"

@@ -166,6 +166,8 @@ print("end")' >"$BATS_TEST_TMPDIR/client" &
 	)
 	tell 'mode well' "pid web $$"
 	start_fails 2 "process $$ is not of that container" 8080=docker:web@80
+	run -2 unshare -p --fork --mount-proc "$NSFWD" --check 8080=docker:web2@80
+	[[ $output == *'its process has number '*'docker run --pid=host'* ]]
 	tell 'pid web 4194304'
 	start_fails 2 "its process 4194304 has ended" 8080=docker:web@80
 	start_fails 2 'multiple IDs found' 8080=docker:3f2@80

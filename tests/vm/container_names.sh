@@ -5,7 +5,7 @@
 # shellcheck disable=SC1091
 . ./lib.bash
 home=~joe
-: "${SLOW:=5}" # for an emulated processor
+: "${SLOW:=1}" "${RESTARTS:=20}" # SLOW for an emulated processor
 ask() { curl -sS -m 10 "http://127.0.0.1:$1/"; }
 joe() {
 	setpriv --reuid=1000 --regid=1000 --init-groups env -C "$home" HOME="$home" \
@@ -50,12 +50,12 @@ restarts() {
 	rm -f /tmp/stop
 	slowest=0
 	client "$3" "$2" >/tmp/client &
-	for ((i = 0; i < 20; i++)); do
+	for ((i = 0; i < RESTARTS; i++)); do
 		$1 restart -t 0 "$2" >/dev/null && served "$3" "$2" || return
 	done
 	touch /tmp/stop
 	wait $!
-	echo "# 20 restarts: the slowest served $slowest ms after it; $(cat /tmp/client)" >&4
+	echo "# $RESTARTS restarts: the slowest served $slowest ms after it; $(cat /tmp/client)" >&4
 }
 exec 4>&1
 
@@ -73,7 +73,7 @@ chmod +x /srv/rootfs/bin/serve
 tar -C /srv/rootfs -cf /srv/bb.tar .
 docker import /srv/bb.tar bb >/dev/null
 run() { # TOOL NAME [OPTION...]
-	$1 run -q -d --name "$2" -e "NAME=$2" "${@:3}" bb serve >/dev/null
+	$1 run -d --name "$2" -e "NAME=$2" "${@:3}" bb serve >/dev/null
 }
 drun() { run docker "$@"; }
 
@@ -97,7 +97,7 @@ paused() {
 		served 8001 web
 }
 t 'docker, paused and unpaused' paused
-dies() { docker run -q -d --name app --restart always bb false >/dev/null; sleep 3; docker rm -f app >/dev/null; served 8001 web; }
+dies() { docker run -d --name app --restart always bb false >/dev/null; sleep 3; docker rm -f app >/dev/null; served 8001 web; }
 t 'docker, one that dies at once, again and again' dies
 t 'docker, --network container:' eval 'drun app --network container:web2 -e PORT=8081 && maps 8003=docker:app@8081 8001=docker:web@8080 && served 8003 app'
 t 'docker, the same, restarted' eval 'docker restart -t 0 app >/dev/null && served 8003 app'
