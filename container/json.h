@@ -40,6 +40,6 @@ bool json_next(struct json array, struct json *item);
 bool json_string(struct json, char *buf, size_t size);
 
 /* Returns false if the value is no integer from 0 to max. */
-bool json_uint(struct json, uint32_t max, uint32_t *value);
+bool json_uint(struct json value, uint32_t max, uint32_t *number);
 
 #endif

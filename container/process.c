@@ -18,8 +18,6 @@
 
 #define FILE_MAX    8192
 #define INIT_PID_NS 0xEFFFFFFC /* PROC_PID_INIT_INO of Linux */
-#define STAT_PARENT 4          /* fields of /proc/PID/stat */
-#define STAT_START  22
 
 long
 process_read_file(int dir, const char *path, char *buf, size_t size)
@@ -48,19 +46,25 @@ process_read_file(int dir, const char *path, char *buf, size_t size)
 	return -1;
 }
 
+uint64_t
+process_stat_field(const char *stat, int field)
+{
+	const char *p = strrchr(stat, ')'); /* the end of field 2 */
+
+	for (int i = 2; p && i < field; i++)
+		p = strchr(p + 1, ' ');
+	return p ? strtoull(p, NULL, 10) : 0;
+}
+
 /* Returns a number of /proc/PID/stat; 0 if the process has ended. */
 static uint64_t
 read_stat(int dir, int field)
 {
 	char buf[1024];
-	const char *p;
 
-	if (process_read_file(dir, "stat", buf, sizeof(buf)) == -1)
-		return 0;
-	p = strrchr(buf, ')'); /* the end of field 2 */
-	for (int i = 2; p && i < field; i++)
-		p = strchr(p + 1, ' ');
-	return p ? strtoull(p, NULL, 10) : 0;
+	return process_read_file(dir, "stat", buf, sizeof(buf)) == -1
+	    ? 0
+	    : process_stat_field(buf, field);
 }
 
 /* A path ends at a line or a '/'; the number of a container at no digit. */

@@ -39,6 +39,11 @@ int process_identify(struct process *);
  */
 long process_read_file(int dir, const char *path, char *buf, size_t size);
 
+/* Returns a number of the text of /proc/PID/stat, see proc(5); 0 if absent. */
+#define STAT_PARENT 4
+#define STAT_START  22
+uint64_t process_stat_field(const char *stat, int field);
+
 /* Returns true if this process does not see the processes of the host. */
 bool process_has_own_pids(void);
 

@@ -38,7 +38,7 @@
 
 struct candidate {
 	int pid, parent;
-	unsigned long long start;
+	uint64_t start;
 };
 
 /*
@@ -84,7 +84,8 @@ find_group(const char *root, char *group, const char *unit, int depth)
 static bool
 read_candidate(struct candidate *c, const char *digits)
 {
-	char path[32], buf[1024], *name;
+	char path[32], buf[1024];
+	const char *name;
 	uint32_t pid;
 
 	if (!parse_uint(digits, 1, INT_MAX, &pid))
@@ -96,12 +97,9 @@ read_candidate(struct candidate *c, const char *digits)
 	if (!name || name[1] == '(')
 		return false;
 	c->pid = (int)pid;
-	name = strrchr(name, ')');
-	return name &&
-	    sscanf(name,
-		") %*c %d %*d %*d %*d %*d %*u %*u %*u %*u "
-		"%*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-		&c->parent, &c->start) == 2;
+	c->parent = (int)process_stat_field(buf, STAT_PARENT);
+	c->start = process_stat_field(buf, STAT_START);
+	return c->start != 0;
 }
 
 /* Adds the processes of a control group. Returns their number. */

@@ -288,7 +288,8 @@ in_group() {
 	says 8080 u-1
 	says 8081 u-1
 	says 8082 m-1
-	wait_until 8 idle $(trackers)
+	mapfile -t pids < <(trackers)
+	wait_until 8 idle "${pids[@]}"
 	tell 'restart u' 'restart m'
 	in_group "$(cat "$SOCK.u")" "$unit"
 	in_group "$(cat "$SOCK.m")" "$scope"
