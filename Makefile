@@ -16,7 +16,7 @@ FUZZ_TIME = 60
 MODEL_RUNS = 2000
 SOAK_TIME = 60
 
-ROOMS = base config dns proxy dial mapper tcp udp server view
+ROOMS = base container config dns proxy dial mapper tcp udp server view
 ALL = $(sort $(wildcard *.c $(patsubst %,%/*.c,$(ROOMS))))
 # What a process of a connection runs comes last, next to the libc, so that the
 # process maps it in fewer page faults.
@@ -129,27 +129,32 @@ FUZZ_SPEC = tests/fuzz_spec.c $(filter-out nsfwd.c,$(SRC))
 FUZZ_HOP = tests/fuzz_hop.c $(filter-out nsfwd.c proxy/forward.c proxy/hop.c \
 	proxy/proxy_protocol.c proxy/server.c,$(SRC))
 FUZZ_DNS = tests/fuzz_dns.c dns/message.c dns/name.c dns/lexer.c dns/conf.c dns/result.c
+FUZZ_JSON = tests/fuzz_json.c container/json.c container/http.c base/clock.c base/fd.c
 fuzz:
-	mkdir -p obj/corpus/spec obj/corpus/hop obj/corpus/dns
+	mkdir -p obj/corpus/spec obj/corpus/hop obj/corpus/dns obj/corpus/json
 	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)
 	$(FUZZ_SAN) -o obj/fuzz_dns $(FUZZ_DNS)
 	$(FUZZ_SAN) -o obj/fuzz_hop $(FUZZ_HOP)
+	$(FUZZ_SAN) -o obj/fuzz_json $(FUZZ_JSON)
 	s=$$(date +%s); obj/fuzz_spec -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec && \
 		echo "fuzz_spec: $$(($$(date +%s) - s)) s"
 	s=$$(date +%s); obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop && \
 		echo "fuzz_hop: $$(($$(date +%s) - s)) s"
 	s=$$(date +%s); obj/fuzz_dns -max_len=1400 $(FUZZ_RUN) obj/corpus/dns tests/corpus/dns && \
 		echo "fuzz_dns: $$(($$(date +%s) - s)) s"
+	s=$$(date +%s); obj/fuzz_json -max_len=1024 $(FUZZ_RUN) obj/corpus/json tests/corpus/json && \
+		echo "fuzz_json: $$(($$(date +%s) - s)) s"
 
 # Coverage of the parsers by the corpora, those of obj/ included.
 FUZZ_COVER = $(FUZZ) -fprofile-instr-generate -fcoverage-mapping
 coverage:
-	mkdir -p obj/corpus/spec obj/corpus/hop obj/corpus/dns
+	mkdir -p obj/corpus/spec obj/corpus/hop obj/corpus/dns obj/corpus/json
 	$(FUZZ_COVER) -o obj/cover_spec $(FUZZ_SPEC)
 	$(FUZZ_COVER) -o obj/cover_hop $(FUZZ_HOP)
 	$(FUZZ_COVER) -o obj/cover_dns $(FUZZ_DNS)
+	$(FUZZ_COVER) -o obj/cover_json $(FUZZ_JSON)
 	tests/coverage map.c map_parse.c value.c key.c endpoint.c gost.c gost_key.c gost_scheme.c gost_url.c mask.c hop.c http.c body.c response.c socks.c proxy_protocol.c server.c forward.c auth.c \
-		dns/message.c dns/name.c dns/lexer.c dns/conf.c
+		dns/message.c dns/name.c dns/lexer.c dns/conf.c container/json.c
 
 # The stub resolver of dns/ alone: what tests/dns.bats asks, one for each libc,
 # and one with sanitizers.

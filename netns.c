@@ -27,6 +27,7 @@
 
 #include "base/anchor.h"
 #include "base/fd.h"
+#include "container/container.h"
 
 #define HELPER_STACK 32768
 #define RETRIES      20
@@ -45,10 +46,37 @@ parse_number(const char *digits)
 	return (int)value;
 }
 
+/* Sets kind and container if spec is docker:NAME or the like. */
+static const char *
+classify_container(struct ns *ns, const char *spec)
+{
+	const char *why, *name = strchr(spec, ':');
+
+	for (unsigned i = 0; name && i < RUNTIMES; i++) {
+		const char *word = look_word((enum runtime)i);
+		size_t length = strlen(word);
+
+		if (length != (size_t)(name - spec) ||
+		    memcmp(spec, word, length) != 0)
+			continue;
+		ns->kind = NS_CONTAINER;
+		why = look_check_name((enum runtime)i, name + 1);
+		if (!why)
+			ns->container =
+			    container_get((enum runtime)i, name + 1);
+		return why ? why : ns->container ? NULL : "out of memory";
+	}
+	return NULL;
+}
+
 /* Sets kind and number. Returns NULL, or why the name is wrong. */
 static const char *
 classify(struct ns *ns, const char *spec)
 {
+	const char *why = classify_container(ns, spec);
+
+	if (why || ns->kind == NS_CONTAINER)
+		return why;
 	if (strcmp(spec, "self") == 0 || strcmp(spec, "init") == 0) {
 		ns->kind = *spec == 's' ? NS_SELF : NS_INIT;
 	} else if (strncmp(spec, "pid:", 4) == 0) {
@@ -103,15 +131,26 @@ ns_free(struct ns *ns)
 {
 	free(ns->spec);
 	anchor_free(ns->anchor);
+	container_put(ns->container);
 	ns->spec = NULL;
 	ns->anchor = NULL;
+	ns->container = NULL;
 }
 
 int
 ns_copy(struct ns *dst, const struct ns *src)
 {
-	*dst = (struct ns){.kind = src->kind, .number = src->number};
-	return src->spec ? set_spec(dst, src->spec) : 0;
+	const char *why;
+
+	if (!src->spec) {
+		*dst = (struct ns){.kind = src->kind, .number = src->number};
+		return 0;
+	}
+	why = ns_parse(dst, src->spec);
+	if (!why)
+		return 0;
+	errno = ENOMEM;
+	return -1;
 }
 
 void
@@ -128,6 +167,15 @@ const char *
 ns_spec(const struct ns *ns)
 {
 	return ns->spec ? ns->spec : "self";
+}
+
+const char *
+ns_describe(const struct ns *ns, char *buf)
+{
+	_Static_assert(NS_TEXT_SIZE >= CONTAINER_TEXT_SIZE, "see netns.h");
+	*buf = '\0';
+	return ns->kind == NS_CONTAINER ? container_describe(ns->container, buf)
+					: buf;
 }
 
 int
@@ -208,6 +256,17 @@ open_name(const struct ns *ns, int retries)
 	return fd;
 }
 
+/* The anchor is bound anew each time, because the name is the identity. */
+static int
+open_container(const struct ns *ns)
+{
+	int dir = container_open(ns->container);
+
+	if (dir == -1 || anchor_bind(ns->anchor, dir) == -1)
+		return -1;
+	return anchor_open_below(ns->anchor, "ns/net");
+}
+
 /* Opens the namespace. Returns a descriptor, or -1 with errno. */
 static int
 open_ns(const struct ns *ns, int retries)
@@ -227,6 +286,8 @@ open_ns(const struct ns *ns, int retries)
 			return -1;
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", ns->number);
 		return open_ns_with_retry(NULL, path, 0);
+	case NS_CONTAINER:
+		return open_container(ns);
 	case NS_INIT:
 		return open_ns_with_retry(NULL, "/proc/1/ns/net", 0);
 	case NS_SELF:
@@ -295,7 +356,9 @@ enter_fd(int fd)
 static int
 open_root(const struct ns *ns, int root[2])
 {
-	if (!root || (ns->kind != NS_PID && ns->kind != NS_PATH) ||
+	if (!root ||
+	    (ns->kind != NS_PID && ns->kind != NS_PATH &&
+		ns->kind != NS_CONTAINER) ||
 	    !anchor_used(ns->anchor))
 		return 0;
 	root[0] = anchor_open_root(ns->anchor);
@@ -408,6 +471,8 @@ ns_hint(const struct ns *ns, int err)
 	    [NS_FD] = "the descriptor is not open",
 	};
 
+	if (ns_is_missing(err) && ns->kind == NS_CONTAINER)
+		return container_why(ns->container);
 	if (err == ENODATA)
 		return "an empty file: the name was made in another mount "
 		       "namespace";

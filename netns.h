@@ -8,12 +8,13 @@
 #include <stdint.h>
 
 enum ns_kind {
-	NS_SELF, /* the namespace of the calling process */
-	NS_INIT, /* the namespace of process 1 */
-	NS_NAME, /* /run/netns/SPEC, then /var/run/netns/SPEC */
-	NS_PATH, /* the file SPEC */
-	NS_PID,  /* the namespace of process `number` */
-	NS_FD    /* the open descriptor `number` */
+	NS_SELF,     /* the namespace of the calling process */
+	NS_INIT,     /* the namespace of process 1 */
+	NS_NAME,     /* /run/netns/SPEC, then /var/run/netns/SPEC */
+	NS_PATH,     /* the file SPEC */
+	NS_PID,      /* the namespace of process `number` */
+	NS_FD,       /* the open descriptor `number` */
+	NS_CONTAINER /* of the process of `container` */
 };
 
 /*
@@ -28,7 +29,8 @@ enum ns_kind {
  */
 struct ns {
 	enum ns_kind kind;
-	int number;            /* of NS_PID and NS_FD */
+	int number;                  /* of NS_PID and NS_FD */
+	struct container *container; /* of NS_CONTAINER; shared */
 	char *spec;            /* the user's text, or NULL: "self"; owned */
 	struct anchor *anchor; /* binds the name to a process; owned */
 };
@@ -55,6 +57,13 @@ void ns_inherit(struct ns *dst, const struct ns *src);
 
 /* Returns the user's text, or "self" if there was none. */
 const char *ns_spec(const struct ns *);
+
+/*
+ * Writes which container and process a name of NS_CONTAINER leads to, or "",
+ * into buf, which has NS_TEXT_SIZE bytes. Returns buf.
+ */
+#define NS_TEXT_SIZE 352
+const char *ns_describe(const struct ns *, char *buf);
 
 /* Returns the process that the name was last found to lead to, or 0. */
 int ns_pid(const struct ns *);
@@ -109,8 +118,8 @@ bool ns_is_missing(int err);
 
 /*
  * Returns advice for the user after ns_enter(), ns_call() or ns_id() failed
- * with err: a clause for the end of an error message, a string constant, or
- * NULL.
+ * with err: a clause for the end of an error message, which the next lookup of
+ * a container may change; or NULL.
  */
 const char *ns_hint(const struct ns *, int err);
 

@@ -298,6 +298,30 @@ open_anchored(struct anchor *a, int dir, const char *remaining)
 	return fd;
 }
 
+int
+anchor_bind(struct anchor *a, int dir)
+{
+	char path[PATH_MAX], *copy;
+
+	if (path_of(dir, path) == -1 || !(copy = strdup(path)))
+		return close_keep_errno(dir);
+	if (a->dir != -1)
+		close(a->dir);
+	free(a->path);
+	a->dir = dir;
+	a->path = copy;
+	return 0;
+}
+
+int
+anchor_open_below(struct anchor *a, const char *path)
+{
+	int fd = open_remaining(a->dir, path);
+
+	a->used = fd != -1;
+	return fd;
+}
+
 /*
  * A path that leads through no process takes one call, openat2(2), which Linux
  * before 5.6 or a filter may refuse.

@@ -41,6 +41,15 @@ int anchor_open(struct anchor *, const char *path);
  */
 int anchor_open_root(const struct anchor *);
 
+/*
+ * Binds the anchor to the process whose directory /proc/N (O_PATH) is dir, and
+ * takes dir over. Returns 0, or -1 with errno; then the anchor stays as it was.
+ */
+int anchor_bind(struct anchor *, int dir);
+
+/* Opens a file below /proc/N. Returns as anchor_open(). */
+int anchor_open_below(struct anchor *, const char *path);
+
 /* Opens its mount namespace, without which mounts below the root disappear. */
 int anchor_open_mounts(const struct anchor *);
 

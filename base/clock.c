@@ -26,6 +26,17 @@ deadline_after(msec start_at, msec timeout)
 	return timeout ? start_at + timeout : NEVER;
 }
 
+int
+poll_timeout(msec at)
+{
+	msec left = at - now_ms();
+
+	return at == NEVER   ? -1
+	    : left < 0       ? 0
+	    : left > 1 << 30 ? 1 << 30
+			     : (int)left;
+}
+
 /* Days are counted from March 1 of year 0, so that February 29 comes last. */
 void
 clock_format_utc(char *text)

@@ -18,6 +18,9 @@ msec now_ms(void);
 /* Returns the smaller of two times. */
 msec msec_min(msec a, msec b);
 
+/* Returns the timeout for poll(2) until an instant, or -1 for NEVER. */
+int poll_timeout(msec at);
+
 /*
  * Returns the deadline of a timeout that starts at start_at; NEVER if it is 0.
  */

@@ -44,12 +44,9 @@ limit_bounding_set(uint64_t keep)
 			prctl(PR_CAPBSET_DROP, cap);
 }
 
-/*
- * Limits the other four capability sets to keep, permanently. Returns 0; or -1
- * with errno, EPERM if keep has a capability that is not permitted.
- */
-static int
-set_capabilities(uint64_t keep)
+/* The bounding set is for limit_bounding_set(). */
+int
+sandbox_set_capabilities(uint64_t keep)
 {
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3,
 	    0};
@@ -88,7 +85,7 @@ sandbox_drop_privileges(const struct cred *cred, bool network)
 	if ((setgroups(0, NULL) == -1 && errno != EPERM) ||
 	    is_fatal_refusal(cred, setresgid(gid, gid, gid)) ||
 	    is_fatal_refusal(cred, setresuid(uid, uid, uid)) ||
-	    set_capabilities(network ? CAP(NET_ADMIN) : 0) == -1)
+	    sandbox_set_capabilities(network ? CAP(NET_ADMIN) : 0) == -1)
 		return -1;
 	set_limit(RLIMIT_CORE, 0);
 	set_limit(RLIMIT_MEMLOCK, 0);
@@ -136,7 +133,7 @@ sandbox_limit_caps(void)
 	if (syscall(SYS_capget, &header, has) == -1)
 		return -1;
 	limit_bounding_set(wanted);
-	return set_capabilities(
+	return sandbox_set_capabilities(
 	    wanted & (has[0].permitted | (uint64_t)has[1].permitted << 32));
 }
 

@@ -38,6 +38,12 @@ void sandbox_keep_caps_over_exec(void);
 int sandbox_drop_privileges(const struct cred *, bool network);
 
 /*
+ * Limits four of the capability sets to keep, permanently. Returns 0; or -1
+ * with errno, EPERM if keep has a capability that is not permitted.
+ */
+int sandbox_set_capabilities(uint64_t keep);
+
+/*
  * Asks, as a mapper of that user would, whether a file may be written. Changes
  * the user of the calling process, which is for nothing else, and in *uid tells
  * who that is. Returns 0, or -1 with errno, see access(2).

@@ -84,6 +84,15 @@ static const int names_calls[] = {
 	SYS_getrandom,
 };
 
+/* Calls of container/, but see build_tracker(). */
+static const int tracker_calls[] = {
+	SYS_read, SYS_fstat, SYS_newfstatat, SYS_getdents64, SYS_mremap,
+	SYS_connect, SYS_pidfd_open, SYS_faccessat, SYS_geteuid, SYS_fcntl,
+#ifdef SYS_access
+	SYS_access, SYS_stat,
+#endif
+};
+
 /* clang-format on */
 
 /* Appends an instruction that skips yes or no instructions if it is a jump. */
@@ -278,6 +287,9 @@ allow_socket(struct bpf_program *p, unsigned flags)
 static void
 build_full(struct bpf_program *p, unsigned flags)
 {
+	if (!(flags & SANDBOX_UDP))
+		allow_streams(p);
+	allow_options(p, flags);
 	allow(p, socket_calls, ARRAY_LEN(socket_calls));
 	allow_connect(p, flags);
 	if (flags & SANDBOX_TCP)
@@ -309,6 +321,50 @@ build_full(struct bpf_program *p, unsigned flags)
 	    SIOCOUTQNSD);
 }
 
+/* Allows to open a file, but not to write or to make one. */
+static void
+allow_open(struct bpf_program *p, int call, int arg)
+{
+	unsigned short at = begin_arg_rule(p, call, arg);
+
+	emit(p, BPF_ALU | BPF_AND | BPF_K,
+	    O_WRONLY | O_RDWR | O_CREAT | O_TRUNC, 0, 0);
+	ALLOW(p, 0);
+	end_arg_rule(p, at);
+}
+
+static void
+build_tracker(struct bpf_program *p)
+{
+	allow(p, tracker_calls, ARRAY_LEN(tracker_calls));
+	allow_open(p, SYS_openat, 2);
+#ifdef SYS_open
+	allow_open(p, SYS_open, 1);
+#endif
+	allow_malloc(p);
+	ALLOW_ARG(p, SYS_socket, 0, AF_UNIX);
+}
+
+static void
+build_answer(struct bpf_program *p)
+{
+	ALLOW(p, SYS_write, SYS_writev);
+	ALLOW_ARG(p, SYS_shutdown, 1, SHUT_WR);
+}
+
+/* Allows what a relay needs; with SANDBOX_STDIO between other files, too. */
+static void
+build_relay(struct bpf_program *p, unsigned flags)
+{
+	allow_streams(p);
+	allow_options(p, flags);
+	ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED);
+	ALLOW_ARG(p, SYS_ioctl, 1, FIONREAD, SIOCOUTQ, SIOCOUTQNSD);
+	ALLOW_ARG(p, SYS_getsockopt, 2, TCP_INFO);
+	if (flags)
+		allow(p, stdio_calls, ARRAY_LEN(stdio_calls));
+}
+
 static void
 build(struct bpf_program *p, unsigned flags)
 {
@@ -317,22 +373,18 @@ build(struct bpf_program *p, unsigned flags)
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, nr));
 	allow(p, common_calls, ARRAY_LEN(common_calls));
-	if (flags == SANDBOX_ANSWER) {
-		ALLOW(p, SYS_write, SYS_writev);
-		ALLOW_ARG(p, SYS_shutdown, 1, SHUT_WR);
-		verdict(p, SECCOMP_RET_KILL_PROCESS);
-		return;
-	}
-	if (!(flags & SANDBOX_UDP))
-		allow_streams(p);
-	allow_options(p, flags);
-	if (flags == SANDBOX_RELAY || flags == SANDBOX_STDIO) {
-		ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED);
-		ALLOW_ARG(p, SYS_ioctl, 1, FIONREAD, SIOCOUTQ, SIOCOUTQNSD);
-		ALLOW_ARG(p, SYS_getsockopt, 2, TCP_INFO);
-		if (flags)
-			allow(p, stdio_calls, ARRAY_LEN(stdio_calls));
-	} else {
+	switch (flags) {
+	case SANDBOX_RELAY:
+	case SANDBOX_STDIO:
+		build_relay(p, flags);
+		break;
+	case SANDBOX_ANSWER:
+		build_answer(p);
+		break;
+	case SANDBOX_TRACKER:
+		build_tracker(p);
+		break;
+	default:
 		build_full(p, flags);
 	}
 	verdict(p, SECCOMP_RET_KILL_PROCESS);

@@ -18,7 +18,8 @@ enum sandbox_flag {
 	SANDBOX_FORK = 512,     /* fork connections or workers, and reap them */
 	SANDBOX_POOL = 1024,    /* make memory of workers inaccessible */
 	SANDBOX_DEVICE = 2048,  /* bind sockets to an interface */
-	SANDBOX_ANSWER = 4096   /* alone: read a request, ask mappers, write */
+	SANDBOX_ANSWER = 4096,  /* alone: read a request, ask mappers, write */
+	SANDBOX_TRACKER = 8192  /* alone: read files, ask UNIX sockets */
 };
 
 /*

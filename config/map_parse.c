@@ -18,6 +18,11 @@
 
 #define HOPS_MAX 8
 
+/* Of the name of a unit, see systemd.unit(5). */
+#define UNIT_CHARS                                                       \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789" \
+	"_.-:\\"
+
 #define BIT(kind) (1U << (kind))
 #define UNIX      (BIT(EP_UNIX_PATH) | BIT(EP_UNIX_ABSTRACT))
 
@@ -64,6 +69,21 @@ parse_proto_prefix(char *text, unsigned *proto)
 }
 
 /*
+ * Returns the '@' at the end of NS@, or NULL. The name of a unit can have a
+ * '@', too: unit:NAME@INSTANCE@.
+ */
+static char *
+ns_end(char *text)
+{
+	char *at = strchr(text, '@');
+	size_t length = at ? strspn(at + 1, UNIT_CHARS) : 0;
+
+	return length && strncmp(text, "unit:", 5) == 0 && at[length + 1] == '@'
+	    ? at + length + 1
+	    : at;
+}
+
+/*
  * Cuts "/tcp" or "/udp" off the ports of an endpoint. In the listener, sets
  * *proto; in a target, compares the suffix with *proto. Returns why the suffix
  * is wrong, or NULL.
@@ -71,7 +91,7 @@ parse_proto_prefix(char *text, unsigned *proto)
 static const char *
 parse_proto_suffix(struct map_parser *p, char *text, bool listens)
 {
-	char *at = strchr(text, '@'), *slash = strrchr(text, '/');
+	char *at = ns_end(text), *slash = strrchr(text, '/');
 	const char *ep = at && at != text ? at + 1 : text;
 	unsigned proto;
 
@@ -103,8 +123,9 @@ map_set_ns(struct ns *ns, const char *spec)
 	    (ns->kind != NS_NAME && ns->kind != NS_PATH))
 		return why;
 	ns_free(ns);
-	return "no namespace: with ':' there are pid:N and fd:N (a user and a "
-	       "password are for auth= or via-auth=)";
+	return "no namespace: with ':' there are docker:, podman:, unit:, "
+	       "machine:, pid: and fd: (a user and a password are for auth= "
+	       "or via-auth=)";
 }
 
 /*
@@ -114,7 +135,7 @@ map_set_ns(struct ns *ns, const char *spec)
 static const char *
 parse_ns_prefix(struct map_parser *p, char **text, struct ns *ns, bool fixed)
 {
-	char *name = *text, *at = strchr(name, '@');
+	char *name = *text, *at = ns_end(name);
 	struct ns parsed;
 	const char *why;
 

@@ -258,7 +258,7 @@ skip_scheme(char *s, bool *url)
 {
 	static const char *const names[] = {"tcp", "udp", "tcp+udp", "http",
 	    "https", "socks", "socks4", "socks4a", "socks5", "pid", "fd",
-	    "docker", "podman", "systemd", "unix"};
+	    "docker", "podman", "unit", "machine", "systemd", "unix"};
 	size_t length = strspn(s, NAME_CHARS "+"), i = 0;
 
 	while (i < ARRAY_LEN(names) && s[length] == ':' &&

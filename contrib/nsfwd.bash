@@ -1,15 +1,26 @@
 # Completion for bash: /usr/share/bash-completion/completions/nsfwd
-# Options are those of --help; namespaces those of `ip netns`.
+# Options are those of --help; namespaces those of `ip netns` and of containers.
 
-_nsfwd_namespaces() {
-	echo self init
-	ip netns list 2>/dev/null | cut -d' ' -f1
+# _nsfwd_names FRONT: namespaces; behind docker: and the like, which end FRONT,
+# containers, units and machines.
+_nsfwd_names() {
+	case $1 in
+	*docker:) docker ps --format '{{.Names}}' ;;
+	*podman:) podman ps --format '{{.Names}}' ;;
+	*unit:) systemctl list-units -t service --state running --plain --no-legend ;;
+	*machine:) machinectl list --no-legend ;;
+	*)
+		printf '%s\n' self init
+		ip netns list
+		;;
+	esac 2>/dev/null | cut -d' ' -f1
 }
 
 # Bash splits words at '=' and ':', by COMP_WORDBREAKS, and replaces only the last
 # piece; this completes the word that the user sees, up to the cursor.
 _nsfwd() {
 	local line=${COMP_LINE:0:COMP_POINT} word before cut last
+	local kinds='docker: podman: unit: machine:'
 	local keys="allow= deny= max= max-source= accept-proxy= balance= via= via-auth=
 		proxy= src= dev= mark= dns= auth= reach= udp-ports=
 		udp-address= tproxy=off proxy-netns=off mode= owner= user= flows= offload=off
@@ -47,7 +58,10 @@ _nsfwd() {
 		[[ $word != *=* ]] || return
 		;;
 	--from | --to)
-		mapfile -t COMPREPLY < <(compgen -W "$(_nsfwd_namespaces)" -- "$last")
+		cut=${last%"${last##*:}"}
+		[ -n "$cut" ] || compopt -o nospace 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -W "$(_nsfwd_names "$cut") $([ -n "$cut" ] || echo "$kinds")" \
+			-- "${last#"$cut"}")
 		return
 		;;
 	esac
@@ -62,7 +76,9 @@ _nsfwd() {
 		cut=${word%"${word##*,}"}
 	else
 		cut=${word%"${word##*[=:]}"}
-		mapfile -t COMPREPLY < <(compgen -S @ -W "$(_nsfwd_namespaces)" -- "${word#"$cut"}")
+		[[ ,${kinds// /,}, != *,"${cut##*=}",* ]] || kinds=
+		mapfile -t COMPREPLY < <(compgen -S @ -W "$(_nsfwd_names "$cut")" -- "${word#"$cut"}"
+			compgen -W "$kinds" -- "${word#"$cut"}")
 	fi
 	# What bash replaces begins behind the last of COMP_WORDBREAKS.
 	[ -z "$cut" ] || [[ $COMP_WORDBREAKS == *"${cut: -1}"* ]] || {

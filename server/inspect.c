@@ -258,10 +258,14 @@ inspect_listener(const struct map *map, bool wait)
 static int
 inspect_ns(const struct map *map, const struct ns *ns, bool wait, int *status)
 {
+	char text[NS_TEXT_SIZE];
 	int err;
 
-	if (ns_call(ns, NULL, NULL, NULL) == 0)
+	if (ns_call(ns, NULL, NULL, NULL) == 0) {
+		if (*ns_describe(ns, text))
+			log_info("'%s': %s", map->spec, text);
 		return 0;
+	}
 	err = errno;
 	if (ns_is_missing(err) && wait)
 		log_waiting(map, ns, err);

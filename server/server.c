@@ -19,6 +19,7 @@
  * - /proc/self/mountinfo, because named namespaces are mounts. Other
  *   namespaces, files of UNIX listeners and interfaces are checked each second;
  * - an epoll of the TCP listeners, which reports those that `ss -K` destroys;
+ * - the trackers of container/, which report processes that come and go;
  * - the sockets of --stats and --status.
  *
  * TERM or INT closes the listeners and drains all mappers; the second one kills
@@ -46,6 +47,7 @@
 #include "base/sandbox.h"
 #include "config/config.h"
 #include "config/map.h"
+#include "container/container.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "mapper/scoreboard.h"
@@ -155,7 +157,7 @@ retry_services(void)
 		server.n_serving = count_serving();
 		status_notify("", &server.services, server.conf->n_maps);
 	}
-	return msec_min(next, check_due_at());
+	return msec_min(msec_min(next, container_retry()), check_due_at());
 }
 
 /* Checks and retries all services at once. */
@@ -266,6 +268,7 @@ drain_or_kill(void)
 	for (size_t i = 0; i < server.services.count; i++)
 		service_close(&server.services.items[i]);
 	readers_close(&server.readers);
+	container_stop();
 	pidfile_remove();
 	log_stopping();
 }
@@ -309,27 +312,19 @@ handle_destroyed_listeners(void)
 		}
 }
 
-/* Returns the timeout for poll(2) until an instant, or -1 for NEVER. */
-static int
-poll_timeout(msec at)
-{
-	msec left = at - now_ms();
-
-	return at == NEVER ? -1 : left < 0 ? 0 : (int)left;
-}
-
 static void
 server_loop_once(msec next)
 {
-	struct pollfd watched[3 + READERS_FDS] = {
+	struct pollfd watched[4 + READERS_FDS] = {
 	    {.fd = server.signal_fd, .events = POLLIN},
 	    {.fd = server.stopping ? -1 : server.mountinfo_fd,
 		.events = POLLPRI},
 	    {.fd = server.stopping ? -1 : server.listener_epoll,
 		.events = POLLIN},
+	    {.fd = container_pollfd(), .events = POLLIN},
 	};
 
-	readers_watch(&server.readers, &watched[3]);
+	readers_watch(&server.readers, &watched[4]);
 	poll(watched, ARRAY_LEN(watched), poll_timeout(next));
 	if (watched[0].revents)
 		handle_signal();
@@ -337,7 +332,9 @@ server_loop_once(msec next)
 		server.check_ns = true;
 	if (watched[2].revents)
 		handle_destroyed_listeners();
-	readers_accept(&server.readers, &watched[3]);
+	if (watched[3].revents && container_read())
+		server.check_ns = true;
+	readers_accept(&server.readers, &watched[4]);
 }
 
 /*
@@ -354,6 +351,7 @@ drop_for_pin(void)
 	server.pinned = true;
 	server.check_ns = false;
 	close(server.mountinfo_fd);
+	container_stop();
 	server.mountinfo_fd = -1;
 	if (sandbox_drop_privileges(&server.conf->owner_cred, false) == 0)
 		return 0;
@@ -420,7 +418,8 @@ server_init(struct config *conf)
 	    (server.signal_fd = setup_signalfd()) == -1 ||
 	    scoreboard_init() == -1 ||
 	    (server.listener_epoll = epoll_create1(EPOLL_CLOEXEC)) == -1 ||
-	    sandbox_adopt() == -1 || sandbox_limit_caps() == -1) {
+	    sandbox_adopt() == -1 || sandbox_limit_caps() == -1 ||
+	    container_track(conf->no_sandbox) == -1) {
 		log_error("%s", strerror(errno));
 		return 1;
 	}

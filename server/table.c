@@ -76,11 +76,16 @@ static void
 log_service(const struct service *s, struct asker *asker)
 {
 	struct service_row row;
+	char text[NS_TEXT_SIZE];
 
 	service_row_fill(&row, s, asker);
 	log_error("table: %8llu %10llu %8llu %8llu %12llu %12llu  %s%s",
 	    row.open, row.total, row.failed, row.refused, row.up, row.down,
 	    s->map->spec, s->mapper ? "" : " (waits)");
+	if (*ns_describe(&s->map->listen_ns, text))
+		log_error("table:   %s", text);
+	if (*ns_describe(&s->map->target_ns, text))
+		log_error("table:   %s", text);
 	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
 		if (m->service == s && !m->exited &&
 		    !print_rows(NULL, m, log_row, asker))

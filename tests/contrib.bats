@@ -345,6 +345,13 @@ while s.recv(9999): pass'
 	[ "$(completes udp:ns)" = ns2@ ]
 	[ "$(completes 80=81,max-s)" = '81,max-source=' ]
 	[ "$(completes 80=81,max=1,balan)" = '1,balance=' ]
+	[ "$(completes 80=do)" = docker: ]
+	[ "$(completes --to po)" = podman: ]
+	docker() { [ "$*" = 'ps --format {{.Names}}' ] && printf '%s\n' web db; }
+	[ "$(completes 80=docker:w)" = web@ ]
+	[ "$(completes docker:d)" = db@ ]
+	[ "$(completes --from=docker:w)" = web ]
+	[ "$(completes --to docker:)" = $'web\ndb' ]
 }
 
 # Runs the function with the commands of the completion system replaced.
@@ -358,7 +365,8 @@ while s.recv(9999): pass'
 			[ "$1" != -a ] || { print -l -- ${(P)2}; return }
 			print -l -- "$@"
 		}
-		for given in --rea --from=ns 80=ns 80=81,max --check=; do
+		docker() { print -l web db }
+		for given in --rea --from=ns 80=ns 80=81,max --check= 80=docker:w; do
 			words=($NSFWD $given) CURRENT=2
 			print -- "$given: "$(. $CONTRIB/_nsfwd)
 		done'
@@ -366,6 +374,7 @@ while s.recv(9999): pass'
 	[[ ${lines[0]} == *' --ready-fd '* && ${lines[1]} == *' ns2'* ]]
 	[[ ${lines[2]} == *' ns2'* && ${lines[3]} == *' max-source '* ]]
 	[ "${lines[4]}" = '--check=: syntax' ]
+	[[ ${lines[5]} == '80=docker:w: web db'* ]]
 }
 
 @test "the example of a configuration" {

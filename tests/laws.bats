@@ -84,11 +84,13 @@ undefined() {
 }
 
 # In this order: mapper, worker, connection, daemon, the process that answers a
-# reader of --stats, the connection of "-", a target of --test, the new program.
+# reader of --stats, the connection of "-", a target of --test, the new program, a
+# tracker of containers.
 @test "fork only where a kind of process starts" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
 		server/mapper_proc.c tcp/pool.c tcp/fork.c server/daemon.c \
-		server/answer.c tcp/stdio.c tcp/trial.c server/upgrade.c
+		server/answer.c tcp/stdio.c tcp/trial.c server/upgrade.c \
+		container/tracker.c
 }
 
 # netns.c reaps its helper in the call that cloned it. The parent of a daemon has
@@ -116,7 +118,7 @@ undefined() {
 	no "\<$calls *\(" "$BATS_TEST_TMPDIR/rest"
 }
 
-# A process has one server, one mapper, one connection or one log. relay.c has the
+# A process has one server, tracker, mapper, connection or log. relay.c has the
 # buffers for copying, dial/dial.c the addresses of one host name, and tcp/conn.c
 # the request and header of its client.
 @test "file-scope variables only where a process has one of the thing" {
@@ -126,6 +128,7 @@ undefined() {
 		server/server.c | server/mapper_proc.c | server/daemon.c | \
 			server/systemd.c | server/upgrade.c | \
 			base/proctitle.c | tcp/pool.c | tcp/tcp.c | tcp/fork.c | \
+			container/container.c | container/tracker.c | \
 			tcp/worker.c | udp/udp.c | dial/resolve.c | base/log.c | base/errname.c) continue ;;
 		relay.c) set -- relay_buffer spills ;;
 		dial/dial.c) set -- resolved ;;
@@ -146,7 +149,7 @@ undefined() {
 may_include() {
 	case $1 in
 	nsfwd.c) echo server view config tcp/stdio.h tcp/trial.h netns.h base ;;
-	server) echo tcp udp mapper dial/resolve.h dial/why.h config netns.h base relay.h ;;
+	server) echo tcp udp mapper dial/resolve.h dial/why.h config netns.h container base relay.h ;;
 	view) echo base ;;
 	tcp) echo relay.h udp/associate.h dial proxy dns mapper config netns.h base ;;
 	udp) echo dial proxy dns mapper config netns.h base ;;
@@ -155,7 +158,8 @@ may_include() {
 	mapper) echo config netns.h base ;;
 	config) echo dns/conf.h dns/result.h netns.h base ;;
 	dns) echo base ;;
-	netns.[ch]) echo netns.h base ;;
+	netns.[ch]) echo netns.h container base ;;
+	container) echo base ;;
 	relay.[ch]) echo relay.h base ;;
 	base) ;;
 	*)

@@ -54,6 +54,7 @@ static const struct {
     {"proxy", PROXY},
     {"udp", SANDBOX_UDP},
     {"udp+names", SANDBOX_UDP | SANDBOX_NAMES},
+    {"tracker", SANDBOX_TRACKER},
 };
 
 /*
@@ -209,6 +210,11 @@ static const struct {
     {"malloc", SANDBOX_ANSWER, -1, SYS_mmap, {0}},
     {"a second filter", SANDBOX_ANSWER, -1, SYS_seccomp, {0}},
     {"kill", SANDBOX_RELAY, -1, SYS_kill, {1 << 22}},
+    {"read a file", SANDBOX_TRACKER, 0, SYS_openat, {-1, 0, O_CLOEXEC}},
+    {"write a file", SANDBOX_TRACKER, -1, SYS_openat, {-1, 0, O_RDWR}},
+    {"make a file", SANDBOX_TRACKER, -1, SYS_openat, {-1, 0, O_CREAT}},
+    {"ask", SANDBOX_TRACKER, 0, SYS_socket, {AF_UNIX, SOCK_STREAM}},
+    {"ask others", SANDBOX_TRACKER, -1, SYS_socket, {AF_INET, SOCK_STREAM}},
 #ifdef __x86_64__
     {"fork by the numbers of x32", TCP, -1, 0x40000000 | SYS_fork, {0}},
     {"read by the numbers of x32", TCP, -1, 0x40000000 | SYS_read, {0}},

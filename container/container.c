@@ -1,0 +1,303 @@
+/* Containers, units and machines by name: their processes, now and later. */
+
+/*
+ * Theory of operation
+ *
+ * There is one struct container for each name, however many maps have it. The
+ * server has one tracker for each runtime, which reports changes. A program
+ * that is no server looks a name up when it needs the process.
+ *
+ * The server believes a report only as far as it can check it: the process must
+ * have begun at the reported time and be in the reported container, which
+ * process_open() compares each time.
+ */
+
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/errname.h"
+#include "base/log.h"
+#include "container/container.h"
+#include "container/look.h"
+#include "container/process.h"
+#include "container/tracker.h"
+
+#define FIRST_REPORT_MS (LOOK_MS + 1000)
+#define RESTART_MS      1000 /* between two starts of a tracker */
+
+struct container {
+	struct container *next;
+	unsigned references;
+	enum runtime runtime;
+	struct tracker_name key;
+	struct sighting sighting;
+	bool known; /* the sighting was filled in */
+};
+
+static struct container *containers;
+static uint32_t last_number;
+static struct {
+	int epoll; /* of the channels; 0: nothing is tracked */
+	bool no_sandbox;
+	struct {
+		int channel; /* 0: no tracker */
+		msec started_at;
+	} of[RUNTIMES];
+} trackers;
+
+static void
+send_name(int channel, const struct tracker_name *key)
+{
+	/* A failure is that of a tracker that has exited. */
+	send(channel, key, sizeof(*key), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static bool
+is_used(enum runtime runtime)
+{
+	for (const struct container *c = containers; c; c = c->next)
+		if (c->runtime == runtime)
+			return true;
+	return false;
+}
+
+static void
+stop_tracker(enum runtime runtime)
+{
+	if (trackers.of[runtime].channel)
+		close(trackers.of[runtime].channel);
+	trackers.of[runtime].channel = 0;
+}
+
+/* Starts a tracker and sends it all names of its runtime. */
+static int
+start_tracker(enum runtime runtime)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u32 = runtime};
+	int channel;
+
+	trackers.of[runtime].started_at = now_ms();
+	if (tracker_spawn(runtime, trackers.no_sandbox, &channel) == -1)
+		return -1;
+	trackers.of[runtime].channel = channel;
+	if (epoll_ctl(trackers.epoll, EPOLL_CTL_ADD, channel, &ev) == -1) {
+		stop_tracker(runtime);
+		return -1;
+	}
+	for (const struct container *c = containers; c; c = c->next)
+		if (c->runtime == runtime)
+			send_name(channel, &c->key);
+	return 0;
+}
+
+struct container *
+container_get(enum runtime runtime, const char *name)
+{
+	struct container *c = containers;
+
+	while (c && (c->runtime != runtime || strcmp(c->key.name, name) != 0))
+		c = c->next;
+	if (c) {
+		c->references++;
+		return c;
+	}
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	c->references = 1;
+	c->runtime = runtime;
+	c->key.number = ++last_number;
+	snprintf(c->key.name, sizeof(c->key.name), "%s", name);
+	c->next = containers;
+	containers = c;
+	if (trackers.of[runtime].channel)
+		send_name(trackers.of[runtime].channel, &c->key);
+	return c;
+}
+
+void
+container_put(struct container *c)
+{
+	struct container **at = &containers;
+
+	if (!c || --c->references)
+		return;
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	c->key.name[0] = '\0';
+	if (!is_used(c->runtime))
+		stop_tracker(c->runtime);
+	else if (trackers.of[c->runtime].channel)
+		send_name(trackers.of[c->runtime].channel, &c->key);
+	free(c);
+}
+
+/* Records a report, of which no text needs to have an end. */
+static bool
+record(const struct tracker_report *message)
+{
+	char text[CONTAINER_TEXT_SIZE];
+	struct container *c = containers;
+	struct sighting *s;
+
+	while (c && c->key.number != message->number)
+		c = c->next;
+	if (!c)
+		return false;
+	s = &c->sighting;
+	*s = message->sighting;
+	s->process.mark[sizeof(s->process.mark) - 1] = '\0';
+	s->id[sizeof(s->id) - 1] = '\0';
+	s->why[sizeof(s->why) - 1] = '\0';
+	c->known = true;
+	if (s->process.pid)
+		log_info("%s", container_describe(c, text));
+	return true;
+}
+
+/* Reads all reports of a tracker. Returns true if there were any. */
+static bool
+read_reports(enum runtime runtime)
+{
+	struct tracker_report message;
+	bool changed = false;
+	ssize_t n;
+
+	while ((n = recv(trackers.of[runtime].channel, &message,
+		    sizeof(message), MSG_DONTWAIT)) == sizeof(message))
+		changed |= record(&message);
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return changed;
+	log_error("the tracker of %s: has ended; it is started anew",
+	    look_word(runtime));
+	stop_tracker(runtime);
+	return changed;
+}
+
+bool
+container_read(void)
+{
+	struct epoll_event ev[RUNTIMES];
+	int n = epoll_wait(trackers.epoll, ev, RUNTIMES, 0);
+	bool changed = false;
+
+	for (int i = 0; i < n; i++)
+		changed |= read_reports((enum runtime)ev[i].data.u32);
+	return changed;
+}
+
+msec
+container_retry(void)
+{
+	msec next = NEVER;
+
+	for (unsigned i = 0; i < RUNTIMES && trackers.epoll; i++) {
+		msec at = trackers.of[i].started_at + RESTART_MS;
+
+		if (trackers.of[i].channel || !is_used((enum runtime)i))
+			continue;
+		if (now_ms() >= at)
+			start_tracker((enum runtime)i);
+		if (!trackers.of[i].channel)
+			next = msec_min(next,
+			    trackers.of[i].started_at + RESTART_MS);
+	}
+	return next;
+}
+
+int
+container_track(bool no_sandbox)
+{
+	trackers.no_sandbox = no_sandbox;
+	trackers.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (trackers.epoll == -1)
+		return -1;
+	for (unsigned i = 0; i < RUNTIMES; i++)
+		trackers.of[i].started_at = now_ms() - RESTART_MS;
+	container_retry();
+	return 0;
+}
+
+int
+container_pollfd(void)
+{
+	return trackers.epoll ? trackers.epoll : -1;
+}
+
+void
+container_stop(void)
+{
+	for (unsigned i = 0; i < RUNTIMES; i++)
+		stop_tracker((enum runtime)i);
+	if (trackers.epoll)
+		close(trackers.epoll);
+	trackers.epoll = 0;
+}
+
+/* Waits for the first report about a container. */
+static void
+wait_known(struct container *c)
+{
+	struct pollfd watched = {.fd = trackers.epoll, .events = POLLIN};
+	msec deadline = now_ms() + FIRST_REPORT_MS;
+
+	container_retry();
+	while (!c->known && now_ms() < deadline) {
+		poll(&watched, 1, (int)(deadline - now_ms()));
+		container_read();
+	}
+	if (!c->known)
+		look_absent(&c->sighting, "no answer in time");
+	c->known = true;
+}
+
+int
+container_open(struct container *c)
+{
+	int dir = -1;
+
+	if (!c->known && trackers.epoll)
+		wait_known(c);
+	if (c->known)
+		dir = process_open(&c->sighting.process);
+	if (dir == -1 && !trackers.epoll) {
+		look(c->runtime, c->key.name, &c->sighting, now_ms() + LOOK_MS);
+		c->known = true;
+		dir = process_open(&c->sighting.process);
+	}
+	errno = ESRCH;
+	return dir;
+}
+
+const char *
+container_why(const struct container *c)
+{
+	return c->sighting.process.pid || !c->sighting.why[0]
+	    ? "its process has ended"
+	    : c->sighting.why;
+}
+
+const char *
+container_describe(const struct container *c, char *buf)
+{
+	const struct sighting *s = &c->sighting;
+
+	*buf = '\0';
+	if (s->process.pid)
+		snprintf(buf, CONTAINER_TEXT_SIZE, "%s:%s is %s%sprocess %d",
+		    look_word(c->runtime), c->key.name, s->id,
+		    s->id[0] ? ", " : "", s->process.pid);
+	return buf;
+}

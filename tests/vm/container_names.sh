@@ -1,0 +1,169 @@
+#!/bin/bash
+# Containers of Docker and podman, of root and of joe, and units, by name: each is
+# followed over restarts, and served within 2 s of its start.
+# shellcheck disable=SC2016 # eval gets text
+# shellcheck disable=SC1091
+. ./lib.bash
+home=~joe
+: "${SLOW:=1}" "${RESTARTS:=20}" # SLOW for an emulated processor
+ask() { curl -sS -m 10 "http://127.0.0.1:$1/"; }
+joe() {
+	setpriv --reuid=1000 --regid=1000 --init-groups env -C "$home" HOME="$home" \
+		USER=joe XDG_RUNTIME_DIR=/run/user/1000 \
+		DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "$@"
+}
+maps() {
+	printf '%s\n' "$@" >/etc/nsfwd.conf
+	systemctl restart nsfwd
+}
+
+# served PORT NAME: within 2 s the page is that of NAME. Prints the time.
+served() {
+	local began=${EPOCHREALTIME/./} end
+	end=$((began + 2000000 * SLOW))
+	until [ "$(ask "$1" 2>/dev/null)" = "$2" ]; do
+		[ "${EPOCHREALTIME/./}" -lt "$end" ] || {
+			ask "$1"
+			journalctl -q -u nsfwd -n 20 -o cat
+			return 1
+		}
+		sleep 0.02
+	done
+	took=$(((${EPOCHREALTIME/./} - began) / 1000))
+	slowest=$((took > slowest ? took : slowest))
+}
+
+# A client that retries, until the file "stop" is there; prints how often it asked,
+# and how often it was not served.
+client() {
+	local n=0 failed=0
+	while [ ! -e /tmp/stop ]; do
+		n=$((n + 1))
+		[ "$(ask "$1" 2>/dev/null)" = "$2" ] || failed=$((failed + 1))
+	done
+	echo "$n asked, $failed not served"
+}
+
+# restarts TOOL CONTAINER PORT: 20 restarts.
+restarts() {
+	local i
+	rm -f /tmp/stop
+	slowest=0
+	client "$3" "$2" >/tmp/client &
+	for ((i = 0; i < RESTARTS; i++)); do
+		$1 restart -t 0 "$2" >/dev/null && served "$3" "$2" || return
+	done
+	touch /tmp/stop
+	wait $!
+	echo "# $RESTARTS restarts: the slowest served $slowest ms after it; $(cat /tmp/client)" >&4
+}
+exec 4>&1
+
+dpkg -i nsfwd_*.deb >/dev/null 2>&1 || {
+	install -m 755 nsfwd/nsfwd /usr/bin/
+	sed 's,/usr/local/bin,/usr/bin,' nsfwd/contrib/nsfwd.service >/etc/systemd/system/nsfwd.service
+	systemctl daemon-reload
+}
+systemctl start docker
+mkdir -p /srv/rootfs/{bin,www,etc,tmp,proc,sys,dev}
+cp /bin/busybox /srv/rootfs/bin/
+for a in sh httpd hostname sleep cat nc false; do ln -sf busybox /srv/rootfs/bin/$a; done
+printf '#!/bin/sh\necho $NAME >/www/index.html\nexec httpd -f -p 127.0.0.1:${PORT-8080} -h /www\n' >/srv/rootfs/bin/serve
+chmod +x /srv/rootfs/bin/serve
+tar -C /srv/rootfs -cf /srv/bb.tar .
+docker import /srv/bb.tar bb >/dev/null
+run() { # TOOL NAME [OPTION...]
+	$1 run -d --name "$2" -e "NAME=$2" "${@:3}" bb serve >/dev/null
+}
+drun() { run docker "$@"; }
+
+# Docker.
+maps 8001=docker:web@8080 8002=docker:web2@8080 8003=docker:app@8080 8004=docker:web@db.internal:8080 \
+	docker:web@2222=127.0.0.1:22
+t 'docker, started after nsfwd' eval 'drun web --network bridge --add-host db.internal:127.0.0.1 && served 8001 web'
+t 'docker, similar names' eval 'drun web2 --network none && served 8002 web2 && served 8001 web'
+t 'docker, a name of its own hosts' served 8004 web
+t 'docker, to the host' eval 'docker exec web nc 127.0.0.1 2222 </dev/null | grep -q SSH'
+t 'docker, 20 restarts under a client' restarts docker web2 8002
+anew() { docker rm -f web >/dev/null && drun web --network none && served 8001 web; }
+t 'docker, rm and run, with another network' anew
+renamed() {
+	docker rename web2 old && drun web2 --network none -e NAME=other && served 8002 other &&
+		docker rm -f web2 >/dev/null && docker rename old web2 && served 8002 web2
+}
+t 'docker, renamed' renamed
+paused() {
+	docker pause web >/dev/null && ! curl -s -m 1 http://127.0.0.1:8001/ && docker unpause web >/dev/null &&
+		served 8001 web
+}
+t 'docker, paused and unpaused' paused
+dies() { docker run -d --name app --restart always bb false >/dev/null; sleep 3; docker rm -f app >/dev/null; served 8001 web; }
+t 'docker, one that dies at once, again and again' dies
+t 'docker, --network container:' eval 'drun app --network container:web2 -e PORT=8081 && maps 8003=docker:app@8081 8001=docker:web@8080 && served 8003 app'
+t 'docker, the same, restarted' eval 'docker restart -t 0 app >/dev/null && served 8003 app'
+id=$(docker inspect -f '{{.Id}}' web)
+maps "8001=docker:${id:0:12}@8080" "8002=docker:$id@8080"
+t 'docker, by number' eval 'served 8001 web && served 8002 web'
+maps 8001=docker:host@9999
+t 'docker, --network host' eval 'drun host --network host -e PORT=9999 && served 8001 host'
+t 'docker, restarted itself' eval 'maps 8001=docker:web@8080 && systemctl restart docker && docker start web >/dev/null && served 8001 web'
+
+idle() {
+	local pid before after
+	sleep 3
+	for pid in $(pgrep -x nsfwd); do
+		before=$(awk '/^voluntary/ { print $2 }' "/proc/$pid/status")
+		sleep 5
+		after=$(awk '/^voluntary/ { print $2 }' "/proc/$pid/status")
+		echo "# $(tr '\0' ' ' <"/proc/$pid/cmdline"): $((after - before)) wake-ups in 5 s" >&4
+		[ $((after - before)) = 0 ] || return
+	done
+}
+t 'docker, idle: no wake-up' idle
+missing() { ! nsfwd --check 8009=docker:no@80 >/tmp/out 2>&1 && cat /tmp/out && grep -q 'these run: .*web' /tmp/out; }
+t 'docker, an absent one: those that run are listed' missing
+
+# podman of root, by its files, then by its service.
+podman import /srv/bb.tar bb >/dev/null 2>&1
+systemctl -q stop podman.socket podman.service 2>/dev/null
+rm -f /run/podman/podman.sock
+maps 8011=podman:pw@8080 8012=podman:in@8080
+t 'podman, by its files' eval 'run podman pw && served 8011 pw'
+t 'podman, 20 restarts under a client' restarts podman pw 8011
+t 'podman, rm and run' eval 'podman rm -f -t 0 pw >/dev/null && run podman pw --network none && served 8011 pw'
+pod() { podman pod create --name pd >/dev/null && run podman in --pod pd && served 8012 in && podman restart -t 0 in >/dev/null && served 8012 in; }
+t 'podman, in a pod' pod
+podman system service -t 0 unix:///run/podman/podman.sock >/dev/null 2>&1 &
+service=$!
+within 30 test -S /run/podman/podman.sock
+systemctl restart nsfwd
+t 'podman, by its service' served 8011 pw
+t 'podman, by its service, restarted' eval 'podman restart -t 0 pw >/dev/null && served 8011 pw'
+t 'podman, by its service, renamed' eval 'podman rename pw px && run podman pw --network none -e NAME=new && served 8011 new'
+kill $service
+
+# Rootless podman.
+loginctl enable-linger joe
+within 60 test -S /run/user/1000/bus
+joe podman import /srv/bb.tar bb >/dev/null 2>&1
+run 'joe podman' a --network none
+joe nsfwd --wait 9001=podman:a@8080 9002=podman:b@8080 podman:a@9003=127.0.0.1:22 >/tmp/joe.log 2>&1 &
+rootless=$!
+t 'rootless, host to container' served 9001 a
+t 'rootless, started later' eval "run 'joe podman' b && served 9002 b"
+t 'rootless, container to host' eval "joe podman exec a nc 127.0.0.1 9003 </dev/null | grep -q SSH"
+t 'rootless, restarted' eval 'joe podman restart -t 0 b >/dev/null && served 9002 b'
+kill $rootless
+
+# Units.
+unit() {
+	systemd-run -q -u site -p PrivateNetwork=yes -E NAME=site chroot /srv/rootfs /bin/serve && served 9101 site
+}
+maps 9101=unit:site@8080
+t 'a unit with PrivateNetwork=' unit
+t 'a unit, restarted' eval 'systemctl restart site && served 9101 site'
+t 'a unit, killed and started' eval 'systemctl kill -s KILL site; systemctl stop site; systemctl reset-failed site; unit'
+
+none_left() { systemctl stop nsfwd && ! pgrep -x nsfwd; }
+t 'no process is left' none_left
+finish
