@@ -149,7 +149,8 @@ format_span(char *buf, unsigned long long ms)
 	    {1, "ms"}};
 	size_t i = 0;
 
-	while (i < ARRAY_LEN(units) - 1 && ms < 2 * units[i].ms)
+	while (i < ARRAY_LEN(units) - 1 &&
+	    ms < units[i].ms * (units[i].ms == 1000 ? 1 : 2))
 		i++;
 	snprintf(buf, NUMBER_SIZE, "%llu%s", ms / units[i].ms, units[i].unit);
 }
