@@ -65,7 +65,7 @@ c, _ = s.accept()
 got = b""
 while not got.endswith(b"\r\n\r\n"):
     got += c.recv(9999)
-assert b"\nX-496: 1\r\n" in got, got
+assert b"\nX-495: 1\r\n" in got, got
 c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")' "$FAR"
 	start_nsfwd ns1@1080=ns2@proxy
 	in_ns ns1 python3 - "$FAR" <<-'END'
