@@ -85,13 +85,15 @@ resolver_open(const struct map *map, const int root[2])
 	    : 0;
 }
 
+/* Writes to no memory without names, because a connection would copy it. */
 void
 resolver_close(void)
 {
 	if (source.prepare)
 		dns_files_close(&source.files);
-	if (mounts != -1)
-		close(mounts);
+	if (mounts == -1)
+		return;
+	close(mounts);
 	mounts = -1;
 }
 

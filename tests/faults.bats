@@ -249,6 +249,26 @@ lowest_free_fd() {
 	echo "$n"
 }
 
+# strace keeps the mapper between accept(2) and fork(2), where the first signal that
+# ends connections finds none. Three times, because another process may have had the
+# processor until SIGKILL, 1 s later.
+@test "a second TERM ends a client that was accepted, but not forked for" {
+	named_server ns2 ns2 127.0.0.1/8080
+	ends_late 1 || ends_late 2 || ends_late 3
+}
+
+ends_late() {
+	: >"$LOG"
+	start_nsfwd -v ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	inject "late$1" "$(mappers)" clone:delay_enter=150000
+	peer_start ns1 "crowd$1" crowd 1 127.0.0.1/8000
+	wait_until 5 logged ' opened '
+	kill -TERM "$NSFWD_PID"
+	kill -INT "$NSFWD_PID"
+	wait_nsfwd 5
+	logged ' connection .*client=.*end=stopped'
+}
+
 @test "no descriptor left in the mapper: accept pauses and recovers (T25)" {
 	local mapper hard
 	named_server ns2 ns2 127.0.0.1/8080

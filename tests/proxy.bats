@@ -56,6 +56,32 @@ echo_server() {
 	client bad 127.0.0.1:1080
 }
 
+@test "a request of 500 lines passes, one of 501 is refused with 431" {
+	spawn_ready ns2 web python3 -c 'import os, socket, sys
+s = socket.create_server((sys.argv[1], 80))
+os.write(int(os.environ["READY_FD"]), b"ready\n")
+os.close(int(os.environ["READY_FD"]))
+c, _ = s.accept()
+got = b""
+while not got.endswith(b"\r\n\r\n"):
+    got += c.recv(9999)
+assert b"\nX-495: 1\r\n" in got, got
+c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")' "$FAR"
+	start_nsfwd ns1@1080=ns2@proxy
+	in_ns ns1 python3 - "$FAR" <<-'END'
+		import socket, sys
+		for lines, want in (500, b" 200 "), (501, b" 431 "):
+		    head = [f"GET http://{sys.argv[1]}/ HTTP/1.1", f"Host: {sys.argv[1]}",
+		            "Connection: close"]
+		    head += [f"X-{i}: 1" for i in range(lines - 1 - len(head))]
+		    with socket.create_connection(("127.0.0.1", 1080), 20) as s:
+		        s.sendall("".join(f"{line}\r\n" for line in head).encode() + b"\r\n")
+		        got = s.recv(99)
+		        assert want in got, (lines, got)
+	END
+	reap web
+}
+
 @test "loopback, link-local, unspecified, mapped and multicast are refused" {
 	local to
 	start_nsfwd -v ns1@1080=ns2@proxy

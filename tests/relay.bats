@@ -108,6 +108,28 @@ end_behind_full_pipe() {
 }
 
 # bats test_tags=workers
+# Its filter for relaying has pipe2(2), splice(2) and shutdown(2).
+@test "T5 the end of a spliced upload, where the target is a name" {
+	local n=10485760
+	start_nsfwd -v ns1@8000=ns2@localhost:8080
+	peer_server ns2 server listen 8080 recv=$n eof send=$n fin
+	peer_start ns1 client connect 8000 send=$n await="$BATS_TEST_TMPDIR/go" fin \
+		recv=$n eof
+	wait_until 10 splices
+	touch "$BATS_TEST_TMPDIR/go"
+	reap client server
+	wait_until 2 logged "up=$n down=$n .*end=closed"
+}
+
+# True if the connection has its second filter and a pipe.
+splices() {
+	local pid
+	pid=$(connections)
+	[ -n "$pid" ] || return
+	sanitized || grep -q '^Seccomp_filters:[[:space:]]*2$' "/proc/$pid/status" || return
+	readlink "/proc/$pid/fd/"* | grep -q ^pipe:
+}
+
 @test "T6 a reset during connect: the client's ends the dial" {
 	start_nsfwd "$MAP"
 	peer_server ns2 void void 8080
