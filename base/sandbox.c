@@ -159,18 +159,21 @@ is_fatal_refusal(const struct cred *cred, int result)
 }
 
 int
-sandbox_drop_privileges(const struct cred *cred, bool network)
+sandbox_drop_privileges(const struct cred *cred, enum sandbox_keep keep)
 {
 	const uid_t uid = cred->uid;
 	const gid_t gid = cred->gid;
+	const uint64_t caps = keep == KEEP_MARK ? CAP(NET_ADMIN)
+	    : keep == KEEP_LOW_PORTS            ? CAP(NET_BIND_SERVICE)
+						: 0;
 
 	limit_bounding_set(0); /* while CAP_SETPCAP is there */
-	prctl(PR_SET_KEEPCAPS, network);
+	prctl(PR_SET_KEEPCAPS, caps != 0);
 	/* Only root can drop groups. */
 	if ((setgroups(0, NULL) == -1 && errno != EPERM) ||
 	    is_fatal_refusal(cred, setresgid(gid, gid, gid)) ||
 	    is_fatal_refusal(cred, setresuid(uid, uid, uid)) ||
-	    set_capabilities(network ? CAP(NET_ADMIN) : 0) == -1)
+	    set_capabilities(caps) == -1)
 		return -1;
 	set_limit(RLIMIT_CORE, 0);
 	set_limit(RLIMIT_MEMLOCK, 0);
@@ -386,19 +389,15 @@ allow_socket(struct bpf_program *p, unsigned flags)
 static void
 build_full(struct bpf_program *p, unsigned flags)
 {
-	/* The filter of a UDP socket that is handed over must not be locked. */
-	emit(p, BPF_JMP | BPF_JEQ | BPF_K, SYS_setsockopt, 0, 4);
-	load(p, offsetof(struct seccomp_data, args[2]));
-	emit(p, BPF_JMP | BPF_JEQ | BPF_K, SO_LOCK_FILTER, 0, 1);
-	verdict(p, SECCOMP_RET_KILL_PROCESS);
-	load(p, offsetof(struct seccomp_data, nr));
 	allow(p, socket_calls, ARRAY_LEN(socket_calls));
 	if (flags & SANDBOX_TCP)
 		ALLOW(p, SYS_accept4);
 	if (flags & SANDBOX_FORK)
 		allow_fork(p);
-	if (flags & SANDBOX_HANDOVER)
+	if (flags & SANDBOX_HANDOVER) {
 		ALLOW(p, SYS_sendmsg, SYS_recvmsg, SYS_recvmmsg, SYS_sendmmsg);
+		ALLOW_ARG(p, SYS_socketpair, 0, AF_UNIX);
+	}
 	if (flags & SANDBOX_POOL)
 		ALLOW_ARG(p, SYS_mprotect, 2, PROT_NONE, PROT_READ);
 	if (flags & SANDBOX_UDP)

@@ -17,7 +17,6 @@ struct listener;
 struct listeners {
 	struct listener *items; /* owned, as are the descriptors */
 	size_t count;
-	size_t n_udp_relays;   /* UDP sockets behind them, for a proxy */
 	struct unix_file file; /* of a UNIX listener with a path */
 };
 
@@ -31,12 +30,6 @@ struct listeners {
  */
 int listen_open(struct listeners *set, const struct map *, enum proto,
     int *entered, int quiet_errno, bool waits);
-
-/*
- * Opens new UDP relays in place of the old ones, because connections of a
- * mapper that drains may still use the old ones. After an error *set has none.
- */
-void listen_reopen_udp_relays(struct listeners *, const struct map *);
 
 /* Returns true if the listeners of one map suit the other map. */
 bool listen_reusable(const struct map *, const struct map *);

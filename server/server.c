@@ -355,7 +355,7 @@ drop_for_pin(void)
 	server.check_ns = false;
 	close(server.mountinfo_fd);
 	server.mountinfo_fd = -1;
-	if (sandbox_drop_privileges(&server.conf->owner_cred, false) == 0)
+	if (sandbox_drop_privileges(&server.conf->owner_cred, KEEP_NONE) == 0)
 		return 0;
 	log_error("--pin: cannot drop privileges: %s", errno_name(errno));
 	return -1;

@@ -131,7 +131,7 @@ answer_main(int client, const struct services *list, const struct cred *cred,
 	proctitle_set("metrics", "", "");
 	fd_close_except(&client, 1, INT_MAX);
 	alarm(ANSWER_S);
-	if (sandbox_drop_privileges(cred, false) == -1 ||
+	if (sandbox_drop_privileges(cred, KEEP_NONE) == -1 ||
 	    sandbox_die_with_parent(server) == -1)
 		_exit(1);
 	out = fdopen(client, "w");

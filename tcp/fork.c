@@ -35,7 +35,6 @@
 #include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn.h"
-#include "tcp/handover.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"
 
@@ -46,7 +45,6 @@ static struct forks {
 	struct tcp tcp;
 	int signal_fd;
 	int max_fd; /* the highest descriptor that a connection closes */
-	struct handover *udp_channels; /* of the first slots */
 	uint32_t n_children;
 	msec reap_all_at; /* when to reap all children; or 0 */
 } * forks;
@@ -76,14 +74,15 @@ fork_process(void)
 	return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
-/* Returns the channel for UDP of slot i, or NULL. */
-static struct handover *
-udp_channel_of(uint32_t i)
+/*
+ * Returns true if a client may ask for UDP. A client with a PROXY header may
+ * not, because its datagrams come from another address.
+ */
+static bool
+may_use_udp(const struct conn *conn)
 {
-	return tcp_udp_relay(&forks->tcp, i) == -1 ||
-		forks->udp_channels[i].broken
-	    ? NULL
-	    : &forks->udp_channels[i];
+	return forks->tcp.args->udp_channel != -1 &&
+	    !cidr_match(&conn->map->accept_proxy, &conn->peer);
 }
 
 /*
@@ -93,13 +92,12 @@ udp_channel_of(uint32_t i)
 static void
 start_process(uint32_t i, struct conn *conn)
 {
-	const struct handover *udp_channel = udp_channel_of(i);
 	int max_fd = forks->max_fd;
 	unsigned role = forks->tcp.args->role;
 	pid_t pid;
 
-	if (udp_channel)
-		conn->udp_channel = udp_channel->conn_end;
+	if (may_use_udp(conn))
+		conn->udp_channel = forks->tcp.args->udp_channel;
 	pid = fork_process();
 	if (pid == 0)
 		process_main(conn, max_fd, role);
@@ -121,7 +119,6 @@ static bool
 reap_conn(uint32_t i)
 {
 	pid_t pid = forks->tcp.table->pids[i];
-	struct handover *udp_channel;
 	int status;
 
 	if (waitpid(pid, &status, WNOHANG | WUNTRACED) <= 0)
@@ -131,9 +128,6 @@ reap_conn(uint32_t i)
 		return true;
 	}
 	forks->n_children--;
-	udp_channel = udp_channel_of(i);
-	if (udp_channel)
-		handover_reset(udp_channel);
 	tcp_conn_ended(&forks->tcp, i, status);
 	return true;
 }
@@ -154,22 +148,13 @@ handle_sigchld(void)
 		    now_ms() + 1 + forks->n_children / CHILDREN_PER_MS;
 }
 
-/* Handles the event of the signalfd, 0, or of the channel of slot data - 1. */
+/* Handles the event of the signalfd, which is the only one. */
 static void
 handle_child_event(uint64_t data, uint32_t events)
 {
-	uint32_t i = (uint32_t)data - 1;
-
+	(void)data;
 	(void)events;
-	if (data == 0)
-		handle_sigchld();
-	else if (handover_answer(&forks->udp_channels[i],
-		     tcp_udp_relay(&forks->tcp, i)) == -1) {
-		/* nsfwd never shuts the channel down: it was hijacked. */
-		forks->udp_channels[i].broken = true;
-		epoll_ctl(forks->tcp.epoll, EPOLL_CTL_DEL,
-		    forks->udp_channels[i].mapper_end, NULL);
-	}
+	handle_sigchld();
 }
 
 static msec
@@ -214,54 +199,16 @@ sigchld_open(void)
 	return signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Returns how many slots can have a UDP socket, see tcp_udp_relay(). */
-static size_t
-count_udp_slots(const struct mapper_args *args)
-{
-	const struct listener *relays = args->listeners + args->n_listeners;
-	size_t n = 0, of_family[2] = {0};
-
-	while (n < args->n_udp_relays)
-		of_family[relays[n++].family == AF_INET6]++;
-	return of_family[of_family[0] < of_family[1]];
-}
-
-/* Opens the channels of the slots that can have a UDP socket. */
-static int
-open_udp_channels(const struct mapper_args *args)
-{
-	const size_t n = count_udp_slots(args);
-	struct handover *channels;
-
-	if (!n)
-		return 0;
-	channels = memory_map(NULL, n, sizeof(*channels), MAP_PRIVATE);
-	if (!channels ||
-	    madvise(channels, n * sizeof(*channels), MADV_DONTFORK) == -1)
-		return -1;
-	forks->udp_channels = channels;
-	for (size_t i = 0; i < n; i++) {
-		if (handover_init(&channels[i]) == -1 ||
-		    tcp_watch(&forks->tcp, channels[i].mapper_end,
-			TCP_EV_CONN + 1 + i) == -1)
-			return -1;
-		if (forks->max_fd < channels[i].conn_end)
-			forks->max_fd = channels[i].conn_end;
-	}
-	return 0;
-}
-
-/*
- * Returns the highest descriptor that a connection must close. Called when all
- * but the channels for UDP are open.
- */
+/* Returns the highest descriptor, when all are open. */
 static int
 highest_fd(const struct mapper_args *args)
 {
 	int max =
 	    forks->signal_fd > args->channel ? forks->signal_fd : args->channel;
 
-	for (size_t i = 0; i < args->n_listeners + args->n_udp_relays; i++)
+	if (args->udp_channel > max)
+		max = args->udp_channel;
+	for (size_t i = 0; i < args->n_listeners; i++)
 		if (args->listeners[i].fd > max)
 			max = args->listeners[i].fd;
 	return max;
@@ -308,7 +255,7 @@ fork_init(const struct mapper_args *args)
 	    tcp_watch(t, forks->signal_fd, TCP_EV_CONN) == -1)
 		return -1;
 	forks->max_fd = highest_fd(args);
-	return open_udp_channels(args) == -1 ? -1 : hide_memory(args);
+	return hide_memory(args);
 }
 
 /*

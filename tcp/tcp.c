@@ -42,7 +42,6 @@
 #include "tcp/accept.h"
 #include "tcp/conn_log.h"
 #include "tcp/table.h"
-#include "udp/associate.h"
 
 #define EV_CHANNEL UINT64_MAX
 
@@ -106,33 +105,9 @@ log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
 		atomic_fetch_add(&t->counts[COUNT_FAILED], 1);
 }
 
-/*
- * Only as many slots as there are sockets of the client's family have one. A
- * client with a PROXY header has none, because its datagrams come from another
- * address.
- */
-int
-tcp_udp_relay(const struct tcp *t, uint32_t i)
-{
-	const struct mapper_args *args = t->args;
-	const struct listener *relays = args->listeners + args->n_listeners;
-	const union sockaddr_inet *peer = &t->table->slots[i].peer;
-
-	if (cidr_match(&args->map->accept_proxy, peer))
-		return -1;
-	for (size_t k = 0; k < args->n_udp_relays; k++)
-		if (relays[k].family == peer->sa.sa_family && i-- == 0)
-			return relays[k].fd;
-	return -1;
-}
-
 void
 tcp_conn_ended(struct tcp *t, uint32_t i, int status)
 {
-	int udp_fd = tcp_udp_relay(t, i);
-
-	if (udp_fd != -1)
-		udp_associate_mute(udp_fd);
 	log_and_count(t, t->table, i, status);
 	tcp_conn_failed(t, i);
 }

@@ -78,9 +78,6 @@ _Noreturn void tcp_run(struct tcp *);
 /* Closes the listeners. The connections go on. */
 void tcp_drain(struct tcp *);
 
-/* Returns the UDP socket of slot i, for a client of a SOCKS proxy, or -1. */
-int tcp_udp_relay(const struct tcp *, uint32_t i);
-
 /* Returns true if the status is that of a child that CMD_KILL has ended. */
 bool tcp_was_killed(int status);
 

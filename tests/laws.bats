@@ -83,12 +83,12 @@ undefined() {
 		server/reap.c
 }
 
-# In this order: mapper, worker, connection, daemon, the process that answers a
+# In this order: mapper, opener, worker, connection, daemon, the process that answers a
 # reader of --stats, the connection of "-", a target of --test, the new program.
 @test "fork only where a kind of process starts" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
-		server/mapper_proc.c tcp/pool.c tcp/fork.c server/daemon.c \
-		server/stats_socket.c tcp/stdio.c tcp/trial.c server/upgrade.c
+		server/mapper_proc.c server/opener.c tcp/pool.c tcp/fork.c \
+		server/daemon.c server/stats_socket.c tcp/stdio.c tcp/trial.c server/upgrade.c
 }
 
 # netns.c reaps its helper in the call that cloned it. The parent of a daemon has

@@ -311,8 +311,7 @@ associate_loop(struct association *a)
 }
 
 /*
- * Replies with the address of the UDP socket, or udp-address=. Unmutes the
- * socket first, so that it receives only datagrams of this association.
+ * Replies with the address of the UDP socket, or udp-address=.
  */
 static int
 associate_send_reply(struct association *a)
@@ -324,7 +323,6 @@ associate_send_reply(struct association *a)
 	struct sockaddr_storage addr;
 	socklen_t size = sizeof(own);
 
-	datagram_unmute(a->udp_fd);
 	if (getsockname(a->udp_fd, &own.sa, &size) == -1)
 		return -1;
 	if (advertised->kind != EP_ANY) {
@@ -334,12 +332,6 @@ associate_send_reply(struct association *a)
 	end = write_socks_addr(reply + SOCKS_UDP_FIXED, &address,
 	    own.v4.sin_port);
 	return io_write_all(&io, reply, (size_t)(end - reply));
-}
-
-void
-udp_associate_mute(int udp_fd)
-{
-	datagram_mute(udp_fd);
 }
 
 enum end_reason

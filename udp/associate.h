@@ -14,10 +14,4 @@ struct conn;
  */
 enum end_reason udp_associate(const struct conn *);
 
-/*
- * Discards datagrams to the UDP socket of an ended connection, and later ones
- * until the next udp_associate() with that socket.
- */
-void udp_associate_mute(int udp_fd);
-
 #endif

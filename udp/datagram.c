@@ -11,8 +11,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <linux/filter.h>
-
 #include "udp/datagram.h"
 #include "udp/flow.h"
 
@@ -31,7 +29,6 @@
 #endif
 
 #define RECEIVE_BUFFER   (4 << 20)
-#define STALE_MAX        16384 /* more datagrams than RECEIVE_BUFFER holds */
 #define MEMINFO_DROPS    8     /* SK_MEMINFO_DROPS in linux/sock_diag.h */
 #define GSO_SEGMENTS_MAX 64    /* in one send, UDP_MAX_SEGMENTS of Linux 4.18 */
 #define GSO_BYTES_MAX    65000 /* in one send of several datagrams */
@@ -89,39 +86,6 @@ datagram_set_options(int fd, int family, bool listens, bool offload)
 		    IPV6_PMTUDISC_DONT);
 		set_int_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, listens);
 	}
-}
-
-/* Ignores errors, because recv(2) returns a pending error before datagrams. */
-static void
-discard_received(int fd)
-{
-	char byte;
-
-	for (int i = 0; i < STALE_MAX; i++)
-		if (recv(fd, &byte, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN)
-			break;
-}
-
-int
-datagram_mute(int fd)
-{
-	struct sock_filter drop = {.code = BPF_RET | BPF_K};
-	const struct sock_fprog all = {.len = 1, .filter = &drop};
-	int result =
-	    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &all, sizeof(all));
-	int saved = errno;
-
-	discard_received(fd);
-	errno = saved;
-	return result;
-}
-
-/* Discards while the filter drops the datagrams that arrive in between. */
-void
-datagram_unmute(int fd)
-{
-	discard_received(fd);
-	set_int_option(fd, SOL_SOCKET, SO_DETACH_FILTER, 1);
 }
 
 uint32_t

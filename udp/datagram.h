@@ -54,15 +54,6 @@ struct send_result {
 void datagram_set_options(int fd, int family, bool listens, bool offload);
 
 /*
- * Discards the datagrams that fd has received, and drops later datagrams until
- * datagram_unmute(). Returns -1 with errno if later datagrams are not dropped.
- */
-int datagram_mute(int fd);
-
-/* Ends datagram_mute(). Only datagrams that arrive after it can be received. */
-void datagram_unmute(int fd);
-
-/*
  * Receives without waiting, and splits messages that UDP_GRO has joined. Fills
  * in each key except its `listener`. Returns 0, or -1 with errno of
  * recvmmsg(2).
