@@ -12,7 +12,7 @@ _nsfwd() {
 	local line=${COMP_LINE:0:COMP_POINT} word before cut last
 	local keys="allow= deny= max= max-source= accept-proxy= balance= via= via-auth=
 		proxy= src= dev= mark= dns= auth= reach= udp-ports=
-		udp-address= proxy-netns=off mode= owner= user= flows= offload=off
+		udp-address= proxy-netns=off proxy-each=off mode= owner= user= flows= offload=off
 		workers= connect-timeout= idle-timeout= half-close-timeout= udp-timeout=
 		udp-one-way-timeout="
 	word=${line##*[[:space:]]}

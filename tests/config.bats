@@ -269,8 +269,9 @@ repeat() {
 		80=81,deny=localhost      | localhost          | not ADDR or ADDR/BITS
 		80=81,proxy=3             | 3                  | 1 or 2
 		80=81,proxy=              |                    | 1 or 2
-		udp:80=81,proxy=1         | proxy              | a key of tcp maps only
-		tcp+udp:80=81,proxy=1     | proxy              | a key of tcp maps only
+		udp:80=81,proxy=1         | 81                 | udp takes proxy=2 only
+		tcp+udp:80=81,proxy=1     | 81                 | udp takes proxy=2 only
+		80=81,proxy-each=off      | proxy-each         | a key of udp maps only
 		tcp+udp:80=81,accept-proxy=::1 | accept-proxy  | a key of tcp maps only
 		udp:80=81,workers=1       | workers            | a key of tcp maps only
 		80=81,workers=257         | 81                 | more than 256 workers
@@ -510,6 +511,7 @@ right_words() {
 		80-90=proxy
 		:1080=proxy,auth=/run/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1/32+::/0 | :1080=proxy,auth=/run/pw,reach=10.0.0.0/8+::1+fd00::/8+127.0.0.1+::/0
 		80=81,proxy=2,proxy-netns=off
+		tcp+udp:80=81,proxy=2,proxy-netns=off,proxy-each=off
 		80=81,proxy=2,proxy-netns=on        | 80=81,proxy=2
 		80=proxy,udp-ports=5000,udp-address=192.0.2.1,udp-timeout=5m
 		80=proxy,udp-ports=5000-9095,udp-address=fd00::1

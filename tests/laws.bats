@@ -203,7 +203,7 @@ forbidden_includes() {
 # mapped.
 @test "the code that moves bytes allocates nothing and uses no locale" {
 	local file names=(relay base/io tcp/{tcp,accept,fork,timers,conn,worker}
-		udp/{udp,account,route,flow,target,datagram})
+		udp/{udp,account,route,flow,target,datagram,error})
 	for file in "${names[@]}"; do
 		undefined "$file" >"$BATS_TEST_TMPDIR/${file##*/}"
 		no '^(malloc|realloc(array)?|aligned_alloc|strn?dup|v?asprintf|open_memstream)$' \

@@ -22,6 +22,7 @@
 #include "dial/resolve.h"
 #include "dns/resolver.h"
 #include "udp/datagram.h"
+#include "udp/error.h"
 #include "udp/names.h"
 #include "udp/target.h"
 
