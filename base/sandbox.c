@@ -74,18 +74,21 @@ is_fatal_refusal(const struct cred *cred, int result)
 }
 
 int
-sandbox_drop_privileges(const struct cred *cred, bool network)
+sandbox_drop_privileges(const struct cred *cred, enum sandbox_keep keep)
 {
 	const uid_t uid = cred->uid;
 	const gid_t gid = cred->gid;
+	const uint64_t caps = keep == KEEP_MARK ? CAP(NET_ADMIN)
+	    : keep == KEEP_LOW_PORTS            ? CAP(NET_BIND_SERVICE)
+						: 0;
 
 	limit_bounding_set(0); /* while CAP_SETPCAP is there */
-	prctl(PR_SET_KEEPCAPS, network);
+	prctl(PR_SET_KEEPCAPS, caps != 0);
 	/* Only root can drop groups. */
 	if ((setgroups(0, NULL) == -1 && errno != EPERM) ||
 	    is_fatal_refusal(cred, setresgid(gid, gid, gid)) ||
 	    is_fatal_refusal(cred, setresuid(uid, uid, uid)) ||
-	    sandbox_set_capabilities(network ? CAP(NET_ADMIN) : 0) == -1)
+	    sandbox_set_capabilities(caps) == -1)
 		return -1;
 	set_limit(RLIMIT_CORE, 0);
 	set_limit(RLIMIT_MEMLOCK, 0);

@@ -13,6 +13,13 @@ struct cred {
 	bool explicit; /* set by the user: a failure to switch is an error */
 };
 
+/* The capability that sandbox_drop_privileges() leaves. */
+enum sandbox_keep {
+	KEEP_NONE,
+	KEEP_MARK,     /* CAP_NET_ADMIN, to mark sockets */
+	KEEP_LOW_PORTS /* CAP_NET_BIND_SERVICE */
+};
+
 /*
  * Clears the dumpable flag, so that only root can trace this process or read
  * its memory, even after a user namespace was joined.
@@ -31,11 +38,11 @@ void sandbox_keep_caps_over_exec(void);
 
 /*
  * Switches to the user, drops all groups, capabilities and ways to gain any,
- * and disables core files. With network, CAP_NET_ADMIN stays. If cred is not
+ * and disables core files, except the capability to keep. If cred is not
  * explicit and the kernel refuses the switch, the user stays the same and
  * everything else is dropped. Returns 0, or -1 with errno.
  */
-int sandbox_drop_privileges(const struct cred *, bool network);
+int sandbox_drop_privileges(const struct cred *, enum sandbox_keep);
 
 /*
  * Limits four of the capability sets to keep, permanently. Returns 0; or -1

@@ -222,12 +222,12 @@ allow_options(struct bpf_program *p, unsigned flags)
 		    OPTION(IPPROTO_UDP, UDP_GRO),
 		    OPTION(IPPROTO_IP, IP_MTU_DISCOVER),
 		    OPTION(IPPROTO_IP, IP_PKTINFO),
+		    OPTION(IPPROTO_IP, IP_RECVTOS),
 		    OPTION(IPPROTO_IPV6, IPV6_MTU_DISCOVER),
-		    OPTION(IPPROTO_IPV6, IPV6_RECVPKTINFO));
-	if (flags & (SANDBOX_PROXY | SANDBOX_HANDOVER))
-		ALLOW(p, OPTION(SOL_SOCKET, SO_DETACH_FILTER));
+		    OPTION(IPPROTO_IPV6, IPV6_RECVPKTINFO),
+		    OPTION(IPPROTO_IPV6, IPV6_RECVTCLASS));
 	if (flags & SANDBOX_HANDOVER)
-		ALLOW(p, OPTION(SOL_SOCKET, SO_ATTACH_FILTER));
+		ALLOW(p, OPTION(IPPROTO_IPV6, IPV6_V6ONLY));
 	end_arg_rule(p, at);
 }
 
@@ -296,8 +296,10 @@ build_full(struct bpf_program *p, unsigned flags)
 		ALLOW(p, SYS_accept4);
 	if (flags & SANDBOX_FORK)
 		allow_fork(p);
-	if (flags & SANDBOX_HANDOVER)
+	if (flags & SANDBOX_HANDOVER) {
 		ALLOW(p, SYS_sendmsg, SYS_recvmsg, SYS_recvmmsg, SYS_sendmmsg);
+		ALLOW_ARG(p, SYS_socketpair, 0, AF_UNIX);
+	}
 	if (flags & SANDBOX_POOL)
 		ALLOW_ARG(p, SYS_mprotect, 2, PROT_NONE, PROT_READ);
 	if (flags & SANDBOX_UDP)

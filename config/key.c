@@ -74,8 +74,9 @@ static const struct key {
 	{"max-source", COUNT, BOTH | NOT_STDIO, AT(limits.per_source)},
 	{"workers", COUNT, TCP | NOT_STDIO, AT(workers)},
 	{"balance", BALANCE, BOTH, AT(balance)},
-	{"proxy", SEND_PROXY, TCP | ONLY, AT(send_proxy)},
-	{"proxy-netns", ON_OFF, TCP | ONLY, AT(no_proxy_netns)},
+	{"proxy", SEND_PROXY, BOTH, AT(send_proxy)},
+	{"proxy-netns", ON_OFF, BOTH, AT(no_proxy_netns)},
+	{"proxy-each", ON_OFF, UDP, AT(no_proxy_each)},
 	{"accept-proxy", CIDRS, TCP | ONLY | NOT_STDIO, AT(accept_proxy)},
 	{"src", SRC, BOTH, AT(src.kind)},
 	{"dev", DEV, BOTH, AT(dev)},
@@ -293,6 +294,8 @@ key_check(const struct map *map, const struct endpoint *first_ep)
 		return "IPv4 and IPv6 do not meet: not from src";
 	if (map->balance && map->proto != PROTO_TCP)
 		return "udp knows no balance but first";
+	if (map->send_proxy == 1 && map->proto != PROTO_TCP)
+		return "udp takes proxy=2 only";
 	if (map->workers > WORKERS_MAX)
 		return "more than 256 workers";
 	if (map_is_original(map) &&

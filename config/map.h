@@ -69,6 +69,7 @@ struct map {
 	unsigned send_proxy; /* version of the PROXY header to send; 0: none */
 	bool no_proxy_netns; /* the header does not name the namespace */
 	bool no_tproxy; /* of original: the TCP listener takes REDIRECT only */
+	bool no_proxy_each; /* of UDP: only a flow's first datagram has one */
 	struct cidr_list accept_proxy; /* clients that send a PROXY header */
 	struct cidr_list reach; /* added to the addresses that may be reached */
 	struct port_range udp_ports;  /* of UDP relays of a proxy; 0: any */

@@ -23,7 +23,7 @@ _nsfwd() {
 	local kinds='docker: podman: unit: machine:'
 	local keys="allow= deny= max= max-source= accept-proxy= balance= via= via-auth=
 		proxy= src= dev= mark= dns= auth= reach= udp-ports=
-		udp-address= tproxy=off proxy-netns=off mode= owner= user= flows= offload=off
+		udp-address= tproxy=off proxy-netns=off proxy-each=off mode= owner= user= flows= offload=off
 		workers= connect-timeout= idle-timeout= half-close-timeout= udp-timeout=
 		udp-one-way-timeout="
 	word=${line##*[[:space:]]}

@@ -24,8 +24,8 @@ struct mapper_args {
 	const struct map *map;
 	const struct listener *listeners;
 	size_t n_listeners;
-	size_t n_udp_relays; /* UDP sockets behind the listeners, for a proxy */
-	int channel;         /* to the server, see mapper/command.h */
+	int channel;     /* to the server, see mapper/command.h */
+	int udp_channel; /* to the opener, see tcp/handover.h; or -1 */
 	/* A connection process has no access, see scoreboard_hide(). */
 	struct scoreboard *scoreboard;
 	size_t slot;                /* of this mapper */

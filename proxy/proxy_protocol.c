@@ -22,6 +22,8 @@
 #define V2_PROXY    0x21        /* version and command: of a client */
 #define V2_TCP4     0x11        /* family and protocol */
 #define V2_TCP6     0x21
+#define V2_STREAM   1 /* of the lower half of that byte */
+#define V2_DGRAM    2
 #define V2_CRC32C   0x03 /* types of a field, PP2_TYPE_* */
 #define V2_NOOP     0x04
 #define V2_NETNS    0x30
@@ -117,6 +119,17 @@ pp_write(unsigned char *out, unsigned version,
 		client = NULL;
 	return version == 1 ? pp_write_v1((char *)out, client, local)
 			    : pp_write_v2(out, client, local, ns, tlvs);
+}
+
+size_t
+pp_write_dgram(unsigned char *out, const union sockaddr_inet *client,
+    const union sockaddr_inet *local, const char *ns)
+{
+	const size_t length = pp_write(out, 2, client, local, ns, NULL);
+
+	if (out[12] == V2_PROXY)
+		out[13] ^= V2_STREAM ^ V2_DGRAM;
+	return length;
 }
 
 static void

@@ -9,7 +9,8 @@ struct io;
 union sockaddr_inet;
 
 #define PP_TLVS_MAX   4096
-#define PP_HEADER_MAX (320 + PP_TLVS_MAX) /* bytes that pp_write() writes */
+#define PP_DGRAM_MAX  320
+#define PP_HEADER_MAX (PP_DGRAM_MAX + PP_TLVS_MAX) /* of pp_write() */
 
 /* The fields of a header of version 2, as it has them. */
 struct pp_tlvs {
@@ -27,6 +28,13 @@ struct pp_tlvs {
 size_t pp_write(unsigned char *out, unsigned version,
     const union sockaddr_inet *client, const union sockaddr_inet *local,
     const char *ns, const struct pp_tlvs *tlvs);
+
+/*
+ * Does the same for a datagram, in version 2 and at most PP_DGRAM_MAX bytes:
+ * the protocol is DGRAM.
+ */
+size_t pp_write_dgram(unsigned char *out, const union sockaddr_inet *client,
+    const union sockaddr_inet *local, const char *ns);
 
 /*
  * Reads a header of either version, and no byte behind it, into *client and

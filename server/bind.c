@@ -41,19 +41,11 @@ endpoint_is_unix(const struct endpoint *ep)
 }
 
 bool
-map_has_udp_relays(const struct map *map)
+map_offers_udp(const struct map *map)
 {
 	return map->n_targets && map->targets->kind == EP_PROXY &&
-	    !map->n_hops && !endpoint_is_unix(&map->listen);
-}
-
-unsigned
-map_count_udp_relays(const struct map *map)
-{
-	const struct port_range *ports = &map->udp_ports;
-
-	return ports->first ? (unsigned)(ports->last - ports->first) + 1
-			    : UDP_RELAYS;
+	    !map->n_hops && map->listen.kind != EP_SYSTEMD &&
+	    !endpoint_is_unix(&map->listen);
 }
 
 /*
@@ -71,23 +63,12 @@ bind_set_options(const struct bind_job *job, int fd, int family)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only,
 		    sizeof(v6only));
 	if (job->proto == PROTO_UDP) {
-		datagram_set_options(fd, family, true,
-		    !job->map->no_offload && !job->udp_relay);
+		datagram_set_options(fd, family, true, !job->map->no_offload);
 		return;
 	}
 	sock_set_stream_options(fd);
 	if (family != AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-}
-
-/* Mutes the socket, so that it queues nothing until a client gets it. */
-static int
-init_udp_relay(int fd)
-{
-	const int size = UDP_RELAY_RCVBUF;
-
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	return datagram_mute(fd);
 }
 
 bool
@@ -201,8 +182,7 @@ open_bound_socket(struct bind_job *job, unsigned index, int family)
 	if (fd == -1)
 		return -1;
 	bind_set_options(job, fd, job->addr.ss_family);
-	if ((job->udp_relay && init_udp_relay(fd) == -1) ||
-	    take_tproxy(job, fd) == -1)
+	if (take_tproxy(job, fd) == -1)
 		return close_keep_errno(fd);
 	if (bind_socket(job, fd, length) == 0)
 		return fd;
@@ -251,31 +231,79 @@ bind_port(struct bind_job *job, unsigned index)
 	return errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL ? 0 : -1;
 }
 
-/*
- * Binds the relays to the address of the listener, and to any port or those of
- * udp-ports=. Leaves out a port that an association of a replaced mapper still
- * has. The server opens the relays, because a connection cannot open sockets in
- * the listen namespace.
- */
-int
-bind_udp_relays(void *arg)
+static unsigned
+count_udp_ports(const struct map *map)
 {
-	struct bind_job *job = arg, udp = *job;
-	struct endpoint relays = *job->endpoint;
-	unsigned count = map_count_udp_relays(job->map);
+	return (unsigned)(map->udp_ports.last - map->udp_ports.first) + 1;
+}
+
+/* Binds fd to the first free port. Returns -1 with errno. */
+static int
+bind_udp_port(int fd, const struct map *map, sa_family_t family, unsigned *next)
+{
+	const unsigned count = count_udp_ports(map);
+	struct endpoint ep = map->listen;
+	struct sockaddr_storage addr;
+	const void *sa = &addr;
+	int result = -1;
+
+	ep.port_first = map->udp_ports.first;
+	ep.port_last = map->udp_ports.last;
+	for (unsigned i = 0; i < count && result == -1; i++) {
+		socklen_t length =
+		    endpoint_sockaddr(&addr, &ep, *next % count, family);
+
+		*next = *next % count + 1;
+		result = length ? bind(fd, sa, length) : -1;
+		if (result == -1 && errno != EADDRINUSE)
+			break;
+	}
+	return result;
+}
+
+int
+bind_udp_relay(const struct map *map, sa_family_t family, unsigned *next)
+{
+	const struct endpoint *ep = &map->listen;
+	const int size = UDP_RELAY_RCVBUF, on = 1;
+	int fd;
+
+	if (ep->kind == EP_IPV4 || ep->kind == EP_IPV6)
+		family = ep->kind == EP_IPV4 ? AF_INET : AF_INET6;
+	fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return -1;
+	if (family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	datagram_set_options(fd, family, true, false);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	return bind_udp_port(fd, map, family, next) == 0 ? fd
+							 : close_keep_errno(fd);
+}
+
+/*
+ * Binds each port of udp-ports= for a moment, so that one that is taken is an
+ * error at the start.
+ */
+static int
+check_udp_ports(struct bind_job *job)
+{
+	const struct port_range *ports = &job->map->udp_ports;
+	struct endpoint ep = *job->endpoint;
+	struct bind_job udp = *job;
 	int result = 0;
 
-	relays.port_first = job->map->udp_ports.first;
-	relays.port_last = job->map->udp_ports.last;
-	udp.endpoint = &relays;
+	ep.port_first = ports->first;
+	ep.port_last = ports->last;
+	udp.endpoint = &ep;
 	udp.proto = PROTO_UDP;
-	udp.udp_relay = true;
-	for (unsigned i = 0; i < count && result == 0; i++) {
-		result = bind_port(&udp, relays.port_first ? i : 0);
-		if (result == -1 && errno == EADDRINUSE && job->reopens)
-			result = 0;
+	for (unsigned i = 0;
+	     ports->first && result == 0 && i < count_udp_ports(job->map);
+	     i++) {
+		result = bind_port(&udp, i);
+		while (udp.n_listeners > job->n_listeners)
+			close_keep_errno(udp.listeners[--udp.n_listeners].fd);
 	}
-	job->n_udp_relays = udp.n_listeners - job->n_listeners;
 	job->addr = udp.addr;
 	return result;
 }
@@ -290,7 +318,7 @@ bind_map(void *arg)
 	     i++)
 		if (bind_port(job, i) == -1)
 			return -1;
-	return map_has_udp_relays(job->map) ? bind_udp_relays(job) : 0;
+	return map_offers_udp(job->map) ? check_udp_ports(job) : 0;
 }
 
 /*

@@ -13,7 +13,7 @@
 struct endpoint;
 struct listener;
 
-#define UDP_RELAYS 64 /* UDP sockets of a proxy, of each family, by default */
+#define UDP_RELAYS_MAX 1024 /* associations of a proxy, without udp-ports= */
 
 /* The sockets that a helper is to open, and those that it has opened. */
 struct bind_job {
@@ -21,11 +21,8 @@ struct bind_job {
 	const struct endpoint *endpoint;
 	enum proto proto;
 	uint64_t ns_id;             /* of the listen namespace; 0: unknown */
-	bool udp_relay;             /* the sockets are UDP relays */
-	bool reopens;               /* the relays replace those of a mapper */
 	struct listener *listeners; /* not owned; has room for all sockets */
 	size_t n_listeners;
-	size_t n_udp_relays; /* in `listeners`, after the first n_listeners */
 	struct sockaddr_storage addr; /* the address of the last bind(2) */
 	unsigned addr_flags; /* IFA_F_TENTATIVE etc., if bind(2) has failed */
 };
@@ -40,19 +37,22 @@ bool endpoint_is_loopback(const struct endpoint *);
 bool lo_is_down(int fd);
 
 /* Returns true if the map is a proxy whose clients may use UDP. */
-bool map_has_udp_relays(const struct map *);
-
-/* Returns how many UDP relays of each family the map has: by udp-ports=. */
-unsigned map_count_udp_relays(const struct map *);
+bool map_offers_udp(const struct map *);
 
 /*
- * Open and bind the sockets of a map; bind_udp_relays() only the UDP relays.
- * They run in ns_call(), with a struct bind_job, and allocate nothing. TCP
- * sockets do not listen yet. Return -1 with errno; the caller closes the
- * sockets in the job.
+ * Returns a UDP socket that is bound to the address of the listener, for the
+ * association of a client of that family, or -1 with errno. Of udp-ports= it
+ * takes a free port, the one with index *next or a later one; *next becomes the
+ * index of the port after that. Called in the listen namespace.
+ */
+int bind_udp_relay(const struct map *, sa_family_t family, unsigned *next);
+
+/*
+ * Opens and binds the sockets of a map. Runs in ns_call(), with a struct
+ * bind_job, and allocates nothing. TCP sockets do not listen yet. Returns -1
+ * with errno; the caller closes the sockets in the job.
  */
 int bind_map(void *job);
-int bind_udp_relays(void *job);
 
 /* Sets the options of a listening socket of that family. */
 void bind_set_options(const struct bind_job *, int fd, int family);

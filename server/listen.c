@@ -30,8 +30,8 @@ alloc_listeners(const struct map *map)
 
 	if (ep->kind == EP_SYSTEMD)
 		n_ports = systemd_fd_count() + 1;
-	return calloc(2 * (n_ports + map_count_udp_relays(map)),
-	    sizeof(struct listener));
+	/* Two more for check_udp_ports(). */
+	return calloc(2 * n_ports + 2, sizeof(struct listener));
 }
 
 static int
@@ -72,42 +72,12 @@ listen_open(struct listeners *set, const struct map *map, enum proto proto,
 	saved = errno;
 	set->items = job.listeners;
 	set->count = job.n_listeners;
-	set->n_udp_relays = job.n_udp_relays;
 	if (map->listen.kind == EP_UNIX_PATH)
 		unix_file_record(&set->file, map->listen.name);
 	if (result == -1 && *entered && saved != quiet_errno)
 		bind_log_error(&job, saved, waits);
 	errno = saved;
 	return result;
-}
-
-static void
-close_sockets(const struct listener *items, size_t n)
-{
-	while (n)
-		close(items[--n].fd);
-}
-
-void
-listen_renew_udp_relays(struct listeners *set, const struct map *map)
-{
-	struct bind_job job = {.map = map,
-	    .endpoint = &map->listen,
-	    .listeners = set->items,
-	    .n_listeners = set->count,
-	    .reopens = true};
-	struct listener *relays = set->items + set->count;
-	const bool used = set->relays_used;
-
-	set->relays_used = true;
-	if (!used || !map_has_udp_relays(map))
-		return;
-	close_sockets(relays, set->n_udp_relays);
-	if (ns_call(&map->listen_ns, bind_udp_relays, &job, NULL) == -1) {
-		close_sockets(relays, job.n_udp_relays);
-		job.n_udp_relays = 0;
-	}
-	set->n_udp_relays = job.n_udp_relays;
 }
 
 bool
@@ -120,7 +90,8 @@ listen_reusable(const struct map *a, const struct map *b)
 	    (a->targets->kind == EP_PROXY) == (b->targets->kind == EP_PROXY) &&
 	    map_is_original(a) == map_is_original(b) &&
 	    a->no_tproxy == b->no_tproxy && !a->n_hops == !b->n_hops &&
-	    map_count_udp_relays(a) == map_count_udp_relays(b) &&
+	    a->udp_ports.first == b->udp_ports.first &&
+	    a->udp_ports.last == b->udp_ports.last &&
 	    strcmp(a->listen.arg, b->listen.arg) == 0;
 }
 
@@ -187,7 +158,8 @@ listen_close(struct listeners *set, const struct map *map)
 	for (size_t i = 0; i < set->count && !adopted; i++)
 		if (listen_state(set->items[i].fd) != 0)
 			stop_listening(set->items[i].fd);
-	close_sockets(set->items, set->count + set->n_udp_relays);
+	for (size_t i = 0; i < set->count; i++)
+		close(set->items[i].fd);
 	free(set->items);
 	*set = (struct listeners){0};
 }

@@ -17,8 +17,6 @@ struct listener;
 struct listeners {
 	struct listener *items; /* owned, as are the descriptors */
 	size_t count;
-	size_t n_udp_relays;   /* UDP sockets behind them, for a proxy */
-	bool relays_used;      /* a mapper has had these */
 	struct unix_file file; /* of a UNIX listener with a path */
 };
 
@@ -32,13 +30,6 @@ struct listeners {
  */
 int listen_open(struct listeners *set, const struct map *, enum proto,
     int *entered, int quiet_errno, bool waits);
-
-/*
- * Called before a mapper starts. Opens new UDP relays in place of those that an
- * earlier mapper has had, because its connections may still use them. After an
- * error *set has none.
- */
-void listen_renew_udp_relays(struct listeners *, const struct map *);
 
 /* Returns true if the listeners of one map suit the other map. */
 bool listen_reusable(const struct map *, const struct map *);

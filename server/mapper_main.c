@@ -22,24 +22,28 @@
 #include "mapper/mapper.h"
 #include "mapper/scoreboard.h"
 #include "netns.h"
+#include "server/bind.h"
 #include "server/listen.h"
 #include "server/mapper_main.h"
+#include "server/opener.h"
 #include "server/service.h"
 #include "tcp/fork.h"
 #include "tcp/pool.h"
 #include "udp/udp.h"
 
 static int
-close_server_fds(const struct listeners *set, int channel)
+close_server_fds(const struct listeners *set, const struct mapper_args *args)
 {
-	size_t count = set->count + set->n_udp_relays;
-	int *keep = calloc(count + 1 + RESOLVER_FDS, sizeof(*keep));
+	size_t count = set->count;
+	int *keep = calloc(count + 2 + RESOLVER_FDS, sizeof(*keep));
 
 	if (!keep)
 		return -1;
 	for (size_t i = 0; i < count; i++)
 		keep[i] = set->items[i].fd;
-	keep[count++] = channel;
+	keep[count++] = args->channel;
+	if (args->udp_channel != -1)
+		keep[count++] = args->udp_channel;
 	count += resolver_fds(keep + count);
 	fd_close_except(keep, count, INT_MAX);
 	free(keep);
@@ -68,7 +72,7 @@ sandbox_flags_of(const struct service *s)
 		flags |= SANDBOX_NAMES | SANDBOX_MAY_NARROW;
 	if (map->targets->kind == EP_PROXY)
 		flags |= SANDBOX_PROXY | SANDBOX_MAY_NARROW;
-	if (s->listeners.n_udp_relays)
+	if (map_offers_udp(map))
 		flags |= SANDBOX_HANDOVER;
 	if (map->n_hops || map->accept_proxy.count)
 		flags |= SANDBOX_MAY_NARROW;
@@ -97,6 +101,17 @@ init_protocol(const struct service *s, const struct mapper_args *args)
 	return s->map->workers ? pool_init(args) : fork_init(args);
 }
 
+/* Starts the opener, which must not have the scoreboard. */
+static int
+start_opener(const struct map *map, const struct cred *cred,
+    struct mapper_args *args)
+{
+	if (scoreboard_hide(args->scoreboard) == -1)
+		return -1;
+	args->udp_channel = opener_spawn(map, cred, args->role != 0);
+	return args->udp_channel == -1 ? -1 : 0;
+}
+
 /*
  * Occupies the descriptor that becomes the client's in a connection, so that
  * the mapper opens no other socket there.
@@ -117,18 +132,23 @@ reserve_client_fd(void)
  * with errno.
  */
 static int
-enter_and_keep_fds(const struct service *s, const struct mapper_args *args)
+enter_and_keep_fds(const struct service *s, const struct cred *cred,
+    struct mapper_args *args)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), root[2];
 
 	if (null == -1)
 		return setup_failed(s, "open /dev/null", "");
-	if (dup2(null, STDIN_FILENO) == -1 || dup2(null, STDOUT_FILENO) == -1 ||
-	    ns_enter(&s->map->target_ns, root) == -1)
+	if (dup2(null, STDIN_FILENO) == -1 || dup2(null, STDOUT_FILENO) == -1)
+		return -1;
+	if (s->proto == PROTO_TCP && map_offers_udp(s->map) &&
+	    start_opener(s->map, cred, args) == -1)
+		return setup_failed(s, "start its opener", "");
+	if (ns_enter(&s->map->target_ns, root) == -1)
 		return -1;
 	if (resolver_open(s->map, root) == -1)
 		return setup_failed(s, "open /etc", "");
-	return close_server_fds(&s->listeners, args->channel) == -1
+	return close_server_fds(&s->listeners, args) == -1
 	    ? -1
 	    : reserve_client_fd();
 }
@@ -136,18 +156,19 @@ enter_and_keep_fds(const struct service *s, const struct mapper_args *args)
 /* Prepares the mapper. Drops privileges before the network is read. */
 static int
 mapper_setup(const struct service *s, const struct config *conf,
-    const struct mapper_args *args)
+    struct mapper_args *args)
 {
 	const struct map *map = s->map;
+	const struct cred *cred =
+	    map->run_as ? &map->run_cred : &conf->owner_cred;
 
 	proctitle_set("map", " ", map->spec);
 	log_with_time();
 	log_close_stderr(); /* because the descriptor number is reused below */
-	if (enter_and_keep_fds(s, args) == -1)
+	if (enter_and_keep_fds(s, cred, args) == -1)
 		return -1;
-	if (sandbox_drop_privileges(map->run_as ? &map->run_cred
-						: &conf->owner_cred,
-		map->mark) == -1)
+	if (sandbox_drop_privileges(cred, map->mark ? KEEP_MARK : KEEP_NONE) ==
+	    -1)
 		return setup_failed(s, "drop privileges",
 		    errno == EPERM ? " (--user and user= take root)"
 				   : " (see --user)");
@@ -186,11 +207,11 @@ _Noreturn void
 mapper_main(const struct service *s, const struct config *conf,
     struct scoreboard *scoreboard, size_t slot, int channel)
 {
-	const struct mapper_args args = {
+	struct mapper_args args = {
 	    .map = s->map,
 	    .listeners = s->listeners.items,
 	    .n_listeners = s->listeners.count,
-	    .n_udp_relays = s->listeners.n_udp_relays,
+	    .udp_channel = -1,
 	    .channel = channel,
 	    .scoreboard = scoreboard,
 	    .slot = slot,

@@ -353,7 +353,7 @@ drop_for_pin(void)
 	close(server.mountinfo_fd);
 	container_stop();
 	server.mountinfo_fd = -1;
-	if (sandbox_drop_privileges(&server.conf->owner_cred, false) == 0)
+	if (sandbox_drop_privileges(&server.conf->owner_cred, KEEP_NONE) == 0)
 		return 0;
 	log_error("--pin: cannot drop privileges: %s", errno_name(errno));
 	return -1;

@@ -127,7 +127,6 @@ int
 service_spawn_mapper(struct service *s, const struct config *conf)
 {
 	s->last_attempt = now_ms();
-	listen_renew_udp_relays(&s->listeners, s->map);
 	s->mapper_starts++;
 	s->mapper = mapper_spawn(s, conf);
 	return s->mapper ? 0 : -1;

@@ -178,7 +178,7 @@ static int
 ask_for_udp(const struct conn *conn)
 {
 	const struct io io = {conn->udp_channel, CLIENT_FD, conn->deadline};
-	int fd = handover_ask(&io);
+	int fd = handover_ask(&io, conn->peer.sa.sa_family);
 
 	close_keep_errno(conn->udp_channel);
 	return fd;
@@ -186,7 +186,7 @@ ask_for_udp(const struct conn *conn)
 
 /*
  * Relays the client's datagrams, with the filter of a UDP mapper. Returns -1,
- * with errno 0 after END_CLOSED.
+ * with errno 0 after END_CLOSED; without an end if the client gets no socket.
  */
 static int
 relay_datagrams(struct conn *conn, unsigned *role)
@@ -197,7 +197,10 @@ relay_datagrams(struct conn *conn, unsigned *role)
 		    SANDBOX_DEVICE));
 
 	conn->udp_fd = ask_for_udp(conn);
-	if (conn->udp_fd == -1 || narrow_sandbox(role, udp) == -1)
+	if (conn->udp_fd == -1)
+		return -1;
+	conn->report->end = END_LOCAL;
+	if (narrow_sandbox(role, udp) == -1)
 		return -1;
 	conn->report->end = (int32_t)udp_associate(conn);
 	return fail_errno(conn->report->end == END_CLOSED ? 0 : errno);
@@ -234,19 +237,24 @@ serve_proxy_client(struct conn *conn, unsigned *role, int *target_error)
 		served = false;
 		requested = proxy_read_request(&session) == 0;
 		if (requested && session.udp)
-			return relay_datagrams(conn, role);
+			break;
 		if (conn->udp_channel != -1)
 			give_up_udp(conn);
 		if (requested)
 			target =
 			    serve_request(conn, role, target_error, &served);
 	}
+	if (requested && session.udp && relay_datagrams(conn, role) == -1 &&
+	    conn->report->end)
+		return -1;
 	error = errno;
 	endpoint_free(&session.target);
 	if (target != -1 || conn->report->end == END_CLOSED)
 		return target;
 	if (!conn->report->end)
-		conn->report->end = requested ? END_DIAL : END_HANDSHAKE;
+		conn->report->end = !requested ? END_HANDSHAKE
+		    : session.udp              ? END_LOCAL
+					       : END_DIAL;
 	if (requested || error != ETIMEDOUT)
 		proxy_send_error_and_close(&session, error);
 	return fail_errno(error);

@@ -36,10 +36,8 @@
 #include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn.h"
-#include "tcp/handover.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"
-#include "udp/associate.h"
 
 #define CHILDREN_PER_MS 64 /* so many children delay reap_all() by 1 ms */
 
@@ -48,8 +46,6 @@ static struct forks {
 	struct tcp tcp;
 	int signal_fd;
 	int max_fd; /* the highest descriptor that a connection closes */
-	struct handover *udp_channels; /* of the first slots */
-	uint32_t n_udp_channels;
 	uint32_t n_children;
 	msec reap_all_at; /* when to reap all children; or 0 */
 } * forks;
@@ -80,35 +76,14 @@ fork_process(void)
 }
 
 /*
- * Returns the UDP socket for the client of slot i, or -1. Only as many slots as
- * there are sockets of the client's family have one. A client with a PROXY
- * header has none, because its datagrams come from another address.
+ * Returns true if a client may ask for UDP. A client with a PROXY header may
+ * not, because its datagrams come from another address.
  */
-static int
-udp_relay_of(uint32_t i)
+static bool
+may_use_udp(const struct conn *conn)
 {
-	const struct mapper_args *args = forks->tcp.args;
-	const struct listener *relays = args->listeners + args->n_listeners;
-	const union sockaddr_inet *peer = &forks->tcp.table->slots[i].peer;
-	uint32_t left;
-
-	if (i >= forks->n_udp_channels ||
-	    cidr_match(&args->map->accept_proxy, peer))
-		return -1;
-	left = forks->udp_channels[i].relay;
-	for (size_t k = 0; k < args->n_udp_relays; k++)
-		if (relays[k].family == peer->sa.sa_family && left-- == 0)
-			return relays[k].fd;
-	return -1;
-}
-
-/* Returns the channel for UDP of slot i, or NULL. */
-static struct handover *
-udp_channel_of(uint32_t i)
-{
-	return udp_relay_of(i) == -1 || forks->udp_channels[i].broken
-	    ? NULL
-	    : &forks->udp_channels[i];
+	return forks->tcp.args->udp_channel != -1 &&
+	    !cidr_match(&conn->map->accept_proxy, &conn->peer);
 }
 
 /*
@@ -118,13 +93,12 @@ udp_channel_of(uint32_t i)
 static void
 start_process(uint32_t i, struct conn *conn)
 {
-	const struct handover *udp_channel = udp_channel_of(i);
 	int max_fd = forks->max_fd;
 	unsigned role = forks->tcp.args->role;
 	pid_t pid;
 
-	if (udp_channel)
-		conn->udp_channel = udp_channel->conn_end;
+	if (may_use_udp(conn))
+		conn->udp_channel = forks->tcp.args->udp_channel;
 	pid = fork_process();
 	if (pid == 0)
 		process_main(conn, max_fd, role);
@@ -136,57 +110,6 @@ start_process(uint32_t i, struct conn *conn)
 	}
 	forks->tcp.table->pids[i] = pid;
 	forks->n_children++;
-}
-
-/*
- * Replaces the channel and the UDP sockets that a hijacked process has broken
- * by those of the last slot without a connection. The next mapper has others.
- */
-static void
-replace_udp_channel(uint32_t i)
-{
-	const struct table *table = forks->tcp.table;
-	struct handover *c = forks->udp_channels, broken = c[i];
-	struct epoll_event ev = {.events = EPOLLIN,
-	    .data.u64 = TCP_EV_CONN + 1 + i};
-	uint32_t j = forks->n_udp_channels - 1;
-
-	while (j > i && (c[j].broken || (j < table->used && table->pids[j])))
-		j--;
-	if (j == i ||
-	    epoll_ctl(forks->tcp.epoll, EPOLL_CTL_MOD, c[j].mapper_end, &ev) ==
-		-1)
-		return;
-	c[i] = c[j];
-	c[j] = broken;
-}
-
-/* Keeps the channel of slot i from later connections. */
-static void
-break_udp_channel(uint32_t i)
-{
-	struct handover *channel = &forks->udp_channels[i];
-
-	channel->broken = true;
-	epoll_ctl(forks->tcp.epoll, EPOLL_CTL_DEL, channel->mapper_end, NULL);
-}
-
-/* Prepares the channel of slot i, whose process has exited, for the next. */
-static void
-end_udp_channel(uint32_t i)
-{
-	int fd = udp_relay_of(i);
-	struct handover *channel = &forks->udp_channels[i];
-
-	if (fd == -1)
-		return;
-	if (channel->answered && udp_associate_spoiled(fd))
-		break_udp_channel(i);
-	udp_associate_mute(fd);
-	if (channel->broken)
-		replace_udp_channel(i);
-	else
-		handover_reset(channel);
 }
 
 /*
@@ -206,7 +129,6 @@ reap_conn(uint32_t i)
 		return true;
 	}
 	forks->n_children--;
-	end_udp_channel(i);
 	tcp_conn_ended(&forks->tcp, i, status);
 	return true;
 }
@@ -227,18 +149,13 @@ handle_sigchld(void)
 		    now_ms() + 1 + forks->n_children / CHILDREN_PER_MS;
 }
 
-/* Handles the event of the signalfd, 0, or of the channel of slot data - 1. */
+/* Handles the event of the signalfd, which is the only one. */
 static void
 handle_child_event(uint64_t data, uint32_t events)
 {
-	uint32_t i = (uint32_t)data - 1;
-
+	(void)data;
 	(void)events;
-	if (data == 0)
-		handle_sigchld();
-	else if (handover_answer(&forks->udp_channels[i], udp_relay_of(i)) ==
-	    -1)
-		break_udp_channel(i); /* shut down: nsfwd never does that */
+	handle_sigchld();
 }
 
 static msec
@@ -284,56 +201,16 @@ sigchld_open(void)
 	return signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Returns how many slots can have a UDP socket, see udp_relay_of(). */
-static size_t
-count_udp_slots(const struct mapper_args *args)
-{
-	const struct listener *relays = args->listeners + args->n_listeners;
-	size_t n = 0, of_family[2] = {0};
-
-	while (n < args->n_udp_relays)
-		of_family[relays[n++].family == AF_INET6]++;
-	return of_family[of_family[0] < of_family[1]];
-}
-
-/* Opens the channels of the slots that can have a UDP socket. */
-static int
-open_udp_channels(const struct mapper_args *args)
-{
-	const size_t n = count_udp_slots(args);
-	struct handover *channels;
-
-	if (!n)
-		return 0;
-	channels = memory_map(NULL, n, sizeof(*channels), MAP_PRIVATE);
-	if (!channels ||
-	    madvise(channels, n * sizeof(*channels), MADV_DONTFORK) == -1)
-		return -1;
-	forks->udp_channels = channels;
-	forks->n_udp_channels = (uint32_t)n;
-	for (size_t i = 0; i < n; i++) {
-		channels[i].relay = (uint32_t)i;
-		if (handover_init(&channels[i]) == -1 ||
-		    tcp_watch(&forks->tcp, channels[i].mapper_end,
-			TCP_EV_CONN + 1 + i) == -1)
-			return -1;
-		if (forks->max_fd < channels[i].conn_end)
-			forks->max_fd = channels[i].conn_end;
-	}
-	return 0;
-}
-
-/*
- * Returns the highest descriptor that a connection must close. Called when all
- * but the channels for UDP are open.
- */
+/* Returns the highest descriptor, when all are open. */
 static int
 highest_fd(const struct mapper_args *args)
 {
 	int max =
 	    forks->signal_fd > args->channel ? forks->signal_fd : args->channel;
 
-	for (size_t i = 0; i < args->n_listeners + args->n_udp_relays; i++)
+	if (args->udp_channel > max)
+		max = args->udp_channel;
+	for (size_t i = 0; i < args->n_listeners; i++)
 		if (args->listeners[i].fd > max)
 			max = args->listeners[i].fd;
 	return max;
@@ -380,7 +257,7 @@ fork_init(const struct mapper_args *args)
 	    tcp_watch(t, forks->signal_fd, TCP_EV_CONN) == -1)
 		return -1;
 	forks->max_fd = highest_fd(args);
-	return open_udp_channels(args) == -1 ? -1 : hide_memory(args);
+	return hide_memory(args);
 }
 
 /*

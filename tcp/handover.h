@@ -1,37 +1,40 @@
-/* Hands UDP sockets of the listen namespace to connections that ask for one. */
+/*
+ * Hands UDP sockets of the listen namespace to connections that ask for one.
+ *
+ * All connections of a map have one end of a SOCK_SEQPACKET pair, and its
+ * opener the other. A connection asks by sending one end of a pair of its own,
+ * on which it receives the answer.
+ */
 
 #ifndef TCP_HANDOVER_H
 #define TCP_HANDOVER_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <sys/socket.h>
 
 struct io;
 
 /*
- * A channel for the connections of one slot, one after the other: a pair of
- * SOCK_SEQPACKET sockets, of which the mapper holds both.
+ * In a connection: asks for a UDP socket of a family; io->fd is the channel.
+ * Returns the socket, or -1 with errno, which may be that of the opener.
+ * A pipe that came with the socket stays open, because its hang-up tells the
+ * opener that the association has ended.
  */
-struct handover {
-	int mapper_end, conn_end;
-	uint32_t relay; /* its UDP sockets: the index in those of a family */
-	bool broken;    /* by a hijacked process: not used any more */
-	bool answered;
-};
-
-/* Opens a channel. Returns -1 with errno. */
-int handover_init(struct handover *);
+int handover_ask(const struct io *io, sa_family_t family);
 
 /*
- * In a connection: asks the mapper for the UDP socket of its slot; io->fd is
- * conn_end. Returns the socket, or -1 with errno.
+ * In an opener: receives a request. Returns the descriptor for the answer; -1
+ * with errno: 0 if no process has the other end any more, EAGAIN if there is no
+ * request.
  */
-int handover_ask(const struct io *io);
+int handover_receive(int channel, sa_family_t *family);
 
-/* In a mapper: answers the first request of a connection. Does not wait. */
-int handover_answer(struct handover *, int udp_fd);
+/*
+ * In an opener: answers a request with a socket. Does not wait. Returns the end
+ * of a pipe that hangs up when the association ends; or -1 with errno.
+ */
+int handover_grant(int fd, int udp_fd);
 
-/* Discards, when a connection has exited, what is left in its channel. */
-void handover_reset(struct handover *);
+/* In an opener: answers a request with an errno. */
+void handover_refuse(int fd, int error);
 
 #endif

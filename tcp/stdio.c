@@ -295,7 +295,8 @@ stdio_confine(const struct config *conf, const struct map *map, pid_t parent)
 		role |= SANDBOX_NAMES;
 	if (map->dev)
 		role |= SANDBOX_DEVICE;
-	if (sandbox_drop_privileges(&conf->owner_cred, map->mark) == -1 ||
+	if (sandbox_drop_privileges(&conf->owner_cred,
+		map->mark ? KEEP_MARK : KEEP_NONE) == -1 ||
 	    sandbox_die_with_parent(parent) == -1)
 		return -1;
 	sandbox_set_rlimits(false);

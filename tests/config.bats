@@ -285,8 +285,9 @@ repeat() {
 		80=81,deny=localhost      | localhost          | not ADDR or ADDR/BITS
 		80=81,proxy=3             | 3                  | 1 or 2
 		80=81,proxy=              |                    | 1 or 2
-		udp:80=81,proxy=1         | proxy              | a key of tcp maps only
-		tcp+udp:80=81,proxy=1     | proxy              | a key of tcp maps only
+		udp:80=81,proxy=1         | 81                 | udp takes proxy=2 only
+		tcp+udp:80=81,proxy=1     | 81                 | udp takes proxy=2 only
+		80=81,proxy-each=off      | proxy-each         | a key of udp maps only
 		tcp+udp:80=81,accept-proxy=::1 | accept-proxy  | a key of tcp maps only
 		udp:80=81,workers=1       | workers            | a key of tcp maps only
 		80=81,workers=257         | 81                 | more than 256 workers
@@ -532,6 +533,7 @@ right_words() {
 		tcp+udp::53=a@original,src=::1,mark=5
 		80=original,mark=5
 		80=81,proxy=2,proxy-netns=off
+		tcp+udp:80=81,proxy=2,proxy-netns=off,proxy-each=off
 		80=81,proxy=2,proxy-netns=on        | 80=81,proxy=2
 		80=proxy,udp-ports=5000,udp-address=192.0.2.1,udp-timeout=5m
 		80=proxy,udp-ports=5000-9095,udp-address=fd00::1

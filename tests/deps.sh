@@ -58,6 +58,7 @@ lftp lftp
 aria2c aria2
 nc.openbsd netcat-openbsd
 ncat ncat
+tftp tftp-hpa
 corkscrew corkscrew
 connect-proxy connect-proxy
 proxychains4 proxychains4

@@ -304,14 +304,19 @@ worker_connections() {
 	done
 }
 
+# The opener of a proxy is a child of a mapper, too.
 workers() {
+	local pid
 	processes | awk -v server="$NSFWD_PID" '
 	{ parent[$1] = $2 }
 	END {
 		for (p in parent)
 			if (parent[p] in parent && parent[parent[p]] == server)
 				print p
-	}'
+	}' | while read -r pid; do
+		tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" |
+			grep -q '^nsfwd: opener ' || echo "$pid"
+	done
 }
 
 connections() {

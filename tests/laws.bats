@@ -83,14 +83,14 @@ undefined() {
 		server/reap.c
 }
 
-# In this order: mapper, worker, connection, daemon, the process that answers a
-# reader of --stats, the connection of "-", a target of --test, the new program, a
-# tracker of containers.
+# In this order: mapper, opener, worker, connection, daemon, the process that
+# answers a reader of --stats, the connection of "-", a target of --test, the new
+# program, a tracker of containers.
 @test "fork only where a kind of process starts" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
-		server/mapper_proc.c tcp/pool.c tcp/fork.c server/daemon.c \
-		server/answer.c tcp/stdio.c tcp/trial.c server/upgrade.c \
-		container/tracker.c
+		server/mapper_proc.c server/opener.c tcp/pool.c tcp/fork.c \
+		server/daemon.c server/answer.c tcp/stdio.c tcp/trial.c \
+		server/upgrade.c container/tracker.c
 }
 
 # netns.c reaps its helper in the call that cloned it. The parent of a daemon has
@@ -209,7 +209,7 @@ forbidden_includes() {
 # mapped.
 @test "the code that moves bytes allocates nothing and uses no locale" {
 	local file names=(relay base/io tcp/{tcp,accept,fork,timers,conn,worker}
-		udp/{udp,account,route,flow,target,datagram})
+		udp/{udp,account,route,flow,target,datagram,error})
 	for file in "${names[@]}"; do
 		undefined "$file" >"$BATS_TEST_TMPDIR/${file##*/}"
 		no '^(malloc|realloc(array)?|aligned_alloc|strn?dup|v?asprintf|open_memstream)$' \

@@ -376,7 +376,7 @@ print("reset", flush=True)'
 		assert {code for _, code, _, _ in held} == {0}
 		assert {a for _, _, a, _ in held} == {socket.inet_aton("192.0.2.1")}
 		assert {port for *_, port in held} == set(range(20000, 20100))
-		assert associate()[1] == 7
+		assert associate()[1] == 1
 		for i, (*_, port) in enumerate(held):
 		    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 		    udp.settimeout(5)
@@ -384,61 +384,60 @@ print("reset", flush=True)'
 		    udp.send(b"\0\0\0\1\x0a\0\2\2\x1b\x58%d" % i)
 		    assert udp.recv(100)[10:] == b"%d" % i
 	END
+	logged ' request=UDP requests=1 end=local error=EADDRINUSE$'
+	logged 'UDP ASSOCIATE refused: no port of udp-ports=20000-20099 is free$'
+	udp_echo ns1 taken 127.0.0.1 20200
+	start_fails 1 'cannot listen on 127.0.0.1:20200: .*port is taken .*EADDRINUSE' \
+		ns1@1081=ns2@proxy,udp-ports=20200
 }
 
-@test "there are 64 UDP sockets a family; then the client gets an error" {
-	udp_echo ns2 udp4 "$FAR" 7000
-	peer_server ns2 echo echo "$FAR:7000"
-	start_nsfwd -v ns1@1080=ns2@proxy
-	in_ns ns1 python3 - "$PROXY" >"$BATS_TEST_TMPDIR/got" 3>&- <<-'END'
-		import runpy, socket, sys
-		held = [socket.create_connection(("127.0.0.1", 1080)) for _ in range(70)]
-		codes = []
-		for s in held:
+# associations CLIENTS OTHERS: CLIENTS ask for UDP behind OTHERS that ask
+# for nothing; prints how many were granted, and how many refused.
+associations() {
+	in_ns ns1 python3 - "$@" 3>&- 4>&- <<-'END'
+		import collections, socket, sys
+		clients, others = map(int, sys.argv[1:3])
+		def connect():
+		    return socket.create_connection(("127.0.0.1", 1080))
+		held = [connect() for _ in range(others)]
+		codes = collections.Counter()
+		for i in range(clients):
+		    s = connect()
 		    s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
-		    codes.append(s.recv(12, socket.MSG_WAITALL)[3])
-		print(codes.count(0), codes.count(7))
+		    reply = s.recv(12, socket.MSG_WAITALL)
+		    codes[reply[3]] += 1
+		    if reply[3] == 0:
+		        held.append(s)
+		        port = int.from_bytes(reply[10:], "big")
+		assert codes.keys() <= {0, 1}, codes
+		udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		udp.settimeout(10)
+		udp.sendto(b"\0\0\0\1\x0a\0\2\2\x1b\x58last", ("127.0.0.1", port))
+		assert udp.recv(100)[10:] == b"last"
+		print(codes[0], codes[1])
 	END
-	[ "$(cat "$BATS_TEST_TMPDIR/got")" = "64 6" ]
-	wait_until 2 no_connections
-	client udp 127.0.0.1:1080 "$FAR:7000"
 }
 
-# Prints the kernel memory of the UDP sockets of ns1, in KiB.
-queued() {
-	in_ns ns1 ss -Haunm | grep -o 'skmem:(r[0-9]*' |
-		awk -F 'r' '{ sum += $2 } END { print int(sum / 1024) }'
-}
-
-@test "UDP sockets of associations that ended queue nothing" {
+@test "any connection has a UDP socket when it asks, and only then" {
 	udp_echo ns2 udp4 "$FAR" 7000
-	start_nsfwd ns1@1080=ns2@proxy
-	in_ns ns1 python3 - 3>&- 4>&- >"$BATS_TEST_TMPDIR/ports" <<-'END'
-		import os, signal, socket, struct
-		held = []
-		for host in ("127.0.0.1", "::1"):
-		    for i in range(32):
-		        s = socket.create_connection((host, 1080))
-		        s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
-		        head = s.recv(6, socket.MSG_WAITALL)
-		        reply = s.recv(18 if head[5] == 4 else 6, socket.MSG_WAITALL)
-		        held.append((s, host, *struct.unpack("!H", reply[-2:])))
-		for s, host, port in held:
-		    print(host, port)
-	END
-	[ "$(wc -l <"$BATS_TEST_TMPDIR/ports")" = 64 ]
+	start_nsfwd --max-conns 500 ns1@1080=ns2@proxy
+	[ -z "$(in_ns ns1 ss -Huan)" ]
+	[ "$(associations 150 100)" = "150 0" ]
 	wait_until 5 no_connections
-	in_ns ns1 python3 3>&- 4>&- <"$BATS_TEST_TMPDIR/ports" -c '
-import socket, sys
-for line in sys.stdin:
-    host, port = line.split()
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET,
-                       socket.SOCK_DGRAM) as udp:
-        for _ in range(300):
-            udp.sendto(bytes(60000), (host, int(port)))' 2>/dev/null || :
-	echo "$(queued) KiB are queued"
-	[ "$(queued)" -le 64 ]
+	[ -z "$(in_ns ns1 ss -Huan)" ]
 	client udp 127.0.0.1:1080 "$FAR:7000"
+}
+
+# bats test_tags=long
+@test "of 10,000 associations 1024 are granted, and no more; others are served" {
+	udp_echo ns2 udp4 "$FAR" 7000
+	start_nsfwd --max-conns 20000 ns1@1080=ns2@proxy
+	[ "$(associations 10000 0)" = "1024 8976" ]
+	logged 'UDP ASSOCIATE refused: there are 1024'
+	peer_server ns2 echo echo "$FAR:7000"
+	client cuts 127.0.0.1:1080 "$FAR:7000"
+	wait_until 20 no_connections
+	[ "$(associations 1 0)" = "1 0" ]
 }
 
 @test "an association reaches no broadcast address" {

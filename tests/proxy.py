@@ -753,11 +753,11 @@ def main_udp(where, target, *auth):
             fail("something is behind the end")
         s.close()
         for _ in range(100):
-            udp.send(to + b"after the end")
             udp.settimeout(0.02)
             try:
+                udp.send(to + b"after the end")
                 udp.recv(100)
-            except TimeoutError:
+            except (TimeoutError, ConnectionRefusedError):
                 break
         else:
             fail("it goes on without its connection")

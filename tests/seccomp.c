@@ -36,6 +36,7 @@
 #define NAMES  (TCP | SANDBOX_NAMES | SANDBOX_MAY_NARROW)
 #define PROXY  (NAMES | SANDBOX_PROXY | SANDBOX_HANDOVER)
 #define HTTP   (PROXY & ~(SANDBOX_FORK | SANDBOX_HANDOVER))
+#define OPENER (SANDBOX_BIND | SANDBOX_HANDOVER)
 #define LIBC   (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)
 
 /* The system calls of x86-64 in Linux 6.0; other machines have a few more. */
@@ -53,6 +54,7 @@ static const struct {
     {"tcp+names", NAMES},
     {"proxy", PROXY},
     {"udp", SANDBOX_UDP},
+    {"opener", OPENER},
     {"udp+names", SANDBOX_UDP | SANDBOX_NAMES},
     {"tracker", SANDBOX_TRACKER},
 };
@@ -174,8 +176,13 @@ static const struct {
     {"a FIN", SANDBOX_RELAY, 0, SYS_getsockopt, {0, IPPROTO_TCP, TCP_INFO}},
     {"SO_ERROR", SANDBOX_RELAY, -1, SYS_getsockopt, {0, SOL_SOCKET, SO_ERROR}},
     {"a hung-up peer", SANDBOX_RELAY, 0, SYS_ppoll, {0}},
-    {"to lock a filter", NAMES, -1, SYS_setsockopt,
-	{0, SOL_SOCKET, SO_LOCK_FILTER}},
+    {"a UNIX pair", PROXY, 0, SYS_socketpair, {AF_UNIX, SOCK_STREAM}},
+    {"another pair", PROXY, -1, SYS_socketpair, {AF_INET, SOCK_STREAM}},
+    {"a UNIX pair", NAMES, -1, SYS_socketpair, {AF_UNIX, SOCK_STREAM}},
+    {"bind", OPENER, 0, SYS_bind, {-1}},
+    {"fork", OPENER, -1, SYS_clone, {SIGCHLD}},
+    {"accept", OPENER, -1, SYS_accept4, {0}},
+    {"open", OPENER, -1, SYS_openat, {-1}},
     {"F_SETOWN", SANDBOX_RELAY, -1, SYS_fcntl, {0, F_SETOWN, 1}},
     {"F_SETOWN", NAMES, -1, SYS_fcntl, {0, F_SETOWN, 1}},
     {"a reset", SANDBOX_RELAY, 0, SYS_setsockopt, {0, SOL_SOCKET, SO_LINGER}},

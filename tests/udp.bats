@@ -571,3 +571,175 @@ asked() {
 	scene one_way 3 $LISTEN 127.0.0.1/8001 127.0.0.1/8002
 	stop_nsfwd
 }
+
+# marks FAMILY LISTEN TARGET [SOCKS]: datagrams with 4 values of DSCP and ECN, mixed,
+# keep them to the target and back; by an association of the proxy at port SOCKS.
+marks() {
+	python3 - "$@" 3>&- <<-'END'
+		import ctypes, os, socket, struct, sys
+		setns = ctypes.CDLL(None).setns
+		def at(ns, family):
+		    was = os.open("/proc/self/ns/net", os.O_RDONLY)
+		    new = os.open("/run/netns/" + ns, os.O_RDONLY)
+		    setns(new, 0)
+		    s = socket.socket(family, socket.SOCK_DGRAM)
+		    s.setsockopt(*(socket.IPPROTO_IP, socket.IP_RECVTOS) if four
+		                 else (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS), 1)
+		    s.settimeout(10)
+		    if len(sys.argv) > 4 and ns == "ns1":
+		        tcp = socket.create_connection((host, int(sys.argv[4])))
+		        tcp.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+		        reply = tcp.recv(99)
+		        while len(reply) < (12 if four else 24):
+		            reply += tcp.recv(99)
+		        held.extend((tcp, (host, int.from_bytes(reply[-2:], "big"))))
+		    setns(was, 0)
+		    return s
+		def send(s, data, to, tos):
+		    kind = (socket.IPPROTO_IP, socket.IP_TOS) if four else (
+		        socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
+		    s.sendmsg([data], [(*kind, struct.pack("i", tos))], 0, to)
+		def receive(s):
+		    data, control, _, peer = s.recvmsg(100, 100)
+		    assert len(control) == 1, control
+		    return data, control[0][2][0], peer
+		held = []
+		four = sys.argv[1] == "4"
+		family = socket.AF_INET if four else socket.AF_INET6
+		host = "127.0.0.1" if four else "::1"
+		address = "10.0.2.2" if four else "fd00:2::2"
+		client, target = at("ns1", family), at("ns2", family)
+		target.bind((address, int(sys.argv[3])))
+		head = b""
+		if len(sys.argv) > 4:
+		    head = b"\0\0\0" + bytes([1 if four else 4]) + socket.inet_pton(
+		        family, address) + struct.pack("!H", int(sys.argv[3]))
+		to = held[1] if head else (host, int(sys.argv[2]))
+		tos = [0xb9, 0, 0xb9, 0xb9, 0, 0, 0x02, 0xff] * 4
+		for i, value in enumerate(tos):
+		    send(client, head + b"%05d" % i, to, value)
+		got = [receive(target) for _ in tos]
+		assert [g[:2] for g in got] == [(b"%05d" % i, v) for i, v in
+		                                enumerate(tos)], got
+		for i, value in enumerate(tos):
+		    send(target, b"%05d" % i, got[0][2], value)
+		got = [receive(client) for _ in tos]
+		assert [(d[len(head):], t) for d, t, _ in got] == [
+		    (b"%05d" % i, v) for i, v in enumerate(tos)], got
+	END
+}
+
+@test "DSCP and ECN pass, to the target and back, each datagram's own" {
+	ip -n ns2 addr add 10.0.2.2/32 dev lo
+	ip -n ns2 addr add fd00:2::2/128 dev lo nodad
+	start udp:ns1@7000=ns2@10.0.2.2:8000 "udp:ns1@::1/7001=ns2@fd00:2::2/8000" \
+		udp:ns1@7002=ns2@10.0.2.2:8000,offload=off ns1@1080=ns2@proxy
+	marks 4 7000 8000
+	marks 6 7001 8000
+	marks 4 7002 8000
+	marks 4 0 8000 1080
+	marks 6 0 8000 1080
+}
+
+@test "proxy=2: a header of DGRAM in front of each datagram, or of a flow's first" {
+	start "$MAP,proxy=2" "udp:ns1@::1/7001=ns2@::1/8000,proxy=2,proxy-netns=off" \
+		udp:ns1@127.0.0.1:7002=ns2@127.0.0.1:8000,proxy=2,proxy-each=off
+	python3 - 3>&- <<-'END'
+		import ctypes, os, socket, struct
+		setns = ctypes.CDLL(None).setns
+		def at(ns, where):
+		    was = os.open("/proc/self/ns/net", os.O_RDONLY)
+		    new = os.open("/run/netns/" + ns, os.O_RDONLY)
+		    setns(new, 0)
+		    s = socket.socket(socket.AF_INET6 if ":" in where[0]
+		                      else socket.AF_INET, socket.SOCK_DGRAM)
+		    s.bind(where)
+		    setns(was, 0)
+		    s.settimeout(10)
+		    return s
+		SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+		def header(client, port, tlv):
+		    family, host = client.family, client.getsockname()[0]
+		    body = socket.inet_pton(family, host) * 2 + struct.pack(
+		        "!HH", client.getsockname()[1], port) + tlv
+		    return SIGNATURE + bytes([0x21, 0x22 if ":" in host else 0x12]
+		        ) + struct.pack("!H", len(body)) + body
+		for host, port, tlv in (("127.0.0.1", 7000, b"\x30\0\3ns1"),
+		                        ("::1", 7001, b""),
+		                        ("127.0.0.1", 7002, b"\x30\0\3ns1")):
+		    client, target = at("ns1", (host, 0)), at("ns2", (host, 8000))
+		    head = header(client, port, tlv)
+		    # More than iov[] has room for, and sizes that are joined or not.
+		    sizes = [100] * 70 + [99, 0, 1400, 1400, 1]
+		    for i, size in enumerate(sizes):
+		        client.sendto(bytes([i]) * size, (host, port))
+		    for i, size in enumerate(sizes):
+		        got = target.recvfrom(65536)
+		        want = bytes([i]) * size
+		        if port != 7002 or i == 0:
+		            want = head + want
+		        assert got[0] == want, (port, i, got[0], want)
+		    target.sendto(b"answer", got[1])
+		    assert client.recv(100) == b"answer"
+		    # What has no room beside the header is dropped, and the next passes.
+		    client.sendto(bytes(65500), (host, port))
+		    client.sendto(b"next", (host, port))
+		    got = target.recv(65536)
+		    if port == 7002:
+		        assert len(got) == 65500
+		        got = head + target.recv(65536)
+		    assert got == head + b"next", got
+		    target.close()
+	END
+	logged 'dropped a datagram of 127.0.0.1:[0-9]*: not sent to the target: EMSGSIZE'
+	wait_until 4 flows_ended
+	stop_nsfwd
+	logged 'udp map="udp:ns1@127.0.0.1:7000=.* flows=1 .* up=1 down=0'
+	start "$MAP"
+}
+
+@test "unbound takes the client from the headers of TCP and UDP" {
+	needs unbound dig
+	ip -n ns1 addr add 10.9.0.7/32 dev lo
+	ip -n ns1 addr add 10.9.0.8/32 dev lo
+	cat >"$BATS_TEST_TMPDIR/unbound.conf" <<-END
+		server:
+		  interface: 127.0.0.1@8000
+		  port: 8000
+		  proxy-protocol-port: 8000
+		  log-queries: yes
+		  access-control: 10.9.0.7/32 allow
+		  username: ""
+		  chroot: ""
+		  directory: "$BATS_TEST_TMPDIR"
+		  pidfile: ""
+		  use-syslog: no
+		  do-daemonize: no
+		  num-threads: 1
+		  module-config: "iterator"
+		  local-zone: "test." static
+		  local-data: "one.test. A 10.6.6.1"
+		  local-data: "two.test. A 10.6.6.2"
+		remote-control:
+		  control-enable: no
+	END
+	spawn ns2 unbound unbound -d -c "$BATS_TEST_TMPDIR/unbound.conf"
+	wait_until 5 listens ns2 8000 || {
+		output_of unbound
+		return 1
+	}
+	start tcp+udp:ns1@127.0.0.1:7000=ns2@127.0.0.1:8000,proxy=2
+	local how
+	for how in '10.9.0.7#5353 +notcp' '10.9.0.7 +tcp'; do
+		# Two questions; those of UDP are one flow.
+		# shellcheck disable=SC2086 # words
+		in_ns ns1 dig -p 7000 @127.0.0.1 +short one.test two.test -b $how \
+			>"$BATS_TEST_TMPDIR/got" 3>&-
+		cat "$BATS_TEST_TMPDIR/got"
+		[ "$(xargs <"$BATS_TEST_TMPDIR/got")" = '10.6.6.1 10.6.6.2' ]
+		in_ns ns1 dig -p 7000 @127.0.0.1 -b 10.9.0.8 "${how#* }" one.test \
+			3>&- | grep -q 'status: REFUSED'
+	done
+	wait_until 5 eval '[ "$(output_of unbound | grep -c "info: 10.9.0.7 ")" = 4 ]'
+	output_of unbound | grep -c 'info: 127.0.0.1 ' | grep -qx 0
+}

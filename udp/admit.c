@@ -13,7 +13,7 @@
 #include "mapper/mapper.h"
 #include "udp/account.h"
 #include "udp/admit.h"
-#include "udp/datagram.h"
+#include "udp/error.h"
 #include "udp/flow.h"
 #include "udp/route.h"
 #include "udp/state.h"

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "base/addr.h"
 #include "base/clock.h"
@@ -188,19 +189,26 @@ send_requested(void *arg, struct datagram *d)
 	unsigned char *name = d->data + SOCKS_UDP_FIXED;
 	struct target_addr to;
 	bool pending;
-	ssize_t n,
-	    length = socks_addr_length(name, d->length - SOCKS_UDP_FIXED);
+	ssize_t length = socks_addr_length(name, d->length - SOCKS_UDP_FIXED);
 	size_t head = SOCKS_UDP_FIXED + (size_t)length;
+	struct datagram payload = {.tos = d->tos};
+	struct send_result result = {0};
+	struct flow_key key = {0};
+	uint16_t gso_max = 0;
+	struct send_to out = {.key = &key, .gso_max = &gso_max};
 
 	if (length <= 0 || head > d->length ||
 	    parse_requested(a, name, (size_t)length) == -1)
 		return true;
 	if (!find_allowed(a, &to, &pending))
 		return !pending;
-	n = sendto(get_target_fd(a, to.addr.ss_family), d->data + head,
-	    d->length - head, MSG_NOSIGNAL, (const void *)&to.addr, to.length);
-	if (n > 0)
-		a->conn->report->up += (uint64_t)n;
+	payload.data = d->data + head;
+	payload.length = d->length - head;
+	memcpy(&key.peer, &to.addr, sizeof(key.peer));
+	out.fd = get_target_fd(a, to.addr.ss_family);
+	out.family = to.addr.ss_family;
+	datagram_send(&out, &payload, &result);
+	a->conn->report->up += result.bytes;
 	return true;
 }
 
@@ -209,16 +217,13 @@ static void
 forward_up(struct association *a)
 {
 	unsigned char *data = a->data;
-	struct datagram d = {.data = data, .key = &a->reply_key};
-	union sockaddr_inet peer = {0};
-	socklen_t size = sizeof(peer);
-	ssize_t n;
+	struct flow_key key;
+	struct datagram d = {.data = data, .key = &key};
 
-	n = recvfrom(a->udp_fd, data, sizeof(a->data), 0, &peer.sa, &size);
-	if (n <= SOCKS_UDP_FIXED || data[0] || data[1] || data[2] ||
-	    !is_from_client(a, &peer))
+	if (datagram_receive_one(a->udp_fd, &d, sizeof(a->data)) == -1 ||
+	    d.length <= SOCKS_UDP_FIXED || data[0] || data[1] || data[2] ||
+	    !is_from_client(a, &key.peer))
 		return;
-	d.length = (size_t)n;
 	if (!send_requested(a, &d))
 		hold_add(a->held, &d, hold_group(a->name, a->name_length));
 }
@@ -228,26 +233,34 @@ static void
 forward_down(struct association *a, int target_fd)
 {
 	unsigned char *payload = a->data + SOCKS_UDP_HEADER, *head;
-	struct datagram d = {0};
+	struct flow_key key;
+	struct datagram d = {.data = payload, .key = &key};
+	const union sockaddr_inet *peer = &key.peer;
 	struct send_result result = {0};
-	union sockaddr_inet peer = {0};
-	socklen_t size = sizeof(peer);
 	uint16_t gso_max = 0;
-	ssize_t n;
+	const struct send_to out = {
+	    .fd = a->udp_fd,
+	    .family = a->conn->peer.sa.sa_family,
+	    .key = &a->reply_key,
+	    .gso_max = &gso_max,
+	};
+	size_t n;
 
-	n = recvfrom(target_fd, payload, DATAGRAM_MAX, 0, &peer.sa, &size);
-	if (n == -1 || !a->reply_key.peer.sa.sa_family ||
-	    !reach_allows(a->conn->map, &peer))
+	if (datagram_receive_one(target_fd, &d, DATAGRAM_MAX) == -1 ||
+	    !a->reply_key.peer.sa.sa_family ||
+	    !reach_allows(a->conn->map, peer))
 		return;
-	head = peer.sa.sa_family == AF_INET6 ? payload - SOCKS_UDP_HEADER
-					     : payload - SOCKS_UDP_HEADER + 12;
+	n = d.length;
+	head = peer->sa.sa_family == AF_INET6 ? payload - SOCKS_UDP_HEADER
+					      : payload - SOCKS_UDP_HEADER + 12;
 	memset(head, 0, SOCKS_UDP_FIXED);
-	write_socks_addr(head + SOCKS_UDP_FIXED, &peer, peer.v4.sin_port);
+	write_socks_addr(head + SOCKS_UDP_FIXED, peer, peer->v4.sin_port);
 	d.data = head;
-	d.length = (size_t)(payload - head + n);
-	datagram_send(a->udp_fd, &a->reply_key, &gso_max, &d, &result);
+	d.length += (size_t)(payload - head);
+	d.next = NULL;
+	datagram_send(&out, &d, &result);
 	if (!result.lost)
-		a->conn->report->down += (uint64_t)n;
+		a->conn->report->down += n;
 }
 
 /* Continues the look-ups, and sends the datagrams that have waited for them. */
@@ -311,8 +324,7 @@ associate_loop(struct association *a)
 }
 
 /*
- * Replies with the address of the UDP socket, or udp-address=. Unmutes the
- * socket first, so that it receives only datagrams of this association.
+ * Replies with the address of the UDP socket, or udp-address=.
  */
 static int
 associate_send_reply(struct association *a)
@@ -324,7 +336,6 @@ associate_send_reply(struct association *a)
 	struct sockaddr_storage addr;
 	socklen_t size = sizeof(own);
 
-	datagram_unmute(a->udp_fd);
 	if (getsockname(a->udp_fd, &own.sa, &size) == -1)
 		return -1;
 	if (advertised->kind != EP_ANY) {
@@ -334,26 +345,6 @@ associate_send_reply(struct association *a)
 	end = write_socks_addr(reply + SOCKS_UDP_FIXED, &address,
 	    own.v4.sin_port);
 	return io_write_all(&io, reply, (size_t)(end - reply));
-}
-
-bool
-udp_associate_spoiled(int udp_fd)
-{
-	union sockaddr_inet own = {0}, peer;
-	socklen_t size = sizeof(own), peer_size = sizeof(peer);
-
-	if (getsockname(udp_fd, &own.sa, &size) == -1 || !own.v4.sin_port ||
-	    getpeername(udp_fd, &peer.sa, &peer_size) == 0)
-		return true;
-	return sendto(udp_fd, NULL, 0, MSG_DONTWAIT | MSG_NOSIGNAL, &own.sa,
-		   size) == -1 &&
-	    errno == EPIPE;
-}
-
-void
-udp_associate_mute(int udp_fd)
-{
-	datagram_mute(udp_fd);
 }
 
 enum end_reason

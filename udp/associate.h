@@ -16,16 +16,4 @@ struct conn;
  */
 enum end_reason udp_associate(const struct conn *);
 
-/*
- * Returns true if an association has left its UDP socket unusable for another
- * one: connected, unbound, or shut down for writing. nsfwd never does.
- */
-bool udp_associate_spoiled(int udp_fd);
-
-/*
- * Discards datagrams to the UDP socket of an ended connection, and later ones
- * until the next udp_associate() with that socket.
- */
-void udp_associate_mute(int udp_fd);
-
 #endif

@@ -11,9 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <linux/filter.h>
-
 #include "udp/datagram.h"
+#include "udp/error.h"
 #include "udp/flow.h"
 
 /* Linux 4.18, 5.0 and 4.12; the C library may be older. */
@@ -31,7 +30,6 @@
 #endif
 
 #define RECEIVE_BUFFER   (4 << 20)
-#define STALE_MAX        16384 /* more datagrams than RECEIVE_BUFFER holds */
 #define MEMINFO_DROPS    8     /* SK_MEMINFO_DROPS in linux/sock_diag.h */
 #define GSO_SEGMENTS_MAX 64    /* in one send, UDP_MAX_SEGMENTS of Linux 4.18 */
 #define GSO_BYTES_MAX    65000 /* in one send of several datagrams */
@@ -84,44 +82,13 @@ datagram_set_options(int fd, int family, bool listens, bool offload)
 		set_int_option(fd, IPPROTO_IP, IP_MTU_DISCOVER,
 		    IP_PMTUDISC_DONT);
 		set_int_option(fd, IPPROTO_IP, IP_PKTINFO, listens);
+		set_int_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
 	} else {
 		set_int_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
 		    IPV6_PMTUDISC_DONT);
 		set_int_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, listens);
+		set_int_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
 	}
-}
-
-/* Ignores errors, because recv(2) returns a pending error before datagrams. */
-static void
-discard_received(int fd)
-{
-	char byte;
-
-	for (int i = 0; i < STALE_MAX; i++)
-		if (recv(fd, &byte, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN)
-			break;
-}
-
-int
-datagram_mute(int fd)
-{
-	struct sock_filter drop = {.code = BPF_RET | BPF_K};
-	const struct sock_fprog all = {.len = 1, .filter = &drop};
-	int result =
-	    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &all, sizeof(all));
-	int saved = errno;
-
-	discard_received(fd);
-	errno = saved;
-	return result;
-}
-
-/* Discards while the filter drops the datagrams that arrive in between. */
-void
-datagram_unmute(int fd)
-{
-	discard_received(fd);
-	set_int_option(fd, SOL_SOCKET, SO_DETACH_FILTER, 1);
 }
 
 uint32_t
@@ -150,13 +117,14 @@ read_local(struct flow_key *key, const struct in6_pktinfo *six)
 
 /* Returns the size of the datagrams that UDP_GRO has joined; 0 if none. */
 static int
-read_control(struct flow_key *key, struct msghdr *msg)
+read_control(struct flow_key *key, struct msghdr *msg, uint8_t *tos)
 {
 	struct in6_pktinfo six;
 	struct in_pktinfo four;
 	struct cmsghdr *c;
-	int segment = 0;
+	int segment = 0, tclass;
 
+	*tos = 0;
 	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
 			memcpy(&four, CMSG_DATA(c), sizeof(four));
@@ -165,6 +133,13 @@ read_control(struct flow_key *key, struct msghdr *msg)
 		    c->cmsg_type == IPV6_PKTINFO) {
 			memcpy(&six, CMSG_DATA(c), sizeof(six));
 			read_local(key, &six);
+		} else if (c->cmsg_level == IPPROTO_IP &&
+		    c->cmsg_type == IP_TOS) {
+			*tos = *CMSG_DATA(c);
+		} else if (c->cmsg_level == IPPROTO_IPV6 &&
+		    c->cmsg_type == IPV6_TCLASS) {
+			memcpy(&tclass, CMSG_DATA(c), sizeof(tclass));
+			*tos = (uint8_t)tclass;
 		} else if (c->cmsg_level == SOL_UDP &&
 		    c->cmsg_type == UDP_GRO) {
 			memcpy(&segment, CMSG_DATA(c), sizeof(segment));
@@ -200,8 +175,10 @@ static void
 split_gro(struct batch *batch, size_t i)
 {
 	size_t length = batch->msg[i].msg_len, at = 0, size;
+	uint8_t tos;
 
-	size = (size_t)read_control(&batch->key[i], &batch->msg[i].msg_hdr);
+	size =
+	    (size_t)read_control(&batch->key[i], &batch->msg[i].msg_hdr, &tos);
 	if (!size || size > length)
 		size = length;
 	do {
@@ -211,6 +188,7 @@ split_gro(struct batch *batch, size_t i)
 		d->length = size < length - at ? size : length - at;
 		d->key = &batch->key[i];
 		d->next = d + 1;
+		d->tos = tos;
 		at += size;
 	} while (at < length && batch->count < BATCH_DATAGRAMS);
 }
@@ -234,6 +212,28 @@ datagram_receive(int fd, struct batch *batch)
 	return n == -1 ? -1 : 0;
 }
 
+int
+datagram_receive_one(int fd, struct datagram *d, size_t size)
+{
+	_Alignas(8) unsigned char control[DATAGRAM_CONTROL];
+	struct iovec iov = {d->data, size};
+	struct mmsghdr msg = {.msg_hdr = {
+				  .msg_name = &d->key->peer,
+				  .msg_namelen = sizeof(d->key->peer),
+				  .msg_iov = &iov,
+				  .msg_iovlen = 1,
+				  .msg_control = control,
+				  .msg_controllen = sizeof(control),
+			      }};
+
+	*d->key = (struct flow_key){0};
+	if (recvmmsg(fd, &msg, 1, MSG_DONTWAIT, NULL) != 1)
+		return -1;
+	d->length = msg.msg_len;
+	read_control(d->key, &msg.msg_hdr, &d->tos);
+	return 0;
+}
+
 static void
 add_control(struct msghdr *msg, int level, int type, const void *data,
     size_t size)
@@ -251,7 +251,7 @@ add_control(struct msghdr *msg, int level, int type, const void *data,
 
 /*
  * Addresses a message to the peer, from the local address that the peer sent
- * to.
+ * to, unless that is unset: then from the address that the socket is bound to.
  */
 static void
 set_reply_addr(struct msghdr *msg, const struct flow_key *to)
@@ -262,7 +262,9 @@ set_reply_addr(struct msghdr *msg, const struct flow_key *to)
 	msg->msg_name = (void *)(uintptr_t)&to->peer;
 	if (to->peer.sa.sa_family == AF_INET) {
 		memcpy(&four.ipi_spec_dst, &to->local, 4);
-		add_control(msg, IPPROTO_IP, IP_PKTINFO, &four, sizeof(four));
+		if (four.ipi_spec_dst.s_addr)
+			add_control(msg, IPPROTO_IP, IP_PKTINFO, &four,
+			    sizeof(four));
 		msg->msg_namelen = sizeof(to->peer.v4);
 	} else {
 		six.ipi6_ifindex = to->peer.v6.sin6_scope_id;
@@ -271,17 +273,47 @@ set_reply_addr(struct msghdr *msg, const struct flow_key *to)
 	}
 }
 
+/* Adds the type of service, which is 0 without control data. */
+static void
+set_tos(struct msghdr *msg, const struct send_to *to, uint8_t tos)
+{
+	const int value = tos;
+
+	if (!tos)
+		return;
+	if (to->family == AF_INET)
+		add_control(msg, IPPROTO_IP, IP_TOS, &value, sizeof(value));
+	else
+		add_control(msg, IPPROTO_IPV6, IPV6_TCLASS, &value,
+		    sizeof(value));
+}
+
+/* Adds the head to a message. Returns false if iov[] has no room for both. */
+static bool
+add_head(struct send_batch *out, struct msghdr *msg, const struct iovec *head)
+{
+	if (out->n_parts + 2 > BATCH_MSGS)
+		return false;
+	msg->msg_iov[msg->msg_iovlen++] = *head;
+	out->n_parts++;
+	return true;
+}
+
 /*
  * Adds a datagram to a message. Extends the last part if the datagram lies
  * behind it, as datagrams do that were received joined. Returns false if iov[]
  * is full.
  */
 static bool
-add_part(struct send_batch *out, struct msghdr *msg, const struct datagram *d)
+add_part(struct send_batch *out, struct msghdr *msg, const struct datagram *d,
+    const struct iovec *head)
 {
-	struct iovec *next = msg->msg_iov + msg->msg_iovlen;
+	struct iovec *next;
 
-	if (msg->msg_iovlen &&
+	if (head->iov_len && !add_head(out, msg, head))
+		return false;
+	next = msg->msg_iov + msg->msg_iovlen;
+	if (msg->msg_iovlen && !head->iov_len &&
 	    d->data == (unsigned char *)next[-1].iov_base + next[-1].iov_len) {
 		next[-1].iov_len += d->length;
 		return true;
@@ -294,23 +326,29 @@ add_part(struct send_batch *out, struct msghdr *msg, const struct datagram *d)
 	return true;
 }
 
-/* Fills a message from the list. A shorter datagram can only end a run. */
+/*
+ * Fills a message from the list. A shorter datagram can only end a run. A run
+ * has one type of service, because a message has.
+ */
 static struct gso_run
 next_run(struct send_batch *out, struct msghdr *msg, struct datagram *list,
-    size_t gso_max)
+    const struct send_to *to)
 {
 	const size_t size = list->length;
 	struct gso_run run = {0};
 	struct datagram *d = list;
+	const size_t gso_max = *to->gso_max;
 	size_t last;
 
-	while (add_part(out, msg, d)) {
+	while (add_part(out, msg, d, &to->head)) {
 		run.count++;
 		run.bytes += last = d->length;
 		d = d->next;
 		if (!d || last < size || size > gso_max || d->length > size ||
-		    d->length == 0 || run.count == GSO_SEGMENTS_MAX ||
-		    run.bytes + d->length > GSO_BYTES_MAX)
+		    d->length == 0 || d->tos != list->tos ||
+		    run.count == GSO_SEGMENTS_MAX ||
+		    run.bytes + d->length + (run.count + 1) * to->head.iov_len >
+			GSO_BYTES_MAX)
 			break;
 	}
 	run.end = d;
@@ -319,21 +357,24 @@ next_run(struct send_batch *out, struct msghdr *msg, struct datagram *list,
 
 /* Fills as many messages as iov[] has parts for. */
 static void
-build_msgs(struct send_batch *out, const struct flow_key *to, size_t gso_max,
+build_msgs(struct send_batch *out, const struct send_to *to,
     struct datagram *list)
 {
+	const size_t parts = to->head.iov_len ? 2 : 1; /* of a datagram */
+
 	out->n_msgs = 0;
 	out->n_parts = 0;
-	while (list && out->n_parts < BATCH_MSGS) {
+	while (list && out->n_parts + parts <= BATCH_MSGS) {
 		struct msghdr *msg = &out->msg[out->n_msgs].msg_hdr;
 		struct gso_run *run = &out->run[out->n_msgs];
-		uint16_t size = (uint16_t)list->length;
+		uint16_t size = (uint16_t)(list->length + to->head.iov_len);
 
 		*msg = (struct msghdr){.msg_iov = &out->iov[out->n_parts],
 		    .msg_control = out->control[out->n_msgs]};
-		*run = next_run(out, msg, list, gso_max);
-		if (to)
-			set_reply_addr(msg, to);
+		*run = next_run(out, msg, list, to);
+		if (to->key)
+			set_reply_addr(msg, to->key);
+		set_tos(msg, to, list->tos);
 		if (run->count > 1)
 			add_control(msg, SOL_UDP, UDP_SEGMENT, &size,
 			    sizeof(size));
@@ -356,39 +397,6 @@ is_gso_error(int err)
 {
 	return err == EINVAL || err == EMSGSIZE || err == EIO ||
 	    err == ENOPROTOOPT || err == EOPNOTSUPP;
-}
-
-bool
-datagram_is_icmp_error(int err)
-{
-	return err == ECONNREFUSED || err == EHOSTUNREACH ||
-	    err == ENETUNREACH || err == EACCES || err == ENOPROTOOPT;
-}
-
-bool
-datagram_refused_already(int fd)
-{
-	socklen_t length = sizeof(int);
-	int error = 0;
-
-	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
-	return datagram_is_icmp_error(error);
-}
-
-/* Includes ECONNABORTED and EDESTADDRREQ, which a socket has after `ss -K`. */
-bool
-datagram_is_route_error(int err)
-{
-	return err == ENETUNREACH || err == EHOSTUNREACH || err == EINVAL ||
-	    err == EADDRNOTAVAIL || err == ENODEV || err == ECONNABORTED ||
-	    err == EDESTADDRREQ;
-}
-
-bool
-datagram_exhausted(int err)
-{
-	return err == EMFILE || err == ENFILE || err == ENOBUFS ||
-	    err == ENOMEM || err == EAGAIN || err == ENOSPC;
 }
 
 /* Counts runs as sent. Returns the first datagram that was not sent. */
@@ -444,17 +452,17 @@ prepare_retry(struct sending *s, const struct gso_run *run, size_t size,
 }
 
 void
-datagram_send(int fd, const struct flow_key *to, uint16_t *gso_max,
-    struct datagram *list, struct send_result *result)
+datagram_send(const struct send_to *to, struct datagram *list,
+    struct send_result *result)
 {
-	struct sending s = {.result = result, .gso_max = gso_max};
+	struct sending s = {.result = result, .gso_max = to->gso_max};
 	struct send_batch out;
 
 	while (list) {
 		int n;
 
-		build_msgs(&out, to, *gso_max, list);
-		n = send_msgs(fd, &out);
+		build_msgs(&out, to, list);
+		n = send_msgs(to->fd, &out);
 		if (n > 0)
 			list = count_sent(&s, out.run, n);
 		else if (!prepare_retry(&s, out.run, list->length, errno))

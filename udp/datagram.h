@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "udp/flow.h"
 
@@ -21,6 +22,7 @@ struct datagram {
 	size_t length;
 	struct flow_key *key;  /* sender, and the local address it sent to */
 	struct datagram *next; /* in a list to send; NULL: the last */
+	uint8_t tos; /* DSCP and ECN: type of service, traffic class */
 };
 
 /*
@@ -48,19 +50,11 @@ struct send_result {
 
 /*
  * Sets the options of a new UDP socket of a map: a receive buffer of 4 MiB,
- * fragmentation by the kernel instead of EMSGSIZE, UDP_GRO if `offload`, and on
- * a listener the local address in control data, see ip(7) and ipv6(7).
+ * fragmentation by the kernel instead of EMSGSIZE, UDP_GRO if `offload`, and in
+ * control data the type of service and, on a listener, the local address, see
+ * ip(7) and ipv6(7).
  */
 void datagram_set_options(int fd, int family, bool listens, bool offload);
-
-/*
- * Discards the datagrams that fd has received, and drops later datagrams until
- * datagram_unmute(). Returns -1 with errno if later datagrams are not dropped.
- */
-int datagram_mute(int fd);
-
-/* Ends datagram_mute(). Only datagrams that arrive after it can be received. */
-void datagram_unmute(int fd);
 
 /*
  * Receives without waiting, and splits messages that UDP_GRO has joined. Fills
@@ -70,35 +64,31 @@ void datagram_unmute(int fd);
 int datagram_receive(int fd, struct batch *);
 
 /*
- * Sends a list in order, without waiting. With a key, it sends to the key's
- * peer from the key's local address; with NULL, on a connected socket. Joins
+ * Receives one datagram of at most size bytes, without waiting, into d->data.
+ * Fills in all of d but `next`, the local address and the scope included.
+ * Returns -1 with errno.
+ */
+int datagram_receive_one(int fd, struct datagram *d, size_t size);
+
+/* How datagram_send() sends. */
+struct send_to {
+	int fd;
+	sa_family_t family;         /* of the socket */
+	const struct flow_key *key; /* to its peer, from its local address; NULL
+				       on a connected socket */
+	uint16_t *gso_max;
+	struct iovec head; /* to be in front of each datagram; length 0: none */
+};
+
+/*
+ * Sends a list in order, without waiting, each datagram with its tos. Joins
  * equal datagrams of at most *gso_max bytes with UDP_SEGMENT, and lowers
  * *gso_max when the path refuses joined datagrams of a size. Sends a datagram
  * again if the first error was an ICMP error of an earlier one. Adds to
- * *result.
+ * *result, the heads not counted.
  */
-void datagram_send(int fd, const struct flow_key *, uint16_t *gso_max,
-    struct datagram *list, struct send_result *result);
-
-/*
- * Returns true if an ICMP message causes the error: the target is unreachable.
- */
-bool datagram_is_icmp_error(int err);
-
-/*
- * Reads and clears the pending error of fd. Returns true if it is an ICMP
- * error: loopback reports a refusal before sendmmsg(2) returns.
- */
-bool datagram_refused_already(int fd);
-
-/*
- * Returns true if the error says that the socket has lost its local address,
- * its route or its connection, so that a new socket may work.
- */
-bool datagram_is_route_error(int err);
-
-/* Returns true if descriptors, memory or local ports have run out. */
-bool datagram_exhausted(int err);
+void datagram_send(const struct send_to *, struct datagram *list,
+    struct send_result *result);
 
 /* Returns how many datagrams found the receive buffer of fd full. */
 uint32_t datagram_rcvbuf_drops(int fd);

@@ -46,6 +46,7 @@ struct flow {
 	uint8_t list;                      /* enum flow_list */
 	uint8_t moves; /* from silent targets, since the last answer */
 	bool group;    /* the socket is not connected, see targets_open() */
+	bool headed;   /* the target has had a PROXY header */
 };
 
 /* A client address that has flows, from any port. */

@@ -50,6 +50,7 @@ hold_append(struct hold *h, const struct datagram *d, uint32_t group)
 	memmove(h->data + h->used, d->data, length);
 	*item = (struct datagram){.data = h->data + h->used,
 	    .length = length,
+	    .tos = d->tos,
 	    .key = &h->key[h->count]};
 	h->group[h->count++] = group;
 	h->used += length;

@@ -57,6 +57,7 @@ route_connect(struct udp_mapper *m, struct flow *f, uint32_t addr)
 		  &fresh.target, &fresh.group);
 	if (fresh.fd == -1)
 		return -1;
+	fresh.headed = false;
 	ev.data.u64 = (uint64_t)(f - m->flows.items);
 	if (epoll_ctl(m->epoll, EPOLL_CTL_ADD, fresh.fd, &ev) == -1)
 		return close_keep_errno(fresh.fd);

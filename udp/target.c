@@ -24,6 +24,7 @@
 #include "dns/resolver.h"
 #include "proxy/reach.h"
 #include "udp/datagram.h"
+#include "udp/error.h"
 #include "udp/flow.h"
 #include "udp/names.h"
 #include "udp/target.h"

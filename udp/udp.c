@@ -44,10 +44,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -59,9 +61,12 @@
 #include "mapper/mapper.h"
 #include "mapper/rows.h"
 #include "mapper/scoreboard.h"
+#include "netns.h"
+#include "proxy/proxy_protocol.h"
 #include "udp/account.h"
 #include "udp/admit.h"
 #include "udp/datagram.h"
+#include "udp/error.h"
 #include "udp/flow.h"
 #include "udp/hold.h"
 #include "udp/route.h"
@@ -87,15 +92,67 @@ static struct batch *batch;
 /* Datagrams of new flows, see targets_wait(); NULL if no target is a name. */
 static struct hold *held;
 
+/* Writes a PROXY header for a flow. Returns its length. */
+static size_t
+write_head(const struct flow *f, unsigned char *out)
+{
+	const struct flow_key *key = &f->key;
+	const struct map *map = udp.map;
+	const char *ns = map->listen_ns.kind == NS_SELF || map->no_proxy_netns
+	    ? NULL
+	    : ns_spec(&map->listen_ns);
+	union sockaddr_inet local = {0};
+	socklen_t size = sizeof(local);
+
+	getsockname(udp.args->listeners[key->listener].fd, &local.sa, &size);
+	if (local.sa.sa_family == AF_INET6)
+		local.v6.sin6_addr = key->local;
+	else
+		memcpy(&local.v4.sin_addr, &key->local, 4);
+	return pp_write_dgram(out, &key->peer, &local, ns);
+}
+
+/*
+ * Sends the flow's datagrams of the current batch behind PROXY headers, or only
+ * the first datagram that the target gets.
+ */
+static void
+send_headed(struct flow *f, struct send_to *to, struct send_result *result)
+{
+	struct datagram *first = f->batch_first, *rest = first->next;
+	unsigned char head[PP_DGRAM_MAX];
+	const bool each = !udp.map->no_proxy_each;
+
+	to->head = (struct iovec){head, write_head(f, head)};
+	if (each || !rest) {
+		datagram_send(to, first, result);
+	} else {
+		first->next = NULL;
+		datagram_send(to, first, result);
+		first->next = rest;
+		to->head.iov_len = 0;
+		datagram_send(to, rest, result);
+	}
+	f->headed = !each;
+}
+
 /* Sends the flow's datagrams of the current batch. */
 static struct send_result
 try_send_up(struct flow *f)
 {
-	const struct flow_key to = {.peer = f->target};
+	const struct flow_key group = {.peer = f->target};
 	struct send_result result = {0};
+	struct send_to to = {
+	    .fd = f->fd,
+	    .family = f->target.sa.sa_family,
+	    .key = f->group ? &group : NULL,
+	    .gso_max = &f->up_gso_max,
+	};
 
-	datagram_send(f->fd, f->group ? &to : NULL, &f->up_gso_max,
-	    f->batch_first, &result);
+	if (udp.map->send_proxy && !f->headed)
+		send_headed(f, &to, &result);
+	else
+		datagram_send(&to, f->batch_first, &result);
 	return result;
 }
 
@@ -231,10 +288,15 @@ resolver_event(void)
 static void
 send_down(struct flow *f)
 {
-	int fd = udp.args->listeners[f->key.listener].fd;
 	struct send_result result = {0};
+	const struct send_to to = {
+	    .fd = udp.args->listeners[f->key.listener].fd,
+	    .family = f->key.peer.sa.sa_family,
+	    .key = &f->key,
+	    .gso_max = &f->down_gso_max,
+	};
 
-	datagram_send(fd, &f->key, &f->down_gso_max, batch->datagram, &result);
+	datagram_send(&to, batch->datagram, &result);
 	f->down_datagrams += result.datagrams;
 	f->down += result.bytes;
 	account_add(&udp, COUNT_RECEIVED, result.datagrams);
