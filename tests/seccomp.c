@@ -202,7 +202,7 @@ static const struct {
     {"SO_DEBUG", TCP, -1, SYS_setsockopt, {0, SOL_SOCKET, 0x60001}},
     {"a socket's filter", TCP, -1, SYS_setsockopt,
 	{0, SOL_SOCKET, SO_ATTACH_FILTER}},
-    {"a socket's filter", PROXY, 0, SYS_setsockopt,
+    {"a socket's filter", PROXY, -1, SYS_setsockopt,
 	{0, SOL_SOCKET, SO_ATTACH_FILTER}},
     {"an interface", TCP, -1, SYS_setsockopt, {0, SOL_SOCKET, SO_BINDTODEVICE}},
     {"an interface", TCP | SANDBOX_DEVICE, 0, SYS_setsockopt,
