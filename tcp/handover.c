@@ -83,7 +83,7 @@ receive_fds(int from, int *number, int fds[FDS_MAX])
 static int
 await_answer(const struct io *io)
 {
-	int error, fds[FDS_MAX];
+	int error = 0, fds[FDS_MAX] = {-1, -1};
 
 	if (io_wait_for(io, POLLIN) == -1)
 		return -1;
@@ -114,7 +114,7 @@ handover_ask(const struct io *io, sa_family_t family)
 int
 handover_receive(int channel, sa_family_t *family)
 {
-	int number, fds[FDS_MAX];
+	int number = 0, fds[FDS_MAX] = {-1, -1};
 
 	if (receive_fds(channel, &number, fds) == -1)
 		return -1;

@@ -117,20 +117,21 @@ write_head(const struct flow *f, unsigned char *out)
  * the first datagram that the target gets.
  */
 static void
-send_headed(struct flow *f, struct send_to *to, struct send_result *result)
+send_headed(struct flow *f, const struct send_to *to,
+    struct send_result *result)
 {
 	struct datagram *first = f->batch_first, *rest = first->next;
 	unsigned char head[PP_DGRAM_MAX];
 	const bool each = !udp.map->no_proxy_each;
+	struct send_to headed = *to;
 
-	to->head = (struct iovec){head, write_head(f, head)};
+	headed.head = (struct iovec){head, write_head(f, head)};
 	if (each || !rest) {
-		datagram_send(to, first, result);
+		datagram_send(&headed, first, result);
 	} else {
 		first->next = NULL;
-		datagram_send(to, first, result);
+		datagram_send(&headed, first, result);
 		first->next = rest;
-		to->head.iov_len = 0;
 		datagram_send(to, rest, result);
 	}
 	f->headed = !each;
@@ -142,7 +143,7 @@ try_send_up(struct flow *f)
 {
 	const struct flow_key group = {.peer = f->target};
 	struct send_result result = {0};
-	struct send_to to = {
+	const struct send_to to = {
 	    .fd = f->fd,
 	    .family = f->target.sa.sa_family,
 	    .key = f->group ? &group : NULL,
