@@ -247,6 +247,7 @@ idle() {
 	mount -t tmpfs tmpfs /var/lib
 	runtime 'run web' 'run web2' "files $graph /run/containers/storage"
 	start --wait 8080=podman:web@80 8081=podman:late@80 "8082=podman:${ID2:0:5}@80"
+	unset "FDS[$NSFWD_PID]" # late waits
 	says 8080 web-1
 	says 8082 web2-1
 	logged 'no such container; these run: web, web2\)'

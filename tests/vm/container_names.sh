@@ -83,7 +83,7 @@ maps 8001=docker:web@8080 8002=docker:web2@8080 8003=docker:app@8080 8004=docker
 t 'docker, started after nsfwd' eval 'drun web --network bridge --add-host db.internal:127.0.0.1 && served 8001 web'
 t 'docker, similar names' eval 'drun web2 --network none && served 8002 web2 && served 8001 web'
 t 'docker, a name of its own hosts' served 8004 web
-t 'docker, to the host' eval 'docker exec web nc 127.0.0.1 2222 </dev/null | grep -q SSH'
+t 'docker, to the host' eval 'docker exec web sh -c "sleep 9 | nc 127.0.0.1 2222" | grep -q SSH'
 t 'docker, 20 restarts under a client' restarts docker web2 8002
 anew() { docker rm -f web >/dev/null && drun web --network none && served 8001 web; }
 t 'docker, rm and run, with another network' anew
@@ -151,7 +151,7 @@ joe nsfwd --wait 9001=podman:a@8080 9002=podman:b@8080 podman:a@9003=127.0.0.1:2
 rootless=$!
 t 'rootless, host to container' served 9001 a
 t 'rootless, started later' eval "run 'joe podman' b && served 9002 b"
-t 'rootless, container to host' eval "joe podman exec a nc 127.0.0.1 9003 </dev/null | grep -q SSH"
+t 'rootless, container to host' eval "joe podman exec a sh -c 'sleep 9 | nc 127.0.0.1 9003' | grep -q SSH"
 t 'rootless, restarted' eval 'joe podman restart -t 0 b >/dev/null && served 9002 b'
 kill $rootless
 
