@@ -84,19 +84,11 @@ listener_addr(const struct endpoint *ep, int family, char *buf)
 {
 	const bool six = family == AF_INET6;
 
-	if (ep->kind == EP_ANY || ep->kind == EP_LOOPBACK ||
-	    IN6_IS_ADDR_UNSPECIFIED(&ep->addr))
-		return ep->kind == (six ? EP_IPV4 : EP_IPV6) ? NULL
-		    : six                                    ? "[::1]"
-							     : "127.0.0.1";
-	if (ep->kind != (six ? EP_IPV6 : EP_IPV4))
+	if (ep->kind == (six ? EP_IPV4 : EP_IPV6))
 		return NULL;
-	if (six)
-		*buf = '[';
-	inet_ntop(family, &ep->addr, buf + six, INET6_ADDRSTRLEN);
-	if (six)
-		strcat(buf, "]");
-	return buf;
+	if (IN6_IS_ADDR_UNSPECIFIED(&ep->addr))
+		return six ? "::1" : "127.0.0.1";
+	return inet_ntop(family, &ep->addr, buf, INET6_ADDRSTRLEN);
 }
 
 /* Writes the rule that hands packets of a family to the listener. */
@@ -104,8 +96,9 @@ static void
 put_verdict(const struct rules *r, int family)
 {
 	const bool six = family == AF_INET6;
+	const bool any = IN6_IS_ADDR_UNSPECIFIED(&r->map->listen.addr);
 	const char *ip = six ? "ip6" : "ip";
-	char buf[INET6_ADDRSTRLEN + 2];
+	char buf[INET6_ADDRSTRLEN];
 	const char *addr = listener_addr(&r->map->listen, family, buf);
 
 	if (!addr)
@@ -113,10 +106,13 @@ put_verdict(const struct rules *r, int family)
 	fprintf(r->out, "\t\tmeta nfproto %s ", six ? "ipv6" : "ipv4");
 	put_match(r);
 	if (r->tproxy)
-		fprintf(r->out, " meta mark set %u tproxy %s to %s", r->mark,
-		    ip, addr);
+		fprintf(r->out, " meta mark set %u tproxy %s to ", r->mark, ip);
+	else if (any)
+		fputs(" redirect to ", r->out);
 	else
-		fprintf(r->out, " dnat %s to %s", ip, addr);
+		fprintf(r->out, " dnat %s to ", ip);
+	if (r->tproxy || !any)
+		fprintf(r->out, six ? "[%s]" : "%s", addr);
 	if (!r->udp)
 		fprintf(r->out, ":%u", r->map->listen.port_first);
 	fputs(r->tproxy ? " accept\n" : "\n", r->out);
@@ -131,26 +127,26 @@ put_chain(const struct rules *r, const char *name, const char *type)
 	fputs("\t\tfib daddr type local return\n", r->out);
 }
 
-/* Listens on loopback only: what a link brings cannot be redirected there. */
+static bool
+is_on_loopback(const struct endpoint *ep)
+{
+	return ep->kind == EP_LOOPBACK || IN6_IS_ADDR_LOOPBACK(&ep->addr) ||
+	    (ep->kind == EP_IPV4 && ep->addr.s6_addr[0] == 127);
+}
+
+/* What a link brings cannot be redirected to loopback. */
 static void
 put_redirect(const struct rules *r)
 {
-	const struct endpoint *ep = &r->map->listen;
 	static const char *const chains[][2] = {
 	    {"own", "nat hook output priority -100"},
 	    {"forwarded", "nat hook prerouting priority -100"},
 	};
 
-	for (int i = 0; i < 1 + (ep->kind != EP_LOOPBACK); i++) {
+	for (int i = 0; i < (is_on_loopback(&r->map->listen) ? 1 : 2); i++) {
 		put_chain(r, chains[i][0], chains[i][1]);
-		if (ep->kind == EP_ANY || ep->kind == EP_LOOPBACK) {
-			fprintf(r->out,
-			    "\t\tmeta l4proto tcp redirect to :%u\n",
-			    ep->port_first);
-		} else {
-			put_verdict(r, AF_INET);
-			put_verdict(r, AF_INET6);
-		}
+		put_verdict(r, AF_INET);
+		put_verdict(r, AF_INET6);
 		fputs("\t}\n", r->out);
 	}
 }
