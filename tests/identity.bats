@@ -358,7 +358,7 @@ silent() {
 	wait_until 2 logged 'table: +OPEN'
 	curl --silent --fail --max-time 9 --unix-socket /run/stats http://nsfwd/ \
 		>"$BATS_TEST_TMPDIR/stats"
-	[ $(($(now_ms) - began)) -lt 2000 ]
+	[ "$(since "$began")" -lt 2000 ]
 	logged 'table:   process [0-9]+ has not answered yet' 5
 	# TERM while the server waits again: it removes the socket at once.
 	kill -USR1 "$NSFWD_PID"
