@@ -170,7 +170,7 @@ setup() {
 }
 
 @test "accept-proxy: the target sees the client that HAProxy or nginx names" {
-	local own=41000 port
+	local own=21000 port
 	needs haproxy nginx
 	[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] ||
 		skip "nginx has no stream module here"
