@@ -274,9 +274,9 @@ while True:
 	done
 	kill -KILL "$(pid_of a)"
 	reap a 2>/dev/null || :
-	[ "$(served_by 8000 127.0.0.1)" = b ]
 	[[ $(served_by 8001 "$one") == [bc] ]]
 	[[ $(served_by 8002 127.0.0.{1..6}) != *a* ]]
+	[ "$(served_by 8000 127.0.0.1)" = b ]
 	# The target listens again, but is in backoff for 10 s.
 	letters a
 	[ "$(served_by 8000 127.0.0.{1..3})" = bbb ]

@@ -582,7 +582,7 @@ web_server() {
 }
 
 fetch() {
-	in_ns "$1" curl --silent --show-error --fail --max-time 60 "${@:2}" 3>&-
+	in_ns "$1" curl --silent --show-error --fail --max-time $((60 * TEST_SLOW)) "${@:2}" 3>&-
 }
 
 crowd_is() {
