@@ -112,8 +112,7 @@ unshared() {
 		:80=web@10.0.0.2:80,10.0.0.3:80,balance=first \
 		:81=web@10.0.0.2:80,10.0.0.3:80
 	asks self 127.0.0.1/9091=vpn ::1/9091=vpn 127.0.0.1/9092=vpn \
-		::1/9092=vpn 127.0.0.1/80=second \
-		127.0.0.1/8000=web8000 ::1/8001=web8001 127.0.0.1/8009=web8009 \
+		::1/9092=vpn 127.0.0.1/8000=web8000 ::1/8001=web8001 127.0.0.1/8009=web8009 \
 		::1/8010=web8010 127.0.0.1/8011=refused
 	asks vpn 127.0.0.1/3128=self ::1/3128=self
 	asks ns1 10.0.0.1/8000=ns2 127.0.0.1/8000=refused \
@@ -121,6 +120,7 @@ unshared() {
 		127.0.0.1/8099=refused 127.0.0.1/8111=refused
 	asks_at "$UNSHARED" 127.0.0.1/80=ns2
 	[ "$(ss -Hltn '( sport >= 8000 and sport <= 8010 )' | wc -l)" = 22 ]
+	asks self 127.0.0.1/80=second
 	named_server web first 10.0.0.2/80
 	# The target is in backoff for the first map only.
 	asks self 127.0.0.1/80=second 127.0.0.1/81=first

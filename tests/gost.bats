@@ -140,7 +140,7 @@ hop() {
 	while IFS='|' read -r words part; do
 		read -ra word <<<"$words"
 		status=0
-		output=$(timeout 5 "$NSFWD" "${word[@]}" 2>&1 >"$BATS_TEST_TMPDIR/out") ||
+		output=$(timeout $((5 * TEST_SLOW)) "$NSFWD" "${word[@]}" 2>&1 >"$BATS_TEST_TMPDIR/out") ||
 			status=$?
 		if [ "$status" != 2 ] || [ -s "$BATS_TEST_TMPDIR/out" ] ||
 			[[ $output != *"$part"* || $output == *$'\n'* ]]; then
@@ -281,11 +281,11 @@ hop() {
 	for word in "$long" "tcp://:80/$long:80" "$long://:80/h:80" \
 		":80?$long=1" ":80?netns=$long" "http://$long:p@:80" \
 		"tcp://:80/${comma//a/:1,}:1" ":80?${comma//a/a=1&}"; do
-		run timeout 5 "$NSFWD" -L "$word"
+		run timeout $((5 * TEST_SLOW)) "$NSFWD" -L "$word"
 		[ "$status" = 2 ]
 		[ "${#output}" -lt 1200 ]
 		[[ $output == 'nsfwd: '* ]]
-		run timeout 5 "$NSFWD" -L :80 -F "$word"
+		run timeout $((5 * TEST_SLOW)) "$NSFWD" -L :80 -F "$word"
 		[ "$status" = 2 ]
 		[ "${#output}" -lt 1200 ]
 	done

@@ -65,7 +65,7 @@
 #   pid_of NAME          prints its pid
 #   reap NAME... [-t S]  waits (30 s at most) until each exits; fails, showing
 #                        the output, if a status is not 0
-#   kill_spawned NAME    kills it
+#   kill_spawned NAME [SIGNAL]  kills it (KILL), and waits for its end
 #   traced PID           true if a tracer is attached
 #   own_dev CMD...       runs CMD with a /dev of its own, for /dev/log
 #
@@ -74,9 +74,13 @@
 #                        that long on a quiet machine: times $TEST_SLOW
 #   now_ms               a clock in milliseconds
 #   cpu_ticks PID...     user and system time, in ticks of 10 ms, summed
-#   tree_ticks           the same of all processes of nsfwd
+#   rests SECONDS TICKS PID...  true if they use at most TICKS in that time, in one
+#                        of five such spans; what spins does so in each of them
+#   sleep_on SECONDS PID...     true if they are not woken in that time, in one of
+#                        three such spans
+#   since MS             milliseconds since a result of now_ms, divided by $TEST_SLOW
 #   switches PID...      voluntary context switches, summed
-#   rss PID              resident memory in KiB
+#   memory PID           memory of its own in KiB
 #   fds PID              number of open descriptors
 #   children PID         every descendant, zombies included
 #   listens NS PORT      true if a TCP socket listens there
@@ -127,12 +131,16 @@ listens() {
 
 freeze() {
 	local pid
-	FROZEN=("$NSFWD_PID")
-	kill -STOP "$NSFWD_PID"
-	for pid in $(mappers) "$@"; do
-		kill -STOP "$pid"
+	FROZEN=()
+	for pid in "$NSFWD_PID" $(mappers) "$@"; do
+		kill -STOP "$pid" || return
 		FROZEN+=("$pid")
+		wait_until 5 stopped_is "$pid" || return
 	done
+}
+
+stopped_is() {
+	grep -q '^State:.[Tt]' "/proc/$1/status"
 }
 
 thaw() {
@@ -238,15 +246,38 @@ cpu_ticks() {
 	echo "$sum"
 }
 
-tree_ticks() {
-	local -a pids
-	mapfile -t pids < <(tree)
-	cpu_ticks "${pids[@]}"
+rests() {
+	local span=$1 most=$2 before n
+	shift 2
+	for _ in {1..5}; do
+		before=$(cpu_ticks "$@")
+		sleep "$span"
+		n=$(($(cpu_ticks "$@") - before))
+		[ "$n" -gt "$most" ] || return 0
+	done
+	fail "$n ticks in $span s, not $most, by $*"
 }
 
-# Counted by the kernel; the status file has an estimate.
-rss() {
-	awk '$1 == "Rss:" { print $2 }' "/proc/$1/smaps_rollup"
+sleep_on() {
+	local span=$1 before n
+	shift
+	for _ in 1 2 3; do
+		before=$(($(switches "$@") + $(cpu_ticks "$@")))
+		sleep "$span"
+		n=$(($(switches "$@") + $(cpu_ticks "$@") - before))
+		[ "$n" != 0 ] || return 0
+	done
+	fail "$n switches and ticks in $span s: $*"
+}
+
+since() {
+	echo $((($(now_ms) - $1) / TEST_SLOW))
+}
+
+# Counted by the kernel; the status file has an estimate. Not the pages of files,
+# because the kernel takes and returns these as it likes.
+memory() {
+	awk '$1 == "Anonymous:" { print $2 }' "/proc/$1/smaps_rollup"
 }
 
 switches() {
@@ -556,7 +587,7 @@ web_server() {
 }
 
 fetch() {
-	in_ns "$1" curl --silent --show-error --fail --max-time 60 "${@:2}" 3>&-
+	in_ns "$1" curl --silent --show-error --fail --max-time $((60 * TEST_SLOW)) "${@:2}" 3>&-
 }
 
 crowd_is() {
@@ -568,7 +599,7 @@ printed() {
 }
 
 kill_spawned() {
-	kill -KILL "${SPAWNED[$1]}"
+	kill "-${2:-KILL}" "${SPAWNED[$1]}"
 	wait "${SPAWNED[$1]}" 2>/dev/null || true
 	unset "SPAWNED[$1]"
 }
@@ -616,9 +647,9 @@ reap() {
 }
 
 # The oracle kills the spawned processes and then checks that within 2 s no
-# connection process is left, that there is no zombie, that server and mappers
-# hold as many descriptors as after the start, and that all processes together
-# use at most 2 ticks in half a second. TERM ends the server with status 0, and no
+# connection process and no zombie is left, that server and mappers hold as many
+# descriptors as after the start, and that all processes together rest: they use at
+# most 2 ticks in half a second. TERM ends the server with status 0, and no
 # process is left; no sanitizer reported anything, and no process was killed
 # because a filter did not know a system call. A test that stopped nsfwd itself
 # has cleared NSFWD_PID: then only the checks after TERM are made.
@@ -665,8 +696,26 @@ tree_ended() {
 	[ -z "$(tree)" ]
 }
 
+# True if server and mappers hold as many descriptors as record_fds counted.
+fds_are_back() {
+	local pid count
+	for pid in "${!FDS[@]}"; do
+		count=$(fds "$pid") || continue
+		# Without its namespace a map has no mapper, and the server no channel.
+		if [ "$count" -lt "${FDS[$pid]}" ] &&
+			logged 'waits for namespace'; then
+			continue
+		fi
+		[ "$count" = "${FDS[$pid]}" ] || {
+			OTHER="pid $pid has $count descriptors, not ${FDS[$pid]}:
+				$(find "/proc/$pid/fd/" -type l -printf '%f %l\n' | head -n 20)"
+			return 1
+		}
+	done
+}
+
 oracle_live() {
-	local bad=0 pid count before after
+	local bad=0 OTHER
 	local -a pids
 	nsfwd_ended && {
 		wait_nsfwd 0 || true
@@ -677,33 +726,13 @@ oracle_live() {
 		bad=1
 		echo "oracle: connections left: $(connections | xargs)"
 	}
-	count=$(processes | awk -v s="$NSFWD_SESSION" '
-		$3 == s && $4 == "Z" { n++ } END { print n + 0 }')
-	[ "$count" = 0 ] || {
+	wait_until 2 no_zombies || bad=1
+	wait_until 2 fds_are_back || {
 		bad=1
-		echo "oracle: $count zombies"
+		echo "oracle: $OTHER"
 	}
-	for pid in "${!FDS[@]}"; do
-		count=$(fds "$pid") || continue
-		# Without its namespace a map has no mapper, and the server no channel.
-		if [ "$count" -lt "${FDS[$pid]}" ] &&
-			logged 'waits for namespace'; then
-			continue
-		fi
-		[ "$count" = "${FDS[$pid]}" ] || {
-			bad=1
-			echo "oracle: pid $pid has $count descriptors, not ${FDS[$pid]}"
-			find "/proc/$pid/fd/" -type l -printf "%f %l\n" | head -n 20
-		}
-	done
 	mapfile -t pids < <(tree)
-	before=$(cpu_ticks "${pids[@]}")
-	sleep 0.5
-	after=$(cpu_ticks "${pids[@]}")
-	[ $((after - before)) -le 2 ] || {
-		bad=1
-		echo "oracle: $((after - before)) ticks in 0.5 s of idleness"
-	}
+	rests 0.5 2 "${pids[@]}" || bad=1
 	return "$bad"
 }
 

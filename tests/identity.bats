@@ -360,7 +360,7 @@ silent() {
 	kill -USR1 "$NSFWD_PID"
 	curl --silent --fail --max-time 9 --unix-socket /run/stats http://nsfwd/ \
 		>"$BATS_TEST_TMPDIR/stats"
-	[ $(($(now_ms) - began)) -lt $((1000 * TEST_SLOW)) ]
+	[ "$(since "$began")" -lt 2000 ]
 	wait_until 5 logged 'table:   process [0-9]+ has not answered yet'
 	wait_until 5 logged 'table: .*127.0.0.1:8004' 2
 	kill -TERM "$NSFWD_PID"

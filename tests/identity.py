@@ -16,7 +16,7 @@ def children(pid):
 
 
 def connection(server):
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while time.monotonic() < end:
         for mapper in children(server):
             for pid in children(mapper):
@@ -27,7 +27,7 @@ def connection(server):
 
 def halves(server, port, words):
     words = words.replace("|", "\r\n").encode()
-    with socket.create_connection(("127.0.0.1", int(port)), 5) as sock:
+    with socket.create_connection(("127.0.0.1", int(port)), 30) as sock:
         pid = connection(server)
         for half in words[:10], words[10:]:
             time.sleep(0.1)  # for the process to wait for input

@@ -9,9 +9,9 @@ server NAME WHERE...      answers every line, or datagram, with NAME; prints
 follow SECONDS NAME WHERE...
                           asks until each WHERE answers NAME; prints the seconds
 load RATE COUNT WHERE PID HUPS [MOST]
-                          COUNT clients, RATE a second, each asks once; PID gets
-                          HUPS signals meanwhile; fails if more than MOST (0)
-                          clients fail
+                          COUNT clients, RATE a second at most, each asks once; PID
+                          gets HUPS signals meanwhile, each when it has taken the
+                          one before; fails if more than MOST (0) clients fail
 hold WHERE                a connection; asks once more at each USR1
 kills SECONDS PORT        destroys the listener of that port, over and over
 handed WHERE NAME CMD...  executes CMD with a listener as systemd(1) hands it over
@@ -112,9 +112,24 @@ def follow(seconds, want, *wheres):
     return 0
 
 
+def pending(pid, number):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        masks = [int(line.split()[1], 16) for line in status
+                 if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+def hup(pid):
+    end = time.monotonic() + SPAN
+    while pending(pid, signal.SIGHUP) and time.monotonic() < end:
+        time.sleep(0.005)
+    os.kill(int(pid), signal.SIGHUP)
+
+
 def load(rate, count, where, pid, hups, most=0):
     rate, count, hups = float(rate), int(count), int(hups)
     failed, threads, start = [], [], time.monotonic()
+    due = start
 
     def one():
         try:
@@ -124,9 +139,11 @@ def load(rate, count, where, pid, hups, most=0):
             failed.append(str(error))
 
     for i in range(count):
-        time.sleep(max(0, start + i / rate - time.monotonic()))
+        # Clients that are late do not come all at once.
+        due = max(due + 1 / rate, time.monotonic())
+        time.sleep(max(0, due - time.monotonic()))
         if hups and i % (count // hups) == count // hups // 2:
-            os.kill(int(pid), signal.SIGHUP)
+            hup(pid)
         threads.append(threading.Thread(target=one))
         threads[-1].start()
     for thread in threads:

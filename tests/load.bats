@@ -58,7 +58,7 @@ bytes_sent() {
 @test "T64 lossy links to client and target: T42, no datagram of another flow" {
 	lines
 	spawn_ready self echo python3 "$LOAD" echo ns4@10.9.2.2:8080
-	timeout 30 python3 "$LOAD" flows 16 60 85 ns3@10.9.1.1:8000 3>&-
+	timeout $((90 * TEST_SLOW)) python3 "$LOAD" flows 16 60 85 ns3@10.9.1.1:8000 3>&-
 	wait_until 5 no_flows
 }
 
@@ -66,7 +66,7 @@ bytes_sent() {
 	local -a most
 	local pid before after limit fifo=$BATS_TEST_TMPDIR/stay
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
-	before=$(rss "$(mappers)")
+	before=$(memory "$(mappers)")
 	mkfifo "$fifo"
 	spawn self slow bash -c 'exec "$@" <"$0"' "$fifo" python3 "$LOAD" \
 		slow 16 2 ns1@127.0.0.1:8000 ns2@127.0.0.1:8080
@@ -86,7 +86,7 @@ bytes_sent() {
 		awk -v p="$pid" '$1 == "Private_Dirty:" { print p, $2, "KiB"
 			exit $2 > 160 }' "/proc/$pid/smaps_rollup"
 	done
-	after=$(rss "$(mappers)")
+	after=$(memory "$(mappers)")
 	echo "mapper: $before KiB, then $after KiB"
 	# A sanitizer's shadow memory counts, too.
 	sanitized || [ $((after - before)) -le 64 ]
@@ -102,12 +102,13 @@ page_faults() {
 
 # 6 of the connection and 1 of the mapper; the margin is for other kernels.
 @test "a connection of the static build costs few page faults" {
-	local before n
+	local before faults n
 	needs readelf
 	! readelf -l "$NSFWD" | grep -q INTERP || skip 'a dynamic build'
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	spawn_ready self echo python3 "$LOAD" echo ns2@127.0.0.1:8080
-	for n in 10 200; do
+	# Again, if the kernel took pages back meanwhile.
+	for n in 10 200 200 200; do
 		before=$(page_faults)
 		in_ns ns1 python3 -c '
 import socket, sys
@@ -118,8 +119,9 @@ for _ in range(int(sys.argv[1])):
         s.shutdown(socket.SHUT_WR)
         assert s.recv(1) == b""' "$n"
 		wait_until 5 no_connections
+		faults=$((($(page_faults) - before) * 10 / n))
+		echo "page faults of a connection: ${faults%?}.${faults: -1}"
+		[ "$n" = 10 ] || [ "$faults" -gt 105 ] || break
 	done
-	n=$((($(page_faults) - before) * 10 / 200))
-	echo "page faults of a connection: ${n%?}.${n: -1}"
-	[ "$n" -le 105 ]
+	[ "$faults" -le 105 ]
 }

@@ -35,7 +35,7 @@ setup_file() {
 	reap -t 60 warm_up
 	wait_until 2 no_connections
 	for pid in "$NSFWD_PID" $(mappers); do
-		rss[$pid]=$(rss "$pid")
+		rss[$pid]=$(memory "$pid")
 	done
 	[ "${#rss[@]}" = 2 ]
 
@@ -44,7 +44,7 @@ setup_file() {
 	wait_until 2 no_connections
 	for pid in "${!rss[@]}"; do
 		before=${rss[$pid]}
-		after=$(rss "$pid")
+		after=$(memory "$pid")
 		echo "pid $pid: $before KiB, then $after KiB"
 		[ $((after - before)) -le 64 ]
 	done

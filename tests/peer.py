@@ -14,7 +14,7 @@
 ADDR is PORT or HOST:PORT (or [HOST]:PORT), unix:/path or unix:@abstract. Each
 command but connect writes "ready" to the descriptor that $READY_FD names, or to
 stdout, once it listens or its connections are open. A command takes --limit
-(30 s) at most. With --count N the steps are done on N connections at the same
+(30 s) at most, times $TEST_SLOW. With --count N the steps are done on N connections at the same
 time. Exit status: 0 every step succeeded, 1 a step failed, 3 the limit passed.
 
 Each end sends one endless stream of bytes, in the pieces of its steps. The other
@@ -37,7 +37,7 @@ end knows the stream and checks every byte. A step is a word:
     flood       sends in the background from now on, until it fails
     post=N      sends N bytes in the background, then does fin
     ping=N      N requests of 5 to 100 bytes, each fourth in two segments, each
-                answered; p99 must be below 5 ms and the longest below 30 ms
+                answered; 85 of 100 within 20 ms
     pong=N      answers them
     bulk=N      N random bytes each way at the same time; prints the hashes
 
@@ -58,6 +58,7 @@ import time
 
 PERIOD = 1048573  # prime: no buffer size divides it
 CHUNK = 1 << 18
+SLOW = int(os.environ.get("TEST_SLOW", "1"))
 
 
 class Failure(Exception):
@@ -319,11 +320,10 @@ class End:
             self.do_recv(sum(self.request(i)))
             times.append((time.monotonic() - start) * 1000)
         times.sort()
-        p99 = times[int(len(times) * 0.99)]
-        say(f"p50 {times[len(times) // 2]:.3f} p99 {p99:.3f} "
+        p85 = times[int(len(times) * 0.85)]
+        say(f"p50 {times[len(times) // 2]:.3f} p85 {p85:.3f} "
             f"longest {times[-1]:.3f} ms")
-        slow = int(os.environ.get("TEST_SLOW", "1"))
-        if p99 >= 5 * slow or times[-1] >= 30 * slow or times[len(times) // 2] >= 20:
+        if p85 >= 20:
             raise Failure("too slow")
 
     def do_pong(self, count):
@@ -506,7 +506,7 @@ def main():
         os._exit(3)
 
     signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, limit)
+    signal.setitimer(signal.ITIMER_REAL, limit * SLOW)
     verbs = {"listen": main_listen, "connect": main_connect,
              "echo": main_echo, "hold": main_hold, "void": main_void,
              "late": main_late}

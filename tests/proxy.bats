@@ -301,13 +301,9 @@ print("reset", flush=True)'
 }
 
 @test "plain HTTP: a client that resets while nothing moves ends the connection" {
-	local pid before
 	start_nsfwd -v ns1@1080=ns2@proxy
 	posts
-	pid=$(connections)
-	before=$(cpu_ticks "$pid")
-	sleep 0.7
-	[ $(($(cpu_ticks "$pid") - before)) -le 5 ]
+	rests 0.7 5 "$(connections)"
 	wait_until 3 no_connections
 	touch "$BATS_TEST_TMPDIR/go"
 	reap post deaf

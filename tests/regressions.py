@@ -17,6 +17,7 @@ import threading
 import time
 
 F_SETPIPE_SZ = 1031
+SLOW = int(os.environ.get("TEST_SLOW", "1"))
 
 
 def listener(port, **options):
@@ -26,7 +27,7 @@ def listener(port, **options):
         server.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
     server.bind(("127.0.0.1", port))
     server.listen()
-    server.settimeout(10)
+    server.settimeout(10 * SLOW)
     return server
 
 
@@ -35,7 +36,7 @@ def urgent(port, target):
     client = socket.create_connection(("127.0.0.1", int(port)))
     peer, _ = server.accept()
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-    peer.settimeout(20)
+    peer.settimeout(20 * SLOW)
     client.settimeout(0.5)
     sent = 0
     try:
@@ -43,7 +44,7 @@ def urgent(port, target):
             sent += client.send(b"x" * 65536)
     except socket.timeout:
         pass
-    client.settimeout(20)
+    client.settimeout(20 * SLOW)
 
     def finish():
         client.send(b"U", socket.MSG_OOB)
@@ -84,14 +85,14 @@ def unread(program):
     try:
         for _ in range(100):
             with socket.socket() as client:
-                client.settimeout(2)
+                client.settimeout(2 * SLOW)
                 try:
                     client.connect(("127.0.0.1", 8000))
                     client.recv(1)
                 except ConnectionResetError:
                     answered += 1
         server.send_signal(signal.SIGTERM)
-        status = server.wait(3)
+        status = server.wait(3 * SLOW)
     finally:
         server.kill()
     print(f"{answered} of 100 answered, status {status}")
@@ -104,7 +105,7 @@ def children(pid):
 
 
 def until(seconds, true):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOW
     while not true():
         if time.monotonic() > end:
             return False
@@ -134,11 +135,14 @@ def starve(program):
                    "-e", "trace=pipe2", "-e", "inject=pipe2:error=EMFILE",
                    program, "--no-sandbox"], ["127.0.0.1:8000=127.0.0.1:8001"])
     try:
-        worst = min(worst_reply(), worst_reply())
+        worst = worst_reply()
+        for _ in range(3):
+            if worst > 0.06:
+                worst = min(worst, worst_reply())
     finally:
         for pid in children(nsfwd.pid):
             os.kill(pid, signal.SIGTERM)
-        nsfwd.wait(5)
+        nsfwd.wait(5 * SLOW)
     print(f"worst reply {worst * 1000:.0f} ms")
     return worst > 0.06
 

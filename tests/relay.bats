@@ -20,26 +20,20 @@ when() {
 		"$BATS_TEST_TMPDIR/$1.out"
 }
 
-# took LOW HIGH NAME STEP NAME STEP: true if LOW to HIGH ms are between the steps.
+# took LOW HIGH NAME STEP NAME STEP: true if LOW to HIGH ms are between the steps;
+# HIGH on a quiet machine.
 took() {
 	local span=$(($(when "$5" "$6") - $(when "$3" "$4")))
-	if [ "$span" -lt "$1" ] || [ "$span" -gt "$2" ]; then
+	if [ "$span" -lt "$1" ] || [ $((span / TEST_SLOW)) -gt "$2" ]; then
 		fail "$span ms from $3 $4 to $5 $6, not $1 to $2"
 	fi
 }
 
-# at_rest SECONDS TICKS: true if the connections use at most TICKS in that time.
+# at_rest SECONDS TICKS: true if there are connections, and they rest.
 at_rest() {
-	local pids before after
-	pids=$(connections)
-	# shellcheck disable=SC2086
-	before=$(cpu_ticks $pids)
-	sleep "$1"
-	# shellcheck disable=SC2086
-	after=$(cpu_ticks $pids)
-	if [ -z "$pids" ] || [ $((after - before)) -gt "$2" ]; then
-		fail "$((after - before)) ticks in $1 s by connections '$pids'"
-	fi
+	local -a pids
+	mapfile -t pids < <(connections | sort -u)
+	[ "${#pids[@]}" -gt 0 ] && rests "$@" "${pids[@]}"
 }
 
 # still PID: true if the process used no time for 200 ms.
@@ -246,7 +240,8 @@ stopped() {
 # the queue of the target is full.
 answers_early() {
 	local go=$BATS_TEST_TMPDIR/go.early pids
-	start_nsfwd -v "$@"
+	# Long, because the next target would be tried after half of it.
+	start_nsfwd -v --connect-timeout 60 "$@"
 	peer_server ns2 server late "$go" 8080 send=4096 rst
 	peer_start ns1 client connect 8000 reset=4096
 	wait_until 5 connecting
@@ -463,7 +458,6 @@ prompt() {
 
 @test "100 idle connections: no wake-up in 5 s in any process" {
 	local -a pids
-	local before ticks
 	start_nsfwd "$MAP"
 	peer_server ns2 echo echo 8080
 	peer_server ns1 hold hold 100 8000
@@ -471,11 +465,7 @@ prompt() {
 	mapfile -t pids < <(tree)
 	[ "${#pids[@]}" -ge 102 ]
 	sleep 0.5
-	before=$(switches "${pids[@]}")
-	ticks=$(cpu_ticks "${pids[@]}")
-	sleep 5
-	[ "$(switches "${pids[@]}")" = "$before" ]
-	[ "$(cpu_ticks "${pids[@]}")" = "$ticks" ]
+	sleep_on 5 "${pids[@]}"
 }
 
 # bats test_tags=workers

@@ -103,7 +103,7 @@ shown() {
 			python3 -c 'import sys
 print("80=" + sys.argv[1] * (60000 // len(sys.argv[1])) + sys.argv[2])' \
 				"$text" "$end" >"$BATS_TEST_TMPDIR/long"
-			timeout 5 "$BATS_FILE_TMPDIR/mask" <"$BATS_TEST_TMPDIR/long" \
+			timeout $((5 * TEST_SLOW)) "$BATS_FILE_TMPDIR/mask" <"$BATS_TEST_TMPDIR/long" \
 				>/dev/null || {
 				echo "$text...$end"
 				return 1

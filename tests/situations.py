@@ -19,6 +19,7 @@ import struct
 import sys
 import threading
 
+SLOW = int(os.environ.get("TEST_SLOW", "1"))
 ROOM = b"A: " + b"x" * 990 + b"\r\n"
 ANSWERS = {
     b"/large": b"HTTP/1.1 200 OK\r\n" + 40 * ROOM +
@@ -131,7 +132,7 @@ class Run:
         self.passed, self.failed = [], []
 
     def connect(self, where=None):
-        s = socket.create_connection(where or self.proxy, 3)
+        s = socket.create_connection(where or self.proxy, 3 * SLOW)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
 
@@ -234,7 +235,7 @@ class Run:
             raise Wrong(f"reply {text[1]}")
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.connect((self.proxy[0], struct.unpack("!H", text[8:])[0]))
-        udp.settimeout(1)
+        udp.settimeout(SLOW)
         return s, udp
 
     def udp(self, kind, host, port):

@@ -12,9 +12,9 @@ setup() {
 	head -c 3000000 /dev/urandom >data
 }
 
-# Runs nsfwd for at most 20 s, without the descriptors of bats.
+# Runs nsfwd for at most 20 s on a quiet machine, without the descriptors of bats.
 stdio() {
-	timeout -k 1 20 "$NSFWD" "$@" 3>&- 4>&-
+	timeout -k 1 $((20 * TEST_SLOW)) "$NSFWD" "$@" 3>&- 4>&-
 }
 
 same() {
@@ -33,7 +33,7 @@ same() {
 	same sockets
 	run -0 stdio -=ns2@8000 </dev/null
 	[ -z "$output" ]
-	run -0 bash -c 'exec timeout 10 "$1" -=ns2@8000 <&-' - "$NSFWD" 3>&-
+	run -0 bash -c 'exec timeout $((10 * TEST_SLOW)) "$1" -=ns2@8000 <&-' - "$NSFWD" 3>&-
 	[ -z "$output" ]
 	# A pipe that is not read for a while delays only its own direction.
 	stdio -=ns2@8000 <data | { sleep 0.3 && cat; } >slow
@@ -107,7 +107,6 @@ exits() {
 
 # poll(2) reports the end of a UNIX socket over and over.
 @test "-: a UNIX target that closes ends it, without spinning" {
-	local before
 	local -a pids
 	peer_server ns2 server listen unix:@closes send=1000 close
 	start_stdio -=ns2@@closes
@@ -121,9 +120,7 @@ exits() {
 	start_stdio -=ns2@@half
 	wait_until 5 sized out 1000
 	read -ra pids < <(children "$PID")
-	before=$(cpu_ticks "${pids[@]}")
-	sleep 0.5
-	[ $(($(cpu_ticks "${pids[@]}") - before)) -le 2 ]
+	rests 0.5 2 "${pids[@]}"
 	says 5000 >&8
 	exec 8>&-
 	exits 0
@@ -214,7 +211,7 @@ with subprocess.Popen(sys.argv[1:], stdin=there, stdout=there) as process:
 	reap input
 	# an output that nobody reads, or that is full.
 	peer_server ns2 output listen 127.0.0.1:8000 flood reset
-	run -1 bash -c 'timeout 10 "$1" -=ns2@8000 </dev/ptmx |
+	run -1 bash -c 'timeout $((10 * TEST_SLOW)) "$1" -=ns2@8000 </dev/ptmx |
 		head -c 1 >/dev/null; exit "${PIPESTATUS[0]}"' - "$NSFWD" 3>&-
 	[[ $output == *'the connection broke: E'* ]]
 	reap output
@@ -237,7 +234,7 @@ with subprocess.Popen(sys.argv[1:], stdin=there, stdout=there) as process:
 	begin=$(now_ms)
 	run -1 stdio -=ns2@8000,connect-timeout=500ms </dev/null
 	[[ $output == *'cannot reach the target: ETIMEDOUT ('*')' ]]
-	[ $(($(now_ms) - begin)) -lt 3000 ]
+	[ "$(since "$begin")" -lt 3000 ]
 }
 
 # True if nsfwd waits for the target; prints the process that dials, which is the
@@ -291,7 +288,7 @@ os.close(9)
 time.sleep(30)'
 	run -1 unshare -m --propagation private bash -c '
 		mount --bind resolv /etc/resolv.conf
-		exec timeout 10 "$1" -=ns2@name.test:80,connect-timeout=700ms' \
+		exec timeout $((10 * TEST_SLOW)) "$1" -=ns2@name.test:80,connect-timeout=700ms' \
 		- "$NSFWD" </dev/null 3>&-
 	[[ $output == *': no answer from name server 127.0.0.1: within its time' ]]
 }
@@ -300,7 +297,7 @@ time.sleep(30)'
 	local key
 	for key in idle-timeout half-close-timeout; do
 		peer_server ns2 "$key" listen 127.0.0.1:8000 fin reset
-		run -1 bash -c 'exec timeout 10 "$1" "$2" </dev/ptmx' - "$NSFWD" \
+		run -1 bash -c 'exec timeout $((10 * TEST_SLOW)) "$1" "$2" </dev/ptmx' - "$NSFWD" \
 			"-=ns2@8000,$key=300ms" 3>&-
 		[[ $output == *'the connection broke: ETIMEDOUT' ]]
 		reap "$key"
