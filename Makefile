@@ -174,7 +174,7 @@ bench: nsfwd
 	bench/run
 
 format:
-	clang-format -i $(wildcard *.[ch] $(ROOMS:%=%/*.[ch]) tests/*.[ch] bench/*.c)
+	clang-format -i $(wildcard *.[ch] $(ROOMS:%=%/*.[ch]) tests/*.[ch] bench/*.[ch])
 
 # Mode, source and destination of each file that is installed.
 INSTALLED = 755:nsfwd:$(BINDIR)/nsfwd \
