@@ -171,7 +171,7 @@ obj/dns_query.musl: $(DNS_DEP)
 demo: nsfwd
 	sh tests/demo.sh
 bench: nsfwd
-	bench/run
+	bench/run --save
 
 format:
 	clang-format -i $(wildcard *.[ch] $(ROOMS:%=%/*.[ch]) tests/*.[ch] bench/*.[ch])
