@@ -66,6 +66,7 @@ mapper() {
 	within 20 says 9091 vpn && [ ! -s /tmp/one ]
 }
 t 'a killed mapper is replaced, its connections stay' mapper
+kill %%
 wait
 first() { pgrep -f 'nsfwd: 127.*9091' | head -n 1; }
 hold 9091 60 >/tmp/one &
