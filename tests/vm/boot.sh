@@ -4,7 +4,11 @@
 # shellcheck disable=SC2016 # eval gets text
 # shellcheck disable=SC1091
 . ./lib.bash
-page() { busybox wget -q -O - -T 20 "http://127.0.0.1:$1/"; }
+page() {
+	timeout 60 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0" || exit
+		printf "GET / HTTP/1.0\r\n\r\n" >&3
+		tail -n 1 <&3' "$1"
+}
 
 if [ ! -e rebooted ]; then
 	# A namespace that a unit makes at boot, later than nsfwd starts.
