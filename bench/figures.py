@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Keeps what bench/run measured in bench/results.json, and draws bench/*.svg.
 
-results.json is a list of runs, one for each machine, the newest first. A run has
-its machine, date and rows; rows[ROW][FORWARDER][FIGURE] is [median, least, most].
+results.json is a list of runs on two machines, the newest first. A run has its
+machine, date and rows; rows[ROW][FORWARDER][FIGURE] is [median, least, most].
 gnuplot draws the newest; the same results give the same bytes. The colours are
 readable on white and on black. Without bench/run: bench/figures.py draws again.
 """
@@ -156,8 +156,8 @@ def load():
 
 
 def save(run):
-    """Puts a run in front, in the place of an older one of that machine."""
-    runs = [run] + [r for r in load() if r["machine"] != run["machine"]]
+    """Puts a run in front of the newest of another machine."""
+    runs = [run] + [r for r in load() if r["machine"] != run["machine"]][:1]
     text = json.dumps(runs, indent=1)
     # A figure's three numbers on one line.
     text = re.sub(r"\[\s+([-\d.e]+),\s+([-\d.e]+),\s+([-\d.e]+)\s+\]",
