@@ -170,6 +170,7 @@ obj/dns_query.musl: $(DNS_DEP)
 
 demo: nsfwd
 	sh tests/demo.sh
+# Writes bench/RESULTS.md, results.json and *.svg; takes a quarter of an hour.
 bench: nsfwd
 	bench/run --save
 

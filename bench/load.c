@@ -84,7 +84,7 @@ expect(bool good, const char *what)
 static void
 bulk(const char *way, int streams, uint32_t ms)
 {
-	struct stream *all = calloc((size_t)streams, sizeof(*all));
+	struct stream *all = zeroed((size_t)streams, sizeof(*all));
 	struct epoll_event ev[EVENTS];
 	int epoll = epoll_create1(EPOLL_CLOEXEC), left = streams, n;
 	unsigned char ask[ASK_SIZE] = {0};
@@ -209,7 +209,7 @@ go_on(int epoll, struct client *c)
 static void
 crr(int clients, uint32_t ms)
 {
-	struct client *all = calloc((size_t)clients, sizeof(*all));
+	struct client *all = zeroed((size_t)clients, sizeof(*all));
 	struct epoll_event ev[EVENTS];
 	int epoll = epoll_create1(EPOLL_CLOEXEC), n, result, left = clients;
 	int64_t from = ns(), until = from + ms * INT64_C(1000000), at = from;
@@ -248,7 +248,7 @@ crr(int clients, uint32_t ms)
 static void
 idle(int count)
 {
-	int *fd = calloc((size_t)count, sizeof(*fd)), good = 0;
+	int *fd = zeroed((size_t)count, sizeof(*fd)), good = 0;
 
 	for (int i = 0; i < count; i++) {
 		fd[i] = open_socket(SOCK_STREAM, true);

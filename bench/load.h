@@ -53,6 +53,9 @@ _Noreturn void die(const char *what);
 /* Returns CLOCK_MONOTONIC in nanoseconds. */
 int64_t ns(void);
 
+/* Returns zeroed memory for count objects. Exits on an error. */
+void *zeroed(size_t count, size_t size);
+
 /* Returns a socket, connected to address or bound to it. Exits on an error. */
 int open_socket(int type, bool connected);
 

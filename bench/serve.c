@@ -84,9 +84,7 @@ greet(int epoll, int listener)
 
 	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) != -1) {
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		s = calloc(1, sizeof(*s));
-		if (!s)
-			die("calloc");
+		s = zeroed(1, sizeof(*s));
 		s->fd = fd;
 		watch(epoll, s);
 	}

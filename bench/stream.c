@@ -30,6 +30,16 @@ ns(void)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+void *
+zeroed(size_t count, size_t size)
+{
+	void *memory = calloc(count, size);
+
+	if (!memory)
+		die("calloc");
+	return memory;
+}
+
 int
 open_socket(int type, bool connected)
 {
