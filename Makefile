@@ -175,11 +175,12 @@ obj/dns_query.musl: $(DNS_DEP)
 
 demo: nsfwd
 	sh tests/demo.sh
+# Writes bench/RESULTS.md, results.json and *.svg; takes a quarter of an hour.
 bench: nsfwd
-	bench/run
+	bench/run --save
 
 format:
-	clang-format -i $(wildcard *.[ch] $(ROOMS:%=%/*.[ch]) tests/*.[ch] bench/*.c)
+	clang-format -i $(wildcard *.[ch] $(ROOMS:%=%/*.[ch]) tests/*.[ch] bench/*.[ch])
 
 # Mode, source and destination of each file that is installed.
 INSTALLED = 755:nsfwd:$(BINDIR)/nsfwd \

@@ -24,11 +24,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,63 +35,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/load.h"
+
 enum {
-	CHUNK = 128 * 1024, /* of bulk: its first byte says if it is the last */
 	ECHO = 64,
 	PATIENCE = 10000, /* ms */
 	SAMPLES = 1 << 22,
-	EVENTS = 64,
-	DATAGRAM = 65507
 };
 
-/* The first byte of a connection: the service that it requests. */
-enum {
-	ASK_ECHO = 'e',
-	ASK_UP = 1, /* flags: bulk, for a span of ms in the next 4 bytes */
-	ASK_DOWN = 2,
-	ASK_SIZE = 5
-};
-
-/* A connection: of bulk, at either end, or one that the server echoes. */
-struct stream {
-	int fd;
-	bool echo;
-	bool sending, receiving;   /* chunks are still to come */
-	bool confirming, awaiting; /* the byte that confirms is to come */
-	bool last;                 /* the chunk being sent is the last */
-	size_t sent, received;     /* of the chunks at hand */
-	unsigned char ask[ASK_SIZE];
-	size_t asked;
-	int64_t until;
-	uint64_t bytes;
-	uint32_t events; /* that epoll watches for */
-};
-
-/* The counters of the server's UDP socket; a query returns and clears them. */
-struct count {
-	uint64_t delivered, first, last, altered;
-};
-
-static struct sockaddr_in address;
-static unsigned char data[CHUNK], more[CHUNK], end[CHUNK];
 static uint32_t sample[SAMPLES];
 static size_t samples;
-
-static _Noreturn void
-die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static int64_t
-ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
 
 static void
 take(int64_t from)
@@ -121,247 +71,6 @@ quantile(size_t part)
 	return samples ? sample[(samples - 1) * part / 1000] : 0;
 }
 
-static int
-open_socket(int type, bool connected)
-{
-	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0), on = 1;
-	int room = 4 << 20;
-	const void *to = &address;
-
-	if (fd == -1)
-		die("socket");
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if ((type & 0xf) == SOCK_STREAM) {
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	} else {
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
-	}
-	if (!connected && bind(fd, to, sizeof(address)) == -1)
-		die("bind");
-	if (connected && connect(fd, to, sizeof(address)) == -1 &&
-	    errno != EINPROGRESS)
-		die("connect");
-	return fd;
-}
-
-static void
-watch(int epoll, struct stream *s)
-{
-	uint32_t out = s->sending || s->confirming ? EPOLLOUT : 0;
-	struct epoll_event ev = {.events = EPOLLIN | out, .data.ptr = s};
-
-	if (ev.events == s->events)
-		return;
-	if (epoll_ctl(epoll, s->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, s->fd,
-		&ev) == -1)
-		die("epoll_ctl");
-	s->events = ev.events;
-}
-
-/*
- * Sends. Returns false if there is no room. The last chunk begins once the time
- * is over.
- */
-static bool
-push(struct stream *s)
-{
-	ssize_t n;
-
-	if (s->sent == 0)
-		s->last = ns() >= s->until;
-	n = send(s->fd, (s->last ? end : more) + s->sent, CHUNK - s->sent,
-	    MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (n == -1) {
-		if (errno != EAGAIN)
-			die("send");
-		return false;
-	}
-	s->bytes += (uint64_t)n;
-	s->sent = (s->sent + (size_t)n) % CHUNK;
-	if (s->sent == 0 && s->last)
-		s->sending = false;
-	return true;
-}
-
-/*
- * Receives. Returns false if nothing has arrived. Only the last chunk has a
- * byte that is not 0.
- */
-static bool
-pull(struct stream *s)
-{
-	ssize_t n = recv(s->fd, data, CHUNK - s->received, MSG_DONTWAIT);
-
-	if (n == 0 || (n == -1 && errno != EAGAIN))
-		die("recv");
-	if (n == -1)
-		return false;
-	s->bytes += (uint64_t)n;
-	s->received = (s->received + (size_t)n) % CHUNK;
-	if (s->received == 0 && data[n - 1])
-		s->receiving = false;
-	return true;
-}
-
-/* Sends and receives bulk. Returns true when both directions are confirmed. */
-static bool
-advance(int epoll, struct stream *s)
-{
-	char byte = 'k';
-
-	while (s->receiving && pull(s))
-		;
-	for (int i = 0; i < 8 && s->sending && push(s); i++)
-		;
-	if (s->confirming && !s->sending && !s->receiving &&
-	    send(s->fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
-		s->confirming = false;
-	if (s->awaiting && !s->sending && !s->receiving &&
-	    recv(s->fd, &byte, 1, MSG_DONTWAIT) == 1)
-		s->awaiting = false;
-	watch(epoll, s);
-	return !s->sending && !s->receiving && !s->confirming && !s->awaiting;
-}
-
-/* The server's side. */
-
-static void
-forget(struct stream *s)
-{
-	close(s->fd);
-	free(s);
-}
-
-/*
- * Reads the request. Returns 1 if it is whole, 0 if more bytes are to come, -1
- * if the connection has ended.
- */
-static int
-hear(struct stream *s)
-{
-	uint32_t ms;
-	ssize_t n = recv(s->fd, s->ask + s->asked,
-	    s->asked ? ASK_SIZE - s->asked : 1, MSG_DONTWAIT | MSG_PEEK);
-
-	if (n <= 0)
-		return n == 0 || errno != EAGAIN ? -1 : 0;
-	s->echo = s->ask[0] == ASK_ECHO;
-	if (s->echo)
-		return 1;
-	recv(s->fd, s->ask + s->asked, (size_t)n, MSG_DONTWAIT);
-	s->asked += (size_t)n;
-	if (s->asked < ASK_SIZE)
-		return 0;
-	memcpy(&ms, s->ask + 1, sizeof(ms));
-	s->receiving = s->confirming = s->ask[0] & ASK_UP;
-	s->sending = s->ask[0] & ASK_DOWN;
-	s->until = ns() + ms * INT64_C(1000000);
-	return 1;
-}
-
-/* Sends received bytes back. Returns -1 when the connection has ended. */
-static int
-echo(const struct stream *s)
-{
-	char buf[4096];
-	ssize_t n = recv(s->fd, buf, sizeof(buf), MSG_DONTWAIT);
-
-	if (n > 0)
-		n = send(s->fd, buf, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
-	return n == 0 || (n == -1 && errno != EAGAIN) ? -1 : 0;
-}
-
-static void
-answer(int epoll, struct stream *s)
-{
-	int said = 1;
-
-	if (!s->echo && s->asked < ASK_SIZE)
-		said = hear(s);
-	if (said == 1 && s->echo)
-		said = echo(s);
-	else if (said == 1 && advance(epoll, s) &&
-	    recv(s->fd, data, 1, MSG_DONTWAIT) == 0)
-		said = -1;
-	if (said == -1)
-		forget(s);
-}
-
-static void
-greet(int epoll, int listener)
-{
-	struct stream *s;
-	int fd, on = 1;
-
-	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) != -1) {
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		s = calloc(1, sizeof(*s));
-		if (!s)
-			die("calloc");
-		s->fd = fd;
-		watch(epoll, s);
-	}
-}
-
-/*
- * Serves datagrams by their first byte: sends an 'e' back, counts an 's', whose
- * last byte is the low byte of its length, and answers a 'q' with the counters.
- */
-static void
-datagrams(int fd, struct count *count)
-{
-	struct sockaddr_in from;
-	void *to = &from;
-	socklen_t length = sizeof(from);
-	ssize_t n;
-
-	for (int i = 0; i < EVENTS; i++) {
-		n = recvfrom(fd, data, DATAGRAM, MSG_DONTWAIT, to, &length);
-		if (n <= 0)
-			return;
-		if (data[0] == 'e') {
-			sendto(fd, data, (size_t)n, 0, to, length);
-		} else if (data[0] == 'q') {
-			sendto(fd, count, sizeof(*count), 0, to, length);
-			*count = (struct count){0};
-		} else {
-			count->last = (uint64_t)ns();
-			if (!count->delivered++)
-				count->first = count->last;
-			count->altered += data[n - 1] != (unsigned char)n;
-		}
-	}
-}
-
-static void
-serve(void)
-{
-	struct stream tcp = {0}, udp = {0};
-	struct epoll_event ev[EVENTS];
-	struct count count = {0};
-	int epoll = epoll_create1(EPOLL_CLOEXEC), n;
-
-	tcp.fd = open_socket(SOCK_STREAM | SOCK_NONBLOCK, false);
-	udp.fd = open_socket(SOCK_DGRAM, false);
-	if (listen(tcp.fd, 4096) == -1)
-		die("listen");
-	watch(epoll, &tcp);
-	watch(epoll, &udp);
-	for (;;) {
-		n = epoll_wait(epoll, ev, EVENTS, -1);
-		for (int i = 0; i < n; i++)
-			if (ev[i].data.ptr == &tcp)
-				greet(epoll, tcp.fd);
-			else if (ev[i].data.ptr == &udp)
-				datagrams(udp.fd, &count);
-			else
-				answer(epoll, ev[i].data.ptr);
-	}
-}
-
-/* The client's side. */
-
 static void
 expect(bool good, const char *what)
 {
@@ -375,7 +84,7 @@ expect(bool good, const char *what)
 static void
 bulk(const char *way, int streams, uint32_t ms)
 {
-	struct stream *all = calloc((size_t)streams, sizeof(*all));
+	struct stream *all = zeroed((size_t)streams, sizeof(*all));
 	struct epoll_event ev[EVENTS];
 	int epoll = epoll_create1(EPOLL_CLOEXEC), left = streams, n;
 	unsigned char ask[ASK_SIZE] = {0};
@@ -500,7 +209,7 @@ go_on(int epoll, struct client *c)
 static void
 crr(int clients, uint32_t ms)
 {
-	struct client *all = calloc((size_t)clients, sizeof(*all));
+	struct client *all = zeroed((size_t)clients, sizeof(*all));
 	struct epoll_event ev[EVENTS];
 	int epoll = epoll_create1(EPOLL_CLOEXEC), n, result, left = clients;
 	int64_t from = ns(), until = from + ms * INT64_C(1000000), at = from;
@@ -539,7 +248,7 @@ crr(int clients, uint32_t ms)
 static void
 idle(int count)
 {
-	int *fd = calloc((size_t)count, sizeof(*fd)), good = 0;
+	int *fd = zeroed((size_t)count, sizeof(*fd)), good = 0;
 
 	for (int i = 0; i < count; i++) {
 		fd[i] = open_socket(SOCK_STREAM, true);
@@ -621,7 +330,6 @@ prepare(const char *port)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-	memset(end, 1, sizeof(end));
 }
 
 int

@@ -30,8 +30,9 @@ show() { systemctl show --value -p "$1" "${2:-nsfwd}"; }
 runs_new() { readlink "/proc/$(show MainPID "$@")/exe" | grep -qx /usr/bin/nsfwd; }
 listens() { ss -Hln "sport = :$1" | grep -q .; }
 
+# Ten times as long, because an emulated machine that is loaded is that slow.
 within() { # SECONDS COMMAND...
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + 10 * $1))
 	shift
 	until "$@" >/tmp/why 2>&1; do
 		[ "$SECONDS" -lt "$end" ] || { cat /tmp/why; echo "not within: $*"; return 1; }
@@ -39,7 +40,7 @@ within() { # SECONDS COMMAND...
 	done
 }
 
-page() { curl -sS -m "${2:-20}" "http://127.0.0.1:$1/"; }
+page() { curl -sS -m "${2:-60}" "http://127.0.0.1:$1/"; }
 says() { is "$(page "$1")" "$2"; }
 
 # conf LINE...: the maps of /etc/nsfwd.conf.

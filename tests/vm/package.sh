@@ -59,27 +59,32 @@ conf 9091=vpn@9091
 systemctl restart nsfwd
 killed() { kill -9 "$(show MainPID)"; within 20 listens 9091 && says 9091 vpn; }
 t 'a killed server is back' killed
-hold 9091 60 >/tmp/one &
+hold 9091 900 >/tmp/one &
 held 9091
 mapper() {
 	kill -9 "$(pgrep -f 'nsfwd: map 9091')"
 	within 20 says 9091 vpn && [ ! -s /tmp/one ]
 }
 t 'a killed mapper is replaced, its connections stay' mapper
+kill %%
 wait
 first() { pgrep -f 'nsfwd: 127.*9091' | head -n 1; }
-hold 9091 60 >/tmp/one &
+hold 9091 900 >/tmp/one &
 held 9091
 pid=$(first)
-hold 9091 20 >/tmp/two &
+hold 9091 900 >/tmp/two &
 held 9091
 oom() {
 	echo 1000 >"/proc/$pid/oom_score_adj"
 	echo f >/proc/sysrq-trigger
-	within 20 grep -q reset /tmp/one && within 40 test -s /tmp/two &&
-		is "$(cat /tmp/two)" open && is "$(show ActiveState)" active
+	within 20 grep -q reset /tmp/one || return
+	# systemd hears of it, and would stop the service.
+	sleep 10
+	[ ! -s /tmp/two ] && is "$(show ActiveState)" active && says 9091 vpn
 }
 t 'a connection killed for memory: nobody else' oom
+kill %%
+wait
 
 # Upgrade.
 newer() {
@@ -122,9 +127,8 @@ hold 9091 300 >/tmp/one &
 held 9091
 drain() {
 	local began=$SECONDS
-	systemctl stop nsfwd && is "$(cat /tmp/one)" reset || return
-	began=$((SECONDS - began))
-	[ $began -ge 28 ] && [ $began -le 44 ] && is "$(show Result)" success
+	systemctl stop nsfwd && is "$(cat /tmp/one)" reset &&
+		[ $((SECONDS - began)) -ge 28 ] && is "$(show Result)" success
 }
 t 'stop: a connection has 30 s, then a reset' drain
 
@@ -138,7 +142,7 @@ conf systemd:web=vpn@9091
 systemctl daemon-reload
 t 'socket activation' eval 'systemctl start nsfwd.socket && says 8081 vpn'
 refuses_none() {
-	(for ((i = 0; i < 20; i++)); do page 8081 30 || echo failed; done) >/tmp/pages &
+	(for ((i = 0; i < 20; i++)); do page 8081 || echo failed; done) >/tmp/pages &
 	systemctl restart nsfwd
 	wait $!
 	is "$(sort -u /tmp/pages)" vpn
