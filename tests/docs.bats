@@ -236,7 +236,7 @@ commands_of_readme() {
 	        count += 1
 	        if piece.strip(" :('") not in man:
 	            missing.append(f"{name}: {text}")
-	for text in re.findall(r'^\.It "(.*)"$', man, re.M):
+	for text in re.findall(r'^\.It Sy "(.*)"$', man, re.M):
 	    count += 1
 	    pieces = re.split(r"[A-Z_]+\b|'[^']*'|\([^)]*\)", text)
 	    words = [re.findall(r"[a-z0-9/-]+", piece) for piece in pieces]
@@ -251,7 +251,7 @@ commands_of_readme() {
 
 @test "each message has a cause or a cure" {
 	# Messages that stand together share one text.
-	! awk '/^\.It "/ { it = $0; next }
+	! awk '/^\.It Sy "/ { it = $0; next }
 		it && (/^\.El/ || /^\.Sh/ || /^\.Bl/) { print it; bad = 1 }
 		{ it = "" }
 		END { exit !bad }' "$top/man/nsfwd-messages.7"
