@@ -160,9 +160,13 @@ commands_of_readme() {
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/try")" = 3 ]
 	cd "$BATS_TEST_TMPDIR"
 	ln -s "$NSFWD" nsfwd
-	# The end of the process namespace ends what the commands have started.
-	run -0 unshare -rnmpf --mount-proc --kill-child sh -c \
-		'ip link set lo up; exec 2>/dev/null; . ./try'
+	run -0 timeout 100 unshare -rn bash -c 'exec 2>/dev/null
+		ip link set lo up
+		. ./try
+		status=$?
+		kill $(jobs -p)
+		wait
+		exit $status'
 	[[ $output == *'Directory listing'* ]]
 }
 
