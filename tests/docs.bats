@@ -267,7 +267,7 @@ commands_of_readme() {
 				echo "$page: no section $section"
 				return 1
 			}
-		done < <(sed -n 's/^\.Sx \([A-Za-z ]*\).*/\1/p' "$top/man/$page" | sed 's/ *$//')
+		done < <(sed -n 's/^\.Sx \([A-Za-z, ]*\).*/\1/p' "$top/man/$page" | sed 's/[ ,]*$//')
 		[ "$(grep -cE '^\.Xr nsfwd(\.conf 5|-messages 7| 1)' "$top/man/$page")" -ge 2 ]
 	done
 }
