@@ -200,7 +200,7 @@ commands_of_readme() {
 		printf '%s 1\n8000=web@80\n' "$name" >"$BATS_TEST_TMPDIR/conf"
 		run "$NSFWD" --check=syntax -c "$BATS_TEST_TMPDIR/conf"
 		case $name in
-		config | check | rules | test | help | version)
+		config | check | rules | status | test | top | help | version)
 			[[ $output != *"option '$name'"* ]]
 			grep -qw "$name" <(grep -A3 'may stand in a file' "$top/man/nsfwd.conf.5")
 			;;
