@@ -841,7 +841,7 @@ right_words() {
 @test "--help is short, --version is one line" {
 	run --separate-stderr "$NSFWD" --help
 	[ "$status" = 0 ] && [ -z "$stderr" ]
-	[ "${#lines[@]}" -le 48 ]
+	[ "${#lines[@]}" -le 60 ]
 	[ "$(wc -L <<<"$output")" -le 80 ]
 	[ "$(grep -c '^  nsfwd ' <<<"$output")" = 3 ]
 	local option
