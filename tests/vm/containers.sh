@@ -28,21 +28,21 @@ pid() { docker inspect -f '{{.State.Pid}}' "$1"; }
 key() { docker inspect -f '{{.NetworkSettings.SandboxKey}}' "$1"; }
 
 for net in none bridge; do
-	docker run -q -d --name $net --hostname $net --network $net bb serve >/dev/null
+	docker run -d --name $net --hostname $net --network $net bb serve >/dev/null
 	maps "8001=pid:$(pid $net)@8080" "8002=$(key $net)@8080" "pid:$(pid $net)@2222=127.0.0.1:22"
 	t "docker, --network $net, by pid" within 30 says 8001 $net
 	t "docker, --network $net, by its file" within 30 says 8002 $net
 	t "docker, --network $net, to the host" eval "docker exec $net nc 127.0.0.1 2222 </dev/null | grep -q SSH"
 done
-docker run -q -d --name late --hostname late --network none bb serve >/dev/null
+docker run -d --name late --hostname late --network none bb serve >/dev/null
 printf '8003=%s@8080\n' "$(key late)" >>/etc/nsfwd.conf
 t 'docker, started after nsfwd, by its file' eval 'systemctl reload nsfwd && within 30 says 8003 late'
 
-docker run -q -d --name holder --hostname holder --network none bb sleep 9999 >/dev/null
-docker run -q -d --name app --network container:holder bb serve >/dev/null
+docker run -d --name holder --hostname holder --network none bb sleep 9999 >/dev/null
+docker run -d --name app --network container:holder bb serve >/dev/null
 maps "8004=$(key holder)@8080"
 t 'docker, a container that holds the namespace' within 30 says 8004 holder
-anew() { docker rm -f app && docker run -q -d --name app --network container:holder bb serve && within 30 says 8004 holder; }
+anew() { docker rm -f app && docker run -d --name app --network container:holder bb serve && within 30 says 8004 holder; }
 t 'docker, the same, the other one made anew' anew
 
 mkdir -p /run/netns
@@ -54,7 +54,7 @@ t 'docker, by a link in /run/netns' within 30 says 8005 none
 sleep 1
 again() { docker restart -t 1 none && within 30 says 8005 none; }
 t 'docker restart, the link follows' again
-recreate() { docker rm -f none && docker run -q -d --name none --hostname none2 --network none bb serve && within 30 says 8005 none2; }
+recreate() { docker rm -f none && docker run -d --name none --hostname none2 --network none bb serve && within 30 says 8005 none2; }
 t 'docker rm and run, the link follows' recreate
 
 podman import /srv/bb.tar bb >/dev/null 2>&1
