@@ -4,6 +4,8 @@
 #define BASE_SANDBOX_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* A user and a group. */
