@@ -6,12 +6,13 @@
  * A mapper is in the target namespace and cannot open sockets in the listen
  * namespace, but a client may ask for UDP at any time. So the mapper of a proxy
  * has an opener, which entered the listen namespace and gave up all rights
- * before the first client came. A connection asks the opener, not the mapper,
- * because close(2) of a descriptor that a hijacked connection has passed can
- * block: then associations of this map are refused, and nothing else.
+ * before the first client came. The mapper gives each connection a channel to
+ * the opener. A connection asks the opener, not the mapper, because a hijacked
+ * connection can block who reads from it: it passes a socket whose close(2)
+ * blocks. Then associations of this map are refused, and nothing else.
  *
- * The opener keeps no UDP socket. It keeps one end of a pipe, whose other end
- * it passes with the socket, and so knows how many associations there are.
+ * The opener keeps no UDP socket. Of each association it has the channel, which
+ * hangs up when the connection ends.
  */
 
 #include <errno.h>
@@ -21,7 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -47,56 +48,25 @@
 #define OPENER_READY_MS 5000
 #define LOW_PORT        1024 /* ports below take a capability */
 
-/* watched[0] is the channel; the others belong to associations. */
+/* In the data of an event: this channel has had a socket. */
+#define GRANTED ((uint64_t)1 << 32)
+#define EVENTS  64
+
 struct opener {
 	const struct map *map;
-	struct pollfd *watched;
-	pid_t *pids; /* of the connections, by the same index */
-	size_t n, max;
-	unsigned next; /* index of the port to try first */
+	int mapper; /* the channel of the mapper */
+	int epoll;
+	unsigned n, max; /* associations */
+	unsigned next;   /* index of the port to try first */
 };
 
-/* Closes the descriptors of associations that have ended. */
-static void
-remove_ended(struct opener *o)
-{
-	for (size_t i = o->n; i > 0; i--)
-		if (o->watched[i].revents) {
-			close(o->watched[i].fd);
-			o->watched[i] = o->watched[o->n];
-			o->pids[i] = o->pids[o->n--];
-		}
-}
-
-static bool
-has_association(const struct opener *o, pid_t pid)
-{
-	for (size_t i = 1; i <= o->n; i++)
-		if (o->pids[i] == pid)
-			return true;
-	return false;
-}
-
-/*
- * Opens a socket for the process that has made fd. Returns -1 with errno:
- * EPERM for a second one, which only a hijacked process asks for.
- */
+/* Watches a channel, or changes the data of its events. Returns -1 with errno. */
 static int
-open_for(struct opener *o, int fd, sa_family_t family, pid_t *pid)
+opener_watch(const struct opener *o, int op, uint64_t data)
 {
-	struct ucred cred = {0};
-	socklen_t size = sizeof(cred);
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = data};
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == -1 ||
-	    cred.pid <= 0 || has_association(o, cred.pid)) {
-		errno = EPERM;
-		return -1;
-	}
-	*pid = cred.pid;
-	if (o->n < o->max)
-		return bind_udp_relay(o->map, family, &o->next);
-	errno = ENOBUFS;
-	return -1;
+	return epoll_ctl(o->epoll, op, (int)(uint32_t)data, &ev);
 }
 
 static void
@@ -105,7 +75,7 @@ log_refusal(const struct opener *o, int err)
 	const struct port_range *ports = &o->map->udp_ports;
 
 	if (err == ENOBUFS)
-		log_ratelimited("'%s': UDP ASSOCIATE refused: there are %zu",
+		log_ratelimited("'%s': UDP ASSOCIATE refused: there are %u",
 		    o->map->spec, o->max);
 	else if (err == EADDRINUSE && ports->first)
 		log_ratelimited("'%s': UDP ASSOCIATE refused: no port of "
@@ -116,65 +86,88 @@ log_refusal(const struct opener *o, int err)
 		    errno_name(err));
 }
 
-/* Answers the request that fd came with. */
-static void
-answer_request(struct opener *o, int fd, sa_family_t family)
+/*
+ * Opens a socket for a channel. Returns -1 with errno: EPERM for a second one,
+ * which only a hijacked process asks for.
+ */
+static int
+open_for(struct opener *o, uint64_t data, sa_family_t family)
 {
-	pid_t pid;
-	int udp_fd = open_for(o, fd, family, &pid), pipe_fd = -1;
+	int fd;
 
-	if (udp_fd != -1)
-		pipe_fd = handover_grant(fd, udp_fd);
-	if (pipe_fd == -1) {
-		log_refusal(o, errno);
-		handover_refuse(fd, errno);
-	} else {
-		o->watched[++o->n] = (struct pollfd){.fd = pipe_fd};
-		o->pids[o->n] = pid;
-	}
-	close_keep_errno(udp_fd);
-	close_keep_errno(fd);
+	if (data & GRANTED)
+		return fail_errno(EPERM);
+	if (o->n >= o->max)
+		return fail_errno(ENOBUFS);
+	fd = bind_udp_relay(o->map, family, &o->next);
+	if (fd != -1 && opener_watch(o, EPOLL_CTL_MOD, data | GRANTED) == -1)
+		return close_keep_errno(fd);
+	o->n += fd != -1;
+	return fd;
 }
 
-/* Exits if nobody can send another request. */
+/* Handles an event of a connection's channel. */
 static void
-handle_request(struct opener *o)
+handle_channel(struct opener *o, uint64_t data)
 {
+	int channel = (int)(uint32_t)data, fd;
 	sa_family_t family;
-	int fd = handover_receive(o->watched[0].fd, &family);
 
-	if (fd != -1)
-		answer_request(o, fd, family);
-	else if (errno == 0)
+	if (handover_read(channel, &family) == 0) {
+		fd = open_for(o, data, family);
+		if (fd == -1)
+			log_refusal(o, errno);
+		handover_answer(channel, fd, errno);
+		close_keep_errno(fd);
+	} else if (errno != EAGAIN) {
+		o->n -= (data & GRANTED) != 0;
+		close(channel);
+	}
+}
+
+/* Receives channels from the mapper. Exits if it has exited. */
+static void
+receive_channels(const struct opener *o)
+{
+	int fd;
+
+	while ((fd = handover_receive(o->mapper)) != -1)
+		if (opener_watch(o, EPOLL_CTL_ADD, (uint32_t)fd) == -1)
+			close(fd);
+	if (errno == 0)
 		_exit(0);
 }
 
 static _Noreturn void
 opener_run(struct opener *o)
 {
+	struct epoll_event ev[EVENTS];
+
 	for (;;) {
-		poll(o->watched, o->n + 1, -1);
-		remove_ended(o);
-		if (o->watched[0].revents)
-			handle_request(o);
+		int n = epoll_wait(o->epoll, ev, EVENTS, -1);
+
+		for (int i = 0; i < n; i++)
+			if ((int)(uint32_t)ev[i].data.u64 == o->mapper)
+				receive_channels(o);
+			else
+				handle_channel(o, ev[i].data.u64);
 	}
 }
 
-/* Allocates room for associations. Returns -1 with errno. */
+/* Returns -1 with errno. */
 static int
-opener_init(struct opener *o, const struct map *map, int channel)
+opener_init(struct opener *o, const struct map *map, int mapper)
 {
 	const struct port_range *ports = &map->udp_ports;
 
 	o->map = map;
+	o->mapper = mapper;
 	o->max = ports->first ? 2u * (unsigned)(ports->last - ports->first + 1)
 			      : UDP_RELAYS_MAX;
-	o->watched = calloc(o->max + 1, sizeof(*o->watched));
-	o->pids = calloc(o->max + 1, sizeof(*o->pids));
-	if (!o->watched || !o->pids)
-		return -1;
-	o->watched[0] = (struct pollfd){.fd = channel, .events = POLLIN};
-	return 0;
+	o->epoll = epoll_create1(EPOLL_CLOEXEC);
+	return o->epoll == -1
+	    ? -1
+	    : opener_watch(o, EPOLL_CTL_ADD, (uint32_t)mapper);
 }
 
 /* Gives up all rights. Returns -1 with errno. */

@@ -173,17 +173,6 @@ serve_request(struct conn *conn, unsigned *role, int *target_error,
 						  : close_keep_errno(target);
 }
 
-/* Returns the UDP socket of a client that asked for it, or -1 with errno. */
-static int
-ask_for_udp(const struct conn *conn)
-{
-	const struct io io = {conn->udp_channel, CLIENT_FD, conn->deadline};
-	int fd = handover_ask(&io, conn->peer.sa.sa_family);
-
-	close_keep_errno(conn->udp_channel);
-	return fd;
-}
-
 /*
  * Relays the client's datagrams, with the filter of a UDP mapper. Returns -1,
  * with errno 0 after END_CLOSED; without an end if the client gets no socket.
@@ -195,8 +184,10 @@ relay_datagrams(struct conn *conn, unsigned *role)
 	    (*role &
 		(SANDBOX_NAMES | SANDBOX_PROXY | SANDBOX_UNIX | SANDBOX_BIND |
 		    SANDBOX_DEVICE));
+	const struct io channel = {conn->udp_channel, CLIENT_FD,
+	    conn->deadline};
 
-	conn->udp_fd = ask_for_udp(conn);
+	conn->udp_fd = handover_ask(&channel, conn->peer.sa.sa_family);
 	if (conn->udp_fd == -1)
 		return -1;
 	conn->report->end = END_LOCAL;

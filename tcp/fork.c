@@ -36,6 +36,7 @@
 #include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn.h"
+#include "tcp/handover.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"
 
@@ -98,11 +99,14 @@ start_process(uint32_t i, struct conn *conn)
 	pid_t pid;
 
 	if (may_use_udp(conn))
-		conn->udp_channel = forks->tcp.args->udp_channel;
+		conn->udp_channel =
+		    handover_offer(forks->tcp.args->udp_channel);
 	pid = fork_process();
 	if (pid == 0)
 		process_main(conn, max_fd, role);
 	close(conn->client);
+	if (conn->udp_channel != -1)
+		close(conn->udp_channel);
 	if (pid == -1) {
 		tcp_conn_failed(&forks->tcp, i);
 		accept_pause(&forks->tcp.acceptor, "fork");

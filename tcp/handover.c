@@ -1,7 +1,6 @@
-/* Passes descriptors between connections and the opener, see unix(7). */
+/* Passes descriptors between mapper, connections and opener. */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
 #include <string.h>
@@ -15,15 +14,12 @@
 #include "base/fd.h"
 #include "base/io.h"
 
-#define FDS_MAX 2 /* in a message */
-
-/* A message of one number and up to FDS_MAX descriptors. */
+/* A message of one number, and of a descriptor. */
 struct fd_message {
 	int number; /* the family in a request, an errno in an answer */
 	struct iovec iov;
 	struct msghdr head;
-	_Alignas(
-	    struct cmsghdr) char control[CMSG_SPACE(FDS_MAX * sizeof(int))];
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
 };
 
 static void
@@ -37,9 +33,9 @@ fd_message_init(struct fd_message *m)
 	m->head.msg_controllen = sizeof(m->control);
 }
 
-/* Sends a number and n descriptors. Returns -1 with errno. */
+/* Sends a number, and fd unless that is -1. Returns -1 with errno. */
 static int
-send_fds(int to, int number, const int *fds, size_t n)
+send_fd(int to, int number, int fd)
 {
 	struct fd_message m;
 	struct cmsghdr *c;
@@ -49,97 +45,85 @@ send_fds(int to, int number, const int *fds, size_t n)
 	c = CMSG_FIRSTHDR(&m.head);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = (socklen_t)CMSG_LEN(n * sizeof(*fds));
-	if (n)
-		memcpy(CMSG_DATA(c), fds, n * sizeof(*fds));
-	m.head.msg_controllen = n ? (socklen_t)CMSG_SPACE(n * sizeof(*fds)) : 0;
+	c->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	if (fd == -1)
+		m.head.msg_controllen = 0;
 	return sendmsg(to, &m.head, MSG_NOSIGNAL | MSG_DONTWAIT) == -1 ? -1 : 0;
 }
 
 /*
- * Receives a number and descriptors; those that did not come are -1. Returns -1
- * with errno, 0 at the end of the stream.
+ * Receives a number and a descriptor, -1 if none came. Returns -1 with errno, 0
+ * at the end of the stream.
  */
 static int
-receive_fds(int from, int *number, int fds[FDS_MAX])
+receive_fd(int from, int *number, int *fd)
 {
 	struct fd_message m;
 	const struct cmsghdr *c;
 	ssize_t n;
 
-	memset(fds, -1, FDS_MAX * sizeof(*fds));
+	*fd = -1;
 	fd_message_init(&m);
 	n = recvmsg(from, &m.head, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	if (n <= 0)
 		return n == 0 ? fail_errno(0) : -1;
 	c = CMSG_FIRSTHDR(&m.head);
 	if (c && c->cmsg_type == SCM_RIGHTS)
-		memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
 	*number = m.number;
 	return 0;
 }
 
-/* Returns the UDP socket that arrives on io->fd, or -1 with errno. */
-static int
-await_answer(const struct io *io)
+int
+handover_offer(int opener)
 {
-	int error = 0, fds[FDS_MAX] = {-1, -1};
+	int pair[2], result;
 
-	if (io_wait_for(io, POLLIN) == -1)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
 		return -1;
-	if (receive_fds(io->fd, &error, fds) == -1)
-		return errno ? -1 : fail_errno(ENOBUFS);
-	return fds[0] == -1 ? fail_errno(error) : fds[0];
+	result = send_fd(opener, 0, pair[1]);
+	close_keep_errno(pair[1]);
+	return result == -1 ? close_keep_errno(pair[0]) : pair[0];
 }
 
 int
 handover_ask(const struct io *io, sa_family_t family)
 {
-	struct io own = *io;
-	int pair[2], fd, result;
+	int error, fd;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
+	if (send_fd(io->fd, family, -1) == -1 || io_wait_for(io, POLLIN) == -1)
 		return -1;
-	do
-		result = send_fds(io->fd, family, &pair[1], 1);
-	while (
-	    result == -1 && errno == EAGAIN && io_wait_for(io, POLLOUT) == 0);
-	close_keep_errno(pair[1]);
-	own.fd = pair[0];
-	fd = result == -1 ? -1 : await_answer(&own);
-	close_keep_errno(pair[0]);
-	return fd;
+	if (receive_fd(io->fd, &error, &fd) == -1)
+		return errno ? -1 : fail_errno(ENOBUFS);
+	return fd == -1 ? fail_errno(error) : fd;
 }
 
 int
-handover_receive(int channel, sa_family_t *family)
+handover_receive(int mapper)
 {
-	int number = 0, fds[FDS_MAX] = {-1, -1};
+	int number, fd;
 
-	if (receive_fds(channel, &number, fds) == -1)
+	if (receive_fd(mapper, &number, &fd) == -1)
 		return -1;
+	return fd == -1 ? fail_errno(EAGAIN) : fd;
+}
+
+/* Receives no descriptor, because to close one can block, see SO_LINGER. */
+int
+handover_read(int channel, sa_family_t *family)
+{
+	int number;
+	ssize_t n = recv(channel, &number, sizeof(number), MSG_DONTWAIT);
+
+	if (n <= 0)
+		return n == 0 ? fail_errno(0) : -1;
 	*family = number == AF_INET6 ? AF_INET6 : AF_INET;
-	if (fds[1] != -1)
-		close(fds[1]);
-	return fds[0] == -1 ? fail_errno(EAGAIN) : fds[0];
-}
-
-int
-handover_grant(int fd, int udp_fd)
-{
-	int pair[2], fds[FDS_MAX], result;
-
-	if (pipe2(pair, O_CLOEXEC) == -1)
-		return -1;
-	fds[0] = udp_fd;
-	fds[1] = pair[1];
-	result = send_fds(fd, 0, fds, FDS_MAX);
-	close_keep_errno(pair[1]);
-	return result == -1 ? close_keep_errno(pair[0]) : pair[0];
+	return 0;
 }
 
 void
-handover_refuse(int fd, int error)
+handover_answer(int channel, int udp_fd, int error)
 {
-	send_fds(fd, error, NULL, 0);
+	send_fd(channel, error, udp_fd);
 }

@@ -1,9 +1,7 @@
 /*
- * Hands UDP sockets of the listen namespace to connections that ask for one.
- *
- * All connections of a map have one end of a SOCK_SEQPACKET pair, and its
- * opener the other. A connection asks by sending one end of a pair of its own,
- * on which it receives the answer.
+ * Passes UDP sockets from the opener of a map to its connections, see unix(7).
+ * Each connection has a channel of its own, so that a hijacked one can break no
+ * other. The channel stays open as long as the association.
  */
 
 #ifndef TCP_HANDOVER_H
@@ -14,27 +12,30 @@
 struct io;
 
 /*
+ * In a mapper: makes a channel, and passes one end to the opener. Returns the
+ * other end, for the next connection; or -1 with errno. Does not wait.
+ */
+int handover_offer(int opener);
+
+/*
  * In a connection: asks for a UDP socket of a family; io->fd is the channel.
  * Returns the socket, or -1 with errno, which may be that of the opener.
- * A pipe that came with the socket stays open, because its hang-up tells the
- * opener that the association has ended.
  */
 int handover_ask(const struct io *io, sa_family_t family);
 
 /*
- * In an opener: receives a request. Returns the descriptor for the answer; -1
- * with errno: 0 if no process has the other end any more, EAGAIN if there is no
- * request.
+ * In an opener: receives the channel of a connection. Returns -1 with errno: 0
+ * if the mapper has exited.
  */
-int handover_receive(int channel, sa_family_t *family);
+int handover_receive(int mapper);
 
 /*
- * In an opener: answers a request with a socket. Does not wait. Returns the end
- * of a pipe that hangs up when the association ends; or -1 with errno.
+ * In an opener: reads a request from a channel. Returns -1 with errno: 0 if the
+ * connection has closed it, EAGAIN if there is no request.
  */
-int handover_grant(int fd, int udp_fd);
+int handover_read(int channel, sa_family_t *family);
 
-/* In an opener: answers a request with an errno. */
-void handover_refuse(int fd, int error);
+/* In an opener: answers with a socket, or with -1 and an errno. Never waits. */
+void handover_answer(int channel, int udp_fd, int error);
 
 #endif
