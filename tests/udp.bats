@@ -131,7 +131,7 @@ flood() {
 	start "$MAP"
 	spawn_ready ns2 sink "$DATAGRAMS" sink 8000
 	freeze
-	sent=$(in_ns ns1 "$DATAGRAMS" flood 7000 64 0 500)
+	sent=$(in_ns ns1 "$DATAGRAMS" flood 7000 1000 0 500)
 	thaw
 	reap sink
 	got=$(cut -d' ' -f1 "$BATS_TEST_TMPDIR/sink.out")
