@@ -209,7 +209,7 @@ expected_of_mappers() {
 		set_flags killed killed
 		scoreboard_other EFAULT
 		mprotect_other EACCES
-		option_filter EBADF
+		option_filter killed
 	END
 }
 
