@@ -46,9 +46,13 @@ readers_open(struct readers *r)
 		status = stats_socket_open(&r->stats, false) == -1;
 	else if (r->conf->stats)
 		status = stats_tcp_open(&r->tcp, r->conf);
-	if (!status)
-		stats_socket_open_status(&r->status);
 	return status;
+}
+
+void
+readers_open_status(struct readers *r)
+{
+	stats_socket_open_status(&r->status);
 }
 
 void

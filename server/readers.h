@@ -32,6 +32,9 @@ void readers_init(struct readers *, const struct services *,
  */
 int readers_open(struct readers *);
 
+/* Opens the socket of --status, once the maps are right. It may be missing. */
+void readers_open_status(struct readers *);
+
 /* Repairs the socket of --stats. */
 void readers_check(struct readers *);
 

@@ -474,6 +474,7 @@ server_run(struct config *conf)
 		status = apply_config(&server.services, conf);
 	upgrade_finish();
 	if (!status) {
+		readers_open_status(&server.readers);
 		log_settings(conf);
 		status = drop_for_pin() == -1;
 	}

@@ -379,7 +379,7 @@ repeat() {
 		vpn@tcp:80=81             | tcp                | stand in front of the whole map
 		80=udp:53                 | udp                | stand in front of the whole map
 		vpn:8080=80               | vpn                | (a namespace is NS@PORT)
-		a:b@80=81                 | a:*                | no namespace: with ':' there are pid:N | a:*@80=81
+		a:b@80=81                 | a:*                | no namespace: with ':' there are docker:, podman: | a:*@80=81
 		80=w:81,via=http:u:p@h:1  | u:*                | a password are for auth= or via-auth= | 80=w:81,via=http:u:*@h:1
 		80=/run/a:b@81            | /run/a:*           | no namespace | 80=/run/a:*@81
 		tcp:udp:x@80=81           | udp:x              | no namespace

@@ -240,43 +240,6 @@ veth_gone() {
 	record_fds
 }
 
-@test "a reload that fails after the UDP sockets of a proxy were closed" {
-	! sanitized || skip "a sanitizer needs more address space"
-	local proxy=ns1@10.9.9.1:7000=ns2@proxy,max=9 i=0
-	named_server ns2 here 127.0.0.1/8080
-	ip -n ns1 addr add 10.9.9.1/32 dev lo
-	printf '%s\n' "$proxy" "$MAP,max=9" >"$CONF"
-	start_nsfwd --max-conns 1000000 -c "$CONF"
-	[ "$(udp_sockets)" = 64 ]
-	# The sockets cannot be opened again, and a mapper cannot be started.
-	ip -n ns1 addr del 10.9.9.1/32 dev lo
-	prlimit --pid "$NSFWD_PID" --as=64000000:
-	printf '%s\n' "$proxy,allow=::/0" "$MAP,max=1000000" >"$CONF"
-	kill -HUP "$NSFWD_PID"
-	wait_until 3 logged 'not reloaded'
-	prlimit --pid "$NSFWD_PID" --as=unlimited:
-	ip -n ns1 addr add 10.9.9.1/32 dev lo
-	# New listeners get the freed descriptors, and keep them.
-	printf '%s\n' "$proxy" "$MAP,max=9" \
-		127.0.0.1:8100-8199=ns2@127.0.0.1:8080-8179 >"$CONF"
-	hup
-	# shellcheck disable=SC2046 # one word each
-	kill -KILL $(mappers)
-	wait_until 3 logged 'serves again' 3
-	answers here 8000
-	answers here 8100
-	wait_until 2 has_udp_sockets 64
-	record_fds
-}
-
-udp_sockets() {
-	in_ns ns1 cat /proc/net/udp | grep -c ' 0109090A:'
-}
-
-has_udp_sockets() {
-	[ "$(udp_sockets)" = "$1" ]
-}
-
 @test "a pipe as a config file, or for a password, is not read again" {
 	local secret=$BATS_TEST_TMPDIR/secret
 	mkfifo "$CONF" "$secret"

@@ -422,13 +422,20 @@ watch_for_input(int fd, uint64_t data)
 	return epoll_ctl(udp.epoll, EPOLL_CTL_ADD, fd, &ev);
 }
 
-/* Undoes a connect(2) of a listener by a mapper that was hijacked. */
+/*
+ * Undoes a connect(2) of a listener by a mapper that was hijacked. Leaves other
+ * listeners alone, because connect(2) would also undo a zone.
+ */
 static int
 disconnect(int fd)
 {
 	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	union sockaddr_inet peer;
+	socklen_t size = sizeof(peer);
 
-	return connect(fd, &none, sizeof(none));
+	return getpeername(fd, &peer.sa, &size) == -1
+	    ? 0
+	    : connect(fd, &none, sizeof(none));
 }
 
 /* Limits flows= by RLIMIT_NOFILE, because each flow has a socket. */
