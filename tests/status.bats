@@ -212,6 +212,14 @@ faults() {
 	ip -n ns1 link set lo up
 	wait_until 5 eval 'in_ns ns1 curl -sSf -m 5 http://127.0.0.1:9100/metrics | grep -q nsfwd_map_up'
 	stop_nsfwd
+	# shellcheck disable=SC2034 # start_nsfwd reads it
+	WRAP=(bash -c 'exec 40</run/netns/ns1; exec "$@"' fds)
+	start_nsfwd -q --stats fd:40@127.0.0.1:9100 127.0.0.1:8000=ns2@1
+	in_ns ns1 curl -sSf -m 5 http://127.0.0.1:9100/metrics | grep -q '^nsfwd_map_up'
+	stop_nsfwd
+	WRAP=()
+	start_fails 2 "^nsfwd: '--stats nope@:9100': no namespace 'nope'" \
+		--stats nope@:9100 127.0.0.1:8000=ns2@1
 	start_fails 1 "cannot listen on 127.0.0.1:8000: the port is taken by" \
 		--stats 127.0.0.1:8000 127.0.0.1:8000=ns2@1
 }
