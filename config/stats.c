@@ -58,7 +58,8 @@ stats_parse(struct map *map, const char *value)
 	snprintf(spec, sizeof(spec), "--stats %s", value);
 	free(map->spec);
 	map->spec = strdup(spec);
-	if (map->spec && is_one_tcp_port(map))
+	map->origin = strdup("");
+	if (map->spec && map->origin && is_one_tcp_port(map))
 		return NULL;
 	map_free(map);
 	return usage;

@@ -12,6 +12,7 @@
 #include "base/errname.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "config/map.h"
 #include "config/stats.h"
 #include "server/answer.h"
 #include "server/readers.h"
@@ -35,6 +36,8 @@ readers_init(struct readers *r, const struct services *services,
 	    .status = {.fd = -1, .answers = table},
 	    .tcp = {.answers = http},
 	};
+	if (conf->stats && !is_path)
+		stats_parse(&r->tcp.map, conf->stats);
 }
 
 int

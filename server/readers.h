@@ -22,7 +22,10 @@ struct readers {
 	bool table_wanted; /* SIGUSR1 came while another table was printed */
 };
 
-/* Prepares the struct, before anything is open. Keeps both pointers. */
+/*
+ * Prepares the struct, before anything is open, and parses --stats. Keeps both
+ * pointers.
+ */
 void readers_init(struct readers *, const struct services *,
     const struct config *);
 

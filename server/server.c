@@ -412,7 +412,8 @@ server_init(struct config *conf)
 		n_left = 0;
 	}
 	readers_init(&server.readers, &server.services, conf);
-	if (setup_close_inherited(conf, n_left) == -1 ||
+	if (setup_close_inherited(conf, &server.readers.tcp.map, n_left) ==
+		-1 ||
 	    (conf->daemonize && daemonize() == -1) ||
 	    log_open(conf->syslog || conf->daemonize) == -1 ||
 	    (server.signal_fd = setup_signalfd()) == -1 ||

@@ -20,10 +20,11 @@
 #define NOFILE_MAX 1048576 /* the default of fs.nr_open */
 
 int
-setup_close_inherited(const struct config *conf, int n_left)
+setup_close_inherited(const struct config *conf, const struct map *stats,
+    int n_left)
 {
 	int n_adopted = systemd_fd_count();
-	size_t n = 2 * conf->n_maps + 1 + n_adopted + n_left;
+	size_t n = 2 * conf->n_maps + 2 + n_adopted + n_left;
 	int *keep = calloc(n, sizeof(*keep));
 
 	if (!keep)
@@ -31,6 +32,8 @@ setup_close_inherited(const struct config *conf, int n_left)
 	upgrade_fds(keep);
 	n = n_left;
 	keep[n++] = conf->ready_fd;
+	if (stats->listen_ns.kind == NS_FD)
+		keep[n++] = stats->listen_ns.number;
 	while (n_adopted)
 		keep[n++] = STDERR_FILENO + n_adopted--;
 	for (size_t i = 0; i < conf->n_maps; i++) {

@@ -4,13 +4,16 @@
 #define SERVER_SETUP_H
 
 struct config;
+struct map;
 
 /*
  * Closes inherited descriptors, because the reader of a pipe would wait for its
- * end. Keeps 0 to 2, those that the configuration or $LISTEN_FDS names, and the
- * n_left listeners of upgrade_init(). Returns -1 with errno.
+ * end. Keeps 0 to 2, those that the configuration, the map of --stats or
+ * $LISTEN_FDS names, and the n_left listeners of upgrade_init(). Returns -1
+ * with errno.
  */
-int setup_close_inherited(const struct config *, int n_left);
+int setup_close_inherited(const struct config *, const struct map *stats,
+    int n_left);
 
 /* Raises the limit of open files as far as the process may. */
 void setup_raise_limits(void);

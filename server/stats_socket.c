@@ -27,7 +27,6 @@
 #include "base/rundir.h"
 #include "config/config.h"
 #include "config/map.h"
-#include "config/stats.h"
 #include "mapper/mapper.h"
 #include "server/answer.h"
 #include "server/listen_check.h"
@@ -196,7 +195,7 @@ stats_tcp_open(struct stats_tcp *t, const struct config *conf)
 	struct service *s = &t->service;
 	int status;
 
-	if (stats_parse(&t->map, conf->stats))
+	if (!t->map.spec)
 		return 1;
 	*s = (struct service){.map = &t->map, .proto = PROTO_TCP};
 	status = service_probe_ns(s, conf->wait_for_ns);

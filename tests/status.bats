@@ -128,7 +128,7 @@ faults() {
 @test "--top: refreshes, shows rates, is cut to the terminal, and restores it" {
 	named_server ns2 here 127.0.0.1/8080
 	start_nsfwd -q 127.0.0.1:8000=ns2@127.0.0.1:8080
-	python3 - "$NSFWD" >"$BATS_TEST_TMPDIR/top" <<-'END'
+	python3 - "$NSFWD" "$NSFWD_PID" >"$BATS_TEST_TMPDIR/top" <<-'END'
 	import fcntl, os, re, select, struct, subprocess, sys, termios
 	fd, tty = os.openpty()
 	fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("4H", 10, 60, 0, 0))
@@ -150,7 +150,20 @@ faults() {
 	lines = re.sub(r"\033\[[?0-9]*[A-Za-z]", "", screen).split("\r\n")
 	assert max(map(len, lines)) <= 60, lines
 	print(*lines, sep="\n")
+	# The reason of its end stands on the screen that stays.
+	text = b""
+	top = subprocess.Popen([sys.argv[1], "--top"], stdin=tty, stdout=tty, stderr=tty)
+	read_until(b"\033[J", 1)
+	os.kill(int(sys.argv[2]), 15)
+	assert top.wait(30) == 1
+	def said():
+	    before, _, after = text.rpartition(b"\033[?1049l")
+	    return before and b"--status: " in after
+	while not said():
+	    assert select.select([fd], [], [], 10)[0], text
+	    text += os.read(fd, 65536)
 	END
+	wait_nsfwd 5
 	grep -q 'q quits' "$BATS_TEST_TMPDIR/top"
 	grep -qE '^127.0.0.1:8000=n' "$BATS_TEST_TMPDIR/top"
 }
@@ -212,6 +225,14 @@ faults() {
 	ip -n ns1 link set lo up
 	wait_until 5 eval 'in_ns ns1 curl -sSf -m 5 http://127.0.0.1:9100/metrics | grep -q nsfwd_map_up'
 	stop_nsfwd
+	# shellcheck disable=SC2034 # start_nsfwd reads it
+	WRAP=(bash -c 'exec 40</run/netns/ns1; exec "$@"' fds)
+	start_nsfwd -q --stats fd:40@127.0.0.1:9100 127.0.0.1:8000=ns2@1
+	in_ns ns1 curl -sSf -m 5 http://127.0.0.1:9100/metrics | grep -q '^nsfwd_map_up'
+	stop_nsfwd
+	WRAP=()
+	start_fails 2 "^nsfwd: '--stats nope@:9100': no namespace 'nope'" \
+		--stats nope@:9100 127.0.0.1:8000=ns2@1
 	start_fails 1 "cannot listen on 127.0.0.1:8000: the port is taken by" \
 		--stats 127.0.0.1:8000 127.0.0.1:8000=ns2@1
 }

@@ -209,20 +209,37 @@ open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
+/* Refreshes until the user quits. Returns -1 after a failure. */
+static int
+show_screen(struct top *top, int signal_fd)
+{
+	int result;
+
+	fputs(SCREEN_ON, stdout);
+	while ((result = refresh_screen(top)) == 0 &&
+	    wait_for_user(signal_fd, top->last_at + REFRESH_MS))
+		;
+	fputs(SCREEN_OFF, stdout);
+	fflush(stdout);
+	return result;
+}
+
+/*
+ * The terminal forgets what was logged on the screen of the table, so that the
+ * server is asked again after a failure, and the log of that one stays.
+ */
 int
 top_run(const char *path, const char *request)
 {
 	struct top top = {.path = path, .request = request};
 	int signal_fd = open_signals(), result;
 	struct termios before;
+	struct view_table again;
 	bool raw = set_terminal(&before);
 
-	fputs(SCREEN_ON, stdout);
-	while ((result = refresh_screen(&top)) == 0 &&
-	    wait_for_user(signal_fd, top.last_at + REFRESH_MS))
-		;
-	fputs(SCREEN_OFF, stdout);
-	fflush(stdout);
+	while ((result = show_screen(&top, signal_fd)) == -1 &&
+	    view_get(&again, path, request) == 0)
+		view_table_free(&again);
 	if (raw)
 		tcsetattr(STDIN_FILENO, TCSANOW, &before);
 	view_table_free(&top.last);
