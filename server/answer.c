@@ -10,8 +10,8 @@
  *
  * Only a process that may answer with a table keeps the channels of mappers,
  * and asks them for what is open. There is one such process at a time, so that
- * no other process receives the replies. The rights of the socket admit root and
- * the owner of the server as such readers.
+ * no other process receives the replies. The rights of the socket admit root
+ * and the owner of the server as such readers.
  */
 
 #include <errno.h>

@@ -71,7 +71,7 @@ try_socket(struct search *s, const char *path)
 		log_error("several servers run: nsfwd --status %s", path);
 }
 
-/* Calls `visit` for each file of a directory whose name begins with `prefix`. */
+/* Calls `visit` for each file in dir whose name begins with `prefix`. */
 static void
 visit_directory(struct search *s, const char *dir, const char *prefix,
     void (*visit)(struct search *, const char *path))

@@ -13,8 +13,8 @@ int view_find(char *path, size_t size);
 
 /*
  * Sends a request, and returns the answer, which the caller frees. Replaces
- * control characters by '?', except tabs and newlines, so that the answer cannot
- * change a terminal. Returns NULL with the reason logged.
+ * control characters by '?', except tabs and newlines, so that the answer
+ * cannot change a terminal. Returns NULL with the reason logged.
  */
 char *view_ask(const char *path, const char *request);
 
