@@ -14,8 +14,8 @@
  * TPROXY changes no packet. It works in prerouting only. So the chain "own"
  * marks the packets of programs of the namespace, and a route sends marked
  * packets to lo, and thus through prerouting. The same route makes the kernel
- * accept foreign addresses as its own. Replies are not marked, so that they take
- * their route.
+ * accept foreign addresses as its own. Replies are not marked, so that they
+ * take their route.
  */
 
 #include <arpa/inet.h>
