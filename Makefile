@@ -129,7 +129,7 @@ FUZZ_SPEC = tests/fuzz_spec.c $(filter-out nsfwd.c,$(SRC))
 FUZZ_HOP = tests/fuzz_hop.c $(filter-out nsfwd.c proxy/forward.c proxy/hop.c \
 	proxy/proxy_protocol.c proxy/server.c,$(SRC))
 FUZZ_DNS = tests/fuzz_dns.c dns/message.c dns/name.c dns/lexer.c dns/conf.c dns/result.c
-FUZZ_JSON = tests/fuzz_json.c container/json.c container/http.c base/clock.c base/fd.c
+FUZZ_JSON = tests/fuzz_json.c container/json.c container/http.c base/clock.c base/fd.c base/io.c
 fuzz:
 	mkdir -p obj/corpus/spec obj/corpus/hop obj/corpus/dns obj/corpus/json
 	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)

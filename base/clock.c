@@ -31,10 +31,9 @@ poll_timeout(msec at)
 {
 	msec left = at - now_ms();
 
-	return at == NEVER   ? -1
-	    : left < 0       ? 0
-	    : left > 1 << 30 ? 1 << 30
-			     : (int)left;
+	if (at == NEVER)
+		return -1;
+	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
 /* Days are counted from March 1 of year 0, so that February 29 comes last. */

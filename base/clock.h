@@ -18,7 +18,7 @@ msec now_ms(void);
 /* Returns the smaller of two times. */
 msec msec_min(msec a, msec b);
 
-/* Returns the timeout for poll(2) until an instant, or -1 for NEVER. */
+/* Returns the timeout of poll(2) until an instant: 0 or more, -1 for NEVER. */
 int poll_timeout(msec at);
 
 /*

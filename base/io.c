@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -15,17 +14,6 @@
 #include "base/io.h"
 
 #include "base/clock.h"
-
-int
-io_timeout(msec deadline)
-{
-	msec left;
-
-	if (deadline == NEVER)
-		return -1;
-	left = deadline - now_ms();
-	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
-}
 
 /*
  * Converts a descriptor into a negative number, which poll(2) ignores, and
@@ -60,7 +48,7 @@ io_wait(struct pollfd *watched, size_t n, msec deadline)
 	int got, ready = 0;
 
 	while (!ready) {
-		got = poll(watched, n, io_timeout(deadline));
+		got = poll(watched, n, poll_timeout(deadline));
 		if (got == 0)
 			errno = ETIMEDOUT;
 		if (got == 0 || (got == -1 && errno != EINTR))

@@ -44,11 +44,6 @@ ssize_t io_read_message(const struct io *io, unsigned char *data, size_t size,
     io_parser *parse, void *arg);
 
 /*
- * Returns the timeout of poll(2) for a deadline: at least 0, or -1 for NEVER.
- */
-int io_timeout(msec deadline);
-
-/*
  * Waits until one of n descriptors has one of its events, and sets revents to
  * the events that count. Returns how many descriptors have such events; or -1
  * with errno: ETIMEDOUT, or that of poll(2). POLLERR, POLLHUP and POLLNVAL

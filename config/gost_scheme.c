@@ -99,6 +99,22 @@ gost_is_udp(const struct gost_url *u)
 	return strcmp(u->scheme, "udp") == 0 || strcmp(u->scheme, "redu") == 0;
 }
 
+/* Returns why a scheme that has `roles` has not this role. */
+static const char *
+why_no_role(unsigned roles, enum gost_role role)
+{
+	switch (role) {
+	case GOST_TARGET:
+		return roles & GOST_ORIGINAL
+		    ? "no target is taken: connections go where they went"
+		    : "a proxy takes no target: write tcp://LISTEN/TARGET";
+	case GOST_PROXY:
+		return "no target: write SCHEME://LISTEN/TARGET";
+	default:
+		return "a hop is http or socks5";
+	}
+}
+
 const char *
 gost_scheme_check(struct gost_url *u, enum gost_role role)
 {
@@ -110,13 +126,7 @@ gost_scheme_check(struct gost_url *u, enum gost_role role)
 			continue;
 		if (schemes[i].roles & role)
 			return NULL;
-		why = schemes[i].roles & GOST_ORIGINAL && role == GOST_TARGET
-		    ? "no target is taken: connections go where they went"
-		    : role == GOST_PROXY
-		    ? "no target: write SCHEME://LISTEN/TARGET"
-		    : role == GOST_TARGET
-		    ? "a proxy takes no target: write tcp://LISTEN/TARGET"
-		    : "a hop is http or socks5";
+		why = why_no_role(schemes[i].roles, role);
 	}
 	return why ? why
 		   : "nsfwd has tcp, udp, auto, http, socks4, socks4a and "

@@ -7,14 +7,15 @@
  * without a route before any rule is asked. It leads to lo, with a metric that
  * any other default route goes before.
  *
- * REDIRECT is a kind of NAT: the first packet of a connection decides. What
- * programs of the namespace send passes the hook output; what a link brings,
- * prerouting.
+ * REDIRECT is a kind of NAT: the first packet of a connection decides. Packets
+ * of programs of the namespace pass the hook output; packets that arrive on a
+ * link pass prerouting.
  *
- * TPROXY changes no packet. It works in prerouting only, so that a route sends
- * what programs of the namespace send, which the chain "own" marks, to lo and
- * so through prerouting. The same route makes the kernel take foreign addresses
- * for its own. Answers, also those of the listener, go their way.
+ * TPROXY changes no packet. It works in prerouting only. So the chain "own"
+ * marks the packets of programs of the namespace, and a route sends marked
+ * packets to lo, and thus through prerouting. The same route makes the kernel
+ * accept foreign addresses as its own. Replies are not marked, so that they
+ * take their route.
  */
 
 #include <arpa/inet.h>
@@ -25,15 +26,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config/rules.h"
-
 #include "base/log.h"
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
+#include "config/rules.h"
 #include "netns.h"
 
-#define ROUTE_TABLE 100
+#define ROUTE_TABLE 100U
 
 /* Rules for the maps of one protocol and namespace. */
 struct rules {
@@ -63,7 +63,7 @@ rules_check(const struct config *conf)
 	return 0;
 }
 
-/* Writes what all packets have that the rules take. */
+/* Writes the match for the packets of the map. */
 static void
 put_match(const struct rules *r)
 {
@@ -134,7 +134,7 @@ is_on_loopback(const struct endpoint *ep)
 	    (ep->kind == EP_IPV4 && ep->addr.s6_addr[0] == 127);
 }
 
-/* What a link brings cannot be redirected to loopback. */
+/* A packet that arrives on a link cannot be redirected to loopback. */
 static void
 put_redirect(const struct rules *r)
 {

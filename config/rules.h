@@ -16,8 +16,8 @@ int rules_check(const struct config *);
 
 /*
  * Writes a script for sh(1) that sets up routes and rules in that namespace: of
- * UDP, and with `tproxy` of TCP, by TPROXY, else by REDIRECT. To be run again
- * without harm.
+ * UDP, and with `tproxy` of TCP, by TPROXY, else by REDIRECT. The script can be
+ * run again.
  */
 void rules_print(FILE *, const struct config *, bool tproxy);
 

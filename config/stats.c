@@ -69,10 +69,12 @@ const char *
 stats_check(const char *value)
 {
 	struct map map;
-	const char *why =
-	    stats_is_path(value) ? NULL : stats_parse(&map, value);
+	const char *why;
 
-	if (!why && !stats_is_path(value))
+	if (stats_is_path(value))
+		return NULL;
+	why = stats_parse(&map, value);
+	if (!why)
 		map_free(&map);
 	return why;
 }

@@ -59,7 +59,7 @@ static struct {
 static void
 send_name(int channel, const struct tracker_name *key)
 {
-	/* A failure is that of a tracker that has exited. */
+	/* A failure means that the tracker has exited. */
 	send(channel, key, sizeof(*key), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
@@ -144,7 +144,7 @@ container_put(struct container *c)
 	free(c);
 }
 
-/* Records a report, of which no text needs to have an end. */
+/* Records a report, whose texts can lack a NUL. */
 static bool
 record(const struct tracker_report *message)
 {

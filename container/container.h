@@ -20,38 +20,39 @@ void container_put(struct container *);
 
 /*
  * Opens /proc/N (O_PATH) of the process of the container. Looks the name up;
- * after container_track() returns what the tracker knows, and waits for it only
- * the first time, for a limited time. Returns a descriptor; or -1 with ESRCH,
- * and container_why() tells more.
+ * after container_track() uses the last report of the tracker, and waits only
+ * for the first report, for a limited time. Returns a descriptor; or -1 with
+ * ESRCH, and container_why() tells more.
  */
 int container_open(struct container *);
 const char *container_why(const struct container *);
 
 /*
- * Writes " (docker:web is 3f2a9c1b2d4e, process 4242)" into buf, or "" if no
- * process is known. Returns buf.
+ * Writes "docker:web is 3f2a9c1b2d4e, process 4242" into buf, or "" if no process
+ * is known. Returns buf.
  */
 #define CONTAINER_TEXT_SIZE (LOOK_NAME_SIZE + 96)
 const char *container_describe(const struct container *, char *buf);
 
 /*
- * From now on, processes that this one starts follow all containers, with
- * no_sandbox without filters of system calls. Returns 0, or -1 with errno.
+ * Starts a tracker for each runtime that a container has, now and later; with
+ * no_sandbox, trackers have no filter of system calls. Returns 0, or -1 with
+ * errno.
  */
 int container_track(bool no_sandbox);
 
 /* Returns a descriptor that can be read when a process has changed, or -1. */
 int container_pollfd(void);
 
-/* Records and logs what has changed. Returns true if anything has. */
+/* Records and logs the reports of trackers. Returns true if there were any. */
 bool container_read(void);
 
 /*
- * Starts a process that has exited. Returns when to call this again, or NEVER.
+ * Starts trackers that have exited. Returns when to call this again, or NEVER.
  */
 msec container_retry(void);
 
-/* Ends the processes of container_track(). */
+/* Ends all trackers. */
 void container_stop(void);
 
 #endif

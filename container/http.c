@@ -16,18 +16,12 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/io.h"
 #include "container/http.h"
 
 #define HEADER_MAX  8192
 #define REQUEST_MAX 1024
 #define RETRY_MS    20 /* of connect(2), while the backlog is full */
-
-static int
-fail_with(int error)
-{
-	errno = error;
-	return -1;
-}
 
 /* Returns the value of a field of the header, or NULL. */
 static const char *
@@ -99,7 +93,7 @@ parse_body(struct http_answer *a, const char *header, char *end, bool eof)
 
 	if (chunked && strncasecmp(chunked, "chunked", 7) == 0) {
 		if (!walk_chunks(a->body, end, NULL, &a->length))
-			return eof ? fail_with(EPROTO) : 0;
+			return eof ? fail_errno(EPROTO) : 0;
 		walk_chunks(a->body, end, a->body, &a->length);
 		return 1;
 	}
@@ -108,7 +102,7 @@ parse_body(struct http_answer *a, const char *header, char *end, bool eof)
 		return eof;
 	wanted = strtoull(length, NULL, 10);
 	if (a->length < wanted)
-		return eof ? fail_with(EPROTO) : 0;
+		return eof ? fail_errno(EPROTO) : 0;
 	a->length = (size_t)wanted;
 	return 1;
 }
@@ -120,26 +114,14 @@ http_parse(struct http_answer *a, char *buf, size_t used, bool eof)
 	char *end = memmem(buf, used, "\r\n\r\n", 4);
 
 	if (!end)
-		return eof || used > HEADER_MAX ? fail_with(EPROTO) : 0;
+		return eof || used > HEADER_MAX ? fail_errno(EPROTO) : 0;
 	if (end - buf < 12 || strncmp(buf, "HTTP/1.", 7) != 0 ||
 	    end - buf > HEADER_MAX)
-		return fail_with(EPROTO);
+		return fail_errno(EPROTO);
 	a->status = (int)strtol(buf + 8, NULL, 10);
 	a->body = end + 4;
 	buf[used] = '\0';
 	return parse_body(a, buf, buf + used, eof);
-}
-
-/* Waits for an event. Returns 0, or -1 with ETIMEDOUT. */
-static int
-http_wait(int fd, short events, msec deadline)
-{
-	struct pollfd watched = {.fd = fd, .events = events};
-	msec left = deadline - now_ms();
-
-	if (left > 0 && poll(&watched, 1, (int)left) == 1)
-		return 0;
-	return fail_with(ETIMEDOUT);
 }
 
 /*
@@ -153,7 +135,7 @@ unix_connect(const char *path, msec deadline)
 	int fd;
 
 	if (strlen(path) >= sizeof(addr.sun_path))
-		return fail_with(ENAMETOOLONG);
+		return fail_errno(ENAMETOOLONG);
 	memcpy(addr.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd == -1)
@@ -180,7 +162,7 @@ http_request(const char *path, const char *target, msec deadline)
 	int fd;
 
 	if (n >= (int)sizeof(request))
-		return fail_with(ENAMETOOLONG);
+		return fail_errno(ENAMETOOLONG);
 	fd = unix_connect(path, deadline);
 	if (fd == -1)
 		return -1;
@@ -194,8 +176,11 @@ http_request(const char *path, const char *target, msec deadline)
 static ssize_t
 http_receive(int fd, char *buf, size_t size, msec deadline)
 {
-	return http_wait(fd, POLLIN, deadline) == -1 ? -1
-						     : recv(fd, buf, size, 0);
+	const struct io io = {fd, -1, deadline};
+
+	if (now_ms() >= deadline)
+		return fail_errno(ETIMEDOUT);
+	return io_wait_for(&io, POLLIN) == -1 ? -1 : recv(fd, buf, size, 0);
 }
 
 int
@@ -210,7 +195,7 @@ http_get(struct http_answer *a, const char *path, const char *target, char *buf,
 		return -1;
 	while (result == 0) {
 		n = used == size - 1
-		    ? fail_with(EMSGSIZE)
+		    ? fail_errno(EMSGSIZE)
 		    : http_receive(fd, buf + used, size - 1 - used, deadline);
 		if (n == -1) {
 			result = -1;

@@ -17,7 +17,7 @@ enum runtime {
 	RUNTIME_DOCKER,
 	RUNTIME_PODMAN,
 	RUNTIME_UNIT,   /* systemd's units */
-	RUNTIME_MACHINE /* those of systemd-machined(8) */
+	RUNTIME_MACHINE /* machines of systemd-machined(8) */
 };
 #define RUNTIMES 4
 
@@ -38,7 +38,7 @@ const char *look_check_name(enum runtime, const char *name);
 
 /*
  * Looks the name up and fills *s. Returns false if the runtime does not answer
- * before the deadline, or not well: then it is worth a new try soon.
+ * before the deadline, or not well, so that a new try soon can succeed.
  */
 bool look(enum runtime, const char *name, struct sighting *s, msec deadline);
 

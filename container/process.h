@@ -15,9 +15,8 @@
  * group.
  */
 struct process {
-	int pid; /* 0: there is none */
-	uint64_t
-	    start; /* ticks since the boot, see proc(5); 0: not known yet */
+	int pid;        /* 0: there is none */
+	uint64_t start; /* ticks since the boot, see proc(5); 0: not known */
 	char mark[PROCESS_MARK_SIZE];
 };
 

@@ -9,8 +9,8 @@
  *
  * The main process is the oldest one whose parent is not of the unit. Until it
  * executes the program of the unit, a process of systemd(1) has a name in
- * parentheses, and may be in the network namespace of the host still. Such a
- * process is not yet the one.
+ * parentheses, and may still be in the network namespace of the host. Such a
+ * process is passed over.
  */
 
 #include <dirent.h>

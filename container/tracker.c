@@ -54,8 +54,7 @@ static struct tracker {
 	enum runtime runtime;
 	int channel, stream; /* of events; -1: none */
 	struct tracked *names;
-	struct pollfd
-	    *watched; /* channel, stream, and the pidfd of each name */
+	struct pollfd *watched; /* channel, stream, pidfd of each name */
 	size_t n_names;
 	msec looked_at, look_at;
 } tracker;

@@ -54,7 +54,7 @@ connect_with_deadline(const struct io *io, const struct target_addr *to,
 	while ((result = attempt_connect(io->fd, to)) == ATTEMPT_RETRY) {
 		if (client_was_reset(io->abort_fd))
 			return -1;
-		if (io_timeout(io->deadline) == 0)
+		if (poll_timeout(io->deadline) == 0)
 			return fail_errno(ETIMEDOUT);
 		poll(NULL, 0, ATTEMPT_RETRY_MS);
 	}

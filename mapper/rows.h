@@ -1,13 +1,12 @@
-/* Open connections and flows, as a mapper tells them to who asks. */
+/* Open connections and flows, in pages that a mapper sends on request. */
 
 /*
  * Theory of operation
  *
  * A process that answers a reader, see server/answer.c, sends a request over
  * the channel of a mapper, which sends one page of rows back and the cursor of
- * the next page. Neither process waits for the other in a send: a mapper that
- * has many connections is not held up, and a page that finds the channel full
- * is lost, so that the reader goes without it. The reader trusts no row.
+ * the next page. Neither process waits in a send, so that a reader cannot delay
+ * a mapper. A page is lost if the channel is full. The reader trusts no row.
  */
 
 #ifndef MAPPER_ROWS_H
@@ -50,8 +49,8 @@ struct rows_reply {
 void rows_send(int channel, const struct rows_reply *);
 
 /*
- * Asks for the page at a cursor, and waits for it. Skips whatever the channel
- * has before. Returns -1 with errno if there is none until the deadline.
+ * Asks for the page at a cursor, and waits for it. Skips other messages
+ * on the channel. Returns -1 with errno if there is none until the deadline.
  */
 int rows_ask(int channel, uint32_t token, uint32_t cursor, struct rows_reply *,
     msec deadline);

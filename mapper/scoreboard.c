@@ -42,7 +42,7 @@ void
 scoreboard_set_error(struct mapper_error *e, int error, int hop_status,
     uint32_t target, const union sockaddr_inet *peer)
 {
-	static const union sockaddr_inet none;
+	const union sockaddr_inet none = {0};
 
 	e->error = error;
 	e->hop_status = hop_status;

@@ -56,7 +56,7 @@ struct mapper_error {
 	union sockaddr_inet peer; /* of the target; or unset */
 };
 
-/* What a mapper and its workers found out about their targets. */
+/* The state of the targets, as a mapper and its workers have last seen it. */
 struct mapper_state {
 	_Atomic msec down_at[TARGETS_MAX]; /* of each target; 0: not known */
 	struct mapper_error error;

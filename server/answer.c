@@ -10,8 +10,8 @@
  *
  * Only a process that may answer with a table keeps the channels of mappers,
  * and asks them for what is open. There is one such process at a time, so that
- * nobody else receives the replies. Such a reader is root or the owner of the
- * server, by the rights of the socket.
+ * no other process receives the replies. The rights of the socket admit root
+ * and the owner of the server as such readers.
  */
 
 #include <errno.h>
@@ -128,7 +128,7 @@ http_status(const char *text, bool *head)
 	    : "404 Not Found";
 }
 
-/* Answers an HTTP request. Only that of a stranger has to be right. */
+/* Answers an HTTP request, which is checked only if a stranger sends it. */
 static void
 answer_http(FILE *out, const char *text, bool stranger,
     const struct services *list)
@@ -163,7 +163,7 @@ answer_table(FILE *out, char *text, const struct services *list,
 }
 
 static void
-answer_request(FILE *out, int client, enum answer_kind kind,
+answer_reader(FILE *out, int client, enum answer_kind kind,
     const struct services *list, struct asker *asker)
 {
 	char text[REQUEST_SIZE];
@@ -239,7 +239,7 @@ answer_main(enum answer_kind kind, int client, const struct services *list,
 		table_log(list, &asker);
 		_exit(0);
 	}
-	answer_request(out, client, kind, list, &asker);
+	answer_reader(out, client, kind, list, &asker);
 	if (fflush(out) != 0)
 		_exit(1);
 	discard_rest(client);

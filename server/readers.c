@@ -87,7 +87,7 @@ readers_watch(const struct readers *r, struct pollfd *fds)
 		fds[i] = (struct pollfd){.fd = watched[i], .events = POLLIN};
 }
 
-/* What a signal or a check has closed since poll(2) is no reader any more. */
+/* A signal or a check can have closed a socket since poll(2). */
 void
 readers_accept(struct readers *r, const struct pollfd *fds)
 {

@@ -1,4 +1,4 @@
-/* All who read what the server does: --stats, --status and SIGUSR1. */
+/* The readers of the figures of a server: --stats, --status, SIGUSR1. */
 
 #ifndef SERVER_READERS_H
 #define SERVER_READERS_H
@@ -46,10 +46,13 @@ void readers_close(struct readers *);
 /* Fills READERS_FDS descriptors to poll for readers. */
 void readers_watch(const struct readers *, struct pollfd *);
 
-/* Has the readers that poll(2) has found answered. */
+/* Starts a process for each reader that poll(2) has found. */
 void readers_accept(struct readers *, const struct pollfd *);
 
-/* Has the table of SIGUSR1 logged, after another one that is being printed. */
+/*
+ * Starts a process that logs the table of SIGUSR1; later, if another table is
+ * being printed.
+ */
 void readers_log_table(struct readers *);
 
 /* Notes that a child of the server has exited; ignores other children. */

@@ -1,4 +1,4 @@
-/* Gathers what a service does, from the scoreboard and from its mappers. */
+/* Gathers the figures of a service, from the scoreboard and its mappers. */
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* What a service does, in the figures and words of one row of a table. */
+/* The figures and words of a service, for one row of a table. */
 
 #ifndef SERVER_SERVICE_ROW_H
 #define SERVER_SERVICE_ROW_H
@@ -18,12 +18,12 @@ struct service_row {
 	unsigned long long open, total, failed, refused;
 	unsigned long long up, down;  /* bytes, of open connections as well */
 	msec error_at;                /* 0: none */
-	char error[ADVICE_SIZE + 64]; /* the last one, or what is waited for */
+	char error[ADVICE_SIZE + 64]; /* the last one, or why the map waits */
 };
 
 #define ASK_MS 200 /* for one page of a mapper, so that others have time */
 
-/* What is asked of mappers while one reader is answered. */
+/* The requests to mappers for one reader. */
 struct asker {
 	msec deadline;
 	uint32_t token; /* of the last request */

@@ -59,7 +59,7 @@ stats_socket_open(struct stats_socket *s, bool waits)
 	return -1;
 }
 
-/* Removes the sockets of servers that run no more. */
+/* Removes the sockets of servers that have been killed. */
 static void
 remove_stale_sockets(const char *dir)
 {

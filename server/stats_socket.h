@@ -43,7 +43,7 @@ void stats_socket_close(struct stats_socket *);
 /* Returns the descriptor to poll for clients; -1: no client can be accepted. */
 int stats_socket_pollfd(const struct stats_socket *);
 
-/* Accepts a client, and has it answered. */
+/* Accepts a client, and starts a process that answers it. */
 void stats_socket_accept(struct stats_socket *, const struct services *,
     const struct config *);
 

@@ -1,4 +1,4 @@
-/* Prints tables of the services and of what is open. */
+/* Prints tables of services, and of open connections and flows. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,8 +30,9 @@ age_of(msec at)
 }
 
 /*
- * Prints what a mapper has open. Checks each row, because the mapper can have
- * been taken over. Returns false if the mapper did not answer.
+ * Prints the open connections or flows of a mapper. Trusts no row, because a
+ * client can have taken over the mapper. Returns false if the mapper did not
+ * answer.
  */
 static bool
 print_rows(FILE *out, const struct mapper_proc *m, row_printer *print,

@@ -1,4 +1,4 @@
-/* Tables of the services and of what is open, for the log and for --status. */
+/* Tables of services, connections and flows, for the log and for --status. */
 
 #ifndef SERVER_TABLE_H
 #define SERVER_TABLE_H

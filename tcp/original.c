@@ -19,12 +19,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "tcp/original.h"
-
 #include "base/addr.h"
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/conn.h"
+#include "tcp/original.h"
 
 #define ORIGINAL_DST 80 /* SO_ORIGINAL_DST, and IP6T_SO_ORIGINAL_DST */
 

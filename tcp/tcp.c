@@ -29,7 +29,6 @@
 
 #include "base/addr.h"
 #include "base/clock.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "base/report.h"
 #include "config/endpoint.h"
@@ -345,7 +344,8 @@ static void
 wait_and_handle(struct tcp *t, msec deadline)
 {
 	struct epoll_event *ev = t->events;
-	int n = epoll_wait(t->epoll, ev, TCP_EVENTS_MAX, io_timeout(deadline));
+	int n =
+	    epoll_wait(t->epoll, ev, TCP_EVENTS_MAX, poll_timeout(deadline));
 
 	for (int i = 0; i < n; i++)
 		handle_event(t, &ev[i]);

@@ -78,7 +78,8 @@ confine(void)
 	static const int calls[] = {SYS_socket, SYS_connect, SYS_sendto,
 	    SYS_recvfrom, SYS_setsockopt, SYS_getsockname, SYS_openat,
 	    SYS_openat2, SYS_fstat, SYS_newfstatat, SYS_read, SYS_close,
-	    SYS_epoll_ctl, SYS_epoll_pwait, SYS_ioctl, SYS_getrandom, SYS_clock_gettime,
+	    SYS_epoll_ctl, SYS_epoll_pwait, SYS_ioctl, SYS_getrandom,
+	    SYS_clock_gettime,
 #ifdef SYS_epoll_wait
 	    SYS_epoll_wait, SYS_poll,
 #endif

@@ -132,6 +132,7 @@ commands_of_readme() {
 		line=${line//\/etc\/nsfwd.conf/$BATS_TEST_TMPDIR/conf}
 		line=${line/MAP/8080=web@80}
 		line=${line/--test/}
+		line=${line/--status/8080=web@80} # a server's answer, no syntax
 		line=${line/"[%h]:%p"/host:22}
 		line=${line% &}
 		echo "$line"

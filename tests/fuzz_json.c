@@ -68,7 +68,8 @@ parse_copy(struct http_answer *a, const uint8_t *data, size_t size, bool eof)
 	char *buf = malloc(size + 1);
 	int result;
 
-	require(buf);
+	if (!buf)
+		abort();
 	memcpy(buf, data, size);
 	*a = (struct http_answer){.body = buf};
 	result = http_parse(a, buf, size, eof);

@@ -1,4 +1,4 @@
-/* What errors of UDP sockets mean. */
+/* Kinds of errors of UDP sockets. */
 
 #ifndef UDP_ERROR_H
 #define UDP_ERROR_H

@@ -344,7 +344,7 @@ targets_open_original(const struct map *map, const struct flow_key *key,
 		memcpy(&addr->v4.sin_addr, &key->local, 4);
 	else
 		addr->v6.sin6_addr = key->local;
-	/* One that was sent to the listener itself would come back to it. */
+	/* A datagram to the listener itself would come back to it. */
 	if (!reach_allows(map, addr) ||
 	    memcmp(&key->local, &map->listen.addr, sizeof(key->local)) == 0)
 		return fail_errno(EACCES);

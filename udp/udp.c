@@ -385,7 +385,7 @@ names_deadline(void)
 static int
 earlier(int timeout, msec deadline)
 {
-	int left = io_timeout(deadline);
+	int left = poll_timeout(deadline);
 
 	return timeout == -1 || (left != -1 && left < timeout) ? left : timeout;
 }

@@ -16,6 +16,7 @@
 
 #include "base/errname.h"
 #include "base/fd.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/rundir.h"
 #include "view/ask.h"
@@ -40,10 +41,8 @@ connect_path(const char *path)
 	const void *addr = &un;
 	int fd;
 
-	if (strlen(path) >= sizeof(un.sun_path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
+	if (strlen(path) >= sizeof(un.sun_path))
+		return fail_errno(ENAMETOOLONG);
 	memcpy(un.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd == -1)
@@ -72,7 +71,7 @@ try_socket(struct search *s, const char *path)
 		log_error("several servers run: nsfwd --status %s", path);
 }
 
-/* Calls `visit` for what a directory has that begins with `prefix`. */
+/* Calls `visit` for each file in dir whose name begins with `prefix`. */
 static void
 visit_directory(struct search *s, const char *dir, const char *prefix,
     void (*visit)(struct search *, const char *path))
@@ -100,7 +99,7 @@ try_directory(struct search *s, const char *dir)
 	visit_directory(s, dir, RUNDIR_SOCKET, try_socket);
 }
 
-/* Of a template of systemd.unit(5), the directory has the instance behind. */
+/* nsfwd@NAME.service has the directory nsfwd-NAME. */
 int
 view_find(char *path, size_t size)
 {

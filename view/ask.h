@@ -12,9 +12,9 @@
 int view_find(char *path, size_t size);
 
 /*
- * Sends a request, and returns the answer, which the caller frees. All that
- * could change a terminal is '?' in it, except tabs and newlines. Returns NULL
- * with the reason logged.
+ * Sends a request, and returns the answer, which the caller frees. Replaces
+ * control characters by '?', except tabs and newlines, so that the answer
+ * cannot change a terminal. Returns NULL with the reason logged.
  */
 char *view_ask(const char *path, const char *request);
 

@@ -21,7 +21,7 @@ enum cell_kind {
 	CELL_SPAN /* in milliseconds */
 };
 
-/* How a column is shown. Others are text, by their own name. */
+/* The title and kind of a column. Others are text, titled by their name. */
 static const struct column {
 	const char *name, *title;
 	enum cell_kind kind;
@@ -170,7 +170,7 @@ title_of(const struct view_table *t, size_t column, char *buf)
 	for (size_t i = 0; i < ARRAY_LEN(columns); i++)
 		if (strcmp(columns[i].name, name) == 0)
 			return columns[i].title;
-	for (; name[n] && n < NUMBER_SIZE - 1; n++)
+	for (; n < NUMBER_SIZE - 1 && name[n]; n++)
 		buf[n] = (char)toupper((unsigned char)name[n]);
 	buf[n] = '\0';
 	return buf;

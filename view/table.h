@@ -30,8 +30,7 @@ size_t view_column(const struct view_table *, const char *name);
 
 /*
  * Prints an aligned table, with units for bytes and times. Cuts the first
- * column if it is long and the others have no room in that many columns of a
- * terminal; 0: there is no limit.
+ * column if the table is wider than `width` columns of a terminal; 0: no limit.
  */
 void view_table_print(FILE *, const struct view_table *, size_t width);
 

@@ -22,8 +22,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
-#include "base/io.h"
 #include "view/table.h"
 #include "view/top.h"
 
@@ -172,7 +172,7 @@ wait_for_user(int signal_fd, msec until)
 	};
 	char key;
 
-	while (poll(watched, 2, io_timeout(until)) > 0) {
+	while (poll(watched, 2, poll_timeout(until)) > 0) {
 		if (watched[0].revents)
 			return false;
 		if (read(STDIN_FILENO, &key, 1) != 1 || key == 'q' ||
@@ -202,7 +202,7 @@ open_signals(void)
 	sigset_t set;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
+	for (size_t i = 0; i < ARRAY_LEN(ending); i++)
 		sigaddset(&set, ending[i]);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) == -1)
 		return -1;

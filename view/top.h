@@ -6,8 +6,8 @@
 struct view_table;
 
 /*
- * Prints the answer each second until the user quits. Returns the
- * exit status, with errors logged.
+ * Prints the answer each second until the user quits. Returns the exit status,
+ * with errors logged.
  */
 int top_run(const char *path, const char *request);
 

@@ -1,4 +1,4 @@
-/* Shows what a running server does, once. */
+/* Prints a table of a running server, once. */
 
 #include <limits.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-/* The options --status and --top: shows what a running server does. */
+/* The options --status and --top: print the tables of a running server. */
 
 #ifndef VIEW_VIEW_H
 #define VIEW_VIEW_H
@@ -6,9 +6,10 @@
 #include <stdbool.h>
 
 /*
- * Prints a table of the server's maps; of what is open in the maps whose text
- * contains `what`; or JSON if that is "json". `what` may be NULL or "". With
- * `top`, prints again and again. args has the path of the socket, or nothing.
+ * Prints a table of the server's maps if `what` is NULL or "", in JSON if it is
+ * "json"; else one of the open connections and flows of the maps whose text
+ * contains `what`. With `top`, prints the table each second. args has the path
+ * of the socket, or nothing.
  * Returns the exit status, with errors logged.
  */
 int view_run(const char *what, bool top, char **args, int n_args);
