@@ -60,7 +60,7 @@ struct opener {
 	unsigned next;   /* index of the port to try first */
 };
 
-/* Watches a channel, or changes the data of its events. Returns -1 with errno. */
+/* Watches a channel, or changes its event data. Returns -1 with errno. */
 static int
 opener_watch(const struct opener *o, int op, uint64_t data)
 {

@@ -10,9 +10,9 @@ struct map;
 /*
  * Starts the opener of a map from its mapper, whose descriptors 0 and 1 lead to
  * /dev/null. The opener enters the listen namespace, drops all rights, and
- * opens sockets for the connections whose channels handover_offer() has made with
- * the descriptor that is returned. It exits when the mapper has exited. Returns
- * -1 with errno.
+ * opens sockets for the connections whose channels handover_offer() makes with
+ * the returned descriptor. It exits when the mapper has exited. Returns -1 with
+ * errno.
  */
 int opener_spawn(const struct map *, const struct cred *, bool sandbox);
 
