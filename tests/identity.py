@@ -15,12 +15,18 @@ def children(pid):
         return [int(word) for word in found.read().split()]
 
 
+def is_opener(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as title:
+        return title.read().startswith(b"nsfwd: opener")
+
+
 def connection(server):
     end = time.monotonic() + 30
     while time.monotonic() < end:
         for mapper in children(server):
             for pid in children(mapper):
-                return pid
+                if not is_opener(pid):
+                    return pid
         time.sleep(0.01)
     sys.exit("no connection")
 
@@ -39,7 +45,10 @@ def halves(server, port, words):
             if not data:
                 sys.exit(f"ends behind {got}")
             got += data
+    end = time.monotonic() + 30
     while os.path.exists(f"/proc/{pid}"):
+        if time.monotonic() > end:
+            sys.exit("the connection does not end")
         time.sleep(0.01)
 
 
