@@ -101,8 +101,7 @@ end_behind_full_pipe() {
 	end_behind_full_pipe
 }
 
-# bats test_tags=workers
-# Its filter for relaying has pipe2(2), splice(2) and shutdown(2).
+# The filter of a connection that relays has pipe2(2), splice(2) and shutdown(2).
 @test "T5 the end of a spliced upload, where the target is a name" {
 	local n=10485760
 	start_nsfwd -v ns1@8000=ns2@localhost:8080
