@@ -156,16 +156,16 @@ without() {
 	named_server ns2 ns2 127.0.0.1/8080
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	peer_start ns1 first crowd 500 127.0.0.1/8000
-	wait_until 10 crowd_is first 'served=500'
+	wait_until 20 crowd_is first 'served=500'
 	killed=$(connections)
 	[ "$(wc -w <<<"$killed")" = 500 ]
 	# shellcheck disable=SC2086 # one kill with all of them
 	kill -KILL $killed
-	wait_until 1 no_connections
-	wait_until 2 crowd_is first 'served=0 .*reset=500'
-	wait_until 1 logged ' end=killed signal=9$' 500
+	wait_until 20 no_connections
+	wait_until 20 crowd_is first 'served=0 .*reset=500'
+	wait_until 20 logged ' end=killed signal=9$' 500
 	peer_start ns1 second crowd 500 127.0.0.1/8000
-	wait_until 10 crowd_is second 'served=500'
+	wait_until 20 crowd_is second 'served=500'
 	kill -USR1 "$(pid_of second)"
 	wait_until 5 crowd_is second 'done=500'
 }
