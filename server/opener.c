@@ -190,15 +190,14 @@ opener_main(const struct map *map, const struct cred *cred, int channel,
     bool sandbox)
 {
 	struct opener o = {0};
-	int error = 0;
+	bool ready;
 
 	proctitle_set("opener", " ", map->spec);
 	fd_close_except(&channel, 1, INT_MAX);
-	if (ns_enter(&map->listen_ns, NULL) == -1 ||
-	    opener_init(&o, map, channel) == -1 ||
-	    confine_opener(map, cred, sandbox) == -1)
-		error = errno;
-	if (mapper_send_reply(channel, error) == -1 || error)
+	ready = ns_enter(&map->listen_ns, NULL) != -1 &&
+	    opener_init(&o, map, channel) == 0 &&
+	    confine_opener(map, cred, sandbox) == 0;
+	if (mapper_send_reply(channel, ready ? 0 : errno) == -1 || !ready)
 		_exit(1);
 	opener_run(&o);
 }

@@ -90,7 +90,7 @@ handover_offer(int opener)
 int
 handover_ask(const struct io *io, sa_family_t family)
 {
-	int error, fd;
+	int error = 0, fd;
 
 	if (send_fd(io->fd, family, -1) == -1 || io_wait_for(io, POLLIN) == -1)
 		return -1;
