@@ -1,4 +1,4 @@
-/* What the files of the load of the benchmark share. */
+/* Declarations that the files of the benchmark's load share. */
 
 #ifndef LOAD_H
 #define LOAD_H

@@ -1,4 +1,4 @@
-/* What the client and the server of the benchmark share: sockets, and bulk. */
+/* Sockets and bulk transfers, for both ends of the benchmark. */
 
 #include <errno.h>
 #include <netinet/tcp.h>

@@ -18,7 +18,7 @@
 
 #define HOPS_MAX 8
 
-/* Of the name of a unit, see systemd.unit(5). */
+/* The characters of a unit name, see systemd.unit(5). */
 #define UNIT_CHARS                                                       \
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789" \
 	"_.-:\\"

@@ -21,7 +21,7 @@ enum runtime {
 };
 #define RUNTIMES 4
 
-/* What a look-up found. */
+/* The result of a look-up. */
 struct sighting {
 	struct process process; /* pid 0: it does not run; why tells more */
 	char id[LOOK_ID_SIZE];  /* the start of a container's number, or "" */

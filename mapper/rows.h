@@ -40,7 +40,7 @@ struct rows_reply {
 	uint32_t token;
 	uint32_t next; /* cursor of the next page, or ROWS_END */
 	uint32_t n;
-	/* Of the first page: bytes of open connections, not counted yet. */
+	/* Bytes of open connections, not counted yet; in the first page. */
 	uint64_t open_up, open_down;
 	struct row rows[ROWS_MAX];
 };

@@ -110,14 +110,15 @@ open_for(struct opener *o, uint64_t data, sa_family_t family)
 static void
 handle_channel(struct opener *o, uint64_t data)
 {
-	int channel = (int)(uint32_t)data, fd;
+	int channel = (int)(uint32_t)data, fd, error;
 	sa_family_t family;
 
 	if (handover_read(channel, &family) == 0) {
 		fd = open_for(o, data, family);
-		if (fd == -1)
-			log_refusal(o, errno);
-		handover_answer(channel, fd, errno);
+		error = fd == -1 ? errno : 0;
+		if (error)
+			log_refusal(o, error);
+		handover_answer(channel, fd, error);
 		close_keep_errno(fd);
 	} else if (errno != EAGAIN) {
 		o->n -= (data & GRANTED) != 0;

@@ -1,4 +1,4 @@
-/* What the files of the test build share, see evil.c. */
+/* Declarations that the files of the test build share, see evil.c. */
 
 #ifndef TESTS_EVIL_H
 #define TESTS_EVIL_H
@@ -24,7 +24,7 @@ struct attack {
 extern const struct attack process_attacks[], descriptor_attacks[],
     socket_attacks[], memory_attacks[];
 
-/* What a process was given, set before it attacks. */
+/* The state of the attacking process, set before it attacks. */
 extern const struct mapper_args *args; /* of this map */
 extern const struct tables *tables;    /* of this map */
 extern const struct conn *victim;      /* the connection of this process */

@@ -145,7 +145,7 @@ do_silent(void)
 	return 1;
 }
 
-/* What all workers of a pool write. */
+/* Overwrites the memory that all workers of a pool write. */
 static long
 do_shared(void)
 {

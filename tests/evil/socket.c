@@ -166,7 +166,7 @@ channel_fd(void)
 	return find_socket(SO_TYPE, SOCK_SEQPACKET);
 }
 
-/* Of a mapper to the server, or of a connection to its mapper. */
+/* The channel of a mapper to the server, or of a connection to the opener. */
 static long
 do_chan_shut(void)
 {
