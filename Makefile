@@ -118,41 +118,47 @@ rivals: nsfwd
 lint:
 	tests/lint $(PART)
 
-# Fuzzes the parsers of maps, and those of proxy protocols, FUZZ_TIME seconds or
-# FUZZ_RUNS inputs each; obj/corpus keeps new inputs.
-FUZZ = clang $(STD) -O1 -g -fsanitize=fuzzer
-FUZZ_SAN = $(FUZZ),address,undefined -fno-sanitize-recover=all
-FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
-	-verbosity=0 -print_final_stats=1 -artifact_prefix=obj/
-FUZZ_SPEC = tests/fuzz_spec.c $(filter-out nsfwd.c,$(SRC))
+# Fuzzes the parsers of maps, and those of proxy protocols, of DNS and of JSON,
+# FUZZ_TIME seconds or FUZZ_RUNS inputs each; obj/corpus keeps new inputs.
+FUZZ = clang $(STD) -O1 -g
+FUZZ_SAN = -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZERS = spec hop dns json
+FUZZ_SPEC = $(filter-out nsfwd.c,$(SRC))
 # fuzz_hop.c includes the files that it tests.
-FUZZ_HOP = tests/fuzz_hop.c $(filter-out nsfwd.c proxy/forward.c proxy/hop.c \
-	proxy/proxy_protocol.c proxy/server.c,$(SRC))
-FUZZ_DNS = tests/fuzz_dns.c dns/message.c dns/name.c dns/lexer.c dns/conf.c dns/result.c
-FUZZ_JSON = tests/fuzz_json.c container/json.c container/http.c base/clock.c base/fd.c base/io.c
-fuzz:
-	mkdir -p obj/corpus/spec obj/corpus/hop obj/corpus/dns obj/corpus/json
-	$(FUZZ_SAN) -o obj/fuzz_spec $(FUZZ_SPEC)
-	$(FUZZ_SAN) -o obj/fuzz_dns $(FUZZ_DNS)
-	$(FUZZ_SAN) -o obj/fuzz_hop $(FUZZ_HOP)
-	$(FUZZ_SAN) -o obj/fuzz_json $(FUZZ_JSON)
-	s=$$(date +%s); obj/fuzz_spec -max_len=512 $(FUZZ_RUN) obj/corpus/spec tests/corpus/spec && \
-		echo "fuzz_spec: $$(($$(date +%s) - s)) s"
-	s=$$(date +%s); obj/fuzz_hop -max_len=1200 $(FUZZ_RUN) obj/corpus/hop tests/corpus/hop && \
-		echo "fuzz_hop: $$(($$(date +%s) - s)) s"
-	s=$$(date +%s); obj/fuzz_dns -max_len=1400 $(FUZZ_RUN) obj/corpus/dns tests/corpus/dns && \
-		echo "fuzz_dns: $$(($$(date +%s) - s)) s"
-	s=$$(date +%s); obj/fuzz_json -max_len=1024 $(FUZZ_RUN) obj/corpus/json tests/corpus/json && \
-		echo "fuzz_json: $$(($$(date +%s) - s)) s"
+FUZZ_HOP = $(filter-out nsfwd.c proxy/forward.c proxy/hop.c proxy/proxy_protocol.c \
+	proxy/server.c,$(SRC))
+FUZZ_DNS = dns/message.c dns/name.c dns/lexer.c dns/conf.c dns/result.c
+FUZZ_JSON = container/json.c container/http.c base/clock.c base/fd.c base/io.c
+fuzz: $(FUZZERS:%=fuzz-%)
+fuzz-%: obj/fuzz_%
+	@mkdir -p obj/corpus/$*
+	s=$$(date +%s); obj/fuzz_$* -max_len=$(FUZZ_LEN_$*) -verbosity=0 \
+		$(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_TIME)) \
+		-print_final_stats=1 -artifact_prefix=obj/ obj/corpus/$* tests/corpus/$* && \
+		echo "fuzz_$*: $$(($$(date +%s) - s)) s"
+FUZZ_LEN_spec = 512
+FUZZ_LEN_hop = 1200
+FUZZ_LEN_dns = 1400
+FUZZ_LEN_json = 1024
+obj/fuzz_spec: $(FUZZ_SPEC:%.c=obj/fuzz/%.o)
+obj/fuzz_hop: $(FUZZ_HOP:%.c=obj/fuzz/%.o)
+obj/fuzz_dns: $(FUZZ_DNS:%.c=obj/fuzz/%.o)
+obj/fuzz_json: $(FUZZ_JSON:%.c=obj/fuzz/%.o)
+$(FUZZERS:%=obj/fuzz_%): obj/fuzz_%: obj/fuzz/tests/fuzz_%.o
+	$(FUZZ) $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $^
+obj/fuzz/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(FUZZ) $(FUZZ_SAN) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+-include $(wildcard obj/fuzz/*.d obj/fuzz/*/*.d)
 
 # Coverage of the parsers by the corpora, those of obj/ included.
-FUZZ_COVER = $(FUZZ) -fprofile-instr-generate -fcoverage-mapping
+FUZZ_COVER = $(FUZZ) -fsanitize=fuzzer -fprofile-instr-generate -fcoverage-mapping
 coverage:
-	mkdir -p obj/corpus/spec obj/corpus/hop obj/corpus/dns obj/corpus/json
-	$(FUZZ_COVER) -o obj/cover_spec $(FUZZ_SPEC)
-	$(FUZZ_COVER) -o obj/cover_hop $(FUZZ_HOP)
-	$(FUZZ_COVER) -o obj/cover_dns $(FUZZ_DNS)
-	$(FUZZ_COVER) -o obj/cover_json $(FUZZ_JSON)
+	mkdir -p $(FUZZERS:%=obj/corpus/%)
+	$(FUZZ_COVER) -o obj/cover_spec tests/fuzz_spec.c $(FUZZ_SPEC)
+	$(FUZZ_COVER) -o obj/cover_hop tests/fuzz_hop.c $(FUZZ_HOP)
+	$(FUZZ_COVER) -o obj/cover_dns tests/fuzz_dns.c $(FUZZ_DNS)
+	$(FUZZ_COVER) -o obj/cover_json tests/fuzz_json.c $(FUZZ_JSON)
 	tests/coverage map.c map_parse.c value.c key.c endpoint.c gost.c gost_key.c gost_scheme.c gost_url.c mask.c hop.c http.c body.c response.c socks.c proxy_protocol.c server.c forward.c auth.c \
 		dns/message.c dns/name.c dns/lexer.c dns/conf.c container/json.c
 
