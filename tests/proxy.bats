@@ -310,7 +310,7 @@ print("reset", flush=True)'
 	logged 'end=client-reset error=ECONNRESET$'
 }
 
-@test "plain HTTP: a body may take any time, and ends by the idle timeout" {
+@test "plain HTTP: a body may take any time but to stand still; no answer's head" {
 	spawn_ready ns2 web python3 -c '
 import os, socket, sys, threading, time
 def serve(s):
@@ -320,7 +320,11 @@ def serve(s):
         if not more:
             return
         got += more
-    s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+    s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n")
+    while b"/head" in got:
+        time.sleep(0.05)
+        s.sendall(b"A:\n")
+    s.sendall(b"\r\n")
     for _ in range(3 if b"/stop" in got else 8):
         time.sleep(0.05)
         s.sendall(b"y")
@@ -331,12 +335,13 @@ os.close(int(os.environ["READY_FD"]))
 while True:
     threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
     ' "$FAR"
-	start_nsfwd -v ns1@1080=ns2@proxy,idle-timeout=0.3
+	start_nsfwd -v ns1@1080=ns2@proxy,idle-timeout=0.3 \
+		ns1@1081=ns2@proxy,connect-timeout=1
 	in_ns ns1 python3 - 3>&- <<-'END'
 		import concurrent.futures, socket, time
-		def talk(path, count):
+		def talk(port, path, count):
 		    """Returns the answer, and the longest time without a byte."""
-		    with socket.create_connection(("127.0.0.1", 1080), 60) as s:
+		    with socket.create_connection(("127.0.0.1", port), 60) as s:
 		        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 		        s.sendall(b"POST http://10.0.2.2/%s HTTP/1.1\r\nConnection: close\r\n"
 		                  b"Content-Length: 8\r\n\r\n" % path)
@@ -353,19 +358,20 @@ while True:
 		            at.append(time.monotonic())
 		        # Two spans, because this process may have noted the first byte late.
 		        return got, max(b - a for a, b in zip(at, at[2:]))
-		def ends(path, count, wanted):
+		def ends(wanted, *what):
 		    # Each is cut where a busy processor makes it stand still: it tries again.
 		    for _ in range(20):
-		        got, silence = talk(path, count)
-		        assert silence > 0.29 or (path, count) == (b"move", 8) and wanted in got, (
-		            path, got, silence)
+		        got, silence = talk(*what)
+		        assert silence > 0.29 or what[1:] == (b"move", 8) and wanted in got, (
+		            what, got, silence)
 		        if wanted in got:
 		            return
-		    raise SystemExit(f"{path}, {count}: {got}")
+		    raise SystemExit(f"{what}: {got}")
 		with concurrent.futures.ThreadPoolExecutor() as pool:
 		    for done in [pool.submit(ends, *what) for what in (
-		            (b"move", 8, b"y" * 8), (b"move", 3, b"HTTP/1.1 504 "),
-		            (b"stop", 8, b"\r\n\r\nyyy"))]:
+		            (b"y" * 8, 1080, b"move", 8), (b"HTTP/1.1 504 ", 1080, b"move", 3),
+		            (b"\r\n\r\nyyy", 1080, b"stop", 8),
+		            (b"HTTP/1.1 504 ", 1081, b"head", 8))]:
 		        done.result()
 	END
 	wait_until 5 logged ' end=idle error=ETIMEDOUT$' 2
