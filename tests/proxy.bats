@@ -378,11 +378,15 @@ while True:
 }
 
 @test "what clients and servers of the field write passes; smuggling does not" {
+	needs curl
 	spawn_ready ns2 origin python3 "$SITUATIONS" origin "$FAR:8000" \
 		'[fd00:2::2]:8000' "$FAR:80"
 	start_nsfwd -v ns1@1080=ns2@proxy ns1@1081=ns2@proxy,auth=user:s3cret
 	in_ns ns1 python3 "$SITUATIONS" run 127.0.0.1:1080 "$FAR:8000" \
 		'[fd00:2::2]:8000' 127.0.0.1:1081 3>&- 4>&-
+	# The head of an answer has at most 64 KiB.
+	run -22 fetch ns1 --proxy http://127.0.0.1:1080 "http://$FAR:8000/huge"
+	[[ $output == *502* ]]
 	run ! logged 'pass|s3cret|p@ss|w@'
 	# Two requests to two servers, the last of which is shown.
 	logged 'target=.fd00:2::2.:8000 up=.* ms=[0-9]* request=GET requests=2 end=closed'
