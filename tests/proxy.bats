@@ -310,12 +310,83 @@ print("reset", flush=True)'
 	logged 'end=client-reset error=ECONNRESET$'
 }
 
+@test "plain HTTP: a body may take any time but to stand still; no answer's head" {
+	spawn_ready ns2 web python3 -c '
+import os, socket, sys, threading, time
+def serve(s):
+    got = b""
+    while not got.endswith(b"x" * 8):
+        more = s.recv(999)
+        if not more:
+            return
+        got += more
+    s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n")
+    while b"/head" in got:
+        time.sleep(0.05)
+        s.sendall(b"A:\n")
+    s.sendall(b"\r\n")
+    for _ in range(3 if b"/stop" in got else 8):
+        time.sleep(0.05)
+        s.sendall(b"y")
+    s.recv(1)
+listener = socket.create_server((sys.argv[1], 80))
+os.write(int(os.environ["READY_FD"]), b"ready\n")
+os.close(int(os.environ["READY_FD"]))
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+    ' "$FAR"
+	start_nsfwd -v ns1@1080=ns2@proxy,idle-timeout=0.3 \
+		ns1@1081=ns2@proxy,connect-timeout=1
+	in_ns ns1 python3 - 3>&- <<-'END'
+		import concurrent.futures, socket, time
+		def talk(port, path, count):
+		    """Returns the answer, and the longest time without a byte."""
+		    with socket.create_connection(("127.0.0.1", port), 60) as s:
+		        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+		        s.sendall(b"POST http://10.0.2.2/%s HTTP/1.1\r\nConnection: close\r\n"
+		                  b"Content-Length: 8\r\n\r\n" % path)
+		        got, at = b"", 2 * [time.monotonic()]
+		        try:
+		            for _ in range(count):
+		                time.sleep(0.05)
+		                s.send(b"x")
+		                at.append(time.monotonic())
+		            while more := s.recv(999):
+		                got += more
+		                at.append(time.monotonic())
+		        except (ConnectionResetError, BrokenPipeError):
+		            at.append(time.monotonic())
+		        # Two spans, because this process may have noted the first byte late.
+		        return got, max(b - a for a, b in zip(at, at[2:]))
+		def ends(wanted, *what):
+		    # Each is cut where a busy processor makes it stand still: it tries again.
+		    for _ in range(20):
+		        got, silence = talk(*what)
+		        assert silence > 0.29 or what[1:] == (b"move", 8) and wanted in got, (
+		            what, got, silence)
+		        if wanted in got:
+		            return
+		    raise SystemExit(f"{what}: {got}")
+		with concurrent.futures.ThreadPoolExecutor() as pool:
+		    for done in [pool.submit(ends, *what) for what in (
+		            (b"y" * 8, 1080, b"move", 8), (b"HTTP/1.1 504 ", 1080, b"move", 3),
+		            (b"\r\n\r\nyyy", 1080, b"stop", 8),
+		            (b"HTTP/1.1 504 ", 1081, b"head", 8))]:
+		        done.result()
+	END
+	wait_until 5 logged ' end=idle error=ETIMEDOUT$' 2
+}
+
 @test "what clients and servers of the field write passes; smuggling does not" {
+	needs curl
 	spawn_ready ns2 origin python3 "$SITUATIONS" origin "$FAR:8000" \
 		'[fd00:2::2]:8000' "$FAR:80"
 	start_nsfwd -v ns1@1080=ns2@proxy ns1@1081=ns2@proxy,auth=user:s3cret
 	in_ns ns1 python3 "$SITUATIONS" run 127.0.0.1:1080 "$FAR:8000" \
 		'[fd00:2::2]:8000' 127.0.0.1:1081 3>&- 4>&-
+	# The head of an answer has at most 64 KiB.
+	run -22 fetch ns1 --proxy http://127.0.0.1:1080 "http://$FAR:8000/huge"
+	[[ $output == *502* ]]
 	run ! logged 'pass|s3cret|p@ss|w@'
 	# Two requests to two servers, the last of which is shown.
 	logged 'target=.fd00:2::2.:8000 up=.* ms=[0-9]* request=GET requests=2 end=closed'

@@ -24,6 +24,7 @@ ROOM = b"A: " + b"x" * 990 + b"\r\n"
 ANSWERS = {
     b"/large": b"HTTP/1.1 200 OK\r\n" + 40 * ROOM +
     b"Content-Length: 2\r\n\r\nOK",
+    b"/huge": b"HTTP/1.1 200 OK\r\n" + 70 * ROOM + b"\r\n",
     b"/icy": b"ICY 200 OK\r\nicy-name: radio\r\n\r\nmusic",
     b"/204": b"HTTP/1.1 204 No Content\r\n\r\n",
     b"/304": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 700\r\n\r\n",
@@ -312,6 +313,15 @@ class Run:
             if self.response(s)[0] != 413:
                 raise Wrong("another status")
 
+    def body_is_no_request(self):
+        with self.connect() as s:
+            inner = self.fill(b"GET http://$6/ HTTP/1.1\r\n\r\n")
+            s.sendall(self.fill(b"POST http://$4/early HTTP/1.1\r\nContent-"
+                                b"Length: %d\r\n\r\n" % (len(inner) + 1)) +
+                      inner)
+            if self.response(s)[0] != 413 or s.recv(1):
+                raise Wrong("another answer")
+
     def half_closes(self):
         with self.connect() as s:
             s.sendall(self.fill(b"GET http://$4/ HTTP/1.1\r\n\r\n"))
@@ -415,8 +425,15 @@ def situations(r):
     yield "a request in chunks with a trailer", r.ask, (
         post + b"Transfer-Encoding: chunked\r\nTrailer: X-A\r\n\r\n"
         b"3\r\nabc\r\n0\r\nX-A: 1\r\n\r\n"), b"abc", b"0\r\nX-A: 1\r\n\r\n"
+    yield "a length that Connection names", r.ask, (
+        post + b"Connection: Content-Length\r\nContent-Length: 4\r\n\r\n"
+        b"body"), b"Content-Length: 4\r\n", b"\r\n\r\nbody"
+    yield "two Hosts become one", lambda: r.ask(
+        get + b"Host: a.test\r\nHost: b.test\r\n\r\n", b"Host: $4\r\n",
+        refused=(b"a.test", b"b.test")),
     yield "Expect", r.expects,
     yield "an answer before the body", r.early_answer,
+    yield "a body like a request", r.body_is_no_request,
     yield "a half-closed client", r.half_closes,
     yield "two requests, two servers", r.keeps_alive,
     yield "the second without a wait", r.pipelines,
