@@ -341,7 +341,7 @@ git_clones() {
 	run ! grep -qF -e 'tproxy ip6' -e 'ip -6' <<<"$output"
 	# The mark of one map is not that of another one's routes.
 	run -0 "$NSFWD" --rules jail@0.0.0.0:1=jail@original,mark=1 \
-		jail@[::]:1=jail@original,mark=2 udp:jail@:53=vpn@original
+		'jail@[::]:1=jail@original,mark=2' udp:jail@:53=vpn@original
 	grep -qF 'ip rule add fwmark 3 lookup' <<<"$output"
 	run ! grep -qE 'mark set [12]' <<<"$output"
 }
