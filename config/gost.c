@@ -40,7 +40,7 @@ put_ns(FILE *out, struct gost_url *u, const char *key)
 	if (!value)
 		return NULL;
 	u->bad_part = value;
-	if (strncmp(value, "pid:", 4) == 0 || strncmp(value, "fd:", 3) == 0)
+	if (*value != '/' && strchr(value, ':'))
 		return "GOST takes this for a name: write a path, as "
 		       "/proc/PID/ns/net";
 	relative = *value != '/' &&

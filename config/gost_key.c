@@ -61,7 +61,9 @@ static const struct gost_key {
 	{"strategy", HOP, KEY, "balance",
 	    "the strategies here are round, fifo and hash"},
 	{"failtimeout", HOP, SAME, "10", avoided},
+	{"fail_timeout", HOP, SAME, "10", avoided},
 	{"maxfails", HOP, SAME, "1", avoided},
+	{"max_fails", HOP, SAME, "1", avoided},
 	{"retries", 0, SAME, "0", "the next target is tried: leave it out"},
 	{"keepalive", HANDLER | LISTENER, ON, NULL,
 	    "it is always on: leave it out"},
@@ -80,7 +82,7 @@ static const struct gost_key {
 	{"readqueuesize", HANDLER | LISTENER, NOTHING, NULL, NULL},
 	{"recvqueuesize", HANDLER | LISTENER, NOTHING, NULL, NULL},
 	{"backlog", LISTENER, NOTHING, NULL, NULL},
-	{"auth", 0, REFUSED, NULL, "write USER:PASSWORD@ in front of the host"},
+	{"auth", HOP, REFUSED, NULL, "write USER:PASSWORD@ in front of the host"},
 };
 
 /* Why keys that begin with these letters are refused. */
@@ -174,6 +176,14 @@ is_value(const char *value, const char *text)
 	    (!value[length] || strcmp(value + length, "s") == 0);
 }
 
+static bool
+is_zero(const char *value)
+{
+	size_t zeros = strspn(value, "0.");
+
+	return zeros && !value[zeros + strspn(value + zeros, "hmsnu")];
+}
+
 static const char *
 unknown_gost_key(const char *name)
 {
@@ -234,7 +244,7 @@ put_key(FILE *out, struct gost_url *u, const struct gost_key *row,
 	bool udp = gost_is_udp(u);
 	const char *key = key_for(row->key, param_value, udp), *value;
 
-	if (!key || (row->rule == KEY_NOT_0 && is_value(param_value, "0")))
+	if (!key || (row->rule == KEY_NOT_0 && is_zero(param_value)))
 		return NULL;
 	if (strcmp(key, "deny") == 0)
 		return put_acl(out, param_value);

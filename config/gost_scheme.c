@@ -61,6 +61,7 @@ static const char *const option_advice[][2] = {
 const char *
 gost_option_advice(const char *arg)
 {
+	arg += strncmp(arg, "--", 2) == 0; /* GOST takes either */
 	for (size_t i = 0; i < ARRAY_LEN(option_advice); i++)
 		if (strncmp(arg, option_advice[i][0],
 			strlen(option_advice[i][0])) == 0)
@@ -129,6 +130,6 @@ gost_scheme_check(struct gost_url *u, enum gost_role role)
 		why = why_no_role(schemes[i].roles, role);
 	}
 	return why ? why
-		   : "nsfwd has tcp, udp, auto, http, socks4, socks4a and "
-		     "socks5";
+		   : "nsfwd has tcp, udp, red, redu, auto, http, socks4, "
+		     "socks4a and socks5";
 }

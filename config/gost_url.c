@@ -1,6 +1,7 @@
 /* Splits a word of GOST, a URL, into its parts. */
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,20 +30,22 @@ gost_url_check(struct gost_url *u, const char *text, const char *bad)
 	    : NULL;
 }
 
-const char *
-gost_url_value(const struct gost_url *u, const char *key)
+/* Returns a key without "service." in front of it. */
+static const char *
+bare_key(const char *key)
 {
 	static const char prefix[] = "service.";
 	const size_t length = sizeof(prefix) - 1;
 
-	for (size_t i = 0; i < u->n_params; i++) {
-		const char *name = u->params[i].key;
+	return key + (strncasecmp(key, prefix, length) == 0 ? length : 0);
+}
 
-		if (strncasecmp(name, prefix, length) == 0)
-			name += length;
-		if (strcasecmp(name, key) == 0)
+const char *
+gost_url_value(const struct gost_url *u, const char *key)
+{
+	for (size_t i = 0; i < u->n_params; i++)
+		if (strcasecmp(bare_key(u->params[i].key), bare_key(key)) == 0)
 			return u->params[i].value;
-	}
 	return NULL;
 }
 
@@ -63,18 +66,23 @@ split_query(struct gost_url *u, char *query)
 	return NULL;
 }
 
-/* Cuts off "+tcp", or "+udp" behind "udp", because these are the defaults. */
+/* Cuts off the listener of HANDLER+LISTENER that HANDLER alone has in nsfwd. */
 static void
 normalize_scheme(char *scheme)
 {
 	char *plus;
+	bool udp, same;
 
 	for (char *s = scheme; *s; s++)
 		*s = (char)tolower((unsigned char)*s);
 	plus = strchr(scheme, '+');
-	if (plus &&
-	    strcmp(plus + 1, strncmp(scheme, "udp+", 4) ? "tcp" : "udp") == 0)
-		*plus = '\0';
+	if (!plus)
+		return;
+	*plus = '\0';
+	udp = strcmp(scheme, "udp") == 0 || strcmp(scheme, "redu") == 0;
+	same = strcmp(plus + 1, scheme) == 0;
+	if (!same && (udp || strcmp(plus + 1, "tcp") != 0))
+		*plus = '+';
 }
 
 const char *

@@ -35,26 +35,51 @@
 
 #define ROUTE_TABLE 100U
 
-/* Rules for the maps of one protocol and namespace. */
+/* Rules for one protocol of a map. */
 struct rules {
 	FILE *out;
 	const struct map *map;
+	size_t index; /* of the map; chains are named after it */
 	bool udp, tproxy;
-	uint32_t mark; /* of packets that are routed to lo */
+	uint32_t mark; /* of packets that are routed to lo; no map has it */
 };
+
+static bool
+has_family(const struct map *map, int family)
+{
+	return map->listen.kind != (family == AF_INET6 ? EP_IPV4 : EP_IPV6);
+}
+
+static bool
+wants_tproxy(const struct map *map, unsigned proto, bool tproxy)
+{
+	return proto == PROTO_UDP || (tproxy && !map->no_tproxy);
+}
+
+/* Returns why a map has no rules beside those of the maps before it, or NULL.*/
+static const char *
+check_rules_of(const struct config *conf, const struct map *map)
+{
+	if (!map_is_original(map))
+		return "only maps to original want rules";
+	if (!ns_same(&map->listen_ns, &conf->maps->listen_ns))
+		return "one namespace at a time: rules are for the one that "
+		       "the map listens in";
+	for (const struct map *m = conf->maps; m < map; m++)
+		if (m->proto & map->proto & PROTO_TCP &&
+		    ((has_family(m, AF_INET) && has_family(map, AF_INET)) ||
+			(has_family(m, AF_INET6) && has_family(map, AF_INET6))))
+			return "one map of tcp: its rules redirect all ports";
+	return NULL;
+}
 
 int
 rules_check(const struct config *conf)
 {
 	for (size_t i = 0; i < conf->n_maps; i++) {
 		const struct map *map = &conf->maps[i];
-		const char *why = NULL;
+		const char *why = check_rules_of(conf, map);
 
-		if (!map_is_original(map))
-			why = "only maps to original want rules";
-		else if (!ns_same(&map->listen_ns, &conf->maps->listen_ns))
-			why = "one namespace at a time: rules are for the one "
-			      "that the map listens in";
 		if (!why)
 			continue;
 		log_error("%s'%s': --rules: %s", map->origin, map->spec, why);
@@ -78,16 +103,12 @@ put_match(const struct rules *r)
 		    ep->port_last);
 }
 
-/* Returns the address that the map listens on, or loopback; NULL: none. */
+/* Returns the address that the map listens on, or loopback. */
 static const char *
 listener_addr(const struct endpoint *ep, int family, char *buf)
 {
-	const bool six = family == AF_INET6;
-
-	if (ep->kind == (six ? EP_IPV4 : EP_IPV6))
-		return NULL;
 	if (IN6_IS_ADDR_UNSPECIFIED(&ep->addr))
-		return six ? "::1" : "127.0.0.1";
+		return family == AF_INET6 ? "::1" : "127.0.0.1";
 	return inet_ntop(family, &ep->addr, buf, INET6_ADDRSTRLEN);
 }
 
@@ -101,7 +122,7 @@ put_verdict(const struct rules *r, int family)
 	char buf[INET6_ADDRSTRLEN];
 	const char *addr = listener_addr(&r->map->listen, family, buf);
 
-	if (!addr)
+	if (!has_family(r->map, family))
 		return;
 	fprintf(r->out, "\t\tmeta nfproto %s ", six ? "ipv6" : "ipv4");
 	put_match(r);
@@ -121,7 +142,8 @@ put_verdict(const struct rules *r, int family)
 static void
 put_chain(const struct rules *r, const char *name, const char *type)
 {
-	fprintf(r->out, "\tchain %s {\n\t\ttype %s\n", name, type);
+	fprintf(r->out, "\tchain %s_%s_%zu {\n\t\ttype %s\n",
+	    r->udp ? "udp" : "tcp", name, r->index + 1, type);
 	if (r->map->mark && strcmp(name, "own") == 0)
 		fprintf(r->out, "\t\tmeta mark %u return\n", r->map->mark);
 	fputs("\t\tfib daddr type local return\n", r->out);
@@ -164,70 +186,81 @@ put_tproxy(const struct rules *r)
 	fputs("\t}\n", r->out);
 }
 
-/* Names the table after the map, so that each map has one. */
 static void
-put_table(const struct rules *r)
+put_table(struct rules *r, const struct config *conf, bool tproxy)
 {
-	char name[32];
-
-	snprintf(name, sizeof(name), "nsfwd_%s_%u", r->udp ? "udp" : "tcp",
-	    r->map->listen.port_first);
-	fprintf(r->out,
-	    "nft -f - <<'END'\ntable inet %s\ndelete table inet %s\n"
-	    "table inet %s {\n",
-	    name, name, name);
-	if (r->tproxy)
-		put_tproxy(r);
-	else
-		put_redirect(r);
+	fputs("nft -f - <<'END'\ntable inet nsfwd\n"
+	      "delete table inet nsfwd\ntable inet nsfwd {\n",
+	    r->out);
+	for (r->index = 0; r->index < conf->n_maps; r->index++) {
+		r->map = &conf->maps[r->index];
+		for (unsigned p = PROTO_TCP; p <= PROTO_UDP; p++) {
+			if (!(r->map->proto & p))
+				continue;
+			r->udp = p == PROTO_UDP;
+			r->tproxy = wants_tproxy(r->map, p, tproxy);
+			if (r->tproxy)
+				put_tproxy(r);
+			else
+				put_redirect(r);
+		}
+	}
 	fputs("}\nEND\n", r->out);
 }
 
+/* Writes the routes of a family, if a map listens in it. */
 static void
-put_routes(const struct rules *r)
+put_routes(const struct rules *r, const struct config *conf, bool tproxy,
+    int family)
 {
-	static const char *const families[][2] = {
-	    {"ip", "127.0.0.1"},
-	    {"ip -6", "::1"},
-	};
+	const char *ip = family == AF_INET6 ? "ip -6" : "ip";
+	bool used = false, marked = false;
 
-	for (size_t i = 0; i < 2; i++) {
-		const char *ip = families[i][0];
+	for (size_t i = 0; i < conf->n_maps; i++) {
+		const struct map *map = &conf->maps[i];
 
+		if (!has_family(map, family))
+			continue;
+		used = true;
+		marked |= wants_tproxy(map, map->proto & PROTO_UDP, tproxy);
+	}
+	if (used)
 		fprintf(r->out,
 		    "%s route replace default dev lo src %s metric 9999\n", ip,
-		    families[i][1]);
-		if (!r->tproxy)
-			continue;
-		fprintf(r->out, "%s rule del fwmark %u lookup %u 2>/dev/null\n",
-		    ip, r->mark, ROUTE_TABLE);
-		fprintf(r->out, "%s rule add fwmark %u lookup %u\n", ip,
-		    r->mark, ROUTE_TABLE);
-		fprintf(r->out,
-		    "%s route replace local default dev lo table %u\n", ip,
-		    ROUTE_TABLE);
-	}
+		    family == AF_INET6 ? "::1" : "127.0.0.1");
+	if (!marked)
+		return;
+	fprintf(r->out, "%s rule del fwmark %u lookup %u 2>/dev/null\n", ip,
+	    r->mark, ROUTE_TABLE);
+	fprintf(r->out, "%s rule add fwmark %u lookup %u\n", ip, r->mark,
+	    ROUTE_TABLE);
+	fprintf(r->out, "%s route replace local default dev lo table %u\n", ip,
+	    ROUTE_TABLE);
+}
+
+/* Returns the lowest mark that no map sets. */
+static uint32_t
+unused_mark(const struct config *conf)
+{
+	uint32_t mark = 1;
+
+	for (size_t i = 0; i < conf->n_maps; i++)
+		if (conf->maps[i].mark == mark) {
+			mark++;
+			i = SIZE_MAX;
+		}
+	return mark;
 }
 
 void
 rules_print(FILE *out, const struct config *conf, bool tproxy)
 {
-	for (size_t i = 0; i < conf->n_maps; i++) {
-		const struct map *map = &conf->maps[i];
-		struct rules r = {
-		    .out = out,
-		    .map = map,
-		    .mark = map->mark == 1 ? 2 : 1,
-		};
+	struct rules r = {.out = out, .mark = unused_mark(conf)};
 
-		fprintf(out, "# %s\nip link set lo up\n", map->spec);
-		for (unsigned p = PROTO_TCP; p <= PROTO_UDP; p++) {
-			if (!(map->proto & p))
-				continue;
-			r.udp = p == PROTO_UDP;
-			r.tproxy = r.udp || (tproxy && !map->no_tproxy);
-			put_routes(&r);
-			put_table(&r);
-		}
-	}
+	for (size_t i = 0; i < conf->n_maps; i++)
+		fprintf(out, "# %s\n", conf->maps[i].spec);
+	fputs("ip link set lo up\n", out);
+	put_routes(&r, conf, tproxy, AF_INET);
+	put_routes(&r, conf, tproxy, AF_INET6);
+	put_table(&r, conf, tproxy);
 }

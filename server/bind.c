@@ -144,11 +144,18 @@ record_addr_flags(struct bind_job *job)
 static socklen_t
 listen_addr(struct bind_job *job, unsigned index, int family)
 {
+	const uint32_t loopback = htonl(INADDR_LOOPBACK);
 	struct endpoint ep = *job->endpoint;
 
-	if (ep.kind == EP_ANY && job->proto == PROTO_UDP &&
-	    map_is_original(job->map))
-		ep.kind = EP_LOOPBACK;
+	if (job->proto == PROTO_UDP && map_is_original(job->map) &&
+	    IN6_IS_ADDR_UNSPECIFIED(&ep.addr)) {
+		if (ep.kind == EP_IPV4)
+			memcpy(&ep.addr, &loopback, sizeof(loopback));
+		else if (ep.kind == EP_IPV6)
+			ep.addr = in6addr_loopback;
+		else
+			ep.kind = EP_LOOPBACK;
+	}
 	return endpoint_sockaddr(&job->addr, &ep, index, family);
 }
 

@@ -62,6 +62,8 @@ hop() {
 		-L red://:12345?netns=j&netns.out=v        | j@:12345=v@original
 		-L redir://[::]:12345?netns=j&tproxy=true  | j@:12345=original
 		-L redirect://:12345?so_mark=100           | :12345=original,mark=100
+		-L red+red://:1?netns=j                    | j@:1=original
+		-L redu+redu://:53-60?netns=j              | udp:j@:53-60=original
 		-L redu://:53?netns=j&tproxy=true&ttl=5s&climiter=9 | udp:j@:53=original,flows=9,udp-timeout=5s,udp-one-way-timeout=5s
 		-L red://:1?netns=j -F socks5://u:p@:2?netns=v | j@:1=original,via=socks5:v@2,via-auth=u:*
 		-L tcp://10.0.0.1:8000/10.0.1.1:8000?netns=ns1&netns.out=/run/netns/ns2 | ns1@10.0.0.1:8000=/run/netns/ns2@10.0.1.1:8000
@@ -109,6 +111,8 @@ hop() {
 		-L :80?netns=init&netns.out=a/b            | /run/netns/init@:80=/run/netns/a/b@proxy
 		-L :80 -F :1?netns=init                    | :80=proxy,via=http:/run/netns/init@1
 		-L udp://:53/h:53?ttl=0                    | udp::53=h:53
+		-L udp://:53/h:53?ttl=0ms                  | udp::53=h:53
+		-L tcp://:80/h:1?dialTimeout=0.0m&max_fails=1&fail_timeout=10s | :80=h:1
 		-L udp://:53/h:53?keepalive.ttl=0s&dialTimeout=3 | udp::53=h:53
 		-L tcp://:80/h:1?dialTimeout=0&so_mark=0&handler.proxyProtocol=0&proxyProtocol=0 | :80=h:1
 		-L socks5://:80?udp=true&notls=true        | :80=proxy
@@ -149,7 +153,7 @@ hop() {
 		fi
 		n=$((n + 1))
 	done < <(rows <<-'TABLE'
-		-L upd://:53/1.1.1.1:53           | 'upd': nsfwd has tcp, udp, auto
+		-L upd://:53/1.1.1.1:53           | 'upd': nsfwd has tcp, udp, red, redu, auto
 		-L rtcp://:80/h:80                | 'rtcp': a map listens in any namespace
 		-L red://:80/h:80                 | 'red': no target is taken
 		-L red://:80 -F tcp://h:80        | 'red': no target is taken
@@ -242,6 +246,11 @@ hop() {
 		-L tcp://:80/a:1-3                | 'a:1-3': one port listens: name each
 		-L tcp://:80-81/a:1-2,b:1         | 'a:1-2,b:1': GOST pairs listening ports
 		-L :80?netns=pid:1                | 'pid:1': GOST takes this for a name
+		-L :80?netns=docker:web           | 'docker:web': GOST takes this for a name
+		-L :80?netns=a&service.netns=b    | 'service.netns': a key may stand only once
+		-L redu+tcp://:1?netns=j          | 'redu+tcp': nsfwd has tcp
+		-L :80 -F h:1?auth=dXNlcjpwYXNz   | 'auth': write USER:PASSWORD@ in front
+		--api :80                         | '--api' is an option of GOST: --stats PATH
 		-L :80 -F h:1?netns=fd:3          | 'fd:3': GOST takes this for a name
 		-L :80?handler.netns=a            | 'handler.netns': GOST reads no such key
 		-L :80?service.climiter=3         | 'service.climiter': GOST reads no such

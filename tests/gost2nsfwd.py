@@ -94,7 +94,7 @@ def check_command_line(module, where):
     chain, tabs, gone = (os.path.join(where, n) for n in ("chain.yml", "tabs.json", "no"))
     bad = 0
     for args, status, out, err in (
-            ((chain, tabs), 0, "# service-0\n", ""), ((tabs, chain), 0, "# json\n", ""),
+            ((chain, tabs), 0, "# service-0\n", ""), ((tabs, chain), 0, "# json \U0001f600\n", ""),
             ((chain, chain), 2, "", "chain-0' stands twice"), ((), 2, "", "usage: "),
             (("--no",), 2, "", "usage: "), (("--help",), 0, "usage: ", ""),
             ((gone,), 1, "", f"{gone}: No such file"), ((where,), 1, "", "directory")):

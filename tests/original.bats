@@ -113,7 +113,6 @@ is_reset() {
 	is_reset jail "http://$HERE4/"
 	reaches_six() { [ "$(fetch jail "http://[$HERE6]/")" = 'this is vpn' ]; }
 	reaches_six
-	in_ns jail nft delete table inet nsfwd_tcp_1
 	rules jail@:2=vpn@original
 	fetch jail http://169.254.169.254/ -o /dev/null
 	fetch jail "http://$HERE4/" -o /dev/null
@@ -155,7 +154,7 @@ is_reset() {
 	END
 	run -9 digs jail @169.254.169.254 +time=1
 	run -9 digs jail @127.0.0.1 +time=1
-	wait_until 5 logged "dropped a datagram of 127.0.0.1:[0-9]+: not redirected, or reach= forbids it"
+	wait_until 5 logged "a datagram of 127.0.0.1:[0-9]+ to 169.254.169.254:53: not redirected, or reach= forbids it"
 	wait_until 5 eval 'kill -USR1 "$NSFWD_PID"; logged "10.66.0.50:53"'
 	stop_nsfwd
 	logged 'udp map=.* flows=100[0-9] .* limit=0 up=0 down=0'
@@ -291,7 +290,12 @@ git_clones() {
 	start_fails 2 "original, in the namespace that the map listens in" :1=original
 	rm /run/netns/same
 	link lan jail
-	start_nsfwd -v jail@:12345=jail@original,mark=5
+	start_nsfwd -v jail@:12345=jail@original,mark=5 \
+		udp:jail@:53=jail@original,mark=5,reach=127.0.0.0/8+::/96
+	for way in 127.0.0.1 ::1; do
+		in_ns jail bash -c 'echo >"/dev/udp/$1/53"' - "$way"
+	done
+	wait_until 5 logged 'dropped a datagram of .* to 127.0.0.1:53: not redirected'
 	web_server lan 192.0.2.2 80
 	for way in '' =tproxy; do
 		rules $way jail@:12345=jail@original,mark=5
@@ -299,6 +303,8 @@ git_clones() {
 	done
 	wait_until 5 logged 'target=192.0.2.2:80 .* end=closed' 2
 	run ! logged opened 3
+	stop_nsfwd
+	logged 'udp map=.* flows=0 .* dropped: source=2'
 }
 
 @test "a port that is taken, and rights that are missing, are named with the cure" {
@@ -313,6 +319,9 @@ git_clones() {
 	web
 	start_nsfwd jail@:1=vpn@original,tproxy=off
 	WRAP=()
+	rules jail@0.0.0.0:1=vpn@original
+	fetch jail "http://$HERE4/" -o /dev/null
+	run -7 fetch jail "http://[$HERE6]/"
 	rules jail@:1=vpn@original
 	reaches jail
 }
@@ -322,10 +331,17 @@ git_clones() {
 	start_fails 2 "'jail@1=2': --rules: only maps to original" --rules jail@1=2
 	start_fails 2 "'b@:1=vpn@original': --rules: one namespace at a time" \
 		--rules jail@:1=vpn@original b@:1=vpn@original
+	start_fails 2 "'jail@:2=v@original': --rules: one map of tcp" \
+		--rules jail@:1=vpn@original jail@:2=v@original
 	start_fails 2 "option '--rules': 'x': tproxy, or no value at all" \
 		--rules=x jail@:1=vpn@original
 	run -0 "$NSFWD" --rules=tproxy tcp+udp:jail@10.0.0.1:53=vpn@original,mark=1
 	grep -qF 'meta nfproto ipv4 meta l4proto tcp meta mark set 2 tproxy ip to 10.0.0.1:53 accept' <<<"$output"
 	grep -qF 'meta nfproto ipv4 udp dport 53 meta mark set 2 tproxy ip to 10.0.0.1 accept' <<<"$output"
-	run ! grep -q 'tproxy ip6' <<<"$output"
+	run ! grep -qF -e 'tproxy ip6' -e 'ip -6' <<<"$output"
+	# The mark of one map is not that of another one's routes.
+	run -0 "$NSFWD" --rules jail@0.0.0.0:1=jail@original,mark=1 \
+		'jail@[::]:1=jail@original,mark=2' udp:jail@:53=vpn@original
+	grep -qF 'ip rule add fwmark 3 lookup' <<<"$output"
+	run ! grep -qE 'mark set [12]' <<<"$output"
 }

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "base/addr.h"
@@ -19,6 +21,7 @@
 #include "udp/datagram.h"
 #include "udp/flow.h"
 #include "udp/state.h"
+#include "udp/target.h"
 
 void
 account_add(const struct udp_mapper *m, enum count counter,
@@ -46,21 +49,34 @@ account_overflow(const struct udp_mapper *m, int fd)
 	    datagram_rcvbuf_drops(fd));
 }
 
+static uint16_t
+port_of(const struct udp_mapper *m, const struct flow_key *key)
+{
+	return (uint16_t)(m->map->listen.port_first +
+	    m->args->listeners[key->listener].port_index);
+}
+
 void
 account_drop(const struct udp_mapper *m, enum drop_reason reason,
     unsigned long long n, const char *why, const struct flow_key *key,
     int error)
 {
-	const struct conn_report none = {0};
-	char client[SOCKADDR_STRLEN], advice[ADVICE_SIZE];
-	const char *hint =
-	    reason == DROP_UP ? dial_why(advice, m->map, &none, error) : NULL;
+	struct conn_report report = {0};
+	char client[SOCKADDR_STRLEN], to[SOCKADDR_STRLEN], advice[ADVICE_SIZE];
+	const bool redirected = map_is_original(m->map);
+	const char *hint;
 
+	if (redirected)
+		targets_original(key, port_of(m, key), &report.peer);
+	hint =
+	    reason == DROP_UP ? dial_why(advice, m->map, &report, error) : NULL;
 	account_add(m, (enum count)(COUNT_DROPPED + reason), n);
 	if (error)
 		scoreboard_set_error(&m->args->state->error, error, 0, 0, NULL);
-	log_ratelimited("'%s': dropped a datagram of %s: %s%s%s%s%s%s",
-	    m->map->spec, sockaddr_format(&key->peer.sa, client), why,
+	log_ratelimited("'%s': dropped a datagram of %s%s%s: %s%s%s%s%s%s",
+	    m->map->spec, sockaddr_format(&key->peer.sa, client),
+	    redirected ? " to " : "",
+	    redirected ? sockaddr_format(&report.peer.sa, to) : "", why,
 	    error ? ": " : "", error ? errno_name(error) : "", hint ? " (" : "",
 	    hint ? hint : "", hint ? ")" : "");
 }

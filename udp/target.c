@@ -334,9 +334,9 @@ open_addr(const struct target_addrs *t, uint32_t i, uint16_t port_index,
 	return open_target_socket(t->map, addr->sa.sa_family, broadcast);
 }
 
-int
-targets_open_original(const struct map *map, const struct flow_key *key,
-    uint16_t port, union sockaddr_inet *addr)
+void
+targets_original(const struct flow_key *key, uint16_t port,
+    union sockaddr_inet *addr)
 {
 	*addr = (union sockaddr_inet){.sa.sa_family = key->peer.sa.sa_family};
 	addr->v4.sin_port = htons(port);
@@ -344,9 +344,28 @@ targets_open_original(const struct map *map, const struct flow_key *key,
 		memcpy(&addr->v4.sin_addr, &key->local, 4);
 	else
 		addr->v6.sin6_addr = key->local;
+}
+
+/* Without an address of its own the listener has those of loopback. */
+static bool
+is_listener_addr(const struct map *map, const struct flow_key *key)
+{
+	const uint32_t loopback = htonl(INADDR_LOOPBACK);
+
+	if (!IN6_IS_ADDR_UNSPECIFIED(&map->listen.addr))
+		return IN6_ARE_ADDR_EQUAL(&key->local, &map->listen.addr);
+	return key->peer.sa.sa_family == AF_INET
+	    ? memcmp(&key->local, &loopback, sizeof(loopback)) == 0
+	    : IN6_IS_ADDR_LOOPBACK(&key->local);
+}
+
+int
+targets_open_original(const struct map *map, const struct flow_key *key,
+    uint16_t port, union sockaddr_inet *addr)
+{
+	targets_original(key, port, addr);
 	/* A datagram to the listener itself would come back to it. */
-	if (!reach_allows(map, addr) ||
-	    memcmp(&key->local, &map->listen.addr, sizeof(key->local)) == 0)
+	if (!reach_allows(map, addr) || is_listener_addr(map, key))
 		return fail_errno(EACCES);
 	return open_connected(map, addr,
 	    addr->sa.sa_family == AF_INET ? sizeof(addr->v4) : sizeof(addr->v6),

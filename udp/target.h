@@ -60,10 +60,14 @@ bool targets_run(struct target_addrs *, msec now);
  */
 bool targets_wait(const struct target_addrs *, msec now);
 
+/* Fills in the destination of a flow that nft redirected: local and `port`. */
+void targets_original(const struct flow_key *, uint16_t port,
+    union sockaddr_inet *);
+
 /*
- * Opens a socket to the destination of a flow that nft redirected: key->local
- * and `port`. Fills in *addr. Returns -1 with errno: EACCES if reach= does not
- * allow the destination.
+ * Opens a socket to the destination of a flow that nft redirected. Fills in
+ * *addr. Returns -1 with errno: EACCES if reach= does not allow the
+ * destination, or if it is the listener.
  */
 int targets_open_original(const struct map *, const struct flow_key *,
     uint16_t port, union sockaddr_inet *addr);
