@@ -1,6 +1,9 @@
 # What the scripts share that run in the virtual machine.
 # shellcheck shell=bash
 # shellcheck disable=SC2016 # eval gets text
+# shellcheck disable=SC1091
+[ ! -e settings ] || . ./settings
+: "${SLOW:=1}" # how many times slower the machine is than others
 export SYSTEMD_COLORS=0 SYSTEMD_PAGER=cat LC_ALL=C.UTF-8
 n=0 failed=0
 since=$(date +%s)
@@ -30,9 +33,8 @@ show() { systemctl show --value -p "$1" "${2:-nsfwd}"; }
 runs_new() { readlink "/proc/$(show MainPID "$@")/exe" | grep -qx /usr/bin/nsfwd; }
 listens() { ss -Hln "sport = :$1" | grep -q .; }
 
-# Ten times as long, because an emulated machine that is loaded is that slow.
 within() { # SECONDS COMMAND...
-	local end=$((SECONDS + 10 * $1))
+	local end=$((SECONDS + SLOW * $1))
 	shift
 	until "$@" >/tmp/why 2>&1; do
 		[ "$SECONDS" -lt "$end" ] || { cat /tmp/why; echo "not within: $*"; return 1; }
