@@ -162,11 +162,6 @@ dynamic() {
 		says 83 vpn && systemctl stop dyn
 }
 t 'DynamicUser, with two capabilities; a new program has them, too' dynamic
-joe() {
-	setpriv --reuid=1000 --regid=1000 --init-groups env -C "$home" HOME="$home" \
-		XDG_RUNTIME_DIR=/run/user/1000 \
-		DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "$@"
-}
 user_unit() {
 	loginctl enable-linger joe && within 60 test -S /run/user/1000/bus || return
 	joe unshare -rn sh -c 'ip link set lo up; exec python3 -m http.server -d /srv/vpn \
