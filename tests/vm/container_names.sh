@@ -102,6 +102,14 @@ idle() {
 	done
 }
 missing() { ! nsfwd --check 8009=docker:no@80 >/tmp/out 2>&1 && cat /tmp/out && grep -q 'these run: .*web' /tmp/out; }
+# A container with Docker's socket does as the host, if it sees the processes.
+mounted() {
+	local inside=(docker run --rm --privileged -v /run/docker.sock:/var/run/docker.sock
+		-v "$PWD/nsfwd/nsfwd:/bin/nsfwd")
+	"${inside[@]}" --pid host bb nsfwd --check 8009=docker:web@8080 || return
+	! "${inside[@]}" bb nsfwd --check 8009=docker:web@8080 >/tmp/out 2>&1 && cat /tmp/out &&
+		grep -q 'docker run --pid=host' /tmp/out
+}
 removed() {
 	docker ps -aq | xargs docker rm -f >/dev/null && within 2 none_held
 }
@@ -128,6 +136,7 @@ docker_part() {
 	t 'docker, restarted itself' eval 'maps 8001=docker:web@8080 && systemctl restart docker && within 3 docker start web && served 8001 web'
 	t 'docker, idle: no wake-up' idle
 	t 'docker, an absent one: those that run are listed' missing
+	t 'docker, in a container that has its socket' mounted
 	t 'docker, all removed: nothing is held' removed
 	systemctl -q stop docker docker.socket
 }
@@ -158,16 +167,22 @@ podman_part() {
 	podman rm -af -t 0 >/dev/null 2>&1
 }
 
+joes_unit() {
+	joe systemd-run -q --user -u mine -p PrivateUsers=yes -p PrivateNetwork=yes \
+		busybox httpd -f -p 127.0.0.1:8080 -h /srv/host && served 9004 host
+}
 rootless_part() {
 	loginctl enable-linger joe
 	within 60 test -S /run/user/1000/bus
 	joe podman import /srv/bb.tar bb >/dev/null 2>&1
 	run 'joe podman' a --network none
-	joe nsfwd --wait 9001=podman:a@8080 9002=podman:b@8080 podman:a@9003=127.0.0.1:2280 >/tmp/joe.log 2>&1 &
+	joe nsfwd --wait 9001=podman:a@8080 9002=podman:b@8080 podman:a@9003=127.0.0.1:2280 \
+		9004=unit:mine@8080 >/tmp/joe.log 2>&1 &
 	t 'rootless, host to container' served 9001 a
 	t 'rootless, started later' eval "run 'joe podman' b && served 9002 b"
 	t 'rootless, container to host' gets 'joe podman' a 9003 host
 	t 'rootless, restarted' eval 'joe podman restart -t 0 b >/dev/null && served 9002 b'
+	t 'rootless, a unit of the user' joes_unit
 	[ "$failed" = 0 ] || sed 's/^/# /' /tmp/joe.log
 	pkill -u joe -x nsfwd
 	within 5 eval '! pgrep -u joe -x nsfwd'
@@ -177,12 +192,18 @@ rootless_part() {
 unit() {
 	systemd-run -q -u site -p PrivateNetwork=yes -E NAME=site chroot /srv/rootfs /bin/serve && served 9101 site
 }
+named() {
+	ip netns add named && ip -n named link set lo up &&
+		systemd-run -q -u named -p NetworkNamespacePath=/run/netns/named -E NAME=named \
+			chroot /srv/rootfs /bin/serve && served 9102 named
+}
 unit_part() {
-	maps 9101=unit:site@8080
+	maps 9101=unit:site@8080 9102=unit:named@8080
 	t 'a unit with PrivateNetwork=' unit
 	t 'a unit, restarted' eval 'systemctl restart site && served 9101 site'
 	t 'a unit, killed and started' eval 'systemctl kill -s KILL site; systemctl stop site; systemctl reset-failed site; unit'
-	systemctl stop site
+	t 'a unit with NetworkNamespacePath=' named
+	systemctl stop site named
 }
 
 # nspawn NAME UNIT [OPTION...]: a machine of systemd-nspawn, in a scope of its own or,

@@ -83,7 +83,8 @@ oom() {
 	[ ! -s /tmp/two ] && is "$(show ActiveState)" active && says 9091 vpn
 }
 t 'a connection killed for memory: nobody else' oom
-kill %%
+# shellcheck disable=SC2046 # numbers
+kill $(jobs -p)
 wait
 
 # Upgrade.
@@ -99,6 +100,7 @@ echo 9191=vpn@9091 >/etc/nsfwd/shop.conf
 systemctl start nsfwd@shop
 upgrade() {
 	local pid status=0 held pages
+	rm -f /tmp/enough
 	pid=$(show MainPID)
 	hold 9091 900 >/tmp/one 2>&1 &
 	held=$!
