@@ -1,4 +1,8 @@
 #!/bin/bash
-# All tests, on this kernel.
+# All tests, on this kernel, or FILES= of them.
 # timeout: 14400
-cd nsfwd && NSFWD=$PWD/nsfwd tests/run
+# shellcheck disable=SC1091
+. ./settings
+cd nsfwd || exit
+# shellcheck disable=SC2086 # names of files
+NSFWD=$PWD/nsfwd tests/run ${FILES:+--tap $FILES}

@@ -1,13 +1,17 @@
 # What the scripts share that run in the virtual machine.
 # shellcheck shell=bash
 # shellcheck disable=SC2016 # eval gets text
+# shellcheck disable=SC1091
+[ ! -e settings ] || . ./settings
+: "${SLOW:=1}" # how many times slower the machine is than others
 export SYSTEMD_COLORS=0 SYSTEMD_PAGER=cat LC_ALL=C.UTF-8
 n=0 failed=0
 since=$(date +%s)
 
-t() { # NAME COMMAND...: one test
+t() { # NAME COMMAND...: one test, if its name matches ONLY=
 	local name=$1 output began=$SECONDS
 	shift
+	[[ $name =~ ${ONLY-} ]] || return 0
 	n=$((n + 1))
 	if output=$("$@" 2>&1); then
 		echo "ok $n $name"
@@ -30,9 +34,8 @@ show() { systemctl show --value -p "$1" "${2:-nsfwd}"; }
 runs_new() { readlink "/proc/$(show MainPID "$@")/exe" | grep -qx /usr/bin/nsfwd; }
 listens() { ss -Hln "sport = :$1" | grep -q .; }
 
-# Ten times as long, because an emulated machine that is loaded is that slow.
 within() { # SECONDS COMMAND...
-	local end=$((SECONDS + 10 * $1))
+	local end=$((SECONDS + SLOW * $1))
 	shift
 	until "$@" >/tmp/why 2>&1; do
 		[ "$SECONDS" -lt "$end" ] || { cat /tmp/why; echo "not within: $*"; return 1; }
@@ -79,3 +82,44 @@ except TimeoutError: print("open")
 except OSError: print("reset")' "$@"
 }
 held() { within 30 test -e "/tmp/held.$1"; rm -f "/tmp/held.$1"; }
+
+joe() {
+	local home=~joe
+	setpriv --reuid=1000 --regid=1000 --init-groups env -C "$home" HOME="$home" \
+		USER=joe XDG_RUNTIME_DIR=/run/user/1000 \
+		DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "$@"
+}
+
+# maps MAP...: the service serves these.
+maps() {
+	printf '%s\n' "$@" >/etc/nsfwd.conf
+	systemctl restart nsfwd
+}
+
+# Makes /srv/bb.tar, an image of busybox, whose program "serve" has a page with $NAME
+# or the name of the host; and a page of this machine at its port 2280.
+image() {
+	local program
+	mkdir -p /srv/rootfs/{bin,www,etc,tmp,proc,sys,dev,run,usr} /srv/host
+	cp /bin/busybox /srv/rootfs/bin/
+	for program in sh httpd hostname sleep cat nc false; do
+		ln -sf busybox "/srv/rootfs/bin/$program"
+	done
+	cat >/srv/rootfs/bin/serve <<-'END'
+		#!/bin/sh
+		echo ${NAME-$(hostname)} >/www/index.html
+		exec httpd -f -p 127.0.0.1:${PORT-8080} -h /www
+	END
+	cat >/srv/rootfs/bin/get <<-'END'
+		#!/bin/sh
+		printf 'GET / HTTP/1.0\r\n\r\n' | nc 127.0.0.1 $1
+	END
+	chmod +x /srv/rootfs/bin/{serve,get}
+	echo ID=busybox >/srv/rootfs/etc/os-release
+	tar -C /srv/rootfs -cf /srv/bb.tar .
+	echo host >/srv/host/index.html
+	systemd-run -q -u host busybox httpd -f -p 127.0.0.1:2280 -h /srv/host
+}
+
+# gets TOOL CONTAINER PORT PAGE: the container gets this page at a port of its own.
+gets() { within 10 eval "$1 exec $2 get $3 | grep -qx $4"; }

@@ -83,7 +83,8 @@ oom() {
 	[ ! -s /tmp/two ] && is "$(show ActiveState)" active && says 9091 vpn
 }
 t 'a connection killed for memory: nobody else' oom
-kill %%
+# shellcheck disable=SC2046 # numbers
+kill $(jobs -p)
 wait
 
 # Upgrade.
@@ -99,6 +100,7 @@ echo 9191=vpn@9091 >/etc/nsfwd/shop.conf
 systemctl start nsfwd@shop
 upgrade() {
 	local pid status=0 held pages
+	rm -f /tmp/enough
 	pid=$(show MainPID)
 	hold 9091 900 >/tmp/one 2>&1 &
 	held=$!
@@ -162,11 +164,6 @@ dynamic() {
 		says 83 vpn && systemctl stop dyn
 }
 t 'DynamicUser, with two capabilities; a new program has them, too' dynamic
-joe() {
-	setpriv --reuid=1000 --regid=1000 --init-groups env -C "$home" HOME="$home" \
-		XDG_RUNTIME_DIR=/run/user/1000 \
-		DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "$@"
-}
 user_unit() {
 	loginctl enable-linger joe && within 60 test -S /run/user/1000/bus || return
 	joe unshare -rn sh -c 'ip link set lo up; exec python3 -m http.server -d /srv/vpn \
