@@ -214,8 +214,7 @@ reload(void)
 	sd_notify_send("RELOADING=1\nMONOTONIC_USEC=%lld\n",
 	    (long long)now_ms() * 1000 + 999);
 	if (!server.pinned && upgrade_available())
-		upgrade_run(&server.services, &server.readers.tcp.service,
-		    server.conf);
+		upgrade_run(&server.services, &server.readers, server.conf);
 	else if (config_reread(server.conf, &fresh) == -1) {
 		log_error("not reloaded: everything is as it was");
 	} else if (apply_config(&server.services, &fresh)) {
@@ -366,8 +365,8 @@ drop_for_pin(void)
 static msec
 await_old_mappers(void)
 {
-	return server.upgraded && now_ms() < server.stop_deadline &&
-		reap_has_children()
+	return !mapper_list() && now_ms() < server.stop_deadline &&
+		upgrade_has_mappers()
 	    ? server.stop_deadline
 	    : NEVER;
 }
@@ -473,9 +472,10 @@ server_run(struct config *conf)
 
 	if (!status)
 		status = apply_config(&server.services, conf);
+	if (!status)
+		readers_open_status(&server.readers);
 	upgrade_finish();
 	if (!status) {
-		readers_open_status(&server.readers);
 		log_settings(conf);
 		status = drop_for_pin() == -1;
 	}
