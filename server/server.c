@@ -336,15 +336,19 @@ server_loop_once(msec next)
 	readers_accept(&server.readers, &watched[4]);
 }
 
-/*
- * With --pin, gives up all privileges once every map has its mappers, because a
- * map that waits needs privileges. Returns -1, logged.
- */
+/* Returns true if a map or --stats waits, which takes privileges to start. */
+static bool
+something_waits(void)
+{
+	return count_serving() < server.conf->n_maps ||
+	    readers_wait(&server.readers);
+}
+
+/* With --pin, gives up all privileges once nothing waits. Returns -1, logged. */
 static int
 drop_for_pin(void)
 {
-	if (!server.conf->pin || server.pinned ||
-	    count_serving() < server.conf->n_maps)
+	if (!server.conf->pin || server.pinned || something_waits())
 		return 0;
 	log_info("--pin: no mapper or namespace that goes can be followed");
 	server.pinned = true;
@@ -446,8 +450,8 @@ log_settings(const struct config *conf)
 		log_info("--user: %s, by default", conf->own_user);
 	if (conf->no_sandbox)
 		log_info("--no-sandbox: no filters of system calls");
-	if (conf->pin && count_serving() < conf->n_maps)
-		log_info("--pin: privileges are kept until every map serves");
+	if (conf->pin && something_waits())
+		log_info("--pin: privileges are kept until nothing waits");
 }
 
 /* Writes the line of --ready-fd, which is "ready" alone if no map waits. */
