@@ -344,7 +344,7 @@ something_waits(void)
 	    readers_wait(&server.readers);
 }
 
-/* With --pin, gives up all privileges once nothing waits. Returns -1, logged. */
+/* With --pin, drops all privileges once nothing waits. Returns -1, logged. */
 static int
 drop_for_pin(void)
 {
