@@ -538,6 +538,29 @@ except ConnectionResetError:
 	client udp 127.0.0.1:1080 "$FAR:7000"
 }
 
+opener() {
+	local pid
+	for pid in $(children "$NSFWD_PID"); do
+		! grep -q '^nsfwd: opener' "/proc/$pid/cmdline" || echo "$pid"
+	done 2>/dev/null
+}
+
+@test "an opener that was killed is reaped, and named; no UDP until a new mapper" {
+	udp_echo ns2 udp4 "$FAR" 7000
+	echo_server
+	start_nsfwd ns1@1080=ns2@proxy
+	kill -KILL "$(opener)"
+	wait_until 5 logged "'ns1@1080=ns2@proxy': its opener has ended \(signal 9\)"
+	wait_until 5 no_zombies
+	[ "$(client udp 127.0.0.1:1080 "$FAR:7000")" = "reply 7" ]
+	client cuts 127.0.0.1:1080 "$FAR:7000"
+	# As the message says.
+	kill -KILL "$(sed -n 's/.*(kill -KILL \([0-9]*\))$/\1/p' "$LOG")"
+	wait_until 5 logged 'serves again'
+	record_fds
+	client udp 127.0.0.1:1080 "$FAR:7000"
+}
+
 @test "a proxy behind hops: names are not resolved, addresses are checked" {
 	needs curl
 	hosts "$FAR shop.example"
