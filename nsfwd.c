@@ -22,6 +22,7 @@
 #include "config/value.h"
 #include "server/inspect.h"
 #include "server/server.h"
+#include "server/stranger.h"
 #include "tcp/stdio.h"
 #include "tcp/trial.h"
 #include "view/view.h"
@@ -220,6 +221,8 @@ main(int argc, char **argv)
 
 	if (argc < 1)
 		return EXIT_FAILURE;
+	if (stranger_is_title(argv[0]))
+		return stranger_main();
 	if (fill_standard_descriptors() == -1) {
 		log_error("/dev/null: %s", strerror(errno));
 		return EXIT_FAILURE;

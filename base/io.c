@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <linux/sockios.h>
@@ -14,6 +16,9 @@
 #include "base/io.h"
 
 #include "base/clock.h"
+#include "base/fd.h"
+
+#define CONNECT_RETRY_MS 20 /* while the backlog of a UNIX socket is full */
 
 /*
  * Converts a descriptor into a negative number, which poll(2) ignores, and
@@ -60,6 +65,32 @@ io_wait(struct pollfd *watched, size_t n, msec deadline)
 		if (watched[i].fd < -1)
 			watched[i].fd = toggle_ignored(watched[i].fd);
 	return ready;
+}
+
+/*
+ * Does not block, because connect(2) of a full backlog waits without a limit.
+ */
+int
+io_connect_unix(const char *path, msec deadline)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	const void *p = &addr;
+	int fd;
+
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return fail_errno(ENAMETOOLONG);
+	memcpy(addr.sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd == -1)
+		return -1;
+	while (connect(fd, p, sizeof(addr)) == -1) {
+		if (errno != EAGAIN || now_ms() >= deadline) {
+			errno = errno == EAGAIN ? ETIMEDOUT : errno;
+			return close_keep_errno(fd);
+		}
+		poll(NULL, 0, CONNECT_RETRY_MS);
+	}
+	return fd;
 }
 
 size_t

@@ -55,6 +55,12 @@ ssize_t io_read_message(const struct io *io, unsigned char *data, size_t size,
 int io_wait(struct pollfd *, size_t n, msec deadline);
 
 /*
+ * Connects to the UNIX socket at a path. Returns a non-blocking descriptor, or
+ * -1 with errno of connect(2); ETIMEDOUT if its backlog is full until then.
+ */
+int io_connect_unix(const char *path, msec deadline);
+
+/*
  * Returns how many bytes the peer of a TCP socket has not acknowledged,
  * counting the end of stream as one; 0 for any other socket.
  */

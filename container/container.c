@@ -48,7 +48,7 @@ struct container {
 static struct container *containers;
 static uint32_t last_number;
 static struct {
-	int epoll; /* of the channels; 0: nothing is tracked */
+	int epoll; /* of the channels; 0: none yet; -1: container_stop() */
 	bool no_sandbox;
 	struct {
 		int channel; /* 0: no tracker */
@@ -203,7 +203,7 @@ container_retry(void)
 {
 	msec next = NEVER;
 
-	for (unsigned i = 0; i < RUNTIMES && trackers.epoll; i++) {
+	for (unsigned i = 0; i < RUNTIMES && trackers.epoll > 0; i++) {
 		msec at = trackers.of[i].started_at + RESTART_MS;
 
 		if (trackers.of[i].channel || !is_used((enum runtime)i))
@@ -241,9 +241,9 @@ container_stop(void)
 {
 	for (unsigned i = 0; i < RUNTIMES; i++)
 		stop_tracker((enum runtime)i);
-	if (trackers.epoll)
+	if (trackers.epoll > 0)
 		close(trackers.epoll);
-	trackers.epoll = 0;
+	trackers.epoll = -1;
 }
 
 /* Waits for the first report about a container. */
@@ -254,12 +254,14 @@ wait_known(struct container *c)
 	msec deadline = now_ms() + FIRST_REPORT_MS;
 
 	container_retry();
-	while (!c->known && now_ms() < deadline) {
+	while (!c->known && trackers.epoll != -1 && now_ms() < deadline) {
 		poll(&watched, 1, (int)(deadline - now_ms()));
 		container_read();
 	}
 	if (!c->known)
-		look_absent(&c->sighting, "no answer in time");
+		look_absent(&c->sighting,
+		    trackers.epoll == -1 ? "--pin has ended its tracker"
+					 : "no answer in time");
 	c->known = true;
 }
 

@@ -21,7 +21,8 @@ void container_put(struct container *);
 /*
  * Opens /proc/N (O_PATH) of the process of the container. Looks the name up;
  * after container_track() uses the last report of the tracker, and waits only
- * for the first report, for a limited time. Returns a descriptor; or -1 with
+ * for the first report, for a limited time; after container_stop() knows no
+ * new name. Returns a descriptor; or -1 with
  * ESRCH, and container_why() tells more.
  */
 int container_open(struct container *);

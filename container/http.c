@@ -11,7 +11,6 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/types.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -21,7 +20,6 @@
 
 #define HEADER_MAX  8192
 #define REQUEST_MAX 1024
-#define RETRY_MS    20 /* of connect(2), while the backlog is full */
 
 /* Returns the value of a field of the header, or NULL. */
 static const char *
@@ -124,32 +122,6 @@ http_parse(struct http_answer *a, char *buf, size_t used, bool eof)
 	return parse_body(a, buf, buf + used, eof);
 }
 
-/*
- * Does not block, because connect(2) of a full backlog waits without a limit.
- */
-static int
-unix_connect(const char *path, msec deadline)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	const void *p = &addr;
-	int fd;
-
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return fail_errno(ENAMETOOLONG);
-	memcpy(addr.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd == -1)
-		return -1;
-	while (connect(fd, p, sizeof(addr)) == -1) {
-		if (errno != EAGAIN || now_ms() >= deadline) {
-			errno = errno == EAGAIN ? ETIMEDOUT : errno;
-			return close_keep_errno(fd);
-		}
-		poll(NULL, 0, RETRY_MS);
-	}
-	return fd;
-}
-
 /* Connects and sends the request. Returns a descriptor, or -1 with errno. */
 static int
 http_request(const char *path, const char *target, msec deadline)
@@ -163,7 +135,7 @@ http_request(const char *path, const char *target, msec deadline)
 
 	if (n >= (int)sizeof(request))
 		return fail_errno(ENAMETOOLONG);
-	fd = unix_connect(path, deadline);
+	fd = io_connect_unix(path, deadline);
 	if (fd == -1)
 		return -1;
 	/* A request of this size fits into the buffer of a new socket. */

@@ -21,7 +21,8 @@ struct pp_tlvs;
 struct conn {
 	const struct map *map;
 	int client;               /* -1: standard input and output */
-	int udp_channel;          /* to get udp_fd from the mapper; -1: none */
+	int udp_answer;           /* to get udp_fd from the opener; -1: none */
+	int udp_ask;              /* ... when this was written to */
 	int udp_fd;               /* of a client that asked for UDP ASSOCIATE */
 	unsigned port_index;      /* index of the port in the listen range */
 	union sockaddr_inet peer; /* of the client socket */

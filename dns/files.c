@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,8 +66,34 @@ is_own(enum dns_file file)
 }
 
 /*
- * Opens a file inside a container's root. Without openat2(2), before Linux 5.6
- * or if a system call filter denies it, a symbolic link is refused.
+ * Opens a path of one or two names. A symbolic link, which could lead out of
+ * the root, is refused with ELOOP.
+ */
+static int
+open_no_link(int root, const char *path, int flags)
+{
+	const char *name = strchr(path, '/');
+	char dir[NAME_MAX + 1];
+	int at, fd, saved;
+
+	if (!name)
+		return openat(root, path, flags | O_NOFOLLOW);
+	snprintf(dir, sizeof(dir), "%.*s", (int)(name - path), path);
+	at = openat(root, dir, DIR_FLAGS | O_NOFOLLOW);
+	if (at == -1) {
+		errno = errno == ENOTDIR ? ELOOP : errno;
+		return -1;
+	}
+	fd = openat(at, name + 1, flags | O_NOFOLLOW);
+	saved = errno;
+	close(at);
+	errno = saved;
+	return fd;
+}
+
+/*
+ * Opens a file inside a container's root. Follows no symbolic link without
+ * openat2(2), before Linux 5.6 or if a system call filter denies it.
  */
 static int
 open_in_root(int root, const char *path, int flags)
@@ -85,7 +112,7 @@ open_in_root(int root, const char *path, int flags)
 	}
 
 	if (fd == -1 && (errno == ENOSYS || errno == EPERM))
-		fd = openat(root, path, flags | O_NOFOLLOW);
+		fd = open_no_link(root, path, flags);
 	return fd;
 }
 

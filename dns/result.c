@@ -159,7 +159,7 @@ file_word(int error)
 	case ENOENT:
 		return "a symbolic link that leads nowhere";
 	case ELOOP:
-		return "symbolic links without end";
+		return "a symbolic link that is not followed";
 	case EFBIG:
 		return "longer than 64 KiB";
 	case EINVAL:

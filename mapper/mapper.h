@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 struct map;
 struct mapper_state;
@@ -26,6 +27,7 @@ struct mapper_args {
 	size_t n_listeners;
 	int channel;     /* to the server, see mapper/command.h */
 	int udp_channel; /* to the opener, see tcp/handover.h; or -1 */
+	pid_t opener;    /* a child of the mapper, if udp_channel is not -1 */
 	/* A connection process has no access, see scoreboard_hide(). */
 	struct scoreboard *scoreboard;
 	size_t slot;                /* of this mapper */

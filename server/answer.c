@@ -6,7 +6,8 @@
  * The server forks a process for each reader, because a reader may be slow or
  * hostile. The process has a copy of the list of services, and shares the
  * scoreboard. It drops all rights before it reads the request, and is killed
- * after ANSWER_S.
+ * after ANSWER_S. A stranger, who reads --stats over TCP, is answered by
+ * stranger.c.
  *
  * Only a process that may answer with a table keeps the channels of mappers,
  * and asks them for what is open. There is one such process at a time, so that
@@ -31,20 +32,18 @@
 #include "base/proctitle.h"
 #include "base/sandbox.h"
 #include "base/seccomp.h"
-#include "base/sock.h"
 #include "config/config.h"
 #include "server/answer.h"
 #include "server/mapper_proc.h"
 #include "server/service.h"
 #include "server/service_row.h"
 #include "server/stats.h"
+#include "server/stranger.h"
 #include "server/table.h"
 
-#define ANSWER_S     3    /* until the process is killed */
-#define MAPPERS_MS   1000 /* for the replies of all mappers */
-#define REQUEST_MS   250  /* to wait for each part of an optional request */
-#define STRANGER_MS  2000 /* to wait for each part of an HTTP request */
-#define REQUEST_SIZE 4096
+#define ANSWER_S   3    /* until the process is killed */
+#define MAPPERS_MS 1000 /* for the replies of all mappers */
+#define REQUEST_MS 250  /* to wait for each part of an optional request */
 
 /* Returns the index of a process, or of a free entry for 0; or -1. */
 static int
@@ -73,21 +72,21 @@ answers_exited(struct answers *a, pid_t pid)
 }
 
 /*
- * Reads a request, up to its empty line. Returns its length; 0 if the client
- * sends nothing. All of it is read, because close(2) with unread bytes would
- * reset the connection and discard the answer.
+ * Reads all of it, because close(2) with unread bytes would reset the
+ * connection and discard the answer.
  */
-static size_t
-read_request(int client, char *text, int timeout)
+size_t
+answer_read_request(int client, char *text, int timeout)
 {
 	struct pollfd ready = {.fd = client, .events = POLLIN};
 	size_t used = 0;
 	ssize_t n = 1;
 
 	*text = '\0';
-	while (
-	    n > 0 && used < REQUEST_SIZE - 1 && poll(&ready, 1, timeout) == 1) {
-		n = recv(client, text + used, REQUEST_SIZE - 1 - used, 0);
+	while (n > 0 && used < ANSWER_REQUEST_SIZE - 1 &&
+	    poll(&ready, 1, timeout) == 1) {
+		n = recv(client, text + used, ANSWER_REQUEST_SIZE - 1 - used,
+		    0);
 		used += n > 0 ? (size_t)n : 0;
 		text[used] = '\0';
 		if (strstr(text, "\r\n\r\n"))
@@ -96,12 +95,12 @@ read_request(int client, char *text, int timeout)
 	return used;
 }
 
-/* Discards what a client goes on sending, for the reason in read_request(). */
-static void
-discard_rest(int client)
+/* For the reason in answer_read_request(). */
+void
+answer_discard_rest(int client)
 {
 	struct pollfd ready = {.fd = client, .events = POLLIN};
-	char text[REQUEST_SIZE];
+	char text[ANSWER_REQUEST_SIZE];
 
 	shutdown(client, SHUT_WR);
 	while (poll(&ready, 1, REQUEST_MS) == 1 &&
@@ -109,42 +108,13 @@ discard_rest(int client)
 		;
 }
 
-/* Returns the status of an HTTP request, and in *head if it is a HEAD. */
-static const char *
-http_status(const char *text, bool *head)
+void
+answer_print_header(FILE *out, const char *status)
 {
-	const char *path = strchr(text, ' ');
-	size_t length = path ? strcspn(path + 1, " \r\n") : 0;
-
-	*head = strncmp(text, "HEAD ", 5) == 0;
-	if (!path || !strstr(text, "\r\n\r\n") ||
-	    strncmp(path + 1 + length, " HTTP/1.", 8) != 0)
-		return "400 Bad Request";
-	if (!*head && strncmp(text, "GET ", 4) != 0)
-		return "405 Method Not Allowed\r\nAllow: GET, HEAD";
-	length = strcspn(path + 1, "? ");
-	return length == 8 && memcmp(path + 1, "/metrics", 8) == 0
-	    ? "200 OK"
-	    : "404 Not Found";
-}
-
-/* Answers an HTTP request, which is checked only if a stranger sends it. */
-static void
-answer_http(FILE *out, const char *text, bool stranger,
-    const struct services *list)
-{
-	bool head = false;
-	const char *status = stranger ? http_status(text, &head) : "200 OK";
-	bool ok = status[0] == '2';
-
 	fprintf(out,
 	    "HTTP/1.0 %s\r\nContent-Type: text/plain; %scharset=utf-8\r\n"
 	    "Connection: close\r\n\r\n",
-	    status, ok ? "version=0.0.4; " : "");
-	if (!ok)
-		fprintf(out, "%.3s: GET /metrics\n", status);
-	else if (!head)
-		stats_print(out, list);
+	    status, status[0] == '2' ? "version=0.0.4; " : "");
 }
 
 /* Answers "MAPS", or "OPEN NAME", which view/ sends. Returns false for others. */
@@ -166,17 +136,14 @@ static void
 answer_reader(FILE *out, int client, enum answer_kind kind,
     const struct services *list, struct asker *asker)
 {
-	char text[REQUEST_SIZE];
-	bool stranger = kind == ANSWER_HTTP;
-	size_t n =
-	    read_request(client, text, stranger ? STRANGER_MS : REQUEST_MS);
+	char text[ANSWER_REQUEST_SIZE];
+	size_t n = answer_read_request(client, text, REQUEST_MS);
 
 	if (kind == ANSWER_STATUS && answer_table(out, text, list, asker))
 		return;
-	if (n || stranger)
-		answer_http(out, text, stranger, list);
-	else
-		stats_print(out, list);
+	if (n)
+		answer_print_header(out, "200 OK");
+	stats_print(out, list);
 }
 
 /* Closes all but the client and, for a table, the channels of mappers. */
@@ -201,15 +168,14 @@ keep_reader_fds(int client, bool channels)
 	return 0;
 }
 
-/* Gives up all rights. Returns -1 with errno. */
-static int
-confine_answer(const struct config *conf, pid_t server)
+int
+answer_confine(const struct cred *cred, pid_t server, bool sandbox)
 {
-	if (sandbox_drop_privileges(&conf->owner_cred, false) == -1 ||
+	if (sandbox_drop_privileges(cred, KEEP_NONE) == -1 ||
 	    sandbox_die_with_parent(server) == -1)
 		return -1;
 	sandbox_set_rlimits(false);
-	return conf->no_sandbox ? 0 : sandbox_seccomp(SANDBOX_ANSWER);
+	return sandbox ? sandbox_seccomp(SANDBOX_ANSWER) : 0;
 }
 
 static _Noreturn void
@@ -224,16 +190,16 @@ answer_main(enum answer_kind kind, int client, const struct services *list,
 	};
 	FILE *out = NULL;
 
-	proctitle_set(asker.may_ask ? "status" : "metrics", "", "");
 	alarm(ANSWER_S);
 	if (keep_reader_fds(client, asker.may_ask) == -1 ||
 	    (client != -1 && !(out = fdopen(client, "w"))))
 		_exit(1);
 	if (kind == ANSWER_HTTP)
-		sock_reset_on_close(client, false);
+		stranger_exec(client, list, conf, server);
+	proctitle_set(asker.may_ask ? "status" : "metrics", "", "");
 	if (out)
 		setvbuf(out, buffer, _IOFBF, sizeof(buffer));
-	if (confine_answer(conf, server) == -1)
+	if (answer_confine(&conf->owner_cred, server, !conf->no_sandbox) == -1)
 		_exit(1);
 	if (!out) {
 		table_log(list, &asker);
@@ -242,7 +208,7 @@ answer_main(enum answer_kind kind, int client, const struct services *list,
 	answer_reader(out, client, kind, list, &asker);
 	if (fflush(out) != 0)
 		_exit(1);
-	discard_rest(client);
+	answer_discard_rest(client);
 	_exit(0);
 }
 

@@ -108,7 +108,8 @@ start_opener(const struct map *map, const struct cred *cred,
 {
 	if (scoreboard_hide(args->scoreboard) == -1)
 		return -1;
-	args->udp_channel = opener_spawn(map, cred, args->role != 0);
+	args->udp_channel =
+	    opener_spawn(map, cred, args->role != 0, &args->opener);
 	return args->udp_channel == -1 ? -1 : 0;
 }
 

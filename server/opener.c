@@ -6,12 +6,11 @@
  * A mapper is in the target namespace and cannot open sockets in the listen
  * namespace, but a client may ask for UDP at any time. So the mapper of a proxy
  * has an opener, which entered the listen namespace and gave up all rights
- * before the first client came. The mapper gives each connection a channel to
- * the opener. A connection asks the opener, not the mapper, because a hijacked
- * connection can block who reads from it: it passes a socket whose close(2)
- * blocks. Then associations of this map are refused, and nothing else.
+ * before the first client came. The mapper gives each connection a pipe to the
+ * opener and a socket from it, see tcp/handover.h. A connection asks the
+ * opener, not the mapper, because a hijacked one could block who reads from it.
  *
- * The opener keeps no UDP socket. Of each association it has the channel, which
+ * The opener keeps no UDP socket. Of each association it has the pipe, which
  * hangs up when the connection ends.
  */
 
@@ -48,9 +47,14 @@
 #define OPENER_READY_MS 5000
 #define LOW_PORT        1024 /* ports below take a capability */
 
-/* In the data of an event: this channel has had a socket. */
-#define GRANTED ((uint64_t)1 << 32)
-#define EVENTS  64
+/* The data of an event: the ends of a connection, and what it has had. */
+#define FD_BITS      30
+#define FD_MASK      (((uint64_t)1 << FD_BITS) - 1)
+#define ASK(data)    ((int)((data)&FD_MASK))
+#define ANSWER(data) ((int)((data) >> FD_BITS & FD_MASK))
+#define SIX          ((uint64_t)1 << 2 * FD_BITS)
+#define GRANTED      (SIX << 1) /* a socket */
+#define EVENTS       64
 
 struct opener {
 	const struct map *map;
@@ -60,13 +64,13 @@ struct opener {
 	unsigned next;   /* index of the port to try first */
 };
 
-/* Watches a channel, or changes its event data. Returns -1 with errno. */
+/* Watches ASK(data), or changes its events and data. Returns -1 with errno. */
 static int
-opener_watch(const struct opener *o, int op, uint64_t data)
+opener_watch(const struct opener *o, int op, uint64_t data, uint32_t events)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = data};
+	struct epoll_event ev = {.events = events, .data.u64 = data};
 
-	return epoll_ctl(o->epoll, op, (int)(uint32_t)data, &ev);
+	return epoll_ctl(o->epoll, op, ASK(data), &ev);
 }
 
 static void
@@ -81,60 +85,57 @@ log_refusal(const struct opener *o, int err)
 		log_ratelimited("'%s': UDP ASSOCIATE refused: no port of "
 				"udp-ports=%u-%u is free",
 		    o->map->spec, ports->first, ports->last);
-	else if (err != EPERM)
+	else
 		log_ratelimited("'%s': UDP ASSOCIATE refused: %s", o->map->spec,
 		    errno_name(err));
 }
 
-/*
- * Opens a socket for a channel. Returns -1 with errno: EPERM for a second one,
- * which only a hijacked process asks for.
- */
+/* Answers a connection, which can ask once. Returns -1 with errno. */
 static int
-open_for(struct opener *o, uint64_t data, sa_family_t family)
+answer_conn(struct opener *o, uint64_t data)
 {
-	int fd;
+	sa_family_t family = data & SIX ? AF_INET6 : AF_INET;
+	int fd = o->n < o->max ? bind_udp_relay(o->map, family, &o->next)
+			       : fail_errno(ENOBUFS);
+	int error = fd == -1 ? errno : 0;
 
-	if (data & GRANTED)
-		return fail_errno(EPERM);
-	if (o->n >= o->max)
-		return fail_errno(ENOBUFS);
-	fd = bind_udp_relay(o->map, family, &o->next);
-	if (fd != -1 && opener_watch(o, EPOLL_CTL_MOD, data | GRANTED) == -1)
-		return close_keep_errno(fd);
-	o->n += fd != -1;
-	return fd;
-}
-
-/* Handles an event of a connection's channel. */
-static void
-handle_channel(struct opener *o, uint64_t data)
-{
-	int channel = (int)(uint32_t)data, fd, error;
-	sa_family_t family;
-
-	if (handover_read(channel, &family) == 0) {
-		fd = open_for(o, data, family);
-		error = fd == -1 ? errno : 0;
-		if (error)
-			log_refusal(o, error);
-		handover_answer(channel, fd, error);
-		close_keep_errno(fd);
-	} else if (errno != EAGAIN) {
-		o->n -= (data & GRANTED) != 0;
-		close(channel);
+	if (error)
+		log_refusal(o, error);
+	handover_answer(ANSWER(data), fd, error);
+	if (fd != -1) {
+		close(fd);
+		o->n++;
+		data |= GRANTED;
 	}
+	return opener_watch(o, EPOLL_CTL_MOD, data, 0); /* until it hangs up */
 }
 
-/* Receives channels from the mapper. Exits if it has exited. */
+/* Reads nothing: that a connection has written is its request. */
 static void
-receive_channels(const struct opener *o)
+handle_conn(struct opener *o, uint64_t data, uint32_t events)
 {
-	int fd;
+	if (!(events & (EPOLLHUP | EPOLLERR)) && answer_conn(o, data) == 0)
+		return;
+	o->n -= (data & GRANTED) != 0;
+	close(ASK(data));
+	close(ANSWER(data));
+}
 
-	while ((fd = handover_receive(o->mapper)) != -1)
-		if (opener_watch(o, EPOLL_CTL_ADD, (uint32_t)fd) == -1)
-			close(fd);
+/* Receives the ends of new connections. Exits if the mapper has exited. */
+static void
+receive_conns(const struct opener *o)
+{
+	struct handover h;
+
+	while (handover_receive(o->mapper, &h) == 0) {
+		uint64_t data = (uint64_t)h.ask |
+		    (uint64_t)h.answer << FD_BITS | (h.six ? SIX : 0);
+
+		if (opener_watch(o, EPOLL_CTL_ADD, data, EPOLLIN) == 0)
+			continue;
+		close(h.ask);
+		close(h.answer);
+	}
 	if (errno == 0)
 		_exit(0);
 }
@@ -148,10 +149,10 @@ opener_run(struct opener *o)
 		int n = epoll_wait(o->epoll, ev, EVENTS, -1);
 
 		for (int i = 0; i < n; i++)
-			if ((int)(uint32_t)ev[i].data.u64 == o->mapper)
-				receive_channels(o);
+			if (ASK(ev[i].data.u64) == o->mapper)
+				receive_conns(o);
 			else
-				handle_channel(o, ev[i].data.u64);
+				handle_conn(o, ev[i].data.u64, ev[i].events);
 	}
 }
 
@@ -168,7 +169,7 @@ opener_init(struct opener *o, const struct map *map, int mapper)
 	o->epoll = epoll_create1(EPOLL_CLOEXEC);
 	return o->epoll == -1
 	    ? -1
-	    : opener_watch(o, EPOLL_CTL_ADD, (uint32_t)mapper);
+	    : opener_watch(o, EPOLL_CTL_ADD, (uint64_t)mapper, EPOLLIN);
 }
 
 /* Gives up all rights. Returns -1 with errno. */
@@ -218,21 +219,21 @@ await_opener(int channel)
 }
 
 int
-opener_spawn(const struct map *map, const struct cred *cred, bool sandbox)
+opener_spawn(const struct map *map, const struct cred *cred, bool sandbox,
+    pid_t *pid)
 {
 	int pair[2];
-	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
 		0, pair) == -1)
 		return -1;
-	pid = fork();
-	if (pid == 0) {
+	*pid = fork();
+	if (*pid == 0) {
 		close(pair[1]);
 		opener_main(map, cred, pair[0], sandbox);
 	}
 	close_keep_errno(pair[0]);
-	return pid == -1 || await_opener(pair[1]) == -1
+	return *pid == -1 || await_opener(pair[1]) == -1
 	    ? close_keep_errno(pair[1])
 	    : pair[1];
 }

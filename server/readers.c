@@ -58,6 +58,13 @@ readers_open_status(struct readers *r)
 	stats_socket_open_status(&r->status);
 }
 
+bool
+readers_wait(const struct readers *r)
+{
+	return r->conf->stats && r->stats.fd == -1 &&
+	    !r->tcp.service.listeners_ns;
+}
+
 void
 readers_check(struct readers *r)
 {

@@ -38,6 +38,9 @@ int readers_open(struct readers *);
 /* Opens the socket of --status, once the maps are right. It may be missing. */
 void readers_open_status(struct readers *);
 
+/* Returns true if --stats waits for its namespace, address or directory. */
+bool readers_wait(const struct readers *);
+
 /* Repairs the socket of --stats. */
 void readers_check(struct readers *);
 

@@ -112,11 +112,3 @@ reap_children(struct readers *readers, msec drain_timeout)
 			mapper_remove(m);
 	}
 }
-
-bool
-reap_has_children(void)
-{
-	siginfo_t info;
-
-	return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
-}

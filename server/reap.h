@@ -3,8 +3,6 @@
 #ifndef SERVER_REAP_H
 #define SERVER_REAP_H
 
-#include <stdbool.h>
-
 #include "base/clock.h"
 
 struct readers;
@@ -15,8 +13,5 @@ struct readers;
  * readers. A mapper that is stopped again and again drains, with that timeout.
  */
 void reap_children(struct readers *, msec drain_timeout);
-
-/* Returns true if this process has a child. */
-bool reap_has_children(void);
 
 #endif

@@ -214,8 +214,7 @@ reload(void)
 	sd_notify_send("RELOADING=1\nMONOTONIC_USEC=%lld\n",
 	    (long long)now_ms() * 1000 + 999);
 	if (!server.pinned && upgrade_available())
-		upgrade_run(&server.services, &server.readers.tcp.service,
-		    server.conf);
+		upgrade_run(&server.services, &server.readers, server.conf);
 	else if (config_reread(server.conf, &fresh) == -1) {
 		log_error("not reloaded: everything is as it was");
 	} else if (apply_config(&server.services, &fresh)) {
@@ -337,15 +336,19 @@ server_loop_once(msec next)
 	readers_accept(&server.readers, &watched[4]);
 }
 
-/*
- * With --pin, gives up all privileges once every map has its mappers, because a
- * map that waits needs privileges. Returns -1, logged.
- */
+/* Returns true if a map or --stats waits, which takes privileges to start. */
+static bool
+something_waits(void)
+{
+	return count_serving() < server.conf->n_maps ||
+	    readers_wait(&server.readers);
+}
+
+/* With --pin, drops all privileges once nothing waits. Returns -1, logged. */
 static int
 drop_for_pin(void)
 {
-	if (!server.conf->pin || server.pinned ||
-	    count_serving() < server.conf->n_maps)
+	if (!server.conf->pin || server.pinned || something_waits())
 		return 0;
 	log_info("--pin: no mapper or namespace that goes can be followed");
 	server.pinned = true;
@@ -366,8 +369,8 @@ drop_for_pin(void)
 static msec
 await_old_mappers(void)
 {
-	return server.upgraded && now_ms() < server.stop_deadline &&
-		reap_has_children()
+	return !mapper_list() && now_ms() < server.stop_deadline &&
+		upgrade_has_mappers()
 	    ? server.stop_deadline
 	    : NEVER;
 }
@@ -447,8 +450,8 @@ log_settings(const struct config *conf)
 		log_info("--user: %s, by default", conf->own_user);
 	if (conf->no_sandbox)
 		log_info("--no-sandbox: no filters of system calls");
-	if (conf->pin && count_serving() < conf->n_maps)
-		log_info("--pin: privileges are kept until every map serves");
+	if (conf->pin && something_waits())
+		log_info("--pin: privileges are kept until nothing waits");
 }
 
 /* Writes the line of --ready-fd, which is "ready" alone if no map waits. */
@@ -473,9 +476,10 @@ server_run(struct config *conf)
 
 	if (!status)
 		status = apply_config(&server.services, conf);
+	if (!status)
+		readers_open_status(&server.readers);
 	upgrade_finish();
 	if (!status) {
-		readers_open_status(&server.readers);
 		log_settings(conf);
 		status = drop_for_pin() == -1;
 	}

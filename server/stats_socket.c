@@ -178,7 +178,6 @@ stats_socket_accept(struct stats_socket *s, const struct services *list,
 static int
 tcp_listen_again(struct service *s)
 {
-	s->lost = false;
 	if ((s->listeners_ns || service_open(s, s->logged_errno, true) == 0) &&
 	    service_listen(s, s->logged_errno) == 0) {
 		s->logged_errno = 0;
@@ -227,8 +226,7 @@ stats_tcp_close(struct stats_tcp *t)
 int
 stats_tcp_pollfd(const struct stats_tcp *t, size_t i)
 {
-	return i >= t->service.listeners.count || t->service.lost ||
-		answers_full(&t->answers)
+	return i >= t->service.listeners.count || answers_full(&t->answers)
 	    ? -1
 	    : t->service.listeners.items[i].fd;
 }
@@ -242,7 +240,8 @@ stats_tcp_accept(struct stats_tcp *t, size_t i, const struct services *list,
 
 	if (fd == -1)
 		return;
-	t->service.lost = listen_state(fd) == 0;
-	if (!t->service.lost)
+	if (listen_state(fd) == 0)
+		tcp_listen_again(&t->service);
+	else
 		accept_and_answer(fd, &t->answers, list, conf);
 }

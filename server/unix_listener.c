@@ -16,6 +16,7 @@
 #include "base/sock.h"
 #include "server/listen.h"
 #include "server/unix_listener.h"
+#include "server/upgrade.h"
 
 /* Fills in an address. Returns -1 with errno if the path is too long. */
 static int
@@ -122,6 +123,10 @@ unix_listen(const char *path)
 
 	if (set_path(&address, path) == -1)
 		return -1;
+	fd = upgrade_take(UPGRADE_NO_NS, &address.un, address.length,
+	    SOCK_STREAM);
+	if (fd != -1)
+		return fd;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return -1;

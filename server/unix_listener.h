@@ -36,7 +36,8 @@ struct unix_address {
 int unix_bind(int fd, const struct unix_address *);
 
 /*
- * Opens a non-blocking listener at a path, for the user of the process only.
+ * Opens a non-blocking listener at a path, for the user of the process only, or
+ * takes the one that the program before an upgrade has left there.
  * Returns the descriptor, or -1 with errno.
  */
 int unix_listen(const char *path);

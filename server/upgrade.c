@@ -10,7 +10,8 @@
  *
  * The open listeners stay, too, and their clients wait in the backlog. The
  * environment says which descriptor belongs to which namespace. bind.c takes a
- * descriptor with the wanted address instead of a new socket. The mappers see
+ * descriptor with the wanted address instead of a new socket, and so does
+ * unix_listener.c for --stats and --status. The mappers see
  * the end of their channel, as when a server is killed, and drain.
  */
 
@@ -30,31 +31,40 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/errname.h"
 #include "base/log.h"
 #include "base/sandbox.h"
 #include "config/config.h"
-#include "config/endpoint.h"
-#include "config/map.h"
 #include "config/mask.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "server/mapper_proc.h"
+#include "server/readers.h"
 #include "server/service.h"
+#include "server/systemd.h"
 #include "server/upgrade.h"
 
 #define UPGRADE_ENV   "NSFWD_LISTENERS" /* PID FD:NS FD:NS... */
 #define MAPPERS_ENV   "NSFWD_MAPPERS"   /* of the programs before: PID PID... */
 #define UPGRADE_ENTRY 40                /* bytes of " FD:NS", at most */
+#define MAPPERS_ENTRY 12                /* bytes of " PID", at most */
 #define CHECK_TIMEOUT 5                 /* seconds, for --check */
 
-/* The listeners that the program before has left, see upgrade_init(). */
-static struct left_listener {
+/* A listener of a program, for the program that is executed after it. */
+struct left_listener {
 	int fd; /* -1: taken */
 	uint64_t ns_id;
-} * left;
+};
+
+/* Those of the program before, see upgrade_init(). */
+static struct left_listener *left;
 static int n_left;
+
+/* The mappers of the programs before: leaders of process groups. */
+static pid_t *old_mappers;
+static size_t n_old_mappers;
 
 /* Writes the path of the program. Returns false unless it has a new file. */
 static bool
@@ -123,60 +133,121 @@ try_program(char *path, char **args)
 	return status ? "it does not accept the configuration" : NULL;
 }
 
+/* What the new program inherits. */
+struct inheritance {
+	struct left_listener *items; /* owned */
+	size_t count;
+};
+
 static void
-set_inherited(const struct services *list, bool inherited)
+add_listeners(struct inheritance *all, const struct service *s)
 {
-	for (size_t i = 0; i < list->count; i++)
-		for (size_t k = 0; k < list->items[i].listeners.count; k++)
-			fcntl(list->items[i].listeners.items[k].fd, F_SETFD,
-			    inherited ? 0 : FD_CLOEXEC);
+	for (size_t i = 0; i < s->listeners.count; i++)
+		all->items[all->count++] =
+		    (struct left_listener){s->listeners.items[i].fd,
+			s->listeners_ns};
 }
 
+/* Lists the listeners of maps, --stats and --status. Returns -1 with errno. */
 static int
-export_listeners(const struct services *list)
+list_listeners(struct inheritance *all, const struct services *list,
+    const struct readers *readers)
 {
-	size_t size = UPGRADE_ENTRY, used;
-	char *text;
-	int result;
+	const int sockets[] = {readers->stats.fd, readers->status.fd};
+	size_t n = readers->tcp.service.listeners.count + ARRAY_LEN(sockets);
 
 	for (size_t i = 0; i < list->count; i++)
-		size += list->items[i].listeners.count * UPGRADE_ENTRY;
-	text = malloc(size);
+		n += list->items[i].listeners.count;
+	all->items = calloc(n, sizeof(*all->items));
+	if (!all->items)
+		return -1;
+	for (size_t i = 0; i < list->count; i++)
+		add_listeners(all, &list->items[i]);
+	add_listeners(all, &readers->tcp.service);
+	for (size_t i = 0; i < ARRAY_LEN(sockets); i++)
+		if (sockets[i] != -1)
+			all->items[all->count++] =
+			    (struct left_listener){sockets[i], UPGRADE_NO_NS};
+	return 0;
+}
+
+static void
+set_inherited(const struct inheritance *all, bool inherited)
+{
+	for (size_t i = 0; i < all->count; i++)
+		fcntl(all->items[i].fd, F_SETFD, inherited ? 0 : FD_CLOEXEC);
+}
+
+/* Leaves out the sockets of systemd(1), which $LISTEN_FDS names. */
+static int
+export_listeners(const struct inheritance *all)
+{
+	size_t size = (all->count + 1) * UPGRADE_ENTRY, used;
+	char *text = malloc(size);
+	int result;
+
 	if (!text)
 		return -1;
 	used = (size_t)snprintf(text, size, "%d", (int)getpid());
-	for (size_t i = 0; i < list->count; i++) {
-		const struct service *s = &list->items[i];
-
-		if (s->listeners.count && s->map->listen.kind == EP_SYSTEMD)
-			continue;
-		for (size_t k = 0; k < s->listeners.count; k++)
+	for (const struct left_listener *l = all->items;
+	     l < all->items + all->count; l++)
+		if (l->fd > STDERR_FILENO + systemd_fd_count())
 			used += (size_t)snprintf(text + used, size - used,
-			    " %d:%llu", s->listeners.items[k].fd,
-			    (unsigned long long)s->listeners_ns);
-	}
+			    " %d:%llu", l->fd, (unsigned long long)l->ns_id);
 	result = setenv(UPGRADE_ENV, text, 1);
 	free(text);
 	return result;
 }
 
-/* Names the mappers for signal_old_mappers() of the new program. */
+/* Returns true if a process of the group is a child of this process. */
+static bool
+group_has_child(pid_t group)
+{
+	pid_t pid;
+
+	while ((pid = waitpid(-group, NULL, WNOHANG)) > 0)
+		;
+	return pid == 0;
+}
+
+/*
+ * Signals the mappers of the programs before, and their connections; 0 is no
+ * signal. Forgets groups without a child of this process, because the numbers
+ * of those may be used again. Returns false if there are none.
+ */
+static bool
+signal_old_mappers(int signal)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_old_mappers; i++)
+		if (group_has_child(old_mappers[i]))
+			old_mappers[n++] = old_mappers[i];
+	n_old_mappers = n;
+	for (size_t i = 0; i < n && signal; i++) {
+		kill(-old_mappers[i], SIGCONT);
+		kill(-old_mappers[i], signal);
+	}
+	return n != 0;
+}
+
+/* Names all mappers for read_old_mappers() of the new program. */
 static int
 export_mappers(void)
 {
-	const char *before = getenv(MAPPERS_ENV);
-	size_t used = 0, size = 1;
+	size_t used = 0, size = n_old_mappers + 1;
 	char *text;
 	int result;
 
-	before = before ? before : "";
-	size += strlen(before);
 	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
-		size += 12;
-	text = malloc(size);
+		size++;
+	text = calloc(size, MAPPERS_ENTRY);
 	if (!text)
 		return -1;
-	used = (size_t)snprintf(text, size, "%s", before);
+	size *= MAPPERS_ENTRY;
+	for (size_t i = 0; i < n_old_mappers; i++)
+		used += (size_t)snprintf(text + used, size - used, " %d",
+		    (int)old_mappers[i]);
 	for (struct mapper_proc *m = mapper_list(); m; m = m->next)
 		used += (size_t)snprintf(text + used, size - used, " %d",
 		    (int)m->pid);
@@ -185,30 +256,25 @@ export_mappers(void)
 	return result;
 }
 
-/*
- * Signals the mappers of the programs before, and their connections. Signals
- * only groups with children of this process, because the numbers of those are
- * not used again. Returns false if there are none.
- */
-static bool
-signal_old_mappers(int signal)
+/* Without memory, the mappers end by themselves, after their connections. */
+static void
+read_old_mappers(const char *text)
 {
-	const char *text = getenv(MAPPERS_ENV);
-	bool found = false;
+	pid_t pid;
 	char *end;
 
-	for (; text && *text == ' '; text = end) {
-		pid_t pid = (pid_t)strtol(text + 1, &end, 10), got;
-
-		while (pid > 1 && (got = waitpid(-pid, NULL, WNOHANG)) > 0)
-			;
-		if (pid <= 1 || got != 0)
-			continue;
-		found = true;
-		kill(-pid, SIGCONT);
-		kill(-pid, signal);
+	old_mappers = calloc(strlen(text) / 2 + 1, sizeof(*old_mappers));
+	for (; old_mappers && *text == ' '; text = end) {
+		pid = (pid_t)strtol(text + 1, &end, 10);
+		if (pid > 1)
+			old_mappers[n_old_mappers++] = pid;
 	}
-	return found;
+}
+
+bool
+upgrade_has_mappers(void)
+{
+	return signal_old_mappers(0);
 }
 
 void
@@ -225,7 +291,7 @@ upgrade_end_mappers(void)
 
 /* Executes the new program. Returns only after a failure, and why it failed. */
 static const char *
-execute_program(const struct services *list, int ready_fd, char *path,
+execute_program(const struct inheritance *all, int ready_fd, char *path,
     char **args)
 {
 	const char *why;
@@ -236,70 +302,74 @@ execute_program(const struct services *list, int ready_fd, char *path,
 		return why;
 	log_info("the program was replaced: the new one goes on");
 	sandbox_keep_caps_over_exec();
-	set_inherited(list, true);
+	set_inherited(all, true);
 	args[1] = path;
 	execv(path, args + 1);
 	why = errno_name(errno);
-	set_inherited(list, false);
+	set_inherited(all, false);
 	return why;
 }
 
-/* Returns a copy of the list with one more service, or without items. */
-static struct services
-add_service(const struct services *list, const struct service *more)
+static void
+unset_exports(void)
 {
-	struct services all = {
-	    .items = calloc(list->count + 1, sizeof(*all.items)),
-	    .count = list->count + 1,
-	};
-
-	if (all.items && list->count)
-		memcpy(all.items, list->items,
-		    list->count * sizeof(*list->items));
-	if (all.items)
-		all.items[list->count] = *more;
-	return all;
+	unsetenv(UPGRADE_ENV);
+	unsetenv(MAPPERS_ENV);
 }
 
 void
-upgrade_run(const struct services *list, const struct service *stats,
+upgrade_run(const struct services *list, const struct readers *readers,
     const struct config *conf)
 {
 	char path[PATH_MAX], **args = split_args(&conf->command_line);
-	struct services all = add_service(list, stats);
+	struct inheritance all = {0};
 	const char *why;
 
-	if (!args || !all.items || !find_program(path, sizeof(path)) ||
+	if (!args || !find_program(path, sizeof(path)) ||
+	    list_listeners(&all, list, readers) == -1 ||
 	    export_listeners(&all) == -1 || export_mappers() == -1)
 		why = errno_name(errno);
 	else
 		why = execute_program(&all, conf->ready_fd, path, args);
 	log_error("the program was replaced, but the old one goes on: %s", why);
-	unsetenv(UPGRADE_ENV);
+	unset_exports();
 	free(args);
 	free(all.items);
+}
+
+static int
+read_left_listeners(const char *text)
+{
+	char *end;
+
+	left = calloc(strlen(text) / 4 + 1, sizeof(*left));
+	if (!left)
+		return -1;
+	while (*text == ' ') {
+		left[n_left].fd = (int)strtol(text, &end, 10);
+		if (*end != ':' || fcntl(left[n_left].fd, F_GETFD) == -1)
+			break;
+		left[n_left].ns_id = strtoull(end + 1, &end, 10);
+		fcntl(left[n_left++].fd, F_SETFD, FD_CLOEXEC);
+		text = end;
+	}
+	return n_left;
 }
 
 int
 upgrade_init(void)
 {
-	const char *text = getenv(UPGRADE_ENV);
+	const char *text = getenv(UPGRADE_ENV), *mappers = getenv(MAPPERS_ENV);
+	int result = -1;
 	char *end;
 
-	if (!text || strtol(text, &end, 10) != getpid())
-		return -1;
-	left = calloc(strlen(end) / 4 + 1, sizeof(*left));
-	if (!left)
-		return -1;
-	while (*end == ' ') {
-		left[n_left].fd = (int)strtol(end, &end, 10);
-		if (*end != ':' || fcntl(left[n_left].fd, F_GETFD) == -1)
-			break;
-		left[n_left++].ns_id = strtoull(end + 1, &end, 10);
+	if (text && strtol(text, &end, 10) == getpid()) {
+		read_old_mappers(mappers ? mappers : "");
+		signal_old_mappers(0); /* while this program has no mapper */
+		result = read_left_listeners(end);
 	}
-	for (int i = 0; i < n_left; i++)
-		fcntl(left[i].fd, F_SETFD, FD_CLOEXEC);
-	return n_left;
+	unset_exports();
+	return result;
 }
 
 void

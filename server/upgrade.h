@@ -9,18 +9,21 @@
 #include <sys/socket.h>
 
 struct config;
-struct service;
+struct readers;
 struct services;
+
+/* In place of a namespace, for UNIX sockets that the server has for itself. */
+#define UPGRADE_NO_NS 0
 
 /* Returns true if the file of the program was replaced since the start. */
 bool upgrade_available(void);
 
 /*
  * Executes the new program with the same arguments, if the new program accepts
- * them with --check. It inherits the listeners of the services and of --stats.
- * Returns only if the old program goes on, and logs why.
+ * them with --check. It inherits the listeners of the services and of readers,
+ * whose clients wait. Returns only if the old program goes on, and logs why.
  */
-void upgrade_run(const struct services *, const struct service *stats,
+void upgrade_run(const struct services *, const struct readers *,
     const struct config *);
 
 /*
@@ -38,8 +41,14 @@ void upgrade_fds(int *fds);
  */
 int upgrade_take(uint64_t ns_id, const void *addr, socklen_t length, int type);
 
-/* Closes the left listeners that no map has taken. */
+/* Closes the left listeners that nothing has taken. */
 void upgrade_finish(void);
+
+/*
+ * Returns true if mappers of the programs before, or their connections, are
+ * left. Called when this program has none of its own.
+ */
+bool upgrade_has_mappers(void);
 
 /*
  * Ends the mappers of the programs before, and their connections, that are

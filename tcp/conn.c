@@ -37,14 +37,14 @@ static struct pp_tlvs tlvs;
 
 /*
  * Moves the client to CLIENT_FD. Closes all other descriptors of the mapper,
- * except the channel for UDP, if any, and those of names. Descriptor 2, the
+ * except those for UDP, if any, and those of names. Descriptor 2, the
  * log, leads to /dev/null as 0 does, because the mapper logs for its
  * connections.
  */
 static void
 keep_client_fds(struct conn *conn, int last_fd)
 {
-	int client = conn->client, keep[RESOLVER_FDS + 2];
+	int client = conn->client, keep[RESOLVER_FDS + 3];
 	size_t n = resolver_fds(keep);
 
 	if (dup3(STDIN_FILENO, STDERR_FILENO, O_CLOEXEC) == -1)
@@ -56,8 +56,10 @@ keep_client_fds(struct conn *conn, int last_fd)
 	if (client != CLIENT_FD && dup3(client, CLIENT_FD, O_CLOEXEC) == -1)
 		_exit(1);
 	keep[n++] = CLIENT_FD;
-	if (conn->udp_channel != -1)
-		keep[n++] = conn->udp_channel;
+	if (conn->udp_answer != -1) {
+		keep[n++] = conn->udp_answer;
+		keep[n++] = conn->udp_ask;
+	}
 	fd_close_except(keep, n, last_fd);
 }
 
@@ -184,10 +186,9 @@ relay_datagrams(struct conn *conn, unsigned *role)
 	    (*role &
 		(SANDBOX_NAMES | SANDBOX_PROXY | SANDBOX_UNIX | SANDBOX_BIND |
 		    SANDBOX_DEVICE));
-	const struct io channel = {conn->udp_channel, CLIENT_FD,
-	    conn->deadline};
+	const struct io answer = {conn->udp_answer, CLIENT_FD, conn->deadline};
 
-	conn->udp_fd = handover_ask(&channel, conn->peer.sa.sa_family);
+	conn->udp_fd = handover_ask(conn->udp_ask, &answer);
 	if (conn->udp_fd == -1)
 		return -1;
 	conn->report->end = END_LOCAL;
@@ -203,7 +204,8 @@ give_up_udp(struct conn *conn)
 {
 	int error = errno;
 
-	conn->udp_channel = close_keep_errno(conn->udp_channel);
+	close(conn->udp_ask);
+	conn->udp_answer = close_keep_errno(conn->udp_answer);
 	session.udp_offered = false;
 	sandbox_set_rlimits(false);
 	errno = error;
@@ -222,14 +224,14 @@ serve_proxy_client(struct conn *conn, unsigned *role, int *target_error)
 
 	session.map = conn->map;
 	session.client = (struct io){CLIENT_FD, -1, conn->deadline};
-	session.udp_offered = conn->udp_channel != -1;
+	session.udp_offered = conn->udp_answer != -1;
 	session.report = conn->report;
 	while (served && !conn->report->end) {
 		served = false;
 		requested = proxy_read_request(&session) == 0;
 		if (requested && session.udp)
 			break;
-		if (conn->udp_channel != -1)
+		if (conn->udp_answer != -1)
 			give_up_udp(conn);
 		if (requested)
 			target =
@@ -289,7 +291,7 @@ conn_main(struct conn *conn, int last_fd, unsigned role)
 	bool inet;
 
 	keep_client_fds(conn, last_fd);
-	sandbox_set_rlimits(conn->udp_channel != -1);
+	sandbox_set_rlimits(conn->udp_answer != -1);
 	if (conn->peer.sa.sa_family == AF_UNIX)
 		sock_set_oobinline(CLIENT_FD);
 	target = connect_target(conn, &role, &target_error);

@@ -9,6 +9,7 @@
  * waitpid(2) for any child looks at all of them in the kernel.
  */
 
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,6 +27,7 @@
 
 #include "base/addr.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/proctitle.h"
 #include "config/map.h"
@@ -47,6 +49,7 @@ static struct forks {
 	struct tcp tcp;
 	int signal_fd;
 	int max_fd; /* the highest descriptor that a connection closes */
+	int opener_channel; /* -1: there is no opener, or none any more */
 	uint32_t n_children;
 	msec reap_all_at; /* when to reap all children; or 0 */
 } * forks;
@@ -76,6 +79,22 @@ fork_process(void)
 	return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
+/* Reaps the opener. Only the server could start another, with a new mapper. */
+static void
+reap_opener(void)
+{
+	int status;
+
+	if (waitpid(forks->tcp.args->opener, &status, WNOHANG) <= 0)
+		return;
+	close(forks->opener_channel);
+	forks->opener_channel = -1;
+	log_error("'%s': its opener has ended (signal %d): no UDP, until a new "
+		  "mapper (kill -KILL %d)",
+	    forks->tcp.args->map->spec,
+	    WIFSIGNALED(status) ? WTERMSIG(status) : 0, (int)getpid());
+}
+
 /*
  * Returns true if a client may ask for UDP. A client with a PROXY header may
  * not, because its datagrams come from another address.
@@ -83,8 +102,17 @@ fork_process(void)
 static bool
 may_use_udp(const struct conn *conn)
 {
-	return forks->tcp.args->udp_channel != -1 &&
+	return forks->opener_channel != -1 &&
 	    !cidr_match(&conn->map->accept_proxy, &conn->peer);
+}
+
+static void
+offer_udp(struct conn *conn)
+{
+	conn->udp_answer = handover_offer(forks->opener_channel,
+	    conn->peer.sa.sa_family, &conn->udp_ask);
+	if (conn->udp_answer == -1 && errno == EPIPE)
+		reap_opener();
 }
 
 /*
@@ -99,14 +127,15 @@ start_process(uint32_t i, struct conn *conn)
 	pid_t pid;
 
 	if (may_use_udp(conn))
-		conn->udp_channel =
-		    handover_offer(forks->tcp.args->udp_channel);
+		offer_udp(conn);
 	pid = fork_process();
 	if (pid == 0)
 		process_main(conn, max_fd, role);
 	close(conn->client);
-	if (conn->udp_channel != -1)
-		close(conn->udp_channel);
+	if (conn->udp_answer != -1) {
+		close(conn->udp_answer);
+		close(conn->udp_ask);
+	}
 	if (pid == -1) {
 		tcp_conn_failed(&forks->tcp, i);
 		accept_pause(&forks->tcp.acceptor, "fork");
@@ -145,6 +174,9 @@ handle_sigchld(void)
 
 	if (read(forks->signal_fd, &info, sizeof(info)) == -1)
 		return;
+	if (forks->opener_channel != -1 &&
+	    (pid_t)info.ssi_pid == forks->tcp.args->opener)
+		reap_opener();
 	for (uint32_t i = 0; i < table->used; i++)
 		if (table->pids[i] == (pid_t)info.ssi_pid && reap_conn(i))
 			break;
@@ -260,6 +292,7 @@ fork_init(const struct mapper_args *args)
 	if (forks->signal_fd == -1 ||
 	    tcp_watch(t, forks->signal_fd, TCP_EV_CONN) == -1)
 		return -1;
+	forks->opener_channel = args->udp_channel;
 	forks->max_fd = highest_fd(args);
 	return hide_memory(args);
 }

@@ -1,6 +1,7 @@
 /* Passes descriptors between mapper, connections and opener. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
 #include <string.h>
@@ -14,12 +15,15 @@
 #include "base/fd.h"
 #include "base/io.h"
 
-/* A message of one number, and of a descriptor. */
+#define FDS_MAX 2
+
+/* A message of one number, and of descriptors. */
 struct fd_message {
-	int number; /* the family in a request, an errno in an answer */
+	int number; /* the family in an offer, an errno in an answer */
 	struct iovec iov;
 	struct msghdr head;
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+	_Alignas(
+	    struct cmsghdr) char control[CMSG_SPACE(FDS_MAX * sizeof(int))];
 };
 
 static void
@@ -33,9 +37,9 @@ fd_message_init(struct fd_message *m)
 	m->head.msg_controllen = sizeof(m->control);
 }
 
-/* Sends a number, and fd unless that is -1. Returns -1 with errno. */
+/* Sends a number and n descriptors. Returns -1 with errno. */
 static int
-send_fd(int to, int number, int fd)
+send_fds(int to, int number, const int *fds, size_t n)
 {
 	struct fd_message m;
 	struct cmsghdr *c;
@@ -45,85 +49,92 @@ send_fd(int to, int number, int fd)
 	c = CMSG_FIRSTHDR(&m.head);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(fd));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	if (fd == -1)
-		m.head.msg_controllen = 0;
+	c->cmsg_len = (socklen_t)CMSG_LEN(n * sizeof(*fds));
+	memcpy(CMSG_DATA(c), fds, n * sizeof(*fds));
+	m.head.msg_controllen = n ? (socklen_t)CMSG_SPACE(n * sizeof(*fds)) : 0;
 	return sendmsg(to, &m.head, MSG_NOSIGNAL | MSG_DONTWAIT) == -1 ? -1 : 0;
 }
 
 /*
- * Receives a number and a descriptor, -1 if none came. Returns -1 with errno, 0
- * at the end of the stream.
+ * Receives a number and *n descriptors, FDS_MAX at most. Returns -1 with errno,
+ * 0 at the end of the stream.
  */
 static int
-receive_fd(int from, int *number, int *fd)
+receive_fds(int from, int *number, int *fds, size_t *n)
 {
 	struct fd_message m;
 	const struct cmsghdr *c;
-	ssize_t n;
+	ssize_t length;
 
-	*fd = -1;
+	*n = 0;
 	fd_message_init(&m);
-	n = recvmsg(from, &m.head, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	if (n <= 0)
-		return n == 0 ? fail_errno(0) : -1;
+	length = recvmsg(from, &m.head, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	if (length <= 0)
+		return length == 0 ? fail_errno(0) : -1;
 	c = CMSG_FIRSTHDR(&m.head);
-	if (c && c->cmsg_type == SCM_RIGHTS)
-		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+	if (c && c->cmsg_type == SCM_RIGHTS) {
+		*n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(*fds);
+		memcpy(fds, CMSG_DATA(c), *n * sizeof(*fds));
+	}
 	*number = m.number;
 	return 0;
 }
 
+/*
+ * The opener gets the reading end of a pipe, and a socket that the connection
+ * cannot send to: SHUT_WR forbids it for good.
+ */
 int
-handover_offer(int opener)
+handover_offer(int opener, sa_family_t family, int *ask)
 {
-	int pair[2], result;
+	int pipe[2], pair[2], result = -1;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
 		return -1;
-	result = send_fd(opener, 0, pair[1]);
+	if (shutdown(pair[0], SHUT_WR) == 0 && pipe2(pipe, O_CLOEXEC) == 0) {
+		const int fds[FDS_MAX] = {pipe[0], pair[1]};
+
+		fcntl(pipe[0], F_SETPIPE_SZ, 1); /* of a limit for relays */
+		result = send_fds(opener, family, fds, FDS_MAX);
+		close_keep_errno(pipe[0]);
+		*ask = result == 0 ? pipe[1] : close_keep_errno(pipe[1]);
+	}
 	close_keep_errno(pair[1]);
 	return result == -1 ? close_keep_errno(pair[0]) : pair[0];
 }
 
 int
-handover_ask(const struct io *io, sa_family_t family)
+handover_ask(int ask, const struct io *answer)
 {
-	int error = 0, fd;
+	int error = 0, fd = -1;
+	size_t n;
 
-	if (send_fd(io->fd, family, -1) == -1 || io_wait_for(io, POLLIN) == -1)
+	if (write(ask, "", 1) == -1 || io_wait_for(answer, POLLIN) == -1)
 		return -1;
-	if (receive_fd(io->fd, &error, &fd) == -1)
+	if (receive_fds(answer->fd, &error, &fd, &n) == -1)
 		return errno ? -1 : fail_errno(ENOBUFS);
-	return fd == -1 ? fail_errno(error) : fd;
+	return n ? fd : fail_errno(error);
 }
 
 int
-handover_receive(int mapper)
+handover_receive(int mapper, struct handover *h)
 {
-	int number, fd;
+	int number, fds[FDS_MAX];
+	size_t n;
 
-	if (receive_fd(mapper, &number, &fd) == -1)
+	if (receive_fds(mapper, &number, fds, &n) == -1)
 		return -1;
-	return fd == -1 ? fail_errno(EAGAIN) : fd;
-}
-
-/* Receives no descriptor, because to close one can block, see SO_LINGER. */
-int
-handover_read(int channel, sa_family_t *family)
-{
-	int number;
-	ssize_t n = recv(channel, &number, sizeof(number), MSG_DONTWAIT);
-
-	if (n <= 0)
-		return n == 0 ? fail_errno(0) : -1;
-	*family = number == AF_INET6 ? AF_INET6 : AF_INET;
+	if (n < FDS_MAX) { /* no more descriptors */
+		if (n)
+			close(fds[0]);
+		return fail_errno(EMFILE);
+	}
+	*h = (struct handover){fds[0], fds[1], number == AF_INET6};
 	return 0;
 }
 
 void
-handover_answer(int channel, int udp_fd, int error)
+handover_answer(int answer, int udp_fd, int error)
 {
-	send_fd(channel, error, udp_fd);
+	send_fds(answer, error, &udp_fd, udp_fd != -1);
 }

@@ -1,41 +1,48 @@
 /*
  * Passes UDP sockets from the opener of a map to its connections, see unix(7).
- * Each connection has a channel of its own, so that a hijacked one can break no
- * other. The channel stays open as long as the association.
+ * Each connection has a pipe to ask, and a socket for the answer, so that a
+ * hijacked one can break no other. It can send nothing to the opener but bytes
+ * that nobody reads: a descriptor could make the opener wait, because close(2)
+ * can, see SO_LINGER. Both ends stay open as long as the association.
  */
 
 #ifndef TCP_HANDOVER_H
 #define TCP_HANDOVER_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 
 struct io;
 
-/*
- * In a mapper: makes a channel, and passes one end to the opener. Returns the
- * other end, for the next connection; or -1 with errno. Does not wait.
- */
-int handover_offer(int opener);
+/* The ends of a connection that its opener has. */
+struct handover {
+	int ask; /* can be read when the connection asks; hangs up at its end */
+	int answer;
+	bool six; /* the client has an IPv6 address */
+};
 
 /*
- * In a connection: asks for a UDP socket of a family; io->fd is the channel.
- * Returns the socket, or -1 with errno, which may be that of the opener.
+ * In a mapper: makes a pipe and a pair, and passes one end of each to the
+ * opener. Returns the socket for the answer and sets *ask, for the next
+ * connection, whose client is of that family; or -1 with errno, EPIPE if the
+ * opener has ended. Does not wait.
  */
-int handover_ask(const struct io *io, sa_family_t family);
+int handover_offer(int opener, sa_family_t family, int *ask);
 
 /*
- * In an opener: receives the channel of a connection. Returns -1 with errno: 0
- * if the mapper has exited.
+ * In a connection: asks for a UDP socket, and waits for the answer. Returns the
+ * socket, or -1 with errno, which may be that of the opener.
  */
-int handover_receive(int mapper);
+int handover_ask(int ask, const struct io *answer);
 
 /*
- * In an opener: reads a request from a channel. Returns -1 with errno: 0 if the
- * connection has closed it, EAGAIN if there is no request.
+ * In an opener: receives the ends of a connection. Returns -1 with errno: 0 if
+ * the mapper has exited, EMFILE if it could not, and the connection finds its
+ * ends closed.
  */
-int handover_read(int channel, sa_family_t *family);
+int handover_receive(int mapper, struct handover *);
 
 /* In an opener: answers with a socket, or with -1 and an errno. Never waits. */
-void handover_answer(int channel, int udp_fd, int error);
+void handover_answer(int answer, int udp_fd, int error);
 
 #endif

@@ -355,7 +355,7 @@ stdio_child(const struct config *conf, const struct map *map, pid_t parent)
 	struct conn conn = {
 	    .map = map,
 	    .client = -1,
-	    .udp_channel = -1,
+	    .udp_answer = -1,
 	    .report = &report,
 	};
 	int target, target_error, status = enter_target_ns(map);

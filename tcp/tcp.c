@@ -228,7 +228,7 @@ make_conn(const struct tcp *t, int client, uint32_t i)
 	return (struct conn){
 	    .map = t->args->map,
 	    .client = client,
-	    .udp_channel = -1,
+	    .udp_answer = -1,
 	    .port_index = slot->port_index,
 	    .peer = slot->peer,
 	    .seq = t->n_started,

@@ -88,7 +88,7 @@ trial_main(const struct config *conf, const struct map *map, struct trial *t,
 	struct conn conn = {
 	    .map = map,
 	    .client = -1,
-	    .udp_channel = -1,
+	    .udp_answer = -1,
 	    .report = &t->report,
 	};
 	int target_error = 0, result, root[2];

@@ -152,6 +152,7 @@ talk_start() {
 	while read -r line; do
 		read -ra command <<<"$line"
 		for cache in '' -r; do
+			rm -f "$BATS_TEST_TMPDIR/"{to,from}".$n"
 			mkfifo "$BATS_TEST_TMPDIR/to.$n" "$BATS_TEST_TMPDIR/from.$n"
 			alone nsenter --net=/run/netns/vpn -- "${command[@]}" -i \
 				-a $cache "$@" <"$BATS_TEST_TMPDIR/to.$n" \
@@ -597,7 +598,7 @@ hears() {
 	talk ok.ok.5.test 'BAD_FILE: /etc/netns/vpn/resolv.conf: not a regular file'
 	rmdir "$CONF"
 	ln -s resolv.conf "$CONF"
-	talk ok.ok.6.test 'BAD_FILE: /etc/netns/vpn/resolv.conf: symbolic links without end'
+	talk ok.ok.6.test 'BAD_FILE: /etc/netns/vpn/resolv.conf: a symbolic link that is not followed'
 	ln -sf nowhere "$CONF"
 	talk ok.ok.7.test 'BAD_FILE: /etc/netns/vpn/resolv.conf: a symbolic link that leads nowhere'
 	rm "$CONF"
@@ -692,7 +693,19 @@ time.sleep(60)' "$root"
 	rm "$root/etc/resolv.conf"
 	echo nameserver 10.53.0.1 >"$root/etc/resolv.conf"
 	talk ok.ok.5.test 'OK 60 10.1.1.1 fd00::1:1'
-	rm -r /run/inside /run/inside.conf
+	# Before Linux 5.6 no link is followed, neither of the file nor of /etc.
+	talk_end
+	talk_start -o -p "$pid"
+	talk ok.ok.6.test 'OK 60 10.1.1.1 fd00::1:1'
+	talk inside.test 'OK 0 10.8.8.1'
+	ln -sf /run/inside/conf "$root/etc/resolv.conf"
+	talk ok.ok.7.test "BAD_FILE: /proc/$pid/root/etc/resolv.conf: a symbolic link that is not followed"
+	mv "$root/etc" "$root/etc.old"
+	mkdir /run/outside
+	echo nameserver 10.53.0.2 >/run/outside/resolv.conf
+	ln -s /run/outside "$root/etc"
+	talk ok.ok.8.test "BAD_FILE: /proc/$pid/root/etc/hosts: a symbolic link that is not followed"
+	rm -r /run/inside /run/inside.conf /run/outside
 }
 
 @test "dns=: before all files; ports; what is no address" {

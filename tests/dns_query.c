@@ -13,6 +13,7 @@
  *   -u UID      as that user, once the directories are open; where there is no
  *               such user, without capabilities
  *   -h          remembers, from name to name, which servers were silent
+ *   -o          without openat2(2), as before Linux 5.6
  *   -s          dies of any system call but those that dns/ needs
  *   -a          waits for both families
  *   -c          says what dns_check() has to say
@@ -101,6 +102,23 @@ confine(void)
 	    SECCOMP_RET_KILL_PROCESS);
 	program.filter = code;
 	program.len = (unsigned short)(n + 1);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == -1)
+		die("seccomp");
+}
+
+static void
+forbid_openat2(void)
+{
+	struct sock_filter code[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+		offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {COUNT(code), code};
+
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == -1)
 		die("seccomp");
@@ -308,7 +326,7 @@ main(int argc, char **argv)
 	pid_t pid = 0;
 	uid_t uid = 0;
 
-	while ((c = getopt(argc, argv, "n:p:d:e:t:riu:hsacb:")) != -1)
+	while ((c = getopt(argc, argv, "n:p:d:e:t:riu:hosacb:")) != -1)
 		switch (c) {
 		case 'n':
 			netns = optarg;
@@ -342,6 +360,9 @@ main(int argc, char **argv)
 			break;
 		case 'h':
 			source.silent = silent;
+			break;
+		case 'o':
+			forbid_openat2();
 			break;
 		case 's':
 			confined = true;

@@ -38,10 +38,11 @@ expected() {
 		scm_recv | EAGAIN killed killed EAGAIN killed killed killed killed killed
 		channel | EBADF EBADF EBADF EBADF EBADF EBADF EBADF EBADF EBADF
 		chan_shut | yes EBADF EBADF EBADF killed EBADF killed EBADF EBADF
-		chan_block | yes EBADF EBADF EBADF killed EBADF yes EBADF EBADF
+		chan_block | EPIPE EBADF EBADF EBADF killed EBADF EPIPE EBADF EBADF
+		chan_fd | EPIPE killed killed EBADF killed killed killed killed killed
 		chan_take | EAGAIN EBADF EBADF EBADF killed EBADF EAGAIN EBADF EBADF
-		life_shut | EBADF EBADF EBADF EBADF EBADF EBADF killed ENOTSOCK ENOTSOCK
-		life_write | EBADF EBADF EBADF EBADF killed EBADF killed EBADF EBADF
+		life_shut | ENOTSOCK EBADF EBADF EBADF EBADF EBADF killed ENOTSOCK ENOTSOCK
+		life_write | yes EBADF EBADF EBADF killed EBADF killed EBADF EBADF
 		source_client | killed killed killed killed killed killed killed yes yes
 		source_listener | EBADF EBADF EBADF EBADF killed EBADF EBADF yes yes
 		source_fastopen | EISCONN EISCONN EISCONN EISCONN EISCONN EISCONN EISCONN EISCONN EISCONN

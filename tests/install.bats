@@ -34,6 +34,14 @@ runs_new() {
 	[ "$(stat -Lc %i "/proc/$NSFWD_PID/exe")" = "$(stat -c %i "$PROGRAM")" ]
 }
 
+# True if the server has one tracker, that of the new program; sets TRACKER.
+one_tracker() {
+	TRACKER=$(for pid in $(mappers); do
+		! grep -q '^nsfwd: docker' "/proc/$pid/cmdline" || echo "$pid"
+	done)
+	[[ $TRACKER =~ ^[0-9]+$ ]]
+}
+
 start_replaceable() {
 	new_program
 	spawn_ready ns2 target python3 "$LISTENERS" server here \
@@ -80,11 +88,16 @@ start_replaceable() {
 		"ns1@:8002=ns2@127.0.0.1:8080" "ns1@$BATS_TEST_TMPDIR/u=ns2@8080" \
 		"ns1@@abstract=ns2@8080" udp:ns1@:8000=ns2@127.0.0.1:8080 >"$CONF"
 	for_nobody
-	start_replaceable -c "$CONF" -P /run/pid
+	start_replaceable -c "$CONF" -P /run/pid --stats 127.0.0.1:9100
 	spawn ns1 held python3 "$LISTENERS" hold 127.0.0.1/8000
 	wait_until 2 printed held here
 	new_program
+	spawn self status python3 "$LISTENERS" load 50 100 \
+		"unix:/run/nsfwd/status.$NSFWD_PID" "$NSFWD_PID" 0
+	spawn self stats python3 "$LISTENERS" load 50 100 tcp:127.0.0.1/9100 \
+		"$NSFWD_PID" 0
 	with ns1 load 300 240 tcp:127.0.0.1/8000 "$NSFWD_PID" 2
+	reap status stats
 	wait_until 5 runs_new
 	wait_until 5 logged 'ready: 6 maps'
 	[ "$(cat /run/pid)" = "$NSFWD_PID" ]
@@ -104,21 +117,33 @@ start_replaceable() {
 
 @test "a new program that is broken, or does not know the maps: the old one goes on" {
 	echo ns1@127.0.0.1:8000=ns2@127.0.0.1:8080 >"$CONF"
-	start_replaceable -c "$CONF"
-	new_program exit 3
+	echo 127.0.0.1:8001=docker:none@80 >>"$CONF"
+	export DOCKER_HOST=unix:///nonexistent
+	start_replaceable -c "$CONF" --wait --drain 600 --stats "$BATS_TEST_TMPDIR/stats"
+	# A new program is told of each mapper once, however often it fails.
+	new_program "echo \$NSFWD_MAPPERS >'$BATS_TEST_TMPDIR/mappers'; exit 3"
 	hup 'the old one goes on: it does not accept'
+	hup 'the old one goes on: it does not accept'
+	[ "$(wc -w <"$BATS_TEST_TMPDIR/mappers")" = 1 ]
 	with ns1 follow 2 here tcp:127.0.0.1/8000
 	# One that hangs is killed.
 	new_program exec sleep 60
 	kill -HUP "$NSFWD_PID"
-	wait_until 7 logged 'the old one goes on' 2
+	wait_until 7 logged 'the old one goes on' 3
 	new_program
 	echo ns1@127.0.0.1:8001=ns2@ >>"$CONF"
 	hup 'the old one goes on: it does not accept'
 	sed -i '$d' "$CONF"
-	hup 'ready: 1 map'
+	spawn self stats python3 "$LISTENERS" load 50 50 \
+		"unix:$BATS_TEST_TMPDIR/stats" "$NSFWD_PID" 0
+	hup 'ready: 1 of 2 maps'
 	runs_new
-	FDS=()
+	reap stats
+	# TERM waits for old mappers, and for no other child: a tracker that hangs.
+	wait_until 5 one_tracker
+	spawn_ready self trap python3 "$LISTENERS" trap "$TRACKER"
+	stop_nsfwd
+	kill_spawned trap
 }
 
 @test "a new program keeps rights that are not root's, TERM waits for old mappers" {

@@ -85,12 +85,12 @@ undefined() {
 
 # In this order: mapper, opener, worker, connection, daemon, the process that
 # answers a reader of --stats, the connection of "-", a target of --test, the new
-# program, a tracker of containers.
+# program, a tracker of containers; the program that answers a stranger.
 @test "fork only where a kind of process starts" {
 	only '_?[vr]?fork|posix_spawnp?|system|popen|exec[vl][pe]*|execveat|fexecve' \
 		server/mapper_proc.c server/opener.c tcp/pool.c tcp/fork.c \
 		server/daemon.c server/answer.c tcp/stdio.c tcp/trial.c \
-		server/upgrade.c container/tracker.c
+		server/upgrade.c container/tracker.c server/stranger.c
 }
 
 # netns.c reaps its helper in the call that cloned it. The parent of a daemon has

@@ -383,20 +383,35 @@ tentative() {
 	settled 0
 }
 
-@test "--pin --wait: privileges are dropped when all maps serve; no spinning" {
+@test "--pin --wait: privileges are dropped when nothing waits; no spinning" {
 	spawn_ready self own python3 "$LISTENERS" server here tcp:127.0.0.1/8080
-	start_nsfwd --pin --wait ns1@127.0.0.1:8000=127.0.0.1:8080 \
+	spawn_ready self docker python3 "$LISTENERS" server here "unix:$BATS_TEST_TMPDIR/docker"
+	export DOCKER_HOST=unix://$BATS_TEST_TMPDIR/docker
+	for_nobody
+	printf '%s\n' ns1@127.0.0.1:8000=127.0.0.1:8080 \
 		127.0.0.1:8001=late@127.0.0.1:8080 \
-		late@127.0.0.1:8002=127.0.0.1:8080
+		late@127.0.0.1:8002=127.0.0.1:8080 >"$CONF"
+	start_nsfwd --pin --wait -c "$CONF" --stats later@127.0.0.1:9100
 	rests 1 3 "$NSFWD_PID"
-	logged 'pin: privileges are kept until every map serves'
+	logged 'pin: privileges are kept until nothing waits'
 	run ! grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
 	ns late
 	spawn_ready late there python3 "$LISTENERS" server here tcp:127.0.0.1/8080
 	answers self 2 tcp:127.0.0.1/8001
 	answers late 2 tcp:127.0.0.1/8002
+	run ! grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
+	ns later
 	wait_until 2 logged 'pin: no mapper or namespace that goes can be followed'
 	grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
+	# The socket of --stats is mended without privileges.
+	wait_until 2 fetch later -o /dev/null http://127.0.0.1:9100/metrics
+	destroy later 9100
+	wait_until 2 fetch later -o /dev/null http://127.0.0.1:9100/metrics
+	# The server has no tracker now, and does not ask in its place.
+	echo 127.0.0.1:8003=docker:web@80 >>"$CONF"
+	hup 'reloaded: 3 of 4 maps'
+	logged "waits for namespace 'docker:web' \(--pin has ended its tracker\)"
+	[ ! -s "$BATS_TEST_TMPDIR/docker.out" ]
 	# Mappers that cannot be replaced do not make the server spin.
 	# shellcheck disable=SC2046 # one word each
 	kill -KILL $(mappers)

@@ -14,9 +14,12 @@ load RATE COUNT WHERE PID HUPS [MOST]
                           one before; fails if more than MOST (0) clients fail
 hold WHERE                a connection; asks once more at each USR1
 kills SECONDS PORT        destroys the listener of that port, over and over
+trap PID                  stops a process until this one is killed, unnoticed by its
+                          parent
 handed WHERE NAME CMD...  executes CMD with a listener as systemd(1) hands it over
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -27,6 +30,7 @@ import time
 
 SLOW = int(os.environ.get("TEST_SLOW", "1"))  # as in helpers.bash
 SPAN = 10 * SLOW  # seconds that a client waits for an answer
+REQUEST = b"GET /metrics HTTP/1.0\r\n\r\n"  # --stats answers it, too
 
 
 def say(*words):
@@ -67,7 +71,7 @@ def ask(where, span=SPAN):
     with socket.socket(family, type_) as sock:
         sock.settimeout(span)
         sock.connect(address)
-        sock.sendall(b"hello\n")
+        sock.sendall(REQUEST)
         return sock.recv(100).decode().strip()
 
 
@@ -159,7 +163,7 @@ def hold(where):
         sock.settimeout(SPAN)
         sock.connect(address)
         while True:
-            sock.sendall(b"hello\n")
+            sock.sendall(REQUEST)
             say(sock.recv(100).decode().strip())
             signal.sigwait([signal.SIGUSR1])
 
@@ -172,6 +176,16 @@ def kills(span, port):
         n += out.count("LISTEN")
         time.sleep(0.01)
     say(f"{n} killed")
+
+
+def trap(pid):
+    libc = ctypes.CDLL(None, use_errno=True)
+    for request in 0x4206, 0x4207:  # PTRACE_SEIZE, PTRACE_INTERRUPT
+        if libc.ptrace(request, int(pid), None, None) != 0:
+            raise OSError(ctypes.get_errno(), "ptrace")
+    os.waitpid(int(pid), 0x40000000)  # __WALL
+    ready()
+    signal.pause()
 
 
 def handed(where, name, *command):

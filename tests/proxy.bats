@@ -428,6 +428,34 @@ while True:
 	wait_until 2 logged ' end=idle error=ETIMEDOUT$' 2
 }
 
+@test "an association ends with a line when ss -K destroys one of its sockets" {
+	udp_echo ns2 udp4 "$FAR" 7000
+	start_nsfwd ns1@1080=ns2@proxy
+	for where in ns1 ns2; do
+		spawn_ready ns1 held python3 -c '
+import os, socket, struct
+s = socket.create_connection(("127.0.0.1", 1080))
+s.sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+reply = s.recv(12, socket.MSG_WAITALL)
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.connect(("127.0.0.1", *struct.unpack("!H", reply[-2:])))
+udp.settimeout(10)
+udp.send(b"\0\0\0\1\x0a\0\2\2\x1b\x58x")
+assert udp.recv(100).endswith(b"x")
+os.write(9, b"ready\n")
+os.close(9)
+try:
+    raise SystemExit(f"{s.recv(1)} instead of a reset")
+except ConnectionResetError:
+    pass'
+		# Not the socket of the client, which is connected, nor the echo.
+		in_ns "$where" ss -HKuan 'sport != :7000 and not dst 127.0.0.1' |
+			grep -q . || skip "no ss -K here"
+		reap held
+	done
+	logged ' end=local error=ENOTCONN$' 2
+}
+
 @test "udp-ports and udp-address: 100 associations on these ports, and no more" {
 	udp_echo ns2 udp4 "$FAR" 7000
 	start_nsfwd --max-conns 200 -v \
@@ -606,6 +634,29 @@ except ConnectionResetError:
 	kill -KILL "$(connections)"
 	reap held
 	grep -q reset "$BATS_TEST_TMPDIR/held.out"
+	client udp 127.0.0.1:1080 "$FAR:7000"
+}
+
+opener() {
+	local pid
+	for pid in $(children "$NSFWD_PID"); do
+		! grep -q '^nsfwd: opener' "/proc/$pid/cmdline" || echo "$pid"
+	done 2>/dev/null
+}
+
+@test "an opener that was killed is reaped, and named; no UDP until a new mapper" {
+	udp_echo ns2 udp4 "$FAR" 7000
+	echo_server
+	start_nsfwd ns1@1080=ns2@proxy
+	kill -KILL "$(opener)"
+	wait_until 5 logged "'ns1@1080=ns2@proxy': its opener has ended \(signal 9\)"
+	wait_until 5 no_zombies
+	[ "$(client udp 127.0.0.1:1080 "$FAR:7000")" = "reply 7" ]
+	client cuts 127.0.0.1:1080 "$FAR:7000"
+	# As the message says.
+	kill -KILL "$(sed -n 's/.*(kill -KILL \([0-9]*\))$/\1/p' "$LOG")"
+	wait_until 5 logged 'serves again'
+	record_fds
 	client udp 127.0.0.1:1080 "$FAR:7000"
 }
 

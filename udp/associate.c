@@ -212,24 +212,44 @@ send_requested(void *arg, struct datagram *d)
 	return true;
 }
 
-/* Drops fragments, and datagrams that do not come from the client. */
-static void
+/*
+ * Returns false with ENOTCONN if the errno means that `ss -K` has destroyed the
+ * socket: its port is then another one, or none.
+ */
+static bool
+still_bound(int err)
+{
+	if (err == ECONNABORTED)
+		errno = ENOTCONN;
+	return err != ECONNABORTED;
+}
+
+/*
+ * Drops fragments, and datagrams that do not come from the client. Returns as
+ * still_bound().
+ */
+static bool
 forward_up(struct association *a)
 {
 	unsigned char *data = a->data;
 	struct flow_key key;
 	struct datagram d = {.data = data, .key = &key};
 
-	if (datagram_receive_one(a->udp_fd, &d, sizeof(a->data)) == -1 ||
-	    d.length <= SOCKS_UDP_FIXED || data[0] || data[1] || data[2] ||
+	if (datagram_receive_one(a->udp_fd, &d, sizeof(a->data)) == -1)
+		return still_bound(errno);
+	if (d.length <= SOCKS_UDP_FIXED || data[0] || data[1] || data[2] ||
 	    !is_from_client(a, &key.peer))
-		return;
+		return true;
 	if (!send_requested(a, &d))
 		hold_add(a->held, &d, hold_group(a->name, a->name_length));
+	return true;
 }
 
-/* Receives behind the longest header, because the header is written later. */
-static void
+/*
+ * Receives behind the longest header, because the header is written later.
+ * Returns as still_bound().
+ */
+static bool
 forward_down(struct association *a, int target_fd)
 {
 	unsigned char *payload = a->data + SOCKS_UDP_HEADER, *head;
@@ -246,10 +266,11 @@ forward_down(struct association *a, int target_fd)
 	};
 	size_t n;
 
-	if (datagram_receive_one(target_fd, &d, DATAGRAM_MAX) == -1 ||
-	    !a->reply_key.peer.sa.sa_family ||
+	if (datagram_receive_one(target_fd, &d, DATAGRAM_MAX) == -1)
+		return still_bound(errno);
+	if (!a->reply_key.peer.sa.sa_family ||
 	    !reach_allows(a->conn->map, peer))
-		return;
+		return true;
 	n = d.length;
 	head = peer->sa.sa_family == AF_INET6 ? payload - SOCKS_UDP_HEADER
 					      : payload - SOCKS_UDP_HEADER + 12;
@@ -261,6 +282,7 @@ forward_down(struct association *a, int target_fd)
 	datagram_send(&out, &d, &result);
 	if (!result.lost)
 		a->conn->report->down += n;
+	return still_bound(result.error);
 }
 
 /* Continues the look-ups, and sends the datagrams that have waited for them. */
@@ -315,11 +337,12 @@ associate_loop(struct association *a)
 			return END_CLOSED;
 		if (a->resolver)
 			run_resolver(a);
-		if (watched[1].revents)
-			forward_up(a);
+		if (watched[1].revents && !forward_up(a))
+			return END_LOCAL;
 		for (int i = 2; i < 4; i++)
-			if (watched[i].revents)
-				forward_down(a, watched[i].fd);
+			if (watched[i].revents &&
+			    !forward_down(a, watched[i].fd))
+				return END_LOCAL;
 	}
 }
 

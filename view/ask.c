@@ -3,26 +3,25 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/types.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/errname.h"
-#include "base/fd.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/rundir.h"
 #include "view/ask.h"
 
 #define ANSWER_MAX (64 << 20) /* bytes */
-#define ANSWER_S   5          /* without a byte */
+#define ANSWER_MS  5000       /* without a byte */
 
 /* The sockets that were found. */
 struct search {
@@ -32,31 +31,11 @@ struct search {
 	bool denied; /* one is another user's */
 };
 
-/* Returns a connected socket, or -1 with errno. */
-static int
-connect_path(const char *path)
-{
-	const struct timeval limit = {.tv_sec = ANSWER_S};
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	const void *addr = &un;
-	int fd;
-
-	if (strlen(path) >= sizeof(un.sun_path))
-		return fail_errno(ENAMETOOLONG);
-	memcpy(un.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd == -1)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	return connect(fd, addr, sizeof(un)) == 0 ? fd : close_keep_errno(fd);
-}
-
 /* Counts a socket that a server listens on. Logs the second one, and so on. */
 static void
 try_socket(struct search *s, const char *path)
 {
-	int fd = connect_path(path);
+	int fd = io_connect_unix(path, now_ms() + ANSWER_MS);
 
 	if (fd == -1) {
 		s->denied |= errno == EACCES;
@@ -120,6 +99,15 @@ view_find(char *path, size_t size)
 	return s.found == 1 ? 0 : -1;
 }
 
+/* Returns as recv(2), but waits for the first byte. */
+static ssize_t
+receive_some(int fd, char *buf, size_t size)
+{
+	const struct io io = {fd, -1, now_ms() + ANSWER_MS};
+
+	return io_wait_for(&io, POLLIN) == -1 ? -1 : recv(fd, buf, size, 0);
+}
+
 /* Reads until the end. Returns NULL with errno. */
 static char *
 read_answer(int fd)
@@ -128,7 +116,8 @@ read_answer(int fd)
 	char *text = malloc(size), *more;
 	ssize_t n = 1;
 
-	while (text && (n = recv(fd, text + used, size - used - 1, 0)) > 0) {
+	while (
+	    text && (n = receive_some(fd, text + used, size - used - 1)) > 0) {
 		used += (size_t)n;
 		if (size - used > 1)
 			continue;
@@ -180,7 +169,7 @@ clean_text(char *text)
 char *
 view_ask(const char *path, const char *request)
 {
-	int fd = connect_path(path);
+	int fd = io_connect_unix(path, now_ms() + ANSWER_MS);
 	char *text = NULL;
 
 	if (fd != -1 &&

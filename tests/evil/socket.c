@@ -94,7 +94,7 @@ do_vsock(void)
 
 /* Passes a descriptor to the peer of the client's socket. */
 static long
-do_scm_send(void)
+send_descriptor(int to)
 {
 	union {
 		struct cmsghdr head;
@@ -108,8 +108,13 @@ do_scm_send(void)
 	    .msg_control = control.bytes,
 	    .msg_controllen = sizeof(control.bytes)};
 
-	return result(
-	    syscall(SYS_sendmsg, victim ? victim->client : 3, &msg, 0));
+	return result(syscall(SYS_sendmsg, to, &msg, MSG_NOSIGNAL));
+}
+
+static long
+do_scm_send(void)
+{
+	return send_descriptor(victim ? victim->client : 3);
 }
 
 static long
@@ -177,6 +182,13 @@ static long
 do_chan_shut_both(void)
 {
 	return result(syscall(SYS_shutdown, channel_fd(), SHUT_RDWR));
+}
+
+/* Passes what the other end could block on when it closes it. */
+static long
+do_chan_fd(void)
+{
+	return send_descriptor(channel_fd());
 }
 
 /* Fills the channel, so that the other end could block. */
@@ -369,7 +381,7 @@ const struct attack socket_attacks[] = {
 	ATTACK(netlink_xfrm), ATTACK(packet), ATTACK(raw), ATTACK(unix),
 	ATTACK(vsock), ATTACK(scm_send), ATTACK(scm_recv), ATTACK(channel),
 	ATTACK(chan_shut), ATTACK(chan_shut_both), ATTACK(chan_block),
-	ATTACK(chan_take), ATTACK(life_shut), ATTACK(life_write),
+	ATTACK(chan_fd), ATTACK(chan_take), ATTACK(life_shut), ATTACK(life_write),
 	ATTACK(source_client), ATTACK(source_listener),
 	ATTACK(source_fastopen), ATTACK(listener_shut),
 	ATTACK(listener_shut_both), ATTACK(option_device),
