@@ -129,6 +129,6 @@ gost_scheme_check(struct gost_url *u, enum gost_role role)
 		why = why_no_role(schemes[i].roles, role);
 	}
 	return why ? why
-		   : "nsfwd has tcp, udp, auto, http, socks4, socks4a and "
-		     "socks5";
+		   : "nsfwd has tcp, udp, auto, http, socks4, socks4a, "
+		     "socks5, red and redu";
 }

@@ -333,8 +333,7 @@ bind_hint(char *buf, const struct bind_job *job, const char *where, int err)
 	const struct advice_place place = {
 	    .tried = is_unix ? ADVICE_LISTEN_UNIX : ADVICE_LISTEN_INET,
 	    .addr = where,
-	    .ns = ns->kind == NS_NAME ? ns->spec : NULL,
-	    .where = ns_spec(ns),
+	    .ns = ns_spec(ns),
 	};
 	struct sockaddr_in6 in6; /* has the port where sockaddr_in has it */
 	char holder[64];

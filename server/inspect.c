@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/advice.h"
 #include "base/log.h"
 #include "base/sandbox.h"
 #include "config/config.h"
@@ -22,6 +23,7 @@
 #include "netns.h"
 #include "server/bind.h"
 #include "server/inspect.h"
+#include "server/listen_check.h"
 #include "server/service.h"
 
 #define EXIT_WRONG 2
@@ -130,13 +132,12 @@ inspect_source(const struct map *map, const struct probe *p, bool wait)
 static void
 warn_of_lo(const struct map *map, const struct endpoint *ep)
 {
-	const struct ns *ns = &map->target_ns;
-	bool named = ns->kind == NS_NAME;
+	const char *ns = ns_spec(&map->target_ns);
+	char ip[ADVICE_SIZE];
 
 	log_error("'%s': lo is down in namespace '%s', so that %s cannot be "
-		  "reached: ip %s%s%slink set lo up%s",
-	    map->spec, ns_spec(ns), ep->arg, named ? "-n " : "",
-	    named ? ns->spec : "", named ? " " : "", named ? "" : " there");
+		  "reached: %s link set lo up",
+	    map->spec, ns, ep->arg, ip_command(ip, ns));
 }
 
 /*
@@ -156,10 +157,52 @@ access_main(void *arg)
 	return sandbox_access(job->cred, job->path, &job->uid);
 }
 
+static const char *
+file_kind(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+		return "a regular file";
+	case S_IFDIR:
+		return "a directory";
+	case S_IFIFO:
+		return "a FIFO";
+	default:
+		return "a device";
+	}
+}
+
 /*
- * Refuses a file that is no socket, or that the user of mappers may not open.
- * Only warns of an absent file, because its program may start later.
+ * Refuses the path of a target that cannot be a socket. Only warns of an absent
+ * file, because its program may start later. Returns true if it is a socket, or
+ * if this process may not look at it; else logs why not, and sets *status.
  */
+static bool
+inspect_socket_file(const struct map *map, const char *path, int *status)
+{
+	struct stat st;
+
+	if (stat(path, &st) == -1) {
+		if (errno == EACCES)
+			return true;
+		*status = errno == ENOENT ? 0 : EXIT_WRONG;
+		if (errno == ENOENT)
+			log_error("'%s': no socket '%s' yet", map->spec, path);
+		else
+			log_error("'%s': '%s' cannot be a socket: %s",
+			    map->spec, path, strerror(errno));
+		return false;
+	}
+	if (S_ISSOCK(st.st_mode))
+		return true;
+	log_error("'%s': '%s' is %s, not a socket (a port of a namespace is "
+		  "NS@PORT)",
+	    map->spec, path, file_kind(st.st_mode));
+	*status = EXIT_WRONG;
+	return false;
+}
+
+/* Refuses a path that is no socket, or that a mapper's user may not open. */
 static int
 inspect_unix_target(const struct map *map, const struct endpoint *ep,
     const struct config *conf)
@@ -170,19 +213,11 @@ inspect_unix_target(const struct map *map, const struct endpoint *ep,
 	const struct ns self = {.kind = NS_SELF};
 	const struct passwd *user;
 	char number[16];
-	struct stat st;
+	int status = 0;
 
-	if (ns_call(&self, access_main, &job, NULL) == 0) {
-		if (stat(ep->name, &st) == -1 || S_ISSOCK(st.st_mode))
-			return 0;
-		log_error("'%s': '%s' is not a socket", map->spec, ep->name);
-		return EXIT_WRONG;
-	}
-	if (errno == ENOENT) {
-		log_error("'%s': no socket '%s' yet", map->spec, ep->name);
-		return 0;
-	}
-	if (errno != EACCES)
+	if (!inspect_socket_file(map, ep->name, &status))
+		return status;
+	if (ns_call(&self, access_main, &job, NULL) == 0 || errno != EACCES)
 		return 0;
 	user = getpwuid(job.uid);
 	snprintf(number, sizeof(number), "%u", job.uid);
@@ -218,6 +253,22 @@ inspect_targets(const struct map *map, const struct config *conf)
 	return status;
 }
 
+/* Returns the errno with which a listener at the path would fail, or 0. */
+static int
+inspect_listen_path(const char *path)
+{
+	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	struct stat st;
+
+	if (lstat(path, &st) == 0)
+		return S_ISSOCK(st.st_mode) ? 0 : ENOTSOCK;
+	if (errno != ENOENT)
+		return errno == EACCES ? 0 : errno;
+	snprintf(dir, sizeof(dir), "%s", path);
+	*strrchr(dir, '/') = '\0';
+	return access(*dir ? dir : "/", F_OK) == -1 ? errno : 0;
+}
+
 /*
  * Looks up the address, the interface or the directory of a listener. Returns
  * 0, or the exit status, logged.
@@ -228,15 +279,12 @@ inspect_listener(const struct map *map, bool wait)
 	const struct endpoint *ep = &map->listen;
 	struct probe p = {.ep = endpoint_is_unix(ep) ? NULL : ep};
 	struct bind_job job = {.map = map, .endpoint = ep};
-	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	int err = 0;
 
 	if (ep->kind == EP_STDIO || ep->kind == EP_SYSTEMD)
 		return 0;
 	if (ep->kind == EP_UNIX_PATH) {
-		snprintf(dir, sizeof(dir), "%s", ep->name);
-		*strrchr(dir, '/') = '\0';
-		err = access(*dir ? dir : "/", F_OK) == -1 ? errno : 0;
+		err = inspect_listen_path(ep->name);
 	} else if (ns_call(&map->listen_ns, probe_main, &p, NULL) == 0) {
 		err = p.lo_down && endpoint_is_loopback(ep) ? ENETDOWN
 		    : is_absent(p.ep_errno)                 ? p.ep_errno
@@ -246,7 +294,7 @@ inspect_listener(const struct map *map, bool wait)
 		return 0;
 	endpoint_sockaddr(&job.addr, ep, 0, AF_INET);
 	bind_log_error(&job, err, wait);
-	return wait ? 0 : 1;
+	return wait && listen_absent(map, err) ? 0 : 1;
 }
 
 /*

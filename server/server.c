@@ -241,8 +241,9 @@ log_stopping(void)
 		if (!m->service || m->service->proto == PROTO_TCP)
 			n += mapper_count(m, COUNT_OPEN);
 	if (n)
-		log_info("stopping: %llu connections have %lld s to finish",
+		log_info("stopping: %llu %s %lld s to finish",
 		    (unsigned long long)n,
+		    n == 1 ? "connection has" : "connections have",
 		    (long long)server.conf->drain_timeout / 1000);
 }
 

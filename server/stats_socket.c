@@ -39,8 +39,7 @@
 int
 stats_socket_open(struct stats_socket *s, bool waits)
 {
-	const struct advice_place place = {ADVICE_LISTEN_UNIX, s->path, NULL,
-	    "self"};
+	const struct advice_place place = {ADVICE_LISTEN_UNIX, s->path, "self"};
 	char hint[ADVICE_SIZE];
 
 	s->fd = unix_listen(s->path);
@@ -176,10 +175,10 @@ stats_socket_accept(struct stats_socket *s, const struct services *list,
 
 /* Returns -1 with errno, logged unless it is that of the last attempt. */
 static int
-tcp_listen_again(struct service *s)
+tcp_listen_again(struct service *s, bool waits)
 {
 	s->lost = false;
-	if ((s->listeners_ns || service_open(s, s->logged_errno, true) == 0) &&
+	if ((s->listeners_ns || service_open(s, s->logged_errno, waits) == 0) &&
 	    service_listen(s, s->logged_errno) == 0) {
 		s->logged_errno = 0;
 		return 0;
@@ -201,7 +200,8 @@ stats_tcp_open(struct stats_tcp *t, const struct config *conf)
 	status = service_probe_ns(s, conf->wait_for_ns);
 	if (status || !s->listen_ns_id)
 		return status;
-	return tcp_listen_again(s) == -1 && !conf->wait_for_ns;
+	return tcp_listen_again(s, conf->wait_for_ns) == -1 &&
+	    !conf->wait_for_ns;
 }
 
 void
@@ -211,7 +211,7 @@ stats_tcp_check(struct stats_tcp *t, const struct config *conf)
 		return;
 	service_check_ns(&t->service, conf);
 	if (t->service.listen_ns_id)
-		tcp_listen_again(&t->service);
+		tcp_listen_again(&t->service, true);
 }
 
 void

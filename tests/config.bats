@@ -827,7 +827,7 @@ right_words() {
 	wrong "option '--ready-fd': 'x': not a whole number" '' \
 		--ready-fd x 80=81
 	for word in metrics :9100,max=1 =80 udp:9100 @stats web@ :9-10 localhost:0; do
-		wrong "option '--stats': '$word': [NS@]ADDR:PORT or :PORT, or the path of a UNIX socket, with '/' in it, as ./stats" \
+		wrong "option '--stats': '$word': write [NS@]ADDR:PORT or :PORT, or the path of a UNIX socket, with '/' in it, as ./stats" \
 			'' --stats "$word" 80=81
 	done
 	for word in :9100 9100 ::1/9100 web@10.0.0.1:9100 [::1]:9100 ./9100 /1:/2/3; do

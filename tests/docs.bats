@@ -202,7 +202,7 @@ commands_of_readme() {
 		run "$NSFWD" --check=syntax -c "$BATS_TEST_TMPDIR/conf"
 		case $name in
 		config | check | rules | status | test | top | help | version)
-			[[ $output != *"option '$name'"* ]]
+			[[ $output == *"option '$name': for the command line only" ]]
 			grep -qw "$name" <(grep -A3 'may stand in a file' "$top/man/nsfwd.conf.5")
 			;;
 		*) [ "$status" = 0 ] || [[ $output == *"option '$name'"* ]] ;;

@@ -250,7 +250,7 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	# A plain file stays, too.
 	rm "$path"
 	echo mine >"$path"
-	wait_until 3 logged "cannot listen on $path: a file is there that is no socket"
+	wait_until 3 logged "cannot listen on $path: that file is no socket: remove it"
 	[ "$(cat "$path")" = mine ]
 	rm "$path"
 	answers self 2 "unix:$path"

@@ -52,13 +52,29 @@ table() {
 		2 | --check 9090=web@tcp:80      | stand in front of the whole map
 		2 | --check web:8080=80          | a namespace is NS@PORT
 		2 | --check --stats :9100-9101 80=web@80 | the path of a UNIX socket, with '/' in it
+		2 | --check --stats /run/x:9100 80=web@80 | write [NS@]ADDR:PORT
+		2 | --check --stats localhost:9100/m 80=web@80 | write [NS@]ADDR:PORT
+		2 | --check --stats http://localhost:9100/ 80=web@80 | write [NS@]ADDR:PORT
+		2 | --check --stats web@/run/x 80=web@80 | write [NS@]ADDR:PORT
+		2 | --stats /run/netns/wbe@127.0.0.1:9100 80=web@80 | no namespace '/run/netns/wbe'
+		1 | --stats /run/netns/wob@127.0.0.1:9100 80=web@80 | cannot listen on 127.0.0.1:9100: lo is down (nsenter --net=/run/netns/wob ip link set lo up)
+		1 | --stats /run/none/a@b/stats 80=web@80 | no such directory
 		2 | --check 80=web@80,dev=eth7   | no such interface in namespace 'web'
 		2 | --check 80=web@80,src=10.9.9.9 | no such address in namespace 'web' (ip addr shows them): --wait
 		0 | --check --wait 80=web@80,dev=eth7 | no target is reached until it is there
 		0 | --check 80=wob@80            | lo is down in namespace 'wob', so that 80 cannot be reached: ip -n wob link set lo up
+		0 | --check 80=/run/netns/wob@80 | cannot be reached: nsenter --net=/run/netns/wob ip link set lo up
 		0 | --check 80=wob@localhost:80  | ip -n wob link set lo up
 		0 | --check 80=$PWD/none         | no socket '
-		2 | --check 80=$PWD/fifo         | is not a socket
+		2 | --check 80=$PWD/fifo         | is a FIFO, not a socket
+		2 | --check 80=/etc/passwd       | '/etc/passwd' is a regular file, not a socket
+		2 | --check 80=/run/netns/web    | (a port of a namespace is NS@PORT)
+		2 | --check 80=/proc/1           | is a directory, not a socket
+		2 | --check --wait 80=/dev/null  | is a device, not a socket
+		2 | --check 80=/etc/passwd/x     | cannot be a socket: Not a directory
+		1 | --check /etc/passwd=80       | that file is no socket: remove it, or name another path
+		1 | --check --wait /proc/1=80    | that file is no socket
+		1 | --check /etc/passwd/x=80     | a part of the path is no directory
 		1 | --check wob@80=web@80        | ip -n wob link set lo up
 		1 | --check 10.9.9.9:80=web@80   | no such address there
 		1 | --check fe80::1%eth7/80=web@80 | no such interface there
@@ -120,6 +136,24 @@ table() {
 		2 | 80=81,allow=10.0.0.1/24      | write 10.0.0.0/24 for the net
 		2 | 80=81,deny=::1+fd00::1/64,max=3 | write fd00::/64 for the net, or fd00::1
 		2 | 80=81 max=3                  | write LISTEN=TARGET,max=3
+		2 | 80=81,alow=::1               | 'alow': no such key (nearest: allow, flows;
+		2 | 80=81,idle_timeout=3         | nearest: idle-timeout,
+		2 | 80=81,Max=3                  | nearest: max;
+		2 | 80=web@proxy,via-aut=a:b     | nearest: via-auth;
+		2 | 80=81,xyzzy=3                | no such key (nsfwd --help lists them)
+		2 | --max-conn 3 80=81           | unknown option '--max-conn' (nearest: --max-conns; nsfwd --help
+		2 | --frmo web 80=81             | (nearest: --from;
+		2 | -wait 80=81                  | (nearest: --wait;
+		2 | --xyzzy 80=81                | '--xyzzy' (nsfwd --help lists them)
+		2 | --max-source 3 80=81         | a key is part of its map: write LISTEN=TARGET,max-source=3
+		2 | --allow=::1 80=81            | write LISTEN=TARGET,allow=::1
+		2 | --proxy                      | write LISTEN=TARGET,proxy=VALUE
+		2 | -L 'tcp://:80/h:81?dialTimout=3' | (nearest: dialtimeout; nsfwd(1), FROM GOST)
+		2 | -L 'tcp://:80/h:81?listener.bufferSiz=3' | (nearest: buffersize
+		2 | -L tpc://:80/h:81            | socks5, red and redu
+		2 | --from a@b 80=81             | a namespace has no '=', ',', '@'
+		2 | --check --from unit:a@b 80=81 | no namespace 'unit:a@b'
+		0 | --check=syntax --to unit:a@b 80=81 | 80=unit:a@b@81
 		2 | help                         | write nsfwd --help
 		2 | stop                         | kill PID
 		2 | status                       | write nsfwd --status
@@ -151,17 +185,20 @@ table() {
 	run -0 "$NSFWD" --check=syntax -c dir --idle-timeout 7s
 	[ "${lines[2]}" = 82=83,idle-timeout=7s ]
 	printf '%s\n' '80=wbe@81' 'idle-timeout 5x' '81=' '82=83 max=3' drain 'wait 3' '"83' \
-		'84=85,foo=1' >wrong
+		'84=85,foo=1' 'max-con 50' wiat 'allow ::1' >wrong
 	run -2 "$NSFWD" --check -c wrong -c none
 	printf '%s\n' 'none: No such file' "wrong:2: option 'idle-timeout': '5x': not a time" \
 		"wrong:3: '81=': column 4" "wrong:4: 'max=3': a key is part" \
 		"wrong:5: option 'drain': its value is missing" \
 		"wrong:6: option 'wait': '3': no value is taken" \
 		'wrong:7: a quotation mark without its end' \
-		"wrong:8: '84=85,foo=*'" | while read -r line; do
+		"wrong:8: '84=85,foo=*'" \
+		"wrong:9: unknown option 'max-con' (nearest: max-conns; nsfwd --help" \
+		"wrong:10: unknown option 'wiat' (nearest: wait;" \
+		"wrong:11: 'allow=::1': a key is part of its map" | while read -r line; do
 		grep -qF "nsfwd: $line" <<<"$output" || fail "no $line in: $output"
 	done
-	[ "${#lines[@]}" = 8 ]
+	[ "${#lines[@]}" = 11 ]
 	seq -f 'x%.0f=' 30 >wrong
 	run -2 "$NSFWD" --check -c wrong
 	[ "${#lines[@]}" = 21 ]
@@ -233,7 +270,7 @@ for _ in range(30): s.sendto(b"x", ("127.0.0.1", 8008))' 3>&-
 	run -1 "$NSFWD" 127.0.0.1:8007=web@80
 	[[ $output == *"the port is taken by "*" (pid "*"): EADDRINUSE" ]]
 	stop_nsfwd
-	logged ' more lines left out of: .*refuses datagrams'
+	logged ' more lines? left out of: .*refuses datagrams'
 	[ "$bad" = 0 ]
 }
 
