@@ -60,7 +60,7 @@ static const struct advice {
 	{EADDRINUSE, ADVICE_LISTEN_INET,
 		"the port is taken (ss -ltunp there shows by whom)"},
 	{EACCES, ADVICE_LISTEN_INET,
-		"a low port takes CAP_NET_BIND_SERVICE, or there: sysctl "
+		"a low port needs CAP_NET_BIND_SERVICE, or there: sysctl "
 		"net.ipv4.ip_unprivileged_port_start"},
 	{EADDRNOTAVAIL, ADVICE_LISTEN_INET,
 		"no such address there (ip addr shows them)"},

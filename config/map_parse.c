@@ -30,7 +30,7 @@ static const char unknown_key[] =
     "no KEY=VALUE that is known (a password with ',' in it goes in a file, "
     "auth=/FILE)";
 const char map_own_redirect[] =
-    "original, in the namespace that the map listens in, would be redirected "
+    "original, in the namespace that the map listens in, is redirected again and "
     "again: name another namespace NS@, or write mark=N, which the rules let pass";
 static const char own_target[] =
     "its own target: a connection would come back to this map; name another "

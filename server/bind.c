@@ -344,9 +344,9 @@ bind_hint(char *buf, const struct bind_job *job, const char *where, int err)
 		return "the address is still tentative (--wait waits for it)";
 	if (err == EPERM && map_takes_tproxy(job->map, job->proto))
 		return job->proto == PROTO_UDP
-		    ? "TPROXY takes CAP_NET_ADMIN there"
-		    : "TPROXY takes CAP_NET_ADMIN there (tproxy=off is for "
-		      "REDIRECT alone, which takes none)";
+		    ? "TPROXY needs CAP_NET_ADMIN there"
+		    : "TPROXY needs CAP_NET_ADMIN there (tproxy=off is for "
+		      "REDIRECT alone, which needs none)";
 	memcpy(&in6, &job->addr, sizeof(in6));
 	if (err == EADDRINUSE && !is_unix &&
 	    holder_of_port(holder, sizeof(holder), ns, ntohs(in6.sin6_port),

@@ -348,7 +348,8 @@ drop_for_pin(void)
 	if (!server.conf->pin || server.pinned ||
 	    count_serving() < server.conf->n_maps)
 		return 0;
-	log_info("--pin: no mapper or namespace that goes can be followed");
+	log_info("--pin: a mapper that ends is not replaced, a namespace that "
+		 "is deleted is not followed");
 	server.pinned = true;
 	server.check_ns = false;
 	close(server.mountinfo_fd);

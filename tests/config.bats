@@ -257,9 +257,9 @@ repeat() {
 		-=a@original              | a                  | original needs a port to listen on
 		/x=a@original             | a                  | original needs a port to listen on
 		udp:systemd:x=a@original  | a                  | original needs a port to listen on
-		80=original               | original           | original, in the namespace that the map listens in, would be redirected again
+		80=original               | original           | original, in the namespace that the map listens in, is redirected again
 		a@80=a@original           | a                  | mark=N, which the rules let pass
-		a@80=original,via=http:a@1 | original          | would be redirected again
+		a@80=original,via=http:a@1 | original          | is redirected again
 		80=a@original,proxy=1     | a                  | original takes no proxy or accept-proxy
 		80=a@original,accept-proxy=::1 | a             | original takes no proxy or accept-proxy
 		80=a@original,workers=2,via=http:1 | a         | workers take no proxy, via

@@ -395,7 +395,7 @@ tentative() {
 	spawn_ready late there python3 "$LISTENERS" server here tcp:127.0.0.1/8080
 	answers self 2 tcp:127.0.0.1/8001
 	answers late 2 tcp:127.0.0.1/8002
-	wait_until 2 logged 'pin: no mapper or namespace that goes can be followed'
+	wait_until 2 logged 'pin: a mapper that ends is not replaced, a namespace that is deleted is not followed'
 	grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
 	# Mappers that cannot be replaced do not make the server spin.
 	# shellcheck disable=SC2046 # one word each
