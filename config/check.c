@@ -65,8 +65,8 @@ check_own_redirect(const struct map *map)
 	if (!id || id != ns_id(&map->target_ns))
 		return 0;
 	log_error("%s'%.160s': its target %s ('%s' and '%s' are one namespace)",
-	    map->origin, map->spec, map_own_redirect,
-	    ns_spec(&map->listen_ns), ns_spec(&map->target_ns));
+	    map->origin, map->spec, map_own_redirect, ns_spec(&map->listen_ns),
+	    ns_spec(&map->target_ns));
 	return -1;
 }
 

@@ -390,7 +390,7 @@ parse_spec(struct map_parser *p)
 	item = strsep(&rest, "=");
 	p->bad_part = item;
 	if (!rest)
-		return "no target: write LISTEN=TARGET, without a space";
+		return "a target is missing: write LISTEN=TARGET";
 	why = parse_listen(p, item);
 	while (!why && (item = strsep(&rest, ","))) {
 		value = strpbrk(item, "=/@:");

@@ -46,7 +46,8 @@ static const struct option {
 	const char *name;
 	enum option_kind kind;
 	size_t offset; /* into struct options */
-	int value;     /* that a flag sets; for -F 1, for -L 0; of mode_words */
+	int value;     /* that a flag sets; least count; for -F 1, for -L 0; of
+		      mode_words */
 } options[] = {
     {"-c", SET_CONFIG, AT(config), 0},
     {"--config", SET_CONFIG, AT(config), 0},
@@ -67,7 +68,7 @@ static const struct option {
     {"--stats", SET_SOCKET, AT(config.stats), 0},
     {"--syslog", SET_FLAG, AT(config.syslog), 1},
     {"--ready-fd", SET_FD, AT(config.ready_fd), 0},
-    {"--max-conns", SET_COUNT, AT(config.max_conns), 0},
+    {"--max-conns", SET_COUNT, AT(config.max_conns), 1},
     {"--workers", SET_COUNT, AT(config.defaults.workers), 0},
     {"--connect-timeout", SET_TIME, AT(config.defaults.times.connect), 0},
     {"--idle-timeout", SET_TIME, AT(config.defaults.times.idle), 0},
@@ -203,7 +204,7 @@ set_option(const struct option *option, void *field, const char *value)
 	case SET_TIME:
 		return parse_duration(value, field);
 	case SET_COUNT:
-		return parse_count(value, 1, field);
+		return parse_count(value, (uint32_t)option->value, field);
 	case SET_USER:
 		return parse_cred(field, value);
 	case SET_FLAG:

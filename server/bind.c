@@ -372,6 +372,6 @@ bind_log_error(const struct bind_job *job, int err, bool waits)
 	    : sockaddr_format(addr, text);
 	if (err == ENODEV && ep->zone)
 		where = ep->zone;
-	log_error("'%s': %s on %s: %s: %s", job->map->spec, failure, where,
-	    bind_hint(hint, job, where, err), errno_name(err));
+	log_error("%s'%s': %s on %s: %s: %s", job->map->origin, job->map->spec,
+	    failure, where, bind_hint(hint, job, where, err), errno_name(err));
 }

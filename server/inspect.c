@@ -104,10 +104,11 @@ source_absent(const struct map *map, bool wait, const char *key,
 		name = inet_ntop(src->kind == EP_IPV4 ? AF_INET : AF_INET6,
 		    &src->addr, text, sizeof(text));
 
-	log_error("'%s': %s=%s: no such %s in namespace '%s' (%s shows them): "
-		  "%s",
-	    map->spec, key, name, src ? "address" : "interface", ns,
-	    src ? "ip addr" : "ip link",
+	log_error(
+	    "%s'%s': %s=%s: no such %s in namespace '%s' (%s shows them): "
+	    "%s",
+	    map->origin, map->spec, key, name, src ? "address" : "interface",
+	    ns, src ? "ip addr" : "ip link",
 	    wait ? "no target is reached until it is there"
 		 : "--wait starts without it");
 	return wait ? 0 : EXIT_WRONG;
@@ -135,9 +136,9 @@ warn_of_lo(const struct map *map, const struct endpoint *ep)
 	const char *ns = ns_spec(&map->target_ns);
 	char ip[ADVICE_SIZE];
 
-	log_error("'%s': lo is down in namespace '%s', so that %s cannot be "
+	log_error("%s'%s': lo is down in namespace '%s', so that %s cannot be "
 		  "reached: %s link set lo up",
-	    map->spec, ns, ep->arg, ip_command(ip, ns));
+	    map->origin, map->spec, ns, ep->arg, ip_command(ip, ns));
 }
 
 /*
@@ -187,17 +188,18 @@ inspect_socket_file(const struct map *map, const char *path, int *status)
 			return true;
 		*status = errno == ENOENT ? 0 : EXIT_WRONG;
 		if (errno == ENOENT)
-			log_error("'%s': no socket '%s' yet", map->spec, path);
+			log_error("%s'%s': no socket '%s' yet", map->origin,
+			    map->spec, path);
 		else
-			log_error("'%s': '%s' cannot be a socket: %s",
-			    map->spec, path, strerror(errno));
+			log_error("%s'%s': '%s' cannot be a socket: %s",
+			    map->origin, map->spec, path, strerror(errno));
 		return false;
 	}
 	if (S_ISSOCK(st.st_mode))
 		return true;
-	log_error("'%s': '%s' is %s, not a socket (a port of a namespace is "
+	log_error("%s'%s': '%s' is %s, not a socket (a port of a namespace is "
 		  "NS@PORT)",
-	    map->spec, path, file_kind(st.st_mode));
+	    map->origin, map->spec, path, file_kind(st.st_mode));
 	*status = EXIT_WRONG;
 	return false;
 }
@@ -221,10 +223,10 @@ inspect_unix_target(const struct map *map, const struct endpoint *ep,
 		return 0;
 	user = getpwuid(job.uid);
 	snprintf(number, sizeof(number), "%u", job.uid);
-	log_error("'%s': user %s may not open '%s': give it write permission "
+	log_error("%s'%s': user %s may not open '%s': give it write permission "
 		  "on the socket and x on its directories, or name another "
 		  "user with --user",
-	    map->spec, user ? user->pw_name : number, ep->name);
+	    map->origin, map->spec, user ? user->pw_name : number, ep->name);
 	return conf->wait_for_ns ? 0 : EXIT_WRONG;
 }
 
@@ -318,9 +320,9 @@ inspect_ns(const struct map *map, const struct ns *ns, bool wait, int *status)
 	if (ns_is_missing(err) && wait)
 		log_waiting(map, ns, err);
 	else if (err == EPERM && ns_id(ns))
-		log_error("'%s': namespace '%s' is there, but was not looked "
+		log_error("%s'%s': namespace '%s' is there, but was not looked "
 			  "into (%s)",
-		    map->spec, ns_spec(ns), ns_hint(ns, err));
+		    map->origin, map->spec, ns_spec(ns), ns_hint(ns, err));
 	else
 		*status |= log_ns_error(map, ns, err);
 	return -1;

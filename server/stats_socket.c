@@ -103,15 +103,20 @@ void
 stats_socket_open_status(struct stats_socket *s)
 {
 	char dir[PATH_MAX];
+	bool any = false;
 
 	for (int i = 0; rundir_path(dir, sizeof(dir), i); i++) {
 		if (!*dir)
 			continue;
+		any = true;
 		if (open_in_directory(s, dir) == 0)
 			return;
 		log_debug("--status: no socket in %s: %s", dir,
 		    errno_name(errno));
 	}
+	if (!any)
+		log_debug("--status: no socket: neither root nor "
+			  "$XDG_RUNTIME_DIR");
 }
 
 void

@@ -69,8 +69,8 @@ repeat() {
 		wrong_word "$word" "$part" "$reason" "$shown"
 		n=$((n + 1))
 	done < <(rows <<-'TABLE'
-		                          |                    | no target: write LISTEN=TARGET
-		tcp:8000                  | 8000               | no target: write LISTEN=TARGET
+		                          |                    | a target is missing: write LISTEN=TARGET
+		tcp:8000                  | 8000               | a target is missing: write LISTEN=TARGET
 		=80                       |                    | an address or a port is missing
 		8000=                     |                    | an address or a port is missing
 		vpn@=80                   |                    | an address or a port is missing
@@ -749,7 +749,7 @@ right_words() {
 	wrong "'=81': no spaces around '='" '' 80 =81
 	wrong "'=': no spaces around '='" '' 80=81 82 = 83,max=1
 	wrong "'80=': column 4: '': an address or a port is missing" '' 80= 81=82
-	wrong "'81': column 1: '81': no target" '' 80=81 81
+	wrong "'81': column 1: '81': a target is missing" '' 80=81 81
 	[ "$bad" = 0 ]
 }
 
@@ -785,8 +785,8 @@ right_words() {
 	right 80=81 --drain 5s --max-conns 10 -vq --verbose --quiet 80=81
 	right 80=81 --ready-fd 1 80=81
 	right 80=81 -- 80=81
-	wrong "'--check'" 'no target' -- --check
-	wrong "'-'" 'no target' -
+	wrong "'--check'" 'a target is missing' -- --check
+	wrong "'-'" 'a target is missing' -
 	[ "$bad" = 0 ]
 }
 
@@ -895,7 +895,7 @@ right_words() {
 	wrong 'maps:2: a NUL byte' '' -c maps
 	{ echo 80=81 && repeat a 65537; } >maps
 	wrong "maps:2: 'aaaa" "': column 1: 'aaa" -c maps
-	[[ $stderr == *"aaa': no target: write LISTEN=TARGET, without a space" ]] || bad=1
+	[[ $stderr == *"aaa': a target is missing: write LISTEN=TARGET" ]] || bad=1
 	{ repeat '#' 65537 && echo && echo 80=; } >maps
 	wrong "maps:2: '80='" '' -c maps
 	printf '80=81\n' >maps
@@ -952,7 +952,7 @@ right_words() {
 		@spec-1=80 80=81 nowhere= @spec-2=80
 	run ! grep -F @spec- /proc/net/unix
 	printf '%s\n' @spec-1=80 1 @spec-2=80 >maps
-	wrong "maps:2: '1': column 1: '1': no target" '' -c maps
+	wrong "maps:2: '1': column 1: '1': a target is missing" '' -c maps
 	if strace -o /dev/null true 2>/dev/null; then
 		ASAN_OPTIONS=detect_leaks=0 run -2 strace -f -e trace=socket,bind,listen,clone,fork,vfork \
 			-o calls "$NSFWD" @spec-1=80 18080=81 80=81,max=x

@@ -126,6 +126,33 @@ table() {
 		2 | 8000:8010=web@8000           | write 8000-8010=web@8000
 		2 | 8000..8010=web@8000          | write 8000-8010=web@8000
 		2 | 80,443=web@80                | write two maps, 80=web@80 and 443=web@80
+		2 | 80,443=web@80,443            | write two maps, 80=web@80 and 443=web@443
+		2 | 80,443=web@81,444,max=3      | write two maps, 80=web@81,max=3 and 443=web@444,max=3
+		2 | 80,443=81,444                | write two maps, 80=81 and 443=444
+		2 | 80,443,8080=web@80           | write a map for each port
+		2 | 80,443                       | write two maps, 80=NS@PORT and 443=NS@PORT
+		2 | 8000..8010                   | write 8000-8010=NS@8000-8010
+		2 | localhost:80                 | a target is missing: write LISTEN=TARGET
+		2 | unix:/p                      | a target is missing
+		2 | '*:80'                       | a target is missing
+		2 | maps.conf                    | write -c maps.conf
+		2 | -f maps.conf                 | read by -c FILE
+		2 | -W h:p                       | write -=NS@[HOST]:PORT
+		2 | 8080=web@http                | a port is a number: write 8080=web@80
+		2 | 8080=http://web:80           | a target has no scheme: write 8080=web:80
+		2 | 8080=docker:web:80           | write 8080=docker:web@80
+		2 | 8080=podman:web              | write 8080=podman:web@PORT
+		2 | '8080->web@80'               | write 8080=web@80
+		2 | '8080=web@80;max=5'          | write 8080=web@80,max=5
+		2 | 80=81,rate=5                 | nsfwd limits no rate: tc(8)
+		2 | 80=81,limit=5                | max= limits connections
+		2 | 80=81,max-conns=5            | --max-conns N limits all maps together
+		2 | 80=81,timeout=5              | there are idle-timeout=, connect-timeout=
+		2 | 80=81,backup=82              | write LISTEN=TARGET,TARGET
+		2 | 53=54,proto=udp              | a protocol stands in front: write udp:53=54
+		2 | 53=54,udp                    | write udp:53=54
+		2 | 80=81,tcp                    | write 80=81
+		0 | --check=syntax --workers 0 80=81 | 80=81
 		2 | 1080=vpn@socks5              | write 1080=vpn@proxy
 		2 | 1080=socks5                  | write 1080=proxy
 		2 | 80=81,allow=10.0.0.1,10.0.0.2 | write allow=10.0.0.1+10.0.0.2
@@ -187,7 +214,7 @@ table() {
 	printf '%s\n' '80=wbe@81' 'idle-timeout 5x' '81=' '82=83 max=3' drain 'wait 3' '"83' \
 		'84=85,foo=1' 'max-con 50' wiat 'allow ::1' >wrong
 	run -2 "$NSFWD" --check -c wrong -c none
-	printf '%s\n' 'none: No such file' "wrong:2: option 'idle-timeout': '5x': not a time" \
+	printf '%s\n' 'none: No such file' "'80=wbe@81': waits for namespace" "wrong:2: option 'idle-timeout': '5x': not a time" \
 		"wrong:3: '81=': column 4" "wrong:4: 'max=3': a key is part" \
 		"wrong:5: option 'drain': its value is missing" \
 		"wrong:6: option 'wait': '3': no value is taken" \
@@ -198,11 +225,18 @@ table() {
 		"wrong:11: 'allow=::1': a key is part of its map" | while read -r line; do
 		grep -qF "nsfwd: $line" <<<"$output" || fail "no $line in: $output"
 	done
-	[ "${#lines[@]}" = 11 ]
+	[ "${#lines[@]}" = 12 ]
 	seq -f 'x%.0f=' 30 >wrong
 	run -2 "$NSFWD" --check -c wrong
 	[ "${#lines[@]}" = 21 ]
 	[ "${lines[20]}" = 'nsfwd: wrong:20: 20 wrong lines: the rest is not read' ]
+	# What is no map and what maps lack, in one run, each with its line.
+	printf '%s\n' '80=' '81=wbe@1' '82=/etc/passwd' '83=web@1,dev=eth7' '10.9.9.9:84=web@1' >wrong
+	run -2 "$NSFWD" --check -c wrong
+	[ "${#lines[@]}" = 5 ]
+	for line in 1 2 3 4 5; do
+		grep -q "^nsfwd: wrong:$line: '" <<<"$output" || fail "no line $line in: $output"
+	done
 }
 
 @test "--test dials each target once, and says why not" {
@@ -272,6 +306,36 @@ for _ in range(30): s.sendto(b"x", ("127.0.0.1", 8008))' 3>&-
 	stop_nsfwd
 	logged ' more lines? left out of: .*refuses datagrams'
 	[ "$bad" = 0 ]
+}
+
+@test "each target that fails is one line, also if another one serves; --status knows" {
+	named_server web here 127.0.0.1/8080
+	start_nsfwd 127.0.0.1:8001=web@127.0.0.1:9,127.0.0.1:8080 127.0.0.1:8002=web@9,10 \
+		127.0.0.1:8010-8011=web@11-12 127.0.0.1:8003=web@proxy,auth=a:b
+	asks self 127.0.0.1/8001=here
+	wait_until 2 logged "8001=.*': target 127.0.0.1:9 is down: ECONNREFUSED \(nothing listens on 127.0.0.1:9 in web\)$"
+	run ! logged 'target 127.0.0.1:8080 is down'
+	python3 - <<-'END2'
+	import socket
+	def ask(port, data=b""):
+	    with socket.create_connection(("127.0.0.1", port)) as s:
+	        try: s.sendall(data), s.recv(99)
+	        except OSError: pass
+	ask(8002)
+	ask(8011)
+	ask(8003, b"GET http://127.0.0.1/ HTTP/1.0\r\nProxy-Authorization: Basic YTpi\r\n\r\n")
+	s = socket.create_connection(("127.0.0.1", 8003))
+	s.sendall(b"\x05\x01\x02\x01\x01a\x01c")
+	while s.recv(9): pass
+	END2
+	wait_until 2 logged "8002=.*': target 9 is down: ECONNREFUSED"
+	wait_until 2 logged "8002=.*': target 10 is down: ECONNREFUSED"
+	wait_until 2 logged "8010-8011=.*': target 127.0.0.1:12 is down: ECONNREFUSED"
+	wait_until 2 logged 'request=GET .* end=dial error=EACCES why="refused by default: reach= allows it'
+	wait_until 2 logged 'end=handshake error=EPERM why="wrong user or password: auth="'
+	run -0 "$NSFWD" --status
+	[[ ${lines[1]} == '127.0.0.1:8001='*' ok '*' ECONNREFUSED (nothing listens on '* ]] || fail "$output"
+	[[ ${lines[2]} == '127.0.0.1:8002='*' down '* ]] || fail "$output"
 }
 
 @test "-q keeps failures of dialling; colours are for a terminal" {
