@@ -483,10 +483,10 @@ ns_hint(const struct ns *ns, int err)
 	if (ns_is_missing(err))
 		return missing[ns->kind] ? missing[ns->kind] : "no such file";
 	if (err == EPERM)
-		return "entering it takes CAP_SYS_ADMIN: be root, or the owner "
+		return "entering it needs CAP_SYS_ADMIN: be root, or the owner "
 		       "of its user namespace";
 	if (err == EACCES)
-		return "looking at it takes the rights of its owner, or "
+		return "looking at it needs the rights of its owner, or "
 		       "CAP_SYS_PTRACE";
 	return NULL;
 }

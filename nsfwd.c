@@ -112,6 +112,15 @@ set_default_cred(struct config *conf)
 	cred->explicit = false;
 }
 
+/* Reports what the maps lack that were read in spite of other wrong lines. */
+static void
+check_rest(struct config *conf)
+{
+	if (!conf->owner_cred.explicit)
+		set_default_cred(conf);
+	inspect_maps(conf);
+}
+
 static int
 run_cli(struct options *o, char **args)
 {
@@ -124,8 +133,11 @@ run_cli(struct options *o, char **args)
 		return print_info(o);
 	if (o->status || o->top)
 		return view_run(o->status, o->top, conf->args, conf->n_args);
-	if (config_read(conf, o) == -1)
+	if (config_read(conf, o) == -1) {
+		if (o->check == CHECK_ALL && conf->n_files)
+			check_rest(conf);
 		return EXIT_USAGE;
+	}
 	if (o->rules)
 		return rules_check(conf) == -1 ? EXIT_USAGE : print_info(o);
 	if (!conf->owner_cred.explicit)

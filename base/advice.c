@@ -60,7 +60,7 @@ static const struct advice {
 	{EADDRINUSE, ADVICE_LISTEN_INET,
 		"the port is taken (ss -ltunp there shows by whom)"},
 	{EACCES, ADVICE_LISTEN_INET,
-		"a low port takes CAP_NET_BIND_SERVICE, or there: sysctl "
+		"a low port needs CAP_NET_BIND_SERVICE, or there: sysctl "
 		"net.ipv4.ip_unprivileged_port_start"},
 	{EADDRNOTAVAIL, ADVICE_LISTEN_INET,
 		"no such address there (ip addr shows them)"},
@@ -70,29 +70,51 @@ static const struct advice {
 	{ENOENT, ADVICE_LISTEN_INET,
 		"no socket of that name and kind was handed to us"},
 	{EADDRINUSE, ADVICE_LISTEN_UNIX, "somebody listens there"},
-	{ENOTSOCK, ADVICE_LISTEN_UNIX, "a file is there that is no socket"},
+	{ENOTSOCK, ADVICE_LISTEN_UNIX, "that file is no socket: remove it, or name another path"},
 	{EPERM, ADVICE_LISTEN_UNIX, "no permission to give it to its owner="},
-	{EACCES, ADVICE_LISTEN_UNIX, "no permission to make it"},
+	{EACCES, ADVICE_LISTEN_UNIX, "no permission to make a file there"},
 	{ENOENT, ADVICE_LISTEN_UNIX, "no such directory"},
+	{ENOTDIR, ADVICE_LISTEN_UNIX, "a part of the path is no directory"},
+	{EROFS, ADVICE_LISTEN_UNIX, "its file system is read-only"},
 };
 /* clang-format on */
+
+const char *
+ip_command(char *buf, const char *ns)
+{
+	const char *before = "ip -n ", *behind = "";
+
+	if (strcmp(ns, "init") == 0)
+		ns = "pid:1";
+	if (strncmp(ns, "pid:", 4) == 0) {
+		before = "nsenter -t ";
+		ns += 4;
+		behind = " -n ip";
+	} else if (strchr(ns, '/')) {
+		before = "nsenter --net=";
+		behind = " ip";
+	} else if (strcmp(ns, "self") == 0 || strchr(ns, ':'))
+		before = "", ns = "", behind = "ip";
+	snprintf(buf, ADVICE_SIZE, "%s%s%s", before, ns, behind);
+	return buf;
+}
 
 /* Appends what %a, %n or %i of a text stands for. Returns the new length. */
 static size_t
 append_word(char *buf, size_t used, char letter, const struct advice_place *p)
 {
+	char ip[ADVICE_SIZE];
 	size_t room = ADVICE_SIZE - used;
 	int n = 0;
 
 	if (letter == 'a')
 		n = snprintf(buf + used, room, "%s", p->addr);
 	else if (letter == 'i')
-		n = snprintf(buf + used, room, "ip%s%s", p->ns ? " -n " : "",
-		    p->ns ? p->ns : "");
-	else if (strcmp(p->where, "self") == 0)
+		n = snprintf(buf + used, room, "%s", ip_command(ip, p->ns));
+	else if (strcmp(p->ns, "self") == 0)
 		n = snprintf(buf + used, room, "this namespace");
 	else
-		n = snprintf(buf + used, room, "%s", p->where);
+		n = snprintf(buf + used, room, "%s", p->ns);
 	return (size_t)n < room ? used + (size_t)n : ADVICE_SIZE - 1;
 }
 

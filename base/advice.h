@@ -15,12 +15,11 @@ enum advice_case {
 	ADVICE_LISTEN_UNIX = 32
 };
 
-/* The operation, and user's text for the advice. Only ns can be NULL. */
+/* The operation, and user's text for the advice. */
 struct advice_place {
 	enum advice_case tried;
 	const char *addr;
-	const char *ns;    /* a name of ip-netns(8); NULL for other kinds */
-	const char *where; /* the namespace as in the map, or "self" */
+	const char *ns; /* as in the map, or "self" */
 };
 
 #define ADVICE_SIZE 256
@@ -31,5 +30,11 @@ struct advice_place {
  * Allocates nothing.
  */
 const char *errno_advice(char *buf, int err, const struct advice_place *);
+
+/*
+ * Writes the command ip(8) for a namespace into buf, which has ADVICE_SIZE
+ * bytes: "ip -n web". Of a container, writes "ip" alone. Returns buf.
+ */
+const char *ip_command(char *buf, const char *ns);
 
 #endif

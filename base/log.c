@@ -317,8 +317,8 @@ log_left_out(void)
 
 	for (struct warning *w = warnings; w < warnings + WARNINGS_MAX; w++) {
 		if (w->skipped)
-			log_line(LOG_WARNING, "%u more lines left out of: %s",
-			    w->skipped,
+			log_line(LOG_WARNING, "%u more %s left out of: %s",
+			    w->skipped, w->skipped == 1 ? "line" : "lines",
 			    describe_format(kind, sizeof(kind), w->fmt));
 		w->skipped = 0;
 	}

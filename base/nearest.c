@@ -1,5 +1,6 @@
 /* Finds names that resemble a name. */
 
+#include <ctype.h>
 #include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,7 +17,16 @@ min_size(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* Returns how many bytes to insert, delete or replace make one name another. */
+static bool
+same_letter(char a, char b)
+{
+	return tolower((unsigned char)a) == tolower((unsigned char)b);
+}
+
+/*
+ * Returns how many bytes to insert, delete or replace make one name another.
+ * Capital letters count as small ones.
+ */
 static size_t
 edit_distance(const char *a, const char *b)
 {
@@ -29,7 +39,7 @@ edit_distance(const char *a, const char *b)
 		for (size_t k = 0; k < n; k++) {
 			above = row[k + 1];
 			row[k + 1] = min_size(min_size(above, row[k]) + 1,
-			    corner + (a[i] != b[k]));
+			    corner + !same_letter(a[i], b[k]));
 			corner = above;
 		}
 	}
@@ -54,8 +64,9 @@ nearest_add(struct nearest *n, const char *candidate)
 	if (length > LENGTH_MAX || strlen(candidate) > LENGTH_MAX)
 		return;
 	distance = edit_distance(n->name, candidate);
-	if (strncmp(n->name, candidate, length) == 0 ||
-	    is_transposed(n->name, candidate))
+	if (distance &&
+	    (strncmp(n->name, candidate, length) == 0 ||
+		is_transposed(n->name, candidate)))
 		distance = 1;
 	if (distance > 1 + length / 4)
 		return;
@@ -94,14 +105,14 @@ nearest_add_files(struct nearest *n, const char *dir)
 }
 
 const char *
-nearest_format(const struct nearest *n, char *buf)
+nearest_format(const struct nearest *n, char *buf, const char *prefix)
 {
 	size_t used = 0;
 
 	buf[0] = '\0';
 	for (size_t i = 0; i < n->count; i++)
 		used += (size_t)snprintf(buf + used, NEAREST_SIZE - used,
-		    "%s%s", i ? ", " : "nearest: ", n->found[i]);
+		    "%s%s%s", i ? ", " : "nearest: ", prefix, n->found[i]);
 	if (used)
 		snprintf(buf + used, NEAREST_SIZE - used, "; ");
 	return buf;

@@ -21,10 +21,11 @@ void nearest_add(struct nearest *, const char *candidate);
 void nearest_add_files(struct nearest *, const char *dir);
 
 /*
- * Writes "nearest: A, B; " into buf, or "" if no name was found. Returns buf,
- * which has NEAREST_SIZE bytes.
+ * Writes "nearest: A, B; " into buf, each name behind prefix, "--" or ""; or
+ * "" if no name was found. Returns buf, which has NEAREST_SIZE bytes.
  */
-#define NEAREST_SIZE (NEAREST_MAX * 66 + 16)
-const char *nearest_format(const struct nearest *, char *buf);
+#define NEAREST_SIZE (NEAREST_MAX * 68 + 16)
+const char *nearest_format(const struct nearest *, char *buf,
+    const char *prefix);
 
 #endif

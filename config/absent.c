@@ -24,6 +24,7 @@ absent_hint(char *buf, const struct ns *ns, int err)
 		nearest_add_files(&near, "/run/netns");
 		nearest_add_files(&near, "/var/run/netns");
 	}
-	snprintf(buf, ABSENT_SIZE, "%s%s", nearest_format(&near, names), hint);
+	snprintf(buf, ABSENT_SIZE, "%s%s", nearest_format(&near, names, ""),
+	    hint);
 	return buf;
 }

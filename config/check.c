@@ -64,9 +64,9 @@ check_own_redirect(const struct map *map)
 	id = ns_id(&map->listen_ns);
 	if (!id || id != ns_id(&map->target_ns))
 		return 0;
-	log_error("%s'%.160s': '%s' and '%s' are one namespace: %s",
-	    map->origin, map->spec, ns_spec(&map->listen_ns),
-	    ns_spec(&map->target_ns), map_own_redirect);
+	log_error("%s'%.160s': its target %s ('%s' and '%s' are one namespace)",
+	    map->origin, map->spec, map_own_redirect, ns_spec(&map->listen_ns),
+	    ns_spec(&map->target_ns));
 	return -1;
 }
 

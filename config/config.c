@@ -17,6 +17,7 @@
 #include "config/map.h"
 #include "config/mask.h"
 #include "config/options.h"
+#include "config/unknown.h"
 #include "config/value.h"
 
 #define ERRORS_MAX    20 /* wrong lines that are logged */
@@ -198,7 +199,7 @@ static int
 bad_map(const char *origin, const char *spec, const char *masked,
     const char *bad_part, int length, const char *why)
 {
-	char buf[HABIT_SIZE];
+	char buf[HABIT_SIZE], key[UNKNOWN_SIZE];
 	size_t part = (size_t)(bad_part - spec);
 	const char *advice = habit_advice(buf, HABIT_MAP, masked, strlen(spec));
 
@@ -210,7 +211,7 @@ bad_map(const char *origin, const char *spec, const char *masked,
 	else
 		log_error("%s'%.*s': column %zu: '%.*s': %s", origin,
 		    shown_length(spec), masked, part + 1, length, masked + part,
-		    why);
+		    unknown_key(key, why, masked + part, length));
 	return -1;
 }
 
@@ -394,7 +395,8 @@ add_lines_maps(struct config *conf, const struct config_lines *lines)
 
 		if (options_is_line(line))
 			continue;
-		if (add_args(conf, line->origin, line->words, line->n_words,
+		if (!unknown_line_option(line) &&
+		    add_args(conf, line->origin, line->words, line->n_words,
 			&line->text) == 0)
 			continue;
 		if (++errors == ERRORS_MAX)

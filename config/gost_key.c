@@ -9,6 +9,7 @@
 #include "config/gost_key.h"
 
 #include "base/array.h"
+#include "base/nearest.h"
 #include "config/gost_scheme.h"
 
 /* The translation of a key of GOST. */
@@ -30,6 +31,7 @@ enum {
 	HOP = 8
 };
 
+const char gost_key_unknown[] = "no key that is taken over";
 static const char rates[] = "tc(8) and nft(8) limit rates";
 static const char opaque[] = "nsfwd does not look into what it passes on";
 static const char avoided[] =
@@ -184,6 +186,16 @@ is_zero(const char *value)
 	return zeros && !value[zeros + strspn(value + zeros, "hmsnu")];
 }
 
+void
+gost_key_add_nearest(struct nearest *n)
+{
+	unsigned scope;
+
+	n->name += scope_prefix(n->name, strlen(n->name), &scope);
+	for (size_t i = 0; i < ARRAY_LEN(gost_keys); i++)
+		nearest_add(n, gost_keys[i].name);
+}
+
 static const char *
 unknown_gost_key(const char *name)
 {
@@ -194,7 +206,7 @@ unknown_gost_key(const char *name)
 		if (strncasecmp(name, families[i].prefix,
 			strlen(families[i].prefix)) == 0)
 			return families[i].why;
-	return "no key that is taken over (nsfwd(1), FROM GOST)";
+	return gost_key_unknown;
 }
 
 /* Writes deny= with a list of clients; allow= if the list begins with '~'. */

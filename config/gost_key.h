@@ -9,6 +9,8 @@
 
 #include "config/gost_url.h"
 
+struct nearest;
+
 /*
  * Translates a key of -L, or of -F if is_hop is true. Writes keys of a map,
  * each after a ','. Writes nothing for a key that gost.c reads, such as netns.
@@ -16,6 +18,12 @@
  */
 const char *gost_key_put(FILE *, struct gost_url *, const struct gost_param *,
     bool is_hop);
+
+/* What gost_key_put() returns for a key that GOST does not have, too. */
+extern const char gost_key_unknown[];
+
+/* Calls nearest_add() with each key, after cutting "handler." off n->name. */
+void gost_key_add_nearest(struct nearest *n);
 
 /* Returns true if GOST has a key of that name, of length bytes. */
 bool gost_key_exists(const char *name, size_t length);

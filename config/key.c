@@ -12,6 +12,7 @@
 #include "base/addr.h"
 #include "base/array.h"
 #include "base/clock.h"
+#include "base/nearest.h"
 #include "base/text.h"
 #include "config/endpoint.h"
 #include "config/map.h"
@@ -93,6 +94,11 @@ static const struct key {
 	{"offload", ON_OFF, UDP, AT(no_offload)},
 };
 /* clang-format on */
+
+/* Other keys, which map_parse() reads. */
+static const char *const other_keys[] = {"via", "via-auth", "auth"};
+
+const char key_unknown[] = "no such key";
 
 static const char *const balances[] = {
     [BALANCE_FIRST] = "first",
@@ -240,6 +246,15 @@ key_not_allowed(const struct map *map, unsigned maps)
 	return NULL;
 }
 
+void
+key_add_nearest(struct nearest *n)
+{
+	for (size_t i = 0; i < ARRAY_LEN(map_keys); i++)
+		nearest_add(n, map_keys[i].name);
+	for (size_t i = 0; i < ARRAY_LEN(other_keys); i++)
+		nearest_add(n, other_keys[i]);
+}
+
 const char *
 key_parse(struct map *map, uint32_t *seen, const char *name, char *value,
     const char **bad_part)
@@ -252,7 +267,7 @@ key_parse(struct map *map, uint32_t *seen, const char *name, char *value,
 	    strcmp(name, key->name) != 0)
 		key++;
 	if (key == map_keys + ARRAY_LEN(map_keys))
-		return "no such key (nsfwd --help lists them)";
+		return key_unknown;
 	bit = 1U << (key - map_keys);
 	if (*seen & bit)
 		return "a key may stand only once";
@@ -268,12 +283,11 @@ key_parse(struct map *map, uint32_t *seen, const char *name, char *value,
 bool
 key_exists(const char *name, size_t length)
 {
-	static const char *const others[] = {"via", "via-auth", "auth"};
 	bool found = false;
 
-	for (size_t i = 0; i < ARRAY_LEN(others); i++)
-		found |= strlen(others[i]) == length &&
-		    memcmp(name, others[i], length) == 0;
+	for (size_t i = 0; i < ARRAY_LEN(other_keys); i++)
+		found |= strlen(other_keys[i]) == length &&
+		    memcmp(name, other_keys[i], length) == 0;
 	for (size_t i = 0; i < ARRAY_LEN(map_keys); i++)
 		found |= strlen(map_keys[i].name) == length &&
 		    memcmp(name, map_keys[i].name, length) == 0;

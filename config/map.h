@@ -104,6 +104,12 @@ const char *map_parse(struct map *map, const char *spec,
 void map_free(struct map *);
 
 /*
+ * Returns the '@' at the end of NS@, or NULL. The name of a unit can have a
+ * '@', too: unit:NAME@INSTANCE@.
+ */
+char *map_ns_end(char *text);
+
+/*
  * Parses a namespace as ns_parse() does, but refuses text that may be a user
  * and a password.
  */

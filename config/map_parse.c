@@ -30,7 +30,7 @@ static const char unknown_key[] =
     "no KEY=VALUE that is known (a password with ',' in it goes in a file, "
     "auth=/FILE)";
 const char map_own_redirect[] =
-    "original, in the namespace that the map listens in, would be redirected "
+    "original, in the namespace that the map listens in, is redirected again and "
     "again: name another namespace NS@, or write mark=N, which the rules let pass";
 static const char own_target[] =
     "its own target: a connection would come back to this map; name another "
@@ -68,12 +68,8 @@ parse_proto_prefix(char *text, unsigned *proto)
 	return text;
 }
 
-/*
- * Returns the '@' at the end of NS@, or NULL. The name of a unit can have a
- * '@', too: unit:NAME@INSTANCE@.
- */
-static char *
-ns_end(char *text)
+char *
+map_ns_end(char *text)
 {
 	char *at = strchr(text, '@');
 	size_t length = at ? strspn(at + 1, UNIT_CHARS) : 0;
@@ -91,7 +87,7 @@ ns_end(char *text)
 static const char *
 parse_proto_suffix(struct map_parser *p, char *text, bool listens)
 {
-	char *at = ns_end(text), *slash = strrchr(text, '/');
+	char *at = map_ns_end(text), *slash = strrchr(text, '/');
 	const char *ep = at && at != text ? at + 1 : text;
 	unsigned proto;
 
@@ -135,7 +131,7 @@ map_set_ns(struct ns *ns, const char *spec)
 static const char *
 parse_ns_prefix(struct map_parser *p, char **text, struct ns *ns, bool fixed)
 {
-	char *name = *text, *at = ns_end(name);
+	char *name = *text, *at = map_ns_end(name);
 	struct ns parsed;
 	const char *why;
 
@@ -394,7 +390,7 @@ parse_spec(struct map_parser *p)
 	item = strsep(&rest, "=");
 	p->bad_part = item;
 	if (!rest)
-		return "no target: write LISTEN=TARGET, without a space";
+		return "a target is missing: write LISTEN=TARGET";
 	why = parse_listen(p, item);
 	while (!why && (item = strsep(&rest, ","))) {
 		value = strpbrk(item, "=/@:");

@@ -13,6 +13,7 @@
 
 #include "base/array.h"
 #include "base/log.h"
+#include "base/nearest.h"
 #include "config/gost.h"
 #include "config/gost_scheme.h"
 #include "config/habit.h"
@@ -20,6 +21,7 @@
 #include "config/map.h"
 #include "config/mask.h"
 #include "config/stats.h"
+#include "config/unknown.h"
 #include "config/value.h"
 #include "netns.h"
 
@@ -44,7 +46,8 @@ static const struct option {
 	const char *name;
 	enum option_kind kind;
 	size_t offset; /* into struct options */
-	int value;     /* that a flag sets; for -F 1, for -L 0; of mode_words */
+	int value;     /* that a flag sets; least count; for -F 1, for -L 0; of
+		      mode_words */
 } options[] = {
     {"-c", SET_CONFIG, AT(config), 0},
     {"--config", SET_CONFIG, AT(config), 0},
@@ -65,7 +68,7 @@ static const struct option {
     {"--stats", SET_SOCKET, AT(config.stats), 0},
     {"--syslog", SET_FLAG, AT(config.syslog), 1},
     {"--ready-fd", SET_FD, AT(config.ready_fd), 0},
-    {"--max-conns", SET_COUNT, AT(config.max_conns), 0},
+    {"--max-conns", SET_COUNT, AT(config.max_conns), 1},
     {"--workers", SET_COUNT, AT(config.defaults.workers), 0},
     {"--connect-timeout", SET_TIME, AT(config.defaults.times.connect), 0},
     {"--idle-timeout", SET_TIME, AT(config.defaults.times.idle), 0},
@@ -91,9 +94,21 @@ static const struct option {
 static const char *
 set_ns(struct ns *ns, const char *value)
 {
+	static const char why[] =
+	    "a namespace has no '=', ',', '@', white space or control byte";
+	char *prefix, *end;
+	bool whole;
+
 	for (const char *s = value; *s; s++)
-		if (iscntrl((unsigned char)*s) || strchr(" =,@", *s))
-			return "no '=', ',', '@', white space or control byte";
+		if (iscntrl((unsigned char)*s) || strchr(" =,", *s))
+			return why;
+	if (asprintf(&prefix, "%s@", value) == -1)
+		return "out of memory";
+	end = map_ns_end(prefix);
+	whole = !end[1];
+	free(prefix);
+	if (!whole)
+		return why;
 	ns_free(ns);
 	return map_set_ns(ns, value);
 }
@@ -189,7 +204,7 @@ set_option(const struct option *option, void *field, const char *value)
 	case SET_TIME:
 		return parse_duration(value, field);
 	case SET_COUNT:
-		return parse_count(value, 1, field);
+		return parse_count(value, (uint32_t)option->value, field);
 	case SET_USER:
 		return parse_cred(field, value);
 	case SET_FLAG:
@@ -247,6 +262,7 @@ static int
 translate_gost_words(struct options *o)
 {
 	struct gost_error error;
+	char key[UNKNOWN_SIZE];
 	const char *why = o->n_gost_words
 	    ? gost_translate(o->gost_words, o->n_gost_words,
 		  &o->config.gost_maps, &error)
@@ -257,7 +273,9 @@ translate_gost_words(struct options *o)
 		    error.word->forward ? "-F" : "-L",
 		    shown_length(error.word->arg),
 		    masked_arg(o, error.word->arg), error.length,
-		    masked_arg(o, error.bad_part), why);
+		    masked_arg(o, error.bad_part),
+		    unknown_key(key, why, masked_arg(o, error.bad_part),
+			error.length));
 	return why ? -1 : 0;
 }
 
@@ -287,37 +305,6 @@ parse_option(struct options *o, const struct option *option, const char *value,
 }
 
 /*
- * Logs the first length bytes of an argument, up to the end of a UTF-8
- * character. The rest may be a value. Returns -1.
- */
-static int
-unknown_option(const struct options *o, const char *arg, size_t length,
-    const char *next)
-{
-	char text[HABIT_SIZE], advice[HABIT_SIZE];
-	const char *gost = gost_option_advice(arg);
-	int shown = shown_length(arg);
-
-	while (((unsigned char)arg[length] & 0xc0) == 0x80)
-		length++;
-	snprintf(text, sizeof(text), "%.*s%s%.*s", shown, masked_arg(o, arg),
-	    next ? " " : "", next ? shown_length(next) : 0,
-	    next ? masked_arg(o, next) : "");
-	if ((size_t)shown > length)
-		shown = (int)length;
-	if (habit_advice(advice, HABIT_OPTION, text, strlen(text)))
-		log_error("unknown option '%.*s': %s", shown,
-		    masked_arg(o, arg), advice);
-	else if (gost)
-		log_error("'%.*s' is an option of GOST: %s",
-		    (int)strcspn(arg, "="), masked_arg(o, arg), gost);
-	else
-		log_error("unknown option '%.*s' (nsfwd --help lists them)",
-		    shown, masked_arg(o, arg));
-	return -1;
-}
-
-/*
  * Finds the option that a word names by its long name, up to '='. Returns NULL
  * for one that cannot stand in a file.
  */
@@ -341,6 +328,14 @@ find_line_option(const char *word)
 		if (strcmp(name, others[i]) == 0)
 			return NULL;
 	return option;
+}
+
+void
+options_add_nearest(struct nearest *n)
+{
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		if (options[i].name[1] == '-')
+			nearest_add(n, options[i].name + 2);
 }
 
 bool
@@ -401,7 +396,7 @@ parse_arg(struct options *o, char *arg, char ***next)
 		option = letters ? find_option((char[]){'-', *s}, 2)
 				 : find_option(arg, length);
 		if (!option)
-			return unknown_option(o, arg,
+			return unknown_option(&o->config.command_line, arg,
 			    letters ? (size_t)(s - arg) + 1 : length, **next);
 		if (letters && wants_value(option) && s[1])
 			value = s + 1;

@@ -11,6 +11,7 @@
 
 struct config_line;
 struct gost_word;
+struct nearest;
 
 enum check {
 	CHECK_NONE,
@@ -46,6 +47,9 @@ extern const char options_help[];
  * Returns 0, or -1 with the reason logged.
  */
 int options_parse(struct options *, char **args);
+
+/* Calls nearest_add() with each long option, without "--". */
+void options_add_nearest(struct nearest *);
 
 /* Returns true if a line of a file begins with the long name of an option. */
 bool options_is_line(const struct config_line *);

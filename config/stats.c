@@ -13,25 +13,6 @@
 
 #define VALUE_MAX 256
 
-/* ADDR/PORT has a '/', too, but ends with digits behind an IPv6 address. */
-static bool
-is_ipv6_port(const char *value)
-{
-	const char *slash = strrchr(value, '/');
-
-	return slash > value && strchr("0123456789abcdefABCDEF:]", slash[-1]) &&
-	    strchr(value, ':') && slash[1] &&
-	    !slash[1 + strspn(slash + 1, "0123456789")];
-}
-
-bool
-stats_is_path(const char *value)
-{
-	return *value == '/' || *value == '.' ||
-	    (strchr(value, '/') && !strstr(value, "://") &&
-		!is_ipv6_port(value));
-}
-
 static bool
 is_one_tcp_port(const struct map *map)
 {
@@ -44,8 +25,10 @@ is_one_tcp_port(const struct map *map)
 const char *
 stats_parse(struct map *map, const char *value)
 {
-	static const char usage[] = "[NS@]ADDR:PORT or :PORT, or the path of a "
-				    "UNIX socket, with '/' in it, as ./stats";
+	static const char usage[] =
+	    "write [NS@]ADDR:PORT or :PORT, or the path "
+	    "of a UNIX socket, with '/' in it, as "
+	    "./stats";
 	char spec[VALUE_MAX + 16];
 	const char *bad_part;
 	int length;
@@ -65,16 +48,28 @@ stats_parse(struct map *map, const char *value)
 	return usage;
 }
 
+/*
+ * Returns true if the value, which is no address, may be a path. ":PORT" at its
+ * end is no part of one, and is an address with something wrong in front.
+ */
+static bool
+resembles_path(const char *value)
+{
+	const char *colon = strrchr(value, ':');
+
+	if (colon && colon[1] && !colon[1 + strspn(colon + 1, "0123456789")])
+		return false;
+	return *value == '/' || *value == '.' ||
+	    (strchr(value, '/') && !strpbrk(value, ":@"));
+}
+
 const char *
 stats_check(const char *value)
 {
 	struct map map;
-	const char *why;
+	const char *why = stats_parse(&map, value);
 
-	if (stats_is_path(value))
-		return NULL;
-	why = stats_parse(&map, value);
 	if (!why)
 		map_free(&map);
-	return why;
+	return why && resembles_path(value) ? NULL : why;
 }

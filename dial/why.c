@@ -40,15 +40,13 @@ dial_why(char *buf, const struct map *map, const struct conn_report *r, int err)
 	const struct endpoint *ep = map->n_hops ? &map->hops->ep
 	    : r->target < map->n_targets        ? &map->targets[r->target]
 						: map->targets;
-	const struct ns *ns = &map->target_ns;
 	char text[SOCKADDR_STRLEN];
 	const struct advice_place place = {
 	    .tried = what_was_tried(ep, r),
 	    .addr = sockaddr_is_inet(&r->peer)
 		? sockaddr_format(&r->peer.sa, text)
 		: ep->arg,
-	    .ns = ns->kind == NS_NAME ? ns->spec : NULL,
-	    .where = ns_spec(ns),
+	    .ns = ns_spec(&map->target_ns),
 	};
 
 	return errno_advice(buf, err, &place);

@@ -340,8 +340,7 @@ bind_hint(char *buf, const struct bind_job *job, const char *where, int err)
 	const struct advice_place place = {
 	    .tried = is_unix ? ADVICE_LISTEN_UNIX : ADVICE_LISTEN_INET,
 	    .addr = where,
-	    .ns = ns->kind == NS_NAME ? ns->spec : NULL,
-	    .where = ns_spec(ns),
+	    .ns = ns_spec(ns),
 	};
 	struct sockaddr_in6 in6; /* has the port where sockaddr_in has it */
 	char holder[64];
@@ -352,9 +351,9 @@ bind_hint(char *buf, const struct bind_job *job, const char *where, int err)
 		return "the address is still tentative (--wait waits for it)";
 	if (err == EPERM && map_takes_tproxy(job->map, job->proto))
 		return job->proto == PROTO_UDP
-		    ? "TPROXY takes CAP_NET_ADMIN there"
-		    : "TPROXY takes CAP_NET_ADMIN there (tproxy=off is for "
-		      "REDIRECT alone, which takes none)";
+		    ? "TPROXY needs CAP_NET_ADMIN there"
+		    : "TPROXY needs CAP_NET_ADMIN there (tproxy=off is for "
+		      "REDIRECT alone, which needs none)";
 	memcpy(&in6, &job->addr, sizeof(in6));
 	if (err == EADDRINUSE && !is_unix &&
 	    holder_of_port(holder, sizeof(holder), ns, ntohs(in6.sin6_port),
@@ -380,6 +379,6 @@ bind_log_error(const struct bind_job *job, int err, bool waits)
 	    : sockaddr_format(addr, text);
 	if (err == ENODEV && ep->zone)
 		where = ep->zone;
-	log_error("'%s': %s on %s: %s: %s", job->map->spec, failure, where,
-	    bind_hint(hint, job, where, err), errno_name(err));
+	log_error("%s'%s': %s on %s: %s: %s", job->map->origin, job->map->spec,
+	    failure, where, bind_hint(hint, job, where, err), errno_name(err));
 }

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/advice.h"
 #include "base/log.h"
 #include "base/sandbox.h"
 #include "config/config.h"
@@ -22,6 +23,7 @@
 #include "netns.h"
 #include "server/bind.h"
 #include "server/inspect.h"
+#include "server/listen_check.h"
 #include "server/service.h"
 
 #define EXIT_WRONG 2
@@ -102,10 +104,11 @@ source_absent(const struct map *map, bool wait, const char *key,
 		name = inet_ntop(src->kind == EP_IPV4 ? AF_INET : AF_INET6,
 		    &src->addr, text, sizeof(text));
 
-	log_error("'%s': %s=%s: no such %s in namespace '%s' (%s shows them): "
-		  "%s",
-	    map->spec, key, name, src ? "address" : "interface", ns,
-	    src ? "ip addr" : "ip link",
+	log_error(
+	    "%s'%s': %s=%s: no such %s in namespace '%s' (%s shows them): "
+	    "%s",
+	    map->origin, map->spec, key, name, src ? "address" : "interface",
+	    ns, src ? "ip addr" : "ip link",
 	    wait ? "no target is reached until it is there"
 		 : "--wait starts without it");
 	return wait ? 0 : EXIT_WRONG;
@@ -130,13 +133,12 @@ inspect_source(const struct map *map, const struct probe *p, bool wait)
 static void
 warn_of_lo(const struct map *map, const struct endpoint *ep)
 {
-	const struct ns *ns = &map->target_ns;
-	bool named = ns->kind == NS_NAME;
+	const char *ns = ns_spec(&map->target_ns);
+	char ip[ADVICE_SIZE];
 
-	log_error("'%s': lo is down in namespace '%s', so that %s cannot be "
-		  "reached: ip %s%s%slink set lo up%s",
-	    map->spec, ns_spec(ns), ep->arg, named ? "-n " : "",
-	    named ? ns->spec : "", named ? " " : "", named ? "" : " there");
+	log_error("%s'%s': lo is down in namespace '%s', so that %s cannot be "
+		  "reached: %s link set lo up",
+	    map->origin, map->spec, ns, ep->arg, ip_command(ip, ns));
 }
 
 /*
@@ -156,10 +158,53 @@ access_main(void *arg)
 	return sandbox_access(job->cred, job->path, &job->uid);
 }
 
+static const char *
+file_kind(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+		return "a regular file";
+	case S_IFDIR:
+		return "a directory";
+	case S_IFIFO:
+		return "a FIFO";
+	default:
+		return "a device";
+	}
+}
+
 /*
- * Refuses a file that is no socket, or that the user of mappers may not open.
- * Only warns of an absent file, because its program may start later.
+ * Refuses the path of a target that cannot be a socket. Only warns of an absent
+ * file, because its program may start later. Returns true if it is a socket, or
+ * if this process may not look at it; else logs why not, and sets *status.
  */
+static bool
+inspect_socket_file(const struct map *map, const char *path, int *status)
+{
+	struct stat st;
+
+	if (stat(path, &st) == -1) {
+		if (errno == EACCES)
+			return true;
+		*status = errno == ENOENT ? 0 : EXIT_WRONG;
+		if (errno == ENOENT)
+			log_error("%s'%s': no socket '%s' yet", map->origin,
+			    map->spec, path);
+		else
+			log_error("%s'%s': '%s' cannot be a socket: %s",
+			    map->origin, map->spec, path, strerror(errno));
+		return false;
+	}
+	if (S_ISSOCK(st.st_mode))
+		return true;
+	log_error("%s'%s': '%s' is %s, not a socket (a port of a namespace is "
+		  "NS@PORT)",
+	    map->origin, map->spec, path, file_kind(st.st_mode));
+	*status = EXIT_WRONG;
+	return false;
+}
+
+/* Refuses a path that is no socket, or that a mapper's user may not open. */
 static int
 inspect_unix_target(const struct map *map, const struct endpoint *ep,
     const struct config *conf)
@@ -170,26 +215,18 @@ inspect_unix_target(const struct map *map, const struct endpoint *ep,
 	const struct ns self = {.kind = NS_SELF};
 	const struct passwd *user;
 	char number[16];
-	struct stat st;
+	int status = 0;
 
-	if (ns_call(&self, access_main, &job, NULL) == 0) {
-		if (stat(ep->name, &st) == -1 || S_ISSOCK(st.st_mode))
-			return 0;
-		log_error("'%s': '%s' is not a socket", map->spec, ep->name);
-		return EXIT_WRONG;
-	}
-	if (errno == ENOENT) {
-		log_error("'%s': no socket '%s' yet", map->spec, ep->name);
-		return 0;
-	}
-	if (errno != EACCES)
+	if (!inspect_socket_file(map, ep->name, &status))
+		return status;
+	if (ns_call(&self, access_main, &job, NULL) == 0 || errno != EACCES)
 		return 0;
 	user = getpwuid(job.uid);
 	snprintf(number, sizeof(number), "%u", job.uid);
-	log_error("'%s': user %s may not open '%s': give it write permission "
+	log_error("%s'%s': user %s may not open '%s': give it write permission "
 		  "on the socket and x on its directories, or name another "
 		  "user with --user",
-	    map->spec, user ? user->pw_name : number, ep->name);
+	    map->origin, map->spec, user ? user->pw_name : number, ep->name);
 	return conf->wait_for_ns ? 0 : EXIT_WRONG;
 }
 
@@ -218,6 +255,22 @@ inspect_targets(const struct map *map, const struct config *conf)
 	return status;
 }
 
+/* Returns the errno with which a listener at the path would fail, or 0. */
+static int
+inspect_listen_path(const char *path)
+{
+	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	struct stat st;
+
+	if (lstat(path, &st) == 0)
+		return S_ISSOCK(st.st_mode) ? 0 : ENOTSOCK;
+	if (errno != ENOENT)
+		return errno == EACCES ? 0 : errno;
+	snprintf(dir, sizeof(dir), "%s", path);
+	*strrchr(dir, '/') = '\0';
+	return access(*dir ? dir : "/", F_OK) == -1 ? errno : 0;
+}
+
 /*
  * Looks up the address, the interface or the directory of a listener. Returns
  * 0, or the exit status, logged.
@@ -228,15 +281,12 @@ inspect_listener(const struct map *map, bool wait)
 	const struct endpoint *ep = &map->listen;
 	struct probe p = {.ep = endpoint_is_unix(ep) ? NULL : ep};
 	struct bind_job job = {.map = map, .endpoint = ep};
-	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	int err = 0;
 
 	if (ep->kind == EP_STDIO || ep->kind == EP_SYSTEMD)
 		return 0;
 	if (ep->kind == EP_UNIX_PATH) {
-		snprintf(dir, sizeof(dir), "%s", ep->name);
-		*strrchr(dir, '/') = '\0';
-		err = access(*dir ? dir : "/", F_OK) == -1 ? errno : 0;
+		err = inspect_listen_path(ep->name);
 	} else if (ns_call(&map->listen_ns, probe_main, &p, NULL) == 0) {
 		err = p.lo_down && endpoint_is_loopback(ep) ? ENETDOWN
 		    : is_absent(p.ep_errno)                 ? p.ep_errno
@@ -246,7 +296,7 @@ inspect_listener(const struct map *map, bool wait)
 		return 0;
 	endpoint_sockaddr(&job.addr, ep, 0, AF_INET);
 	bind_log_error(&job, err, wait);
-	return wait ? 0 : 1;
+	return wait && listen_absent(map, err) ? 0 : 1;
 }
 
 /*
@@ -270,9 +320,9 @@ inspect_ns(const struct map *map, const struct ns *ns, bool wait, int *status)
 	if (ns_is_missing(err) && wait)
 		log_waiting(map, ns, err);
 	else if (err == EPERM && ns_id(ns))
-		log_error("'%s': namespace '%s' is there, but was not looked "
+		log_error("%s'%s': namespace '%s' is there, but was not looked "
 			  "into (%s)",
-		    map->spec, ns_spec(ns), ns_hint(ns, err));
+		    map->origin, map->spec, ns_spec(ns), ns_hint(ns, err));
 	else
 		*status |= log_ns_error(map, ns, err);
 	return -1;

@@ -171,7 +171,7 @@ mapper_setup(const struct service *s, const struct config *conf,
 	if (sandbox_drop_privileges(cred, map->mark ? KEEP_MARK : KEEP_NONE) ==
 	    -1)
 		return setup_failed(s, "drop privileges",
-		    errno == EPERM ? " (--user and user= take root)"
+		    errno == EPERM ? " (--user and user= need root)"
 				   : " (see --user)");
 	if (init_protocol(s, args) == -1 ||
 	    scoreboard_confine(args->scoreboard, args->slot,

@@ -79,7 +79,7 @@ log_refusal(const struct opener *o, int err)
 	const struct port_range *ports = &o->map->udp_ports;
 
 	if (err == ENOBUFS)
-		log_ratelimited("'%s': UDP ASSOCIATE refused: there are %u",
+		log_ratelimited("'%s': UDP ASSOCIATE refused: the limit is %u",
 		    o->map->spec, o->max);
 	else if (err == EADDRINUSE && ports->first)
 		log_ratelimited("'%s': UDP ASSOCIATE refused: no port of "

@@ -25,19 +25,16 @@ readers_init(struct readers *r, const struct services *services,
 	const struct answers metrics = {ANSWER_METRICS, ANSWERS_MAX, {0}};
 	const struct answers http = {ANSWER_HTTP, ANSWERS_MAX, {0}};
 	const struct answers table = {ANSWER_STATUS, 1, {0}};
-	bool is_path = conf->stats && stats_is_path(conf->stats);
 
 	*r = (struct readers){
 	    .services = services,
 	    .conf = conf,
-	    .stats = {.path = is_path ? conf->stats : NULL,
-		.fd = -1,
-		.answers = metrics},
+	    .stats = {.fd = -1, .answers = metrics},
 	    .status = {.fd = -1, .answers = table},
 	    .tcp = {.answers = http},
 	};
-	if (conf->stats && !is_path)
-		stats_parse(&r->tcp.map, conf->stats);
+	if (conf->stats && stats_parse(&r->tcp.map, conf->stats))
+		r->stats.path = conf->stats;
 }
 
 int

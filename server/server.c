@@ -240,8 +240,9 @@ log_stopping(void)
 		if (!m->service || m->service->proto == PROTO_TCP)
 			n += mapper_count(m, COUNT_OPEN);
 	if (n)
-		log_info("stopping: %llu connections have %lld s to finish",
+		log_info("stopping: %llu %s %lld s to finish",
 		    (unsigned long long)n,
+		    n == 1 ? "connection has" : "connections have",
 		    (long long)server.conf->drain_timeout / 1000);
 }
 
@@ -350,7 +351,8 @@ drop_for_pin(void)
 {
 	if (!server.conf->pin || server.pinned || something_waits())
 		return 0;
-	log_info("--pin: no mapper or namespace that goes can be followed");
+	log_info("--pin: a mapper that ends is not replaced, a namespace that "
+		 "is deleted is not followed");
 	server.pinned = true;
 	server.check_ns = false;
 	close(server.mountinfo_fd);

@@ -164,14 +164,18 @@ log_waiting(const struct map *map, const struct ns *ns, int err)
 static void
 update_ns_id(struct service *s, const struct ns *ns, uint64_t *id)
 {
-	uint64_t seen = ns_id(ns);
+	uint64_t seen = ns_id(ns), before = *id;
 	int err = errno;
 
 	if (seen == *id || (!seen && !ns_is_missing(err) && !is_not_netns(err)))
 		return;
 	*id = seen;
 	s->last_attempt = 0;
-	if (!seen)
+	/* `ip netns del` unmounts the file before it removes the file. */
+	if (!seen && before && err == ENODATA)
+		log_error("'%s': waits for namespace '%s' (it was deleted)",
+		    s->map->spec, ns_spec(ns));
+	else if (!seen)
 		log_waiting(s->map, ns, err);
 }
 

@@ -39,8 +39,7 @@
 int
 stats_socket_open(struct stats_socket *s, bool waits)
 {
-	const struct advice_place place = {ADVICE_LISTEN_UNIX, s->path, NULL,
-	    "self"};
+	const struct advice_place place = {ADVICE_LISTEN_UNIX, s->path, "self"};
 	char hint[ADVICE_SIZE];
 
 	s->fd = unix_listen(s->path);
@@ -104,15 +103,20 @@ void
 stats_socket_open_status(struct stats_socket *s)
 {
 	char dir[PATH_MAX];
+	bool any = false;
 
 	for (int i = 0; rundir_path(dir, sizeof(dir), i); i++) {
 		if (!*dir)
 			continue;
+		any = true;
 		if (open_in_directory(s, dir) == 0)
 			return;
 		log_debug("--status: no socket in %s: %s", dir,
 		    errno_name(errno));
 	}
+	if (!any)
+		log_debug("--status: no socket: neither root nor "
+			  "$XDG_RUNTIME_DIR");
 }
 
 void
@@ -176,9 +180,9 @@ stats_socket_accept(struct stats_socket *s, const struct services *list,
 
 /* Returns -1 with errno, logged unless it is that of the last attempt. */
 static int
-tcp_listen_again(struct service *s)
+tcp_listen_again(struct service *s, bool waits)
 {
-	if ((s->listeners_ns || service_open(s, s->logged_errno, true) == 0) &&
+	if ((s->listeners_ns || service_open(s, s->logged_errno, waits) == 0) &&
 	    service_listen(s, s->logged_errno) == 0) {
 		s->logged_errno = 0;
 		return 0;
@@ -200,7 +204,8 @@ stats_tcp_open(struct stats_tcp *t, const struct config *conf)
 	status = service_probe_ns(s, conf->wait_for_ns);
 	if (status || !s->listen_ns_id)
 		return status;
-	return tcp_listen_again(s) == -1 && !conf->wait_for_ns;
+	return tcp_listen_again(s, conf->wait_for_ns) == -1 &&
+	    !conf->wait_for_ns;
 }
 
 void
@@ -210,7 +215,7 @@ stats_tcp_check(struct stats_tcp *t, const struct config *conf)
 		return;
 	service_check_ns(&t->service, conf);
 	if (t->service.listen_ns_id)
-		tcp_listen_again(&t->service);
+		tcp_listen_again(&t->service, true);
 }
 
 void
@@ -241,7 +246,7 @@ stats_tcp_accept(struct stats_tcp *t, size_t i, const struct services *list,
 	if (fd == -1)
 		return;
 	if (listen_state(fd) == 0)
-		tcp_listen_again(&t->service);
+		tcp_listen_again(&t->service, true);
 	else
 		accept_and_answer(fd, &t->answers, list, conf);
 }

@@ -200,8 +200,10 @@ reserve(struct acceptor *a)
 	    ? NEVER
 	    : now_ms() + PAUSE_MS;
 	atomic_fetch_add(&a->args->count[COUNT_PAUSED], 1);
-	log_ratelimited("'%s': %llu connections, the limit: new clients wait",
-	    a->args->map->spec, (unsigned long long)(of_map ? of_map - 1 : 0));
+	of_map -= of_map > 0;
+	log_ratelimited("'%s': %llu %s, the limit: new clients wait",
+	    a->args->map->spec, (unsigned long long)of_map,
+	    of_map == 1 ? "connection" : "connections");
 	return false;
 }
 

@@ -1,6 +1,7 @@
 /* Logs the connections of a TCP map. */
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -154,17 +155,23 @@ client_text(const union sockaddr_inet *peer, const struct conn_report *t,
 	return buf;
 }
 
-/* Returns the field why=, after a space, of a target that was not reached. */
+/* Returns the field why=, after a space, if there is advice on the error. */
 static const char *
 why_text(const struct map *map, const struct conn_report *t, char *buf,
     size_t size)
 {
 	char advice[ADVICE_SIZE], quoted[LOGFMT_SIZE];
+	const char *why = NULL;
 
-	if (t->end != END_DIAL || t->requested[0] ||
-	    !dial_why(advice, map, t, t->error))
+	if (t->end == END_HANDSHAKE && t->error == EPERM)
+		why = "wrong user or password: auth=";
+	else if (t->end == END_DIAL && t->requested[0] && t->error == EACCES)
+		why = "refused by default: reach= allows it, or a firewall";
+	else if (t->end == END_DIAL && !t->requested[0])
+		why = dial_why(advice, map, t, t->error);
+	if (!why)
 		return "";
-	snprintf(buf, size, " why=%s", logfmt(quoted, advice));
+	snprintf(buf, size, " why=%s", logfmt(quoted, why));
 	return buf;
 }
 
@@ -181,22 +188,36 @@ conn_log_opened(const struct map *map, const union sockaddr_inet *peer)
 		    sockaddr_format(&peer->sa, client));
 }
 
+/* Returns the text of the target; of a range, the address with its port. */
+static const char *
+target_name(const struct map *map, const struct conn_report *t, char *buf)
+{
+	const struct endpoint *ep = &map->targets[t->target];
+
+	return ep->port_first != ep->port_last && sockaddr_is_inet(&t->peer)
+	    ? sockaddr_format(&t->peer.sa, buf)
+	    : ep->arg;
+}
+
 void
 conn_log_down(const struct map *map, const struct conn_report *t)
 {
 	char advice[ADVICE_SIZE];
 	const char *why = dial_why(advice, map, t, t->error);
+	char addr[SOCKADDR_STRLEN];
 
 	log_line(LOG_WARNING, "'%s': target %s is down: %s%s%s%s", map->spec,
-	    map->targets[t->target].arg, errno_name(t->error), why ? " (" : "",
+	    target_name(map, t, addr), errno_name(t->error), why ? " (" : "",
 	    why ? why : "", why ? ")" : "");
 }
 
 void
 conn_log_up(const struct map *map, const struct conn_report *t, msec span)
 {
+	char addr[SOCKADDR_STRLEN];
+
 	log_line(LOG_WARNING, "'%s': target %s is reached again, after %lld s",
-	    map->spec, map->targets[t->target].arg, (long long)span / 1000);
+	    map->spec, target_name(map, t, addr), (long long)span / 1000);
 }
 
 /* Not inline, so that the mapper touches its stack only for a line. */

@@ -57,30 +57,49 @@ copy_report(const struct table *table, uint32_t i)
 	return report;
 }
 
+/* Logs that a target is down, unless that is known. */
+static void
+note_down(const struct tcp *t, const struct conn_report *r, uint32_t target,
+    int error)
+{
+	struct conn_report of_target = {.target = target, .error = error};
+	msec none = 0;
+
+	if (!error ||
+	    !atomic_compare_exchange_strong(&t->state->down_at[target], &none,
+		now_ms()))
+		return;
+	if (target == r->target && r->end == END_DIAL) {
+		of_target.peer = r->peer;
+		of_target.hop_status = r->hop_status;
+	}
+	scoreboard_set_error(&t->state->error, error, of_target.hop_status,
+	    target, &of_target.peer);
+	conn_log_down(t->args->map, &of_target);
+}
+
 /*
- * Logs that the target of a connection is down, or is reached again by one that
- * began later.
+ * Logs the targets of a connection that are down, and the one that is reached
+ * again by a connection that began later.
  */
 static void
-note_target(const struct tcp *t, msec started_at, struct conn_report *r)
+note_targets(const struct tcp *t, msec started_at, const struct conn_report *r)
 {
 	const struct map *map = t->args->map;
 	_Atomic msec *down_at = &t->state->down_at[r->target % TARGETS_MAX];
-	msec none = 0, at = now_ms();
+	msec at = *down_at;
 
 	if (r->target >= map->n_targets || r->requested[0] ||
 	    map_client_chooses(map))
 		return;
-	if (r->end == END_DIAL) {
-		if (atomic_compare_exchange_strong(down_at, &none, at))
-			conn_log_down(map, r);
-		return;
-	}
-	none = *down_at;
-	if (none && started_at > none &&
+	for (uint32_t i = 0; i < map->n_targets; i++)
+		note_down(t, r, i, r->failed[i]);
+	if (r->end == END_DIAL)
+		note_down(t, r, r->target, r->error);
+	else if (at && started_at > at &&
 	    (r->end == END_CLOSED || r->end == END_TARGET) &&
-	    atomic_compare_exchange_strong(down_at, &none, 0))
-		conn_log_up(map, r, at - none);
+	    atomic_compare_exchange_strong(down_at, &at, 0))
+		conn_log_up(map, r, now_ms() - at);
 }
 
 bool
@@ -118,7 +137,7 @@ log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
 	    table->slots[i].started_at, &report,
 	    tcp_was_killed(status) ? 0 : status);
 	count_conn(t, table->slots[i].started_at, &report);
-	note_target(t, table->slots[i].started_at, &report);
+	note_targets(t, table->slots[i].started_at, &report);
 }
 
 void

@@ -69,8 +69,8 @@ repeat() {
 		wrong_word "$word" "$part" "$reason" "$shown"
 		n=$((n + 1))
 	done < <(rows <<-'TABLE'
-		                          |                    | no target: write LISTEN=TARGET
-		tcp:8000                  | 8000               | no target: write LISTEN=TARGET
+		                          |                    | a target is missing: write LISTEN=TARGET
+		tcp:8000                  | 8000               | a target is missing: write LISTEN=TARGET
 		=80                       |                    | an address or a port is missing
 		8000=                     |                    | an address or a port is missing
 		vpn@=80                   |                    | an address or a port is missing
@@ -257,9 +257,9 @@ repeat() {
 		-=a@original              | a                  | original needs a port to listen on
 		/x=a@original             | a                  | original needs a port to listen on
 		udp:systemd:x=a@original  | a                  | original needs a port to listen on
-		80=original               | original           | original, in the namespace that the map listens in, would be redirected again
+		80=original               | original           | original, in the namespace that the map listens in, is redirected again
 		a@80=a@original           | a                  | mark=N, which the rules let pass
-		a@80=original,via=http:a@1 | original          | would be redirected again
+		a@80=original,via=http:a@1 | original          | is redirected again
 		80=a@original,proxy=1     | a                  | original takes no proxy or accept-proxy
 		80=a@original,accept-proxy=::1 | a             | original takes no proxy or accept-proxy
 		80=a@original,workers=2,via=http:1 | a         | workers take no proxy, via
@@ -749,7 +749,7 @@ right_words() {
 	wrong "'=81': no spaces around '='" '' 80 =81
 	wrong "'=': no spaces around '='" '' 80=81 82 = 83,max=1
 	wrong "'80=': column 4: '': an address or a port is missing" '' 80= 81=82
-	wrong "'81': column 1: '81': no target" '' 80=81 81
+	wrong "'81': column 1: '81': a target is missing" '' 80=81 81
 	[ "$bad" = 0 ]
 }
 
@@ -785,8 +785,8 @@ right_words() {
 	right 80=81 --drain 5s --max-conns 10 -vq --verbose --quiet 80=81
 	right 80=81 --ready-fd 1 80=81
 	right 80=81 -- 80=81
-	wrong "'--check'" 'no target' -- --check
-	wrong "'-'" 'no target' -
+	wrong "'--check'" 'a target is missing' -- --check
+	wrong "'-'" 'a target is missing' -
 	[ "$bad" = 0 ]
 }
 
@@ -827,7 +827,7 @@ right_words() {
 	wrong "option '--ready-fd': 'x': not a whole number" '' \
 		--ready-fd x 80=81
 	for word in metrics :9100,max=1 =80 udp:9100 @stats web@ :9-10 localhost:0; do
-		wrong "option '--stats': '$word': [NS@]ADDR:PORT or :PORT, or the path of a UNIX socket, with '/' in it, as ./stats" \
+		wrong "option '--stats': '$word': write [NS@]ADDR:PORT or :PORT, or the path of a UNIX socket, with '/' in it, as ./stats" \
 			'' --stats "$word" 80=81
 	done
 	for word in :9100 9100 ::1/9100 web@10.0.0.1:9100 [::1]:9100 ./9100 /1:/2/3; do
@@ -895,7 +895,7 @@ right_words() {
 	wrong 'maps:2: a NUL byte' '' -c maps
 	{ echo 80=81 && repeat a 65537; } >maps
 	wrong "maps:2: 'aaaa" "': column 1: 'aaa" -c maps
-	[[ $stderr == *"aaa': no target: write LISTEN=TARGET, without a space" ]] || bad=1
+	[[ $stderr == *"aaa': a target is missing: write LISTEN=TARGET" ]] || bad=1
 	{ repeat '#' 65537 && echo && echo 80=; } >maps
 	wrong "maps:2: '80='" '' -c maps
 	printf '80=81\n' >maps
@@ -952,7 +952,7 @@ right_words() {
 		@spec-1=80 80=81 nowhere= @spec-2=80
 	run ! grep -F @spec- /proc/net/unix
 	printf '%s\n' @spec-1=80 1 @spec-2=80 >maps
-	wrong "maps:2: '1': column 1: '1': no target" '' -c maps
+	wrong "maps:2: '1': column 1: '1': a target is missing" '' -c maps
 	if strace -o /dev/null true 2>/dev/null; then
 		ASAN_OPTIONS=detect_leaks=0 run -2 strace -f -e trace=socket,bind,listen,clone,fork,vfork \
 			-o calls "$NSFWD" @spec-1=80 18080=81 80=81,max=x

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need and this Debian machine lacks;
 # "tests/deps.sh lint" also what `make lint`, fuzz, coverage and valgrind need,
-# "tests/deps.sh clients" the programs of tests/proxy_clients.bats.
+# "tests/deps.sh clients" the programs of tests/proxy_clients.bats, and promtool.
 # Does nothing, quickly, where all of it is there.
 set -eu
 
@@ -69,6 +69,7 @@ privoxy privoxy
 squid squid
 openvpn openvpn
 openssl openssl
+promtool prometheus
 /usr/lib/python3/dist-packages/requests python3-requests
 /usr/lib/python3/dist-packages/socks.py python3-socks
 /usr/lib/python3/dist-packages/aiohttp python3-aiohttp
@@ -126,7 +127,7 @@ $as_root DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
 
 # A server is wanted here as a program for the tests, not as a service.
 for server in redis-server haproxy nginx microsocks openssh unbound squid \
-	danted privoxy openvpn dovecot postfix; do
+	danted privoxy openvpn dovecot postfix prometheus; do
 	case " $packages " in
 	*" $server"[\ -]*)
 		# Some packages have no unit, and a server may be off already.

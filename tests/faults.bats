@@ -368,7 +368,7 @@ ends_late() {
 		peer_start ns1 "try$i" try 30 ns2 0-70 127.0.0.1/8000
 	done
 	reap try1 try2 try3
-	logged '1 connections, the limit'
+	logged '1 connection, the limit'
 }
 
 # Descriptors of a connection.

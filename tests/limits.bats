@@ -150,7 +150,7 @@ waits_idly() {
 		[ "$ticks" -gt 20 ] || break
 	done
 	[ "$ticks" -le 20 ]
-	logged '1 connections, the limit: new clients wait'
+	logged '1 connection, the limit: new clients wait'
 }
 
 mapper_ticks() {

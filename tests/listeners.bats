@@ -250,7 +250,7 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	# A plain file stays, too.
 	rm "$path"
 	echo mine >"$path"
-	wait_until 3 logged "cannot listen on $path: a file is there that is no socket"
+	wait_until 3 logged "cannot listen on $path: that file is no socket: remove it"
 	[ "$(cat "$path")" = mine ]
 	rm "$path"
 	answers self 2 "unix:$path"
@@ -401,7 +401,7 @@ tentative() {
 	answers late 2 tcp:127.0.0.1/8002
 	run ! grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
 	ns later
-	wait_until 2 logged 'pin: no mapper or namespace that goes can be followed'
+	wait_until 2 logged 'pin: a mapper that ends is not replaced, a namespace that is deleted is not followed'
 	grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
 	# The socket of --stats is mended without privileges.
 	wait_until 2 fetch later -o /dev/null http://127.0.0.1:9100/metrics

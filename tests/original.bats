@@ -285,7 +285,7 @@ git_clones() {
 	ln -s jail /run/netns/same
 	start_fails 2 "original, in the namespace that the map listens in" \
 		jail@:1=jail@original
-	start_fails 2 "'jail' and '/run/netns/same' are one namespace: original" \
+	start_fails 2 "its target original, .*'jail' and '/run/netns/same' are one namespace" \
 		jail@:1=/run/netns/same@original
 	start_fails 2 "original, in the namespace that the map listens in" :1=original
 	rm /run/netns/same
@@ -312,9 +312,9 @@ git_clones() {
 	start_fails 1 'cannot listen on 127.0.0.1:53: the port is taken by dnsmasq' \
 		udp:vpn@:53=jail@original
 	WRAP=(setpriv '--bounding-set=-net_admin,-net_raw')
-	start_fails 1 "TPROXY takes CAP_NET_ADMIN there \(tproxy=off" \
+	start_fails 1 "TPROXY needs CAP_NET_ADMIN there \(tproxy=off" \
 		jail@:1=vpn@original
-	start_fails 1 "TPROXY takes CAP_NET_ADMIN there: EPERM" \
+	start_fails 1 "TPROXY needs CAP_NET_ADMIN there: EPERM" \
 		udp:jail@:53=vpn@original
 	web
 	start_nsfwd jail@:1=vpn@original,tproxy=off

@@ -528,7 +528,7 @@ associations() {
 	udp_echo ns2 udp4 "$FAR" 7000
 	start_nsfwd --max-conns 20000 ns1@1080=ns2@proxy
 	[ "$(associations 10000 0)" = "1024 8976" ]
-	logged 'UDP ASSOCIATE refused: there are 1024'
+	logged 'UDP ASSOCIATE refused: the limit is 1024'
 	peer_server ns2 echo echo "$FAR:7000"
 	client cuts 127.0.0.1:1080 "$FAR:7000"
 	wait_until 20 no_connections

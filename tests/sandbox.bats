@@ -156,7 +156,7 @@ time.sleep(9)' 3>&- 4>&- &
 	done
 	[ -z "$(in_ns ns1 ss -Hltn)" ]
 	WRAP=(setpriv "--bounding-set=-setuid,-setgid" "--inh-caps=-setuid,-setgid")
-	start_fails 1 'cannot drop privileges: (EPERM \(--user and user= take root|EINVAL \(see --user\))' \
+	start_fails 1 'cannot drop privileges: (EPERM \(--user and user= need root|EINVAL \(see --user\))' \
 		--user 4711 ns1@8000=ns2@80
 	start_fails 2 "option '--user': 'no-such-one': no such user" \
 		--user no-such-one 8000=80

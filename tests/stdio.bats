@@ -370,7 +370,7 @@ time.sleep(30)'
 	ln -s "$PWD/gone" dangling
 	for name in file dir fifo link dangling; do
 		run -1 stdio "$PWD/$name=80"
-		said="cannot listen on $PWD/$name: a file is there that is no socket"
+		said="cannot listen on $PWD/$name: that file is no socket: remove it, or name another path"
 		[[ $output == *"$said: ENOTSOCK" ]]
 	done
 	[ "$(cat file link)" = $'kept\nkept' ]

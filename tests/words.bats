@@ -52,13 +52,29 @@ table() {
 		2 | --check 9090=web@tcp:80      | stand in front of the whole map
 		2 | --check web:8080=80          | a namespace is NS@PORT
 		2 | --check --stats :9100-9101 80=web@80 | the path of a UNIX socket, with '/' in it
+		2 | --check --stats /run/x:9100 80=web@80 | write [NS@]ADDR:PORT
+		2 | --check --stats localhost:9100/m 80=web@80 | write [NS@]ADDR:PORT
+		2 | --check --stats http://localhost:9100/ 80=web@80 | write [NS@]ADDR:PORT
+		2 | --check --stats web@/run/x 80=web@80 | write [NS@]ADDR:PORT
+		2 | --stats /run/netns/wbe@127.0.0.1:9100 80=web@80 | no namespace '/run/netns/wbe'
+		1 | --stats /run/netns/wob@127.0.0.1:9100 80=web@80 | cannot listen on 127.0.0.1:9100: lo is down (nsenter --net=/run/netns/wob ip link set lo up)
+		1 | --stats /run/none/a@b/stats 80=web@80 | no such directory
 		2 | --check 80=web@80,dev=eth7   | no such interface in namespace 'web'
 		2 | --check 80=web@80,src=10.9.9.9 | no such address in namespace 'web' (ip addr shows them): --wait
 		0 | --check --wait 80=web@80,dev=eth7 | no target is reached until it is there
 		0 | --check 80=wob@80            | lo is down in namespace 'wob', so that 80 cannot be reached: ip -n wob link set lo up
+		0 | --check 80=/run/netns/wob@80 | cannot be reached: nsenter --net=/run/netns/wob ip link set lo up
 		0 | --check 80=wob@localhost:80  | ip -n wob link set lo up
 		0 | --check 80=$PWD/none         | no socket '
-		2 | --check 80=$PWD/fifo         | is not a socket
+		2 | --check 80=$PWD/fifo         | is a FIFO, not a socket
+		2 | --check 80=/etc/passwd       | '/etc/passwd' is a regular file, not a socket
+		2 | --check 80=/run/netns/web    | (a port of a namespace is NS@PORT)
+		2 | --check 80=/proc/1           | is a directory, not a socket
+		2 | --check --wait 80=/dev/null  | is a device, not a socket
+		2 | --check 80=/etc/passwd/x     | cannot be a socket: Not a directory
+		1 | --check /etc/passwd=80       | that file is no socket: remove it, or name another path
+		1 | --check --wait /proc/1=80    | that file is no socket
+		1 | --check /etc/passwd/x=80     | a part of the path is no directory
 		1 | --check wob@80=web@80        | ip -n wob link set lo up
 		1 | --check 10.9.9.9:80=web@80   | no such address there
 		1 | --check fe80::1%eth7/80=web@80 | no such interface there
@@ -110,6 +126,33 @@ table() {
 		2 | 8000:8010=web@8000           | write 8000-8010=web@8000
 		2 | 8000..8010=web@8000          | write 8000-8010=web@8000
 		2 | 80,443=web@80                | write two maps, 80=web@80 and 443=web@80
+		2 | 80,443=web@80,443            | write two maps, 80=web@80 and 443=web@443
+		2 | 80,443=web@81,444,max=3      | write two maps, 80=web@81,max=3 and 443=web@444,max=3
+		2 | 80,443=81,444                | write two maps, 80=81 and 443=444
+		2 | 80,443,8080=web@80           | write a map for each port
+		2 | 80,443                       | write two maps, 80=NS@PORT and 443=NS@PORT
+		2 | 8000..8010                   | write 8000-8010=NS@8000-8010
+		2 | localhost:80                 | a target is missing: write LISTEN=TARGET
+		2 | unix:/p                      | a target is missing
+		2 | '*:80'                       | a target is missing
+		2 | maps.conf                    | write -c maps.conf
+		2 | -f maps.conf                 | read by -c FILE
+		2 | -W h:p                       | write -=NS@[HOST]:PORT
+		2 | 8080=web@http                | a port is a number: write 8080=web@80
+		2 | 8080=http://web:80           | a target has no scheme: write 8080=web:80
+		2 | 8080=docker:web:80           | write 8080=docker:web@80
+		2 | 8080=podman:web              | write 8080=podman:web@PORT
+		2 | '8080->web@80'               | write 8080=web@80
+		2 | '8080=web@80;max=5'          | write 8080=web@80,max=5
+		2 | 80=81,rate=5                 | nsfwd limits no rate: tc(8)
+		2 | 80=81,limit=5                | max= limits connections
+		2 | 80=81,max-conns=5            | --max-conns N limits all maps together
+		2 | 80=81,timeout=5              | there are idle-timeout=, connect-timeout=
+		2 | 80=81,backup=82              | write LISTEN=TARGET,TARGET
+		2 | 53=54,proto=udp              | a protocol stands in front: write udp:53=54
+		2 | 53=54,udp                    | write udp:53=54
+		2 | 80=81,tcp                    | write 80=81
+		0 | --check=syntax --workers 0 80=81 | 80=81
 		2 | 1080=vpn@socks5              | write 1080=vpn@proxy
 		2 | 1080=socks5                  | write 1080=proxy
 		2 | 80=81,allow=10.0.0.1,10.0.0.2 | write allow=10.0.0.1+10.0.0.2
@@ -120,6 +163,24 @@ table() {
 		2 | 80=81,allow=10.0.0.1/24      | write 10.0.0.0/24 for the net
 		2 | 80=81,deny=::1+fd00::1/64,max=3 | write fd00::/64 for the net, or fd00::1
 		2 | 80=81 max=3                  | write LISTEN=TARGET,max=3
+		2 | 80=81,alow=::1               | 'alow': no such key (nearest: allow, flows;
+		2 | 80=81,idle_timeout=3         | nearest: idle-timeout,
+		2 | 80=81,Max=3                  | nearest: max;
+		2 | 80=web@proxy,via-aut=a:b     | nearest: via-auth;
+		2 | 80=81,xyzzy=3                | no such key (nsfwd --help lists them)
+		2 | --max-conn 3 80=81           | unknown option '--max-conn' (nearest: --max-conns; nsfwd --help
+		2 | --frmo web 80=81             | (nearest: --from;
+		2 | -wait 80=81                  | (nearest: --wait;
+		2 | --xyzzy 80=81                | '--xyzzy' (nsfwd --help lists them)
+		2 | --max-source 3 80=81         | a key is part of its map: write LISTEN=TARGET,max-source=3
+		2 | --allow=::1 80=81            | write LISTEN=TARGET,allow=::1
+		2 | --proxy                      | write LISTEN=TARGET,proxy=VALUE
+		2 | -L 'tcp://:80/h:81?dialTimout=3' | (nearest: dialtimeout; nsfwd(1), FROM GOST)
+		2 | -L 'tcp://:80/h:81?listener.bufferSiz=3' | (nearest: buffersize
+		2 | -L tpc://:80/h:81            | socks5, red and redu
+		2 | --from a@b 80=81             | a namespace has no '=', ',', '@'
+		2 | --check --from unit:a@b 80=81 | no namespace 'unit:a@b'
+		0 | --check=syntax --to unit:a@b 80=81 | 80=unit:a@b@81
 		2 | help                         | write nsfwd --help
 		2 | stop                         | kill PID
 		2 | status                       | write nsfwd --status
@@ -151,21 +212,31 @@ table() {
 	run -0 "$NSFWD" --check=syntax -c dir --idle-timeout 7s
 	[ "${lines[2]}" = 82=83,idle-timeout=7s ]
 	printf '%s\n' '80=wbe@81' 'idle-timeout 5x' '81=' '82=83 max=3' drain 'wait 3' '"83' \
-		'84=85,foo=1' >wrong
+		'84=85,foo=1' 'max-con 50' wiat 'allow ::1' >wrong
 	run -2 "$NSFWD" --check -c wrong -c none
-	printf '%s\n' 'none: No such file' "wrong:2: option 'idle-timeout': '5x': not a time" \
+	printf '%s\n' 'none: No such file' "'80=wbe@81': waits for namespace" "wrong:2: option 'idle-timeout': '5x': not a time" \
 		"wrong:3: '81=': column 4" "wrong:4: 'max=3': a key is part" \
 		"wrong:5: option 'drain': its value is missing" \
 		"wrong:6: option 'wait': '3': no value is taken" \
 		'wrong:7: a quotation mark without its end' \
-		"wrong:8: '84=85,foo=*'" | while read -r line; do
+		"wrong:8: '84=85,foo=*'" \
+		"wrong:9: unknown option 'max-con' (nearest: max-conns; nsfwd --help" \
+		"wrong:10: unknown option 'wiat' (nearest: wait;" \
+		"wrong:11: 'allow=::1': a key is part of its map" | while read -r line; do
 		grep -qF "nsfwd: $line" <<<"$output" || fail "no $line in: $output"
 	done
-	[ "${#lines[@]}" = 8 ]
+	[ "${#lines[@]}" = 12 ]
 	seq -f 'x%.0f=' 30 >wrong
 	run -2 "$NSFWD" --check -c wrong
 	[ "${#lines[@]}" = 21 ]
 	[ "${lines[20]}" = 'nsfwd: wrong:20: 20 wrong lines: the rest is not read' ]
+	# What is no map and what maps lack, in one run, each with its line.
+	printf '%s\n' '80=' '81=wbe@1' '82=/etc/passwd' '83=web@1,dev=eth7' '10.9.9.9:84=web@1' >wrong
+	run -2 "$NSFWD" --check -c wrong
+	[ "${#lines[@]}" = 5 ]
+	for line in 1 2 3 4 5; do
+		grep -q "^nsfwd: wrong:$line: '" <<<"$output" || fail "no line $line in: $output"
+	done
 }
 
 @test "--test dials each target once, and says why not" {
@@ -233,8 +304,38 @@ for _ in range(30): s.sendto(b"x", ("127.0.0.1", 8008))' 3>&-
 	run -1 "$NSFWD" 127.0.0.1:8007=web@80
 	[[ $output == *"the port is taken by "*" (pid "*"): EADDRINUSE" ]]
 	stop_nsfwd
-	logged ' more lines left out of: .*refuses datagrams'
+	logged ' more lines? left out of: .*refuses datagrams'
 	[ "$bad" = 0 ]
+}
+
+@test "each target that fails is one line, also if another one serves; --status knows" {
+	named_server web here 127.0.0.1/8080
+	start_nsfwd 127.0.0.1:8001=web@127.0.0.1:9,127.0.0.1:8080 127.0.0.1:8002=web@9,10 \
+		127.0.0.1:8010-8011=web@11-12 127.0.0.1:8003=web@proxy,auth=a:b
+	asks self 127.0.0.1/8001=here
+	wait_until 2 logged "8001=.*': target 127.0.0.1:9 is down: ECONNREFUSED \(nothing listens on 127.0.0.1:9 in web\)$"
+	run ! logged 'target 127.0.0.1:8080 is down'
+	python3 - <<-'END2'
+	import socket
+	def ask(port, data=b""):
+	    with socket.create_connection(("127.0.0.1", port)) as s:
+	        try: s.sendall(data), s.recv(99)
+	        except OSError: pass
+	ask(8002)
+	ask(8011)
+	ask(8003, b"GET http://127.0.0.1/ HTTP/1.0\r\nProxy-Authorization: Basic YTpi\r\n\r\n")
+	s = socket.create_connection(("127.0.0.1", 8003))
+	s.sendall(b"\x05\x01\x02\x01\x01a\x01c")
+	while s.recv(9): pass
+	END2
+	wait_until 2 logged "8002=.*': target 9 is down: ECONNREFUSED"
+	wait_until 2 logged "8002=.*': target 10 is down: ECONNREFUSED"
+	wait_until 2 logged "8010-8011=.*': target 127.0.0.1:12 is down: ECONNREFUSED"
+	wait_until 2 logged 'request=GET .* end=dial error=EACCES why="refused by default: reach= allows it'
+	wait_until 2 logged 'end=handshake error=EPERM why="wrong user or password: auth="'
+	run -0 "$NSFWD" --status
+	[[ ${lines[1]} == '127.0.0.1:8001='*' ok '*' ECONNREFUSED (nothing listens on '* ]] || fail "$output"
+	[[ ${lines[2]} == '127.0.0.1:8002='*' down '* ]] || fail "$output"
 }
 
 @test "-q keeps failures of dialling; colours are for a terminal" {

@@ -451,7 +451,7 @@ flow_cap(const struct mapper_args *args)
 		return wanted;
 	cap = limit.rlim_cur > reserved ? (uint32_t)(limit.rlim_cur - reserved)
 					: 1;
-	log_info("'%s': %u flows, not %u: each takes an open file, and there "
+	log_info("'%s': flows=%u, not %u: each takes an open file, and there "
 		 "may be %llu (ulimit -Hn)",
 	    args->map->spec, cap, wanted, (unsigned long long)limit.rlim_cur);
 	return cap;

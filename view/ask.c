@@ -93,7 +93,7 @@ view_find(char *path, size_t size)
 		try_directory(&s, "/run/nsfwd");
 	if (!s.found)
 		log_error(s.denied
-			? "no server of this user runs; that of root takes root"
+			? "no server of this user runs; that of root needs root"
 			: "no server runs, or it could make no socket (nsfwd "
 			  "-v says why)");
 	return s.found == 1 ? 0 : -1;

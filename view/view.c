@@ -91,7 +91,8 @@ view_run(const char *what, bool top, char **args, int n_args)
 	if (status)
 		return status;
 	if (*what && !json)
-		snprintf(request, sizeof(request), OPEN "%s\r\n\r\n", what);
+		snprintf(request, sizeof(request), OPEN "%s\r\n\r\n",
+		    strcmp(what, "all") == 0 ? "" : what);
 	if (n_args)
 		snprintf(path, sizeof(path), "%s", args[0]);
 	else if (view_find(path, sizeof(path)) == -1)
