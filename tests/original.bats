@@ -311,6 +311,8 @@ git_clones() {
 	name_server
 	start_fails 1 'cannot listen on 127.0.0.1:53: the port is taken by dnsmasq' \
 		udp:vpn@:53=jail@original
+	start_fails 1 'cannot listen on 127.0.0.1:53' udp:vpn@0.0.0.0:53=jail@original
+	start_fails 1 'cannot listen on ::1/53' 'udp:vpn@[::]:53=jail@original'
 	WRAP=(setpriv '--bounding-set=-net_admin,-net_raw')
 	start_fails 1 "TPROXY needs CAP_NET_ADMIN there \(tproxy=off" \
 		jail@:1=vpn@original
