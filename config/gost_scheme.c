@@ -61,11 +61,16 @@ static const char *const option_advice[][2] = {
 const char *
 gost_option_advice(const char *arg)
 {
-	arg += strncmp(arg, "--", 2) == 0; /* GOST takes either */
-	for (size_t i = 0; i < ARRAY_LEN(option_advice); i++)
-		if (strncmp(arg, option_advice[i][0],
-			strlen(option_advice[i][0])) == 0)
+	bool whole = strncmp(arg, "--", 2) == 0; /* GOST takes either */
+	size_t length;
+
+	arg += whole;
+	for (size_t i = 0; i < ARRAY_LEN(option_advice); i++) {
+		length = strlen(option_advice[i][0]);
+		if (strncmp(arg, option_advice[i][0], length) == 0 &&
+		    (!whole || strcspn(arg, "=") == length))
 			return option_advice[i][1];
+	}
 	return NULL;
 }
 

@@ -177,7 +177,7 @@ table() {
 		2 | --proxy                      | write LISTEN=TARGET,proxy=VALUE
 		2 | -L 'tcp://:80/h:81?dialTimout=3' | (nearest: dialtimeout; nsfwd(1), FROM GOST)
 		2 | -L 'tcp://:80/h:81?listener.bufferSiz=3' | (nearest: buffersize
-		2 | -L tpc://:80/h:81            | socks5, red and redu
+		2 | -L tpc://:80/h:81            | socks4a and socks5
 		2 | --from a@b 80=81             | a namespace has no '=', ',', '@'
 		2 | --check --from unit:a@b 80=81 | no namespace 'unit:a@b'
 		0 | --check=syntax --to unit:a@b 80=81 | 80=unit:a@b@81
