@@ -133,20 +133,56 @@ map_takes_tproxy(const struct map *map, enum proto proto)
 	return map_is_original(map) && (proto == PROTO_UDP || !map->no_tproxy);
 }
 
+/*
+ * Returns the address of a family that a listener has, NULL if none. The
+ * unspecified address stands for all.
+ */
+static const struct in6_addr *
+listen_address(const struct endpoint *ep, enum endpoint_kind family)
+{
+	static const struct in6_addr ipv4_loopback = {
+	    .s6_addr = {127, 0, 0, 1},
+	};
+
+	if (ep->kind == EP_ANY)
+		return &in6addr_any;
+	if (ep->kind == EP_LOOPBACK)
+		return family == EP_IPV4 ? &ipv4_loopback : &in6addr_loopback;
+	return ep->kind == family ? &ep->addr : NULL;
+}
+
+static bool
+share_address(const struct endpoint *a, const struct endpoint *b,
+    enum endpoint_kind family)
+{
+	const struct in6_addr *one = listen_address(a, family),
+			      *other = listen_address(b, family);
+
+	if (!one || !other)
+		return false;
+	return IN6_IS_ADDR_UNSPECIFIED(one) || IN6_IS_ADDR_UNSPECIFIED(other) ||
+	    (memcmp(one, other, sizeof(*one)) == 0 &&
+		text_equal(a->zone, b->zone));
+}
+
 bool
 map_conflicts(const struct map *a, const struct map *b)
 {
 	const struct endpoint *one = &a->listen, *other = &b->listen;
 
 	/* A path is the same file in all network namespaces. */
-	if (!(a->proto & b->proto) || one->kind != other->kind ||
-	    one->kind == EP_SYSTEMD || one->kind == EP_STDIO ||
-	    one->port_first > other->port_last ||
+	if (!(a->proto & b->proto) || one->kind == EP_SYSTEMD ||
+	    one->kind == EP_STDIO || one->port_first > other->port_last ||
 	    other->port_first > one->port_last ||
 	    (one->kind != EP_UNIX_PATH &&
 		!ns_same(&a->listen_ns, &b->listen_ns)))
 		return false;
-	return endpoint_equal(one, other);
+	if (one->kind == other->kind && endpoint_equal(one, other))
+		return true;
+	/* The address of original depends on the protocol, see bind.c. */
+	return !map_is_original(a) && !map_is_original(b) &&
+	    (share_address(one, other, EP_IPV4) ||
+		share_address(one, other, EP_IPV6));
 }
 
 bool
