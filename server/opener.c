@@ -94,7 +94,7 @@ log_refusal(const struct opener *o, int err)
 static int
 answer_conn(struct opener *o, uint64_t data)
 {
-	sa_family_t family = data & SIX ? AF_INET6 : AF_INET;
+	sa_family_t family = (data & SIX) ? AF_INET6 : AF_INET;
 	int fd = o->n < o->max ? bind_udp_relay(o->map, family, &o->next)
 			       : fail_errno(ENOBUFS);
 	int error = fd == -1 ? errno : 0;
