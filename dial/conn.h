@@ -4,6 +4,7 @@
 #define DIAL_CONN_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/addr.h"
@@ -23,6 +24,7 @@ struct conn {
 	int client;               /* -1: standard input and output */
 	int udp_channel;          /* to get udp_fd from the mapper; -1: none */
 	int udp_fd;               /* of a client that asked for UDP ASSOCIATE */
+	bool kept;                /* its process serves more clients later */
 	unsigned port_index;      /* index of the port in the listen range */
 	union sockaddr_inet peer; /* of the client socket */
 	union sockaddr_inet local;    /* address that the client connected to */

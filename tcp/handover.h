@@ -1,7 +1,8 @@
 /*
- * Passes UDP sockets from the opener of a map to its connections, see unix(7).
- * Each connection has a channel of its own, so that a hijacked one can break no
- * other. The channel stays open as long as the association.
+ * Passes clients from a mapper to the processes that it keeps, and UDP sockets
+ * from the opener of a map to its connections, see unix(7). Each connection has
+ * a channel of its own, so that a hijacked one can break no other. The channel
+ * to the opener stays open as long as the association.
  */
 
 #ifndef TCP_HANDOVER_H
@@ -9,6 +10,7 @@
 
 #include <sys/socket.h>
 
+struct conn;
 struct io;
 
 /*
@@ -37,5 +39,14 @@ int handover_read(int channel, sa_family_t *family);
 
 /* In an opener: answers with a socket, or with -1 and an errno. Never waits. */
 void handover_answer(int channel, int udp_fd, int error);
+
+/*
+ * In a mapper: passes a connection and its client to a process that it has
+ * forked. Does not wait. Returns -1 with errno.
+ */
+int handover_give(int channel, struct conn *);
+
+/* In that process: waits for the next one. Returns -1 at the end. */
+int handover_take(int channel, struct conn *);
 
 #endif

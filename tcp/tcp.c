@@ -375,7 +375,7 @@ tcp_run(struct tcp *t)
 {
 	msec deadline = NEVER;
 
-	while (!t->draining || t->acceptor.n_open) {
+	while (!t->draining || t->acceptor.n_open || t->n_kept) {
 		wait_and_handle(t, deadline);
 		deadline = run_timers(t);
 	}

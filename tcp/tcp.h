@@ -55,6 +55,7 @@ struct tcp {
 	pid_t pid;                  /* for the slots that this process takes */
 	int epoll;
 	uint32_t n_started; /* connections */
+	uint32_t n_kept;    /* processes to reap before it exits, see kept.c */
 	bool draining;
 	struct epoll_event events[TCP_EVENTS_MAX]; /* of one epoll_wait(2) */
 };
