@@ -309,7 +309,7 @@ conn_serve(struct conn *conn, unsigned role)
 	if (target == -1)
 		return unrelayed(report,
 		    errno == ECONNABORTED ? END_CLIENT
-			: report->end     ? report->end
+			: report->end     ? (enum end_reason)report->end
 					  : END_DIAL);
 	if (!conn->kept)
 		resolver_close();
