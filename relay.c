@@ -11,13 +11,12 @@
  * clears the flag only on a TCP socket for which no event has reported an end,
  * an error or urgent data: there the next bytes raise an edge.
  *
- * Reading. A direction reads only while it has nothing pending, because EAGAIN
- * of a splice(2) could otherwise mean that all slots of the pipe are taken.
+ * Reading. A direction reads only while it has nothing pending, or EAGAIN of a
+ * splice(2) could mean that all slots of the pipe are taken.
  *
- * Splicing. A direction starts by copying, because copying is cheapest for
- * small messages. A read of SPLICE_MIN bytes or more opens a pipe, and the
- * direction splices from then on. Because splice(2) never passes an urgent
- * byte, a recv(2) follows when splice(2) returns 0 or EAGAIN.
+ * Splicing. A direction copies, which is cheapest for small messages, until a
+ * read of SPLICE_MIN bytes opens a pipe; then it splices. As splice(2) never
+ * passes an urgent byte, a recv(2) follows when that returns 0 or EAGAIN.
  *
  * End of stream. A recv(2) that returns 0 is the end, unless the socket has
  * failed. The direction passes the end on by shutdown(2), with nothing pending.
@@ -56,6 +55,7 @@
 #include "relay.h"
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/io.h"
 #include "base/report.h"
 #include "base/sock.h"
@@ -474,15 +474,15 @@ relay_run(struct relay *r, const struct timeouts *times)
 	    relay_register(epoll, r->dirs[RELAY_CLIENT].in, RELAY_CLIENT) ==
 		-1 ||
 	    relay_register(epoll, r->dirs[RELAY_TARGET].in, RELAY_TARGET) == -1)
-		return set_local_error(r, errno);
+		result = set_local_error(r, errno);
 	while (!result) {
 		n = wait_events(epoll, r, times);
-		if (n == -1 && errno != EINTR)
-			return set_local_error(r, errno);
 		if (n == 0 && !r->runnable && !r->draining)
 			break;
-		result = relay_step(r);
+		result = n == -1 && errno != EINTR ? set_local_error(r, errno)
+						   : relay_step(r);
 	}
+	close_keep_errno(epoll);
 	return result;
 }
 

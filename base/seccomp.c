@@ -123,10 +123,10 @@ verdict(struct bpf_program *p, uint32_t action)
 static void
 allow(struct bpf_program *p, const int *values, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)values[i], 0, 1);
-		verdict(p, SECCOMP_RET_ALLOW);
-	}
+	for (size_t left = n; left--;)
+		emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)*values++,
+		    (unsigned)left, left ? 0 : 1);
+	verdict(p, SECCOMP_RET_ALLOW);
 }
 #define ALLOW(p, ...)                        \
 	allow(p, (const int[]){__VA_ARGS__}, \

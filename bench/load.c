@@ -9,6 +9,11 @@
  *                                 TURNS NS P50 P99
  * load crr PORT CLIENTS MS        connects, sends 64 bytes there and back,
  *                                 closes: COUNT NS P50 P99 MAX ERRORS
+ * load proxy PORT TARGET WAY CLIENTS MS
+ *                                 the same through a proxy, to the port TARGET;
+ *                                 WAY is socks5, connect, http (a request for
+ *                                 64 bytes), or keep (many of them on one
+ *                                 connection, as long as the proxy keeps it)
  * load idle PORT COUNT            opens connections, tries each, prints
  *                                 "open N"; waits for a line of standard
  *                                 input; tries each again, prints "alive N"
@@ -38,15 +43,14 @@
 #include "bench/load.h"
 
 enum {
-	ECHO = 64,
 	PATIENCE = 10000, /* ms */
 	SAMPLES = 1 << 22,
 };
 
 static uint32_t sample[SAMPLES];
-static size_t samples;
+size_t samples;
 
-static void
+void
 take(int64_t from)
 {
 	int64_t span = ns() - from;
@@ -64,8 +68,13 @@ ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Returns the quantile at part/1000. The samples are sorted. */
-static uint32_t
+void
+sort_samples(void)
+{
+	qsort(sample, samples, sizeof(*sample), ascending);
+}
+
+uint32_t
 quantile(size_t part)
 {
 	return samples ? sample[(samples - 1) * part / 1000] : 0;
@@ -161,87 +170,9 @@ ping(int type, size_t size, uint32_t ms)
 			expect(false, "ping");
 		at = ns();
 	}
-	qsort(sample, samples, sizeof(*sample), ascending);
+	sort_samples();
 	printf("%zu %lld %u %u %zu\n", samples, (long long)(at - from),
 	    quantile(500), quantile(990), lost);
-}
-
-/* One of the clients that connect, echo and close. */
-struct client {
-	int fd;
-	size_t got;
-	bool asked;
-	int64_t from;
-};
-
-static void
-begin(int epoll, struct client *c)
-{
-	struct epoll_event ev = {.events = EPOLLOUT, .data.ptr = c};
-
-	*c = (struct client){.from = ns()};
-	c->fd = open_socket(SOCK_STREAM | SOCK_NONBLOCK, true);
-	if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &ev) == -1)
-		die("epoll_ctl");
-}
-
-/* Moves a client on. Returns 1 when it has its echo, -1 on an error, else 0. */
-static int
-go_on(int epoll, struct client *c)
-{
-	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-	ssize_t n;
-
-	if (!c->asked) {
-		c->asked = true;
-		data[0] = ASK_ECHO;
-		if (send(c->fd, data, ECHO, MSG_NOSIGNAL) != ECHO)
-			return -1;
-		return epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &ev);
-	}
-	n = recv(c->fd, data, ECHO - c->got, 0);
-	if (n <= 0)
-		return n == -1 && errno == EAGAIN ? 0 : -1;
-	c->got += (size_t)n;
-	return c->got == ECHO;
-}
-
-static void
-crr(int clients, uint32_t ms)
-{
-	struct client *all = zeroed((size_t)clients, sizeof(*all));
-	struct epoll_event ev[EVENTS];
-	int epoll = epoll_create1(EPOLL_CLOEXEC), n, result, left = clients;
-	int64_t from = ns(), until = from + ms * INT64_C(1000000), at = from;
-	size_t errors = 0, count = 0;
-
-	for (int i = 0; i < clients; i++)
-		begin(epoll, &all[i]);
-	while (left && (n = epoll_wait(epoll, ev, EVENTS, PATIENCE / 5)) > 0) {
-		for (int i = 0; i < n; i++) {
-			struct client *c = ev[i].data.ptr;
-
-			result = go_on(epoll, c);
-			if (result == 0)
-				continue;
-			close(c->fd);
-			errors += result == -1;
-			if (result == 1)
-				take(c->from);
-			if (ns() < until)
-				begin(epoll, c);
-			else
-				left--;
-		}
-		if (ns() < until) {
-			at = ns();
-			count = samples;
-		}
-	}
-	qsort(sample, samples, sizeof(*sample), ascending);
-	printf("%zu %lld %u %u %u %zu\n", count, (long long)(at - from),
-	    quantile(500), quantile(990), quantile(1000),
-	    errors + (size_t)left);
 }
 
 /* Prints "open N" and "alive N": how many connections have answered. */
@@ -349,7 +280,9 @@ main(int argc, char **argv)
 	else if (argc == 5 && strcmp(what, "turns") == 0)
 		ping(SOCK_DGRAM, (size_t)atoi(argv[3]), ms);
 	else if (argc == 5 && strcmp(what, "crr") == 0)
-		crr(atoi(argv[3]), ms);
+		crr(NULL, atoi(argv[3]), ms);
+	else if (argc == 7 && strcmp(what, "proxy") == 0)
+		crr(proxy_exchange(argv[4], atoi(argv[3])), atoi(argv[5]), ms);
 	else if (argc == 4 && strcmp(what, "idle") == 0)
 		idle((int)ms);
 	else if (argc == 6 && strcmp(what, "flood") == 0)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 enum {
+	ECHO = 64,
 	CHUNK = 128 * 1024, /* of bulk: its last byte says if it is the last */
 	EVENTS = 64,
 };
@@ -16,7 +17,8 @@ enum {
 /* The first byte of a connection: the service that it requests. */
 enum {
 	ASK_ECHO = 'e',
-	ASK_UP = 1, /* flags: bulk, for a span of ms in the next 4 bytes */
+	ASK_HTTP = 'G', /* a GET, which the server answers with ECHO bytes */
+	ASK_UP = 1,     /* flags: bulk, for a span of ms in the next 4 bytes */
 	ASK_DOWN = 2,
 	ASK_SIZE = 5
 };
@@ -24,7 +26,7 @@ enum {
 /* A connection: of bulk, at either end, or one that the server echoes. */
 struct stream {
 	int fd;
-	bool echo;
+	bool echo, http;
 	bool sending, receiving;   /* chunks are still to come */
 	bool confirming, awaiting; /* the byte that confirms is to come */
 	bool last;                 /* the chunk being sent is the last */
@@ -64,6 +66,35 @@ void watch(int epoll, struct stream *s);
 
 /* Sends and receives bulk. Returns true when both directions are confirmed. */
 bool advance(int epoll, struct stream *s);
+
+/* The spans that were measured, in nanoseconds. */
+extern size_t samples;
+
+/* Records the span since then, a value of ns(). */
+void take(int64_t from);
+
+void sort_samples(void);
+
+/* Returns the quantile at part/1000. The samples are sorted. */
+uint32_t quantile(size_t part);
+
+/* What a client of crr() sends, and what it waits for after that. */
+struct exchange {
+	const void *send;
+	size_t length;
+	bool head;   /* a head of HTTP comes first */
+	size_t want; /* bytes then */
+	bool repeat; /* again, as long as the connection stays open */
+};
+
+/* Returns the exchanges of a client of a proxy, as the head of load.c has it */
+const struct exchange *proxy_exchange(const char *way, int port);
+
+/*
+ * Connects, makes the exchanges and closes, again and again; NULL: the echo
+ * alone. Prints the figures.
+ */
+void crr(const struct exchange *all, int clients, uint32_t ms);
 
 /* Serves connections and datagrams; never returns. */
 _Noreturn void serve(void);

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -35,7 +37,8 @@ hear(struct stream *s)
 	if (n <= 0)
 		return n == 0 || errno != EAGAIN ? -1 : 0;
 	s->echo = s->ask[0] == ASK_ECHO;
-	if (s->echo)
+	s->http = s->ask[0] == ASK_HTTP;
+	if (s->echo || s->http)
 		return 1;
 	recv(s->fd, s->ask + s->asked, (size_t)n, MSG_DONTWAIT);
 	s->asked += (size_t)n;
@@ -60,15 +63,45 @@ echo(const struct stream *s)
 	return n == 0 || (n == -1 && errno != EAGAIN) ? -1 : 0;
 }
 
+/*
+ * Answers requests of HTTP, one at a time. Returns -1 when the connection has
+ * ended, or is to be closed.
+ */
+static int
+answer_http(const struct stream *s)
+{
+	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 64\r\n";
+	char buf[4096], answer[512];
+	ssize_t n = recv(s->fd, buf, sizeof(buf) - 1, MSG_DONTWAIT | MSG_PEEK);
+	const char *end;
+	bool last;
+
+	if (n <= 0)
+		return n == 0 || errno != EAGAIN ? -1 : 0;
+	buf[n] = '\0';
+	end = strstr(buf, "\r\n\r\n");
+	if (!end)
+		return n == sizeof(buf) - 1 ? -1 : 0;
+	recv(s->fd, buf, (size_t)(end + 4 - buf), MSG_DONTWAIT);
+	last =
+	    strcasestr(buf, "\nConnection: close") || strstr(buf, " HTTP/1.0");
+	n = snprintf(answer, sizeof(answer), "%sConnection: %s\r\n\r\n%064d",
+	    head, last ? "close" : "keep-alive", 0);
+	n = send(s->fd, answer, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return n == -1 || last ? -1 : 0;
+}
+
 static void
 answer(int epoll, struct stream *s)
 {
 	int said = 1;
 
-	if (!s->echo && s->asked < ASK_SIZE)
+	if (!s->echo && !s->http && s->asked < ASK_SIZE)
 		said = hear(s);
 	if (said == 1 && s->echo)
 		said = echo(s);
+	else if (said == 1 && s->http)
+		said = answer_http(s);
 	else if (said == 1 && advance(epoll, s) &&
 	    recv(s->fd, data, 1, MSG_DONTWAIT) == 0)
 		said = -1;

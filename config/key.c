@@ -315,10 +315,6 @@ key_check(const struct map *map, const struct endpoint *first_ep)
 	if (map_is_original(map) &&
 	    (map->send_proxy || map->accept_proxy.count))
 		return "original takes no proxy or accept-proxy";
-	if (map->workers &&
-	    (map->n_hops || map->send_proxy || map->accept_proxy.count ||
-		first_ep->kind == EP_PROXY))
-		return "workers take no proxy, via or accept-proxy";
 	if (map->dns.count && !map_has_names(map))
 		return "dns is for names, and there is none to look up";
 	return NULL;

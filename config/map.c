@@ -116,6 +116,13 @@ map_has_names(const struct map *map)
 }
 
 bool
+map_has_handshake(const struct map *map)
+{
+	return map->targets->kind == EP_PROXY || map->n_hops ||
+	    map->send_proxy || map->accept_proxy.count;
+}
+
+bool
 map_is_original(const struct map *map)
 {
 	return map->targets->kind == EP_ORIGINAL;

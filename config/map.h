@@ -148,6 +148,12 @@ bool map_endpoint_leads_to(const struct map *map, const struct endpoint *target,
 /* Why original is refused in the namespace that the map listens in. */
 extern const char map_own_redirect[];
 
+/*
+ * Returns true if a connection of the map begins with a handshake: of a proxy's
+ * client, of hops, or with a PROXY header.
+ */
+bool map_has_handshake(const struct map *);
+
 /* Returns true if the map has the target original. */
 bool map_is_original(const struct map *);
 

@@ -4,6 +4,7 @@
 #define DIAL_CONN_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/addr.h"
@@ -24,6 +25,7 @@ struct conn {
 	int udp_answer;           /* to get udp_fd from the opener; -1: none */
 	int udp_ask;              /* ... when this was written to */
 	int udp_fd;               /* of a client that asked for UDP ASSOCIATE */
+	bool kept;                /* its process serves more clients later */
 	unsigned port_index;      /* index of the port in the listen range */
 	union sockaddr_inet peer; /* of the client socket */
 	union sockaddr_inet local;    /* address that the client connected to */

@@ -28,6 +28,7 @@
 #include "server/opener.h"
 #include "server/service.h"
 #include "tcp/fork.h"
+#include "tcp/kept.h"
 #include "tcp/pool.h"
 #include "udp/udp.h"
 
@@ -54,10 +55,12 @@ static unsigned
 sandbox_flags_of(const struct service *s)
 {
 	const struct map *map = s->map;
-	unsigned flags = s->proto == PROTO_UDP ? SANDBOX_UDP
-	    : map->workers
-	    ? SANDBOX_TCP | SANDBOX_FORK | SANDBOX_POOL | SANDBOX_MAY_NARROW
-	    : SANDBOX_TCP | SANDBOX_FORK;
+	unsigned flags =
+	    s->proto == PROTO_UDP ? SANDBOX_UDP : SANDBOX_TCP | SANDBOX_FORK;
+
+	if (map->workers && s->proto == PROTO_TCP)
+		flags |= SANDBOX_MAY_NARROW |
+		    (map_has_handshake(map) ? SANDBOX_HANDOVER : SANDBOX_POOL);
 
 	for (size_t i = 0; i < map->n_targets + map->n_hops; i++) {
 		const struct endpoint *ep = i < map->n_targets
@@ -98,7 +101,9 @@ init_protocol(const struct service *s, const struct mapper_args *args)
 {
 	if (s->proto == PROTO_UDP)
 		return udp_init(args);
-	return s->map->workers ? pool_init(args) : fork_init(args);
+	if (!s->map->workers)
+		return fork_init(args);
+	return map_has_handshake(s->map) ? kept_init(args) : pool_init(args);
 }
 
 /* Starts the opener, which must not have the scoreboard. */
@@ -231,6 +236,8 @@ mapper_main(const struct service *s, const struct config *conf,
 		_exit(1);
 	if (s->proto == PROTO_UDP)
 		udp_run();
+	if (s->map->workers && map_has_handshake(s->map))
+		kept_run();
 	if (s->map->workers)
 		pool_run();
 	fork_run();

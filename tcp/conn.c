@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,24 +34,26 @@
 
 #define CLIENT_FD SANDBOX_CLIENT_FD
 
-/* Too large for the stack. */
-static struct proxy_session session;
+/* Too large for the stack. Aligned for conn_forget(). */
+static _Alignas(4096) struct proxy_session session;
 static struct pp_tlvs tlvs;
 
 /*
  * Moves the client to CLIENT_FD. Closes all other descriptors of the mapper,
- * except those for UDP, if any, and those of names. Descriptor 2, the
- * log, leads to /dev/null as 0 does, because the mapper logs for its
+ * except the n of `fds`, those for UDP, if any, and those of names. Descriptor
+ * 2, the log, leads to /dev/null as 0 does, because the mapper logs for its
  * connections.
  */
 static void
-keep_client_fds(struct conn *conn, int last_fd)
+keep_client_fds(struct conn *conn, const int *fds, size_t n_fds, int last_fd)
 {
-	int client = conn->client, keep[RESOLVER_FDS + 3];
+	int client = conn->client, keep[RESOLVER_FDS + 5];
 	size_t n = resolver_fds(keep);
 
 	if (dup3(STDIN_FILENO, STDERR_FILENO, O_CLOEXEC) == -1)
 		_exit(1);
+	for (size_t i = 0; i < n_fds; i++)
+		keep[n++] = fds[i];
 	for (size_t i = 0; i < n; i++)
 		last_fd = keep[i] > last_fd ? keep[i] : last_fd;
 	last_fd = client > last_fd ? client : last_fd;
@@ -204,9 +209,11 @@ give_up_udp(struct conn *conn)
 {
 	int error = errno;
 
+	session.udp_offered = false;
+	if (conn->kept)
+		return;
 	close(conn->udp_ask);
 	conn->udp_answer = close_keep_errno(conn->udp_answer);
-	session.udp_offered = false;
 	sandbox_set_rlimits(false);
 	errno = error;
 }
@@ -273,37 +280,67 @@ connect_target(struct conn *conn, unsigned *role, int *target_error)
 	return dial_requested(conn, &original, target_error);
 }
 
-/* Ends the process of a connection that is not relayed, with errno. */
-static _Noreturn void
-exit_unrelayed(struct conn_report *report, enum end_reason end)
+/* Reports, with errno, the end of a connection that was not relayed. */
+static int
+unrelayed(struct conn_report *report, enum end_reason end)
 {
 	report->error = errno;
 	report->end = (int32_t)end;
-	_exit(end != END_CLOSED);
+	return end != END_CLOSED;
+}
+
+void
+conn_init(struct conn *conn, const int *fds, size_t n, int last_fd)
+{
+	keep_client_fds(conn, fds, n, last_fd);
+	sandbox_set_rlimits(conn->udp_answer != -1 || conn->kept);
+}
+
+int
+conn_serve(struct conn *conn, unsigned role)
+{
+	struct conn_report *report = conn->report;
+	const struct map *map = conn->map;
+	int target, target_error = 0, result;
+	bool inet;
+
+	if (conn->peer.sa.sa_family == AF_UNIX)
+		sock_set_oobinline(CLIENT_FD);
+	target = connect_target(conn, &role, &target_error);
+	if (target == -1)
+		return unrelayed(report,
+		    errno == ECONNABORTED ? END_CLIENT
+			: report->end     ? (enum end_reason)report->end
+					  : END_DIAL);
+	if (!conn->kept)
+		resolver_close();
+	if (narrow_sandbox(&role, SANDBOX_RELAY) == -1)
+		return unrelayed(report, END_LOCAL);
+	inet = sockaddr_is_inet(&conn->peer) && sockaddr_is_inet(&report->peer);
+	result =
+	    relay(CLIENT_FD, target, inet, target_error, &map->times, report);
+	if (conn->kept)
+		close(target);
+	return result != 0;
 }
 
 _Noreturn void
 conn_main(struct conn *conn, int last_fd, unsigned role)
 {
-	struct conn_report *report = conn->report;
-	const struct map *map = conn->map;
-	int target, target_error = 0;
-	bool inet;
+	conn_init(conn, NULL, 0, last_fd);
+	_exit(conn_serve(conn, role));
+}
 
-	keep_client_fds(conn, last_fd);
-	sandbox_set_rlimits(conn->udp_answer != -1);
-	if (conn->peer.sa.sa_family == AF_UNIX)
-		sock_set_oobinline(CLIENT_FD);
-	target = connect_target(conn, &role, &target_error);
-	if (target == -1)
-		exit_unrelayed(report,
-		    errno == ECONNABORTED ? END_CLIENT
-			: report->end     ? report->end
-					  : END_DIAL);
-	resolver_close();
-	if (narrow_sandbox(&role, SANDBOX_RELAY) == -1)
-		exit_unrelayed(report, END_LOCAL);
-	inet = sockaddr_is_inet(&conn->peer) && sockaddr_is_inet(&report->peer);
-	_exit(relay(CLIENT_FD, target, inet, target_error, &map->times,
-		  report) != 0);
+bool
+conn_forget(void)
+{
+	const size_t pages = sizeof(session) & ~(size_t)4095;
+
+	if (session.udp)
+		return false;
+	close(CLIENT_FD);
+	madvise(&session, pages, MADV_DONTNEED);
+	memset((char *)&session + pages, 0, sizeof(session) - pages);
+	memset(&tlvs, 0, sizeof(tlvs));
+	return true;
 }

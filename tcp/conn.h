@@ -3,6 +3,9 @@
 #ifndef TCP_CONN_H
 #define TCP_CONN_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 struct conn;
 
 /*
@@ -12,5 +15,16 @@ struct conn;
  * those of the mapper; role is that of its sandbox_seccomp().
  */
 _Noreturn void conn_main(struct conn *, int last_fd, unsigned role);
+
+/*
+ * The same in parts, for a process that is kept, see kept.c. conn_init() closes
+ * the descriptors, except the n of fds, and limits the process. conn_serve()
+ * returns the exit status. conn_forget() closes the client, and discards what
+ * it has sent; it returns false if the process must exit, because it has a
+ * socket of the listen namespace.
+ */
+void conn_init(struct conn *, const int *fds, size_t n, int last_fd);
+int conn_serve(struct conn *, unsigned role);
+bool conn_forget(void);
 
 #endif

@@ -49,67 +49,70 @@ static struct forks {
 	struct tcp tcp;
 	int signal_fd;
 	int max_fd; /* the highest descriptor that a connection closes */
-	int opener_channel; /* -1: there is no opener, or none any more */
 	uint32_t n_children;
 	msec reap_all_at; /* when to reap all children; or 0 */
 } * forks;
 
-static _Noreturn void
-process_main(struct conn *conn, int max_fd, unsigned role)
+void
+fork_set_title(const struct conn *conn)
 {
 	/* Not a constant, because those are on pages of their own. */
 	const char arrow[] = {' ', '>', ' ', '\0'};
 	char text[SOCKADDR_STRLEN];
 
-	unblock_kill_signal();
 	proctitle_set(sockaddr_format(&conn->peer.sa, text), arrow,
 	    conn->map->spec);
+}
+
+static _Noreturn void
+process_main(struct conn *conn, int max_fd, unsigned role)
+{
+	unblock_kill_signal();
+	fork_set_title(conn);
 	conn_main(conn, max_fd, role);
 }
 
 /*
- * Does as fork(2), without what the libc adds for programs with threads: musl
- * changes the signal mask six times, and writes to two pages that the child
- * then copies. The child must not call raise(3) or abort(3), because musl finds
- * the thread ID of the parent there.
+ * Leaves out what the libc adds for programs with threads: musl changes the
+ * signal mask six times, and writes to two pages that the child then copies.
  */
-static pid_t
+pid_t
 fork_process(void)
 {
 	return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
-/* Reaps the opener. Only the server could start another, with a new mapper. */
+void
+fork_opener_ended(struct tcp *t, int status)
+{
+	close(t->opener_channel);
+	t->opener_channel = -1;
+	log_error("'%s': its opener has ended (signal %d): no UDP, until a new "
+		  "mapper (kill -KILL %d)",
+	    t->args->map->spec, WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+	    (int)getpid());
+}
+
 static void
 reap_opener(void)
 {
 	int status;
 
-	if (waitpid(forks->tcp.args->opener, &status, WNOHANG) <= 0)
-		return;
-	close(forks->opener_channel);
-	forks->opener_channel = -1;
-	log_error("'%s': its opener has ended (signal %d): no UDP, until a new "
-		  "mapper (kill -KILL %d)",
-	    forks->tcp.args->map->spec,
-	    WIFSIGNALED(status) ? WTERMSIG(status) : 0, (int)getpid());
+	if (waitpid(forks->tcp.args->opener, &status, WNOHANG) > 0)
+		fork_opener_ended(&forks->tcp, status);
 }
 
-/*
- * Returns true if a client may ask for UDP. A client with a PROXY header may
- * not, because its datagrams come from another address.
- */
-static bool
-may_use_udp(const struct conn *conn)
+bool
+fork_may_use_udp(const struct tcp *t, const struct conn *conn)
 {
-	return forks->opener_channel != -1 &&
+	return t->opener_channel != -1 &&
 	    !cidr_match(&conn->map->accept_proxy, &conn->peer);
 }
 
 static void
 offer_udp(struct conn *conn)
 {
-	conn->udp_answer = handover_offer(forks->opener_channel,
+	conn->udp_answer = handover_offer(forks->tcp.opener_channel,
 	    conn->peer.sa.sa_family, &conn->udp_ask);
 	if (conn->udp_answer == -1 && errno == EPIPE)
 		reap_opener();
@@ -126,7 +129,7 @@ start_process(uint32_t i, struct conn *conn)
 	unsigned role = forks->tcp.args->role;
 	pid_t pid;
 
-	if (may_use_udp(conn))
+	if (fork_may_use_udp(&forks->tcp, conn))
 		offer_udp(conn);
 	pid = fork_process();
 	if (pid == 0)
@@ -174,7 +177,7 @@ handle_sigchld(void)
 
 	if (read(forks->signal_fd, &info, sizeof(info)) == -1)
 		return;
-	if (forks->opener_channel != -1 &&
+	if (forks->tcp.opener_channel != -1 &&
 	    (pid_t)info.ssi_pid == forks->tcp.args->opener)
 		reap_opener();
 	for (uint32_t i = 0; i < table->used; i++)
@@ -210,21 +213,27 @@ reap_all(msec now)
 	return NEVER;
 }
 
-static void
-handle_command(void)
+void
+fork_handle_command(struct tcp *t)
 {
-	int channel = forks->tcp.args->channel;
+	int channel = t->args->channel;
 	struct rows_request request;
 	enum mapper_command command = mapper_read_command(channel, &request);
 
 	if (command == CMD_NONE)
 		return;
 	if (command == CMD_ENDED)
-		epoll_ctl(forks->tcp.epoll, EPOLL_CTL_DEL, channel, NULL);
+		epoll_ctl(t->epoll, EPOLL_CTL_DEL, channel, NULL);
 	if (command == CMD_ROWS)
-		tcp_send_rows(&forks->tcp, &request);
+		tcp_send_rows(t, &request);
 	else
-		tcp_drain(&forks->tcp);
+		tcp_drain(t);
+}
+
+static void
+handle_command(void)
+{
+	fork_handle_command(&forks->tcp);
 }
 
 int
@@ -237,12 +246,10 @@ sigchld_open(void)
 	return signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Returns the highest descriptor, when all are open. */
-static int
-highest_fd(const struct mapper_args *args)
+int
+fork_highest_fd(const struct mapper_args *args, int last)
 {
-	int max =
-	    forks->signal_fd > args->channel ? forks->signal_fd : args->channel;
+	int max = last > args->channel ? last : args->channel;
 
 	if (args->udp_channel > max)
 		max = args->udp_channel;
@@ -252,22 +259,20 @@ highest_fd(const struct mapper_args *args)
 	return max;
 }
 
-/*
- * Keeps memory that only the mapper uses out of the processes of connections,
- * so that fork(2) is cheap and no connection can change the limits.
- */
-static int
-hide_memory(const struct mapper_args *args)
+int
+fork_hide_memory(const struct tcp *t, void *own, size_t size)
 {
-	uint32_t *queue = forks->tcp.acceptor.queue;
+	const struct mapper_args *args = t->args;
+	uint32_t *queue = t->acceptor.queue;
+	struct tables *tables = t->tables;
 
 	if (madvise(queue, args->n_listeners * sizeof(*queue), MADV_DONTFORK) ==
 	    -1)
 		return -1;
 	if (scoreboard_hide(args->scoreboard) == -1 ||
-	    madvise(forks, sizeof(*forks), MADV_DONTFORK) == -1)
+	    madvise(own, size, MADV_DONTFORK) == -1)
 		return -1;
-	return tables_hide(forks->tcp.tables);
+	return tables_hide(tables);
 }
 
 int
@@ -292,9 +297,8 @@ fork_init(const struct mapper_args *args)
 	if (forks->signal_fd == -1 ||
 	    tcp_watch(t, forks->signal_fd, TCP_EV_CONN) == -1)
 		return -1;
-	forks->opener_channel = args->udp_channel;
-	forks->max_fd = highest_fd(args);
-	return hide_memory(args);
+	forks->max_fd = fork_highest_fd(args, forks->signal_fd);
+	return fork_hide_memory(&forks->tcp, forks, sizeof(*forks));
 }
 
 /*

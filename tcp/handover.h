@@ -1,9 +1,10 @@
 /*
- * Passes UDP sockets from the opener of a map to its connections, see unix(7).
- * Each connection has a pipe to ask, and a socket for the answer, so that a
- * hijacked one can break no other. It can send nothing to the opener but bytes
- * that nobody reads: a descriptor could make the opener wait, because close(2)
- * can, see SO_LINGER. Both ends stay open as long as the association.
+ * Passes clients from a mapper to the processes that it keeps, and UDP sockets
+ * from the opener of a map to its connections, see unix(7). Each
+ * connection has a pipe to ask, and a socket for the answer, so that a hijacked
+ * one can break no other. It can send nothing to the opener but bytes that
+ * nobody reads: a descriptor could make the opener wait, because close(2) can,
+ * see SO_LINGER. Both ends stay open as long as the association.
  */
 
 #ifndef TCP_HANDOVER_H
@@ -12,6 +13,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+struct conn;
 struct io;
 
 /* The ends of a connection that its opener has. */
@@ -44,5 +46,14 @@ int handover_receive(int mapper, struct handover *);
 
 /* In an opener: answers with a socket, or with -1 and an errno. Never waits. */
 void handover_answer(int answer, int udp_fd, int error);
+
+/*
+ * In a mapper: passes a connection and its client to a process that it has
+ * forked. Does not wait. Returns -1 with errno.
+ */
+int handover_give(int channel, struct conn *);
+
+/* In that process: waits for the next one. Returns -1 at the end. */
+int handover_take(int channel, struct conn *);
 
 #endif

@@ -309,6 +309,7 @@ tcp_init(struct tcp *t, const struct mapper_args *args, uint32_t n_tables)
 	t->args = args;
 	t->counts = args->count;
 	t->state = args->state;
+	t->opener_channel = args->udp_channel;
 	t->acceptor.start = start_conn;
 	t->acceptor.context = t;
 	t->tables = tables_init(args->map, n_tables, args->max_open);
@@ -394,7 +395,7 @@ tcp_run(struct tcp *t)
 {
 	msec deadline = NEVER;
 
-	while (!t->draining || t->acceptor.n_open) {
+	while (!t->draining || t->acceptor.n_open || t->n_kept) {
 		wait_and_handle(t, deadline);
 		deadline = run_timers(t);
 	}

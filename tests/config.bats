@@ -262,7 +262,6 @@ repeat() {
 		a@80=original,via=http:a@1 | original          | is redirected again
 		80=a@original,proxy=1     | a                  | original takes no proxy or accept-proxy
 		80=a@original,accept-proxy=::1 | a             | original takes no proxy or accept-proxy
-		80=a@original,workers=2,via=http:1 | a         | workers take no proxy, via
 		80=a@original,dns=::1     | a                  | there is none to look up
 		80=@original              | @original          | the namespace in front of '@' is empty
 		udp:80=a@original,tproxy=off | tproxy          | a key of tcp maps only
@@ -291,10 +290,6 @@ repeat() {
 		tcp+udp:80=81,accept-proxy=::1 | accept-proxy  | a key of tcp maps only
 		udp:80=81,workers=1       | workers            | a key of tcp maps only
 		80=81,workers=257         | 81                 | more than 256 workers
-		80=proxy,workers=2        | proxy              | workers take no proxy, via or accept-proxy
-		80=81,workers=2,proxy=1   | 81                 | workers take no proxy, via
-		80=81,workers=2,via=http:1 | 81                | workers take no proxy, via
-		80=81,workers=2,accept-proxy=::1 | 81          | workers take no proxy, via
 		udp:80=81,balance=hash    | 81                 | udp knows no balance but first
 		80=81,src=                |                    | not a numeric address
 		80=81,src=localhost       | localhost          | not a numeric address

@@ -97,7 +97,7 @@ undefined() {
 # one child, as has an upgrade.
 @test "wait only in the files of processes with children" {
 	only 'wait|wait[34]|waitpid|waitid' server/reap.c tcp/pool.c tcp/fork.c \
-		tcp/stdio.c tcp/trial.c netns.c server/daemon.c server/upgrade.c
+		tcp/kept.c tcp/stdio.c tcp/trial.c netns.c server/daemon.c server/upgrade.c
 }
 
 @test "credentials and prctl only in base/sandbox.c, filters in base/seccomp.c" {
@@ -127,7 +127,7 @@ undefined() {
 		case $file in
 		server/server.c | server/mapper_proc.c | server/daemon.c | \
 			server/systemd.c | server/upgrade.c | \
-			base/proctitle.c | tcp/pool.c | tcp/tcp.c | tcp/fork.c | \
+			base/proctitle.c | tcp/pool.c | tcp/tcp.c | tcp/fork.c | tcp/kept.c | \
 			container/container.c | container/tracker.c | \
 			tcp/worker.c | udp/udp.c | dial/resolve.c | base/log.c | base/errname.c) continue ;;
 		relay.c) set -- relay_buffer spills ;;
@@ -208,7 +208,7 @@ forbidden_includes() {
 # Only flow_init() allocates, before there is a flow; the tables of connections are
 # mapped.
 @test "the code that moves bytes allocates nothing and uses no locale" {
-	local file names=(relay base/io tcp/{tcp,accept,fork,timers,conn,worker}
+	local file names=(relay base/io tcp/{tcp,accept,fork,kept,timers,conn,worker}
 		udp/{udp,account,route,flow,target,datagram,error})
 	for file in "${names[@]}"; do
 		undefined "$file" >"$BATS_TEST_TMPDIR/${file##*/}"
