@@ -2,6 +2,7 @@
 # Containers of Docker and podman, of root and of joe, units and machines, by name:
 # each is followed over restarts, and served within 2 s of its start. PARTS= names
 # some of docker, podman, rootless, unit and machine.
+# timeout: 3600
 # shellcheck disable=SC2016 # eval gets text
 # shellcheck disable=SC1091
 . ./lib.bash
