@@ -11,7 +11,7 @@ STAGES=(handshake dial relay names narrow forward associate worker worker+names)
 # How an attack ends at each of the STAGES; without a row it is killed everywhere.
 # Before a handshake, while names are resolved, and as long as plain HTTP is forwarded,
 # files can be read (only). No connection may connect its client's socket anew, which
-# is one of the source namespace. EISCONN, ENOTSOCK, EBADF: there is nothing to attack.
+# is one of the listen namespace. EISCONN, ENOTSOCK, EBADF: there is nothing to attack.
 # To shut a listener down for writing does nothing.
 expected() {
 	rows <<-END
@@ -316,7 +316,7 @@ may_by() {
 	done < <(rows <<-'END'
 		connect to other targets | connect
 		accept other clients | find_listener
-		send to the source namespace | find_udp source_client source_listener source_fastopen
+		send to the listen namespace | find_udp source_client source_listener source_fastopen
 		read the files of names | open_read
 		write files | open_write
 		write to the log | forge

@@ -237,7 +237,7 @@ do_life_write(void)
 }
 
 /*
- * A client's socket is one of the source namespace: disconnected, it could be
+ * A client's socket is one of the listen namespace: disconnected, it could be
  * connected to anything there. Asks with an address that the kernel cannot
  * read: EFAULT means that the filter lets the call through.
  */
