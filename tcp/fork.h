@@ -39,8 +39,8 @@ void fork_set_title(const struct conn *);
 bool fork_may_use_udp(const struct tcp *, const struct conn *);
 
 /*
- * Logs the end of the opener, which has been reaped. Only the server could start
- * another, with a new mapper.
+ * Logs the end of the opener, which has been reaped. Only the server could
+ * start another, with a new mapper.
  */
 void fork_opener_ended(struct tcp *, int status);
 
