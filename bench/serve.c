@@ -71,7 +71,7 @@ static int
 answer_http(const struct stream *s)
 {
 	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 64\r\n";
-	char buf[4096], answer[512];
+	char buf[4096], text[512];
 	ssize_t n = recv(s->fd, buf, sizeof(buf) - 1, MSG_DONTWAIT | MSG_PEEK);
 	const char *end;
 	bool last;
@@ -85,9 +85,9 @@ answer_http(const struct stream *s)
 	recv(s->fd, buf, (size_t)(end + 4 - buf), MSG_DONTWAIT);
 	last =
 	    strcasestr(buf, "\nConnection: close") || strstr(buf, " HTTP/1.0");
-	n = snprintf(answer, sizeof(answer), "%sConnection: %s\r\n\r\n%064d",
-	    head, last ? "close" : "keep-alive", 0);
-	n = send(s->fd, answer, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	n = snprintf(text, sizeof(text), "%sConnection: %s\r\n\r\n%064d", head,
+	    last ? "close" : "keep-alive", 0);
+	n = send(s->fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
 	return n == -1 || last ? -1 : 0;
 }
 
