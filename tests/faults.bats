@@ -459,7 +459,7 @@ bulk_is_spliced() {
 	start_fails 1 "'ns1@8000=ns2@8080'.*127.0.0.1:8000.*taken.*EADDRINUSE" \
 		ns1@8001=ns2@8080 ns1@8000=ns2@8080
 	[ "$(in_ns ns1 ss -Hltn | wc -l)" = 1 ]
-	start_fails 1 "'ns1@127.0.0.1:8002=ns2@81'.*EADDRINUSE" \
+	start_fails 2 "'ns1@127.0.0.1:8002=ns2@81'.*where 'ns1@8002=ns2@80' does" \
 		ns1@8002=ns2@80 ns1@127.0.0.1:8002=ns2@81
 	[ "$(in_ns ns1 ss -Hltn | wc -l)" = 1 ]
 	peer ns1 try 1 other 0-1000 127.0.0.1/8000

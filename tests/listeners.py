@@ -30,7 +30,7 @@ import time
 
 SLOW = int(os.environ.get("TEST_SLOW", "1"))  # as in helpers.bash
 SPAN = 10 * SLOW  # seconds that a client waits for an answer
-REQUEST = b"GET /metrics HTTP/1.0\r\n\r\n"  # --stats answers it, too
+REQUEST = b"GET /metrics HTTP/1.0\r\n\r\n"  # --stats answers it
 
 
 def say(*words):
@@ -66,12 +66,12 @@ def bound(where):
     return sock
 
 
-def ask(where, span=SPAN):
+def ask(where, span=SPAN, words=b"hello\n"):
     family, type_, address = parse(where)
     with socket.socket(family, type_) as sock:
         sock.settimeout(span)
         sock.connect(address)
-        sock.sendall(REQUEST)
+        sock.sendall(words)
         return sock.recv(100).decode().strip()
 
 
@@ -137,7 +137,7 @@ def load(rate, count, where, pid, hups, most=0):
 
     def one():
         try:
-            if ask(where) == "":
+            if ask(where, words=REQUEST) == "":
                 failed.append("empty")
         except OSError as error:
             failed.append(str(error))
@@ -163,7 +163,7 @@ def hold(where):
         sock.settimeout(SPAN)
         sock.connect(address)
         while True:
-            sock.sendall(REQUEST)
+            sock.sendall(b"hello\n")
             say(sock.recv(100).decode().strip())
             signal.sigwait([signal.SIGUSR1])
 
