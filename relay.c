@@ -69,7 +69,7 @@
 
 /* A common symbol, so that it begins on the page that has musl's errno. */
 __attribute__((common)) unsigned char relay_buffer[RELAY_COPY];
-static _Alignas(4096) unsigned char spills[2][RELAY_COPY]; /* of relay() */
+_Alignas(4096) unsigned char relay_spills[2][RELAY_COPY]; /* of relay() */
 
 static bool
 has_pending(const struct relay_dir *d)
@@ -492,7 +492,7 @@ relay(int client, int target, bool both_tcp, int target_error,
 {
 	struct relay r;
 
-	relay_init(&r, client, target, both_tcp, spills[0], report);
+	relay_init(&r, client, target, both_tcp, relay_spills[0], report);
 	if (target_error)
 		relay_target_failed(&r, target_error);
 	return relay_finish(&r, relay_run(&r, times), report);

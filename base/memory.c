@@ -1,9 +1,13 @@
 /* Maps memory for what a process needs until it exits. */
 
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/memory.h"
+
+#define PAGE 4096
 
 void *
 memory_map(void *hint, size_t n, size_t size, int flags)
@@ -12,4 +16,18 @@ memory_map(void *hint, size_t n, size_t size, int flags)
 	    MAP_ANONYMOUS | flags, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
+}
+
+void
+memory_wipe(void *p, size_t size)
+{
+	unsigned char *bytes = p;
+	const size_t to_page = -(uintptr_t)p & (PAGE - 1);
+	const size_t head = to_page < size ? to_page : size;
+	const size_t pages = (size - head) & ~(size_t)(PAGE - 1);
+
+	memset(bytes, 0, head);
+	if (madvise(bytes + head, pages, MADV_DONTNEED) == -1)
+		memset(bytes + head, 0, pages);
+	memset(bytes + head + pages, 0, size - head - pages);
 }

@@ -297,8 +297,14 @@ build_full(struct bpf_program *p, unsigned flags)
 	if (flags & SANDBOX_FORK)
 		allow_fork(p);
 	if (flags & SANDBOX_HANDOVER) {
-		ALLOW(p, SYS_sendmsg, SYS_recvmsg, SYS_recvmmsg, SYS_sendmmsg);
-		ALLOW_ARG(p, SYS_socketpair, 0, AF_UNIX);
+		ALLOW(p, SYS_recvmsg, SYS_recvmmsg, SYS_sendmmsg);
+		/* Not in a connection, which could pass itself its client. */
+		if (flags & SANDBOX_FORK || !(flags & SANDBOX_TCP))
+			ALLOW(p, SYS_sendmsg);
+		if (flags & SANDBOX_FORK)
+			ALLOW_ARG(p, SYS_socketpair, 0, AF_UNIX);
+		else
+			ALLOW_ARG(p, SYS_prlimit64, 0, 0); /* give_up_udp() */
 	}
 	if (flags & SANDBOX_POOL)
 		ALLOW_ARG(p, SYS_mprotect, 2, PROT_NONE, PROT_READ);

@@ -13,6 +13,7 @@
 #include "base/addr.h"
 #include "base/fd.h"
 #include "base/io.h"
+#include "base/memory.h"
 #include "base/report.h"
 #include "base/sandbox.h"
 #include "base/seccomp.h"
@@ -328,19 +329,22 @@ _Noreturn void
 conn_main(struct conn *conn, int last_fd, unsigned role)
 {
 	conn_init(conn, NULL, 0, last_fd);
+	/* Or it could pass its client to itself, beyond SANDBOX_CLIENT_FD. */
+	if (role & SANDBOX_HANDOVER &&
+	    narrow_sandbox(&role, role & ~(unsigned)SANDBOX_FORK) == -1)
+		_exit(1);
 	_exit(conn_serve(conn, role));
 }
 
 bool
 conn_forget(void)
 {
-	const size_t pages = sizeof(session) & ~(size_t)4095;
-
 	if (session.udp)
 		return false;
 	close(CLIENT_FD);
-	madvise(&session, pages, MADV_DONTNEED);
-	memset((char *)&session + pages, 0, sizeof(session) - pages);
-	memset(&tlvs, 0, sizeof(tlvs));
+	memory_wipe(&session, sizeof(session));
+	memory_wipe(&tlvs, sizeof(tlvs));
+	memory_wipe(relay_buffer, sizeof(relay_buffer));
+	memory_wipe(relay_spills, sizeof(relay_spills));
 	return true;
 }

@@ -27,6 +27,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -37,6 +38,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/proctitle.h"
 #include "base/seccomp.h"
@@ -53,8 +55,9 @@
 #include "tcp/table.h"
 #include "tcp/tcp.h"
 
-#define NO_CONN   UINT32_MAX
-#define STOPS_MAX 64 /* for each signal, so that they hold up no command */
+#define NO_CONN      UINT32_MAX
+#define RESERVED_FDS 40 /* of the mapper: logs, epoll, four to fork, ... */
+#define STOPS_MAX    64 /* for each signal, so that they hold up no command */
 
 /* Data of an event: this, or the index of a process. */
 #define EV_SIGCHLD (UINT64_MAX / 2)
@@ -64,6 +67,7 @@ struct kept_proc {
 	int channel, done; /* the mapper's ends; -1: given up */
 	uint32_t conn;     /* its slot, or NO_CONN */
 	bool six;          /* of its clients, because an opener is told once */
+	bool once;         /* has no UDP to offer: serves a single client */
 };
 
 static struct kept {
@@ -93,9 +97,10 @@ open_ends(struct kept_ends *e, const struct conn *conn)
 {
 	int pipe[2];
 
-	e->udp_answer = -1;
+	e->udp_answer = e->udp_ask = -1;
 	if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK) == -1)
 		return -1;
+	fcntl(pipe[0], F_SETPIPE_SZ, 1); /* of a limit for relays */
 	e->done[0] = pipe[1];
 	e->done[1] = pipe[0];
 	e->channel[0] = e->channel[1] = -1;
@@ -106,7 +111,7 @@ open_ends(struct kept_ends *e, const struct conn *conn)
 		return -1;
 	}
 	shutdown(e->channel[0], SHUT_WR);
-	if (conn->udp_answer != -1)
+	if (kept->tcp.opener_channel != -1) /* its next client may use UDP */
 		e->udp_answer = handover_offer(kept->tcp.opener_channel,
 		    conn->peer.sa.sa_family, &e->udp_ask);
 	return 0;
@@ -154,9 +159,8 @@ close_proc(struct kept_proc *p)
 {
 	if (p->done == -1)
 		return;
-	epoll_ctl(kept->tcp.epoll, EPOLL_CTL_DEL, p->done, NULL);
-	close(p->done);
-	close(p->channel);
+	close_keep_errno(p->done); /* leaves the epoll, too */
+	close_keep_errno(p->channel);
 	p->done = p->channel = -1;
 }
 
@@ -173,10 +177,12 @@ free_index(void)
 	return i;
 }
 
+/* Without an opener the family of a client does not matter. */
 static bool
 is_six(const struct conn *conn)
 {
-	return conn->peer.sa.sa_family == AF_INET6;
+	return kept->tcp.args->udp_channel != -1 &&
+	    conn->peer.sa.sa_family == AF_INET6;
 }
 
 /*
@@ -231,6 +237,7 @@ fork_kept(struct kept_proc *p, struct conn *conn)
 		return -1;
 	p->channel = e.channel[1];
 	p->done = e.done[1];
+	p->once = kept->tcp.opener_channel != -1 && e.udp_answer == -1;
 	max_fd = kept->max_fd > p->done ? kept->max_fd : p->done;
 	max_fd = max_fd > p->channel ? max_fd : p->channel;
 	kept->max_fd = max_fd;
@@ -311,11 +318,13 @@ handle_done(uint32_t index)
 		remove_proc(index);
 		return;
 	}
+	if (kept->tcp.draining || p->once ||
+	    kept->n_idle >= kept->tcp.args->map->workers) {
+		close_proc(p); /* its connection ends when it is reaped */
+		return;
+	}
 	p->conn = NO_CONN;
-	if (kept->tcp.draining || kept->n_idle >= kept->tcp.args->map->workers)
-		close_proc(p);
-	else
-		kept->idle[kept->n_idle++] = index;
+	kept->idle[kept->n_idle++] = index;
 	tcp_conn_ended(&kept->tcp, i, 0);
 }
 
@@ -383,6 +392,28 @@ no_timers(msec now)
 	return NEVER;
 }
 
+/* Limits connections by RLIMIT_NOFILE: each process has two descriptors. */
+static uint32_t
+conns_max(const struct mapper_args *args)
+{
+	const rlim_t others =
+	    RESERVED_FDS + args->n_listeners + 2 * (rlim_t)args->map->workers;
+	struct rlimit limit;
+	uint32_t max;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 ||
+	    limit.rlim_cur >= others + 2 * (rlim_t)args->max_open)
+		return args->max_open;
+	max = limit.rlim_cur > others + 2
+	    ? (uint32_t)((limit.rlim_cur - others) / 2)
+	    : 1;
+	log_info("'%s': connections=%u, not %u: each takes two open files, and "
+		 "there may be %llu (ulimit -Hn)",
+	    args->map->spec, max, args->max_open,
+	    (unsigned long long)limit.rlim_cur);
+	return max;
+}
+
 /* Returns -1 with errno. */
 static int
 alloc_procs(uint32_t max_open)
@@ -417,6 +448,7 @@ kept_init(const struct mapper_args *args)
 	    tcp_init(&kept->tcp, args, 1) == -1 ||
 	    tcp_listen(&kept->tcp, &ops, args->channel, 0) == -1)
 		return -1;
+	kept->tcp.acceptor.max_open = conns_max(args);
 	kept->signal_fd = sigchld_open();
 	if (kept->signal_fd == -1 ||
 	    tcp_watch(&kept->tcp, kept->signal_fd, TCP_EV_CONN + EV_SIGCHLD) ==
