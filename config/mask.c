@@ -207,11 +207,25 @@ last_at(char *s, const char *end)
 	return last;
 }
 
-/* Returns the end of an item. '?' and '&' end it only in front of KEY=. */
+/* Returns true if KEY= follows whose value may be a password. */
+static bool
+secret_follows(const char *s)
+{
+	size_t length = strspn(s, NAME_CHARS);
+
+	return s[length] == '=' &&
+	    (known_key(s) || value_kind(s, length) != OTHER);
+}
+
+/*
+ * Returns the end of an item. '?' and '&' end it only in front of KEY=; ';',
+ * which is no separator, in front of a key that a ',' was meant for.
+ */
 static char *
 item_end(char *s)
 {
 	while (*s && !strchr(",=" WHITE, *s) &&
+	    !(*s == ';' && secret_follows(s + 1)) &&
 	    !(strchr("?&", *s) && s[1 + strspn(s + 1, NAME_CHARS)] == '='))
 		s++;
 	return s;

@@ -96,7 +96,9 @@ set_ns(struct ns *ns, const char *value)
 {
 	static const char why[] =
 	    "a namespace has no '=', ',', '@', white space or control byte";
+	const char *wrong;
 	char *prefix, *end;
+	struct ns parsed;
 	bool whole;
 
 	for (const char *s = value; *s; s++)
@@ -109,8 +111,12 @@ set_ns(struct ns *ns, const char *value)
 	free(prefix);
 	if (!whole)
 		return why;
+	wrong = map_set_ns(&parsed, value);
+	if (wrong)
+		return wrong;
 	ns_free(ns);
-	return map_set_ns(ns, value);
+	*ns = parsed;
+	return NULL;
 }
 
 static const char *

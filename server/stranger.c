@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -35,6 +36,7 @@
 #define PAGE        STDOUT_FILENO
 #define TITLE       "nsfwd: metrics"
 #define STRANGER_MS 2000 /* to wait for each part of the request */
+#define FAILED_MS   1000 /* that one of ANSWERS_MAX is taken after a failure */
 
 /* The memfd begins with this; the metrics follow. */
 struct page {
@@ -75,6 +77,7 @@ stranger_exec(int client, const struct services *list,
 		execve("/proc/self/exe", args, environment);
 	log_error("--stats: cannot execute this program anew: %s",
 	    errno_name(errno));
+	poll(NULL, 0, FAILED_MS); /* because strangers could fill the log */
 	_exit(1);
 }
 

@@ -125,8 +125,10 @@ unix_listen(const char *path)
 		return -1;
 	fd = upgrade_take(UPGRADE_NO_NS, &address.un, address.length,
 	    SOCK_STREAM);
-	if (fd != -1)
+	if (fd != -1 && access(path, F_OK) == 0)
 		return fd;
+	if (fd != -1)
+		close(fd); /* its file was removed */
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return -1;

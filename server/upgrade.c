@@ -28,6 +28,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,13 +45,18 @@
 #include "server/readers.h"
 #include "server/service.h"
 #include "server/systemd.h"
+#include "server/unix_listener.h"
 #include "server/upgrade.h"
 
-#define UPGRADE_ENV   "NSFWD_LISTENERS" /* PID FD:NS FD:NS... */
-#define MAPPERS_ENV   "NSFWD_MAPPERS"   /* of the programs before: PID PID... */
-#define UPGRADE_ENTRY 40                /* bytes of " FD:NS", at most */
-#define MAPPERS_ENTRY 12                /* bytes of " PID", at most */
-#define CHECK_TIMEOUT 5                 /* seconds, for --check */
+/*
+ * PID FD:NS FD:NS... FD+ FD+..., where FD+ is a UNIX socket of the server. A
+ * program that does not know "FD+" stops there, closes these, and binds anew.
+ */
+#define UPGRADE_ENV   "NSFWD_LISTENERS"
+#define MAPPERS_ENV   "NSFWD_MAPPERS" /* of the programs before: PID PID... */
+#define UPGRADE_ENTRY 40              /* bytes of " FD:NS", at most */
+#define MAPPERS_ENTRY 12              /* bytes of " PID", at most */
+#define CHECK_TIMEOUT 5               /* seconds, for --check */
 
 /* A listener of a program, for the program that is executed after it. */
 struct left_listener {
@@ -178,6 +184,17 @@ set_inherited(const struct inheritance *all, bool inherited)
 		fcntl(all->items[i].fd, F_SETFD, inherited ? 0 : FD_CLOEXEC);
 }
 
+static size_t
+print_listener(char *buf, size_t size, const struct left_listener *l)
+{
+	int n = l->ns_id == UPGRADE_NO_NS
+	    ? snprintf(buf, size, " %d+", l->fd)
+	    : snprintf(buf, size, " %d:%llu", l->fd,
+		  (unsigned long long)l->ns_id);
+
+	return (size_t)n;
+}
+
 /* Leaves out the sockets of systemd(1), which $LISTEN_FDS names. */
 static int
 export_listeners(const struct inheritance *all)
@@ -192,8 +209,7 @@ export_listeners(const struct inheritance *all)
 	for (const struct left_listener *l = all->items;
 	     l < all->items + all->count; l++)
 		if (l->fd > STDERR_FILENO + systemd_fd_count())
-			used += (size_t)snprintf(text + used, size - used,
-			    " %d:%llu", l->fd, (unsigned long long)l->ns_id);
+			used += print_listener(text + used, size - used, l);
 	result = setenv(UPGRADE_ENV, text, 1);
 	free(text);
 	return result;
@@ -342,14 +358,16 @@ read_left_listeners(const char *text)
 {
 	char *end;
 
-	left = calloc(strlen(text) / 4 + 1, sizeof(*left));
+	left = calloc(strlen(text) / 3 + 1, sizeof(*left));
 	if (!left)
 		return -1;
 	while (*text == ' ') {
 		left[n_left].fd = (int)strtol(text, &end, 10);
-		if (*end != ':' || fcntl(left[n_left].fd, F_GETFD) == -1)
+		if ((*end != ':' && *end != '+') ||
+		    fcntl(left[n_left].fd, F_GETFD) == -1)
 			break;
-		left[n_left].ns_id = strtoull(end + 1, &end, 10);
+		left[n_left].ns_id =
+		    *end++ == '+' ? UPGRADE_NO_NS : strtoull(end, &end, 10);
 		fcntl(left[n_left++].fd, F_SETFD, FD_CLOEXEC);
 		text = end;
 	}
@@ -409,12 +427,27 @@ upgrade_take(uint64_t ns_id, const void *addr, socklen_t length, int type)
 	return -1;
 }
 
+/* Closes a listener, and removes its file if it has one. */
+static void
+close_left(int fd)
+{
+	struct sockaddr_un un = {0};
+	socklen_t length = sizeof(un) - 1;
+	void *addr = &un;
+	bool has_file = getsockname(fd, addr, &length) == 0 &&
+	    un.sun_family == AF_UNIX && un.sun_path[0];
+
+	close(fd);
+	if (has_file)
+		unix_remove_stale(un.sun_path);
+}
+
 void
 upgrade_finish(void)
 {
 	while (n_left)
 		if (left[--n_left].fd != -1)
-			close(left[n_left].fd);
+			close_left(left[n_left].fd);
 	free(left);
 	left = NULL;
 }

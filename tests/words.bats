@@ -141,6 +141,13 @@ table() {
 		2 | 8080=web@http                | a port is a number: write 8080=web@80
 		2 | 8080=http://web:80           | a target has no scheme: write 8080=web:80
 		2 | 8080=docker:web:80           | write 8080=docker:web@80
+		2 | 8080=docker:web:80-90        | write 8080=docker:web@80-90
+		2 | 8080=http://x:80,y:81        | write 8080=x:80,y:81
+		2 | '80->90=a@80'                | write LISTEN=TARGET
+		2 | udp:80=a@80,tcp              | write udp:80=a@80, or tcp+udp:80=a@80
+		2 | tcp:80=a@80,udp              | write udp:80=a@80, or tcp+udp:80=a@80
+		2 | --max 80=a@80                | write LISTEN=TARGET,max=VALUE
+		2 | '80=proxy;auth=u:geheim'     | write 80=proxy,auth=u:******
 		2 | 8080=podman:web              | write 8080=podman:web@PORT
 		2 | '8080->web@80'               | write 8080=web@80
 		2 | '8080=web@80;max=5'          | write 8080=web@80,max=5
