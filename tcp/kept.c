@@ -306,12 +306,12 @@ handle_done(uint32_t index)
 {
 	struct kept_proc *p = &kept->procs[index];
 	uint32_t i = p->conn;
-	char byte;
+	char bytes[2]; /* an honest process has written one */
 	ssize_t n;
 
 	if (p->done == -1)
 		return;
-	n = read(p->done, &byte, 1);
+	n = read(p->done, bytes, sizeof(bytes));
 	if (n == -1 && errno == EAGAIN)
 		return;
 	if (n != 1 || i == NO_CONN) {

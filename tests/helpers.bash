@@ -350,6 +350,16 @@ workers() {
 	done
 }
 
+# kept [PORT]: prints the pids of the processes that have no client: all, or of a map.
+kept() {
+	local pid
+	for pid in $(workers); do
+		tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" |
+			grep -q "^nsfwd: worker of .*${1-}=" && echo "$pid"
+	done
+	:
+}
+
 connections() {
 	[ -z "$WORKERS" ] || {
 		worker_connections

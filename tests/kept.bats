@@ -12,16 +12,6 @@ setup() {
 	ip -n ns2 addr add fd00:2::2/128 dev lo nodad
 }
 
-# kept [PORT]: prints the pids of the processes that have no client: all, or of a map.
-kept() {
-	local pid
-	for pid in $(workers); do
-		tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" |
-			grep -q "^nsfwd: worker of .*${1-}=" && echo "$pid"
-	done
-	:
-}
-
 kept_are() {
 	[ "$(kept "${2-}" | wc -l)" = "$1" ]
 }

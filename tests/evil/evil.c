@@ -36,6 +36,7 @@
 #include "relay.h"
 #include "tcp/conn.h"
 #include "tcp/fork.h"
+#include "tcp/kept.h"
 #include "tcp/pool.h"
 #include "tcp/table.h"
 #include "tcp/tcp.h"
@@ -54,7 +55,8 @@ enum stage {
 	ASSOCIATE,     /* before datagrams of a SOCKS client are relayed */
 	WORKER,        /* a worker, when it has accepted */
 	UDP_MAPPER,    /* when it sees a new client */
-	TCP_MAPPER     /* when it has accepted */
+	TCP_MAPPER,    /* when it has accepted */
+	KEPT           /* a process that is kept, when it has another client */
 };
 
 const struct mapper_args *args;
@@ -71,7 +73,7 @@ static const struct attack *
 attack_of(uint32_t n)
 {
 	static const struct attack *const kinds[] = {process_attacks,
-	    descriptor_attacks, socket_attacks, memory_attacks};
+	    descriptor_attacks, socket_attacks, kept_attacks, memory_attacks};
 
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		for (const struct attack *a = kinds[i]; a->name; a++)
@@ -94,17 +96,43 @@ evil_init(void)
 	exit(0);
 }
 
-/* Runs the attack that the peer's address asks for. Returns false if none. */
+/* Returns the attack that the peer's address asks for at a stage, or NULL. */
+static const struct attack *
+asked_attack(enum stage stage, const union sockaddr_inet *peer)
+{
+	uint32_t addr = ntohl(peer->v4.sin_addr.s_addr);
+
+	return peer->sa.sa_family != AF_INET || addr >> 16 != 0x7f42 ||
+		(addr & 0xff) != stage || !mode
+	    ? NULL
+	    : attack_of(addr >> 8 & 0xff);
+}
+
+/*
+ * Gives up all descriptors but the client's, so that the mapper hands over no
+ * other, and stays as long as the client, while others are served.
+ */
+static void
+stay(int client, const char *text)
+{
+	char byte;
+
+	for (int fd = client + 1; fd < 1024; fd++)
+		close(fd);
+	send(client, text, strlen(text), MSG_NOSIGNAL);
+	while (recv(client, &byte, 1, 0) > 0)
+		;
+}
+
+/* Runs the attack that the peer asks for. Returns false if none. */
 static bool
 attack(enum stage stage, const union sockaddr_inet *peer, int client)
 {
-	uint32_t addr = ntohl(peer->v4.sin_addr.s_addr);
-	const struct attack *a = attack_of(addr >> 8 & 0xff);
+	const struct attack *a = asked_attack(stage, peer);
 	char text[128];
 	long got;
 
-	if (peer->sa.sa_family != AF_INET || addr >> 16 != 0x7f42 ||
-	    (addr & 0xff) != stage || !a || !mode)
+	if (!a)
 		return false;
 	forged[14] = (char)('0' + stage);
 	got = a->run();
@@ -112,6 +140,8 @@ attack(enum stage stage, const union sockaddr_inet *peer, int client)
 	    got < 0 ? "no" : "yes", got < 0 ? -got : got);
 	if (client == -1)
 		write(2, text, strlen(text));
+	else if (stage == KEPT)
+		stay(client, text);
 	else
 		send(client, text, strlen(text), MSG_NOSIGNAL);
 	return true;
@@ -142,6 +172,12 @@ WRAP(int, fork_init, const struct mapper_args *a)
 {
 	started(a);
 	return __real_fork_init(a);
+}
+
+WRAP(int, kept_init, const struct mapper_args *a)
+{
+	started(a);
+	return __real_kept_init(a);
 }
 
 WRAP(int, pool_init, const struct mapper_args *a)
@@ -215,6 +251,23 @@ WRAP(void, conn_main, struct conn *conn, int last_fd, unsigned role)
 {
 	victim = conn;
 	__real_conn_main(conn, last_fd, role);
+}
+
+/* A process that has served nobody asks its client to come again. */
+WRAP(int, conn_serve, struct conn *conn, unsigned role)
+{
+	static bool used;
+	const bool first = conn->kept && !used;
+
+	victim = conn;
+	used = true;
+	if (!conn->kept || !asked_attack(KEPT, &conn->peer))
+		return __real_conn_serve(conn, role);
+	if (!first)
+		attack_and_exit(KEPT);
+	send(conn->client, "again\n", 6, MSG_NOSIGNAL);
+	conn->report->end = END_CLOSED;
+	return 0;
 }
 
 WRAP(void, dialer_init, struct dialer *d, const struct conn *conn,

@@ -22,7 +22,7 @@ struct attack {
 	}
 
 extern const struct attack process_attacks[], descriptor_attacks[],
-    socket_attacks[], memory_attacks[];
+    socket_attacks[], memory_attacks[], kept_attacks[];
 
 /* The state of the attacking process, set before it attacks. */
 extern const struct mapper_args *args; /* of this map */
@@ -32,6 +32,16 @@ extern pid_t mapper;
 extern void *used_count, *other_counts; /* on the scoreboard */
 extern int own_table;                   /* of this worker */
 extern char forged[];                   /* a line for the log */
+
+/*
+ * Returns the first descriptor for which a socket option is `value`, or that is
+ * a pipe; or -1.
+ */
+int find_socket(int option, int value);
+int find_pipe(void);
+
+/* Returns 1 if the filter lets a socket be connected anew, or an errno. */
+long reconnect(int fd);
 
 static inline long
 result(long n)

@@ -4,9 +4,9 @@
 evil.py PROGRAM LOG PORTS STAGE...
     PORTS are those of a numeric map, of a proxy, of workers, of workers with a
     name, the first of many numeric maps for TCP and for UDP, because an attack
-    may end the mapper, and the first of many proxies. After an attack that did
-    not end its process the map has to serve another client, unless the attack
-    says that the map is full. Prints for each attack how it ended at each
+    may end the mapper, the first of many proxies, and that of a proxy with
+    workers. After an attack that did not end its process the map has to serve
+    another client, unless the attack says that the map is full. Prints for each attack how it ended at each
     stage: "yes", an errno or "killed". With ATTACKS in the environment, only
     these.
 """
@@ -14,6 +14,7 @@ evil.py PROGRAM LOG PORTS STAGE...
 import errno
 import os
 import re
+import select
 import socket
 import subprocess
 import sys
@@ -35,6 +36,7 @@ STAGES = {
     "udp": (7, 4, [], 0),
     "mapper": (8, 4, [], 0),
     "proxy": (8, 5, [], 0),
+    "kept": (9, 6, [], 0),
 }
 WAIT = 20  # seconds, for what comes at once
 MAPPERS = ("udp", "mapper", "proxy")
@@ -76,11 +78,19 @@ def serve_next(stage, port):
     if stage == "associate":
         return serve_datagrams(port)
     with socket.create_connection(("127.0.0.1", port), WAIT) as s:
-        if STAGES[stage][1] == 1:
+        if STAGES[stage][1] in (1, 6):
             s.sendall(CONNECT[0])
             assert b" 200 " in s.recv(39)
         s.sendall(b"hello\n")
         assert s.recv(9)
+
+
+def be_next(s, port):
+    """Clients that stay, so that who attacks s is given the next one."""
+    others = []
+    while not select.select([s], [], [], 0.05 if others else 0)[0]:
+        others.append(socket.create_connection(("127.0.0.1", port), WAIT))
+        others[-1].sendall(b"x")
 
 
 def attempt(name, number, port_offset, stage, ports):
@@ -106,6 +116,8 @@ def attempt(name, number, port_offset, stage, ports):
                 return None
             if name == "failed_at":
                 be_served(ports[0])
+            if (name, stage) == ("next_client", "kept"):
+                be_next(s, ports[port])
             while b"\n" not in got[answer:]:
                 more = s.recv(1000)
                 if not more:
@@ -113,12 +125,14 @@ def attempt(name, number, port_offset, stage, ports):
                 got += more
         except (ConnectionError, BrokenPipeError):
             pass
-    end = verdict(got[answer:].decode(errors="replace").split())
-    if end != "killed" and (name, end) != ("scoreboard_own", "yes"):
-        try:
-            serve_next(stage, ports[port])
-        except OSError as e:
-            sys.exit(f"after {name} at {stage}: {e}")
+        if got == b"again\n":
+            return attempt(name, number, port_offset, stage, ports)
+        end = verdict(got[answer:].decode(errors="replace").split())
+        if end != "killed" and (name, end) != ("scoreboard_own", "yes"):
+            try:
+                serve_next(stage, ports[port])
+            except OSError as e:
+                sys.exit(f"after {name} at {stage}: {e}")
     return end
 
 

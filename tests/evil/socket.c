@@ -147,11 +147,7 @@ do_channel(void)
 	return n ? n : -errno;
 }
 
-/*
- * Returns the first descriptor for which `option` is `value`: a listener, or a
- * channel; or -1.
- */
-static int
+int
 find_socket(int option, int value)
 {
 	socklen_t size = sizeof(int);
@@ -214,9 +210,9 @@ do_chan_take(void)
 	    syscall(SYS_recvfrom, channel_fd(), &byte, 1, MSG_DONTWAIT, 0, 0));
 }
 
-/* Returns the end of the pipe that tells workers to drain, or -1. */
-static int
-lifeline_fd(void)
+/* The pipe that tells workers to drain, or the mapper or the opener. */
+int
+find_pipe(void)
 {
 	for (int fd = 3; fd < 1024; fd++)
 		if (syscall(SYS_fcntl, fd, F_GETPIPE_SZ) > 0)
@@ -227,13 +223,13 @@ lifeline_fd(void)
 static long
 do_life_shut(void)
 {
-	return result(syscall(SYS_shutdown, lifeline_fd(), SHUT_WR));
+	return result(syscall(SYS_shutdown, find_pipe(), SHUT_WR));
 }
 
 static long
 do_life_write(void)
 {
-	return result(syscall(SYS_write, lifeline_fd(), "", 1));
+	return result(syscall(SYS_write, find_pipe(), "", 1));
 }
 
 /*
@@ -241,7 +237,7 @@ do_life_write(void)
  * connected to anything there. Asks with an address that the kernel cannot
  * read: EFAULT means that the filter lets the call through.
  */
-static long
+long
 reconnect(int fd)
 {
 	long n =
