@@ -52,7 +52,7 @@ is_transposed(const char *a, const char *b)
 {
 	for (; *a && *a == *b; a++)
 		b++;
-	return *a && a[1] && a[0] == b[1] && a[1] == b[0] &&
+	return *a && *b && a[0] == b[1] && a[1] == b[0] &&
 	    strcmp(a + 2, b + 2) == 0;
 }
 
