@@ -15,18 +15,27 @@ static struct title {
 	bool cleared; /* the bytes behind the title are 0 */
 } title;
 
-/* Returns a copy of the environment, or NULL if out of memory. */
+/*
+ * Returns a copy of the environment, or NULL if out of memory. It is one piece
+ * of memory, so that unsetenv(3) loses none.
+ */
 static char **
 copy_environ(void)
 {
-	size_t n = 0;
-	char **copy;
+	size_t n = 0, size = 0;
+	char **copy, *text;
 
-	while (environ[n])
-		n++;
-	copy = calloc(n + 1, sizeof(*copy));
-	for (size_t i = 0; copy && i < n; i++)
-		copy[i] = strdup(environ[i]);
+	for (; environ[n]; n++)
+		size += strlen(environ[n]) + 1;
+	copy = malloc((n + 1) * sizeof(*copy) + size);
+	if (!copy)
+		return NULL;
+	text = (char *)(copy + n + 1);
+	for (size_t i = 0; i < n; i++) {
+		copy[i] = text;
+		text = stpcpy(text, environ[i]) + 1;
+	}
+	copy[n] = NULL;
 	return copy;
 }
 
