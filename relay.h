@@ -14,7 +14,7 @@ struct timeouts;
 
 #define RELAY_COPY 65536 /* bytes of one read into a buffer */
 
-/* What relay() copies through, for a process that wipes it. */
+/* The buffers of relay(). A process that serves more clients wipes them. */
 extern unsigned char relay_buffer[RELAY_COPY], relay_spills[2][RELAY_COPY];
 
 /* A socket of a relay, and the index of the direction that reads from it. */

@@ -78,7 +78,7 @@ void sort_samples(void);
 /* Returns the quantile at part/1000. The samples are sorted. */
 uint32_t quantile(size_t part);
 
-/* What a client of crr() sends, and what it waits for after that. */
+/* The request of a client of crr(), and the number of bytes it waits for. */
 struct exchange {
 	const void *send;
 	size_t length;

@@ -19,7 +19,7 @@ struct nearest;
 const char *gost_key_put(FILE *, struct gost_url *, const struct gost_param *,
     bool is_hop);
 
-/* What gost_key_put() returns for a key that GOST does not have, too. */
+/* The result of gost_key_put() for a key that nsfwd does not know. */
 extern const char gost_key_unknown[];
 
 /* Calls nearest_add() with each key, after cutting "handler." off n->name. */

@@ -64,7 +64,7 @@ struct left_listener {
 	uint64_t ns_id;
 };
 
-/* Those of the program before, see upgrade_init(). */
+/* The listeners of the program before, which upgrade_init() has read. */
 static struct left_listener *left;
 static int n_left;
 
@@ -139,7 +139,7 @@ try_program(char *path, char **args)
 	return status ? "it does not accept the configuration" : NULL;
 }
 
-/* What the new program inherits. */
+/* The listeners that the new program inherits. */
 struct inheritance {
 	struct left_listener *items; /* owned */
 	size_t count;

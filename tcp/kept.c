@@ -78,7 +78,7 @@ static struct kept {
 	int signal_fd, max_fd;
 } * kept;
 
-/* What a process that is to be forked shares with others. */
+/* The channels between a process, its mapper and the opener. */
 struct kept_ends {
 	int channel[2], done[2]; /* [0]: its end, [1]: the mapper's */
 	int udp_answer, udp_ask; /* see tcp/handover.h; -1: none */

@@ -2,7 +2,14 @@
 
 PROXY=$BATS_TEST_DIRNAME/proxy.py
 SITUATIONS=$BATS_TEST_DIRNAME/situations.py
-FAR=10.0.2.2 # an address of ns2 that is not loopback; setup() must add it
+FAR=10.0.2.2 # an address of ns2 that is not loopback
+
+# The setup() of a file: namespaces of the clients and of the targets.
+proxy_namespaces() {
+	ns ns1 ns2
+	ip -n ns2 addr add "$FAR/32" dev lo
+	ip -n ns2 addr add fd00:2::2/128 dev lo nodad
+}
 
 client() {
 	in_ns ns1 python3 "$PROXY" "$@" 3>&- 4>&-

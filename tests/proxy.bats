@@ -7,9 +7,7 @@ load helpers
 load proxy
 
 setup() {
-	ns ns1 ns2
-	ip -n ns2 addr add "$FAR/32" dev lo
-	ip -n ns2 addr add fd00:2::2/128 dev lo nodad
+	proxy_namespaces
 }
 
 teardown() {

@@ -8,8 +8,7 @@ load helpers
 load proxy
 
 setup() {
-	ns ns1 ns2
-	ip -n ns2 addr add "$FAR/32" dev lo
+	proxy_namespaces
 }
 
 needs_root() {
