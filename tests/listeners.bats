@@ -415,6 +415,7 @@ tentative() {
 	# Mappers that cannot be replaced do not make the server spin.
 	# shellcheck disable=SC2046 # one word each
 	kill -KILL $(mappers)
+	wait_until 2 logged 'no new mapper: EPERM \(--pin dropped the privileges: restart nsfwd\)$'
 	rests 1 3 "$NSFWD_PID"
 	stop_nsfwd
 }
