@@ -401,7 +401,7 @@ tentative() {
 	answers late 2 tcp:127.0.0.1/8002
 	run ! grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
 	ns later
-	wait_until 2 logged 'pin: a mapper that ends is not replaced, a namespace that is deleted is not followed'
+	wait_until 2 logged 'pin: mappers of other namespaces are not replaced, deleted namespaces not followed'
 	grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
 	# The socket of --stats is mended without privileges.
 	wait_until 2 fetch later -o /dev/null http://127.0.0.1:9100/metrics
