@@ -351,8 +351,8 @@ drop_for_pin(void)
 {
 	if (!server.conf->pin || server.pinned || something_waits())
 		return 0;
-	log_info("--pin: a mapper that ends is not replaced, a namespace that "
-		 "is deleted is not followed");
+	log_info("--pin: mappers of other namespaces are not replaced, "
+		 "deleted namespaces not followed");
 	server.pinned = true;
 	server.check_ns = false;
 	close(server.mountinfo_fd);

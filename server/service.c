@@ -238,6 +238,20 @@ reopen_listeners(struct service *s)
 	return -1;
 }
 
+/* Logs why a mapper was not replaced, by errno, unless it was logged before. */
+static void
+log_not_replaced(struct service *s, const struct config *conf)
+{
+	const char *why = conf->pin && errno == EPERM
+	    ? " (--pin dropped the privileges: restart nsfwd)"
+	    : "";
+
+	if (s->logged_errno != errno)
+		log_error("'%s': no new mapper: %s%s", s->map->spec,
+		    errno_name(errno), why);
+	s->logged_errno = errno;
+}
+
 /*
  * Starts a new mapper; the old one drains once the new one is ready. Returns -1
  * with errno; then the service keeps the old mapper.
@@ -270,10 +284,7 @@ service_retry(struct service *s, const struct config *conf)
 	if (!s->target_ns_id)
 		return;
 	if (replace_mapper(s, conf) == -1) {
-		if (s->logged_errno != errno)
-			log_error("'%s': no new mapper: %s", s->map->spec,
-			    errno_name(errno));
-		s->logged_errno = errno;
+		log_not_replaced(s, conf);
 		return;
 	}
 	s->logged_errno = 0;

@@ -22,7 +22,7 @@
 #include "netns.h"
 #include "proxy/socks.h"
 
-#define CLIENT_STRLEN (2 * SOCKADDR_STRLEN + 5) /* "ADDR via=ADDR" */
+#define CLIENT_STRLEN (2 * SOCKADDR_STRLEN + 6) /* "ADDR peer=ADDR" */
 
 /*
  * Cuts HOST:PORT at its first colon if HOST or PORT is none, because PORT could
@@ -145,13 +145,13 @@ static const char *
 client_text(const union sockaddr_inet *peer, const struct conn_report *t,
     char *buf)
 {
-	char client[SOCKADDR_STRLEN], via[SOCKADDR_STRLEN];
+	char client[SOCKADDR_STRLEN], sender[SOCKADDR_STRLEN];
 
 	if (!sockaddr_is_inet(&t->client))
 		return sockaddr_format(&peer->sa, buf);
-	snprintf(buf, CLIENT_STRLEN, "%s via=%s",
+	snprintf(buf, CLIENT_STRLEN, "%s peer=%s",
 	    sockaddr_format(&t->client.sa, client),
-	    sockaddr_format(&peer->sa, via));
+	    sockaddr_format(&peer->sa, sender));
 	return buf;
 }
 

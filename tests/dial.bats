@@ -102,8 +102,8 @@ setup() {
 	start_nsfwd -v --max-conns 64 \
 		ns1@8000=ns2@8000,proxy=1,accept-proxy=127.0.0.0/8
 	client headers 127.0.0.1:8000
-	wait_until 2 logged 'client=192.0.2.7:4711 via=127.0.0.1:[0-9]+ target=127.0.0.1:8000 .*end=closed' 90
-	logged 'client=2001:db8::7/4711 via=' 90
+	wait_until 2 logged 'client=192.0.2.7:4711 peer=127.0.0.1:[0-9]+ target=127.0.0.1:8000 .*end=closed' 90
+	logged 'client=2001:db8::7/4711 peer=' 90
 	logged 'end=handshake error=EPROTO' 15
 	logged 'end=handshake error=EMSGSIZE'
 }
@@ -214,7 +214,7 @@ setup() {
 		own=$((own + 1))
 		[ "$(client ask "10.0.1.1:$port" "10.0.1.1:$own")" = \
 			"10.0.1.1 $own from ns1" ]
-		wait_until 2 logged "client=10.0.1.1:$own via=127.0.0.1:"
+		wait_until 2 logged "client=10.0.1.1:$own peer=127.0.0.1:"
 	done
 }
 

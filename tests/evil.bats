@@ -328,12 +328,12 @@ may_by() {
 		connect to other targets | connect
 		get other clients | find_listener next_client
 		send to the listen namespace | find_udp source_client source_listener source_fastopen ask_udp next_client
-		read the files of names | open_read
+		read hosts and resolv.conf | open_read
 		write files | open_write
 		write to the log | forge
-		falsify what is logged of it | report
+		falsify its report for the log | report
 		start a process | fork
-		continue a stopped process | cont_mapper
+		continue a process (Linux < 6.12) | cont_mapper
 		end, stop or trace a process | kill_mapper stop_mapper kill_all tgkill ptrace
 		change counters of other maps | scoreboard_other
 	END

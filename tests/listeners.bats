@@ -401,7 +401,7 @@ tentative() {
 	answers late 2 tcp:127.0.0.1/8002
 	run ! grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
 	ns later
-	wait_until 2 logged 'pin: a mapper that ends is not replaced, a namespace that is deleted is not followed'
+	wait_until 2 logged 'pin: mappers of other namespaces are not replaced, deleted namespaces not followed'
 	grep -q '^CapEff:.0*$' "/proc/$NSFWD_PID/status"
 	# The socket of --stats is mended without privileges.
 	wait_until 2 fetch later -o /dev/null http://127.0.0.1:9100/metrics
@@ -415,6 +415,7 @@ tentative() {
 	# Mappers that cannot be replaced do not make the server spin.
 	# shellcheck disable=SC2046 # one word each
 	kill -KILL $(mappers)
+	wait_until 2 logged 'no new mapper: EPERM \(--pin dropped the privileges: restart nsfwd\)$'
 	rests 1 3 "$NSFWD_PID"
 	stop_nsfwd
 }

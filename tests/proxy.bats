@@ -63,14 +63,14 @@ c, _ = s.accept()
 got = b""
 while not got.endswith(b"\r\n\r\n"):
     got += c.recv(9999)
-assert b"\nX-495: 1\r\n" in got, got
+assert b"\nX-493: 1\r\n" in got, got
 c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")' "$FAR"
 	start_nsfwd ns1@1080=ns2@proxy
 	in_ns ns1 python3 - "$FAR" <<-'END'
 		import socket, sys
 		for lines, want in (500, b" 200 "), (501, b" 431 "):
 		    head = [f"GET http://{sys.argv[1]}/ HTTP/1.1", f"Host: {sys.argv[1]}",
-		            "Connection: close"]
+		            "Connection: close"] + 2 * ["Content-Length: 0"]
 		    head += [f"X-{i}: 1" for i in range(lines - 1 - len(head))]
 		    with socket.create_connection(("127.0.0.1", 1080), 20) as s:
 		        s.sendall("".join(f"{line}\r\n" for line in head).encode() + b"\r\n")

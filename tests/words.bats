@@ -254,6 +254,9 @@ table() {
 	[[ ${lines[1]} == 'udp:80=web@8080: 8080/udp: ok, there is a route'* ]]
 	[[ ${lines[3]} == *': original/udp: ok, its namespace can be entered' ]]
 	[[ ${lines[4]} =~ ': 8080: ok, '[0-9]+' ms'$ ]]
+	# A hop is asked for the target: this one answers with its name, not HTTP.
+	run -1 "$NSFWD" --test 84=10.9.9.9:9,via=http:web@8080
+	[[ $output == *': 10.9.9.9:9: EPROTO'* ]] || fail "$output"
 	run -1 "$NSFWD" --test 80=wbe@80
 	[[ $output == "80=wbe@80: 80: cannot enter namespace 'wbe' (nearest: web; "* ]]
 	run -2 "$NSFWD" -=wbe@80
