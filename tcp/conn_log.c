@@ -155,20 +155,29 @@ client_text(const union sockaddr_inet *peer, const struct conn_report *t,
 	return buf;
 }
 
-/* Returns the field why=, after a space, if there is advice on the error. */
+/*
+ * Returns what a connection's error means, or NULL. A target that a client
+ * asked for by name has no address until it is found.
+ */
+static const char *
+find_why(char *advice, const struct map *map, const struct conn_report *t)
+{
+	if (t->end == END_HANDSHAKE && t->error == EPERM && map->user)
+		return "wrong user or password: auth=";
+	if (t->end != END_DIAL ||
+	    (t->requested[0] && !map->n_hops && !sockaddr_is_inet(&t->peer)))
+		return NULL;
+	return dial_why(advice, map, t, t->error);
+}
+
+/* Returns the field why=, after a space, or "". */
 static const char *
 why_text(const struct map *map, const struct conn_report *t, char *buf,
     size_t size)
 {
 	char advice[ADVICE_SIZE], quoted[LOGFMT_SIZE];
-	const char *why = NULL;
+	const char *why = find_why(advice, map, t);
 
-	if (t->end == END_HANDSHAKE && t->error == EPERM)
-		why = "wrong user or password: auth=";
-	else if (t->end == END_DIAL && t->requested[0] && t->error == EACCES)
-		why = "refused by default: reach= allows it, or a firewall";
-	else if (t->end == END_DIAL && !t->requested[0])
-		why = dial_why(advice, map, t, t->error);
 	if (!why)
 		return "";
 	snprintf(buf, size, " why=%s", logfmt(quoted, why));
