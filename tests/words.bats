@@ -40,6 +40,9 @@ table() {
 @test "what cannot work is refused" {
 	python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("closed")'
 	chmod 700 closed
+	mkdir -m 700 private
+	cp "$NSFWD" private/nsfwd
+	chmod 700 private/nsfwd
 	mkfifo fifo
 	chmod 666 fifo
 	for_nobody
@@ -88,13 +91,26 @@ table() {
 		2 | --check /proc/$$@80=81       | a process is pid:
 		2 | --check /a=80,owner=nobody-at-all | no such user
 		2 | 80=web@80,dev=eth7           | --wait starts without it
+		1 | --stats :9100 -P /none/pid 80=web@80 | --pidfile '/none/pid': No such file
 	TABLE
-	[ "$(id -u)" != 0 ] || [ "$(awk '{ print $2; exit }' /proc/self/uid_map)" != 0 ] ||
-		[ "$(awk '{ print $3; exit }' /proc/self/uid_map)" = 1 ] ||
-		table <<-'TABLE'
-			2 | --check 80=$PWD/closed       | user nobody may not open
-			0 | --check --user root 80=$PWD/closed | 80=
-		TABLE
+	# A user of this user namespace is nobody else.
+	if [ "$(id -u)" != 0 ] || [ "$(awk '{ print $2; exit }' /proc/self/uid_map)" != 0 ] ||
+		[ "$(awk '{ print $3; exit }' /proc/self/uid_map)" = 1 ]; then
+		return
+	fi
+	table <<-'TABLE'
+		2 | --check 80=$PWD/closed       | user nobody may not open
+		0 | --check --user root 80=$PWD/closed | 80=
+		2 | --check 80=$PWD/private/none | user nobody may not open
+		0 | --check 80=$PWD/none         | no socket '
+		0 | --check --pin --stats :9100 80=web@80 | 80=
+	TABLE
+	NSFWD=private/nsfwd
+	table <<-'TABLE'
+		2 | --check --pin --stats :9100 80=web@80 | user nobody may not execute this program
+		2 | --pin --stats :9100 80=web@80 | user nobody may not execute this program
+		0 | --check --stats :9100 80=web@80 | 80=
+	TABLE
 }
 
 @test "the spelling of other programs gets an answer" {
