@@ -89,12 +89,11 @@ void
 health_note_failures(struct tcp *t)
 {
 	const struct target_failures *failures = t->tables->failures;
-	const uint32_t count = failures ? failures->count : 0;
+	const uint32_t before = t->n_failures;
 	msec now;
 
-	if (count == t->n_failures)
+	if (!failures || (t->n_failures = failures->count) == before)
 		return;
-	t->n_failures = count;
 	now = now_ms();
 	for (uint32_t i = 0; i < t->args->map->n_targets; i++)
 		note_failure(t, i, &failures->items[i]);
