@@ -10,9 +10,8 @@
 
 #include "base/addr.h"
 
-#define HOSTPORT_MAX   264 /* bytes of "HOST:PORT" with its NUL */
-#define METHOD_MAX     24
-#define REPORT_TARGETS 64
+#define HOSTPORT_MAX 264 /* bytes of "HOST:PORT" with its NUL */
+#define METHOD_MAX   24
 
 /* How a connection ended. */
 enum end_reason {
@@ -43,7 +42,6 @@ struct conn_report {
 	union sockaddr_inet server; /* that did not resolve a name; or unset */
 	union sockaddr_inet peer;   /* address of that target; unset if UNIX */
 	union sockaddr_inet client; /* from a PROXY header; else unset */
-	int16_t failed[REPORT_TARGETS]; /* error of each target that failed */
 	/* Fields of a proxy client; its text is unchecked, or "". */
 	uint32_t n_requests;
 	int32_t authorized; /* 1: the last request had the right password */

@@ -98,7 +98,7 @@ sandbox_drop_privileges(const struct cred *cred, enum sandbox_keep keep)
 
 /* Makes the system calls itself, because the process may share its memory. */
 int
-sandbox_access(const struct cred *cred, const char *path, uid_t *uid)
+sandbox_access(const struct cred *cred, const char *path, int mode, uid_t *uid)
 {
 	const uid_t id = cred->uid;
 	const gid_t gid = cred->gid;
@@ -107,7 +107,7 @@ sandbox_access(const struct cred *cred, const char *path, uid_t *uid)
 	syscall(SYS_setresgid, gid, gid, gid);
 	syscall(SYS_setresuid, id, id, id);
 	*uid = (uid_t)syscall(SYS_getuid);
-	return access(path, W_OK);
+	return access(path, mode);
 }
 
 void

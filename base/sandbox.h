@@ -53,11 +53,11 @@ int sandbox_drop_privileges(const struct cred *, enum sandbox_keep);
 int sandbox_set_capabilities(uint64_t keep);
 
 /*
- * Asks, as a mapper of that user would, whether a file may be written. Changes
+ * Asks, as a mapper of that user would, whether a file may be accessed. Changes
  * the user of the calling process, which is for nothing else, and in *uid tells
- * who that is. Returns 0, or -1 with errno, see access(2).
+ * who that is. For mode and result see access(2).
  */
-int sandbox_access(const struct cred *, const char *path, uid_t *uid);
+int sandbox_access(const struct cred *, const char *path, int mode, uid_t *uid);
 
 /*
  * Has the kernel kill this process when its parent exits. Returns -1 with ESRCH

@@ -7,6 +7,7 @@
 
 #include "base/addr.h"
 #include "base/clock.h"
+#include "base/report.h"
 #include "config/map.h"
 #include "dial/balance.h"
 #include "dial/conn.h"
@@ -44,11 +45,11 @@ balance_backoff(const struct conn *conn)
 	uint64_t set = 0;
 	msec limit;
 
-	if (!conn->target_failed_at)
+	if (!conn->failures)
 		return 0;
 	limit = now_ms() - TARGET_BACKOFF_MS;
 	for (size_t i = 0; i < conn->map->n_targets; i++)
-		if (atomic_load(&conn->target_failed_at[i]) > limit)
+		if (atomic_load(&conn->failures->items[i].at) > limit)
 			set |= (uint64_t)1 << i;
 	return set;
 }
@@ -71,9 +72,19 @@ balance_next(const struct conn *conn, uint64_t tried, uint64_t backoff)
 	return best;
 }
 
+/* Writes the time last, because others read a failure that has a time. */
 void
-balance_failed(const struct conn *conn, size_t target)
+balance_failed(const struct conn *conn, size_t target, int error)
 {
-	if (conn->target_failed_at)
-		atomic_store(&conn->target_failed_at[target], now_ms());
+	struct target_failure *f;
+
+	if (!conn->failures)
+		return;
+	f = &conn->failures->items[target];
+	f->error = error;
+	f->hop_status = conn->report->hop_status;
+	f->port_index = conn->port_index;
+	f->peer = conn->report->peer;
+	atomic_store(&f->at, now_ms());
+	atomic_fetch_add(&conn->failures->count, 1);
 }

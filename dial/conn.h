@@ -3,7 +3,6 @@
 #ifndef DIAL_CONN_H
 #define DIAL_CONN_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,6 +13,7 @@ struct conn_report;
 struct endpoint;
 struct map;
 struct pp_tlvs;
+struct target_failures;
 
 /*
  * The process that accepts a client fills in this struct, see tcp/tcp.c; for
@@ -33,7 +33,7 @@ struct conn {
 					 its destination; else unset */
 	const struct pp_tlvs *tlvs;   /* of the PROXY header; NULL: none */
 	uint32_t seq;                 /* number of connections before */
-	_Atomic msec *target_failed_at;   /* of each target; NULL: not kept */
+	struct target_failures *failures; /* of the map; NULL: not kept */
 	const struct endpoint *requested; /* dialled in place of the targets
 					     of the map; NULL: none */
 	msec deadline;                    /* until the target is connected */

@@ -222,16 +222,6 @@ report_addr(const struct dialer *d, const struct target_addr *to)
 		memcpy(&d->conn->report->peer, &to->addr, to->length);
 }
 
-/* Notes that the current target has failed, with d->error. */
-static void
-target_failed(const struct dialer *d)
-{
-	_Static_assert(REPORT_TARGETS == TARGETS_MAX, "see base/report.h");
-	balance_failed(d->conn, d->target);
-	if (!d->conn->requested)
-		d->conn->report->failed[d->target] = (int16_t)d->error;
-}
-
 void
 dialer_addr_failed(struct dialer *d, const struct target_addr *to)
 {
@@ -242,7 +232,7 @@ dialer_addr_failed(struct dialer *d, const struct target_addr *to)
 			d->n_addrs--;
 	}
 	if (d->n_tried == d->n_addrs)
-		target_failed(d);
+		balance_failed(d->conn, d->target, d->error);
 }
 
 void
@@ -250,7 +240,7 @@ dialer_target_failed(struct dialer *d)
 {
 	d->error = errno;
 	d->n_tried = d->n_addrs;
-	target_failed(d);
+	balance_failed(d->conn, d->target, d->error);
 }
 
 void

@@ -1,8 +1,12 @@
 /* Says what the errno of a connection to a target means, and the cure. */
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
 
 #include "dial/why.h"
 
@@ -12,6 +16,7 @@
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "netns.h"
+#include "proxy/reach.h"
 
 static bool
 is_loopback_addr(const union sockaddr_inet *addr)
@@ -34,6 +39,18 @@ what_was_tried(const struct endpoint *ep, const struct conn_report *r)
 	return ADVICE_DIAL_INET;
 }
 
+/* Writes the key that allows an address. An address ends at its port. */
+static const char *
+write_reach(char *buf, const union sockaddr_inet *peer)
+{
+	char text[SOCKADDR_STRLEN];
+
+	sockaddr_format(&peer->sa, text);
+	*strrchr(text, peer->sa.sa_family == AF_INET ? ':' : '/') = '\0';
+	snprintf(buf, ADVICE_SIZE, "reach=%s would allow it", text);
+	return buf;
+}
+
 const char *
 dial_why(char *buf, const struct map *map, const struct conn_report *r, int err)
 {
@@ -49,5 +66,8 @@ dial_why(char *buf, const struct map *map, const struct conn_report *r, int err)
 	    .ns = ns_spec(&map->target_ns),
 	};
 
+	if (err == EACCES && !r->hop_status && map_client_chooses(map) &&
+	    sockaddr_is_inet(&r->peer) && !reach_allows(map, &r->peer))
+		return write_reach(buf, &r->peer);
 	return errno_advice(buf, err, &place);
 }

@@ -51,6 +51,8 @@ scoreboard_set_error(struct mapper_error *e, int error, int hop_status,
 	e->at = now_ms();
 }
 
+_Static_assert(sizeof(struct mapper_counts) <= 4096, "it has one page");
+
 static size_t
 scoreboard_size(const struct scoreboard *s)
 {

@@ -11,6 +11,7 @@
 #include "base/addr.h"
 #include "base/clock.h"
 #include "config/map.h"
+#include "mapper/target_state.h"
 
 #define MAPPERS_MAX       16384
 #define HISTOGRAM_BUCKETS 10 /* with a bound; one more has none */
@@ -58,7 +59,7 @@ struct mapper_error {
 
 /* The state of the targets, as a mapper and its workers have last seen it. */
 struct mapper_state {
-	_Atomic msec down_at[TARGETS_MAX]; /* of each target; 0: not known */
+	struct target_states targets;
 	struct mapper_error error;
 };
 

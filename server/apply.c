@@ -236,16 +236,37 @@ probe_service(struct service *s, const struct config *conf)
 	return inspect_targets(s->map, conf);
 }
 
+/*
+ * Checks all new services, so that the log has each that is wrong. Returns 0,
+ * or the exit status.
+ */
+static int
+probe_services(const struct services *fresh, const struct config *conf)
+{
+	const struct map *wrong = NULL;
+	int status = 0;
+
+	for (size_t i = 0; i < fresh->count; i++) {
+		struct service *s = &fresh->items[i];
+		int result;
+
+		if (s->reuse == REUSE_ALL || s->map == wrong)
+			continue;
+		result = probe_service(s, conf);
+		if (result)
+			wrong = s->map;
+		status = result > status ? result : status;
+	}
+	return status;
+}
+
 /* Returns 0 if all new services serve or wait; else the exit status. */
 static int
 prepare_new(const struct services *fresh, const struct services *old,
     const struct config *conf)
 {
-	int status = 0;
+	int status = probe_services(fresh, conf);
 
-	for (size_t i = 0; i < fresh->count && !status; i++)
-		if (fresh->items[i].reuse != REUSE_ALL)
-			status = probe_service(&fresh->items[i], conf);
 	if (!status)
 		status = -open_unblocked(fresh, old, conf);
 	if (!status)

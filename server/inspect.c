@@ -20,6 +20,7 @@
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
+#include "config/stats.h"
 #include "netns.h"
 #include "server/bind.h"
 #include "server/inspect.h"
@@ -141,12 +142,11 @@ warn_of_lo(const struct map *map, const struct endpoint *ep)
 	    map->origin, map->spec, ns, ep->arg, ip_command(ip, ns));
 }
 
-/*
- * A job of ns_call(): checks if the user of mappers may open a socket's file.
- */
+/* A job of ns_call(): checks if a user may access a file. */
 struct access_job {
 	const struct cred *cred;
 	const char *path;
+	int mode;  /* of access(2) */
 	uid_t uid; /* of that user */
 };
 
@@ -155,7 +155,30 @@ access_main(void *arg)
 {
 	struct access_job *job = arg;
 
-	return sandbox_access(job->cred, job->path, &job->uid);
+	return sandbox_access(job->cred, job->path, job->mode, &job->uid);
+}
+
+#define USER_SIZE 264
+
+/*
+ * Returns NULL if the user may access the file; else writes the user's name or
+ * number into buf, which has USER_SIZE bytes, and returns it.
+ */
+static const char *
+refused_user(char *buf, const struct cred *cred, const char *path, int mode)
+{
+	const struct ns self = {.kind = NS_SELF};
+	struct access_job job = {cred, path, mode, 0};
+	const struct passwd *user;
+
+	if (ns_call(&self, access_main, &job, NULL) == 0 || errno != EACCES)
+		return NULL;
+	user = getpwuid(job.uid);
+	if (user)
+		snprintf(buf, USER_SIZE, "%s", user->pw_name);
+	else
+		snprintf(buf, USER_SIZE, "%u", job.uid);
+	return buf;
 }
 
 static const char *
@@ -174,60 +197,74 @@ file_kind(mode_t mode)
 }
 
 /*
- * Refuses the path of a target that cannot be a socket. Only warns of an absent
- * file, because its program may start later. Returns true if it is a socket, or
- * if this process may not look at it; else logs why not, and sets *status.
+ * Returns 0 if the path of a target is a socket, or if this process may not
+ * look at it; ENOENT if it is absent; or another errno, logged, if it cannot be
+ * a socket.
  */
-static bool
-inspect_socket_file(const struct map *map, const char *path, int *status)
+static int
+inspect_socket_file(const struct map *map, const char *path)
 {
 	struct stat st;
+	int err = ENOTSOCK;
 
 	if (stat(path, &st) == -1) {
-		if (errno == EACCES)
-			return true;
-		*status = errno == ENOENT ? 0 : EXIT_WRONG;
-		if (errno == ENOENT)
-			log_error("%s'%s': no socket '%s' yet", map->origin,
-			    map->spec, path);
-		else
+		err = errno == EACCES ? 0 : errno;
+		if (err && err != ENOENT)
 			log_error("%s'%s': '%s' cannot be a socket: %s",
-			    map->origin, map->spec, path, strerror(errno));
-		return false;
+			    map->origin, map->spec, path, strerror(err));
+		return err;
 	}
 	if (S_ISSOCK(st.st_mode))
-		return true;
+		return 0;
 	log_error("%s'%s': '%s' is %s, not a socket (a port of a namespace is "
 		  "NS@PORT)",
 	    map->origin, map->spec, path, file_kind(st.st_mode));
-	*status = EXIT_WRONG;
-	return false;
+	return err;
 }
 
-/* Refuses a path that is no socket, or that a mapper's user may not open. */
+/*
+ * Refuses a path that is no socket, or that a mapper's user may not open. Only
+ * warns of an absent file, because its program may start later.
+ */
 static int
 inspect_unix_target(const struct map *map, const struct endpoint *ep,
     const struct config *conf)
 {
-	struct access_job job = {map->run_as ? &map->run_cred
-					     : &conf->owner_cred,
-	    ep->name, 0};
-	const struct ns self = {.kind = NS_SELF};
-	const struct passwd *user;
-	char number[16];
-	int status = 0;
+	const struct cred *cred =
+	    map->run_as ? &map->run_cred : &conf->owner_cred;
+	const int err = inspect_socket_file(map, ep->name);
+	char user[USER_SIZE];
 
-	if (!inspect_socket_file(map, ep->name, &status))
-		return status;
-	if (ns_call(&self, access_main, &job, NULL) == 0 || errno != EACCES)
+	if (err && err != ENOENT)
+		return EXIT_WRONG;
+	if (refused_user(user, cred, ep->name, W_OK)) {
+		log_error("%s'%s': user %s may not open '%s': give it write "
+			  "permission on the socket and x on its directories, "
+			  "or name another user with --user",
+		    map->origin, map->spec, user, ep->name);
+		return conf->wait_for_ns ? 0 : EXIT_WRONG;
+	}
+	if (err)
+		log_error("%s'%s': no socket '%s' yet", map->origin, map->spec,
+		    ep->name);
+	return 0;
+}
+
+int
+inspect_program(const struct config *conf)
+{
+	struct map map;
+	char user[USER_SIZE];
+
+	if (!conf->pin || !conf->stats || stats_parse(&map, conf->stats))
 		return 0;
-	user = getpwuid(job.uid);
-	snprintf(number, sizeof(number), "%u", job.uid);
-	log_error("%s'%s': user %s may not open '%s': give it write permission "
-		  "on the socket and x on its directories, or name another "
-		  "user with --user",
-	    map->origin, map->spec, user ? user->pw_name : number, ep->name);
-	return conf->wait_for_ns ? 0 : EXIT_WRONG;
+	map_free(&map);
+	if (!refused_user(user, &conf->owner_cred, "/proc/self/exe", X_OK))
+		return 0;
+	log_error("'--stats %s': user %s may not execute this program, as "
+		  "--pin needs: chmod a+x it, or name another user with --user",
+	    conf->stats, user);
+	return EXIT_WRONG;
 }
 
 int
@@ -331,7 +368,7 @@ inspect_ns(const struct map *map, const struct ns *ns, bool wait, int *status)
 int
 inspect_maps(const struct config *conf)
 {
-	int status = 0;
+	int status = inspect_program(conf);
 
 	for (size_t i = 0; i < conf->n_maps; i++) {
 		const struct map *map = &conf->maps[i];
@@ -339,6 +376,8 @@ inspect_maps(const struct config *conf)
 
 		if (inspect_ns(map, &map->listen_ns, wait, &status) == 0)
 			status |= inspect_listener(map, wait);
+		else if (ns_same(&map->listen_ns, &map->target_ns))
+			continue;
 		if (inspect_ns(map, &map->target_ns, wait, &status) == 0)
 			status |= inspect_targets(map, conf);
 	}

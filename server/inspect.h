@@ -16,6 +16,12 @@ struct map;
 int inspect_targets(const struct map *, const struct config *);
 
 /*
+ * With --pin, checks that the user of the server may execute this program, as
+ * --stats over TCP needs. Returns 0; or 2, the exit status, logged.
+ */
+int inspect_program(const struct config *);
+
+/*
  * Does the work of --check: looks up the namespaces of all maps, and what their
  * listeners and targets depend on. Binds no port of a map. Logs what is wrong,
  * and returns the exit status.

@@ -15,6 +15,7 @@
 #include "config/map.h"
 #include "config/stats.h"
 #include "server/answer.h"
+#include "server/inspect.h"
 #include "server/readers.h"
 #include "server/stats_socket.h"
 
@@ -40,11 +41,11 @@ readers_init(struct readers *r, const struct services *services,
 int
 readers_open(struct readers *r)
 {
-	int status = 0;
+	int status = inspect_program(r->conf);
 
-	if (r->stats.path)
+	if (!status && r->stats.path)
 		status = stats_socket_open(&r->stats, false) == -1;
-	else if (r->conf->stats)
+	else if (!status && r->conf->stats)
 		status = stats_tcp_open(&r->tcp, r->conf);
 	return status;
 }

@@ -158,25 +158,37 @@ log_waiting(const struct map *map, const struct ns *ns, int err)
 }
 
 /*
+ * Logs that a namespace of the service has gone. `ip netns del` unmounts a name
+ * before it removes it, so that an empty file is no other mount namespace's.
+ */
+static void
+log_gone(const struct service *s, const struct ns *ns, int err)
+{
+	const bool file = ns->kind == NS_NAME || ns->kind == NS_PATH;
+
+	if (file && (err == ENOENT || err == ENODATA))
+		log_error("'%s': waits for namespace '%s' (it was deleted)",
+		    s->map->spec, ns_spec(ns));
+	else
+		log_waiting(s->map, ns, err);
+}
+
+/*
  * Records the present id of a namespace. Ignores an error, unless it means that
  * the namespace is absent. After a change the service is retried at once.
  */
 static void
 update_ns_id(struct service *s, const struct ns *ns, uint64_t *id)
 {
-	uint64_t seen = ns_id(ns), before = *id;
+	uint64_t seen = ns_id(ns);
 	int err = errno;
 
 	if (seen == *id || (!seen && !ns_is_missing(err) && !is_not_netns(err)))
 		return;
 	*id = seen;
 	s->last_attempt = 0;
-	/* `ip netns del` unmounts the file before it removes the file. */
-	if (!seen && before && err == ENODATA)
-		log_error("'%s': waits for namespace '%s' (it was deleted)",
-		    s->map->spec, ns_spec(ns));
-	else if (!seen)
-		log_waiting(s->map, ns, err);
+	if (!seen)
+		log_gone(s, ns, err);
 }
 
 /*
@@ -314,13 +326,16 @@ service_probe_ns(struct service *s, bool wait)
 	const struct ns *both[] = {&s->map->listen_ns, &s->map->target_ns};
 	uint64_t *const id[] = {&s->listen_ns_id, &s->target_ns_id};
 
+	int status = 0;
+
 	for (int i = 0; i < 2; i++) {
 		*id[i] = probe_ns(both[i]);
-		if (*id[i])
+		if (*id[i] || (status && ns_same(both[0], both[1])))
 			continue;
-		if (!ns_is_missing(errno) || !wait)
-			return log_ns_error(s->map, both[i], errno);
-		log_waiting(s->map, both[i], errno);
+		if (ns_is_missing(errno) && wait)
+			log_waiting(s->map, both[i], errno);
+		else
+			status |= log_ns_error(s->map, both[i], errno);
 	}
-	return 0;
+	return status & 2 ? 2 : status;
 }

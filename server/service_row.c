@@ -16,6 +16,7 @@
 #include "dial/why.h"
 #include "mapper/rows.h"
 #include "mapper/scoreboard.h"
+#include "mapper/target_state.h"
 #include "server/mapper_proc.h"
 #include "server/service.h"
 #include "server/service_row.h"
@@ -32,20 +33,38 @@ service_sum(const struct service *s, enum count counter)
 	return sum;
 }
 
+static uint32_t
+ports_down(const struct service *s, size_t i)
+{
+	return target_ports_down(&mapper_state(s->mapper)->targets, s->map,
+	    (uint32_t)i);
+}
+
 bool
 service_target_down(const struct service *s, size_t i)
 {
-	return s->mapper && mapper_state(s->mapper)->down_at[i];
+	return s->mapper &&
+	    ports_down(s, i) == target_ports(s->map, (uint32_t)i);
 }
 
-static bool
-all_targets_down(const struct service *s)
+/* Writes "ok", "ok (1 of 2)", "down" or "waits". */
+static void
+format_state(char *text, const struct service *s)
 {
-	size_t n = 0;
+	uint32_t ports = 0, down = 0;
 
-	while (n < s->map->n_targets && service_target_down(s, n))
-		n++;
-	return n == s->map->n_targets;
+	for (size_t i = 0; i < s->map->n_targets; i++) {
+		ports += target_ports(s->map, (uint32_t)i);
+		down += s->mapper ? ports_down(s, i) : 0;
+	}
+	if (down && down < ports)
+		snprintf(text, STATE_SIZE, "ok (%u of %u)", ports - down,
+		    ports);
+	else
+		snprintf(text, STATE_SIZE, "%s",
+		    !s->mapper ? "waits"
+			: down ? "down"
+			       : "ok");
 }
 
 /* Copies the newest error of the service, which a mapper can forge. */
@@ -109,9 +128,6 @@ service_row_fill(struct service_row *row, const struct service *s,
     struct asker *asker)
 {
 	*row = (struct service_row){
-	    .state = !s->mapper       ? "waits"
-		: all_targets_down(s) ? "down"
-				      : "ok",
 	    .open = service_sum(s, COUNT_OPEN),
 	    .total = service_sum(s, COUNT_STARTED),
 	    .failed = service_sum(s, COUNT_FAILED) +
@@ -124,6 +140,7 @@ service_row_fill(struct service_row *row, const struct service *s,
 	    .up = service_sum(s, COUNT_UP),
 	    .down = service_sum(s, COUNT_DOWN),
 	};
+	format_state(row->state, s);
 	fill_error(row, s);
 	if (s->proto == PROTO_UDP)
 		return;

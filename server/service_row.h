@@ -13,8 +13,10 @@
 
 struct service;
 
+#define STATE_SIZE 64
+
 struct service_row {
-	const char *state; /* ok, waits; or down, as all targets are */
+	char state[STATE_SIZE];
 	unsigned long long open, total, failed, refused;
 	unsigned long long up, down;  /* bytes, of open connections as well */
 	msec error_at;                /* 0: none */

@@ -223,7 +223,8 @@ stats_tcp_close(struct stats_tcp *t)
 {
 	if (!t->map.spec)
 		return;
-	service_close(&t->service);
+	if (t->service.map) /* it was opened */
+		service_close(&t->service);
 	map_free(&t->map);
 	t->map.spec = NULL;
 }

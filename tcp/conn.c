@@ -102,8 +102,10 @@ dial_requested(struct conn *conn, const struct endpoint *target,
 	int fd;
 
 	if (endpoint_sockaddr(&addr, target, 0, AF_UNSPEC) &&
-	    !reach_allows(conn->map, &addr))
+	    !reach_allows(conn->map, &addr)) {
+		conn->report->peer = unmap_v4(&addr);
 		return fail_errno(EACCES);
+	}
 	conn->requested = target;
 	fd = dial(conn, target_error);
 	conn->requested = NULL;

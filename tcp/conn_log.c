@@ -155,20 +155,29 @@ client_text(const union sockaddr_inet *peer, const struct conn_report *t,
 	return buf;
 }
 
-/* Returns the field why=, after a space, if there is advice on the error. */
+/*
+ * Returns what a connection's error means, or NULL. A target that a client
+ * asked for by name has no address until it is found.
+ */
+static const char *
+find_why(char *advice, const struct map *map, const struct conn_report *t)
+{
+	if (t->end == END_HANDSHAKE && t->error == EPERM && map->user)
+		return "wrong user or password: auth=";
+	if (t->end != END_DIAL ||
+	    (t->requested[0] && !map->n_hops && !sockaddr_is_inet(&t->peer)))
+		return NULL;
+	return dial_why(advice, map, t, t->error);
+}
+
+/* Returns the field why=, after a space, or "". */
 static const char *
 why_text(const struct map *map, const struct conn_report *t, char *buf,
     size_t size)
 {
 	char advice[ADVICE_SIZE], quoted[LOGFMT_SIZE];
-	const char *why = NULL;
+	const char *why = find_why(advice, map, t);
 
-	if (t->end == END_HANDSHAKE && t->error == EPERM)
-		why = "wrong user or password: auth=";
-	else if (t->end == END_DIAL && t->requested[0] && t->error == EACCES)
-		why = "refused by default: reach= allows it, or a firewall";
-	else if (t->end == END_DIAL && !t->requested[0])
-		why = dial_why(advice, map, t, t->error);
 	if (!why)
 		return "";
 	snprintf(buf, size, " why=%s", logfmt(quoted, why));
@@ -188,36 +197,44 @@ conn_log_opened(const struct map *map, const union sockaddr_inet *peer)
 		    sockaddr_format(&peer->sa, client));
 }
 
-/* Returns the text of the target; of a range, the address with its port. */
-static const char *
-target_name(const struct map *map, const struct conn_report *t, char *buf)
+/* Logs what happened to a target; of a range, to the one of a port. */
+static void
+log_target(const struct map *map, uint32_t target, uint32_t port,
+    const char *what)
 {
-	const struct endpoint *ep = &map->targets[t->target];
+	const struct endpoint *ep = &map->targets[target];
+	size_t n = strlen(ep->arg);
+	char digits[8] = "";
 
-	return ep->port_first != ep->port_last && sockaddr_is_inet(&t->peer)
-	    ? sockaddr_format(&t->peer.sa, buf)
-	    : ep->arg;
+	if (ep->port_first != ep->port_last) {
+		while (n > 0 && strchr("0123456789-", ep->arg[n - 1]))
+			n--;
+		snprintf(digits, sizeof(digits), "%u", ep->port_first + port);
+	}
+	log_line(LOG_WARNING, "'%s': target %.*s%s is %s", map->spec, (int)n,
+	    ep->arg, digits, what);
 }
 
 void
-conn_log_down(const struct map *map, const struct conn_report *t)
+conn_log_down(const struct map *map, const struct conn_report *t, uint32_t port)
 {
-	char advice[ADVICE_SIZE];
+	char advice[ADVICE_SIZE], text[ADVICE_SIZE + 64];
 	const char *why = dial_why(advice, map, t, t->error);
-	char addr[SOCKADDR_STRLEN];
 
-	log_line(LOG_WARNING, "'%s': target %s is down: %s%s%s%s", map->spec,
-	    target_name(map, t, addr), errno_name(t->error), why ? " (" : "",
-	    why ? why : "", why ? ")" : "");
+	snprintf(text, sizeof(text), "down: %s%s%s%s", errno_name(t->error),
+	    why ? " (" : "", why ? why : "", why ? ")" : "");
+	log_target(map, t->target, port, text);
 }
 
 void
-conn_log_up(const struct map *map, const struct conn_report *t, msec span)
+conn_log_up(const struct map *map, const struct conn_report *t, uint32_t port,
+    msec span)
 {
-	char addr[SOCKADDR_STRLEN];
+	char text[64];
 
-	log_line(LOG_WARNING, "'%s': target %s is reached again, after %lld s",
-	    map->spec, target_name(map, t, addr), (long long)span / 1000);
+	snprintf(text, sizeof(text), "reached again, after %lld s",
+	    (long long)span / 1000);
+	log_target(map, t->target, port, text);
 }
 
 /* Not inline, so that the mapper touches its stack only for a line. */

@@ -22,9 +22,14 @@ void conn_log(const struct map *, const union sockaddr_inet *peer,
 /* Logs, with -v, that a connection was accepted. */
 void conn_log_opened(const struct map *, const union sockaddr_inet *peer);
 
-/* Log that the target of a report is down, or is reached again after a span. */
-void conn_log_down(const struct map *, const struct conn_report *);
-void conn_log_up(const struct map *, const struct conn_report *, msec span);
+/*
+ * Log that the target of a report is down, or is reached again after a span,
+ * for clients of a port, counted from the map's first one.
+ */
+void conn_log_down(const struct map *, const struct conn_report *,
+    uint32_t port);
+void conn_log_up(const struct map *, const struct conn_report *, uint32_t port,
+    msec span);
 
 /* Fills the row of an open connection, with what conn_log() would log. */
 void conn_log_row(struct row *, const struct map *,

@@ -15,6 +15,7 @@
 #include "base/memory.h"
 #include "base/report.h"
 #include "config/map.h"
+#include "dial/balance.h"
 
 #define NO_SLOT          UINT32_MAX
 #define TICKET_READS_MAX 10000 /* reads of a slot until it has a ticket */
@@ -76,9 +77,11 @@ tables_init(const struct map *map, uint32_t n, uint32_t capacity)
 	}
 	if (map->n_targets == 1)
 		return tables;
-	tables->target_failed_at = memory_map(NULL, map->n_targets,
-	    sizeof(*tables->target_failed_at), MAP_SHARED);
-	return tables->target_failed_at ? tables : NULL;
+	tables->failures = memory_map(NULL, 1,
+	    sizeof(*tables->failures) +
+		map->n_targets * sizeof(*tables->failures->items),
+	    MAP_SHARED);
+	return tables->failures ? tables : NULL;
 }
 
 uint32_t
@@ -156,6 +159,16 @@ table_take(struct table *t, pid_t pid, uint16_t port_index,
 	atomic_thread_fence(memory_order_release);
 	t->pids[i] = pid;
 	return i;
+}
+
+struct conn_report
+table_report(const struct table *t, uint32_t i)
+{
+	struct conn_report report;
+
+	memcpy(&report, &t->reports[i], sizeof(report));
+	atomic_signal_fence(memory_order_seq_cst);
+	return report;
 }
 
 void

@@ -14,6 +14,7 @@
 
 struct conn_report;
 struct map;
+struct target_failures;
 
 /* One connection. No process of a connection can write here. */
 struct slot {
@@ -56,8 +57,7 @@ struct tables_shared {
 struct tables {
 	uint32_t count, capacity;
 	struct tables_shared *shared;
-	_Atomic msec
-	    *target_failed_at; /* for each target; NULL if there is only one */
+	struct target_failures *failures; /* NULL if there is one target only */
 	struct table items[];
 };
 
@@ -77,7 +77,7 @@ uint32_t tables_used(const struct tables *, const struct table *);
 int tables_confine(const struct tables *, const struct table *own);
 
 /*
- * Keeps the tables, except the reports and target_failed_at, out of all
+ * Keeps the tables, except the reports and failures, out of all
  * processes that are forked later. Returns -1 with errno.
  */
 int tables_hide(struct tables *);
@@ -90,6 +90,9 @@ int tables_hide(struct tables *);
 uint32_t table_take(struct table *, pid_t pid, uint16_t port_index,
     const union sockaddr_inet *peer);
 void table_release(struct table *, uint32_t i);
+
+/* Copies a report once, because its connection can change it at any time. */
+struct conn_report table_report(const struct table *, uint32_t i);
 
 /* Frees all slots. */
 void table_reset(struct table *);

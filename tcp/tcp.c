@@ -41,66 +41,11 @@
 #include "mapper/scoreboard.h"
 #include "tcp/accept.h"
 #include "tcp/conn_log.h"
+#include "tcp/health.h"
 #include "tcp/original.h"
 #include "tcp/table.h"
 
 #define EV_CHANNEL UINT64_MAX
-
-/* Copies a report once, because its connection can change it at any time. */
-static struct conn_report
-copy_report(const struct table *table, uint32_t i)
-{
-	struct conn_report report;
-
-	memcpy(&report, &table->reports[i], sizeof(report));
-	atomic_signal_fence(memory_order_seq_cst);
-	return report;
-}
-
-/* Logs that a target is down, unless that is known. */
-static void
-note_down(const struct tcp *t, const struct conn_report *r, uint32_t target,
-    int error)
-{
-	struct conn_report of_target = {.target = target, .error = error};
-	msec none = 0;
-
-	if (!error ||
-	    !atomic_compare_exchange_strong(&t->state->down_at[target], &none,
-		now_ms()))
-		return;
-	if (target == r->target && r->end == END_DIAL) {
-		of_target.peer = r->peer;
-		of_target.hop_status = r->hop_status;
-	}
-	scoreboard_set_error(&t->state->error, error, of_target.hop_status,
-	    target, &of_target.peer);
-	conn_log_down(t->args->map, &of_target);
-}
-
-/*
- * Logs the targets of a connection that are down, and the one that is reached
- * again by a connection that began later.
- */
-static void
-note_targets(const struct tcp *t, msec started_at, const struct conn_report *r)
-{
-	const struct map *map = t->args->map;
-	_Atomic msec *down_at = &t->state->down_at[r->target % TARGETS_MAX];
-	msec at = *down_at;
-
-	if (r->target >= map->n_targets || r->requested[0] ||
-	    map_client_chooses(map))
-		return;
-	for (uint32_t i = 0; i < map->n_targets; i++)
-		note_down(t, r, i, r->failed[i]);
-	if (r->end == END_DIAL)
-		note_down(t, r, r->target, r->error);
-	else if (at && started_at > at &&
-	    (r->end == END_CLOSED || r->end == END_TARGET) &&
-	    atomic_compare_exchange_strong(down_at, &at, 0))
-		conn_log_up(map, r, now_ms() - at);
-}
 
 bool
 tcp_was_killed(int status)
@@ -128,16 +73,16 @@ count_conn(const struct tcp *t, msec started_at, const struct conn_report *r)
 }
 
 static void
-log_and_count(const struct tcp *t, const struct table *table, uint32_t i,
-    int status)
+log_and_count(struct tcp *t, const struct table *table, uint32_t i, int status)
 {
-	struct conn_report report = copy_report(table, i);
+	struct conn_report report = table_report(table, i);
 
+	health_note_failures(t);
 	conn_log(t->args->map, &table->slots[i].peer,
 	    table->slots[i].started_at, &report,
 	    tcp_was_killed(status) ? 0 : status);
 	count_conn(t, table->slots[i].started_at, &report);
-	note_targets(t, table->slots[i].started_at, &report);
+	health_note_conn(t, &table->slots[i], &report);
 }
 
 void
@@ -218,7 +163,7 @@ fill_page(const struct tcp *t, uint32_t cursor, struct rows_reply *reply)
 				continue;
 			if (reply->n == ROWS_MAX)
 				return k * capacity + i;
-			report = copy_report(table, i);
+			report = table_report(table, i);
 			conn_log_row(&reply->rows[reply->n++], t->args->map,
 			    &table->slots[i].peer, table->slots[i].started_at,
 			    &report);
@@ -251,7 +196,7 @@ make_conn(const struct tcp *t, int client, uint32_t i)
 	    .port_index = slot->port_index,
 	    .peer = slot->peer,
 	    .seq = t->n_started,
-	    .target_failed_at = t->tables->target_failed_at,
+	    .failures = t->tables->failures,
 	    .deadline =
 		deadline_after(slot->started_at, t->args->map->times.connect),
 	    .report = &t->table->reports[i],
@@ -300,6 +245,7 @@ start_conn(void *context, int client, uint16_t port_index,
 	t->n_started++;
 	atomic_fetch_add(&t->counts[COUNT_STARTED], 1);
 	conn_log_opened(t->args->map, peer);
+	t->dial_deadline = conn.deadline;
 	t->ops->start(i, &conn);
 }
 
@@ -387,7 +333,7 @@ run_timers(struct tcp *t)
 	msec conns_due = t->ops->run_timers(now);
 	msec accept_due = accept_run_timers(&t->acceptor, now);
 
-	return conns_due < accept_due ? conns_due : accept_due;
+	return msec_min(health_run(t, now), msec_min(conns_due, accept_due));
 }
 
 _Noreturn void

@@ -54,9 +54,13 @@ struct tcp {
 	struct mapper_state *state; /* the same */
 	pid_t pid;                  /* for the slots that this process takes */
 	int epoll;
-	int opener_channel; /* -1: there is no opener, or none any more */
-	uint32_t n_started; /* connections */
-	uint32_t n_kept;    /* processes to reap before it exits, see kept.c */
+	int opener_channel;  /* -1: there is no opener, or none any more */
+	uint32_t n_started;  /* connections */
+	uint32_t n_kept;     /* processes to reap before it exits, see kept.c */
+	uint32_t n_failures; /* of targets, that health.c has noted */
+	msec noted_at;       /* ... when it did */
+	msec looked_at;      /* ... and when health_run() looked last */
+	msec dial_deadline;  /* of the last connection */
 	bool draining;
 	struct epoll_event events[TCP_EVENTS_MAX]; /* of one epoll_wait(2) */
 };

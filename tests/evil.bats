@@ -61,7 +61,7 @@ expected() {
 		pids | EFAULT EFAULT EFAULT EFAULT EFAULT EFAULT EFAULT EFAULT EFAULT EFAULT
 		reports | yes yes yes yes yes yes yes EFAULT EFAULT yes
 		report | yes yes yes yes yes yes yes yes yes yes
-		failed_at | ENOENT yes yes ENOENT ENOENT ENOENT ENOENT yes ENOENT ENOENT
+		failures | ENOENT yes yes ENOENT ENOENT ENOENT ENOENT yes ENOENT ENOENT
 		mmap | yes killed killed yes killed yes yes killed killed yes
 		mprotect | ENOMEM killed killed ENOMEM killed ENOMEM ENOMEM killed killed ENOMEM
 		mprotect_other | ENOMEM killed killed ENOMEM killed ENOMEM ENOMEM killed killed ENOMEM
@@ -77,7 +77,7 @@ FORGED='0 0 0 0 0 2 0'
 
 # Attacks that a build without filters refuses, too; others would succeed.
 WITHOUT_FILTERS='send_log read_stdin find_listener find_udp scoreboard_used
-	scoreboard_other slots pids report failed_at shared table'
+	scoreboard_other slots pids report failures shared table'
 
 # Makes the program that attacks, once for this file, from the objects of $NSFWD.
 setup_file() {

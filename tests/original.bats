@@ -98,7 +98,7 @@ is_reset() {
 	wait_until 5 logged "target=\"?$HERE4:80\"? .* end=closed" 2
 	wait_until 5 logged "target=\"?$HERE6/80\"? .* end=closed" 2
 	logged 'refused 127.0.0.1:[0-9]+: it was not redirected: it came to the port itself'
-	wait_until 5 logged 'target=169.254.169.254:80 .* end=dial error=EACCES why="reach= '
+	wait_until 5 logged 'target=169.254.169.254:80 .* end=dial error=EACCES why="reach=169.254.169.254 would allow it"'
 	wait_until 5 logged 'target=10.66.0.2:80 .* end=dial error=ECONNREFUSED why="nothing listens'
 }
 

@@ -99,7 +99,10 @@ c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")' "$FAR"
 	for to in 0.0.0.0:80 '[::]:80' '[fe80::1]:80'; do
 		client refused 127.0.0.1:1080 "$to" 91,1,400
 	done
-	logged 'target=localhost:7000 .* end=dial error=EACCES'
+	for to in localhost:7000=127.0.0.1 127.9.8.7:7000=127.9.8.7 '\[::ffff:127.0.0.1\]:80=127.0.0.1' \
+		'\[fd00:ec2::254\]:80=fd00:ec2::254'; do
+		wait_until 2 logged "target=\"?${to%=*}\"? .* end=dial error=EACCES why=\"reach=${to#*=} would allow it\"$"
+	done
 }
 
 @test "reach= allows addresses that are refused, also those of names" {

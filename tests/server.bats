@@ -66,9 +66,9 @@ veth_gone() {
 	# Open connections go on until then.
 	kill -USR1 "$(pid_of one)"
 	wait_until 0.9 printed one there 2
-	wait_until 1 logged "tcp.*|8000=dst.*waits for namespace 'dst' \(ip netns"
-	wait_until 1 logged "udp:.*waits for namespace 'dst'"
-	wait_until 1 logged "src@.*waits for namespace 'src'"
+	wait_until 1 logged "'127.0.0.1:8000=dst.*waits for namespace 'dst' \(it was deleted\)$"
+	wait_until 1 logged "udp:.*waits for namespace 'dst' \(it was deleted\)$"
+	wait_until 1 logged "src@.*waits for namespace 'src' \(it was deleted\)$"
 	answers here 8002
 	kill_spawned there
 	kill_spawned two
@@ -198,15 +198,18 @@ veth_gone() {
 	# Four wrong files.
 	pids=$(mappers | sort)
 	local line
-	for line in '8003=ns2@80800' '8003=nowhere@1' '8003=ns2@1,max=x' \
-		'127.0.0.1:8080=ns2@1'; do
+	for line in '8003=ns2@80800' $'8003=nowhere@1\ntcp+udp:8004=gone@1\nlost@8005=away@1' \
+		'8003=ns2@1,max=x' '127.0.0.1:8080=ns2@1'; do
 		[ "$line" != 127.0.0.1:8080=ns2@1 ] || named_server self taken 127.0.0.1/8080
 		printf '%s\n' ":8000=ns1@1" "$line" >"$CONF"
 		kill -HUP "$NSFWD_PID"
 		wait_until 2 logged 'not reloaded: everything is as it was' $((++i))
 	done
 	logged "conf:2: '8003=ns2@80800': column 10: '80800': not a port"
-	logged "'8003=nowhere@1': no namespace 'nowhere'"
+	# Each namespace that is missing, and once.
+	for line in nowhere gone lost away; do
+		[ "$(grep -c "': no namespace '$line' (" "$LOG")" = 1 ] || fail "$line"
+	done
 	logged "conf:2: '8003=ns2@1,max=x'"
 	logged "'127.0.0.1:8080=ns2@1': cannot listen on .*: the port is taken"
 	answers here 8000 0.2

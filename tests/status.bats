@@ -80,6 +80,44 @@ faults() {
 	PEER=$FAULTS "$@"
 }
 
+# bats test_tags=workers
+@test "several targets, and a range: each that is down is shown, and logged once" {
+	local i what
+	named_server ns2 here 127.0.0.1/8080
+	start_nsfwd -q 127.0.0.1:8000=ns2@1,2 127.0.0.1:8010=ns2@3,8080 \
+		127.0.0.1:8100-8102=ns2@8079-8081
+	# While the connection is open that the second target took.
+	exec 5<>/dev/tcp/127.0.0.1/8010
+	wait_until 5 logged "'127.0.0.1:8010=.*': target 3 is down: ECONNREFUSED \(nothing listens on 127.0.0.1:3 in ns2\)$"
+	row_is 'ok (1 of 2) 1 0 ECONNREFUSED (nothing listens on 127.0.0.1:3 in ns2)' \
+		127.0.0.1:8010 state open failed error
+	exec 5>&-
+	for i in 1 2; do
+		asks self 127.0.0.1/{8000,8100,8102}=reset 127.0.0.1/{8010,8101}=here
+	done
+	wait_until 5 row_is 'down 2' 127.0.0.1:8000 state failed
+	wait_until 5 row_is 'ok (1 of 3) 4 6 ECONNREFUSED (nothing listens on 127.0.0.1:8081 in ns2)' \
+		127.0.0.1:8100 state failed total error
+	named_server ns2 back 127.0.0.1/3 127.0.0.1/8081
+	kill_spawned here
+	exec 5<>/dev/tcp/127.0.0.1/8102
+	wait_until 5 logged "8102=.*': target 8081 is reached again, after [0-9]+ s$"
+	wait_until 5 row_is 'ok (2 of 3) 1' 127.0.0.1:8100 state open
+	exec 5>&-
+	for i in 1 2; do
+		asks self 127.0.0.1/{8010,8102}=back 127.0.0.1/8101=reset
+	done
+	wait_until 5 logged 'reached again' 2
+	stop_nsfwd
+	for what in '8000=.*: target 1 is down' '8000=.*: target 2 is down' \
+		'8010=.*: target 3 is reached again' '8102=.*: target 8079 is down' \
+		'8102=.*: target 8080 is down' '8102=.*: target 8081 is down'; do
+		logged "$what"
+	done
+	# 8080 of 8010 is tried only while 3 is in backoff.
+	[ "$(grep ': target .* is ' "$LOG" | grep -vc '8010=.*: target 8080')" = 8 ]
+}
+
 @test "the socket of --status: several servers, a killed one, HUP, TERM, no directory" {
 	local first path killed
 	start_nsfwd -q 127.0.0.1:8000=ns2@1

@@ -114,7 +114,7 @@ def attempt(name, number, port_offset, stage, ports):
             if in_mapper:
                 s.send(b"x")
                 return None
-            if name == "failed_at":
+            if name == "failures":
                 be_served(ports[0])
             if (name, stage) == ("next_client", "kept"):
                 be_next(s, ports[port])

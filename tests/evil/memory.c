@@ -10,6 +10,7 @@
 
 #include "base/report.h"
 #include "config/map.h"
+#include "dial/balance.h"
 #include "dial/conn.h"
 #include "dial/resolve.h"
 #include "dns/query.h"
@@ -84,21 +85,26 @@ do_report(void)
 	return 1;
 }
 
-/* Changes the times of failed targets while other connections read them. */
+/* Forges failures of targets while other processes read them. */
 static long
-do_failed_at(void)
+do_failures(void)
 {
 	struct timespec now = {0}, end;
 
-	if (!victim || !victim->target_failed_at)
+	if (!victim || !victim->failures)
 		return -ENOENT;
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += (end.tv_nsec += 100000000) / 1000000000;
 	end.tv_nsec %= 1000000000;
 	while (now.tv_sec < end.tv_sec ||
 	    (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec)) {
-		for (size_t i = 0; i < victim->map->n_targets; i++)
-			victim->target_failed_at[i] ^= INT64_MAX;
+		for (size_t i = 0; i < victim->map->n_targets; i++) {
+			memset(&victim->failures->items[i], (int)now.tv_nsec,
+			    sizeof(victim->failures->items[i]));
+			victim->failures->items[i].at =
+			    i % 2 ? INT64_MAX : now.tv_nsec;
+		}
+		victim->failures->count++;
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	}
 	return 1;
@@ -188,7 +194,7 @@ do_mremap(void)
 const struct attack memory_attacks[] = {
 	ATTACK(scoreboard_used), ATTACK(scoreboard_other),
 	ATTACK(slots), ATTACK(pids), ATTACK(reports),
-	ATTACK(report), ATTACK(failed_at), ATTACK(mmap), ATTACK(mprotect),
+	ATTACK(report), ATTACK(failures), ATTACK(mmap), ATTACK(mprotect),
 	ATTACK(mprotect_other), ATTACK(silent), ATTACK(shared), ATTACK(table),
 	ATTACK(mremap),
 	ATTACK(scoreboard_own),

@@ -1,0 +1,100 @@
+/* Notes which targets of a TCP map are down. */
+
+/*
+ * Theory of operation
+ *
+ * A map can have more ports than there are entries. A port that is down keeps
+ * its entry until it is up; another port of that entry has no state meanwhile.
+ * Workers write the entries side by side, so that an entry can be wrong until
+ * the next connection has ended. A worker that was taken over writes anything.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mapper/target_state.h"
+
+#include "base/clock.h"
+#include "config/endpoint.h"
+#include "config/map.h"
+
+static uint32_t
+range_length(const struct endpoint *ep)
+{
+	return (uint32_t)(ep->port_last - ep->port_first) + 1;
+}
+
+uint32_t
+target_ports(const struct map *map, uint32_t target)
+{
+	return range_length(&map->targets[target]);
+}
+
+uint32_t
+target_number(const struct map *map, uint32_t target, uint32_t port)
+{
+	return target * range_length(&map->listen) +
+	    (target_ports(map, target) == 1 ? 0 : port);
+}
+
+bool
+target_set_down(struct target_states *states, uint32_t number, msec at)
+{
+	struct target_state *s = &states->items[number % TARGET_STATES];
+	msec since = s->since;
+
+	if (since > 0 || (s->number == number && since + at <= 0) ||
+	    !atomic_compare_exchange_strong(&s->since, &since, at))
+		return false;
+	s->number = number;
+	states->any_down = true;
+	return true;
+}
+
+msec
+target_set_up(struct target_states *states, uint32_t number, msec started_at)
+{
+	struct target_state *s = &states->items[number % TARGET_STATES];
+	msec since = s->since;
+
+	if (started_at <= 0 || (since && s->number != number) ||
+	    (since > 0 ? started_at <= since : since + started_at <= 0) ||
+	    !atomic_compare_exchange_strong(&s->since, &since, -started_at))
+		return 0;
+	s->number = number;
+	return since > 0 ? since : 0;
+}
+
+/* Clears any_down first, so that a target that goes down meanwhile sets it. */
+bool
+targets_any_down(struct target_states *states)
+{
+	states->any_down = false;
+	for (int i = 0; i < TARGET_STATES; i++)
+		if (states->items[i].since > 0)
+			states->any_down = true;
+	return states->any_down;
+}
+
+/* Returns at most the number of ports, because a mapper can forge entries. */
+uint32_t
+target_ports_down(const struct target_states *states, const struct map *map,
+    uint32_t target)
+{
+	const uint32_t n = range_length(&map->listen);
+	const uint32_t ports = target_ports(map, target);
+	uint32_t down = 0;
+	bool any_up = false;
+
+	for (int i = 0; i < TARGET_STATES; i++) {
+		const struct target_state *s = &states->items[i];
+		const msec since = s->since;
+
+		if (since && s->number / n == target) {
+			down += since > 0;
+			any_up |= since < 0;
+		}
+	}
+	return (down && !any_up) || down > ports ? ports : down;
+}
