@@ -195,10 +195,10 @@ veth_gone() {
 	answers here 8000 0.2
 	service self follow 0.2 here ::1/8000
 	port_refuses 8001
-	# Five wrong files.
+	# Four wrong files.
 	pids=$(mappers | sort)
 	local line
-	for line in '8003=ns2@80800' '8003=nowhere@1' '8003=ns2@1,max=x' 'max-conns x' \
+	for line in '8003=ns2@80800' '8003=nowhere@1' '8003=ns2@1,max=x' \
 		'127.0.0.1:8080=ns2@1'; do
 		[ "$line" != 127.0.0.1:8080=ns2@1 ] || named_server self taken 127.0.0.1/8080
 		printf '%s\n' ":8000=ns1@1" "$line" >"$CONF"
@@ -208,10 +208,15 @@ veth_gone() {
 	logged "conf:2: '8003=ns2@80800': column 10: '80800': not a port"
 	logged "'8003=nowhere@1': no namespace 'nowhere'"
 	logged "conf:2: '8003=ns2@1,max=x'"
-	logged "conf:2: option 'max-conns': 'x': not a whole number"
 	logged "'127.0.0.1:8080=ns2@1': cannot listen on .*: the port is taken"
 	answers here 8000 0.2
 	[ "$(mappers | sort)" = "$pids" ]
+	# So is a wrong value of an option, although it would count later.
+	printf '%s\n' ":8000=ns1@1" 'max-conns x' >"$CONF"
+	kill -HUP "$NSFWD_PID"
+	wait_until 2 logged 'not reloaded: everything is as it was' $((++i))
+	logged "conf:2: option 'max-conns': 'x': not a whole number"
+	answers here 8000 0.2
 	# An empty file is an error, too.
 	: >"$CONF"
 	kill -HUP "$NSFWD_PID"
