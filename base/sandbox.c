@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -71,6 +72,18 @@ is_fatal_refusal(const struct cred *cred, int result)
 {
 	return result == -1 &&
 	    (cred->explicit || (errno != EPERM && errno != EINVAL));
+}
+
+/* Tries setfsuid(2), which returns the previous ID, also if it fails. */
+bool
+sandbox_can_become(const struct cred *cred)
+{
+	const int old_gid = setfsgid(cred->gid), gid = setfsgid((gid_t)-1);
+	const int old_uid = setfsuid(cred->uid), uid = setfsuid((uid_t)-1);
+
+	setfsuid((uid_t)old_uid);
+	setfsgid((gid_t)old_gid);
+	return (uid_t)uid == cred->uid && (gid_t)gid == cred->gid;
 }
 
 int

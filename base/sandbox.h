@@ -47,6 +47,12 @@ void sandbox_keep_caps_over_exec(void);
 int sandbox_drop_privileges(const struct cred *, enum sandbox_keep);
 
 /*
+ * Returns true if sandbox_drop_privileges() can switch to the user and group:
+ * false without CAP_SETUID, or if the user namespace lacks either.
+ */
+bool sandbox_can_become(const struct cred *);
+
+/*
  * Limits four of the capability sets to keep, permanently. Returns 0; or -1
  * with errno, EPERM if keep has a capability that is not permitted.
  */

@@ -146,9 +146,9 @@ check_stdio(const struct config *conf)
 }
 
 int
-check_pin(const struct config *conf)
+check_pin(const struct config *conf, bool pin)
 {
-	for (size_t i = 0; i < conf->n_maps && conf->pin; i++) {
+	for (size_t i = 0; i < conf->n_maps && pin; i++) {
 		const struct map *map = &conf->maps[i];
 
 		if (!map->run_as)

@@ -3,6 +3,8 @@
 #ifndef CONFIG_CHECK_H
 #define CONFIG_CHECK_H
 
+#include <stdbool.h>
+
 struct config;
 struct map;
 
@@ -30,6 +32,6 @@ int check_stdio(const struct config *);
  * Checks that no map has user= with --pin, because the server could not end
  * such mappers. Returns -1, logged.
  */
-int check_pin(const struct config *);
+int check_pin(const struct config *, bool pin);
 
 #endif

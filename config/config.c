@@ -355,8 +355,8 @@ add_args(struct config *conf, const char *origin, char *const *args, int n,
 
 /*
  * Sets the options in the lines. To be called before any map is parsed, because
- * the options are defaults of all maps. If o is NULL, sets none, but logs if an
- * option has changed. Returns 0, or -1 logged.
+ * the options are defaults of all maps. On a reload logs if an option has
+ * changed. Returns 0, or -1 logged.
  */
 static int
 set_options(struct config *conf, const struct config_lines *lines,
@@ -370,14 +370,13 @@ set_options(struct config *conf, const struct config_lines *lines,
 
 		if (!options_is_line(line))
 			continue;
-		if (o)
-			result |= options_set_line(o, line);
+		result |= options_set_line(o, line);
 		for (int k = 0; k < line->n_words; k++)
 			for (const char *c = line->words[k]; *c; c++)
 				hash =
 				    (hash ^ (unsigned char)*c) * 1099511628211U;
 	}
-	if (!o && hash != conf->options_hash)
+	if (conf->reloading && result == 0 && hash != conf->options_hash)
 		log_info("an option in a file has changed: it counts at the "
 			 "next start");
 	conf->options_hash = hash;
@@ -406,7 +405,7 @@ add_lines_maps(struct config *conf, const struct config_lines *lines)
 	return errors ? -1 : 0;
 }
 
-/* Adds the maps of all files, and sets their options, unless o is NULL. */
+/* Adds the maps of all files, and sets their options. */
 static int
 add_files(struct config *conf, struct options *o)
 {
@@ -465,7 +464,8 @@ config_read(struct config *conf, struct options *o)
 	result |= add_gost_maps(conf);
 	if (result || check_chains(conf) == -1)
 		return -1;
-	return check_stdio(conf) == -1 || check_pin(conf) == -1
+	return check_stdio(conf) == -1 ||
+		check_pin(conf, conf->pin || o->config.pin) == -1
 	    ? -1
 	    : check_not_empty(conf);
 }
@@ -473,6 +473,9 @@ config_read(struct config *conf, struct options *o)
 int
 config_reread(const struct config *conf, struct config *fresh)
 {
+	struct options unused = {0};
+	int result;
+
 	if (!conf->has_files) {
 		log_error("there is no file to read again (--config)");
 		return -1;
@@ -481,8 +484,11 @@ config_reread(const struct config *conf, struct config *fresh)
 	fresh->maps = NULL;
 	fresh->n_maps = 0;
 	fresh->reloading = true;
-	if (config_read(fresh, NULL) == 0)
-		return 0;
-	config_free_maps(fresh);
-	return -1;
+	config_init(&unused.config);
+	unused.config.options_seen = conf->options_seen;
+	result = config_read(fresh, &unused);
+	config_free(&unused.config);
+	if (result == -1)
+		config_free_maps(fresh);
+	return result;
 }

@@ -34,6 +34,7 @@ struct config {
 	const char **files; /* --config: files and directories; owned */
 	size_t n_files;
 	uint64_t options_hash; /* of the options in the files */
+	uint64_t options_seen; /* those of the command line, a bit each */
 	char **args;           /* arguments that are no options */
 	int n_args;
 	struct masked_text command_line; /* that args point into; owned */
@@ -53,16 +54,16 @@ void config_free(struct config *);
 void config_free_maps(struct config *);
 
 /*
- * Reads all maps and the files that they name, and checks them; and sets the
- * options that stand in files, unless options is NULL. Returns 0, or -1 with
- * each wrong line logged; the maps read so far stay in either case.
+ * Reads all maps and the files that they name, and checks them; and sets in
+ * *options the options that stand in files. Returns 0, or -1 with each wrong
+ * line logged; the maps read so far stay in either case.
  */
 int config_read(struct config *, struct options *);
 
 /*
- * Reads the maps again from where those of conf came from. Returns 0, and
- * *fresh shares all but its maps with conf; or -1 with the reason logged, and
- * *fresh is undefined.
+ * Reads the maps again from where those of conf came from. Checks the options
+ * that stand in files, but sets none. Returns 0, and *fresh shares all but its
+ * maps with conf; or -1 with the reason logged, and *fresh is undefined.
  */
 int config_reread(const struct config *conf, struct config *fresh);
 

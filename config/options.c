@@ -302,7 +302,7 @@ parse_option(struct options *o, const struct option *option, const char *value,
 	if (value && option->kind == SET_GOST)
 		return add_gost_word(o, value, option->value);
 	why = set_option(option, field, value);
-	o->seen |= (uint64_t)1 << (option - options);
+	o->config.options_seen |= (uint64_t)1 << (option - options);
 	if (!why)
 		return 0;
 	log_error("option '%s': '%.*s': %s", option->name, shown_length(value),
@@ -355,7 +355,8 @@ static bool
 on_command_line(const struct options *o, const struct option *option)
 {
 	for (size_t i = 0; i < ARRAY_LEN(options); i++)
-		if (o->seen >> i & 1 && options[i].offset == option->offset)
+		if (o->config.options_seen >> i & 1 &&
+		    options[i].offset == option->offset)
 			return true;
 	return false;
 }

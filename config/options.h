@@ -34,7 +34,6 @@ struct options {
 	int test;           /* dial each target, and exit */
 	int top;            /* show what a server does, again and again */
 	const char *status; /* NAME, or "": show what a server does; or NULL */
-	uint64_t seen; /* set of options that the command line has, by index */
 	struct gost_word *gost_words; /* -L and -F, while options are read */
 	size_t n_gost_words;
 };

@@ -442,20 +442,6 @@ server_init(struct config *conf)
 	return readers_open(&server.readers);
 }
 
-static void
-log_settings(const struct config *conf)
-{
-#ifdef NO_SECCOMP
-	log_info("built for tests: no filters of system calls");
-#endif
-	if (conf->own_user && geteuid() == 0)
-		log_info("--user: %s, by default", conf->own_user);
-	if (conf->no_sandbox)
-		log_info("--no-sandbox: no filters of system calls");
-	if (conf->pin && something_waits())
-		log_info("--pin: privileges are kept until nothing waits");
-}
-
 /* Writes the line of --ready-fd, which is "ready" alone if no map waits. */
 static void
 log_ready(void)
@@ -482,7 +468,7 @@ server_run(struct config *conf)
 		readers_open_status(&server.readers);
 	upgrade_finish();
 	if (!status) {
-		log_settings(conf);
+		setup_log(conf, something_waits());
 		status = drop_for_pin() == -1;
 	}
 	if (!status) {

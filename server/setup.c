@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -10,6 +11,8 @@
 
 #include "base/array.h"
 #include "base/fd.h"
+#include "base/log.h"
+#include "base/sandbox.h"
 #include "config/config.h"
 #include "config/map.h"
 #include "netns.h"
@@ -78,4 +81,24 @@ setup_signalfd(void)
 	if (sigprocmask(SIG_SETMASK, &set, NULL) == -1)
 		return -1;
 	return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+void
+setup_log(const struct config *conf, bool waits)
+{
+#ifdef NO_SECCOMP
+	log_info("built for tests: no filters of system calls");
+#endif
+	if (conf->own_user && geteuid() == 0) {
+		if (sandbox_can_become(&conf->owner_cred))
+			log_info("--user: %s, by default", conf->own_user);
+		else
+			log_info(
+			    "--user: root, because mappers cannot become %s",
+			    conf->own_user);
+	}
+	if (conf->no_sandbox)
+		log_info("--no-sandbox: no filters of system calls");
+	if (conf->pin && waits)
+		log_info("--pin: privileges are kept until nothing waits");
 }

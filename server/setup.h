@@ -3,6 +3,8 @@
 #ifndef SERVER_SETUP_H
 #define SERVER_SETUP_H
 
+#include <stdbool.h>
+
 struct config;
 struct map;
 
@@ -25,5 +27,8 @@ void setup_raise_limits(void);
  * were ignored at the start.
  */
 int setup_signalfd(void);
+
+/* Logs the settings that lower the security; waits: something is missing. */
+void setup_log(const struct config *, bool waits);
 
 #endif

@@ -167,6 +167,12 @@ time.sleep(9)' 3>&- 4>&- &
 
 @test "--user by name and number, user=, --no-sandbox" {
 	local words want uid pid
+	WRAP=(unshare -rU)
+	start_nsfwd 127.0.0.1:8000=8080
+	logged '^nsfwd: --user: root, because mappers cannot become nobody$'
+	[ "$(field "$(mappers)" Uid | cut -f1)" = "$(id -u)" ]
+	stop_nsfwd
+	WRAP=()
 	[ "$(nobody)" != 0 ] || skip "this user namespace has one user"
 	while read -r words want; do
 		start_nsfwd --user "$words" ns1@8000=ns2@8080

@@ -214,6 +214,12 @@ veth_gone() {
 	logged "'127.0.0.1:8080=ns2@1': cannot listen on .*: the port is taken"
 	answers here 8000 0.2
 	[ "$(mappers | sort)" = "$pids" ]
+	# So is a wrong value of an option, although it would count later.
+	printf '%s\n' ":8000=ns1@1" 'max-conns x' >"$CONF"
+	kill -HUP "$NSFWD_PID"
+	wait_until 2 logged 'not reloaded: everything is as it was' $((++i))
+	logged "conf:2: option 'max-conns': 'x': not a whole number"
+	answers here 8000 0.2
 	# An empty file is an error, too.
 	: >"$CONF"
 	kill -HUP "$NSFWD_PID"
