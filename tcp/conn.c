@@ -316,8 +316,10 @@ conn_serve(struct conn *conn, unsigned role)
 		resolver_close();
 	if (conn->epoll == -1)
 		conn->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (conn->epoll == -1 || narrow_sandbox(&role, SANDBOX_RELAY) == -1)
+	if (conn->epoll == -1 || narrow_sandbox(&role, SANDBOX_RELAY) == -1) {
+		close_keep_errno(target);
 		return unrelayed(report, END_LOCAL);
+	}
 	inet = sockaddr_is_inet(&conn->peer) && sockaddr_is_inet(&report->peer);
 	result = relay(conn->epoll, CLIENT_FD, target, inet, target_error,
 	    &map->times, report);
