@@ -20,8 +20,8 @@ ROOMS = base container config dns proxy dial mapper tcp udp server view
 ALL = $(sort $(wildcard *.c $(patsubst %,%/*.c,$(ROOMS))))
 # What a process of a connection runs comes last, next to the libc, so that the
 # process maps it in fewer page faults.
-COLD = $(addprefix base/,advice.c anchor.c errname.c landlock.c log.c nearest.c text.c) dial/why.c
-HOT = config/endpoint.c mapper/command.c tcp/conn.c tcp/fork.c \
+COLD = $(addprefix base/,advice.c anchor.c errname.c landlock.c log.c nearest.c) dial/why.c
+HOT = $(filter proxy/%,$(ALL)) dns/files.c config/endpoint.c mapper/command.c tcp/conn.c tcp/fork.c \
 	$(filter-out $(COLD),$(filter dial/% base/%,$(ALL))) relay.c
 SRC = $(filter-out $(HOT),$(ALL)) $(HOT)
 OBJ = $(SRC:%.c=obj/%.o)

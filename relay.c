@@ -55,8 +55,8 @@
 #include "relay.h"
 
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/io.h"
+#include "base/memory.h"
 #include "base/report.h"
 #include "base/sock.h"
 #include "base/timeouts.h"
@@ -69,7 +69,7 @@
 
 /* A common symbol, so that it begins on the page that has musl's errno. */
 __attribute__((common)) unsigned char relay_buffer[RELAY_COPY];
-_Alignas(4096) unsigned char relay_spills[2][RELAY_COPY]; /* of relay() */
+static _Alignas(4096) unsigned char spills[2][RELAY_COPY]; /* of relay() */
 
 static bool
 has_pending(const struct relay_dir *d)
@@ -135,6 +135,8 @@ copy_in(struct relay_dir *d)
 	d->data = relay_buffer;
 	if (n > 0)
 		d->buffered = (size_t)n;
+	if (n > (ssize_t)d->copied)
+		d->copied = (uint32_t)n;
 	return n;
 }
 
@@ -442,6 +444,7 @@ relay_finish(struct relay *r, int result, struct conn_report *report)
 			io_close_pipe(d->pipe);
 		d->buffered = 0;
 		dir_spill(d);
+		memory_wipe(relay_buffer, d->copied);
 		if (end == END_CLOSED)
 			sock_reset_on_close(d->in, false);
 	}
@@ -466,15 +469,13 @@ wait_events(int epoll, struct relay *r, const struct timeouts *times)
 
 /* Returns the last result of relay_step(), or 0 after the time limit. */
 static int
-relay_run(struct relay *r, const struct timeouts *times)
+relay_run(int epoll, struct relay *r, const struct timeouts *times)
 {
-	int epoll = epoll_create1(EPOLL_CLOEXEC), n, result = 0;
+	int n, result = 0;
 
-	if (epoll == -1 ||
-	    relay_register(epoll, r->dirs[RELAY_CLIENT].in, RELAY_CLIENT) ==
-		-1 ||
-	    relay_register(epoll, r->dirs[RELAY_TARGET].in, RELAY_TARGET) == -1)
-		result = set_local_error(r, errno);
+	for (int peer = RELAY_CLIENT; peer <= RELAY_TARGET; peer++)
+		if (relay_register(epoll, r->dirs[peer].in, peer) == -1)
+			result = set_local_error(r, errno);
 	while (!result) {
 		n = wait_events(epoll, r, times);
 		if (n == 0 && !r->runnable && !r->draining)
@@ -482,18 +483,17 @@ relay_run(struct relay *r, const struct timeouts *times)
 		result = n == -1 && errno != EINTR ? set_local_error(r, errno)
 						   : relay_step(r);
 	}
-	close_keep_errno(epoll);
 	return result;
 }
 
 int
-relay(int client, int target, bool both_tcp, int target_error,
+relay(int epoll, int client, int target, bool both_tcp, int target_error,
     const struct timeouts *times, struct conn_report *report)
 {
 	struct relay r;
 
-	relay_init(&r, client, target, both_tcp, relay_spills[0], report);
+	relay_init(&r, client, target, both_tcp, spills[0], report);
 	if (target_error)
 		relay_target_failed(&r, target_error);
-	return relay_finish(&r, relay_run(&r, times), report);
+	return relay_finish(&r, relay_run(epoll, &r, times), report);
 }

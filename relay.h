@@ -14,9 +14,6 @@ struct timeouts;
 
 #define RELAY_COPY 65536 /* bytes of one read into a buffer */
 
-/* The buffers of relay(). A process that serves more clients wipes them. */
-extern unsigned char relay_buffer[RELAY_COPY], relay_spills[2][RELAY_COPY];
-
 /* A socket of a relay, and the index of the direction that reads from it. */
 enum relay_peer {
 	RELAY_CLIENT,
@@ -35,6 +32,7 @@ struct relay_dir {
 	bool in_spill;        /* `data` points into `spill` */
 	bool cut;             /* the last splice(2) to `out` moved a part */
 	int consumed_error;   /* the error of `in`, if no read will return it */
+	uint32_t copied;      /* the most bytes of one read into a buffer */
 	unsigned char *spill; /* RELAY_COPY bytes, not owned */
 	unsigned char *data;  /* bytes read and not yet written */
 	size_t buffered;      /* number of bytes at `data` */
@@ -61,12 +59,13 @@ struct relay {
  * ended, and sets report->up, down, end and error. The caller has called
  * sock_set_stream_options() for both sockets, and still owns them. `both_tcp`
  * is true if neither is a UNIX socket. `target_error` is 0, or an error as for
- * relay_target_failed(). `times` limits how long nothing may move.
+ * relay_target_failed(). `times` limits how long nothing may move. `epoll` has
+ * no other sockets, and keeps these two, which the caller removes or closes.
  *
  * Returns 0 when all bytes and both ends of stream are delivered. Otherwise
  * returns -1, and close(2) resets both sockets.
  */
-int relay(int client, int target, bool both_tcp, int target_error,
+int relay(int epoll, int client, int target, bool both_tcp, int target_error,
     const struct timeouts *times, struct conn_report *);
 
 /*
@@ -108,9 +107,9 @@ int relay_step(struct relay *);
 msec relay_timeout(const struct relay *, const struct timeouts *);
 
 /*
- * Frees everything but the sockets, and sets report->end and error by `result`:
- * the last result of relay_step(), where 0 means that a time limit has passed.
- * Returns as relay() does.
+ * Frees everything but the sockets, wipes the buffers, and sets report->end and
+ * error by `result`: the last result of relay_step(), where 0 means that a time
+ * limit has passed. Returns as relay() does.
  */
 int relay_finish(struct relay *, int result, struct conn_report *);
 

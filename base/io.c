@@ -198,7 +198,8 @@ io_read_message(const struct io *io, unsigned char *data, size_t size,
 	ssize_t n, used = 0;
 
 	while (!used) {
-		n = recv(io->fd, data + have, size - have, MSG_PEEK);
+		n = size - have < IO_PEEK ? (ssize_t)(size - have) : IO_PEEK;
+		n = recv(io->fd, data + have, (size_t)n, MSG_PEEK);
 		if (n == -1 && errno == EAGAIN) {
 			if (io_wait_for(io, POLLIN) == -1)
 				return -1;

@@ -35,10 +35,13 @@ int io_wait_for(const struct io *, short events);
 /* Sends length bytes. Returns 0, or -1 with errno. */
 int io_write_all(const struct io *, const void *data, size_t length);
 
+#define IO_PEEK 4096 /* bytes at a time */
+
 /*
- * Receives one message of at most size bytes, and no byte behind it. Returns
- * its length; or -1 with errno: ETIMEDOUT, EMSGSIZE if size bytes hold no whole
- * message, ECONNRESET if the stream ended early, or errno of the parser.
+ * Receives one message of at most size bytes, and no byte behind it, but
+ * IO_PEEK of those may be left in `data`. Returns its length; or -1 with errno:
+ * ETIMEDOUT, EMSGSIZE if size bytes hold no whole message, ECONNRESET if the
+ * stream ended early, or errno of the parser.
  */
 ssize_t io_read_message(const struct io *io, unsigned char *data, size_t size,
     io_parser *parse, void *arg);

@@ -7,7 +7,8 @@
 
 #include "base/memory.h"
 
-#define PAGE 4096
+#define PAGE       4096
+#define MEMSET_MAX 16384 /* costs less than what madvise(2) does */
 
 void *
 memory_map(void *hint, size_t n, size_t size, int flags)
@@ -26,6 +27,10 @@ memory_wipe(void *p, size_t size)
 	const size_t head = to_page < size ? to_page : size;
 	const size_t pages = (size - head) & ~(size_t)(PAGE - 1);
 
+	if (size <= MEMSET_MAX) {
+		memset(bytes, 0, size);
+		return;
+	}
 	memset(bytes, 0, head);
 	if (madvise(bytes + head, pages, MADV_DONTNEED) == -1)
 		memset(bytes + head, 0, pages);

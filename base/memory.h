@@ -13,8 +13,8 @@
 void *memory_map(void *hint, size_t n, size_t size, int flags);
 
 /*
- * Fills memory with zeros. Whole pages of it are given back to the kernel, so
- * that it costs nothing where they were not touched.
+ * Fills memory with zeros. Whole pages of much memory are given back to the
+ * kernel, so that it costs nothing where they were not touched.
  */
 void memory_wipe(void *, size_t);
 

@@ -25,6 +25,7 @@ struct conn {
 	int udp_answer;           /* to get udp_fd from the opener; -1: none */
 	int udp_ask;              /* ... when this was written to */
 	int udp_fd;               /* of a client that asked for UDP ASSOCIATE */
+	int epoll;                /* for relay(); -1: not made yet */
 	bool kept;                /* its process serves more clients later */
 	unsigned port_index;      /* index of the port in the listen range */
 	union sockaddr_inet peer; /* of the client socket */

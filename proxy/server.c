@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/memory.h"
 #include "base/report.h"
 #include "base/sock.h"
 #include "config/endpoint.h"
@@ -33,6 +34,10 @@ enum {
 	COMMAND_CONNECT = 1,
 	COMMAND_UDP_ASSOCIATE = 3
 };
+
+/* What is used of the buffers if more than a request is read into them. */
+#define ALL \
+	(sizeof(struct proxy_session) - offsetof(struct proxy_session, in_buf))
 
 /* Takes HOST:PORT. An IPv6 address has brackets, or the last colon counts. */
 static int
@@ -166,8 +171,14 @@ send_bytes(struct proxy_session *s, const void *data, size_t length)
 static ssize_t
 read_message(struct proxy_session *s, io_parser *parse, void *arg)
 {
-	return io_read_message(&s->client, s->in_buf, HTTP_HEAD_MAX, parse,
-	    arg);
+	ssize_t n =
+	    io_read_message(&s->client, s->in_buf, HTTP_HEAD_MAX, parse, arg);
+
+	if (n == -1)
+		s->used = ALL;
+	else if (s->used < (size_t)n + IO_PEEK)
+		s->used = (size_t)n + IO_PEEK;
+	return n;
 }
 
 /*
@@ -268,6 +279,7 @@ take_http_request(struct proxy_session *s, size_t length)
 		at = strrchr(r->url, '@');
 		return set_requested(s, at ? at + 1 : r->url);
 	}
+	s->used = ALL;
 	if (http_rewrite_request(r, s->out, sizeof(s->out), target) == -1)
 		return -1;
 	return set_requested(s, target);
@@ -378,6 +390,7 @@ proxy_close(struct proxy_session *s)
 {
 	int fd = s->client.fd;
 
+	s->used = ALL;
 	s->client.deadline = now_ms() + LINGER_MS;
 	sock_reset_on_close(fd, false);
 	shutdown(fd, SHUT_WR);
@@ -397,4 +410,10 @@ proxy_send_error_and_close(struct proxy_session *s, int err)
 	s->client.deadline = now_ms() + LINGER_MS;
 	if (proxy_send_reply(s, err) == 0)
 		proxy_close(s);
+}
+
+void
+proxy_forget(struct proxy_session *s)
+{
+	memory_wipe(s, offsetof(struct proxy_session, in_buf) + s->used);
 }

@@ -32,6 +32,7 @@ struct proxy_session {
 	struct endpoint target; /* of any other request; endpoint_free() it */
 	struct http_request request; /* of REQUEST_HTTP; proxy_forward()
 					overwrites the text */
+	size_t used;                 /* bytes from in_buf on, at most */
 	unsigned char in_buf[HTTP_HEAD_MAX + 1];
 	char out[HTTP_HEAD_MAX + 512]; /* a head in the form for the receiver */
 };
@@ -70,5 +71,8 @@ void proxy_close(struct proxy_session *);
  * ECONNABORTED and ECONNRESET, because the client has reset.
  */
 void proxy_send_error_and_close(struct proxy_session *, int err);
+
+/* Fills with zeros what a client has sent and got. */
+void proxy_forget(struct proxy_session *);
 
 #endif

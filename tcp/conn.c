@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -315,11 +316,15 @@ conn_serve(struct conn *conn, unsigned role)
 					  : END_DIAL);
 	if (!conn->kept)
 		resolver_close();
-	if (narrow_sandbox(&role, SANDBOX_RELAY) == -1)
+	if (conn->epoll == -1)
+		conn->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (conn->epoll == -1 || narrow_sandbox(&role, SANDBOX_RELAY) == -1) {
+		close_keep_errno(target);
 		return unrelayed(report, END_LOCAL);
+	}
 	inet = sockaddr_is_inet(&conn->peer) && sockaddr_is_inet(&report->peer);
-	result =
-	    relay(CLIENT_FD, target, inet, target_error, &map->times, report);
+	result = relay(conn->epoll, CLIENT_FD, target, inet, target_error,
+	    &map->times, report);
 	if (conn->kept)
 		close(target);
 	return result != 0;
@@ -337,14 +342,16 @@ conn_main(struct conn *conn, int last_fd, unsigned role)
 }
 
 bool
-conn_forget(void)
+conn_forget(const struct conn *conn)
 {
 	if (session.udp)
 		return false;
+	/* Closing does not, while the mapper has the client open, too. */
+	if (conn->epoll != -1)
+		epoll_ctl(conn->epoll, EPOLL_CTL_DEL, CLIENT_FD, NULL);
 	close(CLIENT_FD);
-	memory_wipe(&session, sizeof(session));
-	memory_wipe(&tlvs, sizeof(tlvs));
-	memory_wipe(relay_buffer, sizeof(relay_buffer));
-	memory_wipe(relay_spills, sizeof(relay_spills));
+	proxy_forget(&session);
+	if (conn->tlvs)
+		memory_wipe(&tlvs, sizeof(tlvs));
 	return true;
 }

@@ -25,6 +25,6 @@ _Noreturn void conn_main(struct conn *, int last_fd, unsigned role);
  */
 void conn_init(struct conn *, const int *fds, size_t n, int last_fd);
 int conn_serve(struct conn *, unsigned role);
-bool conn_forget(void);
+bool conn_forget(const struct conn *);
 
 #endif

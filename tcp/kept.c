@@ -129,7 +129,7 @@ kept_main(struct conn *conn, const struct kept_ends *e, int max_fd,
 	    e->udp_ask};
 	const char *spec = conn->map->spec;
 	const int offered = conn->udp_answer;
-	int status;
+	int status, epoll = -1;
 
 	unblock_kill_signal();
 	conn->udp_answer = -1;
@@ -143,10 +143,12 @@ kept_main(struct conn *conn, const struct kept_ends *e, int max_fd,
 			conn->udp_answer = e->udp_answer;
 			conn->udp_ask = e->udp_ask;
 		}
+		conn->epoll = epoll;
 		fork_set_title(conn);
 		status = conn_serve(conn, role);
-		if (!conn_forget())
+		if (!conn_forget(conn))
 			_exit(status);
+		epoll = conn->epoll;
 		proctitle_set("worker", " of ", spec);
 	} while (write(e->done[0], "", 1) == 1 &&
 	    handover_take(e->channel[0], conn) == 0);

@@ -193,6 +193,7 @@ make_conn(const struct tcp *t, int client, uint32_t i)
 	    .map = t->args->map,
 	    .client = client,
 	    .udp_answer = -1,
+	    .epoll = -1,
 	    .port_index = slot->port_index,
 	    .peer = slot->peer,
 	    .seq = t->n_started,

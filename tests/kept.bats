@@ -62,13 +62,19 @@ kept_are() {
 		        if got:
 		            return got
 		        time.sleep(0.01)
-		sign = base64.b64encode(b"user:secret")
-		head = (b"GET http://%s/ HTTP/1.1\r\nConnection: close\r\nCookie: %s\r\n"
-		        % (far.encode(), b"Wipe-" + b"Me" * 1500))
-		good = ask(head + b"Proxy-Authorization: Basic " + sign + b"\r\n\r\n")
-		assert good.startswith(b"HTTP/1.1 200"), good
-		first = kept()
-		if sys.argv[2] == "0" and os.access(f"/proc/{first[0]}/mem", os.R_OK):
+		sign = (b"Proxy-Authorization: Basic " + base64.b64encode(b"user:secret")
+		        + b"\r\n")
+		cookie = b"Connection: close\r\nCookie: Wipe-%s\r\n" % (b"Me" * 1500)
+		head = b"GET http://%s/ HTTP/1.1\r\n" % far.encode() + cookie
+		tunnel = (b"CONNECT %s:80 HTTP/1.1\r\n" % far.encode() + cookie + sign
+		          + b"\r\nGET / HTTP/1.1\r\nHost: %s\r\n" % far.encode())
+		for words in (tunnel + cookie + b"\r\n", tunnel + cookie * 9 + b"\r\n",
+		              head + sign + b"\r\n"):
+		    good = ask(words)
+		    assert good.startswith(b"HTTP/1.1 200"), good
+		    first = kept()
+		    if sys.argv[2] != "0" or not os.access(f"/proc/{first[0]}/mem", os.R_OK):
+		        continue
 		    with open(f"/proc/{first[0]}/mem", "rb", 0) as memory, \
 		            open(f"/proc/{first[0]}/maps") as maps:
 		        for line in maps:

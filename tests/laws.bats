@@ -130,7 +130,7 @@ undefined() {
 			base/proctitle.c | tcp/pool.c | tcp/tcp.c | tcp/fork.c | tcp/kept.c | \
 			container/container.c | container/tracker.c | \
 			tcp/worker.c | udp/udp.c | dial/resolve.c | base/log.c | base/errname.c) continue ;;
-		relay.c) set -- relay_buffer relay_spills ;;
+		relay.c) set -- relay_buffer spills ;;
 		dial/dial.c) set -- resolved ;;
 		tcp/conn.c) set -- session tlvs ;;
 		*) set -- ;;
