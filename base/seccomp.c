@@ -255,8 +255,6 @@ allow_malloc(struct bpf_program *p)
 /*
  * Allows socket(2) for TCP and UDP only, so that no other protocol of the
  * kernel can be attacked. With SANDBOX_UNIX, UNIX sockets are allowed as well.
- * With SANDBOX_PROXY, UNIX datagram sockets are, because interface indexes are
- * looked up by them.
  */
 static void
 allow_socket(struct bpf_program *p, unsigned flags)
@@ -272,12 +270,6 @@ allow_socket(struct bpf_program *p, unsigned flags)
 	verdict(p, SECCOMP_RET_KILL_PROCESS);
 	load(p, offsetof(struct seccomp_data, args[0]));
 	ALLOW(p, AF_INET, AF_INET6, (flags & SANDBOX_UNIX) ? AF_UNIX : AF_INET);
-	if (flags & SANDBOX_PROXY) {
-		emit(p, BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 4);
-		load(p, offsetof(struct seccomp_data, args[1]));
-		emit(p, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
-		ALLOW(p, SOCK_DGRAM);
-	}
 	end_arg_rule(p, at);
 }
 

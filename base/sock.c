@@ -3,14 +3,18 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/tcp.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/sock.h"
+
+#include "base/fd.h"
 
 void
 sock_reset_on_close(int fd, bool on)
@@ -102,4 +106,19 @@ sock_got_fin(int fd, int64_t n)
 	uint8_t state;
 
 	return tcp_received(fd, &state) == n + 1;
+}
+
+unsigned
+sock_interface(const char *name)
+{
+	struct ifreq ifr = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd == -1)
+		return 0;
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (ioctl(fd, SIOCGIFINDEX, &ifr) == -1)
+		ifr.ifr_ifindex = 0;
+	close_keep_errno(fd);
+	return (unsigned)ifr.ifr_ifindex;
 }

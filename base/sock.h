@@ -43,4 +43,10 @@ void sock_set_oobinline(int fd);
 /* Makes close(2) send a reset, or an ordinary end of stream behind the data. */
 void sock_reset_on_close(int fd, bool on);
 
+/*
+ * Returns the index of a network interface, or 0 with errno. Asks an internet
+ * socket, unlike if_nametoindex(3), because filters allow no UNIX socket.
+ */
+unsigned sock_interface(const char *name);
+
 #endif

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +15,7 @@
 
 #include "config/endpoint.h"
 
+#include "base/sock.h"
 #include "base/text.h"
 
 #define HOST_MAX 253
@@ -431,11 +431,9 @@ set_inet6_addr(struct sockaddr_storage *addr, const struct in6_addr *ipv6,
 	};
 
 	if (zone) {
-		in6.sin6_scope_id = if_nametoindex(zone);
-		if (!in6.sin6_scope_id) {
-			errno = ENODEV;
+		in6.sin6_scope_id = sock_interface(zone);
+		if (!in6.sin6_scope_id)
 			return 0;
-		}
 	}
 	memcpy(addr, &in6, sizeof(in6));
 	return sizeof(in6);
