@@ -11,6 +11,7 @@
 #include "config/config.h"
 
 #include "base/log.h"
+#include "base/secret.h"
 #include "config/check.h"
 #include "config/habit.h"
 #include "config/lines.h"
@@ -49,7 +50,7 @@ config_free_maps(struct config *conf)
 {
 	for (size_t i = 0; i < conf->n_maps; i++)
 		map_free(&conf->maps[i]);
-	free(conf->maps);
+	wipe_and_free(conf->maps);
 }
 
 void
@@ -57,12 +58,12 @@ config_free(struct config *conf)
 {
 	config_free_maps(conf);
 	map_free(&conf->defaults);
-	free(conf->command_line.text);
-	free(conf->command_line.masked);
-	free(conf->files);
-	free(conf->pidfile);
-	free(conf->stats);
-	free(conf->gost_maps);
+	secret_free(conf->command_line.text);
+	wipe_and_free(conf->command_line.masked);
+	wipe_and_free(conf->files);
+	wipe_and_free(conf->pidfile);
+	wipe_and_free(conf->stats);
+	secret_free(conf->gost_maps);
 }
 
 /* Logs an error found at origin: "", "FILE: " or "FILE:LINE: ". Returns -1. */
@@ -105,7 +106,7 @@ auth_file_failed(const struct map *map, const char *file, const char *why)
 	mask_text(text);
 	log_error("%s'%.160s': '%.160s': %s", map->origin, map->spec,
 	    text + strlen(key), why);
-	free(text);
+	wipe_and_free(text);
 	return -1;
 }
 
@@ -114,13 +115,15 @@ static int
 read_auth_file(struct config *conf, const struct map *map, const char *file,
     char **user, char **password)
 {
-	char line[AUTH_LINE_MAX] = "";
+	char line[AUTH_LINE_MAX] = "", buffer[AUTH_LINE_MAX];
 	const char *why;
 	FILE *f;
 
 	if (!file)
 		return 0;
 	f = open_file(conf, file, &why);
+	if (f)
+		setvbuf(f, buffer, _IOFBF, sizeof(buffer));
 	if (f && !fgets(line, sizeof(line), f) && ferror(f))
 		why = strerror(errno);
 	if (f)
@@ -128,7 +131,6 @@ read_auth_file(struct config *conf, const struct map *map, const char *file,
 	line[strcspn(line, "\r\n")] = '\0';
 	if (!why)
 		why = parse_user_password(line, user, password);
-	explicit_bzero(line, sizeof(line));
 	return why ? auth_file_failed(map, file, why) : 0;
 }
 
@@ -245,7 +247,7 @@ add_single_map(struct config *conf, const char *origin, const char *spec)
 	int result = masked ? add_map(conf, origin, spec, masked)
 			    : read_failed(origin, "out of memory");
 
-	free(masked);
+	wipe_and_free(masked);
 	return result;
 }
 
@@ -320,10 +322,12 @@ add_pair(struct config *conf, const char *origin, char *const *args,
 
 	if (pair_advice(advice, args, text))
 		return bad_arg(origin, args[0], text, advice);
-	if (asprintf(&spec, "%s=%s", args[0], args[1]) == -1)
+	spec = malloc(strlen(args[0]) + strlen(args[1]) + 2);
+	if (!spec)
 		return read_failed(origin, "out of memory");
+	stpcpy(stpcpy(stpcpy(spec, args[0]), "="), args[1]);
 	result = add_single_map(conf, origin, spec);
-	free(spec);
+	wipe_and_free(spec);
 	return result;
 }
 
@@ -434,7 +438,7 @@ add_gost_maps(struct config *conf)
 	while ((line = strsep(&rest, "\n")))
 		if (*line)
 			result |= add_single_map(conf, "", line);
-	free(lines);
+	wipe_and_free(lines);
 	return result;
 }
 
@@ -455,14 +459,22 @@ check_not_empty(const struct config *conf)
 	return -1;
 }
 
-int
-config_read(struct config *conf, struct options *o)
+static int
+add_all_maps(struct config *conf, struct options *o)
 {
 	int result = add_files(conf, o);
 
 	result |=
 	    add_args(conf, "", conf->args, conf->n_args, &conf->command_line);
-	result |= add_gost_maps(conf);
+	return result | add_gost_maps(conf);
+}
+
+int
+config_read(struct config *conf, struct options *o)
+{
+	int result = add_all_maps(conf, o);
+
+	wipe_stack(); /* here, because children have a copy of it */
 	if (result || check_chains(conf) == -1)
 		return -1;
 	return check_stdio(conf) == -1 || check_pin(conf) == -1
