@@ -247,6 +247,7 @@ main(int argc, char **argv)
 	config_init(&options.config);
 	args = copy_and_mask_args(&options.config.command_line, argc, argv);
 	init_signals();
+	sandbox_seal_constants();
 	if (args)
 		status = run_cli(&options, args);
 	else

@@ -12,12 +12,15 @@
 
 #include "base/sock.h"
 
+/* Aligned, so that both addresses have the same upper half. */
+_Alignas(16) const
+    struct linger sock_linger[2] = {{.l_onoff = 0}, {.l_onoff = 1}};
+
 void
 sock_reset_on_close(int fd, bool on)
 {
-	const struct linger linger = {.l_onoff = on, .l_linger = 0};
-
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &sock_linger[on],
+	    sizeof(*sock_linger));
 }
 
 void

@@ -5,6 +5,13 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
+
+/*
+ * The values that filters let SO_LINGER be set from, by address: off, and reset.
+ * A time of its own could make a process wait that closes the socket, too.
+ */
+extern const struct linger sock_linger[2];
 
 /*
  * Returns true with errno ECONNABORTED if the client has reset its connection,
