@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/sock.h"
 
@@ -60,6 +61,19 @@ sock_hung_up(int fd)
 	struct pollfd watched = {.fd = fd};
 
 	return poll(&watched, 1, 0) == 1 && watched.revents & POLLHUP;
+}
+
+void
+sock_end(int fd)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	struct linger linger = {0};
+	socklen_t length = sizeof(linger);
+
+	getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length);
+	if (!linger.l_onoff || connect(fd, &none, sizeof(none)) == -1)
+		shutdown(fd, SHUT_WR);
+	close(fd);
 }
 
 /* Returns the number of bytes that arrived on a TCP socket, or -1. */

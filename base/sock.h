@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 
 /*
- * The values that filters let SO_LINGER be set from, by address: off, and reset.
- * A time of its own could make a process wait that closes the socket, too.
+ * What filters let SO_LINGER be set from, by address: off, and reset. A time
+ * could make another process wait that closes the socket, too.
  */
 extern const struct linger sock_linger[2];
 
@@ -49,5 +49,11 @@ void sock_set_oobinline(int fd);
 
 /* Makes close(2) send a reset, or an ordinary end of stream behind the data. */
 void sock_reset_on_close(int fd, bool on);
+
+/*
+ * Closes a socket, and ends its stream even if another process has it open:
+ * with a reset if SO_LINGER says so, else with a FIN.
+ */
+void sock_end(int fd);
 
 #endif

@@ -232,7 +232,7 @@ do_life_shut(void)
 static long
 do_life_write(void)
 {
-	return result(syscall(SYS_write, find_pipe(), "", 1));
+	return result(syscall(SYS_write, find_pipe(), "xx", 2));
 }
 
 /*
