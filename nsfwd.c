@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/proctitle.h"
 #include "base/sandbox.h"
+#include "base/secret.h"
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
@@ -162,7 +163,7 @@ run_cli(struct options *o, char **args)
  * Copies the arguments, joined by spaces in the masked copy, and masks argv, so
  * that neither ps(1) nor a message shows a password. Returns the arguments,
  * which end with NULL and point into copy; or NULL without memory. The caller
- * frees the result and both texts of copy.
+ * frees the result and both texts of copy, the first of which is secret.
  */
 static char **
 copy_and_mask_args(struct masked_text *copy, int argc, char **argv)
@@ -172,7 +173,7 @@ copy_and_mask_args(struct masked_text *copy, int argc, char **argv)
 
 	for (int i = 1; i < argc; i++)
 		size += strlen(argv[i]) + 1;
-	text = copy->text = calloc(1, size);
+	text = copy->text = secret_new(size);
 	masked = copy->masked = calloc(1, size);
 	if (!args || !text || !masked) {
 		free(args);
@@ -246,6 +247,7 @@ main(int argc, char **argv)
 	config_init(&options.config);
 	args = copy_and_mask_args(&options.config.command_line, argc, argv);
 	init_signals();
+	sandbox_seal_constants();
 	if (args)
 		status = run_cli(&options, args);
 	else

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <link.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,13 +18,18 @@
 
 #include "base/sandbox.h"
 
+#include "base/sock.h"
+
 /*
  * Descriptors: 0 to 2, client, channel, two directories and a file of names,
  * target, two queries. A relay has ten; an association up to 64 of queries.
  */
 #define CONN_NOFILE 11
 #define UDP_NOFILE  80
-#define CAP(c)      ((uint64_t)1 << CAP_##c)
+#ifndef SYS_mseal
+#define SYS_mseal 462 /* since Linux 6.10 */
+#endif
+#define CAP(c) ((uint64_t)1 << CAP_##c)
 
 static void
 set_limit(int resource, rlim_t value)
@@ -121,6 +127,33 @@ sandbox_access(const struct cred *cred, const char *path, int mode, uid_t *uid)
 	syscall(SYS_setresuid, id, id, id);
 	*uid = (uid_t)syscall(SYS_getuid);
 	return access(path, mode);
+}
+
+/* Seals the constants if they are in this part of a program or library. */
+static int
+seal_constants(struct dl_phdr_info *info, size_t size, void *data)
+{
+	const uintptr_t at = (uintptr_t)sock_linger;
+	uintptr_t start, end;
+
+	(void)size;
+	(void)data;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		start = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+		end = start + info->dlpi_phdr[i].p_memsz;
+		if (info->dlpi_phdr[i].p_type != PT_LOAD || at < start ||
+		    at >= end)
+			continue;
+		start &= -(uintptr_t)getpagesize();
+		return (int)syscall(SYS_mseal, start, end - start, 0);
+	}
+	return 0;
+}
+
+void
+sandbox_seal_constants(void)
+{
+	dl_iterate_phdr(seal_constants, NULL);
 }
 
 void

@@ -29,6 +29,13 @@ enum sandbox_keep {
 void sandbox_no_ptrace(void);
 
 /*
+ * Makes the constants of the program stay what they are in this process and its
+ * children, whatever they map, because filters compare addresses of some. Does
+ * nothing before Linux 6.10.
+ */
+void sandbox_seal_constants(void);
+
+/*
  * Limits this process to the capabilities that it needs to enter namespaces, to
  * open listeners and to start children that drop theirs. Returns 0, or -1 with
  * errno.

@@ -22,6 +22,7 @@
 #include "base/seccomp.h"
 
 #include "base/array.h"
+#include "base/sock.h"
 
 #if defined(__x86_64__)
 #define ARCH AUDIT_ARCH_X86_64
@@ -191,6 +192,24 @@ allow_connect(struct bpf_program *p, unsigned flags)
 
 #define OPTION(level, name) ((level) << 16 | (name))
 
+/* Allows SO_LINGER with the constants of base/sock.c, and kills with others. */
+static void
+allow_linger(struct bpf_program *p)
+{
+	const uint64_t off = (uintptr_t)&sock_linger[0],
+		       on = (uintptr_t)&sock_linger[1];
+	const size_t arg = offsetof(struct seccomp_data, args[3]);
+
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, OPTION(SOL_SOCKET, SO_LINGER), 0, 7);
+	load(p, arg);
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)off, 1, 0);
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)on, 0, 3);
+	load(p, arg + sizeof(uint32_t));
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(off >> 32), 0, 1);
+	verdict(p, SECCOMP_RET_ALLOW);
+	verdict(p, SECCOMP_RET_KILL_PROCESS);
+}
+
 /*
  * Allows socket options by level and name: of streams, of the sockets of dial/
  * and dns/, and of datagrams. No others, because an option of a listener stays
@@ -205,7 +224,7 @@ allow_options(struct bpf_program *p, unsigned flags)
 	emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
 	load(p, offsetof(struct seccomp_data, args[2]));
 	emit(p, BPF_ALU | BPF_OR | BPF_X, 0, 0, 0);
-	ALLOW(p, OPTION(SOL_SOCKET, SO_LINGER));
+	allow_linger(p);
 	if (flags)
 		ALLOW(p, OPTION(IPPROTO_TCP, TCP_NODELAY),
 		    OPTION(SOL_SOCKET, SO_KEEPALIVE),

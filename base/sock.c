@@ -11,17 +11,21 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/sock.h"
 
 #include "base/fd.h"
 
+/* Aligned, so that both addresses have the same upper half. */
+_Alignas(16) const
+    struct linger sock_linger[2] = {{.l_onoff = 0}, {.l_onoff = 1}};
+
 void
 sock_reset_on_close(int fd, bool on)
 {
-	const struct linger linger = {.l_onoff = on, .l_linger = 0};
-
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &sock_linger[on],
+	    sizeof(*sock_linger));
 }
 
 void
@@ -61,6 +65,19 @@ sock_hung_up(int fd)
 	struct pollfd watched = {.fd = fd};
 
 	return poll(&watched, 1, 0) == 1 && watched.revents & POLLHUP;
+}
+
+void
+sock_end(int fd)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	struct linger linger = {0};
+	socklen_t length = sizeof(linger);
+
+	getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length);
+	if (!linger.l_onoff || connect(fd, &none, sizeof(none)) == -1)
+		shutdown(fd, SHUT_WR);
+	close(fd);
 }
 
 /* Returns the number of bytes that arrived on a TCP socket, or -1. */

@@ -5,6 +5,13 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
+
+/*
+ * What filters let SO_LINGER be set from, by address: off, and reset. A time
+ * could make another process wait that closes the socket, too.
+ */
+extern const struct linger sock_linger[2];
 
 /*
  * Returns true with errno ECONNABORTED if the client has reset its connection,
@@ -48,5 +55,11 @@ void sock_reset_on_close(int fd, bool on);
  * socket, unlike if_nametoindex(3), because filters allow no UNIX socket.
  */
 unsigned sock_interface(const char *name);
+
+/*
+ * Closes a socket, and ends its stream even if another process has it open:
+ * with a reset if SO_LINGER says so, else with a FIN.
+ */
+void sock_end(int fd);
 
 #endif

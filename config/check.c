@@ -8,6 +8,7 @@
 #include "config/check.h"
 
 #include "base/log.h"
+#include "base/secret.h"
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
@@ -126,7 +127,7 @@ check_chains(const struct config *conf)
 		if (visits[i] == VISIT_NONE)
 			result = follow_chain(conf, &conf->maps[i], visits,
 			    CHAIN_MAX);
-	free(visits);
+	wipe_and_free(visits);
 	return result;
 }
 

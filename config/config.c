@@ -1,16 +1,15 @@
-/* Reads maps from arguments and files, and the passwords that they name. */
+/* Reads maps from arguments and files. */
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "config/config.h"
 
 #include "base/log.h"
+#include "base/secret.h"
 #include "config/check.h"
 #include "config/habit.h"
 #include "config/lines.h"
@@ -18,10 +17,10 @@
 #include "config/mask.h"
 #include "config/options.h"
 #include "config/unknown.h"
+#include "config/users.h"
 #include "config/value.h"
 
-#define ERRORS_MAX    20 /* wrong lines that are logged */
-#define AUTH_LINE_MAX 600
+#define ERRORS_MAX 20 /* wrong lines that are logged */
 
 const struct map config_builtin = {
     .times = {.connect = 10000,
@@ -49,7 +48,7 @@ config_free_maps(struct config *conf)
 {
 	for (size_t i = 0; i < conf->n_maps; i++)
 		map_free(&conf->maps[i]);
-	free(conf->maps);
+	wipe_and_free(conf->maps);
 }
 
 void
@@ -57,12 +56,12 @@ config_free(struct config *conf)
 {
 	config_free_maps(conf);
 	map_free(&conf->defaults);
-	free(conf->command_line.text);
-	free(conf->command_line.masked);
-	free(conf->files);
-	free(conf->pidfile);
-	free(conf->stats);
-	free(conf->gost_maps);
+	secret_free(conf->command_line.text);
+	wipe_and_free(conf->command_line.masked);
+	wipe_and_free(conf->files);
+	wipe_and_free(conf->pidfile);
+	wipe_and_free(conf->stats);
+	secret_free(conf->gost_maps);
 }
 
 /* Logs an error found at origin: "", "FILE: " or "FILE:LINE: ". Returns -1. */
@@ -71,94 +70,6 @@ read_failed(const char *origin, const char *why)
 {
 	log_error("%s%s", origin, why);
 	return -1;
-}
-
-/*
- * Opens a file. On a reload, opens only a regular file, because a pipe has no
- * more data and reading the pipe may block. Returns NULL, and sets *why, if the
- * file cannot be opened.
- */
-static FILE *
-open_file(struct config *conf, const char *file, const char **why)
-{
-	struct stat st;
-	FILE *f = NULL;
-
-	*why = NULL;
-	conf->has_files = true;
-	if (conf->reloading && stat(file, &st) == 0 && !S_ISREG(st.st_mode))
-		*why = "only a regular file is read again";
-	else if (!(f = fopen(file, "re")))
-		*why = strerror(errno);
-	return f;
-}
-
-/* Logs an error of a file, masked because it may be a password by mistake. */
-static int
-auth_file_failed(const struct map *map, const char *file, const char *why)
-{
-	static const char key[] = ",auth=";
-	char *text = NULL;
-
-	if (asprintf(&text, "%s%s", key, file) == -1)
-		return read_failed(map->origin, "out of memory");
-	mask_text(text);
-	log_error("%s'%.160s': '%.160s': %s", map->origin, map->spec,
-	    text + strlen(key), why);
-	free(text);
-	return -1;
-}
-
-/* Reads USER:PASSWORD from the first line of a file, unless file is NULL. */
-static int
-read_auth_file(struct config *conf, const struct map *map, const char *file,
-    char **user, char **password)
-{
-	char line[AUTH_LINE_MAX] = "";
-	const char *why;
-	FILE *f;
-
-	if (!file)
-		return 0;
-	f = open_file(conf, file, &why);
-	if (f && !fgets(line, sizeof(line), f) && ferror(f))
-		why = strerror(errno);
-	if (f)
-		fclose(f);
-	line[strcspn(line, "\r\n")] = '\0';
-	if (!why)
-		why = parse_user_password(line, user, password);
-	explicit_bzero(line, sizeof(line));
-	return why ? auth_file_failed(map, file, why) : 0;
-}
-
-/* Looks up a user that the map names, unless text is NULL. */
-static int
-read_cred(const struct map *map, const char *text, struct cred *cred)
-{
-	const char *why = text ? parse_cred(cred, text) : NULL;
-
-	if (!why)
-		return 0;
-	log_error("%s'%.160s': '%.160s': %s", map->origin, map->spec, text,
-	    why);
-	return -1;
-}
-
-/* Looks up the users that the map names, and reads its users from files. */
-static int
-read_users(struct config *conf, struct map *map)
-{
-	if (read_cred(map, map->owner, &map->owner_cred) == -1 ||
-	    read_cred(map, map->run_as, &map->run_cred) == -1 ||
-	    read_auth_file(conf, map, map->auth_file, &map->user,
-		&map->password) == -1)
-		return -1;
-	for (size_t i = 0; i < map->n_hops; i++)
-		if (read_auth_file(conf, map, map->hops[i].auth_file,
-			&map->hops[i].user, &map->hops[i].password) == -1)
-			return -1;
-	return 0;
 }
 
 /* Reads what the last map names, and compares the map with the others. */
@@ -170,7 +81,7 @@ finish_map(struct config *conf, const char *origin)
 	map->origin = strdup(origin);
 	if (!map->origin)
 		return read_failed(origin, "out of memory");
-	if (read_users(conf, map) == -1 || check_host_names(map) == -1 ||
+	if (users_read(conf, map) == -1 || check_host_names(map) == -1 ||
 	    check_own_redirect(map) == -1)
 		return -1;
 	return check_last_listener(conf);
@@ -245,7 +156,7 @@ add_single_map(struct config *conf, const char *origin, const char *spec)
 	int result = masked ? add_map(conf, origin, spec, masked)
 			    : read_failed(origin, "out of memory");
 
-	free(masked);
+	wipe_and_free(masked);
 	return result;
 }
 
@@ -320,10 +231,12 @@ add_pair(struct config *conf, const char *origin, char *const *args,
 
 	if (pair_advice(advice, args, text))
 		return bad_arg(origin, args[0], text, advice);
-	if (asprintf(&spec, "%s=%s", args[0], args[1]) == -1)
+	spec = malloc(strlen(args[0]) + strlen(args[1]) + 2);
+	if (!spec)
 		return read_failed(origin, "out of memory");
+	stpcpy(stpcpy(stpcpy(spec, args[0]), "="), args[1]);
 	result = add_single_map(conf, origin, spec);
-	free(spec);
+	wipe_and_free(spec);
 	return result;
 }
 
@@ -433,7 +346,7 @@ add_gost_maps(struct config *conf)
 	while ((line = strsep(&rest, "\n")))
 		if (*line)
 			result |= add_single_map(conf, "", line);
-	free(lines);
+	wipe_and_free(lines);
 	return result;
 }
 
@@ -454,14 +367,22 @@ check_not_empty(const struct config *conf)
 	return -1;
 }
 
-int
-config_read(struct config *conf, struct options *o)
+static int
+add_all_maps(struct config *conf, struct options *o)
 {
 	int result = add_files(conf, o);
 
 	result |=
 	    add_args(conf, "", conf->args, conf->n_args, &conf->command_line);
-	result |= add_gost_maps(conf);
+	return result | add_gost_maps(conf);
+}
+
+int
+config_read(struct config *conf, struct options *o)
+{
+	int result = add_all_maps(conf, o);
+
+	wipe_stack(); /* here, because children have a copy of it */
 	if (result || check_chains(conf) == -1)
 		return -1;
 	return check_stdio(conf) == -1 ||

@@ -38,7 +38,8 @@ struct config {
 	char **args;           /* arguments that are no options */
 	int n_args;
 	struct masked_text command_line; /* that args point into; owned */
-	char *gost_maps; /* -L and -F: a line for each map; owned; or NULL */
+	char *gost_maps; /* -L and -F: a line for each map; secret; owned; or
+			    NULL */
 	bool has_files;  /* --config or auth= named a file */
 	bool reloading;  /* only regular files are read */
 };

@@ -15,6 +15,7 @@
 
 #include "config/endpoint.h"
 
+#include "base/secret.h"
 #include "base/sock.h"
 #include "base/text.h"
 
@@ -355,9 +356,9 @@ endpoint_lacks_ns(const struct endpoint *ep)
 void
 endpoint_free(struct endpoint *ep)
 {
-	free(ep->arg);
-	free(ep->name);
-	free(ep->zone);
+	wipe_and_free(ep->arg);
+	wipe_and_free(ep->name);
+	wipe_and_free(ep->zone);
 }
 
 void

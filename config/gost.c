@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/types.h>
 
 #include "config/gost.h"
 
 #include "base/array.h"
+#include "base/secret.h"
 #include "base/text.h"
 #include "config/gost_key.h"
 #include "config/gost_scheme.h"
@@ -28,7 +30,39 @@ struct gost_translator {
 	struct gost_url *target; /* the hop that is the target, or NULL */
 	struct gost_url *bad;    /* the URL to blame if a function fails */
 	FILE *out;
+	char *maps; /* what was written; a secret, or NULL */
+	size_t length;
 };
+
+/* Appends to the maps, for fopencookie(3). Returns 0 without memory. */
+static ssize_t
+append_bytes(void *cookie, const char *data, size_t size)
+{
+	struct gost_translator *t = cookie;
+	char *maps = secret_new(t->length + size + 1);
+
+	if (!maps)
+		return 0;
+	if (t->maps)
+		memcpy(maps, t->maps, t->length);
+	memcpy(maps + t->length, data, size);
+	secret_free(t->maps);
+	t->maps = maps;
+	t->length += size;
+	return (ssize_t)size;
+}
+
+/* Opens `out` without a buffer, which fclose(3) would not clear. */
+static FILE *
+open_maps(struct gost_translator *t)
+{
+	FILE *out =
+	    fopencookie(t, "w", (cookie_io_functions_t){.write = append_bytes});
+
+	if (out)
+		setvbuf(out, NULL, _IONBF, 0);
+	return out;
+}
 
 /* Writes NS@ for the value of a key, which in GOST is a name or a path. */
 static const char *
@@ -120,7 +154,7 @@ read_ports(const char *hostport)
 	if (low && parse_uint(low, 1, UINT16_MAX, &ports.first) &&
 	    parse_uint(high ? high : low, ports.first, UINT16_MAX, &last))
 		ports.count = last - ports.first + 1;
-	free(low);
+	wipe_and_free(low);
 	return ports;
 }
 
@@ -410,25 +444,24 @@ gost_translate(const struct gost_word *words, size_t n, char **maps,
 {
 	struct gost_translator t = {.urls = calloc(n, sizeof(*t.urls))};
 	const char *why = "out of memory";
-	size_t size = 0;
 
-	*maps = NULL;
 	*error =
 	    (struct gost_error){words, words->arg, shown_length(words->arg)};
-	t.out = open_memstream(maps, &size);
+	t.out = open_maps(&t);
 	if (!has_listener(words, n))
 		why = "-F is for -L (a map has via=)";
 	else if (t.out && t.urls)
 		why = translate_words(&t, words, n);
-	if (t.out && fclose(t.out) != 0)
+	if (t.out && (ferror(t.out) | fclose(t.out)))
 		why = why ? why : "out of memory";
 	if (why) {
 		locate_error(&t, words, error);
-		free(*maps);
-		*maps = NULL;
+		secret_free(t.maps);
+		t.maps = NULL;
 	}
+	*maps = t.maps;
 	for (size_t i = 0; i < n && t.urls; i++)
 		gost_url_free(&t.urls[i]);
-	free(t.urls);
+	wipe_and_free(t.urls);
 	return why;
 }

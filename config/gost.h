@@ -22,9 +22,9 @@ struct gost_error {
 /*
  * Translates n words, at least one, into maps. Each -L becomes a map, or
  * several maps if its ports have different targets. All maps go through the
- * hops of the -F. Returns NULL, and sets *maps to lines that the caller frees;
- * or returns why error->word is wrong, a string constant, and sets *maps to
- * NULL.
+ * hops of the -F. Returns NULL, and sets *maps to lines, a secret that the
+ * caller frees; or returns why error->word is wrong, a string constant, and
+ * sets *maps to NULL.
  */
 const char *gost_translate(const struct gost_word *words, size_t n, char **maps,
     struct gost_error *error);

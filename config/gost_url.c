@@ -9,6 +9,8 @@
 
 #include "config/gost_url.h"
 
+#include "base/secret.h"
+
 /* Ends the text at a separator. Returns the rest, or NULL without separator. */
 static char *
 cut(char *text, const char *separator)
@@ -119,5 +121,5 @@ gost_url_split(struct gost_url *u, const char *arg)
 void
 gost_url_free(struct gost_url *u)
 {
-	free(u->text);
+	wipe_and_free(u->text);
 }

@@ -8,13 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #include "config/lines.h"
 
 #include "base/log.h"
+#include "base/secret.h"
 #include "config/mask.h"
 
-#define WHITE " \t\r\v\f"
+#define WHITE     " \t\r\v\f"
+#define READ_SIZE 32768
 
 /* Logs an error found at origin: "FILE: " or "FILE:LINE: ". Returns -1. */
 static int
@@ -96,16 +100,16 @@ mask_line(const char *text)
 		s = end;
 	}
 	masked = plain ? mask_copy(plain) : NULL;
-	free(plain);
+	wipe_and_free(plain);
 	return masked;
 }
 
 static void
 free_line(struct config_line *line)
 {
-	free(line->origin);
-	free(line->text.text);
-	free(line->text.masked);
+	wipe_and_free(line->origin);
+	wipe_and_free(line->text.text);
+	wipe_and_free(line->text.masked);
 }
 
 static int
@@ -159,23 +163,49 @@ cut_line(char **rest, size_t *n)
 	return line;
 }
 
+/*
+ * Reads a file to its end, or up to a NUL byte, and says whether it has one.
+ * Returns a secret, or NULL with errno.
+ */
+static char *
+read_text(int fd, bool *nul)
+{
+	size_t size = READ_SIZE, used = 0;
+	char *text = secret_new(size), *more;
+	ssize_t n;
+
+	*nul = false;
+	while (text && !*nul && (n = read(fd, text + used, READ_SIZE - 1))) {
+		if (n == -1) {
+			secret_free(text);
+			return NULL;
+		}
+		*nul = memchr(text + used, '\0', (size_t)n) != NULL;
+		used += (size_t)n;
+		if (size - used >= READ_SIZE)
+			continue;
+		more = secret_new(size *= 2);
+		if (more)
+			memcpy(more, text, used);
+		secret_free(text);
+		text = more;
+	}
+	return text;
+}
+
 /* Adds the lines of a file. A NUL byte is an error. */
 static int
 add_lines(struct config_lines *all, const char *shown, FILE *f)
 {
-	char *text = NULL, *line, *rest = NULL, origin[512];
-	size_t size = 0, n = 0, first;
-	ssize_t length;
+	char *text, *line, *rest, origin[512];
+	size_t n = 0, first;
 	bool nul;
 	int result = 0;
 
 	snprintf(origin, sizeof(origin), "%.480s: ", shown);
-	length = getdelim(&text, &size, '\0', f);
-	if (ferror(f) || (length == -1 && !feof(f)))
+	rest = text = read_text(fileno(f), &nul);
+	if (!text)
 		result = line_failed(origin, strerror(errno));
-	else if (length > 0)
-		rest = text;
-	nul = length > 0 && !text[length - 1];
 	while (rest) {
 		first = n + 1;
 		line = cut_line(&rest, &n);
@@ -186,7 +216,7 @@ add_lines(struct config_lines *all, const char *shown, FILE *f)
 		else
 			result |= add_line(all, origin, line);
 	}
-	free(text);
+	secret_free(text);
 	return result;
 }
 
@@ -207,7 +237,7 @@ read_file(struct config_lines *all, const char *path, const struct stat *st,
 		log_error("%.480s: %s", shown ? shown : "", why);
 	else
 		result = add_lines(all, shown, f);
-	free(shown);
+	wipe_and_free(shown);
 	if (f)
 		fclose(f);
 	return result;
@@ -250,10 +280,10 @@ lines_read(struct config_lines *all, const char *path, bool again)
 			result |= line_failed(path, ": a file of it is gone");
 		else
 			result |= read_file(all, file, &st, again);
-		free(file);
-		free(names[i]);
+		wipe_and_free(file);
+		wipe_and_free(names[i]);
 	}
-	free(names);
+	wipe_and_free(names);
 	return result;
 }
 
@@ -262,6 +292,6 @@ lines_free(struct config_lines *all)
 {
 	for (size_t i = 0; i < all->count; i++)
 		free_line(&all->items[i]);
-	free(all->items);
+	wipe_and_free(all->items);
 	*all = (struct config_lines){0};
 }

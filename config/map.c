@@ -9,6 +9,7 @@
 #include "config/map.h"
 
 #include "base/addr.h"
+#include "base/secret.h"
 #include "base/text.h"
 #include "config/endpoint.h"
 #include "config/key.h"
@@ -93,14 +94,38 @@ map_print(FILE *out, const struct map *map, const struct map *builtin)
 bool
 map_equal(const struct map *a, const struct map *b)
 {
-	bool equal = strcmp(a->exact, b->exact) == 0 &&
-	    text_equal(a->user, b->user) &&
+	bool equal = strcmp(a->spec, b->spec) == 0 &&
+	    text_equal(a->exact, b->exact) && text_equal(a->user, b->user) &&
 	    text_equal(a->password, b->password);
 
 	for (size_t i = 0; equal && i < a->n_hops; i++)
 		equal = text_equal(a->hops[i].user, b->hops[i].user) &&
 		    text_equal(a->hops[i].password, b->hops[i].password);
 	return equal;
+}
+
+int
+map_inherit_secrets(const struct map *map, bool inherited)
+{
+	int result = secret_inherit(map->password, inherited);
+
+	for (size_t i = 0; i < map->n_hops; i++)
+		result |= secret_inherit(map->hops[i].password, inherited);
+	return result;
+}
+
+int
+map_take_secrets(struct map *map)
+{
+	bool failed =
+	    map->password && !(map->password = secret_take(map->password));
+
+	for (size_t i = 0; i < map->n_hops; i++) {
+		char **password = &map->hops[i].password;
+
+		failed |= *password && !(*password = secret_take(*password));
+	}
+	return failed ? -1 : 0;
 }
 
 bool
@@ -226,11 +251,11 @@ free_hops(struct map *map)
 {
 	for (size_t i = 0; i < map->n_hops; i++) {
 		endpoint_free(&map->hops[i].ep);
-		free(map->hops[i].user);
-		free(map->hops[i].password);
-		free(map->hops[i].auth_file);
+		wipe_and_free(map->hops[i].user);
+		secret_free(map->hops[i].password);
+		wipe_and_free(map->hops[i].auth_file);
 	}
-	free(map->hops);
+	wipe_and_free(map->hops);
 }
 
 void
@@ -238,25 +263,25 @@ map_free(struct map *map)
 {
 	for (size_t i = 0; i < map->n_targets; i++)
 		endpoint_free(&map->targets[i]);
-	free(map->targets);
+	wipe_and_free(map->targets);
 	free_hops(map);
-	free(map->accept_proxy.items);
-	free(map->reach.items);
-	free(map->allow.items);
-	free(map->deny.items);
-	free(map->user);
-	free(map->password);
-	free(map->auth_file);
-	free(map->owner);
-	free(map->run_as);
-	free(map->dev);
+	wipe_and_free(map->accept_proxy.items);
+	wipe_and_free(map->reach.items);
+	wipe_and_free(map->allow.items);
+	wipe_and_free(map->deny.items);
+	wipe_and_free(map->user);
+	secret_free(map->password);
+	wipe_and_free(map->auth_file);
+	wipe_and_free(map->owner);
+	wipe_and_free(map->run_as);
+	wipe_and_free(map->dev);
 	endpoint_free(&map->src);
 	endpoint_free(&map->udp_address);
 	endpoint_free(&map->listen);
 	ns_free(&map->listen_ns);
 	ns_free(&map->target_ns);
-	free(map->spec);
-	free(map->exact);
-	free(map->origin);
+	wipe_and_free(map->spec);
+	secret_free(map->exact);
+	wipe_and_free(map->origin);
 	*map = (struct map){0};
 }

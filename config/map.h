@@ -45,7 +45,7 @@ enum hop_kind {
 struct hop {
 	enum hop_kind kind;
 	struct endpoint ep;
-	char *user, *password; /* owned; NULL: none */
+	char *user, *password; /* owned, the password secret; NULL: none */
 	char *auth_file;       /* file with USER:PASSWORD; owned, or NULL */
 };
 
@@ -54,9 +54,9 @@ struct port_range {
 };
 
 struct map {
-	char *spec;     /* the user's text, passwords masked; owned */
-	char *exact;    /* the same text with passwords, never shown; owned */
-	char *origin;   /* "" or "FILE:LINE: ", for messages; owned */
+	char *spec;   /* the user's text, passwords masked; owned */
+	char *exact;  /* the same text with passwords, secret; owned, or NULL */
+	char *origin; /* "" or "FILE:LINE: ", for messages; owned */
 	unsigned proto; /* PROTO_TCP | PROTO_UDP */
 	struct ns listen_ns;
 	struct ns target_ns; /* of the first hop, if there are hops */
@@ -76,9 +76,9 @@ struct map {
 	struct endpoint udp_address;  /* told to its clients; EP_ANY: the one
 					 that the client connected to */
 	struct cidr_list allow, deny; /* clients */
-	char *user, *password; /* for clients of a proxy; owned; NULL: none */
-	char *auth_file;       /* file with USER:PASSWORD; owned, or NULL */
-	char *owner; /* USER[:GROUP] of a UNIX listener; owned, or NULL */
+	char *user, *password;        /* for clients of a proxy; as in a hop */
+	char *auth_file; /* file with USER:PASSWORD; owned, or NULL */
+	char *owner;     /* USER[:GROUP] of a UNIX listener; owned, or NULL */
 	struct cred owner_cred; /* of owner, see config_read() */
 	char *run_as;           /* user of mappers; owned, or NULL */
 	struct cred run_cred;   /* of run_as, see config_read() */
@@ -129,6 +129,18 @@ const char *map_proto_prefix(unsigned proto);
  * included.
  */
 bool map_equal(const struct map *, const struct map *);
+
+/*
+ * Says whether the children that start from now on have the passwords of the
+ * map, see base/secret.h. Returns -1 with errno.
+ */
+int map_inherit_secrets(const struct map *, bool inherited);
+
+/*
+ * In such a child, which never frees the map: lets its own children have them.
+ * Returns -1 with errno.
+ */
+int map_take_secrets(struct map *);
 
 /*
  * Returns true if both maps listen on the same address and port, as far as can

@@ -10,6 +10,7 @@
 
 #include "config/map.h"
 
+#include "base/secret.h"
 #include "config/endpoint.h"
 #include "config/key.h"
 #include "config/mask.h"
@@ -411,7 +412,6 @@ map_parse(struct map *map, const char *spec, const struct map *defaults,
 
 	*map = (struct map){
 	    .spec = strdup(spec),
-	    .exact = strdup(spec),
 	    .proto = PROTO_TCP,
 	    .targets = calloc(TARGETS_MAX, sizeof(*map->targets)),
 	    .hops = calloc(HOPS_MAX, sizeof(*map->hops)),
@@ -423,7 +423,7 @@ map_parse(struct map *map, const char *spec, const struct map *defaults,
 	};
 	*bad_part = spec;
 	*length = 0;
-	if (map->spec && map->exact && map->targets && map->hops &&
+	if (map->spec && map->targets && map->hops &&
 	    ns_copy(&map->listen_ns, &defaults->listen_ns) == 0 &&
 	    ns_copy(&map->target_ns, &defaults->target_ns) == 0) {
 		p.bad_part = map->spec;
@@ -432,6 +432,9 @@ map_parse(struct map *map, const char *spec, const struct map *defaults,
 		*length = shown_length(p.bad_part);
 		memcpy(map->spec, spec, strlen(spec)); /* without the NULs */
 		mask_text(map->spec);
+		if (strcmp(map->spec, spec) != 0 &&
+		    !(map->exact = secret_copy(spec)))
+			why = "out of memory";
 	}
 	if (why)
 		map_free(map);

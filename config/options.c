@@ -14,6 +14,7 @@
 #include "base/array.h"
 #include "base/log.h"
 #include "base/nearest.h"
+#include "base/secret.h"
 #include "config/gost.h"
 #include "config/gost_scheme.h"
 #include "config/habit.h"
@@ -108,7 +109,7 @@ set_ns(struct ns *ns, const char *value)
 		return "out of memory";
 	end = map_ns_end(prefix);
 	whole = !end[1];
-	free(prefix);
+	wipe_and_free(prefix);
 	if (!whole)
 		return why;
 	wrong = map_set_ns(&parsed, value);
@@ -456,6 +457,6 @@ options_parse(struct options *o, char **args)
 
 	if (result == 0)
 		result = translate_gost_words(o);
-	free(o->gost_words);
+	wipe_and_free(o->gost_words);
 	return result;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/secret.h"
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
@@ -39,7 +40,7 @@ stats_parse(struct map *map, const char *value)
 	if (map_parse(map, spec, &config_builtin, &bad_part, &length))
 		return usage;
 	snprintf(spec, sizeof(spec), "--stats %s", value);
-	free(map->spec);
+	wipe_and_free(map->spec);
 	map->spec = strdup(spec);
 	map->origin = strdup("");
 	if (map->spec && map->origin && is_one_tcp_port(map))

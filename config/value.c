@@ -18,6 +18,7 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/sandbox.h"
+#include "base/secret.h"
 #include "base/text.h"
 
 #define COUNT_MAX    1000000
@@ -160,7 +161,7 @@ parse_user_password(const char *text, char **user, char **password)
 		return "a password of 1 to 255 bytes is missing (--check does "
 		       "not print it)";
 	*user = strndup(text, length);
-	*password = strdup(secret);
+	*password = secret_copy(secret);
 	return *user && *password ? NULL : "out of memory";
 }
 

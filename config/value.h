@@ -45,7 +45,8 @@ void cidr_print(FILE *, const struct cidr *);
 const char *parse_cred(struct cred *, const char *text);
 
 /*
- * Copies the parts of "USER:PASSWORD", which the caller frees. A password of
+ * Copies the parts of "USER:PASSWORD", which the caller frees; the password
+ * is a secret. One of
  * '*' only is refused, because --check prints one in place of every password.
  */
 const char *parse_user_password(const char *text, char **user, char **password);

@@ -171,7 +171,8 @@ mapper_setup(const struct service *s, const struct config *conf,
 	proctitle_set("map", " ", map->spec);
 	log_with_time();
 	log_close_stderr(); /* because the descriptor number is reused below */
-	if (enter_and_keep_fds(s, cred, args) == -1)
+	if (enter_and_keep_fds(s, cred, args) == -1 ||
+	    map_take_secrets(&conf->maps[map - conf->maps]) == -1)
 		return -1;
 	if (sandbox_drop_privileges(cred, map->mark ? KEEP_MARK : KEEP_NONE) ==
 	    -1)

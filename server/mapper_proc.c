@@ -99,12 +99,15 @@ fork_mapper(struct mapper_proc *m, const struct config *conf)
 	int pair[2], saved;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0) {
-		m->pid = fork();
+		m->pid = map_inherit_secrets(m->service->map, true) == -1
+		    ? -1
+		    : fork();
 		if (m->pid == 0)
 			mapper_main(m->service, conf, scoreboard, m->slot,
 			    pair[1]);
-		m->channel = pair[0];
 		saved = errno;
+		map_inherit_secrets(m->service->map, false);
+		m->channel = pair[0];
 		close(pair[1]);
 		if (m->pid > 0)
 			return 0;

@@ -227,6 +227,7 @@ opener_spawn(const struct map *map, const struct cred *cred, bool sandbox,
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
 		0, pair) == -1)
 		return -1;
+	map_inherit_secrets(map, false);
 	*pid = fork();
 	if (*pid == 0) {
 		close(pair[1]);

@@ -45,6 +45,7 @@
 #include "base/errname.h"
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "base/secret.h"
 #include "config/config.h"
 #include "config/map.h"
 #include "container/container.h"
@@ -413,13 +414,11 @@ server_init(struct config *conf)
 	if (server.upgraded) {
 		conf->syslog |= conf->daemonize;
 		conf->daemonize = false;
-	} else {
-		n_left = 0;
 	}
 	readers_init(&server.readers, &server.services, conf);
-	if (setup_close_inherited(conf, &server.readers.tcp.map, n_left) ==
-		-1 ||
-	    (conf->daemonize && daemonize() == -1) ||
+	if (setup_close_inherited(conf, &server.readers.tcp.map,
+		server.upgraded ? n_left : 0) == -1 ||
+	    (conf->daemonize && daemonize() == -1) || secrets_hide() == -1 ||
 	    log_open(conf->syslog || conf->daemonize) == -1 ||
 	    (server.signal_fd = setup_signalfd()) == -1 ||
 	    scoreboard_init() == -1 ||

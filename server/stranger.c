@@ -1,13 +1,13 @@
-/* Answers strangers who read --stats over TCP, in a program without secrets. */
+/* Answers strangers who read --stats over TCP, in a program of its own. */
 
 /*
  * Theory of operation
  *
- * A process that the server forks has its memory: passwords of the maps, and
- * what the parser has freed without clearing. A stranger's bytes are not read
- * there. The forked process prints the metrics into a memfd and executes this
- * program anew, with the client as descriptor 0, the memfd as 1, and no
- * environment. The new program drops its rights before it reads the request.
+ * A process that the server forks has its memory, but for the passwords: all
+ * maps, and who else is there. A stranger's bytes are not read there. The
+ * forked process prints the metrics into a memfd and executes this program
+ * anew, with the client as descriptor 0, the memfd as 1, and no environment.
+ * The new program drops its rights before it reads the request.
  */
 
 #include <errno.h>

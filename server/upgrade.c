@@ -37,6 +37,7 @@
 #include "base/errname.h"
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "base/secret.h"
 #include "config/config.h"
 #include "config/mask.h"
 #include "mapper/command.h"
@@ -343,11 +344,13 @@ upgrade_run(const struct services *list, const struct readers *readers,
 
 	if (!args || !find_program(path, sizeof(path)) ||
 	    list_listeners(&all, list, readers) == -1 ||
-	    export_listeners(&all) == -1 || export_mappers() == -1)
+	    export_listeners(&all) == -1 || export_mappers() == -1 ||
+	    secret_inherit(conf->command_line.text, true) == -1)
 		why = errno_name(errno);
 	else
 		why = execute_program(&all, conf->ready_fd, path, args);
 	log_error("the program was replaced, but the old one goes on: %s", why);
+	secret_inherit(conf->command_line.text, false);
 	unset_exports();
 	free(args);
 	free(all.items);

@@ -13,7 +13,8 @@
  * client, and a pipe, into which it writes a byte when it has served the
  * client. The mapper never reads what could hold a descriptor, because to close
  * one can block: it reads the pipe, and its end of the channel takes no
- * messages.
+ * messages. The mapper has the client open, too, so that it can end a client
+ * that counts no more, even if the process has kept it.
  *
  * A process that has ended is reaped by SIGCHLD, and so is its connection.
  */
@@ -42,6 +43,7 @@
 #include "base/memory.h"
 #include "base/proctitle.h"
 #include "base/seccomp.h"
+#include "base/sock.h"
 #include "config/map.h"
 #include "dial/conn.h"
 #include "mapper/command.h"
@@ -65,6 +67,7 @@
 struct kept_proc {
 	pid_t pid;         /* 0: free */
 	int channel, done; /* the mapper's ends; -1: given up */
+	int client;        /* -1: none */
 	uint32_t conn;     /* its slot, or NO_CONN */
 	bool six;          /* of its clients, because an opener is told once */
 	bool once;         /* has no UDP to offer: serves a single client */
@@ -207,6 +210,15 @@ take_idle(bool six)
 	return NULL;
 }
 
+/* Keeps the client open until the process has served it. */
+static void
+keep_client(struct kept_proc *p, const struct conn *conn)
+{
+	p->client = conn->client;
+	if (kept->max_fd < p->client)
+		kept->max_fd = p->client;
+}
+
 /* Hands a client to an idle process. Returns false if there is none. */
 static bool
 give_to_idle(uint32_t i, struct conn *conn)
@@ -216,6 +228,7 @@ give_to_idle(uint32_t i, struct conn *conn)
 	while ((p = take_idle(is_six(conn)))) {
 		if (handover_give(p->channel, conn) == 0) {
 			p->conn = i;
+			keep_client(p, conn);
 			kept->tcp.table->pids[i] = p->pid;
 			return true;
 		}
@@ -257,8 +270,8 @@ fork_kept(struct kept_proc *p, struct conn *conn)
 }
 
 /*
- * Gives the client of connection i to a process, and closes it. If there is
- * none, the close resets the client.
+ * Gives the client of connection i to a process. If there is none, closes the
+ * client, which resets it.
  */
 static void
 start_kept(uint32_t i, struct conn *conn)
@@ -283,10 +296,10 @@ start_kept(uint32_t i, struct conn *conn)
 		p->pid = pid;
 		p->conn = i;
 		p->six = is_six(conn);
+		keep_client(p, conn);
 		kept->tcp.n_kept++;
 		kept->tcp.table->pids[i] = p->pid;
 	}
-	close(conn->client);
 }
 
 /* Gives up an idle process, or one that is ending. */
@@ -320,6 +333,8 @@ handle_done(uint32_t index)
 		remove_proc(index);
 		return;
 	}
+	sock_end(p->client);
+	p->client = -1;
 	if (kept->tcp.draining || p->once ||
 	    kept->n_idle >= kept->tcp.args->map->workers) {
 		close_proc(p); /* its connection ends when it is reaped */
@@ -336,6 +351,9 @@ proc_ended(uint32_t index, int status)
 	struct kept_proc *p = &kept->procs[index];
 
 	remove_proc(index);
+	if (p->client != -1)
+		close(p->client);
+	p->client = -1;
 	p->pid = 0;
 	kept->tcp.n_kept--;
 	if (p->conn != NO_CONN)
@@ -394,7 +412,7 @@ no_timers(msec now)
 	return NEVER;
 }
 
-/* Limits connections by RLIMIT_NOFILE: each process has two descriptors. */
+/* Limits connections by RLIMIT_NOFILE: each takes three descriptors. */
 static uint32_t
 conns_max(const struct mapper_args *args)
 {
@@ -404,13 +422,14 @@ conns_max(const struct mapper_args *args)
 	uint32_t max;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 ||
-	    limit.rlim_cur >= others + 2 * (rlim_t)args->max_open)
+	    limit.rlim_cur >= others + 3 * (rlim_t)args->max_open)
 		return args->max_open;
-	max = limit.rlim_cur > others + 2
-	    ? (uint32_t)((limit.rlim_cur - others) / 2)
+	max = limit.rlim_cur > others + 3
+	    ? (uint32_t)((limit.rlim_cur - others) / 3)
 	    : 1;
-	log_info("'%s': connections=%u, not %u: each takes two open files, and "
-		 "there may be %llu (ulimit -Hn)",
+	log_info(
+	    "'%s': connections=%u, not %u: each takes three open files, and "
+	    "there may be %llu (ulimit -Hn)",
 	    args->map->spec, max, args->max_open,
 	    (unsigned long long)limit.rlim_cur);
 	return max;

@@ -31,6 +31,7 @@
 #include "base/memory.h"
 #include "base/report.h"
 #include "base/sandbox.h"
+#include "base/secret.h"
 #include "config/absent.h"
 #include "config/config.h"
 #include "config/endpoint.h"
@@ -151,11 +152,12 @@ run_trial(const struct config *conf, const struct map *map, struct trial *t)
 	int status = 0;
 
 	memset(t, 0, sizeof(*t));
-	pid = fork();
+	pid = map_inherit_secrets(map, true) == -1 ? -1 : fork();
 	if (pid == 0)
 		trial_main(conf, map, t, parent);
 	if (pid == -1)
 		t->error = errno;
+	map_inherit_secrets(map, false);
 	while (pid != -1 && waitpid(pid, &status, 0) == -1 && errno == EINTR)
 		;
 	return print_trial(map, t, status);
@@ -193,7 +195,7 @@ trial_run(const struct config *conf)
 	bool good = true;
 
 	sandbox_no_ptrace();
-	if (!t || sandbox_limit_caps() == -1) {
+	if (!t || secrets_hide() == -1 || sandbox_limit_caps() == -1) {
 		log_error("%s", errno_name(errno));
 		return 1;
 	}

@@ -75,7 +75,8 @@ secret(const struct map *map)
 static void
 check_shown(const struct map *map)
 {
-	const char *mark = strstr(map->exact, MARKER);
+	const char *exact = map->exact ? map->exact : map->spec;
+	const char *mark = strstr(exact, MARKER);
 	bool inside = map->password && strstr(map->password, MARKER);
 	char *printed;
 
@@ -147,7 +148,8 @@ check_word(const char *word, const struct map *defaults)
 		check_error(word, why, part, length);
 		return;
 	}
-	if (strcmp(map.exact, word) != 0 || strlen(map.spec) != strlen(word))
+	if (strcmp(map.exact ? map.exact : map.spec, word) != 0 ||
+	    strlen(map.spec) != strlen(word))
 		abort();
 	check_shown(&map);
 	once = print(&map);

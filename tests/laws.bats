@@ -118,7 +118,7 @@ undefined() {
 	no "\<$calls *\(" "$BATS_TEST_TMPDIR/rest"
 }
 
-# A process has one server, tracker, mapper, connection or log. relay.c has the
+# A process has one server, tracker, mapper, connection or log, and its secrets. relay.c has the
 # buffers for copying, dial/dial.c the addresses of one host name, and tcp/conn.c
 # the request and header of its client.
 @test "file-scope variables only where a process has one of the thing" {
@@ -129,7 +129,8 @@ undefined() {
 			server/systemd.c | server/upgrade.c | \
 			base/proctitle.c | tcp/pool.c | tcp/tcp.c | tcp/fork.c | tcp/kept.c | \
 			container/container.c | container/tracker.c | \
-			tcp/worker.c | udp/udp.c | dial/resolve.c | base/log.c | base/errname.c) continue ;;
+			tcp/worker.c | udp/udp.c | dial/resolve.c | base/log.c | base/errname.c | \
+			base/secret.c) continue ;;
 		relay.c) set -- relay_buffer spills ;;
 		dial/dial.c) set -- resolved ;;
 		tcp/conn.c) set -- session tlvs ;;
@@ -142,6 +143,11 @@ undefined() {
 			}
 			END { exit found }'
 	done
+}
+
+# A child process has a copy of what was freed: base/secret.h has what clears it.
+@test "config/ clears the text that it frees" {
+	no '\<(free|getdelim|getline|open_memstream) *\(' "$code"/config/*.c
 }
 
 # may_include ROOM: prints what its files may include besides their own room: rooms

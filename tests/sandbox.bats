@@ -132,7 +132,8 @@ time.sleep(9)' 3>&- 4>&- &
 			-idirafter "/usr/include/$(gcc -dumpmachine)" \
 			-o "$BATS_TEST_TMPDIR/$name" \
 			-I "$BATS_TEST_DIRNAME/.." "$BATS_TEST_DIRNAME/seccomp.c" \
-			"$BATS_TEST_DIRNAME/../base/seccomp.c"
+			"$BATS_TEST_DIRNAME/../base/seccomp.c" \
+			"$BATS_TEST_DIRNAME/../base/sock.c"
 		"$BATS_TEST_TMPDIR/$name" look </dev/null
 	done
 	"$BATS_TEST_TMPDIR/gcc" count </dev/null >"$BATS_TEST_TMPDIR/counts"

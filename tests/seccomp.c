@@ -29,6 +29,7 @@
 
 #include "base/array.h"
 #include "base/seccomp.h"
+#include "base/sock.h"
 
 #define TCP    (SANDBOX_TCP | SANDBOX_FORK)
 #define WORKER SANDBOX_TCP
@@ -184,7 +185,14 @@ static const struct {
     {"open", OPENER, -1, SYS_openat, {-1}},
     {"F_SETOWN", SANDBOX_RELAY, -1, SYS_fcntl, {0, F_SETOWN, 1}},
     {"F_SETOWN", NAMES, -1, SYS_fcntl, {0, F_SETOWN, 1}},
-    {"a reset", SANDBOX_RELAY, 0, SYS_setsockopt, {0, SOL_SOCKET, SO_LINGER}},
+    {"a reset", SANDBOX_RELAY, 0, SYS_setsockopt,
+	{0, SOL_SOCKET, SO_LINGER, (long)&sock_linger[1]}},
+    {"no reset", TCP, 0, SYS_setsockopt,
+	{0, SOL_SOCKET, SO_LINGER, (long)&sock_linger[0]}},
+    {"to linger", SANDBOX_RELAY, -1, SYS_setsockopt,
+	{0, SOL_SOCKET, SO_LINGER, (long)"linger"}},
+    {"to linger", TCP, -1, SYS_setsockopt,
+	{0, SOL_SOCKET, SO_LINGER, (long)&sock_linger[0] + 4}},
     {"SO_MARK", SANDBOX_RELAY, -1, SYS_setsockopt, {0, SOL_SOCKET, SO_MARK}},
     {"connect", SANDBOX_RELAY, -1, SYS_connect, {0}},
     {"to connect a client", TCP, -1, SYS_connect, {3}},

@@ -181,6 +181,86 @@ while data := s.recv(65536):
 	run ! grep -F "$MARK" "$seen" "$LOG"
 }
 
+# memory_is [PATH...]: compares what is in memory with standard input, without tabs.
+memory_is() {
+	python3 "$SECRETS" memory "$NSFWD_PID" "$@" 3>&- 4>&- >"$BATS_TEST_TMPDIR/memory"
+	sed 's/^\t*//' | sort | diff - "$BATS_TEST_TMPDIR/memory"
+}
+
+@test "no process has a password of another map in its memory" {
+	local maps=$BATS_TEST_TMPDIR/maps stats=$BATS_TEST_TMPDIR/stats line reloads
+	spawn_ready ns2 hop python3 "$SECRETS" hop 3128
+	printf 'me:%s\r\n' "${MARK}b" >"$BATS_TEST_TMPDIR/auth"
+	{
+		echo "ns1@1081=ns2@proxy,auth=me:${MARK}a,workers=1"
+		echo "ns1@1082=ns2@proxy,auth=$BATS_TEST_TMPDIR/auth"
+	} >"$maps"
+	start_nsfwd -v --wait --connect-timeout 300 --stats "$stats" -c "$maps" \
+		"ns1@1083=h:1,via=http:ns2@3128,via-auth=me:${MARK}c" \
+		-L "socks5://me:${MARK}d@127.0.0.1:1084?netns=ns1&netns.out=ns2" \
+		-F "http://me:${MARK}e@127.0.0.1:3128" \
+		udp:ns1@1085=ns2@3128 ns1@1086=ns2@3128,workers=1 \
+		unit:no-such-unit@1087=1
+	in_ns ns1 curl -s -m 5 -o /dev/null -p -x "http://me:${MARK}a@127.0.0.1:1081" \
+		http://127.0.0.1:3128/ || true
+	spawn ns1 held python3 -c 'import socket, time
+held = [socket.create_connection(("127.0.0.1", p)) for p in (1081, 1082, 1084, 1081)]
+held.pop().close()
+time.sleep(600)'
+	wait_until 5 eval '[ "$(kept 1081 | wc -l)" = 1 ] && [ "$(pgrep -cf "^nsfwd: 127.* > ns1@.*108[124]=")" = 3 ]'
+	memory_is "$stats" "/run/nsfwd/status.$NSFWD_PID" <<-END
+		server abcde
+		map ns1@1081 a
+		127.0.0.1 > ns1@1081 a
+		worker of ns1@1081 a
+		opener ns1@1081 -
+		map ns1@1082 b
+		127.0.0.1 > ns1@1082 b
+		opener ns1@1082 -
+		map ns1@1083 c
+		map ns1@127.0.0.1:1084 de
+		127.0.0.1 > ns1@127.0.0.1:1084 de
+		map udp:ns1@1085 -
+		map ns1@1086 -
+		worker of ns1@1086 -
+		unit -
+		metrics -
+		status -
+	END
+	# What a line with an error had, and what the map had before, is in no new one.
+	for line in "ns1@1081=ns2@u:${MARK}f@h:1,auth=u:${MARK}g" \
+		"ns1@1081 ns2@proxy,auth=me:${MARK}h" \
+		"ns1@1081=ns2@proxy,auth=me:${MARK}i,"; do
+		echo "$line" >"$maps"
+		kill -HUP "$NSFWD_PID"
+		reloads=$((${reloads:-0} + 1))
+		wait_until 5 logged 'not reloaded' "$reloads"
+	done
+	echo "ns1@1081=ns2@proxy,auth=me:${MARK}j" >"$maps"
+	kill -HUP "$NSFWD_PID"
+	wait_until 5 logged ' reloaded: '
+	wait_until 5 eval '[ "$(kept 1081 | wc -l)" = 0 ]'
+	memory_is <<-END
+		server cdej
+		map ns1@1081 a
+		127.0.0.1 > ns1@1081 a
+		map ns1@1081 j
+		opener ns1@1081 -
+		map ns1@1082 b
+		127.0.0.1 > ns1@1082 b
+		opener ns1@1082 -
+		map ns1@1083 c
+		map ns1@127.0.0.1:1084 de
+		127.0.0.1 > ns1@127.0.0.1:1084 de
+		map udp:ns1@1085 -
+		map ns1@1086 -
+		worker of ns1@1086 -
+		unit -
+	END
+	kill_spawned held
+	stop_nsfwd
+}
+
 # Starts a daemon, reloads and stops it, with passwords everywhere.
 secret_life() {
 	set -e

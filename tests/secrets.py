@@ -5,6 +5,9 @@ check PROGRAM [STEP]  runs each STEPth command with --check, and each of these
                 that is a map also as a line of a file; prints the output that
                 shows a password, and counts
 hop PORT        a proxy that refuses, and shows the password in its reply
+memory SERVER PATH...  prints for each process of a server, of the readers of
+                these sockets, too, which passwords its memory has: the byte
+                behind MARK of each
 ask PORT        asks a proxy on 127.0.0.1 in every wrong way with a password,
                 and waits for the end of each connection
 """
@@ -230,6 +233,59 @@ def hop(port):
             word = base64.b64decode(auth)
             client.sendall(b"HTTP/1.1 407 " + word + b"\r\nX: " + word +
                            b"\r\n\r\n" + word)
+
+
+def marks(pid):
+    """The title of a process and its passwords; None if it has exited."""
+    found = set()
+    try:
+        with open(f"/proc/{pid}/cmdline") as title, \
+                open(f"/proc/{pid}/maps") as maps, \
+                open(f"/proc/{pid}/mem", "rb", 0) as mem:
+            for line in maps:
+                first, last = (int(x, 16) for x in line.split()[0].split("-"))
+                # What is larger is shared, or the shadow of a sanitizer.
+                if " r" not in line[:40] or "[v" in line or \
+                        last - first > 1 << 24:
+                    continue
+                mem.seek(first)
+                found.update(re.findall(MARK.encode() + b"([a-z])",
+                                        mem.read(last - first)))
+            title = title.read().replace("\0", " ").strip()
+    except (OSError, ValueError):
+        return None
+    if title.startswith("nsfwd: "):
+        title = re.sub(":[0-9]+ > ", " > ", title[7:].partition("=")[0])
+    else:
+        title = "server"
+    return title, b"".join(sorted(found)).decode() or "-"
+
+
+def processes(server):
+    known, fresh = set(), {server}
+    while fresh:
+        known |= fresh
+        fresh = set()
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/stat") as stat:
+                    parent = stat.read().rpartition(")")[2].split()[1]
+            except OSError:
+                continue
+            if parent in known and pid not in known:
+                fresh.add(pid)
+    return sorted(known, key=int, reverse=True)  # readers first
+
+
+def memory(server, *paths):
+    readers = {"status", "metrics"} if paths else set()
+    seen = set()
+    while not seen or not readers <= {title for title, _ in seen}:
+        held = [socket.socket(socket.AF_UNIX) for _ in paths]
+        for sock, path in zip(held, paths):
+            sock.connect(path)
+        seen |= set(filter(None, map(marks, processes(server))))
+    print(*sorted(" ".join(words) for words in seen), sep="\n")
 
 
 def requests():

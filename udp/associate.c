@@ -378,7 +378,6 @@ udp_associate(const struct conn *conn)
 	    .udp_fd = conn->udp_fd,
 	    .target_fd = {-1, -1},
 	};
-	const struct linger off = {0};
 	enum end_reason end = END_CLIENT;
 
 	if (conn->local.sa.sa_family == AF_INET6)
@@ -388,8 +387,7 @@ udp_associate(const struct conn *conn)
 	if (associate_send_reply(&a) == 0)
 		end = associate_loop(&a);
 	if (end == END_CLOSED)
-		setsockopt(conn->client, SOL_SOCKET, SO_LINGER, &off,
-		    sizeof(off));
+		sock_reset_on_close(conn->client, false);
 	endpoint_free(&a.requested);
 	return end;
 }

@@ -13,6 +13,7 @@
  */
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,13 @@ void *used_count, *other_counts;
 int own_table;
 static const char *mode; /* EVIL */
 static bool in_worker;
+static int reader = -1; /* of the result; -1: the client of the attack */
+
+void
+report_to(int client)
+{
+	reader = client;
+}
 
 /* Returns attack n, or NULL. */
 static const struct attack *
@@ -120,7 +128,8 @@ stay(int client, const char *text)
 	for (int fd = client + 1; fd < 1024; fd++)
 		close(fd);
 	send(client, text, strlen(text), MSG_NOSIGNAL);
-	while (recv(client, &byte, 1, 0) > 0)
+	while (poll(&(struct pollfd){client, POLLIN, 0}, 1, -1) == 1 &&
+	    recv(client, &byte, 1, 0) > 0)
 		;
 }
 
@@ -138,6 +147,8 @@ attack(enum stage stage, const union sockaddr_inet *peer, int client)
 	got = a->run();
 	snprintf(text, sizeof(text), "evil %d %s %s %ld\n", stage, a->name,
 	    got < 0 ? "no" : "yes", got < 0 ? -got : got);
+	if (reader != -1)
+		client = reader;
 	if (client == -1)
 		write(2, text, strlen(text));
 	else if (stage == KEPT)

@@ -40,6 +40,9 @@ extern char forged[];                   /* a line for the log */
 int find_socket(int option, int value);
 int find_pipe(void);
 
+/* Has the result of the attack sent to a client that came later. */
+void report_to(int client);
+
 /* Returns 1 if the filter lets a socket be connected anew, or an errno. */
 long reconnect(int fd);
 

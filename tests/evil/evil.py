@@ -86,11 +86,22 @@ def serve_next(stage, port):
 
 
 def be_next(s, port):
-    """Clients that stay, so that who attacks s is given the next one."""
-    others = []
-    while not select.select([s], [], [], 0.05 if others else 0)[0]:
-        others.append(socket.create_connection(("127.0.0.1", port), WAIT))
-        others[-1].sendall(b"x")
+    """Clients that stay, so that who attacks s is given the next one, and tells
+    that one how the attack has ended."""
+    waiting = [s]
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end:
+        for sock in select.select(waiting, [], [], 0.05)[0]:
+            try:
+                said = sock.recv(1000)
+            except ConnectionError:
+                said = b""
+            if said:
+                return said
+            waiting.remove(sock)
+        waiting.append(socket.create_connection(("127.0.0.1", port), WAIT))
+        waiting[-1].sendall(b"x")
+    return b""
 
 
 def attempt(name, number, port_offset, stage, ports):
@@ -116,8 +127,8 @@ def attempt(name, number, port_offset, stage, ports):
                 return None
             if name == "failures":
                 be_served(ports[0])
-            if (name, stage) == ("next_client", "kept"):
-                be_next(s, ports[port])
+            if name in ("next_client", "keep_client") and stage == "kept":
+                got = be_next(s, ports[port])
             while b"\n" not in got[answer:]:
                 more = s.recv(1000)
                 if not more:

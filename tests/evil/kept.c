@@ -55,20 +55,48 @@ do_done_fill(void)
 	return result(syscall(SYS_write, find_pipe(), bytes, sizeof(bytes)));
 }
 
-/* Keeps its client, is given the next one, and reads what that sends. */
+/*
+ * Says that its client was served. Returns the next one, or an errno. Closes the
+ * channel, so that the mapper hands over no other.
+ */
 static long
-do_next_client(void)
+take_next(void)
 {
-	char byte;
+	const int channel = find_socket(SO_TYPE, SOCK_SEQPACKET);
 	long fd;
 
 	if (syscall(SYS_write, find_pipe(), "", 1) != 1)
 		return -errno;
-	fd = receive_fd(find_socket(SO_TYPE, SOCK_SEQPACKET));
+	fd = receive_fd(channel);
+	syscall(SYS_close, channel);
+	return fd < 0 || type_of((int)fd) == SOCK_STREAM ? fd : -ENOMSG;
+}
+
+/* Sends to a client that it has kept after its time. */
+static long
+do_keep_client(void)
+{
+	const int old = victim ? victim->client : -1;
+	long fd = take_next(), sent;
+
 	if (fd < 0)
 		return fd;
-	if (type_of((int)fd) != SOCK_STREAM ||
-	    poll(&(struct pollfd){(int)fd, POLLIN, 0}, 1, -1) != 1 ||
+	sent = result(syscall(SYS_sendto, old, "x", 1, MSG_NOSIGNAL, 0, 0));
+	report_to((int)fd);
+	return sent;
+}
+
+/* Is given the next client, and reads what that sends. */
+static long
+do_next_client(void)
+{
+	char byte;
+	long fd = take_next();
+
+	if (fd < 0)
+		return fd;
+	report_to((int)fd);
+	if (poll(&(struct pollfd){(int)fd, POLLIN, 0}, 1, -1) != 1 ||
 	    syscall(SYS_recvfrom, fd, &byte, 1, 0, 0, 0) != 1)
 		return -ENOMSG;
 	return reconnect((int)fd);
@@ -106,7 +134,7 @@ do_find_stream(void)
 
 /* clang-format off */
 const struct attack kept_attacks[] = {
-	ATTACK(done_fill), ATTACK(next_client), ATTACK(ask_udp),
+	ATTACK(done_fill), ATTACK(next_client), ATTACK(keep_client), ATTACK(ask_udp),
 	ATTACK(find_stream),
 	{0},
 };

@@ -3,12 +3,15 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <linux/filter.h>
 
+#include "base/sock.h"
 #include "dial/conn.h"
 #include "mapper/mapper.h"
 
@@ -229,7 +232,7 @@ do_life_shut(void)
 static long
 do_life_write(void)
 {
-	return result(syscall(SYS_write, find_pipe(), "", 1));
+	return result(syscall(SYS_write, find_pipe(), "xx", 2));
 }
 
 /*
@@ -371,6 +374,40 @@ do_udp_shut(void)
 	return result(syscall(SYS_shutdown, udp_fd(), SHUT_RDWR));
 }
 
+/* Lets who closes a socket last wait until its bytes are acknowledged. */
+static long
+do_linger(void)
+{
+	static struct linger linger = {1, 25};
+
+	return result(syscall(SYS_setsockopt, victim ? victim->client : 0,
+	    SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+}
+
+/* Changes what SO_LINGER may be set from, or what is at its place. */
+static uintptr_t
+linger_page(void)
+{
+	return (uintptr_t)sock_linger & -(uintptr_t)getpagesize();
+}
+
+static long
+do_linger_write(void)
+{
+	return result(
+	    syscall(SYS_mprotect, linger_page(), 1, PROT_READ | PROT_WRITE));
+}
+
+static long
+do_linger_map(void)
+{
+	long n =
+	    result(syscall(SYS_mmap, linger_page(), 1, PROT_READ | PROT_WRITE,
+		MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+
+	return n < 0 ? result(syscall(SYS_munmap, linger_page(), 1)) : n;
+}
+
 /* clang-format off */
 const struct attack socket_attacks[] = {
 	ATTACK(sockets), ATTACK(connect), ATTACK(bind), ATTACK(netlink_route),
@@ -387,6 +424,7 @@ const struct attack socket_attacks[] = {
 	ATTACK(option_ttl), ATTACK(option_min_ttl),
 	ATTACK(option_transparent), ATTACK(option_defer),
 	ATTACK(option_repair), ATTACK(option_ulp), ATTACK(option_rcvbuf),
+	ATTACK(linger), ATTACK(linger_write), ATTACK(linger_map),
 	{0},
 };
 /* clang-format on */
