@@ -4,6 +4,11 @@
 # bats file_tags=once
 
 bats_require_minimum_version 1.5.0
+load helpers
+
+setup() {
+	:
+}
 
 setup_file() {
 	: "${NSFWD:=$BATS_TEST_DIRNAME/../nsfwd}"

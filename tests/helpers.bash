@@ -96,8 +96,15 @@
 #
 #   oracle               the checks after each test (see there)
 
-# TEST_RETRIES=N runs a test that has failed up to N times more.
-export BATS_TEST_RETRIES=${TEST_RETRIES:-0}
+# bats(1) calls a trap before each command, to know the line of one that fails, which
+# takes 300 times as long as the command. The trap of errors knows the line, too.
+set +T
+bats_error_trap() {
+	bats_check_status_from_trap
+	bats_capture_stack_trace
+	BATS_DEBUG_LAST_STACK_TRACE_IS_VALID=1
+}
+
 : "${NSFWD:=$BATS_TEST_DIRNAME/../nsfwd}" "${TEST_SLOW:=1}"
 PEER=$BATS_TEST_DIRNAME/peer.py
 FAULTS=$BATS_TEST_DIRNAME/faults.py
@@ -212,16 +219,21 @@ now_ms() {
 }
 
 wait_until() {
-	local span=$1 end
+	local span=$1 part=${1#*.}000 end pause late=0
 	shift
-	end=$(($(now_ms) + TEST_SLOW * $(awk -v s="$span" 'BEGIN { print int(s * 1000) }')))
+	[[ $span == *.* ]] || part=000
+	end=$((${EPOCHREALTIME/[.,]/} + TEST_SLOW * 10#${span%.*}${part:0:3}000))
+	# A pipe without an end, because read(1) waits without a process, unlike sleep(1).
+	exec {pause}<> <(:)
 	until "$@"; do
-		if [ "$(now_ms)" -ge "$end" ]; then
-			fail "not within $span s: $*"
-			return
+		if [ "${EPOCHREALTIME/[.,]/}" -ge "$end" ]; then
+			fail "not within $span s: $*" || late=$?
+			break
 		fi
-		sleep 0.02
+		read -rt 0.02 -u "$pause" || :
 	done
+	exec {pause}>&-
+	return "$late"
 }
 
 # dns_link NS: links this namespace (10.99.0.1) to NS (10.99.0.2), and gives NS the
@@ -337,27 +349,28 @@ worker_connections() {
 
 # The opener of a proxy is a child of a mapper, too.
 workers() {
-	local pid
 	processes | awk -v server="$NSFWD_PID" '
 	{ parent[$1] = $2 }
 	END {
 		for (p in parent)
 			if (parent[p] in parent && parent[parent[p]] == server)
 				print p
-	}' | while read -r pid; do
-		tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" |
-			grep -q '^nsfwd: opener ' || echo "$pid"
-	done
+	}' | titled -L '^nsfwd: opener '
+}
+
+# titled -l|-L ERE: passes on the pids whose title matches, or does not.
+titled() {
+	local pids
+	mapfile -t pids
+	[ "${#pids[@]}" = 0 ] || (
+		cd /proc && grep "$1zE" -- "$2" "${pids[@]/%//cmdline}" 2>/dev/null |
+			cut -d/ -f1
+	) || :
 }
 
 # kept [PORT]: prints the pids of the processes that have no client: all, or of a map.
 kept() {
-	local pid
-	for pid in $(workers); do
-		tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" |
-			grep -q "^nsfwd: worker of .*${1-}=" && echo "$pid"
-	done
-	:
+	workers | titled -l "^nsfwd: worker of .*${1-}="
 }
 
 connections() {
@@ -659,7 +672,7 @@ reap() {
 # The oracle kills the spawned processes and then checks that within 2 s no
 # connection process and no zombie is left, that server and mappers hold as many
 # descriptors as after the start, and that all processes together rest: they use at
-# most 2 ticks in half a second. TERM ends the server with status 0, and no
+# most 1 tick in a quarter of a second. TERM ends the server with status 0, and no
 # process is left; no sanitizer reported anything, and no process was killed
 # because a filter did not know a system call. A test that stopped nsfwd itself
 # has cleared NSFWD_PID: then only the checks after TERM are made.
@@ -742,7 +755,7 @@ oracle_live() {
 		echo "oracle: $OTHER"
 	}
 	mapfile -t pids < <(tree)
-	rests 0.5 2 "${pids[@]}" || bad=1
+	rests 0.25 1 "${pids[@]}" || bad=1
 	return "$bad"
 }
 

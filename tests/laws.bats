@@ -5,6 +5,11 @@
 # bats file_tags=once
 
 bats_require_minimum_version 1.5.0
+load helpers
+
+setup() {
+	:
+}
 
 read -ra ROOMS < <(sed -n 's/^ROOMS = //p' "$BATS_TEST_DIRNAME/../Makefile")
 
@@ -22,6 +27,11 @@ setup_file() {
 		echo gcc -std=c11 -D_GNU_SOURCE -I. -O0 -fno-pie -fno-common \
 			-fno-stack-protector -c -o "$obj/${file%.c}.o" "$file"
 	done | xargs -P 2 -I{} sh -c {}
+	# Lines of file, name and type.
+	for file in $(sources); do
+		echo "${file%.c}.o"
+	done | (cd "$obj" && xargs nm -A --format=posix) |
+		sed -E 's/\.o: ([^ ]+) (.).*/.c \1 \2/' >"$obj/symbols"
 }
 
 # Print the .c files, and the headers, of the program, as FILE or ROOM/FILE.
@@ -122,27 +132,21 @@ undefined() {
 # buffers for copying, dial/dial.c the addresses of one host name, and tcp/conn.c
 # the request and header of its client.
 @test "file-scope variables only where a process has one of the thing" {
-	local file
-	for file in $(sources); do
-		case $file in
-		server/server.c | server/mapper_proc.c | server/daemon.c | \
-			server/systemd.c | server/upgrade.c | \
-			base/proctitle.c | tcp/pool.c | tcp/tcp.c | tcp/fork.c | tcp/kept.c | \
-			container/container.c | container/tracker.c | \
-			tcp/worker.c | udp/udp.c | dial/resolve.c | base/log.c | base/errname.c | \
-			base/secret.c) continue ;;
-		relay.c) set -- relay_buffer spills ;;
-		dial/dial.c) set -- resolved ;;
-		tcp/conn.c) set -- session tlvs ;;
-		*) set -- ;;
-		esac
-		nm --format=posix "$obj/${file%.c}.o" | awk -v spare="$*" -v file="$file" '
-			$2 ~ /^[bBdDCsSgG]$/ && index(" " spare " ", " " $1 " ") == 0 {
-				print file ": " $1
-				found = 1
-			}
-			END { exit found }'
-	done
+	local free='server/server.c server/mapper_proc.c server/daemon.c server/systemd.c
+		server/upgrade.c base/proctitle.c tcp/pool.c tcp/tcp.c tcp/fork.c tcp/kept.c
+		container/container.c container/tracker.c
+		tcp/worker.c udp/udp.c dial/resolve.c base/log.c base/errname.c
+		base/secret.c'
+	local spare='relay.c:relay_buffer relay.c:spills dial/dial.c:resolved
+		tcp/conn.c:session tcp/conn.c:tlvs'
+	[ "$(wc -l <"$obj/symbols")" -gt 1000 ]
+	awk -v spare=" $(xargs <<<"$free $spare") " '
+		$3 ~ /^[bBdDCsSgG]$/ && !index(spare, " " $1 " ") &&
+			!index(spare, " " $1 ":" $2 " ") {
+			print
+			found = 1
+		}
+		END { exit found }' "$obj/symbols"
 }
 
 # A child process has a copy of what was freed: base/secret.h has what clears it.
@@ -242,11 +246,7 @@ forbidden_includes() {
 # Static functions and variables of all rooms share one name space, so that a name in
 # a debugger or a search means one thing.
 @test "a static name stands for one thing in the whole tree" {
-	local file
-	for file in $(sources); do
-		nm --format=posix "$obj/${file%.c}.o" |
-			awk -v file="$file" '$2 ~ /^[tbdr]$/ && $1 !~ /\./ { print $1, file }'
-	done | sort | awk '
+	awk '$3 ~ /^[tbdr]$/ && $2 !~ /\./ { print $2, $1 }' "$obj/symbols" | sort | awk '
 		{ files[$1] = files[$1] " " $2; count[$1]++ }
 		END {
 			for (name in count)

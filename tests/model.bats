@@ -31,6 +31,7 @@ schedules() {
 	schedules >&2
 }
 
+# bats test_tags=once
 @test "the model itself: a connection without a forwarder" {
 	local path=$BATS_TEST_TMPDIR/unix
 	PAIRS=(ns1@127.0.0.1:8000=ns1@127.0.0.1:8000 "$path=$path")
@@ -38,6 +39,7 @@ schedules() {
 }
 
 # socat 1.7 and 1.8 turn a reset into a clean end and lose urgent bytes.
+# bats test_tags=once
 @test "the model itself: it finds the faults of socat" {
 	listening() {
 		[ -n "$(in_ns ns1 ss -Hltn 'sport = :8000')" ]

@@ -48,11 +48,11 @@ some_connection() {
 	[ -n "$(connections)" ]
 }
 
-@test "T1 1 GiB each way at the same time, equal hashes" {
+@test "T1 256 MiB each way at the same time, equal hashes" {
 	local way sum
 	start_nsfwd "$MAP"
-	peer_server ns2 server --limit 120 listen 8080 bulk=1073741824 fin eof
-	peer_start ns1 client --limit 120 connect 8000 bulk=1073741824 fin eof
+	peer_server ns2 server --limit 120 listen 8080 bulk=268435456 fin eof
+	peer_start ns1 client --limit 120 connect 8000 bulk=268435456 fin eof
 	reap -t 120 client server
 	for way in "client server" "server client"; do
 		read -r from to <<<"$way"

@@ -93,16 +93,16 @@ metrics() {
 	many=$(printf '+10.0.0.0/8%.0s' {1..4000})
 	echo "ns1@8000=ns2@8080,allow=::1$many" >"$BATS_TEST_TMPDIR/conf"
 	start_nsfwd -q --stats /run/stats -c "$BATS_TEST_TMPDIR/conf"
-	python3 -c 'import socket, time
+	spawn self reader python3 -c 'import socket, time
 s = socket.socket(socket.AF_UNIX)
 s.connect("/run/stats")
-time.sleep(9)' 3>&- 4>&- &
+time.sleep(600)'
 	wait_until 5 metrics
 	pid=$(metrics)
 	wait_until 5 bare "$pid" 1
 	[ "$(fds "$pid")" = 4 ]
 	wait_until 5 test ! -e "/proc/$pid"
-	kill $!
+	kill -0 "$(pid_of reader)"
 	FDS=()
 }
 

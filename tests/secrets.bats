@@ -6,6 +6,7 @@ load helpers
 SECRETS=$BATS_TEST_DIRNAME/secrets.py
 MARK=k9XqZ
 
+# The first three tests have a build of their own.
 # Prints each line of stdin as mask_text() shows it.
 shown() {
 	local top=$BATS_TEST_DIRNAME/..
@@ -16,6 +17,7 @@ shown() {
 	"$BATS_FILE_TMPDIR/mask"
 }
 
+# bats test_tags=once
 @test "the parts of a spec that are masked" {
 	local word wanted got n=0 bad=0
 	while IFS='|' read -r word wanted; do
@@ -83,6 +85,7 @@ shown() {
 	[ "$bad" = 0 ] && [ "$n" -ge 50 ]
 }
 
+# bats test_tags=once
 @test "a right spec without a password is shown unchanged" {
 	local top=$BATS_TEST_DIRNAME/..
 	eval "$(sed -n '/^rows()/,/^}/p; /^right_words()/,/^}/p' \
@@ -96,8 +99,10 @@ shown() {
 	shown <"$BATS_TEST_TMPDIR/words" | diff "$BATS_TEST_TMPDIR/words" -
 }
 
+# bats test_tags=once
 @test "masking a long text takes linear time" {
 	local text end
+	shown </dev/null
 	for text in 'u:x,' 'x://a,' user= auth max= a@u:b ' ' 'u:x ' '[a' 'x://a '; do
 		for end in 'max=1,v@1' 'v@h' ''; do
 			python3 -c 'import sys

@@ -121,9 +121,9 @@ flood() {
 		}'
 }
 
-@test "T42 a million datagrams on 64 flows" {
-	flood '' 1000000
-	flood ,offload=off 200000
+@test "T42 300,000 datagrams on 64 flows" {
+	flood '' 200000
+	flood ,offload=off 100000
 }
 
 @test "datagrams that overflow the receive buffer are counted" {
@@ -131,7 +131,7 @@ flood() {
 	start "$MAP"
 	spawn_ready ns2 sink "$DATAGRAMS" sink 8000
 	freeze
-	sent=$(in_ns ns1 "$DATAGRAMS" flood 7000 1000 0 500)
+	sent=$(in_ns ns1 "$DATAGRAMS" flood 7000 2000 0 500)
 	thaw
 	reap sink
 	got=$(cut -d' ' -f1 "$BATS_TEST_TMPDIR/sink.out")
@@ -298,17 +298,15 @@ failing() {
 }
 
 @test "1,000 flows are one process that sleeps, and then they are gone" {
-	local before pid
-	start_nsfwd -v "$MAP,udp-timeout=10"
+	local pid
+	start_nsfwd -v "$MAP,udp-timeout=1h"
 	pid=$(mappers)
 	scene swaps 1000 $LISTEN $TARGET
 	[ "$(tree | wc -l)" = 2 ]
 	[ "$(fds "$pid")" = $((FDS[$pid] + 1000)) ]
-	before=$(switches "$pid")
-	sleep 2
-	[ "$(switches "$pid")" = "$before" ]
-	wait_until 12 flows_ended
-	logged 'end=idle$' 1000
+	sleep_on 1 "$pid"
+	stop_nsfwd
+	logged ' flow .* up-datagrams=1 down-datagrams=1 .* end=' 1000
 }
 
 @test "namespaces whose lo is down" {

@@ -5,11 +5,11 @@ bats_require_minimum_version 1.5.0
 load helpers
 load server
 
-@test "T37 10,000 connections during 50 reloads, none fails" {
+@test "T37 5,000 connections during 50 reloads, none fails" {
 	echo 127.0.0.1:8000=ns2@127.0.0.1:8080 >"$BATS_TEST_TMPDIR/conf"
 	named_server ns2 here 127.0.0.1/8080
 	start_nsfwd -c "$BATS_TEST_TMPDIR/conf" 127.0.0.1:8001=ns2@127.0.0.1:8080
-	service self load 200 10000 127.0.0.1/8000 "$NSFWD_PID" 50
+	service self load 200 5000 127.0.0.1/8000 "$NSFWD_PID" 50
 	wait_until 5 logged 'reloaded: 2 maps' 50
 }
 
@@ -30,10 +30,10 @@ drains() {
 	wait_nsfwd 1 && [ "$NSFWD_STATUS" = 0 ]
 }
 
-# Adds and deletes the namespace "gone" 200 times, ten times a second.
+# Adds and deletes the namespace "gone" 100 times, ten times a second.
 churn() {
 	local n
-	for ((n = 0; n < 200; n++)); do
+	for ((n = 0; n < 100; n++)); do
 		ip netns add gone
 		sleep 0.05
 		ip netns del gone
@@ -41,7 +41,7 @@ churn() {
 	done
 }
 
-@test "T31 a namespace that is added and deleted 200 times, ten times a second" {
+@test "T31 a namespace that is added and deleted 100 times, ten times a second" {
 	local n=0 good=0 job line trace=$BATS_TEST_TMPDIR/setns said=$BATS_TEST_TMPDIR/said
 	! sanitized || skip "a sanitizer starts too slowly under strace"
 	mkfifo "$said"
@@ -76,7 +76,7 @@ churn() {
 }
 
 # By pid: the process stays and enters a new namespace.
-@test "20 restarts of a container, by name and by pid" {
+@test "10 restarts of a container, by name and by pid" {
 	local i pid before
 	ns box
 	spawn_ready self process unshare -n python3 "$SERVICE" process
@@ -87,7 +87,7 @@ churn() {
 	service self follow 2 1-box 127.0.0.1/8000
 	service self follow 2 1 127.0.0.1/8001
 	before=$(tree | wc -l)
-	for ((i = 2; i <= 20; i++)); do
+	for ((i = 2; i <= 10; i++)); do
 		ip netns del box
 		kill_spawned "$((i - 1))-box"
 		kill -USR1 "$pid"
