@@ -378,7 +378,7 @@ while True:
 	client udp '[::1]:1080' "$FAR:7000"
 	client udp 127.0.0.1:1080 shop.example:7000
 	client udp 127.0.0.5:1081 "$FAR:7000" user s3cret
-	logged 'end=closed' 5
+	wait_until 2 logged 'end=closed' 5
 }
 
 @test "an idle association ends by the UDP timeout, or a shorter idle timeout" {
