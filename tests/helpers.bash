@@ -536,6 +536,12 @@ show_log() {
 
 # Other processes.
 
+# Under another key the oracle finds an older process of this name, too.
+spawned() {
+	[ -z "${SPAWNED[$1]-}" ] || SPAWNED["$1 ${SPAWNED[$1]}"]=${SPAWNED[$1]}
+	SPAWNED[$1]=$2
+}
+
 spawn() {
 	local where=$1 name=$2
 	local -a enter=()
@@ -543,7 +549,7 @@ spawn() {
 	[ "$where" = self ] || enter=(nsenter --net="/run/netns/$where" --)
 	alone "${enter[@]}" "$@" </dev/null \
 		>"$BATS_TEST_TMPDIR/$name.out" 2>&1 &
-	SPAWNED[$name]=$!
+	spawned "$name" $!
 }
 
 spawn_ready() {
@@ -555,7 +561,7 @@ spawn_ready() {
 	mkfifo "$fifo"
 	alone env READY_FD=9 "${enter[@]}" "$@" </dev/null \
 		>"$BATS_TEST_TMPDIR/$name.out" 2>&1 9>"$fifo" &
-	SPAWNED[$name]=$!
+	spawned "$name" $!
 	wait_ready "$fifo" || {
 		output_of "$name"
 		fail "$name: not ready within 5 s"
