@@ -15,8 +15,6 @@
 
 #include "base/sock.h"
 
-#include "base/fd.h"
-
 /* Aligned, so that both addresses have the same upper half. */
 _Alignas(16) const
     struct linger sock_linger[2] = {{.l_onoff = 0}, {.l_onoff = 1}};
@@ -136,6 +134,6 @@ sock_interface(const char *name)
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	if (ioctl(fd, SIOCGIFINDEX, &ifr) == -1)
 		ifr.ifr_ifindex = 0;
-	close_keep_errno(fd);
+	close(fd);
 	return (unsigned)ifr.ifr_ifindex;
 }
