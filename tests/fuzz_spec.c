@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/secret.h"
 #include "config/config.h"
 #include "config/gost.h"
 #include "config/map.h"
@@ -195,7 +196,7 @@ check_gost(const char *word)
 		while (!why && (line = strsep(&rest, "\n")))
 			if (*line)
 				check_word(line, &base);
-		free(maps);
+		secret_free(maps);
 	}
 }
 

@@ -14,6 +14,7 @@
 
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,9 +166,9 @@ attack_and_exit(enum stage stage)
 		_exit(0);
 }
 
-#define WRAP(type, name, ...)            \
-	type __real_##name(__VA_ARGS__); \
-	type __wrap_##name(__VA_ARGS__); \
+/* The declarations have the type of the program, so that no other compiles. */
+#define WRAP(type, name, ...)                                 \
+	extern __typeof__(name) __real_##name, __wrap_##name; \
 	type __wrap_##name(__VA_ARGS__)
 
 static void
@@ -237,11 +238,11 @@ WRAP(int, dial, const struct conn *conn, int *error)
 	return __real_dial(conn, error);
 }
 
-WRAP(int, relay, int client, int target, bool tcp, int error,
+WRAP(int, relay, int epoll, int client, int target, bool tcp, int error,
     const struct timeouts *times, struct conn_report *report)
 {
 	attack_and_exit(RELAY);
-	return __real_relay(client, target, tcp, error, times, report);
+	return __real_relay(epoll, client, target, tcp, error, times, report);
 }
 
 WRAP(enum forward, proxy_forward, struct proxy_session *s, int target,
@@ -282,7 +283,7 @@ WRAP(int, conn_serve, struct conn *conn, unsigned role)
 }
 
 WRAP(void, dialer_init, struct dialer *d, const struct conn *conn,
-    struct target_addr *resolved)
+    struct dns_addr *resolved)
 {
 	victim = conn;
 	if (in_worker)
@@ -305,12 +306,19 @@ WRAP(bool, map_allows_client, const struct map *map,
 }
 
 /* Not all calls have six arguments; the others are ignored. */
-WRAP(long, syscall, long number, long a, long b, long c, long d, long e, long f)
+WRAP(long, syscall, long number, ...)
 {
+	va_list list;
+	long a[6];
+
+	va_start(list, number);
+	for (size_t i = 0; i < ARRAY_LEN(a); i++)
+		a[i] = va_arg(list, long);
+	va_end(list);
 	if (number == SYS_landlock_create_ruleset && mode &&
 	    strcmp(mode, "old") == 0) {
 		errno = ENOSYS;
 		return -1;
 	}
-	return __real_syscall(number, a, b, c, d, e, f);
+	return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
