@@ -173,6 +173,7 @@ print("end")' >"$BATS_TEST_TMPDIR/client" &
 	start_fails 2 'multiple IDs found' 8080=docker:3f2@80
 	start_fails 2 'no such container; these run: web, web2; --wait' 8080=docker:no@80
 	kill_spawned runtime
+	wait_until 5 eval "! socat -u /dev/null 'UNIX-CONNECT:$SOCK' 2>/dev/null"
 	start_fails 2 'nothing listens on' 8080=docker:web@80
 	DOCKER_HOST=tcp://h:1 start_fails 2 'DOCKER_HOST is not unix:///PATH' 8080=docker:web@80
 	start_fails 2 "'docker:a/b': a name has letters" 8080=docker:a/b@80
