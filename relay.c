@@ -48,7 +48,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -260,7 +259,7 @@ dir_spill(struct relay_dir *d)
 		d->data = memcpy(d->spill, d->data, d->buffered);
 		d->in_spill = true;
 	} else if (!d->buffered && d->in_spill) {
-		madvise(d->spill, RELAY_COPY, MADV_DONTNEED);
+		memory_wipe(d->spill, RELAY_COPY);
 		d->in_spill = false;
 	}
 }

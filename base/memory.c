@@ -4,10 +4,10 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 
-#define PAGE       4096
 #define MEMSET_MAX 16384 /* costs less than what madvise(2) does */
 
 void *
@@ -23,9 +23,10 @@ void
 memory_wipe(void *p, size_t size)
 {
 	unsigned char *bytes = p;
-	const size_t to_page = -(uintptr_t)p & (PAGE - 1);
+	const size_t page = (size_t)getpagesize();
+	const size_t to_page = -(uintptr_t)p & (page - 1);
 	const size_t head = to_page < size ? to_page : size;
-	const size_t pages = (size - head) & ~(size_t)(PAGE - 1);
+	const size_t pages = (size - head) & -page;
 
 	if (size <= MEMSET_MAX) {
 		memset(bytes, 0, size);
