@@ -31,7 +31,7 @@ struct gost_translator {
 	struct gost_url *bad;    /* the URL to blame if a function fails */
 	FILE *out;
 	char *maps; /* what was written; a secret, or NULL */
-	size_t length;
+	size_t length, size;
 };
 
 /* Appends to the maps, for fopencookie(3). Returns 0 without memory. */
@@ -39,15 +39,20 @@ static ssize_t
 append_bytes(void *cookie, const char *data, size_t size)
 {
 	struct gost_translator *t = cookie;
-	char *maps = secret_new(t->length + size + 1);
+	const size_t more = t->length + size + 1;
+	char *maps;
 
-	if (!maps)
-		return 0;
-	if (t->maps)
-		memcpy(maps, t->maps, t->length);
-	memcpy(maps + t->length, data, size);
-	secret_free(t->maps);
-	t->maps = maps;
+	if (more > t->size) {
+		maps = secret_new(2 * more);
+		if (!maps)
+			return 0;
+		if (t->maps)
+			memcpy(maps, t->maps, t->length);
+		secret_free(t->maps);
+		t->maps = maps;
+		t->size = 2 * more;
+	}
+	memcpy(t->maps + t->length, data, size);
 	t->length += size;
 	return (ssize_t)size;
 }
