@@ -53,11 +53,12 @@ secret_new(size_t size)
 	if (!s)
 		return NULL;
 	next_place = (char *)s + ((size + PAGE_MASK) & ~PAGE_MASK);
-	*s = (struct secret){.next = secrets, .size = size};
-	if (secrets_hidden && secret_advise(s, false) == -1) {
+	/* Before it is written to, so that it joins the mapping in front. */
+	if (secrets_hidden && madvise(s, size, MADV_DONTFORK) == -1) {
 		munmap(s, size);
 		return NULL;
 	}
+	*s = (struct secret){.next = secrets, .size = size};
 	if (secrets)
 		secrets->previous = s;
 	secrets = s;
