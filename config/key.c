@@ -29,6 +29,7 @@
 enum key_kind {
 	COUNT,
 	COUNT_FROM_1,
+	WORKERS,
 	BALANCE,
 	SEND_PROXY,
 	MARK,
@@ -73,7 +74,7 @@ static const struct key {
 	{"max", COUNT, TCP | NOT_STDIO, AT(limits.conns)},
 	{"flows", COUNT_FROM_1, UDP, AT(limits.flows)},
 	{"max-source", COUNT, BOTH | NOT_STDIO, AT(limits.per_source)},
-	{"workers", COUNT, TCP | NOT_STDIO, AT(workers)},
+	{"workers", WORKERS, TCP | NOT_STDIO, AT(workers)},
 	{"balance", BALANCE, BOTH, AT(balance)},
 	{"proxy", SEND_PROXY, BOTH, AT(send_proxy)},
 	{"proxy-netns", ON_OFF, BOTH, AT(no_proxy_netns)},
@@ -199,6 +200,8 @@ parse_value(enum key_kind kind, void *field, char *value, const char **bad_part)
 	case COUNT:
 	case COUNT_FROM_1:
 		return parse_count(value, kind == COUNT_FROM_1, field);
+	case WORKERS:
+		return parse_workers(value, field);
 	case BALANCE:
 		return parse_balance(value, field);
 	case SEND_PROXY:
@@ -310,8 +313,6 @@ key_check(const struct map *map, const struct endpoint *first_ep)
 		return "udp knows no balance but first";
 	if (map->send_proxy == 1 && map->proto != PROTO_TCP)
 		return "udp takes proxy=2 only";
-	if (map->workers > WORKERS_MAX)
-		return "more than 256 workers";
 	if (map_is_original(map) &&
 	    (map->send_proxy || map->accept_proxy.count))
 		return "original takes no proxy or accept-proxy";

@@ -35,6 +35,7 @@ enum option_kind {
 	SET_NS,
 	SET_TIME,
 	SET_COUNT,
+	SET_WORKERS,
 	SET_USER,
 	SET_FD,
 	SET_MODE, /* this kind and that below take a value only behind '=' */
@@ -70,7 +71,7 @@ static const struct option {
     {"--syslog", SET_FLAG, AT(config.syslog), 1},
     {"--ready-fd", SET_FD, AT(config.ready_fd), 0},
     {"--max-conns", SET_COUNT, AT(config.max_conns), 1},
-    {"--workers", SET_COUNT, AT(config.defaults.workers), 0},
+    {"--workers", SET_WORKERS, AT(config.defaults.workers), 0},
     {"--connect-timeout", SET_TIME, AT(config.defaults.times.connect), 0},
     {"--idle-timeout", SET_TIME, AT(config.defaults.times.idle), 0},
     {"--half-close-timeout", SET_TIME, AT(config.defaults.times.half_close), 0},
@@ -212,6 +213,8 @@ set_option(const struct option *option, void *field, const char *value)
 		return parse_duration(value, field);
 	case SET_COUNT:
 		return parse_count(value, (uint32_t)option->value, field);
+	case SET_WORKERS:
+		return parse_workers(value, field);
 	case SET_USER:
 		return parse_cred(field, value);
 	case SET_FLAG:

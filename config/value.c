@@ -20,6 +20,7 @@
 #include "base/sandbox.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "config/map.h"
 
 #define COUNT_MAX    1000000
 #define USER_MAX     255           /* of RFC 1929, also of a password */
@@ -103,6 +104,14 @@ parse_count(const char *text, uint32_t min, uint32_t *count)
 		return NULL;
 	return min ? "not a whole number from 1 to 1000000 (no leading 0)"
 		   : "not a whole number from 0 to 1000000 (no leading 0)";
+}
+
+const char *
+parse_workers(const char *text, uint32_t *count)
+{
+	return parse_uint(text, 0, WORKERS_MAX, count)
+	    ? NULL
+	    : "not a whole number from 0 to 256 (no leading 0)";
 }
 
 const char *

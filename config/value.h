@@ -19,6 +19,9 @@ struct cred;
 /* Parses a whole number from min, which is 0 or 1, to a million. */
 const char *parse_count(const char *text, uint32_t min, uint32_t *count);
 
+/* Parses a number of workers, up to WORKERS_MAX. */
+const char *parse_workers(const char *text, uint32_t *count);
+
 /*
  * Parses a number, with at most three decimals, and a unit: ms, s, m, h or d.
  * No unit means s.

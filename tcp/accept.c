@@ -200,6 +200,8 @@ reserve(struct acceptor *a)
 	    ? NEVER
 	    : now_ms() + PAUSE_MS;
 	atomic_fetch_add(&a->args->count[COUNT_PAUSED], 1);
+	if (max && of_all > max)
+		of_map = of_all;
 	of_map -= of_map > 0;
 	log_ratelimited("'%s': %llu %s, the limit: new clients wait",
 	    a->args->map->spec, (unsigned long long)of_map,

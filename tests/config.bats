@@ -289,7 +289,7 @@ repeat() {
 		80=81,proxy-each=off      | proxy-each         | a key of udp maps only
 		tcp+udp:80=81,accept-proxy=::1 | accept-proxy  | a key of tcp maps only
 		udp:80=81,workers=1       | workers            | a key of tcp maps only
-		80=81,workers=257         | 81                 | more than 256 workers
+		80=81,workers=257         | 257                | not a whole number from 0 to 256
 		udp:80=81,balance=hash    | 81                 | udp knows no balance but first
 		80=81,src=                |                    | not a numeric address
 		80=81,src=localhost       | localhost          | not a numeric address

@@ -215,11 +215,13 @@ veth_gone() {
 	answers here 8000 0.2
 	[ "$(mappers | sort)" = "$pids" ]
 	# So is a wrong value of an option, although it would count later.
-	printf '%s\n' ":8000=ns1@1" 'max-conns x' >"$CONF"
-	kill -HUP "$NSFWD_PID"
-	wait_until 2 logged 'not reloaded: everything is as it was' $((++i))
-	logged "conf:2: option 'max-conns': 'x': not a whole number"
-	answers here 8000 0.2
+	for line in 'max-conns x' 'workers 257'; do
+		printf '%s\n' ":8000=ns1@1" "$line" >"$CONF"
+		kill -HUP "$NSFWD_PID"
+		wait_until 2 logged 'not reloaded: everything is as it was' $((++i))
+		logged "conf:2: option '${line% *}': '${line#* }': not a whole number"
+		answers here 8000 0.2
+	done
 	# An empty file is an error, too.
 	: >"$CONF"
 	kill -HUP "$NSFWD_PID"
