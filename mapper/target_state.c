@@ -80,12 +80,11 @@ targets_any_down(struct target_states *states)
 /* Returns at most the number of ports, because a mapper can forge entries. */
 uint32_t
 target_ports_down(const struct target_states *states, const struct map *map,
-    uint32_t target)
+    uint32_t target, bool *any_up)
 {
 	const uint32_t n = range_length(&map->listen);
 	const uint32_t ports = target_ports(map, target);
 	uint32_t down = 0;
-	bool any_up = false;
 
 	for (int i = 0; i < TARGET_STATES; i++) {
 		const struct target_state *s = &states->items[i];
@@ -93,8 +92,8 @@ target_ports_down(const struct target_states *states, const struct map *map,
 
 		if (since && s->number / n == target) {
 			down += since > 0;
-			any_up |= since < 0;
+			*any_up |= since < 0;
 		}
 	}
-	return (down && !any_up) || down > ports ? ports : down;
+	return down < ports ? down : ports;
 }

@@ -52,10 +52,10 @@ bool targets_any_down(struct target_states *);
 uint32_t target_ports(const struct map *, uint32_t target);
 
 /*
- * Returns how many ports of a target are down: all, if each is whose state is
- * known.
+ * Returns how many ports of a target are known to be down, and sets *any_up if
+ * one is known to be up.
  */
 uint32_t target_ports_down(const struct target_states *, const struct map *,
-    uint32_t target);
+    uint32_t target, bool *any_up);
 
 #endif

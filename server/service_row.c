@@ -34,30 +34,34 @@ service_sum(const struct service *s, enum count counter)
 }
 
 static uint32_t
-ports_down(const struct service *s, size_t i)
+ports_down(const struct service *s, size_t i, bool *any_up)
 {
 	return target_ports_down(&mapper_state(s->mapper)->targets, s->map,
-	    (uint32_t)i);
+	    (uint32_t)i, any_up);
 }
 
 bool
 service_target_down(const struct service *s, size_t i)
 {
-	return s->mapper &&
-	    ports_down(s, i) == target_ports(s->map, (uint32_t)i);
+	bool any_up = false;
+
+	return s->mapper && ports_down(s, i, &any_up) && !any_up;
 }
 
 /* Writes "ok", "ok (1 of 2)", "down" or "waits". */
 static void
 format_state(char *text, const struct service *s)
 {
-	uint32_t ports = 0, down = 0;
+	uint32_t ports = 0, down = 0, n;
+	bool any_up = false, all_down = true;
 
 	for (size_t i = 0; i < s->map->n_targets; i++) {
+		n = s->mapper ? ports_down(s, i, &any_up) : 0;
 		ports += target_ports(s->map, (uint32_t)i);
-		down += s->mapper ? ports_down(s, i) : 0;
+		down += n;
+		all_down &= n > 0;
 	}
-	if (down && down < ports)
+	if (down && (any_up || !all_down))
 		snprintf(text, STATE_SIZE, "ok (%u of %u)", ports - down,
 		    ports);
 	else

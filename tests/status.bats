@@ -85,7 +85,7 @@ faults() {
 	local i what
 	named_server ns2 here 127.0.0.1/8080
 	start_nsfwd -q 127.0.0.1:8000=ns2@1,2 127.0.0.1:8010=ns2@3,8080 \
-		127.0.0.1:8100-8102=ns2@8079-8081
+		127.0.0.1:8100-8102=ns2@8079-8081 127.0.0.1:8110-8111=ns2@4-5,8080
 	# While the connection is open that the second target took.
 	exec 5<>/dev/tcp/127.0.0.1/8010
 	wait_until 5 logged "'127.0.0.1:8010=.*': target 3 is down: ECONNREFUSED \(nothing listens on 127.0.0.1:3 in ns2\)$"
@@ -95,6 +95,8 @@ faults() {
 	for i in 1 2; do
 		asks self 127.0.0.1/{8000,8100,8102}=reset 127.0.0.1/{8010,8101}=here
 	done
+	asks self 127.0.0.1/8110=here
+	wait_until 5 row_is 'ok (2 of 3)' 127.0.0.1:8110 state
 	wait_until 5 row_is 'down 2' 127.0.0.1:8000 state failed
 	wait_until 5 row_is 'ok (1 of 3) 4 6 ECONNREFUSED (nothing listens on 127.0.0.1:8081 in ns2)' \
 		127.0.0.1:8100 state failed total error
@@ -115,7 +117,7 @@ faults() {
 		logged "$what"
 	done
 	# 8080 of 8010 is tried only while 3 is in backoff.
-	[ "$(grep ': target .* is ' "$LOG" | grep -vc '8010=.*: target 8080')" = 8 ]
+	[ "$(grep ': target .* is ' "$LOG" | grep -vc '8010=.*: target 8080')" = 9 ]
 }
 
 @test "the socket of --status: several servers, a killed one, HUP, TERM, no directory" {
