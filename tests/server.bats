@@ -555,10 +555,10 @@ daemon_life() {
 	own_dev bash -c '
 	set -e
 	syslog() {
-		rm -f /dev/log
+		rm -f /dev/log /run/up
 		READY_FD=9 python3 "$SERVICE" syslog 9>/run/up >/run/syslog 2>&1 3>&- &
 		syslog=$!
-		wait_until 5 grep -q ready /run/up
+		wait_until 5 grep -qs ready /run/up
 	}
 	syslog
 	echo 127.0.0.1:8000=ns2@9 >/run/conf
