@@ -35,7 +35,7 @@ enum {
 	COMMAND_UDP_ASSOCIATE = 3
 };
 
-/* What is used of the buffers if more than a request is read into them. */
+/* The size of both buffers, for `used` after more than a request was read. */
 #define ALL \
 	(sizeof(struct proxy_session) - offsetof(struct proxy_session, in_buf))
 

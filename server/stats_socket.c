@@ -223,7 +223,7 @@ stats_tcp_close(struct stats_tcp *t)
 {
 	if (!t->map.spec)
 		return;
-	if (t->service.map) /* it was opened */
+	if (t->service.map) /* the service was opened */
 		service_close(&t->service);
 	map_free(&t->map);
 	t->map.spec = NULL;

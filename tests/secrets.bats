@@ -193,7 +193,7 @@ memory_is() {
 }
 
 @test "no process has a password of another map in its memory" {
-	local maps=$BATS_TEST_TMPDIR/maps stats=$BATS_TEST_TMPDIR/stats line reloads
+	local maps=$BATS_TEST_TMPDIR/maps stats=$BATS_TEST_TMPDIR/stats line reloads others
 	spawn_ready ns2 hop python3 "$SECRETS" hop 3128
 	printf 'me:%s\r\n' "${MARK}b" >"$BATS_TEST_TMPDIR/auth"
 	{
@@ -213,22 +213,23 @@ held = [socket.create_connection(("127.0.0.1", p)) for p in (1081, 1082, 1084, 1
 held.pop().close()
 time.sleep(600)'
 	wait_until 5 eval '[ "$(kept 1081 | wc -l)" = 1 ] && [ "$(pgrep -cf "^nsfwd: 127.* > ns1@.*108[124]=")" = 3 ]'
+	others='map ns1@1082 b
+127.0.0.1 > ns1@1082 b
+opener ns1@1082 -
+map ns1@1083 c
+map ns1@127.0.0.1:1084 de
+127.0.0.1 > ns1@127.0.0.1:1084 de
+map udp:ns1@1085 -
+map ns1@1086 -
+worker of ns1@1086 -
+unit -'
 	memory_is "$stats" "/run/nsfwd/status.$NSFWD_PID" <<-END
 		server abcde
 		map ns1@1081 a
 		127.0.0.1 > ns1@1081 a
 		worker of ns1@1081 a
 		opener ns1@1081 -
-		map ns1@1082 b
-		127.0.0.1 > ns1@1082 b
-		opener ns1@1082 -
-		map ns1@1083 c
-		map ns1@127.0.0.1:1084 de
-		127.0.0.1 > ns1@127.0.0.1:1084 de
-		map udp:ns1@1085 -
-		map ns1@1086 -
-		worker of ns1@1086 -
-		unit -
+		$others
 		metrics -
 		status -
 	END
@@ -251,16 +252,7 @@ time.sleep(600)'
 		127.0.0.1 > ns1@1081 a
 		map ns1@1081 j
 		opener ns1@1081 -
-		map ns1@1082 b
-		127.0.0.1 > ns1@1082 b
-		opener ns1@1082 -
-		map ns1@1083 c
-		map ns1@127.0.0.1:1084 de
-		127.0.0.1 > ns1@127.0.0.1:1084 de
-		map udp:ns1@1085 -
-		map ns1@1086 -
-		worker of ns1@1086 -
-		unit -
+		$others
 	END
 	kill_spawned held
 	stop_nsfwd
