@@ -283,6 +283,15 @@ replace_mapper(struct service *s, const struct config *conf)
 	return -1;
 }
 
+bool
+service_awaits_container(const struct service *s)
+{
+	if (!s->listen_ns_id)
+		return s->map->listen_ns.kind == NS_CONTAINER;
+	return !s->target_ns_id && s->map->target_ns.kind == NS_CONTAINER &&
+	    s->listeners_ns && !s->lost;
+}
+
 void
 service_retry(struct service *s, const struct config *conf)
 {

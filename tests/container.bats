@@ -224,6 +224,18 @@ idle() {
 	wait_until 8 idle "$NSFWD_PID" "$(trackers)"
 }
 
+# More than fit into the buffer of the tracker's socket, or a page of memory.
+@test "hundreds of names: each gets an answer" {
+	local i
+	for i in {1..300}; do
+		echo "$((10000 + i))=docker:name$i@80"
+	done >"$BATS_TEST_TMPDIR/conf"
+	start --wait --config "$BATS_TEST_TMPDIR/conf"
+	[ "$(grep -c 'waits for .*nothing listens on' "$LOG")" = 300 ]
+	[ "$(grep -Evc 'waits for|--user|ready' "$LOG")" = 0 ]
+	[ "$(trackers | wc -l)" = 1 ]
+}
+
 @test "reload: a container more, and none" {
 	runtime 'run web'
 	ns ns1
