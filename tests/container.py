@@ -107,9 +107,10 @@ def write_files():
     os.makedirs(graph, exist_ok=True)
     listed = [{"id": c["id"], "names": [name], "metadata": "{\"name\":\"x\"}"}
               for name, c in containers.items()]
-    with open(graph + "/new", "w") as f:
-        json.dump(listed, f)
-    os.rename(graph + "/new", graph + "/containers.json")
+    for name, part in ("containers", listed[:1]), ("volatile-containers", listed[1:]):
+        with open(graph + "/new", "w") as f:
+            json.dump(part, f)
+        os.rename(graph + "/new", f"{graph}/{name}.json")
     for c in containers.values():
         where = f"{run}/{c['id']}/userdata"
         os.makedirs(where, exist_ok=True)
