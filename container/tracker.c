@@ -81,13 +81,27 @@ close_pidfd(struct tracked *t)
 	t->pidfd = -1;
 }
 
-/* Opens the pidfd. Returns false if the process has exited meanwhile. */
+static bool
+has_exited(const struct tracked *t)
+{
+	struct pollfd watched = {.fd = t->pidfd, .events = POLLIN};
+
+	return t->pidfd == -1 || poll(&watched, 1, 0) != 0;
+}
+
+/*
+ * Opens the pidfd. Returns false if the process has exited meanwhile, even if
+ * nobody has waited for it yet.
+ */
 static bool
 watch_process(struct tracked *t, struct process *p)
 {
 	close_pidfd(t);
 	t->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
-	return process_identify(p) == 0;
+	if (process_identify(p) == 0 && (t->pidfd == -1 || !has_exited(t)))
+		return true;
+	close_pidfd(t);
+	return false;
 }
 
 static void
@@ -103,14 +117,6 @@ report(struct tracked *t, const struct sighting *s)
 	if (send(tracker.channel, &message, sizeof(message), MSG_NOSIGNAL) ==
 	    -1)
 		_exit(0);
-}
-
-static bool
-has_exited(const struct tracked *t)
-{
-	struct pollfd watched = {.fd = t->pidfd, .events = POLLIN};
-
-	return t->pidfd == -1 || poll(&watched, 1, 0) != 0;
 }
 
 /* Looks one name up. Returns false if the runtime did not answer. */
