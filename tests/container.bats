@@ -175,6 +175,8 @@ print("end")' >"$BATS_TEST_TMPDIR/client" &
 	kill_spawned runtime
 	wait_until 5 eval "! socat -u /dev/null 'UNIX-CONNECT:$SOCK' 2>/dev/null"
 	start_fails 2 'nothing listens on' 8080=docker:web@80
+	run -1 "$NSFWD" --test 8080=docker:web@80
+	[[ $output == *"cannot enter namespace 'docker:web' (nothing listens on "* ]]
 	DOCKER_HOST=tcp://h:1 start_fails 2 'DOCKER_HOST is not unix:///PATH' 8080=docker:web@80
 	start_fails 2 "'docker:a/b': a name has letters" 8080=docker:a/b@80
 }
@@ -221,7 +223,20 @@ idle() {
 	tell 'events off' 'restart web'
 	wait_until 3 says 8080 web-3
 	tell 'events on'
-	wait_until 8 idle "$NSFWD_PID" "$(trackers)"
+	tracker=$(trackers)
+	wait_until 8 idle "$NSFWD_PID" "$tracker"
+	# Without a runtime, as while Docker is upgraded, the process is served.
+	local before
+	before=$(switches "$tracker")
+	mv "$SOCK" "$SOCK.away"
+	tell 'events off'
+	looked() { [ "$(switches "$tracker")" -gt $((before + 2)) ]; }
+	wait_until 5 looked
+	says 8080 web-3
+	[ "$(grep -c 'nothing listens' "$LOG")" = 0 ]
+	mv "$SOCK.away" "$SOCK"
+	tell 'events on' 'restart web'
+	wait_until 3 says 8080 web-4
 }
 
 # More than fit into the buffer of the tracker's socket, or a page of memory.
