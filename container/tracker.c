@@ -142,27 +142,44 @@ look_name_up(struct tracked *t)
 	return answered;
 }
 
+/* Moves a name behind all others. */
+static void
+move_back(size_t i)
+{
+	struct tracked t = tracker.names[i];
+	size_t last = tracker.n_names - 1;
+
+	memmove(&tracker.names[i], &tracker.names[i + 1],
+	    (last - i) * sizeof(t));
+	tracker.names[last] = t;
+}
+
 /*
  * Looks all names up, but does not ask again a runtime that has kept the
- * tracker waiting. Returns false if the runtime did not answer.
+ * tracker waiting. That may be for one container alone, so that the others go
+ * before it the next time. Returns false if the runtime did not answer.
  */
 static bool
 look_all_up(void)
 {
-	bool answered = true, hangs = false;
 	struct sighting none = {.why = ""};
+	size_t n = tracker.n_names, hangs = n;
+	bool answered = true;
 
-	for (size_t i = 0; i < tracker.n_names; i++) {
+	look_absent(&none, "no answer in time");
+	for (size_t i = 0; i < n; i++) {
 		struct tracked *t = &tracker.names[i];
 
 		tracker.looked_at = now_ms();
-		if (!hangs)
+		if (hangs == n)
 			answered &= look_name_up(t);
-		else if (!t->reported &&
-		    look_absent(&none, "no answer in time"))
+		else if (!t->reported)
 			report(t, &none);
-		hangs |= now_ms() - tracker.looked_at >= LOOK_MS;
+		if (now_ms() - tracker.looked_at >= LOOK_MS)
+			hangs = i;
 	}
+	if (hangs != n)
+		move_back(hangs);
 	tracker.looked_at = now_ms();
 	return answered;
 }

@@ -200,6 +200,14 @@ print("end")' >"$BATS_TEST_TMPDIR/client" &
 	wait_until 6 says 8080 web-2
 }
 
+@test "a container that its runtime does not answer for delays no other" {
+	runtime 'run web' 'run web2' 'stuck web2'
+	start --wait 8080=docker:web@80 8082=docker:web2@80
+	unset "FDS[$NSFWD_PID]"
+	logged 'no answer in time'
+	wait_until 6 says 8080 web-1
+}
+
 # idle PID...: true if none of them has run for 1.2 s.
 idle() {
 	local before

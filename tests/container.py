@@ -9,6 +9,7 @@ container among the arguments of the parent, this process.
 Lines on standard input are commands:
   run NAME, stop NAME, restart NAME, rm NAME, rename NAME NEW
   pid NAME PID      the API says PID, whatever runs
+  stuck NAME        the API does not answer for that one
   mode MODE         how the API answers, see MODES
   events on|off     whether there is a stream of events
   files GRAPH RUN   writes podman's files now and at each change
@@ -150,6 +151,8 @@ def command(words):
     elif verb == "pid":
         containers[name]["said"] = int(words[2])
         changed("start")
+    elif verb == "stuck":
+        containers[name]["stuck"] = True
     elif verb == "mode":
         state["mode"] = name
         while hung:
@@ -207,6 +210,8 @@ def answer(client, target):
         c = find(name)
         if isinstance(c, list):
             reply(client, 400, {"message": "multiple IDs found"})
+        elif c and "stuck" in c:
+            hung.append(client)
         elif not c:
             reply(client, 404, {"message": "No such container: " + name})
         else:
