@@ -42,6 +42,7 @@ long process_read_file(int dir, const char *path, char *buf, size_t size);
 
 /* Returns a number of the text of /proc/PID/stat, see proc(5); 0 if absent. */
 #define STAT_PARENT 4
+#define STAT_FLAGS  9
 #define STAT_START  22
 uint64_t process_stat_field(const char *stat, int field);
 

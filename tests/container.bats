@@ -335,6 +335,16 @@ in_group() {
 	wait_until 3 says 8080 u-2
 	wait_until 3 says 8082 m-2
 	start_fails 2 'no unit other.service runs' 8089=unit:other@80
+	# Of systemd 255 and later, before the process executes the unit's program.
+	local early
+	for early in systemd systemd-executo '(x)'; do
+		tell "run $early"
+		in_group "$(cat "$SOCK.$early")" /system.slice/x@me@host.service
+		start_fails 2 'it has no process yet' 8089=unit:x@me@host@80
+	done
+	tell 'run x'
+	in_group "$(cat "$SOCK.x")" /system.slice/x@me@host.service
+	"$NSFWD" --check 8089=unit:x@me@host@80
 	start_fails 2 'no such machine; these run: deb;' 8089=machine:other@80
 	printf 'LEADER=%s\nUNIT=machine-deb.scope\n' $$ >/run/systemd/machines/deb
 	start_fails 2 "process $$ is not of that unit" 8089=machine:deb@80

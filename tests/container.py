@@ -3,7 +3,7 @@
 
 container.py SOCKET ID... serves the API there. A container is a child process in a
 network namespace of its own, with a server on 127.0.0.1:80 that says NAME-N, N
-being the number of the start. IDs are taken in turn; nsfwd finds that of a
+being the number of the start; NAME is also that of the process. IDs are taken in turn; nsfwd finds that of a
 container among the arguments of the parent, this process.
 
 Lines on standard input are commands:
@@ -58,6 +58,7 @@ MODES = {
 
 def contained(ready, text):
     libc.prctl(1, signal.SIGKILL)
+    libc.prctl(15, text.rsplit("-", 1)[0].encode())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     if libc.unshare(CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
