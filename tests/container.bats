@@ -241,7 +241,7 @@ idle() {
 	looked() { [ "$(switches "$tracker")" -gt $((before + 2)) ]; }
 	wait_until 5 looked
 	says 8080 web-3
-	[ "$(grep -c 'nothing listens' "$LOG")" = 0 ]
+	[ "$(grep -c "nothing listens on $SOCK" "$LOG")" = 0 ]
 	mv "$SOCK.away" "$SOCK"
 	tell 'events on' 'restart web'
 	wait_until 3 says 8080 web-4
