@@ -10,8 +10,8 @@
  * The main process is the oldest one whose parent is not of the unit. Until it
  * executes the program of the unit, a process of systemd(1) may still be in the
  * network namespace of the host. It has a name in parentheses; from version 255
- * on before that the name of systemd, then of systemd-executor, cut to 15 bytes.
- * Such a process is passed over.
+ * on, first the name of systemd and then that of systemd-executor, cut to 15
+ * bytes. Such a process is passed over.
  */
 
 #include <dirent.h>
