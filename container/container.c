@@ -96,7 +96,7 @@ start_tracker(enum runtime runtime)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data.u32 = runtime};
 	size_t n = list_names(runtime, NULL);
-	struct tracker_name *names = calloc(n, sizeof(*names));
+	struct tracker_name *names = n ? calloc(n, sizeof(*names)) : NULL;
 	int channel, result = -1;
 
 	trackers.of[runtime].started_at = now_ms();

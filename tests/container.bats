@@ -248,6 +248,19 @@ idle() {
 }
 
 # More than fit into the buffer of the tracker's socket, or a page of memory.
+@test "a container that starts while the server has no descriptors" {
+	local pid
+	runtime 'run web'
+	start 8080=docker:web@80
+	prlimit --pid "$NSFWD_PID" --nofile=3:
+	tell 'restart web'
+	pid=$(cat "$SOCK.web")
+	wait_until 3 logged "docker:web is .* process $pid$"
+	sleep 0.3 # the server has tried
+	prlimit --pid "$NSFWD_PID" --nofile=1024:
+	wait_until 3 says 8080 web-2
+}
+
 @test "hundreds of names: each gets an answer" {
 	local i
 	for i in {1..300}; do
