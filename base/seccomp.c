@@ -269,6 +269,7 @@ allow_malloc(struct bpf_program *p)
 	ALLOW(p, SYS_brk, SYS_munmap);
 	ALLOW_ARG(p, SYS_mmap, 2, PROT_NONE, PROT_READ | PROT_WRITE);
 	ALLOW_ARG(p, SYS_mprotect, 2, PROT_READ | PROT_WRITE);
+	ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED, MADV_FREE);
 }
 
 /*
@@ -325,8 +326,8 @@ build_full(struct bpf_program *p, unsigned flags)
 		allow(p, names_calls, ARRAY_LEN(names_calls));
 	if (flags & SANDBOX_PROXY)
 		allow_malloc(p);
-	ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED,
-	    (flags & SANDBOX_PROXY) ? MADV_FREE : MADV_DONTNEED);
+	else
+		ALLOW_ARG(p, SYS_madvise, 2, MADV_DONTNEED);
 	if (flags & SANDBOX_MAY_NARROW)
 		ALLOW(p, SYS_seccomp);
 	if (flags & SANDBOX_STDIO) {

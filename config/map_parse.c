@@ -73,11 +73,12 @@ char *
 map_ns_end(char *text)
 {
 	char *at = strchr(text, '@');
-	size_t length = at ? strspn(at + 1, UNIT_CHARS) : 0;
+	size_t length;
 
-	return length && strncmp(text, "unit:", 5) == 0 && at[length + 1] == '@'
-	    ? at + length + 1
-	    : at;
+	while (at && strncmp(text, "unit:", 5) == 0 &&
+	    (length = strspn(at + 1, UNIT_CHARS)) && at[length + 1] == '@')
+		at += length + 1;
+	return at;
 }
 
 /*

@@ -41,21 +41,20 @@ api_socket(enum runtime runtime, char *path)
 	return true;
 }
 
-/* Records why the runtime gave no answer. Returns true if nothing listens. */
+/* Records why the runtime gave no answer. Returns false. */
 static bool
 no_answer(struct sighting *s, const char *path, int err)
 {
 	if (err == EACCES || err == EPERM)
-		return look_absent(s,
+		return !look_absent(s,
 		    "no right to %s: be root, or in its group", path);
 	if (err == ENOENT || err == ECONNREFUSED || err == ENOTDIR)
-		return look_absent(s, "nothing listens on %s", path);
-	look_absent(s, "%s: %s", path,
+		return !look_absent(s, "nothing listens on %s", path);
+	return !look_absent(s, "%s: %s", path,
 	    err == ETIMEDOUT      ? "no answer in time"
 		: err == EMSGSIZE ? "the answer is too long"
 		: err == EPROTO   ? "the answer is wrong, or cut"
 				  : errno_name(err));
-	return false;
 }
 
 static bool

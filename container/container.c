@@ -50,18 +50,13 @@ static uint32_t last_number;
 static struct {
 	int epoll; /* of the channels; 0: none yet; -1: container_stop() */
 	bool no_sandbox;
+	bool changed; /* a report was read, see container_read() */
 	struct {
 		int channel; /* 0: no tracker */
 		msec started_at;
+		msec active_at; /* the last report, or name sent */
 	} of[RUNTIMES];
 } trackers;
-
-static void
-send_name(int channel, const struct tracker_name *key)
-{
-	/* A failure means that the tracker has exited. */
-	send(channel, key, sizeof(*key), MSG_NOSIGNAL | MSG_DONTWAIT);
-}
 
 static bool
 is_used(enum runtime runtime)
@@ -80,25 +75,62 @@ stop_tracker(enum runtime runtime)
 	trackers.of[runtime].channel = 0;
 }
 
-/* Starts a tracker and sends it all names of its runtime. */
+/* Writes the names of the runtime, if names is not NULL. Returns how many. */
+static size_t
+list_names(enum runtime runtime, struct tracker_name *names)
+{
+	size_t n = 0;
+
+	for (const struct container *c = containers; c; c = c->next)
+		if (c->runtime == runtime) {
+			if (names)
+				names[n] = c->key;
+			n++;
+		}
+	return n;
+}
+
+/* Starts a tracker, which has all names of its runtime. */
 static int
 start_tracker(enum runtime runtime)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data.u32 = runtime};
-	int channel;
+	size_t n = list_names(runtime, NULL);
+	struct tracker_name *names = n ? calloc(n, sizeof(*names)) : NULL;
+	int channel, result = -1;
 
 	trackers.of[runtime].started_at = now_ms();
-	if (tracker_spawn(runtime, trackers.no_sandbox, &channel) == -1)
+	trackers.of[runtime].active_at = now_ms();
+	list_names(runtime, names);
+	if (names)
+		result = tracker_spawn(runtime, names, n, trackers.no_sandbox,
+		    &channel);
+	free(names);
+	if (result == -1)
 		return -1;
 	trackers.of[runtime].channel = channel;
-	if (epoll_ctl(trackers.epoll, EPOLL_CTL_ADD, channel, &ev) == -1) {
+	result = epoll_ctl(trackers.epoll, EPOLL_CTL_ADD, channel, &ev);
+	if (result == -1)
 		stop_tracker(runtime);
-		return -1;
-	}
-	for (const struct container *c = containers; c; c = c->next)
-		if (c->runtime == runtime)
-			send_name(channel, &c->key);
-	return 0;
+	return result;
+}
+
+/*
+ * Sends a name to the tracker, if one runs. A tracker that does not take it is
+ * replaced, so that no name gets lost.
+ */
+static void
+send_name(enum runtime runtime, const struct tracker_name *key)
+{
+	int channel = trackers.of[runtime].channel;
+
+	if (!channel)
+		return;
+	trackers.of[runtime].active_at = now_ms();
+	if (send(channel, key, sizeof(*key), MSG_NOSIGNAL | MSG_DONTWAIT) != -1)
+		return;
+	stop_tracker(runtime);
+	trackers.of[runtime].started_at = now_ms() - RESTART_MS;
 }
 
 struct container *
@@ -121,8 +153,7 @@ container_get(enum runtime runtime, const char *name)
 	snprintf(c->key.name, sizeof(c->key.name), "%s", name);
 	c->next = containers;
 	containers = c;
-	if (trackers.of[runtime].channel)
-		send_name(trackers.of[runtime].channel, &c->key);
+	send_name(runtime, &c->key);
 	return c;
 }
 
@@ -139,8 +170,8 @@ container_put(struct container *c)
 	c->key.name[0] = '\0';
 	if (!is_used(c->runtime))
 		stop_tracker(c->runtime);
-	else if (trackers.of[c->runtime].channel)
-		send_name(trackers.of[c->runtime].channel, &c->key);
+	else
+		send_name(c->runtime, &c->key);
 	free(c);
 }
 
@@ -176,8 +207,10 @@ read_reports(enum runtime runtime)
 	ssize_t n;
 
 	while ((n = recv(trackers.of[runtime].channel, &message,
-		    sizeof(message), MSG_DONTWAIT)) == sizeof(message))
+		    sizeof(message), MSG_DONTWAIT)) == sizeof(message)) {
+		trackers.of[runtime].active_at = now_ms();
 		changed |= record(&message);
+	}
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return changed;
 	log_error("the tracker of %s: has ended; it is started anew",
@@ -186,15 +219,24 @@ read_reports(enum runtime runtime)
 	return changed;
 }
 
-bool
-container_read(void)
+static void
+read_channels(void)
 {
 	struct epoll_event ev[RUNTIMES];
 	int n = epoll_wait(trackers.epoll, ev, RUNTIMES, 0);
-	bool changed = false;
 
 	for (int i = 0; i < n; i++)
-		changed |= read_reports((enum runtime)ev[i].data.u32);
+		trackers.changed |= read_reports((enum runtime)ev[i].data.u32);
+}
+
+bool
+container_read(void)
+{
+	bool changed;
+
+	read_channels();
+	changed = trackers.changed;
+	trackers.changed = false;
 	return changed;
 }
 
@@ -246,17 +288,23 @@ container_stop(void)
 	trackers.epoll = -1;
 }
 
-/* Waits for the first report about a container. */
+/*
+ * Waits for the first report about a container, but not for a tracker that has
+ * ended, nor for each name anew if a tracker reports nothing.
+ */
 static void
 wait_known(struct container *c)
 {
 	struct pollfd watched = {.fd = trackers.epoll, .events = POLLIN};
-	msec deadline = now_ms() + FIRST_REPORT_MS;
+	msec deadline;
 
 	container_retry();
-	while (!c->known && trackers.epoll != -1 && now_ms() < deadline) {
-		poll(&watched, 1, (int)(deadline - now_ms()));
-		container_read();
+	while (!c->known && trackers.of[c->runtime].channel) {
+		deadline = trackers.of[c->runtime].active_at + FIRST_REPORT_MS;
+		if (now_ms() >= deadline)
+			break;
+		poll(&watched, 1, poll_timeout(deadline));
+		read_channels();
 	}
 	if (!c->known)
 		look_absent(&c->sighting,
@@ -279,7 +327,8 @@ container_open(struct container *c)
 		c->known = true;
 		dir = process_open(&c->sighting.process);
 	}
-	errno = ESRCH;
+	if (!process_is_short(errno))
+		errno = ESRCH;
 	return dir;
 }
 

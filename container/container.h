@@ -22,8 +22,8 @@ void container_put(struct container *);
  * Opens /proc/N (O_PATH) of the process of the container. Looks the name up;
  * after container_track() uses the last report of the tracker, and waits only
  * for the first report, for a limited time; after container_stop() knows no
- * new name. Returns a descriptor; or -1 with
- * ESRCH, and container_why() tells more.
+ * new name. Returns a descriptor; or -1 with ESRCH, and container_why() tells
+ * more; or with an errno that process_is_short() knows.
  */
 int container_open(struct container *);
 const char *container_why(const struct container *);
@@ -45,7 +45,10 @@ int container_track(bool no_sandbox);
 /* Returns a descriptor that can be read when a process has changed, or -1. */
 int container_pollfd(void);
 
-/* Records and logs the reports of trackers. Returns true if there were any. */
+/*
+ * Records and logs the reports of trackers. Returns true if there were any
+ * since the last call.
+ */
 bool container_read(void);
 
 /*

@@ -41,7 +41,7 @@ look_check_name(enum runtime runtime, const char *name)
 	if (strspn(name, unit ? ALPHABET ":@\\" : ALPHABET) != length ||
 	    *name == '.' || *name == '-')
 		return "a name has letters, digits, '_', '.' and '-'";
-	if (at && (!at[1] || strchr(at + 1, '@')))
+	if (at && (at == name || !at[1]))
 		return "no unit: NAME@INSTANCE";
 	return NULL;
 }

@@ -7,7 +7,8 @@
  * container. There are two directories of containers-storage.conf(5), here for
  * the driver overlay:
  * - GRAPHROOT/overlay-containers/containers.json has the number and the names
- *   of each container.
+ *   of each container; volatile-containers.json of each that was started with
+ *   --rm, as those of podman-systemd.unit(5) are, since podman 4.4.
  * - RUNROOT/overlay-containers/ID/userdata/pidfile has the number of its
  *   process, written by conmon at each start.
  */
@@ -41,12 +42,14 @@ struct storage {
 	char graph[ROOT_SIZE], run[ROOT_SIZE];
 };
 
-/* A search for a container in containers.json. */
+/* A search for a container in all lists. */
 struct search {
 	const char *name;
-	struct json found;
+	char id[ID_SIZE];   /* of the container that was found last */
+	const char *driver; /* that has it */
 	bool by_name;
-	unsigned n_ids; /* that begin with the name */
+	unsigned n_ids;   /* that begin with the name */
+	unsigned n_lists; /* that were read */
 };
 
 /* Copies the text of a line KEY = "TEXT" of a file, if there is one. */
@@ -141,7 +144,7 @@ get_id(struct json container, char *id)
 
 /* A name goes before the start of a number. */
 static void
-search_list(struct search *search, struct json list)
+search_list(struct search *search, const char *driver, struct json list)
 {
 	struct json item = {NULL, NULL};
 	char name[LOOK_NAME_SIZE], id[ID_SIZE];
@@ -154,7 +157,8 @@ search_list(struct search *search, struct json list)
 		    strncmp(id, search->name, strlen(search->name)) != 0)
 			continue;
 		search->n_ids += !search->by_name;
-		search->found = item;
+		memcpy(search->id, id, sizeof(id));
+		search->driver = driver;
 	}
 }
 
@@ -186,27 +190,46 @@ add_running(struct sighting *s, const struct storage *st, const char *driver,
 			look_add_name(s, name);
 }
 
-/* Returns true if the list of one driver has the container. */
+/*
+ * Searches a file, and adds to s->why the names that run, if nothing is found.
+ * Returns false, and why in *s, if the file is there and cannot be read.
+ */
 static bool
-look_in_list(const struct storage *st, const char *driver, struct json list,
-    const char *name, struct sighting *s)
+search_file(struct search *search, const struct storage *st, const char *driver,
+    const char *file, struct sighting *s, char *buf)
 {
-	struct search search = {.name = name};
-	char id[ID_SIZE];
+	char path[ROOT_SIZE + 64];
+	struct json list;
+	long length;
 
-	search_list(&search, list);
-	if (!search.by_name && search.n_ids != 1) {
-		if (search.n_ids)
-			return look_absent(s,
-			    "several containers have a "
-			    "number that begins so");
+	snprintf(path, sizeof(path), "%s/%s-containers/%s", st->graph, driver,
+	    file);
+	length = process_read_file(AT_FDCWD, path, buf, API_ANSWER_SIZE);
+	if (length == -1 && errno == ENOENT)
+		return true;
+	if (length == -1)
+		return !look_absent(s, "%s: %s", path, errno_name(errno));
+	if (!json_parse(&list, buf, (size_t)length))
+		return !look_absent(s, "%s: no JSON", path);
+	search->n_lists++;
+	search_list(search, driver, list);
+	if (!search->driver)
 		add_running(s, st, driver, list);
-		return false;
-	}
-	get_id(search.found, id);
-	snprintf(s->id, sizeof(s->id), "%.12s", id);
-	snprintf(s->process.mark, sizeof(s->process.mark), "%s", id);
-	s->process.pid = read_pid(st, driver, id);
+	return true;
+}
+
+/* Sets *s to what the search has found. */
+static bool
+take_found(const struct search *search, const struct storage *st,
+    struct sighting *s)
+{
+	if (!search->by_name && search->n_ids > 1)
+		return look_absent(s,
+		    "several containers have a number that begins so");
+	s->why[0] = '\0';
+	snprintf(s->id, sizeof(s->id), "%.12s", search->id);
+	snprintf(s->process.mark, sizeof(s->process.mark), "%s", search->id);
+	s->process.pid = read_pid(st, search->driver, search->id);
 	return s->process.pid != 0 ||
 	    look_absent(s, "container %s does not run", s->id);
 }
@@ -215,31 +238,20 @@ static bool
 look_in_files(const char *name, struct sighting *s, char *buf)
 {
 	static const char *const drivers[] = {"overlay", "vfs", "btrfs", "zfs"};
-	char path[ROOT_SIZE + 64];
+	static const char *const files[] = {"containers.json",
+	    "volatile-containers.json"};
+	struct search search = {.name = name};
 	struct storage st;
-	struct json list;
-	bool seen = false;
-	long length;
 
 	find_storage(&st);
 	look_absent(s, "no such container; these run:");
-	for (size_t i = 0; i < ARRAY_LEN(drivers); i++) {
-		snprintf(path, sizeof(path), "%s/%s-containers/containers.json",
-		    st.graph, drivers[i]);
-		length =
-		    process_read_file(AT_FDCWD, path, buf, API_ANSWER_SIZE);
-		if (length == -1 && errno == ENOENT)
-			continue;
-		if (length == -1)
-			return !look_absent(s, "%s: %s", path,
-			    errno_name(errno));
-		if (!json_parse(&list, buf, (size_t)length))
-			return !look_absent(s, "%s: no JSON", path);
-		if (look_in_list(&st, drivers[i], list, name, s))
-			return true;
-		seen = true;
-	}
-	return seen ||
+	for (size_t i = 0; i < ARRAY_LEN(drivers) * ARRAY_LEN(files); i++)
+		if (!search_file(&search, &st, drivers[i / ARRAY_LEN(files)],
+			files[i % ARRAY_LEN(files)], s, buf))
+			return false;
+	if (search.driver)
+		return take_found(&search, &st, s);
+	return search.n_lists ||
 	    look_absent(s, "no containers in %s, and no service", st.graph);
 }
 

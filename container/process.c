@@ -130,14 +130,22 @@ process_open(const struct process *p)
 	int dir = -1;
 
 	snprintf(path, sizeof(path), "/proc/%d", p->pid);
+	errno = 0;
 	if (p->pid > 0)
 		dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir != -1 && is_meant(dir, p))
 		return dir;
 	if (dir != -1)
-		close(dir);
-	errno = dir == -1 ? ESRCH : EXDEV;
+		close_keep_errno(dir);
+	if (!process_is_short(errno))
+		errno = dir == -1 ? ESRCH : EXDEV;
 	return -1;
+}
+
+bool
+process_is_short(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOMEM;
 }
 
 int

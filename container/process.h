@@ -24,9 +24,11 @@ struct process {
  * Opens /proc/PID (O_PATH) and checks that the process has the mark: in its
  * control group; or, of a container without one, as an argument of the parent,
  * which is the runtime's monitor. Returns a descriptor; or -1 with ESRCH if the
- * process has ended, or EXDEV if it is another process.
+ * process has ended, EXDEV if it is another process, or an errno that
+ * process_is_short() knows: of descriptors or memory, which says nothing.
  */
 int process_open(const struct process *);
+bool process_is_short(int err);
 
 /* Sets `start`. Returns as process_open(), without a descriptor: 0, or -1. */
 int process_identify(struct process *);
@@ -40,6 +42,7 @@ long process_read_file(int dir, const char *path, char *buf, size_t size);
 
 /* Returns a number of the text of /proc/PID/stat, see proc(5); 0 if absent. */
 #define STAT_PARENT 4
+#define STAT_FLAGS  9
 #define STAT_START  22
 uint64_t process_stat_field(const char *stat, int field);
 

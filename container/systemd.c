@@ -8,9 +8,10 @@
  * version 2, of version 1, and of both.
  *
  * The main process is the oldest one whose parent is not of the unit. Until it
- * executes the program of the unit, a process of systemd(1) has a name in
- * parentheses, and may still be in the network namespace of the host. Such a
- * process is passed over.
+ * executes the program of the unit, a process of systemd(1) may still be in the
+ * network namespace of the host. It has a name in parentheses; from version 255
+ * on, first the name of systemd and then that of systemd-executor, cut to 15
+ * bytes. Such a process is passed over.
  */
 
 #include <dirent.h>
@@ -35,6 +36,7 @@
 #define SLICES_DEPTH 8
 #define PROCS_SIZE   65536 /* bytes of a list of processes that are read */
 #define PROCS_MAX    64    /* of which the main process is one */
+#define FORKNOEXEC   0x40  /* PF_FORKNOEXEC of Linux: no program was executed */
 
 struct candidate {
 	int pid, parent;
@@ -81,20 +83,29 @@ find_group(const char *root, char *group, const char *unit, int depth)
 	return found;
 }
 
+/* Returns true if the process executes the program of its unit. */
+static bool
+runs_program(const char *stat)
+{
+	const char *name = strchr(stat, '(');
+
+	return name && name[1] != '(' &&
+	    strncmp(name, "(systemd-executo)", 17) != 0 &&
+	    (strncmp(name, "(systemd)", 9) != 0 ||
+		!(process_stat_field(stat, STAT_FLAGS) & FORKNOEXEC));
+}
+
 static bool
 read_candidate(struct candidate *c, const char *digits)
 {
 	char path[32], buf[1024];
-	const char *name;
 	uint32_t pid;
 
 	if (!parse_uint(digits, 1, INT_MAX, &pid))
 		return false;
 	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-	if (process_read_file(AT_FDCWD, path, buf, sizeof(buf)) == -1)
-		return false;
-	name = strchr(buf, '(');
-	if (!name || name[1] == '(')
+	if (process_read_file(AT_FDCWD, path, buf, sizeof(buf)) == -1 ||
+	    !runs_program(buf))
 		return false;
 	c->pid = (int)pid;
 	c->parent = (int)process_stat_field(buf, STAT_PARENT);

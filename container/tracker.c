@@ -8,7 +8,9 @@
  * - when a process that it reported has exited, by a pidfd;
  * - each second, where there is no stream: of podman's files always, of units
  *   and machines only if one of them does not run;
- * - after a second, if the runtime did not answer.
+ * - after a second, if the runtime did not answer;
+ * - each ten seconds, while one does not run in spite of a stream, which may
+ *   have lost the event, or say nothing.
  * A process that still runs is not given up because its runtime does not
  * answer.
  *
@@ -40,8 +42,10 @@
 #include "container/process.h"
 #include "container/tracker.h"
 
-#define LOOK_AGAIN_MS 1000
-#define LOOK_PAUSE_MS 200 /* between two looks, however many events there are */
+#define LOOK_AGAIN_MS   1000
+#define LOOK_PAUSE_MS   200   /* between two looks, for all events between */
+#define LOOK_ABSENT_MS  10000 /* with a stream: an event may have been lost */
+#define STREAM_AGAIN_MS 60000 /* where the runtime kept the tracker waiting */
 
 struct tracked {
 	struct tracker_name key;
@@ -57,6 +61,7 @@ static struct tracker {
 	struct pollfd *watched; /* channel, stream, pidfd of each name */
 	size_t n_names;
 	msec looked_at, look_at;
+	msec stream_at; /* when to ask for a stream again */
 } tracker;
 
 static bool
@@ -76,13 +81,27 @@ close_pidfd(struct tracked *t)
 	t->pidfd = -1;
 }
 
-/* Opens the pidfd. Returns false if the process has exited meanwhile. */
+static bool
+has_exited(const struct tracked *t)
+{
+	struct pollfd watched = {.fd = t->pidfd, .events = POLLIN};
+
+	return t->pidfd == -1 || poll(&watched, 1, 0) != 0;
+}
+
+/*
+ * Opens the pidfd. Returns false if the process has exited meanwhile, even if
+ * nobody has waited for it yet.
+ */
 static bool
 watch_process(struct tracked *t, struct process *p)
 {
 	close_pidfd(t);
 	t->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
-	return process_identify(p) == 0;
+	if (process_identify(p) == 0 && (t->pidfd == -1 || !has_exited(t)))
+		return true;
+	close_pidfd(t);
+	return false;
 }
 
 static void
@@ -98,14 +117,6 @@ report(struct tracked *t, const struct sighting *s)
 	if (send(tracker.channel, &message, sizeof(message), MSG_NOSIGNAL) ==
 	    -1)
 		_exit(0);
-}
-
-static bool
-has_exited(const struct tracked *t)
-{
-	struct pollfd watched = {.fd = t->pidfd, .events = POLLIN};
-
-	return t->pidfd == -1 || poll(&watched, 1, 0) != 0;
 }
 
 /* Looks one name up. Returns false if the runtime did not answer. */
@@ -131,44 +142,77 @@ look_name_up(struct tracked *t)
 	return answered;
 }
 
+/* Moves a name behind all others. */
+static void
+move_back(size_t i)
+{
+	struct tracked t = tracker.names[i];
+	size_t last = tracker.n_names - 1;
+
+	memmove(&tracker.names[i], &tracker.names[i + 1],
+	    (last - i) * sizeof(t));
+	tracker.names[last] = t;
+}
+
 /*
  * Looks all names up, but does not ask again a runtime that has kept the
- * tracker waiting. Returns false if the runtime did not answer.
+ * tracker waiting. That may be for one container alone, so that the others go
+ * before it the next time. Returns false if the runtime did not answer.
  */
 static bool
 look_all_up(void)
 {
-	bool answered = true, hangs = false;
 	struct sighting none = {.why = ""};
+	size_t n = tracker.n_names, hangs = n;
+	bool answered = true;
 
-	for (size_t i = 0; i < tracker.n_names; i++) {
+	look_absent(&none, "no answer in time");
+	for (size_t i = 0; i < n; i++) {
 		struct tracked *t = &tracker.names[i];
 
 		tracker.looked_at = now_ms();
-		if (!hangs)
+		if (hangs == n)
 			answered &= look_name_up(t);
-		else if (!t->reported &&
-		    look_absent(&none, "no answer in time"))
+		else if (!t->reported)
 			report(t, &none);
-		hangs |= now_ms() - tracker.looked_at >= LOOK_MS;
+		if (now_ms() - tracker.looked_at >= LOOK_MS)
+			hangs = i;
 	}
+	if (hangs != n)
+		move_back(hangs);
 	tracker.looked_at = now_ms();
 	return answered;
 }
 
-/* Returns true if an event tells of each change of a name. */
-static bool
-knows_changes(void)
+/* Returns when to look again after the runtime has answered, or NEVER. */
+static msec
+next_look(void)
 {
-	if (tracker.stream != -1)
-		return true;
-	if (tracker.runtime != RUNTIME_UNIT &&
-	    tracker.runtime != RUNTIME_MACHINE)
-		return false;
+	bool files = tracker.runtime == RUNTIME_UNIT ||
+	    tracker.runtime == RUNTIME_MACHINE;
+
+	if (tracker.stream == -1 && !files)
+		return now_ms() + LOOK_AGAIN_MS;
 	for (size_t i = 0; i < tracker.n_names; i++)
 		if (tracker.names[i].pidfd == -1)
-			return false;
-	return true;
+			return now_ms() +
+			    (files ? LOOK_AGAIN_MS : LOOK_ABSENT_MS);
+	return NEVER;
+}
+
+/* Opens the stream, unless that was tried just now. */
+static void
+open_stream(void)
+{
+	msec began = now_ms();
+	bool waited;
+
+	if (began < tracker.stream_at)
+		return;
+	tracker.stream = look_events(tracker.runtime, began + LOOK_MS);
+	waited = now_ms() >= began + LOOK_MS;
+	tracker.stream_at =
+	    now_ms() + (waited ? STREAM_AGAIN_MS : LOOK_AGAIN_MS);
 }
 
 /*
@@ -181,15 +225,13 @@ run_due_look(void)
 	bool answered = look_all_up();
 
 	if (answered && tracker.stream == -1 && tracker.n_names) {
-		tracker.stream =
-		    look_events(tracker.runtime, now_ms() + LOOK_MS);
+		open_stream();
 		if (tracker.stream != -1) {
 			look_all_up();
 			answered = false;
 		}
 	}
-	tracker.look_at =
-	    answered && knows_changes() ? NEVER : now_ms() + LOOK_AGAIN_MS;
+	tracker.look_at = answered ? next_look() : now_ms() + LOOK_AGAIN_MS;
 }
 
 static void
@@ -318,18 +360,11 @@ confine(int channel, pid_t parent, bool no_sandbox)
 }
 
 static _Noreturn void
-tracker_main(enum runtime runtime, int channel, pid_t parent, bool no_sandbox)
+tracker_main(const struct tracker_name *names, size_t n)
 {
-	proctitle_set(look_word(runtime), "", "");
-	if (confine(channel, parent, no_sandbox) == -1)
-		_exit(1);
-	tracker.runtime = runtime;
-	tracker.channel = channel;
 	tracker.stream = -1;
-	tracker.look_at = NEVER;
-	tracker.watched = calloc(2, sizeof(*tracker.watched));
-	if (!tracker.watched)
-		_exit(1);
+	for (size_t i = 0; i < n; i++)
+		add_name(&names[i]);
 	for (;;) {
 		if (now_ms() >= tracker.look_at)
 			run_due_look();
@@ -338,7 +373,8 @@ tracker_main(enum runtime runtime, int channel, pid_t parent, bool no_sandbox)
 }
 
 int
-tracker_spawn(enum runtime runtime, bool no_sandbox, int *channel)
+tracker_spawn(enum runtime runtime, const struct tracker_name *names, size_t n,
+    bool no_sandbox, int *channel)
 {
 	pid_t parent = getpid(), pid;
 	int pair[2];
@@ -346,8 +382,14 @@ tracker_spawn(enum runtime runtime, bool no_sandbox, int *channel)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
 		return -1;
 	pid = fork();
-	if (pid == 0)
-		tracker_main(runtime, pair[1], parent, no_sandbox);
+	if (pid == 0) {
+		proctitle_set(look_word(runtime), "", "");
+		if (confine(pair[1], parent, no_sandbox) == -1)
+			_exit(1);
+		tracker.runtime = runtime;
+		tracker.channel = pair[1];
+		tracker_main(names, n);
+	}
 	close_keep_errno(pair[1]);
 	if (pid == -1)
 		return close_keep_errno(pair[0]);

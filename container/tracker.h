@@ -4,6 +4,7 @@
 #define CONTAINER_TRACKER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -22,10 +23,12 @@ struct tracker_report {
 };
 
 /*
- * Starts a tracker and sets *channel to a socket, on which datagrams of both
- * kinds pass. The tracker exits when the channel is closed. Returns 0, or -1
- * with errno. With no_sandbox, the tracker has no filter of system calls.
+ * Starts a tracker of n names, and sets *channel to a socket, on which
+ * datagrams of both kinds pass. The tracker exits when the channel is closed.
+ * Returns 0, or -1 with errno. With no_sandbox, the tracker has no filter of
+ * system calls.
  */
-int tracker_spawn(enum runtime, bool no_sandbox, int *channel);
+int tracker_spawn(enum runtime, const struct tracker_name *names, size_t n,
+    bool no_sandbox, int *channel);
 
 #endif

@@ -11,8 +11,9 @@
  * A mapper that has exited, or that has the wrong namespaces or listeners, is
  * replaced: the old mapper drains, listeners are opened anew if need be, and a
  * new mapper starts. Clients wait in the queue of the listener meanwhile. A
- * service that could not be repaired is retried each second. apply.c replaces
- * mappers and listeners in the same way, for a new configuration.
+ * service that could not be repaired is retried each second, or once its
+ * container starts. apply.c replaces mappers and listeners in the same way, for
+ * a new configuration.
  *
  * The loop polls:
  * - a signalfd: children, reload, drain, the table of USR1;
@@ -102,6 +103,12 @@ check_namespaces(void)
 		service_check_ns(&server.services.items[i], server.conf);
 }
 
+static bool
+needs_retry(const struct service *s)
+{
+	return (!s->mapper && !service_awaits_container(s)) || s->lost;
+}
+
 /*
  * Returns when check_namespaces() is due: soon after a mount; each second if a
  * service waits, or if no event reports what a service or --stats depends on.
@@ -116,16 +123,10 @@ check_due_at(void)
 	if (server.conf->stats)
 		return server.ns_checked_at + CHECK_MS;
 	for (size_t i = 0; i < server.services.count; i++)
-		if (!server.services.items[i].mapper ||
+		if (needs_retry(&server.services.items[i]) ||
 		    server.services.items[i].poll_ns)
 			return server.ns_checked_at + CHECK_MS;
 	return NEVER;
-}
-
-static bool
-needs_retry(const struct service *s)
-{
-	return !s->mapper || s->lost;
 }
 
 /* Returns the time of the next retry of a service, or NEVER. */
@@ -333,7 +334,7 @@ server_loop_once(msec next)
 		server.check_ns = true;
 	if (watched[2].revents)
 		handle_destroyed_listeners();
-	if (watched[3].revents && container_read())
+	if (container_read()) /* also reports that a reload has waited for */
 		server.check_ns = true;
 	readers_accept(&server.readers, &watched[4]);
 }

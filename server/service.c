@@ -283,6 +283,24 @@ replace_mapper(struct service *s, const struct config *conf)
 	return -1;
 }
 
+/* Not of one that runs and cannot be entered, as for lack of descriptors. */
+static bool
+is_absent_container(const struct ns *ns)
+{
+	char text[NS_TEXT_SIZE];
+
+	return ns->kind == NS_CONTAINER && !*ns_describe(ns, text);
+}
+
+bool
+service_awaits_container(const struct service *s)
+{
+	if (!s->listen_ns_id)
+		return is_absent_container(&s->map->listen_ns);
+	return !s->target_ns_id && is_absent_container(&s->map->target_ns) &&
+	    s->listeners_ns && !s->lost;
+}
+
 void
 service_retry(struct service *s, const struct config *conf)
 {

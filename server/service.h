@@ -101,6 +101,12 @@ int service_wait_ready(struct service *);
  */
 void service_check_ns(struct service *, const struct config *);
 
+/*
+ * Returns true if nothing can be done for the service before a container
+ * starts, which container_read() tells.
+ */
+bool service_awaits_container(const struct service *);
+
 /* Opens the listeners and starts the mapper, as far as either is missing. */
 void service_retry(struct service *, const struct config *);
 

@@ -124,6 +124,7 @@ print_trial(const struct map *map, struct trial *t, int status)
 	if (WIFSIGNALED(status))
 		t->error = ECANCELED;
 	if (t->error && !t->entered) {
+		ns_id(&map->target_ns); /* the child has looked, not this one */
 		why = ns_is_missing(t->error)
 		    ? absent_hint(absent, &map->target_ns, t->error)
 		    : ns_hint(&map->target_ns, t->error);

@@ -175,6 +175,8 @@ print("end")' >"$BATS_TEST_TMPDIR/client" &
 	kill_spawned runtime
 	wait_until 5 eval "! socat -u /dev/null 'UNIX-CONNECT:$SOCK' 2>/dev/null"
 	start_fails 2 'nothing listens on' 8080=docker:web@80
+	run -1 "$NSFWD" --test 8080=docker:web@80
+	[[ $output == *"cannot enter namespace 'docker:web' (nothing listens on "* ]]
 	DOCKER_HOST=tcp://h:1 start_fails 2 'DOCKER_HOST is not unix:///PATH' 8080=docker:web@80
 	start_fails 2 "'docker:a/b': a name has letters" 8080=docker:a/b@80
 }
@@ -196,6 +198,14 @@ print("end")' >"$BATS_TEST_TMPDIR/client" &
 	asks self 127.0.0.1/8081=other
 	tell 'mode well'
 	wait_until 6 says 8080 web-2
+}
+
+@test "a container that its runtime does not answer for delays no other" {
+	runtime 'run web' 'run web2' 'stuck web2'
+	start --wait 8080=docker:web@80 8082=docker:web2@80
+	unset "FDS[$NSFWD_PID]"
+	logged 'no answer in time'
+	wait_until 6 says 8080 web-1
 }
 
 # idle PID...: true if none of them has run for 1.2 s.
@@ -221,7 +231,45 @@ idle() {
 	tell 'events off' 'restart web'
 	wait_until 3 says 8080 web-3
 	tell 'events on'
-	wait_until 8 idle "$NSFWD_PID" "$(trackers)"
+	tracker=$(trackers)
+	wait_until 8 idle "$NSFWD_PID" "$tracker"
+	# Without a runtime, as while Docker is upgraded, the process is served.
+	local before
+	before=$(switches "$tracker")
+	mv "$SOCK" "$SOCK.away"
+	tell 'events off'
+	looked() { [ "$(switches "$tracker")" -gt $((before + 2)) ]; }
+	wait_until 5 looked
+	says 8080 web-3
+	[ "$(grep -c "nothing listens on $SOCK" "$LOG")" = 0 ]
+	mv "$SOCK.away" "$SOCK"
+	tell 'events on' 'restart web'
+	wait_until 3 says 8080 web-4
+}
+
+# More than fit into the buffer of the tracker's socket, or a page of memory.
+@test "a container that starts while the server has no descriptors" {
+	local pid
+	runtime 'run web'
+	start 8080=docker:web@80
+	prlimit --pid "$NSFWD_PID" --nofile=3:
+	tell 'restart web'
+	pid=$(cat "$SOCK.web")
+	wait_until 3 logged "docker:web is .* process $pid$"
+	sleep 0.3 # the server has tried
+	prlimit --pid "$NSFWD_PID" --nofile=1024:
+	wait_until 3 says 8080 web-2
+}
+
+@test "hundreds of names: each gets an answer" {
+	local i
+	for i in {1..300}; do
+		echo "$((10000 + i))=docker:name$i@80"
+	done >"$BATS_TEST_TMPDIR/conf"
+	start --wait --config "$BATS_TEST_TMPDIR/conf"
+	[ "$(grep -c 'waits for .*nothing listens on' "$LOG")" = 300 ]
+	[ "$(grep -Evc 'waits for|--user|ready' "$LOG")" = 0 ]
+	[ "$(trackers | wc -l)" = 1 ]
 }
 
 @test "reload: a container more, and none" {
@@ -300,6 +348,16 @@ in_group() {
 	wait_until 3 says 8080 u-2
 	wait_until 3 says 8082 m-2
 	start_fails 2 'no unit other.service runs' 8089=unit:other@80
+	# Of systemd 255 and later, before the process executes the unit's program.
+	local early
+	for early in systemd systemd-executo '(x)'; do
+		tell "run $early"
+		in_group "$(cat "$SOCK.$early")" /system.slice/x@me@host.service
+		start_fails 2 'it has no process yet' 8089=unit:x@me@host@80
+	done
+	tell 'run x'
+	in_group "$(cat "$SOCK.x")" /system.slice/x@me@host.service
+	"$NSFWD" --check 8089=unit:x@me@host@80
 	start_fails 2 'no such machine; these run: deb;' 8089=machine:other@80
 	printf 'LEADER=%s\nUNIT=machine-deb.scope\n' $$ >/run/systemd/machines/deb
 	start_fails 2 "process $$ is not of that unit" 8089=machine:deb@80

@@ -3,12 +3,13 @@
 
 container.py SOCKET ID... serves the API there. A container is a child process in a
 network namespace of its own, with a server on 127.0.0.1:80 that says NAME-N, N
-being the number of the start. IDs are taken in turn; nsfwd finds that of a
+being the number of the start; NAME is also that of the process. IDs are taken in turn; nsfwd finds that of a
 container among the arguments of the parent, this process.
 
 Lines on standard input are commands:
   run NAME, stop NAME, restart NAME, rm NAME, rename NAME NEW
   pid NAME PID      the API says PID, whatever runs
+  stuck NAME        the API does not answer for that one
   mode MODE         how the API answers, see MODES
   events on|off     whether there is a stream of events
   files GRAPH RUN   writes podman's files now and at each change
@@ -57,6 +58,7 @@ MODES = {
 
 def contained(ready, text):
     libc.prctl(1, signal.SIGKILL)
+    libc.prctl(15, text.rsplit("-", 1)[0].encode())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     if libc.unshare(CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
@@ -107,9 +109,10 @@ def write_files():
     os.makedirs(graph, exist_ok=True)
     listed = [{"id": c["id"], "names": [name], "metadata": "{\"name\":\"x\"}"}
               for name, c in containers.items()]
-    with open(graph + "/new", "w") as f:
-        json.dump(listed, f)
-    os.rename(graph + "/new", graph + "/containers.json")
+    for name, part in ("containers", listed[:1]), ("volatile-containers", listed[1:]):
+        with open(graph + "/new", "w") as f:
+            json.dump(part, f)
+        os.rename(graph + "/new", f"{graph}/{name}.json")
     for c in containers.values():
         where = f"{run}/{c['id']}/userdata"
         os.makedirs(where, exist_ok=True)
@@ -149,6 +152,8 @@ def command(words):
     elif verb == "pid":
         containers[name]["said"] = int(words[2])
         changed("start")
+    elif verb == "stuck":
+        containers[name]["stuck"] = True
     elif verb == "mode":
         state["mode"] = name
         while hung:
@@ -206,6 +211,8 @@ def answer(client, target):
         c = find(name)
         if isinstance(c, list):
             reply(client, 400, {"message": "multiple IDs found"})
+        elif c and "stuck" in c:
+            hung.append(client)
         elif not c:
             reply(client, 404, {"message": "No such container: " + name})
         else:

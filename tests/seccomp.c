@@ -224,6 +224,7 @@ static const struct {
     {"malloc", SANDBOX_ANSWER, -1, SYS_mmap, {0}},
     {"a second filter", SANDBOX_ANSWER, -1, SYS_seccomp, {0}},
     {"kill", SANDBOX_RELAY, -1, SYS_kill, {1 << 22}},
+    {"free", SANDBOX_TRACKER, 0, SYS_madvise, {0, 0, MADV_FREE}},
     {"read a file", SANDBOX_TRACKER, 0, SYS_openat, {-1, 0, O_CLOEXEC}},
     {"write a file", SANDBOX_TRACKER, -1, SYS_openat, {-1, 0, O_RDWR}},
     {"make a file", SANDBOX_TRACKER, -1, SYS_openat, {-1, 0, O_CREAT}},
