@@ -20,7 +20,7 @@
 #include "config/mask.h"
 #include "config/options.h"
 #include "config/rules.h"
-#include "config/value.h"
+#include "config/users.h"
 #include "server/inspect.h"
 #include "server/server.h"
 #include "server/stranger.h"
@@ -33,7 +33,6 @@
 #endif
 
 #define EXIT_USAGE 2
-#define NOBODY_ID  65534 /* if the system has no user "nobody" */
 
 /*
  * Prints the text of --help, --version, --rules or --check. Returns the exit
@@ -96,30 +95,12 @@ move_ready_fd(int *ready_fd)
 	return open("/dev/null", O_RDWR) == old ? 0 : -1;
 }
 
-/* Chooses the user of mappers: one that no other program has, if it exists. */
-static void
-set_default_cred(struct config *conf)
-{
-	struct cred *cred = &conf->owner_cred;
-
-	conf->own_user = "nsfwd";
-	if (!parse_cred(cred, conf->own_user)) {
-		cred->explicit = false;
-		return;
-	}
-	conf->own_user = "nobody";
-	if (parse_cred(cred, conf->own_user))
-		cred->uid = cred->gid = NOBODY_ID;
-	cred->explicit = false;
-}
-
 /* Reports what the maps lack that were read in spite of other wrong lines. */
 static void
 check_rest(struct config *conf)
 {
-	if (!conf->owner_cred.explicit)
-		set_default_cred(conf);
-	inspect_maps(conf);
+	users_set_default(conf);
+	inspect_all(conf);
 }
 
 static int
@@ -141,10 +122,9 @@ run_cli(struct options *o, char **args)
 	}
 	if (o->rules)
 		return rules_check(conf) == -1 ? EXIT_USAGE : print_info(o);
-	if (!conf->owner_cred.explicit)
-		set_default_cred(conf);
+	users_set_default(conf);
 	if (o->check == CHECK_ALL)
-		status = inspect_maps(conf);
+		status = inspect_all(conf);
 	if (o->check)
 		return status ? status : print_info(o);
 	log_level((enum log_level)o->log_level);

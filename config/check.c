@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
+#include "config/stats.h"
 #include "netns.h"
 
 #define CHAIN_MAX 1000 /* longest chain of maps that is followed */
@@ -147,9 +148,9 @@ check_stdio(const struct config *conf)
 }
 
 int
-check_pin(const struct config *conf, bool pin)
+check_pin(const struct config *conf)
 {
-	for (size_t i = 0; i < conf->n_maps && pin; i++) {
+	for (size_t i = 0; i < conf->n_maps && conf->pin; i++) {
 		const struct map *map = &conf->maps[i];
 
 		if (!map->run_as)
@@ -159,4 +160,25 @@ check_pin(const struct config *conf, bool pin)
 		return -1;
 	}
 	return 0;
+}
+
+int
+check_stats(const struct config *conf)
+{
+	struct map stats = {0};
+	bool tcp = conf->stats && !stats_parse(&stats, conf->stats);
+	const struct map *m = conf->maps, *end = m + conf->n_maps;
+
+	for (; conf->stats && m < end; m++)
+		if (tcp ? map_conflicts(m, &stats)
+			: m->listen.kind == EP_UNIX_PATH &&
+			    strcmp(m->listen.name, conf->stats) == 0)
+			break;
+	if (tcp)
+		map_free(&stats);
+	if (!conf->stats || m == end)
+		return 0;
+	log_error("%s'%.160s': it listens where '--stats %s' does", m->origin,
+	    m->spec, conf->stats);
+	return -1;
 }

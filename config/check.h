@@ -3,8 +3,6 @@
 #ifndef CONFIG_CHECK_H
 #define CONFIG_CHECK_H
 
-#include <stdbool.h>
-
 struct config;
 struct map;
 
@@ -32,6 +30,9 @@ int check_stdio(const struct config *);
  * Checks that no map has user= with --pin, because the server could not end
  * such mappers. Returns -1, logged.
  */
-int check_pin(const struct config *, bool pin);
+int check_pin(const struct config *);
+
+/* Refuses a map that listens where --stats does. */
+int check_stats(const struct config *);
 
 #endif

@@ -43,6 +43,18 @@ config_init(struct config *conf)
 	};
 }
 
+char **
+config_split_args(const struct config *conf, size_t n)
+{
+	const struct masked_text *t = &conf->command_line;
+	char *text = t->text, *end = text + strlen(t->masked);
+	char **args = calloc(n + (size_t)(end - text) + 2, sizeof(*args));
+
+	for (; args && text <= end; text += strlen(text) + 1)
+		args[n++] = text;
+	return args;
+}
+
 void
 config_free_maps(struct config *conf)
 {
@@ -266,33 +278,47 @@ add_args(struct config *conf, const char *origin, char *const *args, int n,
 	return result;
 }
 
+static uint64_t
+hash_line(uint64_t hash, const struct config_line *line)
+{
+	const char *c;
+
+	for (int k = 0; k < line->n_words; k++) {
+		c = line->words[k];
+		do
+			hash = (hash ^ (unsigned char)*c) * 1099511628211U;
+		while (*c++);
+	}
+	return hash;
+}
+
 /*
- * Sets the options in the lines. To be called before any map is parsed, because
- * the options are defaults of all maps. On a reload logs if an option has
- * changed. Returns 0, or -1 logged.
+ * Sets the options in the lines, and their hash. To be called before any map is
+ * parsed, because the options are defaults of all maps. Returns 0, or -1
+ * logged.
  */
 static int
 set_options(struct config *conf, const struct config_lines *lines,
     struct options *o)
 {
-	uint64_t hash = 14695981039346656037U; /* FNV-1a */
-	int result = 0;
+	struct options overridden = {0};
+	int result = 0, set;
 
+	config_init(&overridden.config);
+	conf->options_hash = 14695981039346656037U; /* FNV-1a */
 	for (size_t i = 0; i < lines->count; i++) {
 		const struct config_line *line = &lines->items[i];
 
 		if (!options_is_line(line))
 			continue;
-		result |= options_set_line(o, line);
-		for (int k = 0; k < line->n_words; k++)
-			for (const char *c = line->words[k]; *c; c++)
-				hash =
-				    (hash ^ (unsigned char)*c) * 1099511628211U;
+		set = options_set_line(o, &overridden, line);
+		if (set == -1)
+			result = -1;
+		else if (set)
+			conf->options_hash =
+			    hash_line(conf->options_hash, line);
 	}
-	if (conf->reloading && result == 0 && hash != conf->options_hash)
-		log_info("an option in a file has changed: it counts at the "
-			 "next start");
-	conf->options_hash = hash;
+	config_free(&overridden.config);
 	return result;
 }
 
@@ -385,31 +411,56 @@ config_read(struct config *conf, struct options *o)
 	wipe_stack(); /* here, because children have a copy of it */
 	if (result || check_chains(conf) == -1)
 		return -1;
-	return check_stdio(conf) == -1 ||
-		check_pin(conf, conf->pin || o->config.pin) == -1
+	return check_stdio(conf) == -1 || check_pin(conf) == -1 ||
+		check_stats(conf) == -1
 	    ? -1
 	    : check_not_empty(conf);
 }
 
-int
-config_reread(const struct config *conf, struct config *fresh)
+/* Reads the maps, with the options in force. */
+static int
+read_maps_again(struct config *fresh)
 {
 	struct options unused = {0};
 	int result;
 
-	if (!conf->has_files) {
-		log_error("there is no file to read again (--config)");
-		return -1;
-	}
-	*fresh = *conf;
-	fresh->maps = NULL;
-	fresh->n_maps = 0;
-	fresh->reloading = true;
 	config_init(&unused.config);
-	unused.config.options_seen = conf->options_seen;
+	unused.config.options_seen = fresh->options_seen;
 	result = config_read(fresh, &unused);
 	config_free(&unused.config);
 	if (result == -1)
 		config_free_maps(fresh);
 	return result;
+}
+
+int
+config_reread(const struct config *conf, struct config *fresh,
+    struct options *next)
+{
+	struct config *start = &next->config;
+
+	*next = (struct options){0};
+	if (!conf->has_files) {
+		log_error("there is no file to read again (--config)");
+		return -1;
+	}
+	if (options_parse_again(next, conf) == -1)
+		return -1;
+	start->reloading = true;
+	if (config_read(start, next) == -1)
+		return -1;
+	*fresh = *conf;
+	fresh->reloading = true;
+	fresh->maps = NULL;
+	fresh->n_maps = 0;
+	if (start->options_hash != conf->options_hash) {
+		log_info("an option in a file has changed: it counts at the "
+			 "next start");
+		return read_maps_again(fresh);
+	}
+	fresh->maps = start->maps;
+	fresh->n_maps = start->n_maps;
+	start->maps = NULL;
+	start->n_maps = 0;
+	return 0;
 }

@@ -50,6 +50,13 @@ extern const struct map config_builtin;
 /* Sets the built-in defaults. */
 void config_init(struct config *);
 
+/*
+ * Returns the arguments of the command line, which point into its text, with n
+ * free places in front and a NULL at the end; or NULL without memory. The
+ * caller frees the array.
+ */
+char **config_split_args(const struct config *, size_t n);
+
 /* Frees all that the configuration owns. */
 void config_free(struct config *);
 void config_free_maps(struct config *);
@@ -62,10 +69,15 @@ void config_free_maps(struct config *);
 int config_read(struct config *, struct options *);
 
 /*
- * Reads the maps again from where those of conf came from. Checks the options
- * that stand in files, but sets none. Returns 0, and *fresh shares all but its
- * maps with conf; or -1 with the reason logged, and *fresh is undefined.
+ * Reads all again from where conf came from, as a start does, into *next, which
+ * options_free_again() releases in any case. Returns 0, and *fresh shares all
+ * but its maps with conf; or -1 with the reason logged, and *fresh is
+ * undefined.
+ *
+ * The options in force stay. If none of a file has changed, *next has no maps.
+ * Else they are those of the next start, and the change is logged.
  */
-int config_reread(const struct config *conf, struct config *fresh);
+int config_reread(const struct config *conf, struct config *fresh,
+    struct options *next);
 
 #endif

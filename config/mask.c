@@ -328,17 +328,52 @@ mask_url(char *s, char **clear)
 	return mask_login(s, last, end);
 }
 
-/* Returns the first ':' or '@' outside of an address in brackets. */
+/* Returns the '@' if s is KIND:NAME@PORTS, else s. */
 static char *
-first_mark(char *s, const char *end)
+skip_ns_of_ports(char *s)
+{
+	static const char *const kinds[] = {"docker:", "podman:", "unit:",
+	    "machine:", "pid:", "fd:"};
+	char *at = s;
+
+	for (size_t i = 0; at == s && i < ARRAY_LEN(kinds); i++)
+		if (strncmp(s, kinds[i], strlen(kinds[i])) == 0)
+			at += strlen(kinds[i]);
+	at += at > s ? strspn(at, NAME_CHARS) : 0;
+	return *at == '@' && isdigit((unsigned char)at[1]) &&
+		strchr("+," WHITE, at[1 + strspn(at + 1, DIGITS "-")])
+	    ? at
+	    : s;
+}
+
+/* Returns the first ':' or '@' outside of [ADDR] and a later KIND:NAME. */
+static char *
+first_mark(char *s, const char *end, bool list)
 {
 	char *close;
 
 	while (s < end && !at_sign(s) && !colon(s)) {
 		close = *s == '[' ? memchr(s, ']', (size_t)(end - s)) : NULL;
-		s = close && !last_at(s, close) ? close : s + 1;
+		if (close && !last_at(s, close))
+			s = close;
+		else if (*s++ == '+' && list)
+			s = skip_ns_of_ports(s);
 	}
 	return s;
+}
+
+/* Returns the '@' of ADDR:PORT@NS with an IPv4 address, no login; or mark. */
+static char *
+at_behind_port(char *s, char *mark)
+{
+	size_t n;
+
+	for (int i = 0; i < 5; i++, s += n + 1) {
+		n = strspn(s, DIGITS);
+		if (!n || n > 5 || s[n] != "...:@"[i])
+			return mark;
+	}
+	return s - 1;
 }
 
 /* How far a password in an endpoint may continue behind a separator. */
@@ -355,7 +390,8 @@ mask_endpoint(char *s, enum reach reach, char **clear)
 	char *end = item_end(s), *mark, *limit, *last;
 	bool whole;
 
-	while ((mark = first_mark(s, end)) < end) {
+	while ((mark = first_mark(s, end, reach != HOP)) < end) {
+		mark = at_behind_port(s, mark);
 		if (at_sign(mark)) {
 			s = mark + at_sign(mark);
 			continue;

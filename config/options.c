@@ -310,7 +310,7 @@ parse_option(struct options *o, const struct option *option, const char *value,
 	if (!why)
 		return 0;
 	log_error("option '%s': '%.*s': %s", option->name, shown_length(value),
-	    masked_arg(o, value), why);
+	    cred_shown(value, masked_arg(o, value), why), why);
 	return -1;
 }
 
@@ -366,15 +366,15 @@ on_command_line(const struct options *o, const struct option *option)
 }
 
 int
-options_set_line(struct options *o, const struct config_line *line)
+options_set_line(struct options *o, struct options *overridden,
+    const struct config_line *line)
 {
 	const struct option *option = find_line_option(line->words[0]);
+	const bool counts = !on_command_line(o, option);
 	char *equals = strchr(line->words[0], '=');
 	const char *value = equals ? equals + 1 : line->words[1];
 	const char *why = NULL;
 
-	if (on_command_line(o, option))
-		return 0;
 	if (line->n_words > (equals ? 1 : 2))
 		why = "one option a line";
 	else if (wants_value(option) && (!value || !*value))
@@ -384,11 +384,13 @@ options_set_line(struct options *o, const struct config_line *line)
 		    why);
 		return -1;
 	}
-	why = set_option(option, (char *)o + option->offset, value);
+	why = set_option(option,
+	    (char *)(counts ? o : overridden) + option->offset, value);
 	if (!why)
-		return 0;
+		return counts;
 	log_error("%soption '%s': '%.*s': %s", line->origin, option->name + 2,
-	    shown_length(value), masked_part(&line->text, value), why);
+	    shown_length(value),
+	    cred_shown(value, masked_part(&line->text, value), why), why);
 	return -1;
 }
 
@@ -462,4 +464,26 @@ options_parse(struct options *o, char **args)
 		result = translate_gost_words(o);
 	wipe_and_free(o->gost_words);
 	return result;
+}
+
+int
+options_parse_again(struct options *o, const struct config *conf)
+{
+	char **args = config_split_args(conf, 0);
+
+	*o = (struct options){0};
+	config_init(&o->config);
+	o->config.command_line = conf->command_line;
+	if (args)
+		return options_parse(o, args);
+	log_error("out of memory");
+	return -1;
+}
+
+void
+options_free_again(struct options *o)
+{
+	o->config.command_line = (struct masked_text){0};
+	wipe_and_free(o->config.args);
+	config_free(&o->config);
 }

@@ -54,9 +54,19 @@ void options_add_nearest(struct nearest *);
 bool options_is_line(const struct config_line *);
 
 /*
- * Sets the option of such a line, unless the command line has it. Returns 0, or
- * -1 with the reason logged.
+ * Sets the option of such a line, and returns 1; or sets it in `overridden`,
+ * and returns 0, if the command line has it. Returns -1 with the reason logged
+ * if it is wrong, in either case.
  */
-int options_set_line(struct options *, const struct config_line *);
+int options_set_line(struct options *, struct options *overridden,
+    const struct config_line *);
+
+/*
+ * Reads the options of the command line of conf once more, into *o, which
+ * options_free_again() releases in any case. Returns as options_parse() does.
+ * The text is not copied.
+ */
+int options_parse_again(struct options *o, const struct config *conf);
+void options_free_again(struct options *);
 
 #endif

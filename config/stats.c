@@ -60,8 +60,8 @@ resembles_path(const char *value)
 
 	if (colon && colon[1] && !colon[1 + strspn(colon + 1, "0123456789")])
 		return false;
-	return *value == '/' || *value == '.' ||
-	    (strchr(value, '/') && !strpbrk(value, ":@"));
+	return strchr(value, '/') &&
+	    (*value == '/' || *value == '.' || !strpbrk(value, ":@"));
 }
 
 const char *

@@ -17,6 +17,7 @@
 #include "config/value.h"
 
 #define AUTH_LINE_MAX 600
+#define NOBODY_ID     65534 /* if the system has no user "nobody" */
 
 /*
  * Opens a file. On a reload, opens only a regular file, because a pipe has no
@@ -106,4 +107,21 @@ users_read(struct config *conf, struct map *map)
 			&map->hops[i].user, &map->hops[i].password) == -1)
 			return -1;
 	return 0;
+}
+
+/* The first choice is a user that no other program has. */
+void
+users_set_default(struct config *conf)
+{
+	struct cred *cred = &conf->owner_cred;
+
+	if (cred->explicit)
+		return;
+	conf->own_user = "nsfwd";
+	if (parse_cred(cred, conf->own_user)) {
+		conf->own_user = "nobody";
+		if (parse_cred(cred, conf->own_user))
+			cred->uid = cred->gid = NOBODY_ID;
+	}
+	cred->explicit = false;
 }

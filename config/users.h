@@ -13,4 +13,7 @@ struct map;
  */
 int users_read(struct config *conf, struct map *map);
 
+/* Chooses the user of mappers, unless --user has named one. */
+void users_set_default(struct config *conf);
+
 #endif

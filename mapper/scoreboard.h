@@ -57,9 +57,23 @@ struct mapper_error {
 	union sockaddr_inet peer; /* of the target; or unset */
 };
 
+/* A limit that was reached, for the log: see tcp/accept.c. */
+struct limit_state {
+	_Atomic msec over_at; /* 0: it is not reached */
+	_Atomic uint64_t count;
+};
+
+enum limit {
+	LIMIT_MAX,
+	LIMIT_MAX_CONNS,
+	LIMIT_SOURCE,
+	LIMITS
+};
+
 /* The state of the targets, as a mapper and its workers have last seen it. */
 struct mapper_state {
 	struct target_states targets;
+	struct limit_state limits[LIMITS];
 	struct mapper_error error;
 };
 

@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -18,7 +20,6 @@
 static struct daemon {
 	int parent_fd;       /* to the parent of daemonize(), or -1 */
 	const char *pidfile; /* locked by this process, or NULL */
-	char *shown;         /* the path after mask_text(), for messages */
 	int pidfile_fd;
 } daemon_state = {.parent_fd = -1};
 
@@ -108,19 +109,21 @@ lock_pidfile(const char *path, int *fd)
 	return result;
 }
 
+/* Logs an errno of a pid file; fd is -1 or the file. Returns -1. */
 static int
-log_pidfile_error(int fd)
+log_pidfile_error(const char *path, int fd, int err)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int err = errno;
+	char *shown = mask_copy(path);
 
 	if (fd != -1 && (err == EAGAIN || err == EACCES) &&
 	    fcntl(fd, F_GETLK, &lock) == 0)
 		log_error("--pidfile '%s': process %d has it",
-		    daemon_state.shown, (int)lock.l_pid);
+		    shown ? shown : "", (int)lock.l_pid);
 	else
-		log_error("--pidfile '%s': %s", daemon_state.shown,
+		log_error("--pidfile '%s': %s", shown ? shown : "",
 		    strerror(err));
+	free(shown);
 	return -1;
 }
 
@@ -129,18 +132,83 @@ pidfile_create(const char *path)
 {
 	int fd;
 
-	daemon_state.shown = strdup(path);
-	if (!daemon_state.shown) {
-		log_error("--pidfile: %s", strerror(errno));
-		return -1;
-	}
-	mask_text(daemon_state.shown);
 	if (lock_pidfile(path, &fd) == -1 || ftruncate(fd, 0) == -1 ||
 	    dprintf(fd, "%d\n", (int)getpid()) <= 0)
-		return log_pidfile_error(fd);
+		return log_pidfile_error(path, fd, errno);
 	daemon_state.pidfile = path;
 	daemon_state.pidfile_fd = fd;
 	return 0;
+}
+
+/* Returns the errno with which a new file at the path cannot be made, or 0. */
+static int
+check_directory(const char *path)
+{
+	char dir[PATH_MAX], *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (slash && !slash[1])
+		return EISDIR;
+	if (slash)
+		slash[slash == dir] = '\0';
+	return faccessat(AT_FDCWD, slash ? dir : ".", W_OK | X_OK,
+		   AT_EACCESS) == -1
+	    ? errno
+	    : 0;
+}
+
+/* Returns the errno with which lock_pidfile() cannot open the path, or 0. */
+static int
+check_pidfile(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == -1)
+		return errno == ENOENT ? check_directory(path) : errno;
+	switch (st.st_mode & S_IFMT) {
+	case S_IFREG:
+		return faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) == -1
+		    ? errno
+		    : 0;
+	case S_IFDIR:
+		return EISDIR;
+	case S_IFLNK:
+		return ELOOP;
+	default:
+		return EINVAL;
+	}
+}
+
+/*
+ * Checks that no other process has locked the file, if it exists. Does not open
+ * the file of this process, because closing it would end the lock.
+ */
+static int
+check_unlocked(const char *path)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd, result = 0;
+
+	if (daemon_state.pidfile && is_same_file(path, daemon_state.pidfile_fd))
+		return 0;
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd == -1)
+		return 0;
+	if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
+		result = log_pidfile_error(path, fd, EAGAIN);
+	close(fd);
+	return result;
+}
+
+int
+pidfile_check(const char *path, bool again)
+{
+	int err = check_pidfile(path);
+
+	if (err && (again || err != EACCES))
+		return log_pidfile_error(path, -1, err);
+	return again ? check_unlocked(path) : 0;
 }
 
 void
@@ -151,8 +219,7 @@ pidfile_remove(void)
 	    is_same_file(daemon_state.pidfile, daemon_state.pidfile_fd) &&
 	    unlink(daemon_state.pidfile) == -1 &&
 	    ftruncate(daemon_state.pidfile_fd, 0) == -1)
-		log_error("--pidfile '%s': %s", daemon_state.shown,
-		    strerror(errno));
+		log_pidfile_error(daemon_state.pidfile, -1, errno);
 	if (daemon_state.pidfile)
 		close(daemon_state.pidfile_fd);
 	daemon_state.pidfile = NULL;

@@ -3,6 +3,8 @@
 #ifndef SERVER_DAEMON_H
 #define SERVER_DAEMON_H
 
+#include <stdbool.h>
+
 /*
  * Forks a child in a new session, and returns 0 in the child; its standard
  * input and output are /dev/null. The parent exits when the child calls
@@ -18,6 +20,14 @@ void daemon_ready(int fd, const char *line);
 
 /* Creates and locks the file, and writes the pid. Returns -1, logged. */
 int pidfile_create(const char *path);
+
+/*
+ * Checks that pidfile_create() can make the file, but makes none. `again` is
+ * for the server: then a file that another process has locked is wrong; so is
+ * one that this user may not write, which --check may not know. Returns -1,
+ * logged.
+ */
+int pidfile_check(const char *path, bool again);
 
 /*
  * Removes and unlocks the pid file, so that another server can create it. Does

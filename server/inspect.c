@@ -23,9 +23,11 @@
 #include "config/stats.h"
 #include "netns.h"
 #include "server/bind.h"
+#include "server/daemon.h"
 #include "server/inspect.h"
 #include "server/listen_check.h"
 #include "server/service.h"
+#include "server/stats_socket.h"
 
 #define EXIT_WRONG 2
 
@@ -268,6 +270,19 @@ inspect_program(const struct config *conf)
 }
 
 int
+inspect_user(const struct config *conf)
+{
+	const struct cred *cred = &conf->owner_cred;
+
+	if (!cred->explicit || sandbox_can_become(cred))
+		return 0;
+	log_error("--user: mappers cannot become user %u, group %u: only root "
+		  "can, and only users of its user namespace",
+	    cred->uid, cred->gid);
+	return EXIT_WRONG;
+}
+
+int
 inspect_targets(const struct map *map, const struct config *conf)
 {
 	struct probe p = {
@@ -292,20 +307,25 @@ inspect_targets(const struct map *map, const struct config *conf)
 	return status;
 }
 
-/* Returns the errno with which a listener at the path would fail, or 0. */
+/*
+ * Returns the errno with which a listener at the path would fail, or 0; also 0
+ * if this user may not look there, because --check may be run by another one.
+ */
 static int
 inspect_listen_path(const char *path)
 {
 	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct stat st;
 
+	if (strlen(path) >= sizeof(dir))
+		return ENAMETOOLONG;
 	if (lstat(path, &st) == 0)
 		return S_ISSOCK(st.st_mode) ? 0 : ENOTSOCK;
-	if (errno != ENOENT)
-		return errno == EACCES ? 0 : errno;
 	snprintf(dir, sizeof(dir), "%s", path);
 	*strrchr(dir, '/') = '\0';
-	return access(*dir ? dir : "/", F_OK) == -1 ? errno : 0;
+	if (errno == ENOENT && access(*dir ? dir : "/", W_OK) == 0)
+		return 0;
+	return errno == EACCES ? 0 : errno;
 }
 
 /*
@@ -366,20 +386,51 @@ inspect_ns(const struct map *map, const struct ns *ns, bool wait, int *status)
 }
 
 int
-inspect_maps(const struct config *conf)
+inspect_stats(const struct config *conf)
 {
-	int status = inspect_program(conf);
+	struct map map;
+	int err, status = 0;
 
-	for (size_t i = 0; i < conf->n_maps; i++) {
-		const struct map *map = &conf->maps[i];
-		bool wait = conf->wait_for_ns;
-
-		if (inspect_ns(map, &map->listen_ns, wait, &status) == 0)
-			status |= inspect_listener(map, wait);
-		else if (ns_same(&map->listen_ns, &map->target_ns))
-			continue;
-		if (inspect_ns(map, &map->target_ns, wait, &status) == 0)
-			status |= inspect_targets(map, conf);
+	if (!conf->stats)
+		return 0;
+	if (stats_parse(&map, conf->stats)) {
+		err = inspect_listen_path(conf->stats);
+		if (err)
+			stats_socket_log_error(conf->stats, err, false);
+		return err != 0;
 	}
+	if (inspect_ns(&map, &map.listen_ns, conf->wait_for_ns, &status) == 0)
+		status = inspect_listener(&map, conf->wait_for_ns);
+	map_free(&map);
+	return status;
+}
+
+int
+inspect_map(const struct map *map, const struct config *conf)
+{
+	const bool wait = conf->wait_for_ns;
+	int status = 0;
+
+	if (inspect_ns(map, &map->listen_ns, wait, &status) == 0)
+		status |= inspect_listener(map, wait);
+	else if (ns_same(&map->listen_ns, &map->target_ns))
+		return status;
+	if (inspect_ns(map, &map->target_ns, wait, &status) == 0)
+		status |= inspect_targets(map, conf);
+	return status;
+}
+
+int
+inspect_all(const struct config *conf)
+{
+	int status = inspect_program(conf) | inspect_stats(conf);
+
+	/* Another user may become whom this one may not. */
+	if (geteuid() == 0)
+		status |= inspect_user(conf);
+	if (conf->pidfile && pidfile_check(conf->pidfile, false) == -1)
+		status |= 1;
+	for (size_t i = 0; i < conf->n_maps; i++)
+		status |= inspect_map(&conf->maps[i], conf);
 	return status & EXIT_WRONG ? EXIT_WRONG : status;
 }

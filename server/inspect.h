@@ -22,10 +22,27 @@ int inspect_targets(const struct map *, const struct config *);
 int inspect_program(const struct config *);
 
 /*
- * Does the work of --check: looks up the namespaces of all maps, and what their
- * listeners and targets depend on. Binds no port of a map. Logs what is wrong,
- * and returns the exit status.
+ * Checks that mappers can become the user of --user. Returns 0; or 2, the exit
+ * status, logged.
  */
-int inspect_maps(const struct config *);
+int inspect_user(const struct config *);
+
+/*
+ * Looks up the namespace, the address or the directory of --stats. Binds
+ * nothing. Returns 0, or the exit status, logged.
+ */
+int inspect_stats(const struct config *);
+
+/*
+ * Looks up the namespaces of a map, and what its listener and targets depend
+ * on. Binds no port of it. Returns 0, or the exit status, logged.
+ */
+int inspect_map(const struct map *, const struct config *);
+
+/*
+ * Does the work of --check: all of the above, for all maps, and the
+ * path of --pidfile. Returns 0, or the exit status, logged.
+ */
+int inspect_all(const struct config *);
 
 #endif

@@ -59,6 +59,7 @@
 #include "server/mapper_proc.h"
 #include "server/readers.h"
 #include "server/reap.h"
+#include "server/reread.h"
 #include "server/server.h"
 #include "server/service.h"
 #include "server/setup.h"
@@ -209,6 +210,8 @@ notify_ready(void)
 static void
 reload(void)
 {
+	const struct running now = {server.conf, &server.services,
+	    &server.readers, server.pinned};
 	char text[STATUS_TEXT_MAX];
 	struct config fresh;
 
@@ -217,7 +220,7 @@ reload(void)
 	    (long long)now_ms() * 1000 + 999);
 	if (!server.pinned && upgrade_available())
 		upgrade_run(&server.services, &server.readers, server.conf);
-	else if (config_reread(server.conf, &fresh) == -1) {
+	else if (reread_config(&now, &fresh) == -1) {
 		log_error("not reloaded: everything is as it was");
 	} else if (apply_config(&server.services, &fresh)) {
 		log_error("not reloaded: everything is as it was");

@@ -36,12 +36,20 @@
 
 #define STATS_PAUSE_MS 100 /* after an error of accept(2) or fork(2) */
 
+void
+stats_socket_log_error(const char *path, int err, bool waits)
+{
+	const struct advice_place place = {ADVICE_LISTEN_UNIX, path, "self"};
+	char hint[ADVICE_SIZE];
+
+	log_error("'--stats': %s on %s: %s: %s",
+	    waits && err == ENOENT ? "waits to listen" : "cannot listen", path,
+	    errno_advice(hint, err, &place) ? hint : "bind", errno_name(err));
+}
+
 int
 stats_socket_open(struct stats_socket *s, bool waits)
 {
-	const struct advice_place place = {ADVICE_LISTEN_UNIX, s->path, "self"};
-	char hint[ADVICE_SIZE];
-
 	s->fd = unix_listen(s->path);
 	if (s->fd != -1) {
 		unix_file_record(&s->file, s->path);
@@ -49,11 +57,7 @@ stats_socket_open(struct stats_socket *s, bool waits)
 		return 0;
 	}
 	if (errno != s->logged_errno)
-		log_error("'--stats': %s on %s: %s: %s",
-		    waits && errno == ENOENT ? "waits to listen"
-					     : "cannot listen",
-		    s->path, errno_advice(hint, errno, &place) ? hint : "bind",
-		    errno_name(errno));
+		stats_socket_log_error(s->path, errno, waits);
 	s->logged_errno = errno;
 	return -1;
 }

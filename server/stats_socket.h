@@ -29,6 +29,9 @@ struct stats_socket {
  */
 int stats_socket_open(struct stats_socket *, bool waits);
 
+/* Logs why the path cannot be listened on, or not yet. May change errno. */
+void stats_socket_log_error(const char *path, int err, bool waits);
+
 /*
  * Opens the socket of --status in the first runtime directory that lets it.
  * Without one there is no socket, which is logged with -v only.

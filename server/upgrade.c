@@ -98,24 +98,6 @@ upgrade_available(void)
 	return find_program(path, sizeof(path));
 }
 
-/*
- * Returns the arguments of the command line, which point into line->text, with
- * two free places in front and a NULL at the end. The caller frees the array.
- */
-static char **
-split_args(const struct masked_text *line)
-{
-	char *text = line->text, *end = text + strlen(line->masked);
-	char **args = calloc((size_t)(end - text) + 4, sizeof(*args));
-	size_t n = 2;
-
-	if (!args)
-		return NULL;
-	for (; text <= end; text += strlen(text) + 1)
-		args[n++] = text;
-	return args;
-}
-
 /* Returns NULL if the new program accepts the arguments, or why not. */
 static const char *
 try_program(char *path, char **args)
@@ -338,7 +320,8 @@ void
 upgrade_run(const struct services *list, const struct readers *readers,
     const struct config *conf)
 {
-	char path[PATH_MAX], **args = split_args(&conf->command_line);
+	char path[PATH_MAX];
+	char **args = config_split_args(conf, 2);
 	struct inheritance all = {0};
 	const char *why;
 

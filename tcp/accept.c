@@ -15,6 +15,9 @@
  * EPOLLEXCLUSIVE has no effect through a nested epoll: each client would wake
  * all workers.
  *
+ * That a limit is reached is logged once for a map, by the process that meets
+ * it first, and once more when no process has met it for a while.
+ *
  * A listener that was shut down, as by "ss -K" in its namespace, is unwatched.
  * The server sees that, too, and replaces this mapper.
  */
@@ -41,9 +44,10 @@
 #include "mapper/mapper.h"
 #include "mapper/scoreboard.h"
 
-#define PAUSE_MS        100 /* after the machine has run out of a resource */
-#define RELEASES_PER_MS 5   /* see accept_release() */
-#define REWATCH_MAX     32  /* listeners at a time */
+#define PAUSE_MS        100  /* after the machine has run out of a resource */
+#define RELEASES_PER_MS 5    /* see accept_release() */
+#define REWATCH_MAX     32   /* listeners at a time */
+#define LIMIT_OVER_MS   2000 /* since a client met a limit, until it is over */
 
 int
 accept_init(struct acceptor *a, const struct mapper_args *args)
@@ -51,6 +55,7 @@ accept_init(struct acceptor *a, const struct mapper_args *args)
 	a->args = args;
 	a->max_open = args->max_open;
 	a->shared_open = args->live;
+	a->limits = args->state->limits;
 	a->queue =
 	    memory_map(NULL, args->n_listeners, sizeof(*a->queue), MAP_PRIVATE);
 	return a->queue ? 0 : -1;
@@ -82,6 +87,69 @@ accept_listen(struct acceptor *a, int epoll, uint32_t flags)
 	return 0;
 }
 
+/* Notes that a limit is met. Returns true if that is to be logged. */
+static bool
+meet_limit(const struct acceptor *a, enum limit limit)
+{
+	struct limit_state *s = &a->limits[limit];
+
+	atomic_fetch_add(&s->count, 1);
+	return atomic_exchange(&s->over_at, now_ms() + LIMIT_OVER_MS) == 0;
+}
+
+/* Returns true if the connections that are open now reach the limit. */
+static bool
+is_reached(const struct acceptor *a, enum limit limit)
+{
+	uint64_t of_map, of_all;
+
+	scoreboard_sum(a->args->scoreboard, a->args->slot, &of_map, &of_all);
+	return limit == LIMIT_MAX
+	    ? of_map >= a->max_open
+	    : limit == LIMIT_MAX_CONNS && of_all >= a->args->max_conns;
+}
+
+static void
+log_limit_over(const struct acceptor *a, enum limit limit)
+{
+	const unsigned long long n =
+	    atomic_exchange(&a->limits[limit].count, 0);
+
+	if (limit != LIMIT_SOURCE)
+		log_line(LOG_WARNING,
+		    "'%s': below the limit again: accept paused %llu %s",
+		    a->args->map->spec, n, n == 1 ? "time" : "times");
+	else if (n > 1)
+		log_line(LOG_WARNING,
+		    "'%s': max-source= has refused %llu clients",
+		    a->args->map->spec, n);
+}
+
+/*
+ * Logs limits that are over; with `closing`, all that were met. Returns when to
+ * do so again, or NEVER.
+ */
+static msec
+end_limits(const struct acceptor *a, msec now, bool closing)
+{
+	msec next = NEVER, over_at;
+
+	for (enum limit i = 0; i < LIMITS; i++) {
+		over_at = atomic_load(&a->limits[i].over_at);
+		if (over_at && over_at <= now && !closing && is_reached(a, i)) {
+			over_at = now + LIMIT_OVER_MS;
+			atomic_store(&a->limits[i].over_at, over_at);
+		}
+		if (over_at > now && !closing)
+			next = msec_min(next, over_at);
+		else if (over_at &&
+		    atomic_compare_exchange_strong(&a->limits[i].over_at,
+			&over_at, 0))
+			log_limit_over(a, i);
+	}
+	return next;
+}
+
 /*
  * Closing does not unwatch a listener, because other processes have the socket
  * open, too.
@@ -95,6 +163,7 @@ accept_close(struct acceptor *a)
 	}
 	a->waiting = 0;
 	a->paused_until = 0;
+	end_limits(a, now_ms(), true);
 }
 
 void
@@ -141,7 +210,10 @@ accept_run_timers(struct acceptor *a, msec now)
 		a->paused_until = 0;
 	if (!a->paused_until)
 		watch_queued(a);
-	return a->paused_until ? a->paused_until : a->waiting ? now : NEVER;
+	return msec_min(end_limits(a, now, false),
+	    a->paused_until  ? a->paused_until
+		: a->waiting ? now
+			     : NEVER);
 }
 
 /*
@@ -188,6 +260,7 @@ static bool
 reserve(struct acceptor *a)
 {
 	uint32_t max = a->args->max_conns;
+	enum limit limit = LIMIT_MAX;
 	uint64_t of_map, of_all;
 
 	atomic_fetch_add(a->shared_open, 1);
@@ -200,12 +273,16 @@ reserve(struct acceptor *a)
 	    ? NEVER
 	    : now_ms() + PAUSE_MS;
 	atomic_fetch_add(&a->args->count[COUNT_PAUSED], 1);
-	if (max && of_all > max)
+	if (max && of_all > max) {
+		limit = LIMIT_MAX_CONNS;
 		of_map = of_all;
+	}
 	of_map -= of_map > 0;
-	log_ratelimited("'%s': %llu %s, the limit: new clients wait",
-	    a->args->map->spec, (unsigned long long)of_map,
-	    of_map == 1 ? "connection" : "connections");
+	if (meet_limit(a, limit))
+		log_line(LOG_WARNING,
+		    "'%s': %llu %s, the limit: new clients wait",
+		    a->args->map->spec, (unsigned long long)of_map,
+		    of_map == 1 ? "connection" : "connections");
 	return false;
 }
 
@@ -213,10 +290,15 @@ void
 accept_refuse(const struct acceptor *a, int client,
     const union sockaddr_inet *peer, const char *why, enum count counter)
 {
+	static const char refused[] = "'%s': refused %s: %s";
+	const char *spec = a->args->map->spec;
 	char text[SOCKADDR_STRLEN];
 
-	log_ratelimited("'%s': refused %s: %s", a->args->map->spec,
-	    sockaddr_format(&peer->sa, text), why);
+	sockaddr_format(&peer->sa, text);
+	if (counter != COUNT_CROWDED)
+		log_ratelimited(refused, spec, text, why);
+	else if (meet_limit(a, LIMIT_SOURCE))
+		log_line(LOG_WARNING, refused, spec, text, why);
 	atomic_fetch_add(&a->args->count[counter], 1);
 	close(client);
 }

@@ -22,6 +22,7 @@ struct acceptor {
 	uint32_t max_open; /* connections, in all processes of the map */
 	uint32_t n_open;   /* open connections of this process */
 	_Atomic uint32_t *shared_open; /* of the mapper, on the scoreboard */
+	struct limit_state *limits;    /* of the mapper, on the scoreboard */
 	msec paused_until; /* 0: accepting; NEVER: until accept_release() */
 
 	/* Takes over an accepted client, which counts as open from now on. */
@@ -40,7 +41,7 @@ int accept_init(struct acceptor *, const struct mapper_args *);
  */
 int accept_listen(struct acceptor *, int epoll, uint32_t flags);
 
-/* Closes the listeners. */
+/* Closes the listeners, and logs the end of limits. */
 void accept_close(struct acceptor *);
 
 /*
@@ -48,7 +49,10 @@ void accept_close(struct acceptor *);
  */
 void accept_event(struct acceptor *, uint32_t listener, uint32_t events);
 
-/* Ends a pause that is over. Returns when to call it again, or NEVER. */
+/*
+ * Ends a pause that is over, and logs that a limit is. Returns when to call it
+ * again, or NEVER.
+ */
 msec accept_run_timers(struct acceptor *, msec now);
 
 /* Pauses for 100 ms, and logs that `call` failed with errno. */

@@ -122,6 +122,7 @@ tcp_detach_counts(struct tcp *t)
 	static struct mapper_state state;
 
 	t->acceptor.shared_open = &n_open;
+	t->acceptor.limits = state.limits;
 	t->counts = counts;
 	t->state = &state;
 }

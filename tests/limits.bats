@@ -80,10 +80,14 @@ waits_idly() {
 	wait_until 5 crowd_is first 'served=5'
 	peer_start ns1 second crowd 5 127.0.0.1/8001
 	wait_until 5 crowd_is second 'waiting=5'
-	sleep 0.2
+	sleep 1.2
 	crowd_is second 'served=0'
+	# The limit is logged once, and its end when nobody has met it for a while.
+	[ "$(grep -c "8001.*': 5 connections, the limit: new clients wait" "$LOG")" = 1 ]
 	kill -USR1 "$(pid_of first)"
 	wait_until 1 crowd_is second 'served=5'
+	kill -USR1 "$(pid_of second)"
+	wait_until 5 logged "8001.*': below the limit again: accept paused [0-9]+ times"
 }
 
 # bats test_tags=workers,both
@@ -100,6 +104,9 @@ waits_idly() {
 	kill -USR1 "$(pid_of crowd)"
 	wait_until 2 no_connections
 	peer ns1 try 5 ns2 0-50 127.0.0.1/8000 127.0.0.2
+	stop_nsfwd
+	logged 'refused 127.0.0.2:.* it has max-source= connections'
+	logged "': max-source= has refused [0-9]+ clients"
 }
 
 # bats test_tags=workers,both

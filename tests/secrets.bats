@@ -55,6 +55,15 @@ shown() {
 		u:p@w@h:1=80                     | u:***@h:1=80
 		80=u:p,w@h:1                     | 80=u:***@h:1
 		80=h:1,w@2                       | 80=h:1,w@2
+		80=w@1+docker:web@80+pid:7@8     | 80=w@1+docker:web@80+pid:7@8
+		80=w@1+docker:u:pw@h:1           | 80=w@1+docker:****@h:1
+		80=me+unit:pw@h:1                | 80=me+unit:**@h:1
+		80=w:81,via=http:me+unit:pw@1    | 80=w:81,via=http:me+unit:**@1
+		80=w@1+x:pw@h:1                  | 80=w@1+x:**@h:1
+		80=10.0.0.1:53@web               | 80=10.0.0.1:53@web
+		80=10.0.0.1:53@u:pw@h:1          | 80=10.0.0.1:53@u:**@h:1
+		80=10.0.0.1:pw@h:1               | 80=10.0.0.1:**@h:1
+		80=10.0.1:53@h:1                 | 80=10.0.1:**@h:1
 		80=w:81,via=http:u:1,w@h:1       | 80=w:81,via=http:u:***@h:1
 		80=w:81,via=http:ns@h:1 ns@2=3   | 80=w:81,via=http:ns@h:1 ns@2=3
 		/a=80,owner=u:g ns@2=3           | /a=80,owner=u:g ns@2=3
@@ -103,7 +112,7 @@ shown() {
 @test "masking a long text takes linear time" {
 	local text end
 	shown </dev/null
-	for text in 'u:x,' 'x://a,' user= auth max= a@u:b ' ' 'u:x ' '[a' 'x://a '; do
+	for text in 'u:x,' 'x://a,' user= auth max= a@u:b ' ' 'u:x ' '[a' 'x://a ' '+pid:' +; do
 		for end in 'max=1,v@1' 'v@h' ''; do
 			python3 -c 'import sys
 print("80=" + sys.argv[1] * (60000 // len(sys.argv[1])) + sys.argv[2])' \

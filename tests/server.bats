@@ -230,6 +230,108 @@ veth_gone() {
 	record_fds
 }
 
+# A row is LINE | status of a start | of --check | the message | a right value for the
+# command line, or "-" if the line is only wrong on this machine.
+@test "what a start refuses in a file, a reload refuses, for each option" {
+	cd "$BATS_TEST_TMPDIR"
+	local line start check want right name n=0 rows seen=' '
+	printf '%s\n' 8080=80 'stats 127.0.0.1:9100' 'pidfile pid' >conf
+	start_nsfwd --config conf
+	cp conf good
+	named_server self taken 127.0.0.1/9200
+	spawn_ready self locked python3 -c 'import fcntl, os, time
+f = open("locked", "w")
+fcntl.lockf(f, fcntl.LOCK_EX)
+os.write(9, b"ready\n")
+os.close(9)
+time.sleep(600)'
+	mkdir dir
+	ln -s pid link
+	rows=$(
+		cat <<-'ROWS'
+			from nosuch | 2 | 2 | conf:1: .*: no namespace 'nosuch' | -
+			to nosuch | 2 | 2 | conf:1: .*: no namespace 'nosuch' | -
+			from a=b | 2 | 2 | 'from': 'a=b': a namespace has no | self
+			to pid:x | 2 | 2 | 'to': 'pid:x': | self
+			wait yes | 2 | 2 | 'wait': 'yes': no value is taken |
+			daemon=yes | 2 | 2 | 'daemon': 'yes': no value is taken |
+			pidfile none/pid | 1 | 1 | --pidfile 'none/pid': No such file | -
+			pidfile dir | 1 | 1 | --pidfile 'dir': Is a directory | -
+			pidfile none/ | 1 | 1 | --pidfile 'none/': Is a directory | -
+			pidfile link | 1 | 1 | --pidfile 'link': | -
+			pidfile /dev/null | 1 | 1 | --pidfile '/dev/null': Invalid | -
+			pidfile locked | 1 | 0 | --pidfile 'locked': process [0-9]+ has it | -
+			pidfile | 2 | 2 | 'pidfile': its value is missing | other
+			stats 192.0.2.9:9100 | 1 | 1 | cannot listen on 192.0.2.9:9100: no such address | -
+			stats nosuch@:9100 | 2 | 2 | no namespace 'nosuch' | -
+			stats 127.0.0.1:9200 | 1 | 0 | the port is taken by | -
+			stats :8080 | 2 | 2 | conf:1: '8080=80': it listens where '--stats :8080' does | -
+			stats ./none/s | 1 | 1 | cannot listen on ./none/s: no such directory | -
+			stats ./dir | 1 | 1 | cannot listen on ./dir: that file is no socket | -
+			stats :x | 2 | 2 | 'stats': ':x': write | :9300
+			stats .s | 2 | 2 | 'stats': '.s': write | :9300
+			syslog local0 | 2 | 2 | 'syslog': 'local0': no value is taken |
+			ready-fd 99 | 2 | 2 | 'ready-fd': '99': no descriptor | 1
+			max-conns 0 | 2 | 2 | 'max-conns': '0': | 5
+			workers 257 | 2 | 2 | 'workers': '257': | 2
+			connect-timeout soon | 2 | 2 | 'connect-timeout': 'soon': not a time | 1
+			idle-timeout 25d | 2 | 2 | 'idle-timeout': '25d': longer than | 1
+			half-close-timeout -1 | 2 | 2 | 'half-close-timeout': '-1': not a time | 1
+			udp-timeout 1x | 2 | 2 | 'udp-timeout': '1x': not a time | 1
+			udp-one-way-timeout 1x | 2 | 2 | 'udp-one-way-timeout': '1x': not a time | 1
+			drain x | 2 | 2 | 'drain': 'x': not a time | 1
+			user nosuch | 2 | 2 | 'user': 'nosuch': no such user | root
+			user root:nosuch | 2 | 2 | 'user': 'root:nosuch': no such group | root
+			user 4242 | 1 | 2 | --user | -
+			no-sandbox=1 | 2 | 2 | 'no-sandbox': '1': no value is taken |
+			pin 1 | 2 | 2 | 'pin': '1': no value is taken |
+			verbose 2 | 2 | 2 | 'verbose': '2': no value is taken |
+			quiet q | 2 | 2 | 'quiet': 'q': no value is taken |
+			max-conns 5 6 | 2 | 2 | 'max-conns': one option a line | 7
+		ROWS
+	)
+	while IFS='|' read -r line start check want right; do
+		name=${line%%[ =]*}
+		seen+="$name "
+		printf '%s\n' 8080=80 "$line" >conf
+		if [ "$line" = 'user 4242' ]; then
+			# Root itself can become any user. A start asks its mapper.
+			! grep -q 4294967295 /proc/self/uid_map || continue
+			sed -i 1s/8080/8081/ conf
+		fi
+		start_fails "$start" "$want" --config conf
+		run -"$check" "$NSFWD" --check --config conf
+		[ "$check" = 0 ] || grep -Eq -- "$want" <<<"$output" || fail "--check: $line: $output"
+		kill -HUP "$NSFWD_PID"
+		wait_until 5 logged 'not reloaded: everything is as it was' $((++n))
+		tail -n 3 "$LOG" | grep -Eq -- "$want" || fail "reload: $line"
+		# A right value on the command line does not hide it.
+		[ "$right" != - ] || continue
+		run -2 "$NSFWD" --check "--$name${right:+=$right}" --config conf
+		[[ $output == "nsfwd: conf:2: option '$name': "* ]] || fail "$line: $output"
+	done < <(rows <<<"$rows")
+	for name in $("$NSFWD" --help | grep -o -- '--[a-z-]*' | cut -c3-); do
+		[[ " config check rules status test top help version $seen" == *" $name "* ]] ||
+			fail "no row of $name"
+	done
+	# Right ones pass, and those of what the server itself holds. They count later.
+	n=$(grep -c 'an option in a file has changed' "$LOG")
+	for line in 'stats :9100' 'stats ./other' 'pidfile ./pid' 'pidfile other' \
+		'max-conns 5' 'user root' 'from ns1' $'wait\nfrom nosuch'; do
+		printf '%s\n' 8080=80 "$line" >conf
+		hup 'reloaded: 1 map$'
+		logged 'an option in a file has changed: it counts at the next start' $((++n))
+	done
+	cp good conf
+	hup 'reloaded: 1 map$'
+	[ "$(grep -c 'an option in a file has changed' "$LOG")" = "$n" ]
+	[ "$(<pid)" = "$NSFWD_PID" ]
+	[ ! -e other ]
+	listens self 9100
+	listens self 8080
+	start_fails 1 "--pidfile 'pid': process $NSFWD_PID has it" --pidfile pid 8081=80
+}
+
 @test "reload: a UNIX listener changes; a reload that fails does not close it" {
 	local path=$BATS_TEST_TMPDIR/u
 	named_server ns2 here 127.0.0.1/8080

@@ -274,7 +274,7 @@ faults() {
 	WRAP=()
 	start_fails 2 "^nsfwd: '--stats nope@:9100': no namespace 'nope'" \
 		--stats nope@:9100 127.0.0.1:8000=ns2@1
-	start_fails 1 "cannot listen on 127.0.0.1:8000: the port is taken by" \
+	start_fails 2 "it listens where .--stats 127.0.0.1:8000. does" \
 		--stats 127.0.0.1:8000 127.0.0.1:8000=ns2@1
 }
 
