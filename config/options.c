@@ -310,7 +310,7 @@ parse_option(struct options *o, const struct option *option, const char *value,
 	if (!why)
 		return 0;
 	log_error("option '%s': '%.*s': %s", option->name, shown_length(value),
-	    cred_shown(value, masked_arg(o, value), why), why);
+	    masked_arg(o, value), why);
 	return -1;
 }
 
@@ -389,8 +389,7 @@ options_set_line(struct options *o, struct options *overridden,
 	if (!why)
 		return counts;
 	log_error("%soption '%s': '%.*s': %s", line->origin, option->name + 2,
-	    shown_length(value),
-	    cred_shown(value, masked_part(&line->text, value), why), why);
+	    shown_length(value), masked_part(&line->text, value), why);
 	return -1;
 }
 

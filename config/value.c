@@ -40,7 +40,6 @@ static const struct unit {
     {"", 1000},
 };
 
-static const char no_such_group[] = "no such group";
 static const char bits_set[] = "an address with bits set behind its /BITS";
 
 const char *
@@ -200,15 +199,5 @@ parse_cred(struct cred *cred, const char *text)
 		return NULL;
 	entry = getgrnam(group);
 	cred->gid = entry ? entry->gr_gid : cred->gid;
-	return entry ? NULL : no_such_group;
-}
-
-const char *
-cred_shown(const char *text, const char *masked, const char *why)
-{
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyz-_";
-
-	const char *group = why == no_such_group ? strchr(text, ':') + 1 : NULL;
-
-	return group && !group[strspn(group, letters)] ? text : masked;
+	return entry ? NULL : "no such group";
 }

@@ -48,13 +48,6 @@ void cidr_print(FILE *, const struct cidr *);
 const char *parse_cred(struct cred *, const char *text);
 
 /*
- * Returns the text of parse_cred() as a message about `why` may show it: masked
- * is after mask_text(), which hides a group, because curl(1) has a password
- * there. A word of small letters behind a user who exists is shown.
- */
-const char *cred_shown(const char *text, const char *masked, const char *why);
-
-/*
  * Copies the parts of "USER:PASSWORD", which the caller frees; the password
  * is a secret. One of
  * '*' only is refused, because --check prints one in place of every password.

@@ -161,7 +161,7 @@ time.sleep(600)'
 		--user 4711 ns1@8000=ns2@80
 	start_fails 2 "option '--user': 'no-such-one': no such user" \
 		--user no-such-one 8000=80
-	start_fails 2 "option '--user': 'root:no-such-one': no such group" \
+	start_fails 2 "option '--user': 'root:[*]*': no such group" \
 		--user root:no-such-one 8000=80
 	[ -z "$(in_ns ns1 ss -Hltn)" ]
 }

@@ -281,7 +281,7 @@ time.sleep(600)'
 			udp-one-way-timeout 1x | 2 | 2 | 'udp-one-way-timeout': '1x': not a time | 1
 			drain x | 2 | 2 | 'drain': 'x': not a time | 1
 			user nosuch | 2 | 2 | 'user': 'nosuch': no such user | root
-			user root:nosuch | 2 | 2 | 'user': 'root:nosuch': no such group | root
+			user root:nosuch | 2 | 2 | 'user': 'root:[*]*': no such group | root
 			user 4242 | 1 | 2 | --user | -
 			no-sandbox=1 | 2 | 2 | 'no-sandbox': '1': no value is taken |
 			pin 1 | 2 | 2 | 'pin': '1': no value is taken |

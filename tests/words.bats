@@ -90,7 +90,6 @@ table() {
 		2 | --check $$@80=81             | a process is pid:
 		2 | --check /proc/$$@80=81       | a process is pid:
 		2 | --check /a=80,owner=nobody-at-all | no such user
-		2 | --check --user root:no-such 80=81 | 'root:no-such': no such group
 		2 | --check --user root:no5uch 80=81 | 'root:******': no such group
 		2 | --check --user nosuch:me 80=81 | 'nosuch:**': no such user
 		2 | 80=web@80,dev=eth7           | --wait starts without it
