@@ -69,7 +69,10 @@ open_maps(struct gost_translator *t)
 	return out;
 }
 
-/* Writes NS@ for the value of a key, which in GOST is a name or a path. */
+/*
+ * Writes NS@ for the value of a key, which in GOST is a name or a path, and here
+ * also docker:NAME and all others that follow.
+ */
 static const char *
 put_ns(FILE *out, struct gost_url *u, const char *key)
 {
@@ -79,9 +82,6 @@ put_ns(FILE *out, struct gost_url *u, const char *key)
 	if (!value)
 		return NULL;
 	u->bad_part = value;
-	if (*value != '/' && strchr(value, ':'))
-		return "GOST takes this for a name: write a path, as "
-		       "/proc/PID/ns/net";
 	relative = *value != '/' &&
 	    (strchr(value, '/') || strcmp(value, "self") == 0 ||
 		strcmp(value, "init") == 0);

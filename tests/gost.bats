@@ -81,6 +81,8 @@ hop() {
 		-L udp://:53/a:53,b:53                     | udp::53=a:53,b:53
 		-L udp://:53/a:53,b:53?strategy=fifo       | udp::53=a:53,b:53
 		-L tcp://:80/:80?netns=/proc/42/ns/net&netns.out=/proc/1/ns/net | /proc/42/ns/net@:80=/proc/1/ns/net@80
+		-L tcp://:80/:80?netns=docker:web&netns.out=pid:1 | docker:web@:80=pid:1@80
+		-L :80 -F :1?netns=unit:vpn        | :80=proxy,via=http:unit:vpn@1
 		-L tcp://:8000-8003/h:8000-8003            | :8000-8003=h:8000-8003
 		-L tcp://:8000-8003/h:80                   | :8000-8003=h:80
 		-L tcp://[::1]:80/[fd00::2]:81             | ::1/80=fd00::2/81
@@ -245,13 +247,10 @@ hop() {
 		-L tcp://:80/h:80/                | 'h:80/': '/' at its end: leave it out
 		-L tcp://:80/a:1-3                | 'a:1-3': one port listens: name each
 		-L tcp://:80-81/a:1-2,b:1         | 'a:1-2,b:1': GOST pairs listening ports
-		-L :80?netns=pid:1                | 'pid:1': GOST takes this for a name
-		-L :80?netns=docker:web           | 'docker:web': GOST takes this for a name
 		-L :80?netns=a&service.netns=b    | 'service.netns': a key may stand only once
 		-L redu+tcp://:1?netns=j          | 'redu+tcp': nsfwd has tcp
 		-L :80 -F h:1?auth=dXNlcjpwYXNz   | 'auth': write USER:PASSWORD@ in front
 		--api :80                         | '--api' is an option of GOST: --stats PATH
-		-L :80 -F h:1?netns=fd:3          | 'fd:3': GOST takes this for a name
 		-L :80?handler.netns=a            | 'handler.netns': GOST reads no such key
 		-L :80?service.climiter=3         | 'service.climiter': GOST reads no such
 		-L tcp://:80/h:80?so_mark=0x64    | 'so_mark': GOST reads a decimal number
