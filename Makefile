@@ -57,7 +57,7 @@ LINK = -pie -Wl,-z,relro,-z,now
 endif
 
 # The binary does not depend on the directory of the sources.
-COMPILE = $(CC) $(STD) -DVERSION=\"$(VERSION)\" $(WARN) $(KIND) -ffile-prefix-map=$(CURDIR)=. $(CFLAGS)
+COMPILE = $(CC) $(STD) -DVERSION=\"$(VERSION)\" $(WARN) $(KIND) -ffile-prefix-map='$(CURDIR)=.' $(CFLAGS)
 export FLAGS = $(COMPILE) $(LINK) $(LDFLAGS)
 
 all: nsfwd
@@ -219,9 +219,17 @@ install: nsfwd
 	done
 	@echo 'scripts for OpenRC, sysv, runit and s6 are in contrib/'
 
+# Directories that are empty then, too; but not those that each system has.
+KEPT = $(if $(DESTDIR),,$(BINDIR) $(PREFIX)/lib $(DATADIR) $(MANDIR))
 uninstall:
-	@$(EACH_INSTALLED); do rm -fv "$(DESTDIR)$$to" || exit; done
-	[ ! -d $(DESTDIR)$(DOCDIR) ] || rmdir $(DESTDIR)$(DOCDIR)/examples $(DESTDIR)$(DOCDIR)
+	@$(EACH_INSTALLED); do \
+		rm -fv "$(DESTDIR)$$to" || exit; \
+		dir=$${to%/*}; \
+		while case " $(KEPT) " in *" $$dir "*) false ;; esac && \
+			[ "$$dir" ] && rmdir "$(DESTDIR)$$dir" 2>/dev/null; do \
+			dir=$${dir%/*}; \
+		done; \
+	done
 
 # The Debian packages, in obj/deb: nsfwd, and nsfwd-static.
 deb:

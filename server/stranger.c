@@ -141,7 +141,7 @@ stranger_main(void)
 	const char *status;
 	const struct page *page;
 	FILE *out = fdopen(CLIENT, "w");
-	size_t length;
+	size_t length = 0;
 	bool head;
 
 	page = map_page(&length);

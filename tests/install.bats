@@ -50,18 +50,21 @@ start_replaceable() {
 }
 
 @test "make install: all that a system wants; uninstall takes all of it away" {
-	local top=$BATS_TEST_DIRNAME/.. dest=$BATS_TEST_TMPDIR/dest file
-	copy=$BATS_TEST_TMPDIR/copy
+	local top=$BATS_TEST_DIRNAME/.. dest="$BATS_TEST_TMPDIR/a dest" file
+	copy="$BATS_TEST_TMPDIR/a copy"
 	mkdir "$copy"
 	cp -r "$top"/{Makefile,README,contrib,man} "$copy"
 	cp "$NSFWD" "$copy/nsfwd"
+	# A directory may have a space in its name.
+	echo 'extern int x;' >"$copy/x.c"
+	make -s -C "$copy" CC=cc obj/x.o
 	# The program is there, so that nothing is built.
 	into() {
 		make -s -C "$copy" SRC= "$1" DESTDIR="$dest" PREFIX=/opt/n -o nsfwd
 	}
 	mkdir -p "$dest/opt/n/bin"
 	touch "$dest/opt/n/bin/other"
-	find "$dest" -type f >"$BATS_TEST_TMPDIR/before"
+	find "$dest" >"$BATS_TEST_TMPDIR/before"
 	into install
 	for file in bin/nsfwd share/man/man1/{nsfwd,gost2nsfwd}.1 \
 		share/man/man5/nsfwd.conf.5 share/man/man7/nsfwd-messages.7 \
@@ -77,9 +80,7 @@ start_replaceable() {
 	run ! grep -rlE '^Exec.*/usr/local' "$dest"
 	[ "$("$dest/opt/n/bin/nsfwd" --version)" = "$("$NSFWD" --version)" ]
 	into uninstall
-	find "$dest" -type f | diff "$BATS_TEST_TMPDIR/before" -
-	run -0 find "$dest" -type d -name '*nsfwd*'
-	[ -z "$output" ]
+	find "$dest" | diff "$BATS_TEST_TMPDIR/before" -
 }
 
 # bats test_tags=workers
