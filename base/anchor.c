@@ -25,7 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -36,6 +35,7 @@
 #include "base/anchor.h"
 
 #include "base/fd.h"
+#include "base/syscall_numbers.h"
 
 #define LINKS_MAX     40 /* the limit of the kernel, see path_resolution(7) */
 #define PROC_ROOT     1  /* the inode number of /proc */

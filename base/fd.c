@@ -3,10 +3,11 @@
 #include <errno.h>
 #include <stddef.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+
+#include "base/syscall_numbers.h"
 
 int
 close_keep_errno(int fd)

@@ -2,12 +2,12 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/landlock.h"
 
 #include "base/seccomp.h"
+#include "base/syscall_numbers.h"
 
 /* The layouts of linux/landlock.h, which older headers lack in part. */
 struct landlock_ruleset {

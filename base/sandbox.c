@@ -10,7 +10,6 @@
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include "base/sandbox.h"
 
 #include "base/sock.h"
+#include "base/syscall_numbers.h"
 
 /*
  * Descriptors: 0 to 2, client, channel, two directories and a file of names,
@@ -26,9 +26,6 @@
  */
 #define CONN_NOFILE 11
 #define UDP_NOFILE  80
-#ifndef SYS_mseal
-#define SYS_mseal 462 /* since Linux 6.10 */
-#endif
 #define CAP(c) ((uint64_t)1 << CAP_##c)
 
 static void

@@ -11,7 +11,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <linux/audit.h>
@@ -23,6 +22,7 @@
 
 #include "base/array.h"
 #include "base/sock.h"
+#include "base/syscall_numbers.h"
 
 #if defined(__x86_64__)
 #define ARCH AUDIT_ARCH_X86_64

@@ -15,11 +15,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "dns/files.h"
+
+#include "base/syscall_numbers.h"
 
 #define CONF_MAX   65536
 #define HOSTS_MAX  (1 << 20)

@@ -430,7 +430,7 @@ no_unix_target(const struct map *map)
 int
 worker_alloc(const struct map *map, uint32_t capacity)
 {
-	struct relay half_closed = {.dirs[0].done = true};
+	struct relay half_closed = {.dirs = {{.done = true}}};
 	msec *timeouts = worker.phases.timeouts;
 
 	worker.map = map;
