@@ -365,7 +365,8 @@ def burst(number, sources, clients, where, pids):
         sock.sendall(b"hello\n")
         select.register(sock, selectors.EVENT_READ, of)
     socks = [key.fileobj for key in select.get_map().values()]
-    for pid in pids:
+    # The server at last, because it replaces what was stopped too often.
+    for pid in reversed(pids):
         os.kill(pid, signal.SIGCONT)
     while select.get_map():
         events = select.select(SPAN)
