@@ -122,7 +122,7 @@ target() {
 		python3 "$SERVICE" hold 127.0.0.1/8000 >/run/held 2>&1 3>&- &
 		wait_until 2 grep -qx here /run/held
 		"$CONTRIB/nsfwd.sysv" restart
-		curl --silent --fail --max-time 5 --unix-socket /run/stats http://nsfwd/ >/dev/null
+		curl --silent --fail --max-time $((5 * TEST_SLOW)) --unix-socket /run/stats http://nsfwd/ >/dev/null
 		rm /run/held
 		python3 "$SERVICE" hold 127.0.0.1/8000 >/run/held 2>&1 3>&- &
 		wait_until 2 grep -qx here /run/held

@@ -117,7 +117,7 @@ start_evil() {
 
 # attempt STAGE...: prints a row for each attack: its name, and how it ended.
 attempt() {
-	in_ns ns1 timeout 60 python3 "$EVIL_PY" "$NSFWD" "$LOG" \
+	in_ns ns1 timeout $((60 * TEST_SLOW)) python3 "$EVIL_PY" "$NSFWD" "$LOG" \
 		8000,8001,8002,8003,9000,9200,8004 "$@" 3>&- 4>&-
 }
 

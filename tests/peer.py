@@ -202,7 +202,7 @@ class End:
                 break
             # The thread that sends may have got the reset first.
             if self.thread:
-                self.thread.join(0.5)
+                self.thread.join(0.5 * SLOW)
             if not self.dead:
                 raise Failure("a clean end instead of a reset")
         say("reset", clock())

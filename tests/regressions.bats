@@ -7,7 +7,7 @@ REGRESSIONS=$BATS_TEST_DIRNAME/regressions.py
 
 # True if curl is reset, in connect, send or receive: the map works.
 is_reset() {
-	run in_ns ns1 curl -s -m 5 http://127.0.0.1:8000/
+	run in_ns ns1 curl -s -m $((5 * TEST_SLOW)) http://127.0.0.1:8000/
 	[[ $status =~ ^(7|55|56)$ ]]
 }
 

@@ -377,7 +377,7 @@ stats_say() {
 from prometheus_client.parser import text_string_to_metric_families as parse
 assert len({f.name for f in parse(sys.stdin.read())}) == 15' <"$BATS_TEST_TMPDIR/stats"
 	# curl sends an HTTP request first.
-	curl --silent --show-error --fail --max-time 5 \
+	curl --silent --show-error --fail --max-time $((5 * TEST_SLOW)) \
 		--unix-socket /run/stats http://nsfwd/metrics >"$BATS_TEST_TMPDIR/curl"
 	diff <(cut -d' ' -f1 "$BATS_TEST_TMPDIR/curl") \
 		<(cut -d' ' -f1 "$BATS_TEST_TMPDIR/stats")
