@@ -92,6 +92,8 @@
 #                        because mappers, which connect to them, are nobody
 #   sanitized            true if $NSFWD is a build with sanitizers, which has no
 #                        seccomp filters
+#   call NUMBER ARG...   prints the result of a system call, or the name of the errno,
+#                        to learn what this kernel has
 #   needs PROGRAM...     skips the test where one of them is missing
 #   fail TEXT            prints TEXT and fails
 #
@@ -131,6 +133,13 @@ needs() {
 	for program; do
 		command -v "$program" >/dev/null || skip "no $program here"
 	done
+}
+
+call() {
+	python3 -c 'import ctypes, errno, sys
+libc = ctypes.CDLL(None, use_errno=True)
+result = libc.syscall(*map(int, sys.argv[1:]))
+print(errno.errorcode[ctypes.get_errno()] if result < 0 else result)' "$@"
 }
 
 listens() {
