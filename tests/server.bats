@@ -267,9 +267,11 @@ veth_gone() {
 }
 
 @test "UDP flows of an unchanged map go on after a reload" {
+	local pid
 	spawn_ready ns2 target python3 "$SERVICE" port 127.0.0.1/8000
 	echo "udp:127.0.0.1:8000=ns2@127.0.0.1:8000" >"$CONF"
-	start_nsfwd -c "$CONF" --udp-timeout 1
+	start_nsfwd -c "$CONF" --udp-timeout "$TEST_SLOW"
+	pid=$(mappers)
 	spawn self client python3 "$SERVICE" udp 127.0.0.1/8000
 	wait_until 2 grep -q . "$BATS_TEST_TMPDIR/client.out"
 	echo "127.0.0.1:8001=ns2@1" >>"$CONF"
@@ -277,7 +279,7 @@ veth_gone() {
 	kill -USR1 "$(pid_of client)"
 	wait_until 2 printed client "$(head -n 1 "$BATS_TEST_TMPDIR/client.out")" 2
 	kill_spawned client
-	sleep 1.1
+	wait_until 3 eval '[ "$(fds "$pid")" = "${FDS[$pid]}" ]'
 	record_fds
 }
 

@@ -279,7 +279,7 @@ dialing() {
 @test "-: a name server that does not answer is a time-out" {
 	unshare -m true 2>/dev/null || skip "no mount namespace here"
 	echo 'nameserver 127.0.0.1' >resolv
-	peer_start ns2 dns void 127.0.0.1:53
+	peer_server ns2 dns void 127.0.0.1:53
 	spawn_ready ns2 silent python3 -c 'import os, socket, time
 sock = socket.socket(type=socket.SOCK_DGRAM)
 sock.bind(("127.0.0.1", 53))
