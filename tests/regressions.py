@@ -144,24 +144,25 @@ def starve(program):
     server, = children(nsfwd.pid)
     mapper, = children(server)
     try:
-        worst = worst_reply(mapper)
-        for _ in range(3):
-            if worst > 0.02:
-                worst = min(worst, worst_reply(mapper))
+        slow = slow_reply(mapper)
+        for _ in range(2):
+            if slow > 0.01:
+                slow = min(slow, slow_reply(mapper))
     finally:
         os.kill(server, signal.SIGTERM)
         nsfwd.wait(5 * SLOW)
-    print(f"worst reply: {worst * 1000:.1f} ms of the relay's processor time")
-    return worst > 0.02
+    print(f"nine of ten replies: {slow * 1000:.1f} ms of the relay's time")
+    return slow > 0.01
 
 
-def worst_reply(mapper):
-    """Returns how much processor time the relay uses at most until a reply has
-    passed. That is less on a busy machine, where the reply takes longer."""
+def slow_reply(mapper):
+    """Returns how much processor time the relay uses until a reply has passed,
+    nine of ten at most. On a busy machine a reply takes longer, but not that."""
+    older = children(mapper)
     server = listener(8001)
     client = socket.create_connection(("127.0.0.1", 8000))
     peer, _ = server.accept()
-    relay, = children(mapper)
+    relay, = set(children(mapper)) - set(older)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     stop = time.monotonic() + 3
 
@@ -179,17 +180,17 @@ def worst_reply(mapper):
     busy = [multiprocessing.Process(target=t) for t in (upload, take)]
     for process in busy:
         process.start()
-    worst = 0.0
+    spans = []
     while time.monotonic() < stop - 0.3:
         began = cpu(relay)
         peer.sendall(b"12345678")
         client.recv(8, socket.MSG_WAITALL)
-        worst = max(worst, cpu(relay) - began)
+        spans.append(cpu(relay) - began)
     for process in busy:
         process.join()
     for sock in (client, peer, server):
         sock.close()
-    return worst
+    return sorted(spans)[len(spans) * 9 // 10]
 
 
 if __name__ == "__main__":
