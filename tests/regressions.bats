@@ -17,7 +17,7 @@ is_reset() {
 }
 
 @test "a busy direction does not starve the other" {
-	# The best of three runs counts, because of noise.
+	# The better of two runs counts, because of noise.
 	ASAN_OPTIONS=detect_leaks=0 python3 "$REGRESSIONS" starve "$NSFWD" 3>&-
 }
 
