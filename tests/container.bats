@@ -62,7 +62,7 @@ start() {
 says() {
 	local text=
 	{ exec {CLIENT}<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return
-	read -rt 5 text <&"$CLIENT" || text=
+	read -rt $((5 * TEST_SLOW)) text <&"$CLIENT" || text=
 	exec {CLIENT}>&-
 	[ "$text" = "$2" ]
 }

@@ -65,6 +65,7 @@ beside() {
 	echo "127.0.0.1:8001=ns2@8080,max=9" >>/run/nsfwd.conf
 	"$@" start
 	old=$(cat /run/nsfwd.pid)
+	rm -f /run/held
 	python3 "$SERVICE" hold 127.0.0.1/8000 >/run/held 2>&1 3>&- &
 	echo $! >/run/held.pid
 	wait_until 2 grep -qx here /run/held
@@ -117,10 +118,12 @@ target() {
 	run own_dev bash -c '
 		set -e
 		"$CONTRIB/nsfwd.sysv" start
+		rm -f /run/held
 		python3 "$SERVICE" hold 127.0.0.1/8000 >/run/held 2>&1 3>&- &
 		wait_until 2 grep -qx here /run/held
 		"$CONTRIB/nsfwd.sysv" restart
-		curl --silent --fail --max-time 5 --unix-socket /run/stats http://nsfwd/ >/dev/null
+		curl --silent --fail --max-time $((5 * TEST_SLOW)) --unix-socket /run/stats http://nsfwd/ >/dev/null
+		rm /run/held
 		python3 "$SERVICE" hold 127.0.0.1/8000 >/run/held 2>&1 3>&- &
 		wait_until 2 grep -qx here /run/held
 		began=$(now_ms)

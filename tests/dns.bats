@@ -173,7 +173,7 @@ talk_start() {
 talk_wait() {
 	local n line
 	for ((n = 0; n < TALKS; n++)); do
-		IFS= read -rt 30 line <&"${FROM[n]}" && [ "$line" = '?' ] || {
+		IFS= read -rt $((30 * TEST_SLOW)) line <&"${FROM[n]}" && [ "$line" = '?' ] || {
 			cat "$BATS_TEST_TMPDIR/talk.$n"
 			fail "dns_query $n: no prompt: ${line-}"
 			return
@@ -188,7 +188,7 @@ talk() {
 		echo "$1" >&"${TO[n]}"
 	done
 	for ((n = 0; n < TALKS; n++)); do
-		IFS= read -rt 30 line <&"${FROM[n]}"
+		IFS= read -rt $((30 * TEST_SLOW)) line <&"${FROM[n]}"
 		line=$(normal <<<"$line")
 		[[ $line == "$1 $2"* ]] || {
 			fail "dns_query $n: $line, not: $2"

@@ -165,7 +165,7 @@ commands_of_readme() {
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/try")" = 3 ]
 	cd "$BATS_TEST_TMPDIR"
 	ln -s "$NSFWD" nsfwd
-	run -0 timeout 100 unshare -rn bash -c 'exec 2>/dev/null
+	run -0 timeout $((100 * TEST_SLOW)) unshare -rn bash -c 'exec 2>/dev/null
 		ip link set lo up
 		. ./try
 		status=$?

@@ -22,7 +22,8 @@
 #   start_fails STATUS ERE ARG...  true if $NSFWD ARG... exits with STATUS within
 #                        10 s, all its lines begin with "nsfwd: ", and one of
 #                        them matches; uses WRAP, too
-#   record_fds           records the descriptor counts of server and mappers
+#   record_fds           records the descriptor counts of server and mappers, as
+#                        soon as they sleep
 #   forget_mappers       drops these counts but the server's: for a test that
 #                        replaces mappers
 #   hup [ERE]            sends HUP; waits until one more line matches (reloaded)
@@ -91,6 +92,8 @@
 #                        because mappers, which connect to them, are nobody
 #   sanitized            true if $NSFWD is a build with sanitizers, which has no
 #                        seccomp filters
+#   call NUMBER ARG...   prints the result of a system call, or the name of the errno,
+#                        to learn what this kernel has
 #   needs PROGRAM...     skips the test where one of them is missing
 #   fail TEXT            prints TEXT and fails
 #
@@ -132,6 +135,13 @@ needs() {
 	done
 }
 
+call() {
+	python3 -c 'import ctypes, errno, sys
+libc = ctypes.CDLL(None, use_errno=True)
+result = libc.syscall(*map(int, sys.argv[1:]))
+print(errno.errorcode[ctypes.get_errno()] if result < 0 else result)' "$@"
+}
+
 listens() {
 	in_ns "$1" ss -Hltn | grep -q ":$2 "
 }
@@ -150,8 +160,12 @@ stopped_is() {
 	grep -q '^State:.[Tt]' "/proc/$1/status"
 }
 
+# The server at last, because it continues what is stopped, and counts that.
 thaw() {
-	kill -CONT "${FROZEN[@]}"
+	local n
+	for ((n = ${#FROZEN[@]} - 1; n >= 0; n--)); do
+		kill -CONT "${FROZEN[n]}" || return
+	done
 }
 
 fail() {
@@ -304,13 +318,15 @@ fds() {
 	[ -d "/proc/$1/fd" ] && echo "${#list[@]}"
 }
 
-# Prints pid, parent, session and state of every process.
+# Prints pid, parent, session and state of every process but the helpers of ns_call(),
+# which no signal announces: they are gone in a moment.
 processes() {
 	cat /proc/[0-9]*/stat 2>/dev/null | awk '{
 		pid = $1
 		sub(/^.*\) /, "")
 		split($0, f, " ")
-		print pid, f[2], f[4], f[1]
+		if (f[36] != 0)
+			print pid, f[2], f[4], f[1]
 	}'
 }
 
@@ -462,18 +478,32 @@ workers_stand() {
 	done
 }
 
-# Twice, because the server opens a namespace for a moment when it checks it.
 record_fds() {
-	local pid count
-	FDS=()
 	[ -z "$WORKERS" ] || wait_until 5 workers_stand || return
-	for _ in 1 2; do
-		for pid in "$NSFWD_PID" $(mappers) ${WORKERS:+$(workers)}; do
-			count=$(fds "$pid")
-			[ "$count" -ge "${FDS[$pid]:-$count}" ] || FDS[$pid]=$count
-			FDS[$pid]=${FDS[$pid]:-$count}
-		done
+	wait_until 5 fds_recorded
+}
+
+# True if none of the processes has run while they were counted, because one that does
+# holds more for a moment: a namespace that the server checks, for example.
+fds_recorded() {
+	local pid before
+	local -a pids
+	FDS=()
+	mapfile -t pids < <(echo "$NSFWD_PID"; mappers; [ -z "$WORKERS" ] || workers)
+	before=$(asleep "${pids[@]}") || return
+	for pid in "${pids[@]}"; do
+		FDS[$pid]=$(fds "$pid") || return
 	done
+	[ "$(asleep "${pids[@]}")" = "$before" ]
+}
+
+# Prints how often each process has gone to sleep; fails if one of them runs or is in the
+# midst of a system call.
+asleep() {
+	local -a files=("${@/#//proc/}")
+	awk '$1 == "State:" && $2 ~ /[RDt]/ { busy = 1 }
+		$1 == "voluntary_ctxt_switches:" { print FILENAME, $2 }
+		END { exit busy }' "${files[@]/%//status}" 2>/dev/null
 }
 
 forget_mappers() {
@@ -547,6 +577,8 @@ spawn() {
 	local -a enter=()
 	shift 2
 	[ "$where" = self ] || enter=(nsenter --net="/run/netns/$where" --)
+	# At once, because nobody may read what an older process of this name has said.
+	: >"$BATS_TEST_TMPDIR/$name.out"
 	alone "${enter[@]}" "$@" </dev/null \
 		>"$BATS_TEST_TMPDIR/$name.out" 2>&1 &
 	spawned "$name" $!

@@ -358,7 +358,7 @@ silent() {
 	# The server answers others meanwhile, and prints a second table later.
 	began=$(now_ms)
 	kill -USR1 "$NSFWD_PID"
-	curl --silent --fail --max-time 9 --unix-socket /run/stats http://nsfwd/ \
+	curl --silent --fail --max-time $((9 * TEST_SLOW)) --unix-socket /run/stats http://nsfwd/ \
 		>"$BATS_TEST_TMPDIR/stats"
 	[ "$(since "$began")" -lt 2000 ]
 	wait_until 5 logged 'table:   process [0-9]+ has not answered yet'

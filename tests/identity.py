@@ -9,6 +9,8 @@ import socket
 import sys
 import time
 
+SLOW = int(os.environ.get("TEST_SLOW", "1"))
+
 
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children") as found:
@@ -21,7 +23,7 @@ def is_opener(pid):
 
 
 def connection(server):
-    end = time.monotonic() + 30
+    end = time.monotonic() + 30 * SLOW
     while time.monotonic() < end:
         for mapper in children(server):
             for pid in children(mapper):
@@ -33,7 +35,7 @@ def connection(server):
 
 def halves(server, port, words):
     words = words.replace("|", "\r\n").encode()
-    with socket.create_connection(("127.0.0.1", int(port)), 30) as sock:
+    with socket.create_connection(("127.0.0.1", int(port)), 30 * SLOW) as sock:
         pid = connection(server)
         for half in words[:10], words[10:]:
             time.sleep(0.1)  # for the process to wait for input
@@ -45,7 +47,7 @@ def halves(server, port, words):
             if not data:
                 sys.exit(f"ends behind {got}")
             got += data
-    end = time.monotonic() + 30
+    end = time.monotonic() + 30 * SLOW
     while os.path.exists(f"/proc/{pid}"):
         if time.monotonic() > end:
             sys.exit("the connection does not end")

@@ -262,7 +262,7 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	rm "$BATS_TEST_TMPDIR/stats"
 	wait_until 3 test -S "$BATS_TEST_TMPDIR/stats"
 	[ "$(stat -c %a "$BATS_TEST_TMPDIR/stats")" = 700 ]
-	curl -s -m 5 --unix-socket "$BATS_TEST_TMPDIR/stats" http://x/ | grep -q nsfwd_
+	curl -s -m $((5 * TEST_SLOW)) --unix-socket "$BATS_TEST_TMPDIR/stats" http://x/ | grep -q nsfwd_
 	rm "$BATS_TEST_TMPDIR/stats"
 	kill -HUP "$NSFWD_PID"
 	wait_until 1 test -S "$BATS_TEST_TMPDIR/stats"

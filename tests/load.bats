@@ -22,7 +22,8 @@ lines() {
 	ns ns3 ns4
 	line line1 ns3=10.9.1.2/30 ns1=10.9.1.1/30
 	line line2 ns2=10.9.2.1/30 ns4=10.9.2.2/30
-	start_nsfwd -q --udp-timeout 1 --udp-one-way-timeout 1 \
+	# As slow as the lines are on this machine.
+	start_nsfwd -q --udp-timeout "$TEST_SLOW" --udp-one-way-timeout "$TEST_SLOW" \
 		tcp+udp:ns1@10.9.1.1:8000-8004=ns2@10.9.2.2:8080-8084
 }
 

@@ -102,7 +102,7 @@ def open_socket_tcp(where):
     family, address = parse(where)
     with within("ns1"):
         sock = socket.socket(family)
-    sock.settimeout(5)
+    sock.settimeout(5 * SLOW)
     sock.connect(address)
     return sock
 

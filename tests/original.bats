@@ -74,7 +74,7 @@ reaches() {
 # is_reset NS URL: true if that connection is reset, or refused.
 is_reset() {
 	local status=0
-	in_ns "$1" curl -gsS -m 30 -o /dev/null "$2" 3>&- || status=$?
+	in_ns "$1" curl -gsS -m $((30 * TEST_SLOW)) -o /dev/null "$2" 3>&- || status=$?
 	[[ $status =~ ^(7|55|56)$ ]] || fail "curl $2: status $status"
 }
 

@@ -202,7 +202,7 @@ class End:
                 break
             # The thread that sends may have got the reset first.
             if self.thread:
-                self.thread.join(0.5)
+                self.thread.join(0.5 * SLOW)
             if not self.dead:
                 raise Failure("a clean end instead of a reset")
         say("reset", clock())
@@ -464,14 +464,24 @@ def full_listener(address):
     that waits."""
     sock = listener(address, 0)
     queued = []
-    while True:
+    length, limit = queue_of(sock)
+    while length <= limit:
         s = socket.socket(sock.family)
-        s.settimeout(0.3)
-        try:
-            s.connect(sock.getsockname())
-        except TimeoutError:
-            return sock, queued, s
+        s.connect(sock.getsockname())
         queued.append(s)
+        while length < len(queued):
+            length, limit = queue_of(sock)
+    waiting = socket.socket(sock.family)
+    waiting.setblocking(False)
+    waiting.connect_ex(sock.getsockname())
+    return sock, queued, waiting
+
+
+def queue_of(listening):
+    """Returns how many connections wait to be accepted, and the limit, beyond
+    which the kernel drops each SYN: tcpi_unacked and tcpi_sacked."""
+    info = listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    return struct.unpack_from("=II", info, 24)
 
 
 def main_void(words):

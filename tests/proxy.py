@@ -257,7 +257,7 @@ def main_early(where, target, *auth):
             reader.start()
             s.sendall(b"".join(words for words, _ in steps) + data)
             s.shutdown(socket.SHUT_WR)
-            reader.join(10)
+            reader.join(10 * SLOW)
             if bytes(got) != data:
                 raise EOFError(f"{len(got)} bytes, not the same")
 
@@ -275,7 +275,7 @@ def main_slow(where, target, count, seconds):
     clients = []
     for i in range(count):
         own = "127.0.0.9" if i % len(words) + 1 == len(words) else "127.0.0.1"
-        s = socket.create_connection(address(where), 10, (own, 0))
+        s = socket.create_connection(address(where), 10 * SLOW, (own, 0))
         said = words[i % len(words)]
         if own == "127.0.0.9" and i // len(words) % 2:
             # A header that takes 2 s gives a client no more time.
@@ -682,7 +682,7 @@ def main_show(*where):
 
 
 def main_ask(where, own):
-    with socket.create_connection(address(where), 5, address(own)) as s:
+    with socket.create_connection(address(where), 5 * SLOW, address(own)) as s:
         print(s.recv(4096).decode(), end="")
         s.shutdown(socket.SHUT_WR)
         while more := s.recv(4096):

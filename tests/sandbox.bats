@@ -513,7 +513,7 @@ END
 		readlink "/proc/$new/ns/net"
 		kill $new
 		exit $status'
-	run unshare -npf --kill-child --mount-proc timeout 20 bash -c "$world" \
+	run unshare -npf --kill-child --mount-proc timeout $((20 * TEST_SLOW)) bash -c "$world" \
 		sh "$NSFWD"
 	[ "$status" != 77 ] || skip "no number to be chosen: $output"
 	[ "$status" = 2 ]

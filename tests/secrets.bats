@@ -152,8 +152,8 @@ titles() {
 	in_ns ns1 python3 "$SECRETS" ask 1080 3>&-
 	in_ns ns1 python3 "$SECRETS" ask 1081 3>&-
 	in_ns ns1 python3 "$SECRETS" ask 1082 3>&-
-	run in_ns ns1 curl -s -m 5 http://127.0.0.1:8000/
-	run in_ns ns1 curl -s -m 5 http://127.0.0.1:8001/
+	run in_ns ns1 curl -s -m $((5 * TEST_SLOW)) http://127.0.0.1:8000/
+	run in_ns ns1 curl -s -m $((5 * TEST_SLOW)) http://127.0.0.1:8001/
 	wait_until 5 logged 'map=.ns1@8000.* hop=407'
 	logged 'map=.ns1@1080=.* target=h:80 '
 	spawn ns1 held python3 -c 'import socket, time
@@ -185,10 +185,10 @@ while data := s.recv(65536):
 	echo "ns1@1081=ns2@proxy,auth=me:b$MARK" >"$maps"
 	kill -HUP "$NSFWD_PID"
 	wait_until 5 logged ' reloaded: '
-	run in_ns ns1 curl -s -m 5 -o /dev/null -w '%{http_connect}' -p \
+	run in_ns ns1 curl -s -m $((5 * TEST_SLOW)) -o /dev/null -w '%{http_connect}' -p \
 		-x "http://me:b$MARK@127.0.0.1:1081" http://127.0.0.1:3128/
 	[ "$output" = 403 ]
-	run in_ns ns1 curl -s -m 5 -o /dev/null -w '%{http_connect}' -p \
+	run in_ns ns1 curl -s -m $((5 * TEST_SLOW)) -o /dev/null -w '%{http_connect}' -p \
 		-x "http://me:a$MARK@127.0.0.1:1081" http://127.0.0.1:3128/
 	[ "$output" = 407 ]
 	titles >>"$seen"
@@ -215,7 +215,7 @@ memory_is() {
 		-F "http://me:${MARK}e@127.0.0.1:3128" \
 		udp:ns1@1085=ns2@3128 ns1@1086=ns2@3128,workers=1 \
 		unit:no-such-unit@1087=1
-	in_ns ns1 curl -s -m 5 -o /dev/null -p -x "http://me:${MARK}a@127.0.0.1:1081" \
+	in_ns ns1 curl -s -m $((5 * TEST_SLOW)) -o /dev/null -p -x "http://me:${MARK}a@127.0.0.1:1081" \
 		http://127.0.0.1:3128/ || true
 	spawn ns1 held python3 -c 'import socket, time
 held = [socket.create_connection(("127.0.0.1", p)) for p in (1081, 1082, 1084, 1081)]

@@ -22,6 +22,7 @@ import sys
 import tempfile
 
 MARK = "k9XqZ"
+SLOW = int(os.environ.get("TEST_SLOW", "1"))
 
 # Passwords: MARK, with each byte that separates parts of a command.
 PASSWORDS = ["{}", "a:{}", "{}:a", "a@{}", "{}@a", "a,{}", "{},a", "a={}",
@@ -188,7 +189,7 @@ def commands():
 
 
 def run(words):
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, timeout=20,
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, timeout=20 * SLOW,
                           capture_output=True)
     return done.stdout + done.stderr
 
@@ -316,8 +317,8 @@ def requests():
 
 def ask(port):
     for request in requests():
-        with socket.create_connection(("127.0.0.1", int(port)), 10) as s:
-            s.settimeout(10)
+        with socket.create_connection(("127.0.0.1", int(port)), 10 * SLOW) as s:
+            s.settimeout(10 * SLOW)
             # Ends the stream after the first bytes of the reply.
             try:
                 s.sendall(request)

@@ -369,9 +369,11 @@ time.sleep(600)'
 }
 
 @test "UDP flows of an unchanged map go on after a reload" {
+	local pid
 	spawn_ready ns2 target python3 "$SERVICE" port 127.0.0.1/8000
 	echo "udp:127.0.0.1:8000=ns2@127.0.0.1:8000" >"$CONF"
-	start_nsfwd -c "$CONF" --udp-timeout 1
+	start_nsfwd -c "$CONF" --udp-timeout "$TEST_SLOW"
+	pid=$(mappers)
 	spawn self client python3 "$SERVICE" udp 127.0.0.1/8000
 	wait_until 2 grep -q . "$BATS_TEST_TMPDIR/client.out"
 	echo "127.0.0.1:8001=ns2@1" >>"$CONF"
@@ -379,7 +381,7 @@ time.sleep(600)'
 	kill -USR1 "$(pid_of client)"
 	wait_until 2 printed client "$(head -n 1 "$BATS_TEST_TMPDIR/client.out")" 2
 	kill_spawned client
-	sleep 1.1
+	wait_until 3 eval '[ "$(fds "$pid")" = "${FDS[$pid]}" ]'
 	record_fds
 }
 
@@ -479,7 +481,7 @@ stats_say() {
 from prometheus_client.parser import text_string_to_metric_families as parse
 assert len({f.name for f in parse(sys.stdin.read())}) == 15' <"$BATS_TEST_TMPDIR/stats"
 	# curl sends an HTTP request first.
-	curl --silent --show-error --fail --max-time 5 \
+	curl --silent --show-error --fail --max-time $((5 * TEST_SLOW)) \
 		--unix-socket /run/stats http://nsfwd/metrics >"$BATS_TEST_TMPDIR/curl"
 	diff <(cut -d' ' -f1 "$BATS_TEST_TMPDIR/curl") \
 		<(cut -d' ' -f1 "$BATS_TEST_TMPDIR/stats")

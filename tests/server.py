@@ -96,6 +96,10 @@ def restarts(count, where, server):
     return bool(failed) or max(slow) > 0.1 * SLOW
 
 
+def wait_for(instant):
+    time.sleep(max(0, instant - time.monotonic()))
+
+
 def drain(pid, count, size, seconds, where, server):
     pid, count, size, seconds = int(pid), int(count), int(size), float(seconds)
     listen, done, refused = bound(server), [], []
@@ -103,9 +107,9 @@ def drain(pid, count, size, seconds, where, server):
 
     def serve(peer):
         with peer:
-            for _ in range(20):
+            for n in range(1, 21):
                 peer.sendall(block)
-                time.sleep(seconds / 20)
+                wait_for(began + n * seconds / 20)
 
     def client(sock):
         total = bytearray()
@@ -121,9 +125,10 @@ def drain(pid, count, size, seconds, where, server):
         threads.append(threading.Thread(target=client, args=[sock]))
         peer, _ = listen.accept()
         threads.append(threading.Thread(target=serve, args=[peer]))
+    began = time.monotonic()
     for thread in threads:
         thread.start()
-    time.sleep(seconds / 4)
+    wait_for(began + seconds / 4)
     end = os.pidfd_open(abs(pid))
     start = time.monotonic()
     os.kill(abs(pid), signal.SIGTERM if pid > 0 else signal.SIGKILL)

@@ -25,7 +25,7 @@ row_is() {
 }
 
 metric() {
-	curl --silent --show-error --max-time 5 "http://127.0.0.1:$1/metrics" |
+	curl --silent --show-error --max-time $((5 * TEST_SLOW)) "http://127.0.0.1:$1/metrics" |
 		sed -nE "s/^$2 //p"
 }
 
@@ -43,7 +43,7 @@ metric_is() {
 	[ "$(stat -c %a "/run/nsfwd/status.$NSFWD_PID")" = 700 ]
 	exec 5<>/dev/tcp/127.0.0.1/8000 6<>/dev/udp/127.0.0.1/8002
 	echo hello >&5
-	read -rt 5 <&5
+	read -rt $((5 * TEST_SLOW)) <&5
 	echo data >&6
 	timeout $((5 * TEST_SLOW)) dd bs=64 count=1 status=none <&6 | grep -q data
 	run ! asks self 127.0.0.1/8001=here
@@ -259,17 +259,17 @@ faults() {
 	# In a namespace that is made anew.
 	start_nsfwd -q --stats ns1@127.0.0.1:9100 \
 		127.0.0.1:8000=ns2@proxy
-	in_ns ns1 curl -sSf -m 5 http://127.0.0.1:9100/metrics | grep -q '^nsfwd_map_up'
-	run ! curl -sSf -m 5 http://127.0.0.1:9100/metrics
+	in_ns ns1 curl -sSf -m $((5 * TEST_SLOW)) http://127.0.0.1:9100/metrics | grep -q '^nsfwd_map_up'
+	run ! curl -sSf -m $((5 * TEST_SLOW)) http://127.0.0.1:9100/metrics
 	ip netns del ns1
 	ip netns add ns1
 	ip -n ns1 link set lo up
-	wait_until 5 eval 'in_ns ns1 curl -sSf -m 5 http://127.0.0.1:9100/metrics | grep -q nsfwd_map_up'
+	wait_until 5 eval 'in_ns ns1 curl -sSf -m $((5 * TEST_SLOW)) http://127.0.0.1:9100/metrics | grep -q nsfwd_map_up'
 	stop_nsfwd
 	# shellcheck disable=SC2034 # start_nsfwd reads it
 	WRAP=(bash -c 'exec 40</run/netns/ns1; exec "$@"' fds)
 	start_nsfwd -q --stats fd:40@127.0.0.1:9100 127.0.0.1:8000=ns2@1
-	in_ns ns1 curl -sSf -m 5 http://127.0.0.1:9100/metrics | grep -q '^nsfwd_map_up'
+	in_ns ns1 curl -sSf -m $((5 * TEST_SLOW)) http://127.0.0.1:9100/metrics | grep -q '^nsfwd_map_up'
 	stop_nsfwd
 	WRAP=()
 	start_fails 2 "^nsfwd: '--stats nope@:9100': no namespace 'nope'" \
@@ -282,7 +282,7 @@ faults() {
 @test "the dashboard for Grafana asks for metrics that there are" {
 	local top=$BATS_TEST_DIRNAME/..
 	start_nsfwd -q --stats :9100 127.0.0.1:8000=ns2@1 udp:127.0.0.1:8000=ns2@1
-	curl -sSf -m 5 http://127.0.0.1:9100/metrics >"$BATS_TEST_TMPDIR/metrics"
+	curl -sSf -m $((5 * TEST_SLOW)) http://127.0.0.1:9100/metrics >"$BATS_TEST_TMPDIR/metrics"
 	python3 - "$top/contrib/nsfwd-grafana.json" "$BATS_TEST_TMPDIR/metrics" <<-'END'
 	import json, re, sys
 	board = json.load(open(sys.argv[1]))
@@ -312,7 +312,7 @@ faults() {
 
 # check_metrics ARG...: promtool accepts what curl ARG... gets, and warns of nothing.
 check_metrics() {
-	curl -sSf -m 5 "$@" >"$BATS_TEST_TMPDIR/metrics"
+	curl -sSf -m $((5 * TEST_SLOW)) "$@" >"$BATS_TEST_TMPDIR/metrics"
 	grep -q '^nsfwd_map_up' "$BATS_TEST_TMPDIR/metrics"
 	run -0 promtool check metrics <"$BATS_TEST_TMPDIR/metrics"
 	[ -z "$output" ] || fail "$output"

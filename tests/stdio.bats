@@ -29,7 +29,7 @@ same() {
 	cat data | stdio - ns2@127.0.0.1:8000 | cat >pipes
 	same pipes
 	# Input and output are one socket; socat's half-close ends the input.
-	socat -t 10 STDIO "EXEC:'$NSFWD -=ns2@8000'" <data >sockets 3>&-
+	socat -t $((10 * TEST_SLOW)) STDIO "EXEC:'$NSFWD -=ns2@8000'" <data >sockets 3>&-
 	same sockets
 	run -0 stdio -=ns2@8000 </dev/null
 	[ -z "$output" ]
@@ -279,7 +279,7 @@ dialing() {
 @test "-: a name server that does not answer is a time-out" {
 	unshare -m true 2>/dev/null || skip "no mount namespace here"
 	echo 'nameserver 127.0.0.1' >resolv
-	peer_start ns2 dns void 127.0.0.1:53
+	peer_server ns2 dns void 127.0.0.1:53
 	spawn_ready ns2 silent python3 -c 'import os, socket, time
 sock = socket.socket(type=socket.SOCK_DGRAM)
 sock.bind(("127.0.0.1", 53))
@@ -343,7 +343,7 @@ time.sleep(30)'
 	start_nsfwd "$PWD/plain=ns2@8000" "$PWD/open=ns2@8000,mode=0666" \
 		"$PWD/shut=ns2@8000,mode=600"
 	[ "$(stat -c %a plain open shut | xargs)" = '755 666 600' ]
-	[ "$(echo word | socat -t 5 - "UNIX-CONNECT:$PWD/open" 3>&-)" = word ]
+	[ "$(echo word | socat -t $((5 * TEST_SLOW)) - "UNIX-CONNECT:$PWD/open" 3>&-)" = word ]
 	stop_nsfwd
 	[ ! -e open ]
 	if [ "$(id -u)" = 0 ] && chown 1:2 data 2>/dev/null; then

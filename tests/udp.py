@@ -548,7 +548,7 @@ def newcomer(kind, count, listen, where, sources, pause="0"):
             if select.select([clients[-1]], [], [], 0)[0]:
                 clients[-1].send(get(clients[-1])[0])
     time.sleep(float(pause))
-    while select.select([target], [], [], 0.05)[0]:
+    while select.select([target], [], [], 0.05 * SLOW)[0]:
         target.recv(100)
     begin = time.monotonic()
     exchange(open_client(listen, "127.0.0.9/0"), target)
@@ -572,11 +572,12 @@ def shares(flows, listen, where):
     open_client(listen, "127.0.0.9/0").send(b"one too many")
     open_client(listen, "127.0.0.10/0").send(b"one too many")
     silent(target)
+    for number, client in enumerate(first):
+        client.send(b"%d" % number)
     kept = 0
-    for client, peer in zip(first, peers):
-        client.send(b"mine")
-        kept += bool(select.select([target], [], [], 0.05)[0]) and (
-            get(target)[1] == peer)
+    while select.select([target], [], [], 0.05 * SLOW)[0]:
+        number, peer = get(target)
+        kept += peers[int(number)] == peer
     check(kept == half, kept, "of", half, "were kept")
 
 

@@ -25,7 +25,7 @@ drains() {
 		127.0.0.1:8001=ns2@127.0.0.1:8080 || return
 	spawn self "$1" python3 "$SERVICE" hold 127.0.0.1/8001
 	wait_until 2 printed "$1" here || return
-	service self drain "$NSFWD_PID" 20 2000000 4 127.0.0.1/8000 127.0.0.1/8080 ||
+	service self drain "$NSFWD_PID" 20 1000000 4 127.0.0.1/8000 127.0.0.1/8080 ||
 		return
 	wait_nsfwd 1 && [ "$NSFWD_STATUS" = 0 ]
 }

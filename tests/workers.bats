@@ -73,7 +73,7 @@ time.sleep(60)'
 	start_nsfwd ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 	faults peer_start ns1 swap swap 4000000 1.5 127.0.0.1/8000
 	old=$(mappers)
-	sleep 0.3
+	wait_until 5 eval '[ -n "$(connections)" ]'
 	kill -KILL "$old"
 	faults peer ns1 swap 4000000 0 127.0.0.1/8000
 	reap swap
