@@ -1,4 +1,4 @@
-/* Numbers of system calls that an older C library does not know: syscalls(2). */
+/* Numbers of system calls that an older C library lacks: syscalls(2). */
 
 #ifndef BASE_SYSCALL_NUMBERS_H
 #define BASE_SYSCALL_NUMBERS_H
