@@ -44,7 +44,7 @@ const char options_help[] =
     "      --stats PATH     UNIX socket that answers with Prometheus metrics\n"
     "      --stats [NS@]ADDR:PORT  the same over HTTP, at /metrics\n"
     "      --status [PATH], --top  what a server does, once or each second\n"
-    "      --status=NAME|all|json  what is open in a map, in all; JSON\n"
+    "      --status=NAME|all|json|NAME,json  what is open in a map; JSON\n"
     "Limits and timeouts; T is 500ms, 10s, 5m, 2h or 1d\n"
     "      --max-conns N    connections over all maps (1024)\n"
     "      --connect-timeout T, --idle-timeout T (10s, 0)\n"

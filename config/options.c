@@ -305,6 +305,12 @@ parse_option(struct options *o, const struct option *option, const char *value,
 	}
 	if (value && option->kind == SET_GOST)
 		return add_gost_word(o, value, option->value);
+	if (value && field == &o->top) {
+		log_error("option '--top' takes no value: write --status=%.*s "
+			  "--top",
+		    shown_length(value), masked_arg(o, value));
+		return -1;
+	}
 	why = set_option(option, field, value);
 	o->config.options_seen |= (uint64_t)1 << (option - options);
 	if (!why)

@@ -48,7 +48,7 @@ _nsfwd() {
 		return
 		;;
 	--status)
-		mapfile -t COMPREPLY < <(compgen -W "all json" -- "$last")
+		mapfile -t COMPREPLY < <(compgen -W "all all,json json" -- "$last")
 		[[ $word == *=* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$last")
 		return
 		;;

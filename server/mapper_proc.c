@@ -44,12 +44,14 @@
 
 static struct mapper_proc *mappers;
 static struct scoreboard *scoreboard;
+static uint32_t max_conns; /* of all maps; 0: no limit */
 static bool slot_used[MAPPERS_MAX];
 static uint32_t n_services; /* that have had a mapper */
 
 int
-scoreboard_init(void)
+scoreboard_init(const struct config *conf)
 {
+	max_conns = conf->max_conns;
 	scoreboard = scoreboard_create();
 	return scoreboard ? 0 : -1;
 }
@@ -62,7 +64,7 @@ mapper_list(void)
 
 /* Returns the limit for all connections of a map: max=, or --max-conns. */
 static uint32_t
-max_open(const struct service *s, uint32_t max_conns)
+max_open(const struct service *s)
 {
 	uint32_t max = s->map->limits.conns;
 
@@ -73,7 +75,7 @@ max_open(const struct service *s, uint32_t max_conns)
 
 /* Takes the lowest free slot, so that the sums of the limits stay short. */
 static int
-alloc_slot(struct service *s, const struct config *conf, size_t *slot)
+alloc_slot(struct service *s, size_t *slot)
 {
 	for (*slot = 0; *slot < MAPPERS_MAX && slot_used[*slot]; ++*slot)
 		;
@@ -87,7 +89,7 @@ alloc_slot(struct service *s, const struct config *conf, size_t *slot)
 	if (!s->number)
 		s->number = ++n_services;
 	scoreboard->service[*slot] = s->number;
-	scoreboard->max_open[*slot] = max_open(s, conf->max_conns);
+	scoreboard->max_open[*slot] = max_open(s);
 	scoreboard->processes[*slot] = 1 + s->map->workers;
 	return 0;
 }
@@ -129,7 +131,7 @@ mapper_spawn(struct service *s, const struct config *conf)
 	m->listen_ns_id = s->listeners_ns;
 	m->target_ns_id = s->target_ns_id;
 	m->kill_at = NEVER;
-	if (alloc_slot(s, conf, &m->slot) == -1 || fork_mapper(m, conf) == -1) {
+	if (alloc_slot(s, &m->slot) == -1 || fork_mapper(m, conf) == -1) {
 		free(m);
 		return NULL;
 	}
@@ -202,6 +204,18 @@ mapper_count(const struct mapper_proc *m, enum count counter)
 {
 	return scoreboard_counts(scoreboard, m->slot)->count[counter] +
 	    (counter == COUNT_OPEN ? scoreboard_live(scoreboard, m->slot) : 0);
+}
+
+bool
+mapper_full(const struct mapper_proc *m)
+{
+	const uint32_t max = scoreboard->max_open[m->slot];
+	uint64_t of_map, of_all;
+
+	if (!max)
+		return false;
+	scoreboard_sum(scoreboard, m->slot, &of_map, &of_all);
+	return of_map >= max || (max_conns && of_all >= max_conns);
 }
 
 const struct mapper_state *

@@ -34,8 +34,8 @@ struct mapper_proc {
 	bool exited; /* but connections of its process group are still open */
 };
 
-/* Creates the scoreboard. Returns -1 with errno. */
-int scoreboard_init(void);
+/* Creates the scoreboard, and keeps --max-conns. Returns -1 with errno. */
+int scoreboard_init(const struct config *);
 
 /* Returns the first of all records, or NULL; the others follow in `next`. */
 struct mapper_proc *mapper_list(void);
@@ -69,6 +69,12 @@ void mapper_set_exited(struct mapper_proc *);
 
 /* Returns a counter of the mapper. COUNT_OPEN is connections and flows. */
 uint64_t mapper_count(const struct mapper_proc *, enum count);
+
+/*
+ * Returns true if max= or --max-conns is reached, so that new TCP clients of
+ * the mapper wait.
+ */
+bool mapper_full(const struct mapper_proc *);
 
 /* Returns the state of the mapper, which the mapper can change at any time. */
 const struct mapper_state *mapper_state(const struct mapper_proc *);

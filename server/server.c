@@ -425,7 +425,7 @@ server_init(struct config *conf)
 	    (conf->daemonize && daemonize() == -1) || secrets_hide() == -1 ||
 	    log_open(conf->syslog || conf->daemonize) == -1 ||
 	    (server.signal_fd = setup_signalfd()) == -1 ||
-	    scoreboard_init() == -1 ||
+	    scoreboard_init(conf) == -1 ||
 	    (server.listener_epoll = epoll_create1(EPOLL_CLOEXEC)) == -1 ||
 	    sandbox_adopt() == -1 || sandbox_limit_caps() == -1 ||
 	    container_track(conf->no_sandbox) == -1) {

@@ -48,27 +48,22 @@ service_target_down(const struct service *s, size_t i)
 	return s->mapper && ports_down(s, i, &any_up) && !any_up;
 }
 
-/* Writes "ok", "ok (1 of 2)", "down" or "waits". */
 static void
-format_state(char *text, const struct service *s)
+fill_state(struct service_row *row, const struct service *s)
 {
-	uint32_t ports = 0, down = 0, n;
 	bool any_up = false, all_down = true;
+	uint32_t down;
 
 	for (size_t i = 0; i < s->map->n_targets; i++) {
-		n = s->mapper ? ports_down(s, i, &any_up) : 0;
-		ports += target_ports(s->map, (uint32_t)i);
-		down += n;
-		all_down &= n > 0;
+		down = s->mapper ? ports_down(s, i, &any_up) : 0;
+		row->targets += target_ports(s->map, (uint32_t)i);
+		row->targets_down += down;
+		all_down &= down > 0;
 	}
-	if (down && (any_up || !all_down))
-		snprintf(text, STATE_SIZE, "ok (%u of %u)", ports - down,
-		    ports);
-	else
-		snprintf(text, STATE_SIZE, "%s",
-		    !s->mapper ? "waits"
-			: down ? "down"
-			       : "ok");
+	row->state = !s->mapper      ? "waits"
+	    : all_down && !any_up    ? "down"
+	    : mapper_full(s->mapper) ? "full"
+				     : "ok";
 }
 
 /* Copies the newest error of the service, which a mapper can forge. */
@@ -144,7 +139,7 @@ service_row_fill(struct service_row *row, const struct service *s,
 	    .up = service_sum(s, COUNT_UP),
 	    .down = service_sum(s, COUNT_DOWN),
 	};
-	format_state(row->state, s);
+	fill_state(row, s);
 	fill_error(row, s);
 	if (s->proto == PROTO_UDP)
 		return;

@@ -13,10 +13,9 @@
 
 struct service;
 
-#define STATE_SIZE 64
-
 struct service_row {
-	char state[STATE_SIZE];
+	const char *state;
+	uint32_t targets, targets_down; /* each port of a range counts */
 	unsigned long long open, total, failed, refused;
 	unsigned long long up, down;  /* bytes, of open connections as well */
 	msec error_at;                /* 0: none */

@@ -132,6 +132,8 @@ print_service(FILE *out, const struct service *s, struct asker *asker)
 	print_text(out, ns_spec(&s->map->listen_ns), '\t');
 	print_text(out, ns_spec(&s->map->target_ns), '\t');
 	print_text(out, row.state, '\t');
+	print_count(out, row.targets);
+	print_count(out, row.targets_down);
 	print_count(out, row.open);
 	print_count(out, row.total);
 	print_count(out, row.failed);
@@ -148,8 +150,8 @@ print_service(FILE *out, const struct service *s, struct asker *asker)
 void
 table_print_maps(FILE *out, const struct services *list, struct asker *asker)
 {
-	fputs("map\tproto\tfrom\tto\tstate\topen\ttotal\tfailed\trefused\tup\t"
-	      "down\terror_ms\terror\n",
+	fputs("map\tproto\tfrom\tto\tstate\ttargets\ttargets_down\topen\t"
+	      "total\tfailed\trefused\tup\tdown\terror_ms\terror\n",
 	    out);
 	for (size_t i = 0; i < list->count; i++)
 		print_service(out, &list->items[i], asker);

@@ -35,7 +35,7 @@ keys_of_code() {
 }
 
 keys_of_man() {
-	sed -n '/^\.TS/,/^\.TE/s/|T{$//p' "$man"
+	sed -n '/^\.Sh KEYS/,/^\.TE/s/|T{$//p' "$man"
 }
 
 @test "the man page has every option of --help, and no other" {

@@ -39,11 +39,13 @@ metric_is() {
 	udp_echo ns2 echo 127.0.0.1 8053
 	start_nsfwd -q --wait 127.0.0.1:8000=ns2@127.0.0.1:8080 127.0.0.1:8001=ns2@127.0.0.1:1 \
 		udp:127.0.0.1:8002=ns2@127.0.0.1:8053 127.0.0.1:8003=gone@1 \
-		127.0.0.1:8004=ns2@127.0.0.1:8080,deny=127.0.0.1
+		127.0.0.1:8004=ns2@127.0.0.1:8080,deny=127.0.0.1 127.0.0.1:8005=ns2@8080,max=1
 	[ "$(stat -c %a "/run/nsfwd/status.$NSFWD_PID")" = 700 ]
-	exec 5<>/dev/tcp/127.0.0.1/8000 6<>/dev/udp/127.0.0.1/8002
+	exec 5<>/dev/tcp/127.0.0.1/8000 6<>/dev/udp/127.0.0.1/8002 7<>/dev/tcp/127.0.0.1/8005
 	echo hello >&5
+	echo hello >&7
 	read -rt $((5 * TEST_SLOW)) <&5
+	read -rt $((5 * TEST_SLOW)) <&7
 	echo data >&6
 	timeout $((5 * TEST_SLOW)) dd bs=64 count=1 status=none <&6 | grep -q data
 	run ! asks self 127.0.0.1/8001=here
@@ -56,17 +58,22 @@ metric_is() {
 	wait_until 5 row_is 'udp ok 1 1 5 5' udp: proto state open total up down
 	row_is "waits None waits for namespace 'gone'" 127.0.0.1:8003 state error_ms error
 	row_is 'ok 1' 127.0.0.1:8004 state refused
+	row_is 'full 1 0' 127.0.0.1:8005 state targets targets_down
 	run -0 "$NSFWD" --status
 	[[ ${lines[0]} =~ ^MAP\ +PROTO\ +FROM\ +TO\ +STATE\ +OPEN\ +TOTAL\ +FAILED\ +REFUSED\ +UP\ +DOWN\ +AGO\ +LAST\ ERROR$ ]]
-	[ "${#lines[@]}" = 6 ]
-	[ "$("$NSFWD" --top | wc -l)" = 6 ]
+	[ "${#lines[@]}" = 7 ]
+	[ "$("$NSFWD" --top | wc -l)" = 7 ]
+	[[ ${lines[6]} =~ ^127.0.0.1:8005.*\ full\ +1\  ]]
 	run -0 "$NSFWD" --status=8000 "/run/nsfwd/status.$NSFWD_PID"
 	[[ ${lines[1]} =~ ^127.0.0.1:[0-9]+\ +127.0.0.1:8080\ +6\ +5\ +[0-9]+m?s\ +127.0.0.1:8000=ns2 ]]
 	run -0 "$NSFWD" --status=udp
 	[[ ${lines[1]} =~ ^127.0.0.1:[0-9]+\ +127.0.0.1:8053\ +5\ +5\ +[0-9]+m?s\ +udp ]]
 	run -1 "$NSFWD" --status=9000
 	[[ $output == "nsfwd: --status: no map has '9000' in it" ]]
-	exec 5>&- 6>&-
+	[ "$("$NSFWD" --status=8002,json | python3 -c 'import json, sys; print(*map(list, json.load(sys.stdin)))')" = \
+		"['client', 'target', 'up', 'down', 'age_ms', 'map']" ]
+	[ "$("$NSFWD" --status=all,json | grep -c '"client": ')" = 3 ]
+	exec 5>&- 6>&- 7>&-
 	# All rows, over several pages, and none after the clients have gone.
 	faults peer_start self crowd crowd 70 127.0.0.1/8000
 	wait_until 5 crowd_is crowd 'served=70'
@@ -89,22 +96,23 @@ faults() {
 	# While the connection is open that the second target took.
 	exec 5<>/dev/tcp/127.0.0.1/8010
 	wait_until 5 logged "'127.0.0.1:8010=.*': target 3 is down: ECONNREFUSED \(nothing listens on 127.0.0.1:3 in ns2\)$"
-	row_is 'ok (1 of 2) 1 0 ECONNREFUSED (nothing listens on 127.0.0.1:3 in ns2)' \
-		127.0.0.1:8010 state open failed error
+	row_is 'ok 2 1 1 0 ECONNREFUSED (nothing listens on 127.0.0.1:3 in ns2)' \
+		127.0.0.1:8010 state targets targets_down open failed error
+	"$NSFWD" --status | grep -qE ' ok \(1 of 2\) +1 +1 '
 	exec 5>&-
 	for i in 1 2; do
 		asks self 127.0.0.1/{8000,8100,8102}=reset 127.0.0.1/{8010,8101}=here
 	done
 	asks self 127.0.0.1/8110=here
-	wait_until 5 row_is 'ok (2 of 3)' 127.0.0.1:8110 state
-	wait_until 5 row_is 'down 2' 127.0.0.1:8000 state failed
-	wait_until 5 row_is 'ok (1 of 3) 4 6 ECONNREFUSED (nothing listens on 127.0.0.1:8081 in ns2)' \
-		127.0.0.1:8100 state failed total error
+	wait_until 5 row_is 'ok 3 1' 127.0.0.1:8110 state targets targets_down
+	wait_until 5 row_is 'down 2 2 2' 127.0.0.1:8000 state targets targets_down failed
+	wait_until 5 row_is 'ok 2 4 6 ECONNREFUSED (nothing listens on 127.0.0.1:8081 in ns2)' \
+		127.0.0.1:8100 state targets_down failed total error
 	named_server ns2 back 127.0.0.1/3 127.0.0.1/8081
 	kill_spawned here
 	exec 5<>/dev/tcp/127.0.0.1/8102
 	wait_until 5 logged "8102=.*': target 8081 is reached again, after [0-9]+ s$"
-	wait_until 5 row_is 'ok (2 of 3) 1' 127.0.0.1:8100 state open
+	wait_until 5 row_is 'ok 1 1' 127.0.0.1:8100 state targets_down open
 	exec 5>&-
 	for i in 1 2; do
 		asks self 127.0.0.1/{8010,8102}=back 127.0.0.1/8101=reset
@@ -127,10 +135,22 @@ faults() {
 	path=/run/nsfwd/status.$first
 	"$NSFWD" -q 127.0.0.1:8001=ns2@2 </dev/null 3>&- &
 	killed=$!
-	wait_until 5 eval '! "$NSFWD" --status &>"$BATS_TEST_TMPDIR/several"'
-	run -1 "$NSFWD" --status
-	[[ $output == *"several servers run: nsfwd --status $path"* ]]
-	[[ $output == *"several servers run: nsfwd --status /run/nsfwd/status.$killed"* ]]
+	wait_until 5 eval '"$NSFWD" --status | grep -q 8001=ns2@2'
+	run -0 "$NSFWD" --status
+	[ "${#lines[@]}" = 6 ] # bats leaves the empty one out
+	[[ $output == *"$path:
+MAP "*8000=ns2@1* && $output == *"/run/nsfwd/status.$killed:
+MAP "*8001=ns2@2* ]]
+	run -0 "$NSFWD" --status=8001
+	[ "${lines[0]}" = "/run/nsfwd/status.$killed:" ]
+	[ "${#lines[@]}" = 2 ]
+	run -1 "$NSFWD" --status=8002
+	[ "$output" = "nsfwd: --status: no map has '8002' in it" ]
+	# A program gets one document, so that it has to name the server.
+	run -1 "$NSFWD" --status=8001,json
+	[ "$(grep -cx "nsfwd: several servers run: nsfwd --status=8001,json /run/nsfwd/status\.[0-9]*" <<<"$output")" = 2 ]
+	run -2 "$NSFWD" --top=8001
+	[ "$output" = "nsfwd: option '--top' takes no value: write --status=8001 --top" ]
 	run -0 "$NSFWD" --status "$path"
 	[[ $output == *8000=ns2@1* ]]
 	# The socket of a killed server is no obstacle, and goes at the next start.
@@ -165,47 +185,75 @@ faults() {
 	[[ $output == *'no server listens there: ENOENT' ]]
 }
 
-@test "--top: refreshes, shows rates, is cut to the terminal, and restores it" {
+@test "--top: refreshes, shows rates at every width, and restores the terminal" {
 	named_server ns2 here 127.0.0.1/8080
-	start_nsfwd -q 127.0.0.1:8000=ns2@127.0.0.1:8080
+	start_nsfwd -q 127.0.0.1:8000=ns2@127.0.0.1:8080,idle-timeout=1h,half-close-timeout=20m,max=9 \
+		127.0.0.1:8001=ns2@1
+	asks self 127.0.0.1/8001=reset
+	wait_until 5 row_is 1 127.0.0.1:8001 failed
 	python3 - "$NSFWD" "$NSFWD_PID" >"$BATS_TEST_TMPDIR/top" <<-'END'
 	import fcntl, os, re, select, struct, subprocess, sys, termios
-	fd, tty = os.openpty()
-	fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("4H", 10, 60, 0, 0))
-	before = termios.tcgetattr(tty)
-	top = subprocess.Popen([sys.argv[1], "--top"], stdin=tty, stdout=tty)
-	text = b""
-	def read_until(word, count):
-	    global text
-	    while text.count(word) < count:
-	        assert select.select([fd], [], [], 30)[0], text
-	        text += os.read(fd, 65536)
-	read_until(b"\033[J", 2)
-	assert termios.tcgetattr(tty) != before
-	os.write(fd, b"q")
-	read_until(b"\033[?1049l", 1)
-	assert top.wait(30) == 0
-	assert termios.tcgetattr(tty) == before
-	screen = text.split(b"\033[J")[1].decode()
-	lines = re.sub(r"\033\[[?0-9]*[A-Za-z]", "", screen).split("\r\n")
-	assert max(map(len, lines)) <= 60, lines
+	class Screen:
+	    def __init__(self, columns, stderr=None):
+	        self.fd, self.tty = os.openpty()
+	        self.before = termios.tcgetattr(self.tty)
+	        self.text = b""
+	        self.resize(columns)
+	        self.top = subprocess.Popen([sys.argv[1], "--top"], stdin=self.tty,
+	                                    stdout=self.tty, stderr=stderr and self.tty)
+	    def resize(self, columns):
+	        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("4H", 10, columns, 0, 0))
+	    def read_until(self, is_there):
+	        while not is_there():
+	            assert select.select([self.fd], [], [], 30)[0], self.text
+	            self.text += os.read(self.fd, 65536)
+	    def frame(self):
+	        self.read_until(lambda: b"\033[J" in self.text)
+	        shown, _, self.text = self.text.partition(b"\033[J")
+	        return re.sub(r"\033\[[?0-9]*[A-Za-z]", "", shown.decode()).split("\r\n")
+	    def quit(self):
+	        assert termios.tcgetattr(self.tty) != self.before
+	        os.write(self.fd, b"q")
+	        self.read_until(lambda: b"\033[?1049l" in self.text)
+	        assert self.top.wait(30) == 0
+	        assert termios.tcgetattr(self.tty) == self.before
+	def fits(lines, columns):
+	    assert max(map(len, lines)) <= columns, lines
+	    return " ".join(lines[2].split()) == titles[columns]
+	titles = {
+	    30: "MAP UP/S DOWN/S",
+	    60: "MAP STATE OPEN UP/S DOWN/S",
+	    80: "MAP STATE OPEN FAILED UP/S DOWN/S AGO LAST ERROR",
+	    100: "MAP STATE OPEN FAILED REFUSED UP DOWN UP/S DOWN/S AGO LAST ERROR",
+	    120: "MAP STATE OPEN TOTAL FAILED REFUSED UP DOWN UP/S DOWN/S AGO LAST ERROR",
+	    250: "MAP PROTO FROM TO STATE OPEN TOTAL FAILED REFUSED UP DOWN UP/S DOWN/S AGO LAST ERROR",
+	}
+	screens = [(Screen(columns), columns) for columns in titles]
+	for screen, columns in screens:
+	    assert fits(screen.frame(), columns), columns
+	# The terminal gets another size.
+	screens[0][0].resize(250)
+	lines = screens[0][0].frame()
+	while not fits(lines, 250):
+	    lines = screens[0][0].frame()
 	print(*lines, sep="\n")
+	for screen, _ in screens:
+	    screen.quit()
 	# The reason of its end stands on the screen that stays.
-	text = b""
-	top = subprocess.Popen([sys.argv[1], "--top"], stdin=tty, stdout=tty, stderr=tty)
-	read_until(b"\033[J", 1)
+	screen = Screen(80, True)
+	screen.frame()
 	os.kill(int(sys.argv[2]), 15)
-	assert top.wait(30) == 1
+	assert screen.top.wait(30) == 1
 	def said():
-	    before, _, after = text.rpartition(b"\033[?1049l")
+	    before, _, after = screen.text.rpartition(b"\033[?1049l")
 	    return before and b"--status: " in after
-	while not said():
-	    assert select.select([fd], [], [], 10)[0], text
-	    text += os.read(fd, 65536)
+	screen.read_until(said)
 	END
 	wait_nsfwd 5
 	grep -q 'q quits' "$BATS_TEST_TMPDIR/top"
-	grep -qE '^127.0.0.1:8000=n' "$BATS_TEST_TMPDIR/top"
+	# Whole texts, and a rate.
+	grep -qE '^127.0.0.1:8000=.*,max=9 +tcp .* +0 +0 +$' "$BATS_TEST_TMPDIR/top"
+	grep -qE '^127.0.0.1:8001=.* down .*\(nothing listens on 127.0.0.1:1 in ns2\)$' "$BATS_TEST_TMPDIR/top"
 }
 
 @test "--stats ADDR:PORT: GET /metrics and nothing else, from strangers, in a namespace" {

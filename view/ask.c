@@ -13,6 +13,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/errname.h"
 #include "base/io.h"
@@ -23,18 +24,26 @@
 #define ANSWER_MAX (64 << 20) /* bytes */
 #define ANSWER_MS  5000       /* without a byte */
 
-/* The sockets that were found. */
+/* What was found in the runtime directories. */
 struct search {
-	char *path; /* of the first one */
-	size_t size;
-	int found;
+	struct view_sockets *sockets;
 	bool denied; /* one is another user's */
 };
 
-/* Counts a socket that a server listens on. Logs the second one, and so on. */
+static bool
+is_found(const struct view_sockets *found, const char *path)
+{
+	for (size_t i = 0; i < found->count; i++)
+		if (strcmp(found->paths[i], path) == 0)
+			return true;
+	return false;
+}
+
+/* Notes a socket that a server listens on. */
 static void
 try_socket(struct search *s, const char *path)
 {
+	struct view_sockets *found = s->sockets;
 	int fd = io_connect_unix(path, now_ms() + ANSWER_MS);
 
 	if (fd == -1) {
@@ -42,12 +51,8 @@ try_socket(struct search *s, const char *path)
 		return;
 	}
 	close(fd);
-	if (s->found == 0)
-		snprintf(s->path, s->size, "%s", path);
-	else if (s->found == 1)
-		log_error("several servers run: nsfwd --status %s", s->path);
-	if (s->found++)
-		log_error("several servers run: nsfwd --status %s", path);
+	if (found->count < ARRAY_LEN(found->paths) && !is_found(found, path))
+		snprintf(found->paths[found->count++], PATH_MAX, "%s", path);
 }
 
 /* Calls `visit` for each file in dir whose name begins with `prefix`. */
@@ -80,9 +85,9 @@ try_directory(struct search *s, const char *dir)
 
 /* nsfwd@NAME.service has the directory nsfwd-NAME. */
 int
-view_find(char *path, size_t size)
+view_find(struct view_sockets *found)
 {
-	struct search s = {.path = path, .size = size};
+	struct search s = {.sockets = found};
 	char dir[PATH_MAX];
 
 	for (int i = 0; rundir_path(dir, sizeof(dir), i); i++)
@@ -91,12 +96,12 @@ view_find(char *path, size_t size)
 	visit_directory(&s, "/run", "nsfwd-", try_directory);
 	if (geteuid() != 0)
 		try_directory(&s, "/run/nsfwd");
-	if (!s.found)
+	if (!found->count)
 		log_error(s.denied
 			? "no server of this user runs; that of root needs root"
 			: "no server runs, or it could make no socket (nsfwd "
 			  "-v says why)");
-	return s.found == 1 ? 0 : -1;
+	return found->count ? 0 : -1;
 }
 
 /* Returns as recv(2), but waits for the first byte. */

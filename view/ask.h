@@ -3,13 +3,20 @@
 #ifndef VIEW_ASK_H
 #define VIEW_ASK_H
 
+#include <limits.h>
 #include <stddef.h>
 
+/* The paths of the sockets of servers. */
+struct view_sockets {
+	char paths[64][PATH_MAX];
+	size_t count;
+};
+
 /*
- * Writes the path of the socket of the only server in the runtime directories.
- * Returns -1 if there is none, or several, which is logged.
+ * Adds the sockets of the servers in the runtime directories. Returns -1 if
+ * there is none, which is logged.
  */
-int view_find(char *path, size_t size);
+int view_find(struct view_sockets *);
 
 /*
  * Sends a request, and returns the answer, which the caller frees. Replaces

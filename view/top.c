@@ -4,12 +4,14 @@
  * Theory of operation
  *
  * Each second the server is asked anew, over a new connection. Two answers make
- * the rates of bytes. The table is cut to the size of the terminal.
+ * the rates of bytes. The table fits the size that the terminal has then: a
+ * smaller terminal has fewer columns, but always the rates, and fewer rows.
  *
  * Signals are read from a signalfd, so that the terminal is as before when the
  * program ends. The terminal reports ^C as a byte, like the other keys.
  */
 
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -132,11 +134,13 @@ draw(const struct top *top, const char *text)
 {
 	const struct winsize size = screen_size();
 	int rows = size.ws_row - 3;
-	char now[26];
+	char now[26], title[PATH_MAX + 64];
 
 	clock_format_utc(now);
-	printf(SCREEN_HOME "nsfwd %.*s, q quits, %.19sZ" LINE_END LINE_END,
+	snprintf(title, sizeof(title), "nsfwd %.*s, q quits, %.19sZ",
 	    size.ws_col > 40 ? size.ws_col - 40 : 0, top->path, now);
+	printf(SCREEN_HOME "%.*s" LINE_END LINE_END,
+	    (int)view_cut(title, size.ws_col), title);
 	for (; *text && rows-- > 0; text += strcspn(text, "\n") + 1)
 		printf("%.*s" LINE_END, (int)view_cut(text, size.ws_col), text);
 	fputs(SCREEN_END, stdout);

@@ -17,9 +17,21 @@
 #define NAME_LENGTH_MAX 1024
 #define EXIT_WRONG_WORD 2
 #define OPEN            "OPEN "
+#define JSON_SUFFIX     ",json"
 
-int
-view_get(struct view_table *t, const char *path, const char *request)
+/* A request of the user to a server. */
+struct question {
+	const char *what; /* behind --status= */
+	char request[NAME_LENGTH_MAX + 16];
+	bool json, top;
+};
+
+/*
+ * Asks for a table. Returns -1, with the reason logged; or 1 if the server has
+ * no such map.
+ */
+static int
+get_table(struct view_table *t, const char *path, const char *request)
 {
 	char *text = view_ask(path, request);
 	bool empty;
@@ -32,33 +44,93 @@ view_get(struct view_table *t, const char *path, const char *request)
 		return 0;
 	view_table_free(t);
 	if (empty)
-		log_error("--status: no map has '%.*s' in it",
-		    (int)strcspn(request + strlen(OPEN), "\r"),
-		    request + strlen(OPEN));
-	else
-		log_error(
-		    "--status: %s: the answer is no table: that is another "
-		    "socket, perhaps of --stats",
-		    path);
+		return 1;
+	log_error("--status: %s: the answer is no table: that is another "
+		  "socket, perhaps of --stats",
+	    path);
 	return -1;
 }
 
+static void
+log_no_map(const char *request)
+{
+	const char *name = request + strlen(OPEN);
+
+	log_error("--status: no map has '%.*s' in it", (int)strcspn(name, "\r"),
+	    name);
+}
+
+int
+view_get(struct view_table *t, const char *path, const char *request)
+{
+	int result = get_table(t, path, request);
+
+	if (result == 1)
+		log_no_map(request);
+	return result ? -1 : 0;
+}
+
 static int
-print_once(const char *path, const char *request, bool json)
+end_output(int status)
+{
+	if (fflush(stdout) == 0)
+		return status;
+	log_error("standard output: cannot write");
+	return EXIT_FAILURE;
+}
+
+static int
+print_once(const char *path, const struct question *q)
 {
 	struct view_table t;
 
-	if (view_get(&t, path, request) == -1)
+	if (view_get(&t, path, q->request) == -1)
 		return EXIT_FAILURE;
-	if (json)
+	if (q->json)
 		view_table_print_json(stdout, &t);
 	else
 		view_table_print(stdout, &t, 0);
 	view_table_free(&t);
-	if (fflush(stdout) == 0)
-		return EXIT_SUCCESS;
-	log_error("standard output: cannot write");
-	return EXIT_FAILURE;
+	return end_output(EXIT_SUCCESS);
+}
+
+/* Prints the tables of all servers that have such a map, with their sockets. */
+static int
+print_several(const struct view_sockets *found, const struct question *q)
+{
+	int status = EXIT_SUCCESS, n_printed = 0, result;
+	struct view_table t;
+
+	for (size_t i = 0; i < found->count; i++) {
+		result = get_table(&t, found->paths[i], q->request);
+		if (result == -1)
+			status = EXIT_FAILURE;
+		if (result)
+			continue;
+		printf("%s%s:\n", n_printed++ ? "\n" : "", found->paths[i]);
+		view_table_print(stdout, &t, 0);
+		view_table_free(&t);
+	}
+	if (!n_printed && status == EXIT_SUCCESS) {
+		log_no_map(q->request);
+		return EXIT_FAILURE;
+	}
+	return end_output(status);
+}
+
+static int
+show(const struct view_sockets *found, const struct question *q)
+{
+	if (found->count > 1 && !q->json && !q->top)
+		return print_several(found, q);
+	for (size_t i = 0; found->count > 1 && i < found->count; i++)
+		log_error("several servers run: nsfwd --status%s%s%s %s",
+		    *q->what ? "=" : "", q->what, q->top ? " --top" : "",
+		    found->paths[i]);
+	if (found->count > 1)
+		return EXIT_FAILURE;
+	return q->top ? top_run(found->paths[0], q->request)
+		      : print_once(found->paths[0], q);
 }
 
 /* Returns the exit status for a wrong argument, or 0. */
@@ -78,26 +150,44 @@ check_words(const char *what, char **args, int n_args)
 	return EXIT_WRONG_WORD;
 }
 
+/* Reads "", "json", "NAME", "all", "NAME,json" or "all,json". */
+static void
+question_init(struct question *q, const char *what, bool top)
+{
+	const size_t suffix = strlen(JSON_SUFFIX);
+	size_t length = strlen(what);
+
+	q->what = what;
+	q->json = strcmp(what, "json") == 0 ||
+	    (length > suffix &&
+		strcmp(what + length - suffix, JSON_SUFFIX) == 0);
+	q->top = top && !q->json && isatty(STDOUT_FILENO);
+	if (q->json)
+		length -= length > suffix ? suffix : length;
+	if (length == 0)
+		snprintf(q->request, sizeof(q->request), "MAPS\r\n\r\n");
+	else if (length == 3 && memcmp(what, "all", length) == 0)
+		snprintf(q->request, sizeof(q->request), OPEN "\r\n\r\n");
+	else
+		snprintf(q->request, sizeof(q->request), OPEN "%.*s\r\n\r\n",
+		    (int)length, what);
+}
+
 int
 view_run(const char *what, bool top, char **args, int n_args)
 {
-	char request[NAME_LENGTH_MAX + 16] = "MAPS\r\n\r\n", path[PATH_MAX];
-	bool json;
+	struct view_sockets found = {0};
+	struct question q;
 	int status;
 
 	what = what ? what : "";
-	json = strcmp(what, "json") == 0;
 	status = check_words(what, args, n_args);
 	if (status)
 		return status;
-	if (*what && !json)
-		snprintf(request, sizeof(request), OPEN "%s\r\n\r\n",
-		    strcmp(what, "all") == 0 ? "" : what);
+	question_init(&q, what, top);
 	if (n_args)
-		snprintf(path, sizeof(path), "%s", args[0]);
-	else if (view_find(path, sizeof(path)) == -1)
+		snprintf(found.paths[found.count++], PATH_MAX, "%s", args[0]);
+	else if (view_find(&found) == -1)
 		return EXIT_FAILURE;
-	return top && !json && isatty(STDOUT_FILENO)
-	    ? top_run(path, request)
-	    : print_once(path, request, json);
+	return show(&found, &q);
 }

@@ -8,8 +8,9 @@
 /*
  * Prints a table of the server's maps if `what` is NULL or "", in JSON if it is
  * "json"; else one of the open connections and flows of the maps whose text
- * contains `what`. With `top`, prints the table each second. args has the path
- * of the socket, or nothing.
+ * contains `what`, or of all maps if it is "all"; in JSON if ",json" stands
+ * behind that. With `top`, prints the table each second. args has the path of
+ * the socket, or nothing: then prints the tables of all servers.
  * Returns the exit status, with errors logged.
  */
 int view_run(const char *what, bool top, char **args, int n_args);
