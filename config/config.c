@@ -11,7 +11,9 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "config/check.h"
+#include "config/cure.h"
 #include "config/habit.h"
+#include "config/key.h"
 #include "config/lines.h"
 #include "config/map.h"
 #include "config/mask.h"
@@ -116,6 +118,8 @@ bad_map(const char *origin, const char *spec, const char *masked,
 
 	if (!advice)
 		advice = item_advice(buf, masked, part);
+	if (!advice)
+		advice = habit_single(buf, masked);
 	if (advice)
 		log_error("%s'%.*s': %s", origin, shown_length(spec), masked,
 		    advice);
@@ -163,6 +167,22 @@ add_single_map(struct config *conf, const char *origin, const char *spec)
 static const char one_map_a_line[] =
     "one map a line, as LISTEN=TARGET... or LISTEN TARGET";
 
+static const char no_map_word[] =
+    "not a map: LISTEN TARGET is one map alone, several are LISTEN=TARGET";
+
+/* Returns true if the word is LISTEN or TARGET, perhaps with KEY=VALUE. */
+static bool
+is_endpoint(const char *word)
+{
+	return word[strcspn(word, ",=")] != '=';
+}
+
+static bool
+is_key_value(const char *word)
+{
+	return key_exists(word, strcspn(word, "=")) && strchr(word, '=');
+}
+
 /*
  * Returns why two or more arguments are no maps, and sets *bad to the wrong
  * argument; or NULL if each may be a map. A line of a file may have one map.
@@ -170,6 +190,8 @@ static const char one_map_a_line[] =
 static const char *
 explain_bad_args(bool is_line, char *const *args, int n, char **bad)
 {
+	bool pair = is_endpoint(args[0]) && is_endpoint(args[1]);
+
 	for (int i = 1; i < n; i++) {
 		const char *left = strchr(args[i - 1], '=');
 		const char *right = strchr(args[i], '=');
@@ -178,11 +200,39 @@ explain_bad_args(bool is_line, char *const *args, int n, char **bad)
 		if (left ? !left[1] && !right : right == args[i])
 			return "no spaces around '='";
 	}
-	*bad = args[1];
-	if (n == 2 && !strchr(args[0], '=') && strchr(args[1], '=') &&
-	    *strpbrk(args[1], ",=") == ',')
-		return "LISTEN TARGET takes no KEY=VALUE: write LISTEN=TARGET";
-	return is_line ? one_map_a_line : NULL;
+	*bad = args[pair && n > 2 ? 2 : 1];
+	if (pair && (n == 2 || is_key_value(args[2])))
+		return "LISTEN TARGET takes no KEY=VALUE";
+	if (is_line)
+		return one_map_a_line;
+	return pair && !strchr(args[2], '=') ? no_map_word : NULL;
+}
+
+/*
+ * Writes the map that the arguments are without the white space between them.
+ * Returns false if they are none.
+ */
+static bool
+join_args(char *buf, char *const *args, int n, const struct masked_text *text)
+{
+	size_t used = 0, length;
+	bool equals = false;
+
+	for (int i = 0; i < n; i++, used += length) {
+		char last = used ? buf[used - 1] : '=';
+		bool apart = !strchr("=,", last) && !strchr("=,", *args[i]);
+
+		length = strlen(args[i]);
+		if (used + length + 2 > HABIT_SIZE ||
+		    (apart && equals && !is_key_value(args[i])))
+			return false;
+		if (apart)
+			buf[used++] = equals ? ',' : '=';
+		equals |= apart || strchr(args[i], '=');
+		memcpy(buf + used, masked_part(text, args[i]), length);
+	}
+	buf[used] = '\0';
+	return cure_works(buf);
 }
 
 /* Returns advice on the first argument that is a habit, *bad; or NULL. */
@@ -199,16 +249,21 @@ explain_habit(char *advice, char *const *args, int n,
 	return NULL;
 }
 
-/* Returns advice on two arguments that are a habit together; or NULL. */
+/* Returns advice on arguments that are a habit together; or NULL. */
 static const char *
-pair_advice(char *buf, char *const *args, const struct masked_text *text)
+words_advice(char *buf, char *const *args, int n,
+    const struct masked_text *text)
 {
-	char both[HABIT_SIZE];
-	int n = snprintf(both, sizeof(both), "%.*s %.*s", (int)strlen(args[0]),
-	    masked_part(text, args[0]), (int)strlen(args[1]),
-	    masked_part(text, args[1]));
+	char words[HABIT_SIZE];
+	size_t used = 0;
 
-	return habit_advice(buf, HABIT_MAP, both, (size_t)n);
+	for (int i = 0; i < n && used < sizeof(words); i++)
+		used += (size_t)snprintf(words + used, sizeof(words) - used,
+		    "%s%.*s", i ? " " : "", shown_length(args[i]),
+		    masked_part(text, args[i]));
+	return used < sizeof(words)
+	    ? habit_advice(buf, HABIT_WORDS, words, used)
+	    : NULL;
 }
 
 /* Logs why an argument is wrong. Returns -1. */
@@ -223,14 +278,11 @@ bad_arg(const char *origin, const char *arg, const struct masked_text *text,
 
 /* Adds the map of two arguments, LISTEN TARGET. */
 static int
-add_pair(struct config *conf, const char *origin, char *const *args,
-    const struct masked_text *text)
+add_pair(struct config *conf, const char *origin, char *const *args)
 {
-	char advice[HABIT_SIZE], *spec;
+	char *spec;
 	int result;
 
-	if (pair_advice(advice, args, text))
-		return bad_arg(origin, args[0], text, advice);
 	spec = malloc(strlen(args[0]) + strlen(args[1]) + 2);
 	if (!spec)
 		return read_failed(origin, "out of memory");
@@ -248,13 +300,24 @@ static int
 add_args(struct config *conf, const char *origin, char *const *args, int n,
     const struct masked_text *text)
 {
-	char advice[HABIT_SIZE], *bad, *habit;
+	char advice[HABIT_SIZE], map[HABIT_SIZE], *bad = NULL, *habit;
 	const char *why;
+	bool pair, joined;
 	int result = 0;
 
-	if (n == 2 && !strchr(args[0], '=') && !strchr(args[1], '='))
-		return add_pair(conf, origin, args, text);
+	pair = n == 2 && !strchr(args[0], '=') && !strchr(args[1], '=');
+	joined = n > 1 && join_args(map, args, n, text);
+	if (n > 1 && !joined && words_advice(advice, args, n, text))
+		return bad_arg(origin, args[0], text, advice);
+	if (pair)
+		return add_pair(conf, origin, args);
 	why = n > 1 ? explain_bad_args(*origin, args, n, &bad) : NULL;
+	if (joined) {
+		snprintf(advice, sizeof(advice), "%s: write %.400s",
+		    why && why != one_map_a_line ? why : "a map is one word",
+		    map);
+		return bad_arg(origin, bad, text, advice);
+	}
 	if (why == one_map_a_line &&
 	    explain_habit(advice, args, n, text, &habit))
 		return bad_arg(origin, habit, text, advice);
