@@ -119,7 +119,7 @@ bad_map(const char *origin, const char *spec, const char *masked,
 	if (!advice)
 		advice = item_advice(buf, masked, part);
 	if (!advice)
-		advice = habit_single(buf, masked);
+		advice = habit_single(buf, masked, strlen(spec));
 	if (advice)
 		log_error("%s'%.*s': %s", origin, shown_length(spec), masked,
 		    advice);

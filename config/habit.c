@@ -366,15 +366,18 @@ habit_advice(char *buf, enum habit_place place, const char *text, size_t length)
 }
 
 const char *
-habit_single(char *buf, const char *text)
+habit_single(char *buf, const char *text, size_t length)
 {
+	static const char listen[] = "LISTEN=";
 	char map[HABIT_SIZE];
+	const char *single = map + strlen(listen);
 
-	if (cure_single(buf, text))
-		return buf;
-	if (strchr(text, '=') ||
-	    (size_t)snprintf(map, sizeof(map), "LISTEN=%s", text) >=
-		sizeof(map))
+	if (length + sizeof(listen) > sizeof(map))
 		return NULL;
-	return find_habit(buf, HABIT_MAP, map, FAULTS_MAX) ? buf : NULL;
+	snprintf(map, sizeof(map), "%s%.*s", listen, (int)length, text);
+	return cure_single(buf, single) ||
+		(!strchr(single, '=') &&
+		    find_habit(buf, HABIT_MAP, map, FAULTS_MAX))
+	    ? buf
+	    : NULL;
 }

@@ -29,6 +29,6 @@ const char *habit_advice(char *buf, enum habit_place, const char *text,
  * The same for a masked text that is an endpoint alone, with no '=' or one at
  * an end of it.
  */
-const char *habit_single(char *buf, const char *text);
+const char *habit_single(char *buf, const char *text, size_t length);
 
 #endif
