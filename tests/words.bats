@@ -313,7 +313,7 @@ table() {
 	printf '%s\n' '80=wbe@81' 'idle-timeout 5x' '81=' '82=83 max=3' drain 'wait 3' '"83' \
 		'84=85,foo=1' 'max-con 50' wiat 'allow ::1' >wrong
 	run -2 "$NSFWD" --check -c wrong -c none
-	printf '%s\n' 'none: No such file' "'80=wbe@81': waits for namespace" "wrong:2: option 'idle-timeout': '5x': not a time" \
+	printf '%s\n' 'none: No such file' "wrong:1: '80=wbe@81': waits for namespace" "wrong:2: option 'idle-timeout': '5x': not a time" \
 		"wrong:3: '81=': a target is missing: write 81=TARGET" "wrong:4: 'max=3': a map is one word: write 82=83,max=3" \
 		"wrong:5: option 'drain': its value is missing" \
 		"wrong:6: option 'wait': '3': no value is taken" \
@@ -330,12 +330,16 @@ table() {
 	[ "${#lines[@]}" = 21 ]
 	[ "${lines[20]}" = 'nsfwd: wrong:20: 20 wrong lines: the rest is not read' ]
 	# What is no map and what maps lack, in one run, each with its line.
-	printf '%s\n' '80=' '81=wbe@1' '82=/etc/passwd' '83=web@1,dev=eth7' '10.9.9.9:84=web@1' >wrong
-	run -2 "$NSFWD" --check -c wrong
-	[ "${#lines[@]}" = 5 ]
-	for line in 1 2 3 4 5; do
-		grep -q "^nsfwd: wrong:$line: '" <<<"$output" || fail "no line $line in: $output"
+	# They come in the order of the lines, those of options, too.
+	printf '%s\n' '81=wbe@1' '80=' '82=/etc/passwd' '83=web@1,dev=eth7' 'max-conns x' \
+		'10.9.9.9:84=web@1' '85=86,user=nobody-at-all' '8084 80 90' '"83' >wrong
+	run -2 "$NSFWD" --check -c wrong 87=wbe@1
+	sed 's/^nsfwd: //; s/:[^:]*$//' <<<"$output"
+	[ "${#lines[@]}" = 10 ]
+	for line in 1 2 3 4 5 6 7 8 9; do
+		[[ ${lines[line - 1]} == "nsfwd: wrong:$line: "* ]] || fail "no line $line in: $output"
 	done
+	[[ ${lines[7]} == *"'90': one map a line"* && ${lines[9]} == "nsfwd: '87=wbe@1': no"* ]]
 }
 
 @test "--test dials each target once, and says why not" {
