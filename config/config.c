@@ -227,7 +227,7 @@ join_args(char *buf, char *const *args, int n, const struct masked_text *text)
 		    (apart && equals && !is_key_value(args[i])))
 			return false;
 		if (apart)
-			buf[used++] = equals ? ',' : '=';
+			buf[used++] = "=,"[equals];
 		equals |= apart || strchr(args[i], '=');
 		memcpy(buf + used, masked_part(text, args[i]), length);
 	}

@@ -37,8 +37,10 @@ fill_in(char *buf, const char *word)
 			buf = stpcpy(buf, names[i][1]);
 		else if (length)
 			buf = mempcpy(buf, word, length);
+		else if (*word == '*' && word[1] != ':')
+			*buf++ = 'x';
 		else
-			*buf++ = *word == '*' && word[1] != ':' ? 'x' : *word;
+			*buf++ = *word;
 		length += !length;
 	}
 	*buf = '\0';

@@ -333,7 +333,7 @@ correct_cure(char *advice, int left)
 	better = strstr(next, WRITE);
 	if (!better || (size_t)(cure - advice) + strlen(better) >= HABIT_SIZE)
 		return false;
-	strcpy(cure, better);
+	stpcpy(cure, better);
 	return true;
 }
 

@@ -199,7 +199,8 @@ is_scheme(const char *s, size_t length, bool *login)
 	size_t i = 0;
 
 	while (i < ARRAY_LEN(names) &&
-	    (strlen(names[i]) != length || strncasecmp(s, names[i], length)))
+	    (strlen(names[i]) != length ||
+		strncasecmp(s, names[i], length) != 0))
 		i++;
 	*login = i < logins || i == ARRAY_LEN(names);
 	return i < ARRAY_LEN(names) && s[length] == ':';
