@@ -219,8 +219,8 @@ join_args(char *buf, char *const *args, int n, const struct masked_text *text)
 	bool equals = false;
 
 	for (int i = 0; i < n; i++, used += length) {
-		char last = used ? buf[used - 1] : '=';
-		bool apart = !strchr("=,", last) && !strchr("=,", *args[i]);
+		bool apart = used && !strchr("=,", buf[used - 1]) &&
+		    !strchr("=,", *args[i]);
 
 		length = strlen(args[i]);
 		if (used + length + 2 > HABIT_SIZE ||
