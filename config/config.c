@@ -11,9 +11,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "config/check.h"
-#include "config/cure.h"
 #include "config/habit.h"
-#include "config/key.h"
 #include "config/lines.h"
 #include "config/map.h"
 #include "config/mask.h"
@@ -21,6 +19,7 @@
 #include "config/unknown.h"
 #include "config/users.h"
 #include "config/value.h"
+#include "config/words.h"
 
 #define ERRORS_MAX 20 /* wrong lines that are logged */
 
@@ -164,108 +163,6 @@ add_single_map(struct config *conf, const char *origin, const char *spec)
 	return result;
 }
 
-static const char one_map_a_line[] =
-    "one map a line, as LISTEN=TARGET... or LISTEN TARGET";
-
-static const char no_map_word[] =
-    "not a map: LISTEN TARGET is one map alone, several are LISTEN=TARGET";
-
-/* Returns true if the word is LISTEN or TARGET, perhaps with KEY=VALUE. */
-static bool
-is_endpoint(const char *word)
-{
-	return word[strcspn(word, ",=")] != '=';
-}
-
-static bool
-is_key_value(const char *word)
-{
-	return key_exists(word, strcspn(word, "=")) && strchr(word, '=');
-}
-
-/*
- * Returns why two or more arguments are no maps, and sets *bad to the wrong
- * argument; or NULL if each may be a map. A line of a file may have one map.
- */
-static const char *
-explain_bad_args(bool is_line, char *const *args, int n, char **bad)
-{
-	bool pair = is_endpoint(args[0]) && is_endpoint(args[1]);
-
-	for (int i = 1; i < n; i++) {
-		const char *left = strchr(args[i - 1], '=');
-		const char *right = strchr(args[i], '=');
-
-		*bad = args[left ? i - 1 : i];
-		if (left ? !left[1] && !right : right == args[i])
-			return "no spaces around '='";
-	}
-	*bad = args[pair && n > 2 ? 2 : 1];
-	if (pair && (n == 2 || is_key_value(args[2])))
-		return "LISTEN TARGET takes no KEY=VALUE";
-	if (is_line)
-		return one_map_a_line;
-	return pair && !strchr(args[2], '=') ? no_map_word : NULL;
-}
-
-/*
- * Writes the map that the arguments are without the white space between them.
- * Returns false if they are none.
- */
-static bool
-join_args(char *buf, char *const *args, int n, const struct masked_text *text)
-{
-	size_t used = 0, length;
-	bool equals = false;
-
-	for (int i = 0; i < n; i++, used += length) {
-		bool apart = used && !strchr("=,", buf[used - 1]) &&
-		    !strchr("=,", *args[i]);
-
-		length = strlen(args[i]);
-		if (used + length + 2 > HABIT_SIZE ||
-		    (apart && equals && !is_key_value(args[i])))
-			return false;
-		if (apart)
-			buf[used++] = "=,"[equals];
-		equals |= apart || strchr(args[i], '=');
-		memcpy(buf + used, masked_part(text, args[i]), length);
-	}
-	buf[used] = '\0';
-	return cure_works(buf);
-}
-
-/* Returns advice on the first argument that is a habit, *bad; or NULL. */
-static const char *
-explain_habit(char *advice, char *const *args, int n,
-    const struct masked_text *text, char **bad)
-{
-	for (int i = 0; i < n; i++) {
-		*bad = args[i];
-		if (habit_advice(advice, HABIT_MAP, masked_part(text, args[i]),
-			strlen(args[i])))
-			return advice;
-	}
-	return NULL;
-}
-
-/* Returns advice on arguments that are a habit together; or NULL. */
-static const char *
-words_advice(char *buf, char *const *args, int n,
-    const struct masked_text *text)
-{
-	char words[HABIT_SIZE];
-	size_t used = 0;
-
-	for (int i = 0; i < n && used < sizeof(words); i++)
-		used += (size_t)snprintf(words + used, sizeof(words) - used,
-		    "%s%.*s", i ? " " : "", shown_length(args[i]),
-		    masked_part(text, args[i]));
-	return used < sizeof(words)
-	    ? habit_advice(buf, HABIT_WORDS, words, used)
-	    : NULL;
-}
-
 /* Logs why an argument is wrong. Returns -1. */
 static int
 bad_arg(const char *origin, const char *arg, const struct masked_text *text,
@@ -300,29 +197,13 @@ static int
 add_args(struct config *conf, const char *origin, char *const *args, int n,
     const struct masked_text *text)
 {
-	char advice[HABIT_SIZE], map[HABIT_SIZE], *bad = NULL, *habit;
-	const char *why;
-	bool pair, joined;
+	char advice[HABIT_SIZE], *bad;
 	int result = 0;
 
-	pair = n == 2 && !strchr(args[0], '=') && !strchr(args[1], '=');
-	joined = n > 1 && join_args(map, args, n, text);
-	if (n > 1 && !joined && words_advice(advice, args, n, text))
-		return bad_arg(origin, args[0], text, advice);
-	if (pair)
-		return add_pair(conf, origin, args);
-	why = n > 1 ? explain_bad_args(*origin, args, n, &bad) : NULL;
-	if (joined) {
-		snprintf(advice, sizeof(advice), "%s: write %.400s",
-		    why && why != one_map_a_line ? why : "a map is one word",
-		    map);
+	if (n > 1 && words_advice(advice, *origin, args, n, text, &bad))
 		return bad_arg(origin, bad, text, advice);
-	}
-	if (why == one_map_a_line &&
-	    explain_habit(advice, args, n, text, &habit))
-		return bad_arg(origin, habit, text, advice);
-	if (why)
-		return bad_arg(origin, bad, text, why);
+	if (n == 2 && words_are_pair(args))
+		return add_pair(conf, origin, args);
 	for (int i = 0; i < n; i++)
 		result |=
 		    add_map(conf, origin, args[i], masked_part(text, args[i]));
