@@ -19,6 +19,7 @@
 #include "config/map.h"
 #include "config/mask.h"
 #include "config/options.h"
+#include "config/order.h"
 #include "config/rules.h"
 #include "config/users.h"
 #include "server/inspect.h"
@@ -115,6 +116,8 @@ run_cli(struct options *o, char **args)
 		return print_info(o);
 	if (o->status || o->top)
 		return view_run(o->status, o->top, conf->args, conf->n_args);
+	if (o->check)
+		order_begin();
 	if (config_read(conf, o) == -1) {
 		if (o->check == CHECK_ALL && conf->n_files)
 			check_rest(conf);
@@ -232,6 +235,7 @@ main(int argc, char **argv)
 		status = run_cli(&options, args);
 	else
 		log_error("%s", strerror(ENOMEM));
+	order_end();
 	free(args);
 	config_free(&options.config);
 	return status;

@@ -40,6 +40,8 @@ static struct log_sink {
 	bool time, colour;
 } log_sink = {"nsfwd: ", -1, false, -1, false, false};
 
+static bool (*diverted)(const char *line, size_t head, size_t length);
+
 /* A kind of warning, for log_ratelimited(). */
 static struct warning {
 	const char *fmt;
@@ -191,6 +193,18 @@ write_line(const char *line, size_t length)
 	return n != -1 || errno != EAGAIN;
 }
 
+void
+log_divert(bool (*function)(const char *line, size_t head, size_t length))
+{
+	diverted = function;
+}
+
+void
+log_write(const char *line, size_t length)
+{
+	write_line(line, length);
+}
+
 /*
  * Writes "nsfwd: ", in colour or not, and the time. Returns the length. The
  * line has room.
@@ -221,13 +235,13 @@ write_event(int priority, const char *fmt, va_list ap, unsigned skipped)
 {
 	static unsigned lost;
 	char text[LINE_SIZE], line[LINE_SIZE];
-	size_t used = 0, head = 0;
+	size_t used = 0, head = 0, begin;
 	int saved = errno;
 
 	if (log_sink.facility != -1)
 		head = (size_t)snprintf(line, sizeof(line), "<%d>",
 		    log_sink.facility + priority);
-	used = head + format_prefix(line + head, priority);
+	used = begin = head + format_prefix(line + head, priority);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	used = escape(line, used, text);
 	skipped += lost;
@@ -236,7 +250,8 @@ write_event(int priority, const char *fmt, va_list ap, unsigned skipped)
 		used = escape(line, used, text);
 	}
 	line[used++] = '\n';
-	lost = write_line(line, used) ? 0 : skipped + 1;
+	if (!diverted || !diverted(line, begin, used))
+		lost = write_line(line, used) ? 0 : skipped + 1;
 	if (log_sink.stderr_copy != -1 &&
 	    write(log_sink.stderr_copy, line + head, used - head) == -1)
 		log_close_stderr();

@@ -4,6 +4,7 @@
 #define BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum log_level {
 	LOG_QUIET,   /* errors */
@@ -40,6 +41,15 @@ void log_with_time(void);
  * terminal and $NO_COLOR is not set.
  */
 void log_with_colour(void);
+
+/*
+ * Gives lines to a function, whose text begins behind the first head bytes. A
+ * line is written at once if the function returns false. NULL: no function.
+ */
+void log_divert(bool (*)(const char *line, size_t head, size_t length));
+
+/* Writes a line that was diverted. */
+void log_write(const char *line, size_t length);
 
 /*
  * Writes one line, if its level is enabled. Control bytes become "\xNN".

@@ -24,8 +24,8 @@ enum visit {
 	VISIT_DONE  /* no chain from the map leads back to the map */
 };
 
-static bool
-is_ns_name(const char *name)
+bool
+check_is_ns_name(const char *name)
 {
 	struct ns ns;
 	bool found;
@@ -45,7 +45,7 @@ check_host_names(const struct map *map)
 	for (size_t i = 0; i < count; i++) {
 		const struct endpoint *target = &map->targets[i];
 
-		if (target->kind != EP_HOST || !is_ns_name(target->name))
+		if (target->kind != EP_HOST || !check_is_ns_name(target->name))
 			continue;
 		log_error("%s'%.160s': '%s': a namespace has this name: write "
 			  "%s@%s (or self@%s for the host)",

@@ -6,7 +6,10 @@
 struct config;
 struct map;
 
-/* Each returns 0, or -1 with the reason logged. */
+/* Returns true if a namespace that exists has this name. */
+bool check_is_ns_name(const char *);
+
+/* The others return 0, or -1 with the reason logged. */
 
 /* Refuses a host name that is the name of a namespace, which may be meant. */
 int check_host_names(const struct map *);

@@ -19,6 +19,7 @@
 #include "config/unknown.h"
 #include "config/users.h"
 #include "config/value.h"
+#include "config/words.h"
 
 #define ERRORS_MAX 20 /* wrong lines that are logged */
 
@@ -128,6 +129,8 @@ bad_map(const char *origin, const char *spec, const char *masked,
 
 	if (!advice)
 		advice = item_advice(buf, masked, part);
+	if (!advice)
+		advice = habit_single(buf, masked, strlen(spec));
 	if (advice)
 		log_error("%s'%.*s': %s", origin, shown_length(spec), masked,
 		    advice);
@@ -172,57 +175,6 @@ add_single_map(struct config *conf, const char *origin, const char *spec)
 	return result;
 }
 
-static const char one_map_a_line[] =
-    "one map a line, as LISTEN=TARGET... or LISTEN TARGET";
-
-/*
- * Returns why two or more arguments are no maps, and sets *bad to the wrong
- * argument; or NULL if each may be a map. A line of a file may have one map.
- */
-static const char *
-explain_bad_args(bool is_line, char *const *args, int n, char **bad)
-{
-	for (int i = 1; i < n; i++) {
-		const char *left = strchr(args[i - 1], '=');
-		const char *right = strchr(args[i], '=');
-
-		*bad = args[left ? i - 1 : i];
-		if (left ? !left[1] && !right : right == args[i])
-			return "no spaces around '='";
-	}
-	*bad = args[1];
-	if (n == 2 && !strchr(args[0], '=') && strchr(args[1], '=') &&
-	    *strpbrk(args[1], ",=") == ',')
-		return "LISTEN TARGET takes no KEY=VALUE: write LISTEN=TARGET";
-	return is_line ? one_map_a_line : NULL;
-}
-
-/* Returns advice on the first argument that is a habit, *bad; or NULL. */
-static const char *
-explain_habit(char *advice, char *const *args, int n,
-    const struct masked_text *text, char **bad)
-{
-	for (int i = 0; i < n; i++) {
-		*bad = args[i];
-		if (habit_advice(advice, HABIT_MAP, masked_part(text, args[i]),
-			strlen(args[i])))
-			return advice;
-	}
-	return NULL;
-}
-
-/* Returns advice on two arguments that are a habit together; or NULL. */
-static const char *
-pair_advice(char *buf, char *const *args, const struct masked_text *text)
-{
-	char both[HABIT_SIZE];
-	int n = snprintf(both, sizeof(both), "%.*s %.*s", (int)strlen(args[0]),
-	    masked_part(text, args[0]), (int)strlen(args[1]),
-	    masked_part(text, args[1]));
-
-	return habit_advice(buf, HABIT_MAP, both, (size_t)n);
-}
-
 /* Logs why an argument is wrong. Returns -1. */
 static int
 bad_arg(const char *origin, const char *arg, const struct masked_text *text,
@@ -235,14 +187,11 @@ bad_arg(const char *origin, const char *arg, const struct masked_text *text,
 
 /* Adds the map of two arguments, LISTEN TARGET. */
 static int
-add_pair(struct config *conf, const char *origin, char *const *args,
-    const struct masked_text *text)
+add_pair(struct config *conf, const char *origin, char *const *args)
 {
-	char advice[HABIT_SIZE], *spec;
+	char *spec;
 	int result;
 
-	if (pair_advice(advice, args, text))
-		return bad_arg(origin, args[0], text, advice);
 	spec = malloc(strlen(args[0]) + strlen(args[1]) + 2);
 	if (!spec)
 		return read_failed(origin, "out of memory");
@@ -260,18 +209,13 @@ static int
 add_args(struct config *conf, const char *origin, char *const *args, int n,
     const struct masked_text *text)
 {
-	char advice[HABIT_SIZE], *bad, *habit;
-	const char *why;
+	char advice[HABIT_SIZE], *bad;
 	int result = 0;
 
-	if (n == 2 && !strchr(args[0], '=') && !strchr(args[1], '='))
-		return add_pair(conf, origin, args, text);
-	why = n > 1 ? explain_bad_args(*origin, args, n, &bad) : NULL;
-	if (why == one_map_a_line &&
-	    explain_habit(advice, args, n, text, &habit))
-		return bad_arg(origin, habit, text, advice);
-	if (why)
-		return bad_arg(origin, bad, text, why);
+	if (n > 1 && words_advice(advice, *origin, args, n, text, &bad))
+		return bad_arg(origin, bad, text, advice);
+	if (n == 2 && words_are_pair(args))
+		return add_pair(conf, origin, args);
 	for (int i = 0; i < n; i++)
 		result |=
 		    add_map(conf, origin, args[i], masked_part(text, args[i]));

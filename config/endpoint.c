@@ -250,6 +250,7 @@ endpoint_parse(struct endpoint *ep, char *text, unsigned ports,
     const char **bad_part)
 {
 	struct endpoint_parser p = {ep, ports, bad_part};
+	bool scheme = strncmp(text, "//", 2) == 0;
 	char *slash, *colon;
 
 	if (strncmp(text, "unix:/", 6) == 0)
@@ -262,6 +263,8 @@ endpoint_parse(struct endpoint *ep, char *text, unsigned ports,
 		return "out of memory";
 	if (!*text)
 		return "an address or a port is missing";
+	if (scheme || strstr(text, "://"))
+		return "an address has no SCHEME:// in front";
 	if (!ports && strncmp(text, "systemd:", 8) == 0) {
 		ep->kind = EP_SYSTEMD;
 		return text[8] ? dup_string(&ep->name, text + 8)

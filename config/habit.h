@@ -8,13 +8,14 @@
 /* The place that the refused text stands in. */
 enum habit_place {
 	HABIT_MAP,    /* a map, or one of several arguments */
+	HABIT_WORDS,  /* two or more arguments, a space between them */
 	HABIT_OPTION, /* an unknown option, a space, and the next argument */
 	HABIT_GOST,   /* the value of -L */
 	HABIT_NS,     /* the name of a namespace */
 	HABIT_ITEM    /* an item of a list of addresses, as of allow= */
 };
 
-#define HABIT_SIZE 512
+#define HABIT_SIZE 512 /* at least CURE_SIZE */
 
 /*
  * Writes the advice on the first length bytes of a masked text into buf, which
@@ -23,5 +24,11 @@ enum habit_place {
  */
 const char *habit_advice(char *buf, enum habit_place, const char *text,
     size_t length);
+
+/*
+ * The same for a masked text that is an endpoint alone, with no '=' or one at
+ * an end of it.
+ */
+const char *habit_single(char *buf, const char *text, size_t length);
 
 #endif

@@ -286,7 +286,9 @@ parse_key(struct map_parser *p, const char *name, char *value)
 	p->bad_part = name;
 	p->key_seen = true;
 	if (p->map->n_targets == 0)
-		return "no target in front of KEY=VALUE";
+		return key_exists(name, strlen(name))
+		    ? "no target in front of KEY=VALUE"
+		    : "a second '=': a map is LISTEN=TARGET,KEY=VALUE...";
 	if (p->auth_seen && !key_exists(name, strlen(name)))
 		return unknown_key;
 	if (!via && !via_auth && strcmp(name, "auth") != 0)

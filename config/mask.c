@@ -13,14 +13,14 @@
  * - the value of every other key that neither a map nor GOST has;
  * - PASSWORD of USER:PASSWORD@; behind SCHEME://, all in front of '@' if there
  *   is no ':'. NS@ and pid:N@ stay, because a namespace has ':' only behind its
- *   kind.
+ *   kind; also behind the scheme of a protocol or a kind, which has no password
+ *   without a user.
  *
  * A password may contain separators. So it ends only in front of a known key,
  * of an argument that begins with '-', or of one that looks like a map; and in
  * front of '@', at a ',' or '=' behind a port.
  */
 
-#include <ctype.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -31,6 +31,7 @@
 #include "base/array.h"
 #include "config/gost_key.h"
 #include "config/key.h"
+#include "config/secret_name.h"
 
 #define SHOWN_MAX  160
 #define WHITE      " \t\r\n\v\f"
@@ -39,14 +40,6 @@
 #define NAME_CHARS                                             \
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" \
 	"-_." DIGITS
-
-/* The content of a value, as far as the name in front tells. */
-enum value {
-	OTHER,  /* unknown: masked, unless the name is a known key */
-	LOGIN,  /* USER or USER:PASSWORD */
-	AUTH,   /* USER:PASSWORD or PASSWORD */
-	SECRET, /* PASSWORD */
-};
 
 static bool
 is_white(char c)
@@ -66,78 +59,6 @@ static size_t
 at_sign(const char *s)
 {
 	return *s == '@' ? 1 : strncmp(s, "%40", 3) == 0 ? 3 : 0;
-}
-
-/*
- * Returns true if a is b with one byte more, less or changed, or two swapped.
- */
-static bool
-resembles(const char *a, size_t length, const char *b)
-{
-	size_t length_b = strlen(b), i = 0;
-
-	while (
-	    i < length && i < length_b && tolower((unsigned char)a[i]) == b[i])
-		i++;
-	while (length > i && length_b > i &&
-	    tolower((unsigned char)a[length - 1]) == b[length_b - 1])
-		length--, length_b--;
-	length -= i;
-	length_b -= i;
-	return (length <= 1 && length_b <= 1) ||
-	    (length == 2 && length_b == 2 &&
-		tolower((unsigned char)a[i]) == b[i + 1] &&
-		tolower((unsigned char)a[i + 1]) == b[i]);
-}
-
-/* Returns true if the name contains part, in any case of letters. */
-static bool
-name_contains(const char *name, size_t length, const char *part)
-{
-	size_t n = strlen(part);
-
-	for (size_t i = 0; i + n <= length; i++)
-		if (strncasecmp(name + i, part, n) == 0)
-			return true;
-	return false;
-}
-
-/* Returns true if a run of letters in the name resembles word. */
-static bool
-has_similar_word(const char *name, size_t length, const char *word)
-{
-	size_t n;
-
-	for (size_t i = 0; i < length; i += n + 1) {
-		for (n = 0;
-		     i + n < length && isalpha((unsigned char)name[i + n]);)
-			n++;
-		if (n > 2 && resembles(name + i, n, word))
-			return true;
-	}
-	return false;
-}
-
-/* Returns the content of the value behind a name. */
-static enum value
-value_kind(const char *name, size_t length)
-{
-	static const struct {
-		const char *word;
-		enum value value;
-	} words[] = {{"password", SECRET}, {"passwd", SECRET}, {"pass", SECRET},
-	    {"pwd", SECRET}, {"secret", SECRET}, {"token", SECRET},
-	    {"key", SECRET}, {"auth", AUTH}, {"cred", AUTH}, {"user", LOGIN},
-	    {"login", LOGIN}};
-
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (name_contains(name, length, words[i].word))
-			return words[i].value;
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (strlen(words[i].word) > 3 && words[i].value != LOGIN &&
-		    has_similar_word(name, length, words[i].word))
-			return words[i].value;
-	return OTHER;
 }
 
 /* Returns the length of a known key with its '='; 0 if there is none. */
@@ -214,7 +135,7 @@ secret_follows(const char *s)
 	size_t length = strspn(s, NAME_CHARS);
 
 	return s[length] == '=' &&
-	    (known_key(s) || value_kind(s, length) != OTHER);
+	    (known_key(s) || secret_value(s, length) != VALUE_OTHER);
 }
 
 /*
@@ -233,7 +154,7 @@ item_end(char *s)
 
 /* Masks the value behind a name, except USER, and except a path if allowed. */
 static char *
-mask_value(char *s, enum value value, bool path)
+mask_value(char *s, enum secret_value value, bool path)
 {
 	char *next = s + strspn(s, WHITE), *end, *user;
 
@@ -242,10 +163,10 @@ mask_value(char *s, enum value value, bool path)
 	s = next + (*next == ':');
 	s += strspn(s, "=" WHITE);
 	user = s + strcspn(s, ":%,?&" WHITE);
-	if (value == LOGIN && !colon(user))
+	if (value == VALUE_LOGIN && !colon(user))
 		return s - 1; /* the value is read as an item */
 	end = secret_end(s, true);
-	if (value == OTHER || value == SECRET)
+	if (value == VALUE_OTHER || value == VALUE_SECRET)
 		return mask_span(s, end);
 	if (user < end && colon(user))
 		return mask_span(user + colon(user), end);
@@ -264,30 +185,64 @@ has_ports(const char *text, const char *end)
 }
 
 /*
+ * Returns true if the text begins with a known name and ':'. Sets *login if a
+ * password without a user may follow the name and "://".
+ */
+static bool
+is_scheme(const char *s, size_t length, bool *login)
+{
+	static const char *const names[] = {"http", "https", "socks", "socks4",
+	    "socks4a", "socks5", "tcp", "udp", "tcp+udp", "pid", "fd", "docker",
+	    "podman", "unit", "machine", "systemd", "unix", "netns", "ns",
+	    "container"};
+	const size_t logins = 6;
+	size_t i = 0;
+
+	while (i < ARRAY_LEN(names) &&
+	    (strlen(names[i]) != length ||
+		strncasecmp(s, names[i], length) != 0))
+		i++;
+	*login = i < logins || i == ARRAY_LEN(names);
+	return i < ARRAY_LEN(names) && s[length] == ':';
+}
+
+/* Returns true if [ADDR]:PORTS= follows, with an address or "localhost". */
+static bool
+begins_listener(const char *s)
+{
+	size_t host = *s == '[' ? strcspn(s, "]") + 1 : strspn(s, DIGITS "."),
+	       ports;
+
+	if (strncmp(s, "localhost:", 10) == 0)
+		host = 9;
+	if (s[host] != ':')
+		return false;
+	ports = strspn(s + host + 1, DIGITS "-");
+	return ports && s[host + 1 + ports] == '=';
+}
+
+/*
  * Skips schemes, kinds of a namespace, and their ':'. *url is set if the last
- * of them, known or not, is followed by "//".
+ * of them, known or not, is followed by "//", and by neither NS@ nor ADDR:PORT=.
  */
 static char *
 skip_scheme(char *s, bool *url)
 {
-	static const char *const names[] = {"tcp", "udp", "tcp+udp", "http",
-	    "https", "socks", "socks4", "socks4a", "socks5", "pid", "fd",
-	    "docker", "podman", "unit", "machine", "systemd", "unix"};
-	size_t length = strspn(s, NAME_CHARS "+"), i = 0;
+	size_t length = strspn(s, NAME_CHARS "+"), host;
+	bool login;
 
-	while (i < ARRAY_LEN(names) && s[length] == ':' &&
+	while (is_scheme(s, length, &login) &&
 	    strncmp(s + length, "://", 3) != 0) {
-		if (strlen(names[i]) != length ||
-		    strncmp(s, names[i], length) != 0) {
-			i++;
-			continue;
-		}
 		s += length + 1;
 		length = strspn(s, NAME_CHARS "+");
-		i = 0;
 	}
 	*url = strncmp(s + length, "://", 3) == 0 || strncmp(s, "//", 2) == 0;
-	return *url ? strstr(s, "//") + 2 : s;
+	if (!*url)
+		return s;
+	s = strstr(s, "//") + 2;
+	host = strspn(s, NAME_CHARS);
+	*url = !begins_listener(s) && (login || !host || s[host] != '@');
+	return s;
 }
 
 /*
@@ -422,14 +377,14 @@ is_host(char *behind)
 
 /* Returns true if a value follows a name and blank bytes of white space. */
 static bool
-has_value(char *behind, enum value value, size_t blank, bool loose)
+has_value(char *behind, enum secret_value value, size_t blank, bool loose)
 {
 	char *next = behind + blank;
 
 	if (*next == '=')
 		return true;
 	if (*behind == ':')
-		return value != LOGIN && !is_host(behind);
+		return value != VALUE_LOGIN && !is_host(behind);
 	return blank &&
 	    (loose || memchr(next, ':', strcspn(next, WHITE)) != NULL);
 }
@@ -440,7 +395,7 @@ mask_item(char *s, char before, char **clear)
 {
 	enum reach reach = ENDPOINT;
 	size_t length, keyed, blank;
-	enum value value;
+	enum secret_value value;
 	bool url;
 
 	for (;; s += keyed, before = '=') {
@@ -449,18 +404,18 @@ mask_item(char *s, char before, char **clear)
 			return mask_url(s, clear);
 		length = strspn(s, NAME_CHARS);
 		keyed = known_key(s);
-		value = value_kind(s, length);
-		if (!keyed || value != OTHER)
+		value = secret_value(s, length);
+		if (!keyed || value != VALUE_OTHER)
 			break;
 		reach = strncmp(s, "via=", keyed) == 0 ? HOP
 		    : strncmp(s, "owner=", keyed) == 0 ? ITEM
 						       : ENDPOINT;
 	}
 	blank = strspn(s + length, WHITE);
-	if (value == OTHER ? before && s[length + blank] == '=' &&
+	if (value == VALUE_OTHER ? before && s[length + blank] == '=' &&
 		    strspn(s, DIGITS "-._") < length
-			   : has_value(s + length, value, blank,
-				 before == ',' || *s == '-'))
+				 : has_value(s + length, value, blank,
+				       before == ',' || *s == '-'))
 		return mask_value(s + length, value, keyed && before == ',');
 	return mask_endpoint(s, reach, clear);
 }

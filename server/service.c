@@ -153,8 +153,8 @@ log_waiting(const struct map *map, const struct ns *ns, int err)
 {
 	char text[ABSENT_SIZE];
 
-	log_error("'%s': waits for namespace '%s' (%s)", map->spec, ns_spec(ns),
-	    absent_hint(text, ns, err));
+	log_error("%s'%s': waits for namespace '%s' (%s)", map->origin,
+	    map->spec, ns_spec(ns), absent_hint(text, ns, err));
 }
 
 /*
@@ -167,8 +167,8 @@ log_gone(const struct service *s, const struct ns *ns, int err)
 	const bool file = ns->kind == NS_NAME || ns->kind == NS_PATH;
 
 	if (file && (err == ENOENT || err == ENODATA))
-		log_error("'%s': waits for namespace '%s' (it was deleted)",
-		    s->map->spec, ns_spec(ns));
+		log_error("%s'%s': waits for namespace '%s' (it was deleted)",
+		    s->map->origin, s->map->spec, ns_spec(ns));
 	else
 		log_waiting(s->map, ns, err);
 }

@@ -70,12 +70,10 @@ repeat() {
 		n=$((n + 1))
 	done < <(rows <<-'TABLE'
 		                          |                    | a target is missing: write LISTEN=TARGET
-		tcp:8000                  | 8000               | a target is missing: write LISTEN=TARGET
-		=80                       |                    | an address or a port is missing
-		8000=                     |                    | an address or a port is missing
+		tcp:8o                    | 8o                 | a target is missing: write LISTEN=TARGET
+		=                         |                    | an address or a port is missing
 		vpn@=80                   |                    | an address or a port is missing
 		8000=vpn@                 |                    | an address or a port is missing
-		8000=80,                  |                    | an address or a port is missing
 		8000=80,,81               |                    | an address or a port is missing
 		udp:udp:80=81             | udp                | stand in front of the whole map
 		0=80                      | 0                  | not a port: 1 to 65535
@@ -115,7 +113,7 @@ repeat() {
 		80=.a:81                  | .a                 | in labels with one '.' between
 		80=a*b:81                 | a*b                | a host name is letters
 		80=b\c:81                 | b\c                | a host name is letters
-		80=web/81                 | web                | not a numeric address, which ADDR/PORT takes
+		80=w+b/81                 | w+b                | not a numeric address, which ADDR/PORT takes
 		80=run/a.sock             | run                | a UNIX socket begins with '/'
 		80=:81                    | :81                | a target needs an address
 		80=0.0.0.0:81             | 0.0.0.0            | no address to connect to
@@ -163,7 +161,7 @@ repeat() {
 		80=81,foo=1               | foo                | no such key | 80=81,foo=*
 		80=81,MAX=1               | MAX                | no such key | 80=81,MAX=*
 		80=81,=1                  |                    | no such key
-		80=81=82                  | 81                 | no target in front
+		80=81=82                  | 81                 | a second '='
 		80=81,max                 | max                | a key wants =VALUE
 		80=81,max=3,via-auth      | via-auth           | a key wants =VALUE
 		80=81,web                 | web                | a target wants a port
@@ -370,9 +368,9 @@ repeat() {
 		80=@10.0.0.1:80           | @10.0.0.1:80       | the namespace in front of '@' is empty
 		80=@8000-8010             | @8000-8010         | the namespace in front of '@' is empty
 		1080=@proxy               | @proxy             | the namespace in front of '@' is empty
-		80=vpn@tcp:80             | tcp                | stand in front of the whole map
+		80=vpn@tcp+udp:80         | tcp+udp            | stand in front of the whole map
 		vpn@tcp:80=81             | tcp                | stand in front of the whole map
-		80=udp:53                 | udp                | stand in front of the whole map
+		80=tcp+udp:53             | tcp+udp            | stand in front of the whole map
 		vpn:8080=80               | vpn                | (a namespace is NS@PORT)
 		a:b@80=81                 | a:*                | no namespace: with ':' there are docker:, podman: | a:*@80=81
 		80=w:81,via=http:u:p@h:1  | u:*                | a password are for auth= or via-auth= | 80=w:81,via=http:u:*@h:1
@@ -739,14 +737,14 @@ right_words() {
 	right 9091=vpn@9091 9091 -v vpn@9091
 	right 80=vpn@81,82 80 vpn@81,82
 	wrong "'80=web': column 4: 'web': no port" '' 80 web
-	wrong "'81,max=1': LISTEN TARGET takes no KEY=VALUE: write LISTEN=TARGET" '' \
+	wrong "'81,max=1': LISTEN TARGET takes no KEY=VALUE: write 80=81,max=1" '' \
 		80 81,max=1
 	wrong "'=': no spaces around '='" '' 80 = 81
 	wrong "'80=': no spaces around '='" '' 80= 81
 	wrong "'=81': no spaces around '='" '' 80 =81
 	wrong "'=': no spaces around '='" '' 80=81 82 = 83,max=1
-	wrong "'80=': column 4: '': an address or a port is missing" '' 80= 81=82
-	wrong "'81': column 1: '81': a target is missing" '' 80=81 81
+	wrong "'80=': a target is missing: write 80=TARGET" '' 80= 81=82
+	wrong "'81': a target is missing: write 81=TARGET" '' 80=81 81
 	[ "$bad" = 0 ]
 }
 
@@ -876,7 +874,7 @@ right_words() {
 	printf '80 81\r\n82 web\n' >maps
 	wrong "maps:2: '82=web': column 4: 'web': no port" '' -c maps
 	printf '1=2\n80 81 82\n' >maps
-	wrong "maps:2: '81': one map a line" '' -c maps
+	wrong "maps:2: '82': one map a line" '' -c maps
 	printf '80=1\n80 = 81\n' >maps
 	wrong "maps:2: '=': no spaces around '='" '' -c maps
 	printf '80 81,max=2 #\n' >maps
@@ -896,7 +894,7 @@ right_words() {
 	{ repeat '#' 65537 && echo && echo 80=; } >maps
 	wrong "maps:2: '80='" '' -c maps
 	printf '80=81\n' >maps
-	wrong "'82=': column 4" '' -c maps 82=
+	wrong "'82=': a target is missing" '' -c maps 82=
 	[ "$bad" = 0 ]
 }
 
@@ -949,7 +947,7 @@ right_words() {
 		@spec-1=80 80=81 nowhere= @spec-2=80
 	run ! grep -F @spec- /proc/net/unix
 	printf '%s\n' @spec-1=80 1 @spec-2=80 >maps
-	wrong "maps:2: '1': column 1: '1': a target is missing" '' -c maps
+	wrong "maps:2: '1': a target is missing" '' -c maps
 	if strace -o /dev/null true 2>/dev/null; then
 		ASAN_OPTIONS=detect_leaks=0 run -2 strace -f -e trace=socket,bind,listen,clone,fork,vfork \
 			-o calls "$NSFWD" @spec-1=80 18080=81 80=81,max=x

@@ -135,7 +135,7 @@ undefined() {
 	local free='server/server.c server/mapper_proc.c server/daemon.c server/systemd.c
 		server/upgrade.c base/proctitle.c tcp/pool.c tcp/tcp.c tcp/fork.c tcp/kept.c
 		container/container.c container/tracker.c
-		tcp/worker.c udp/udp.c dial/resolve.c base/log.c base/errname.c
+		tcp/worker.c udp/udp.c dial/resolve.c base/log.c config/order.c base/errname.c
 		base/secret.c'
 	local spare='relay.c:relay_buffer relay.c:spills dial/dial.c:resolved
 		tcp/conn.c:session tcp/conn.c:tlvs'

@@ -87,6 +87,17 @@ shown() {
 		pid:42@80=fd:3@80                | pid:42@80=fd:3@80
 		fd00::2/53=dns@::1/53            | fd00::2/53=dns@::1/53
 		fe80::1%e/80=vpn@[fe80::2%e]:81  | fe80::1%e/80=vpn@[fe80::2%e]:81
+		udp://:53=dns@53                 | udp://:53=dns@53
+		udp://u:pw@53=54                 | udp://u:**@53=54
+		53=udp://dns@53                  | 53=udp://dns@53
+		53=udp://u:pw@h:1                | 53=udp://u:**@h:1
+		docker://web@80                  | docker://web@80
+		netns:web@80=netns:vpn@81        | netns:web@80=netns:vpn@81
+		netns:u:pw@80                    | netns:u:**@80
+		http://localhost:8080=web@80     | http://localhost:8080=web@80
+		http://[::1]:8080=u:pw@h:1       | http://[::1]:8080=u:**@h:1
+		http://:8080=http://pw@h:1       | http://:8080=http://**@h:1
+		http://web:8080=web@80           | http://web:********@80
 		a@10.0.0.1:80=b@10.0.0.2:80,b@h:1 | a@10.0.0.1:80=b@10.0.0.2:80,b@h:1
 	TABLE
 	)

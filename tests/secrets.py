@@ -110,6 +110,12 @@ tcp+udp:u:P@53=54
 80=u:P@proxy
 80=http://u:P@h:1
 http://u:P@h:1=80
+udp://u:P@53=54
+tcp://u:P@h:1
+http://localhost:80=http://u:P@h:1
+netns:u:P@80
+8080	u:P@h:1	max=3
+80	=	proxy	auth=u:P	max=3
 80=vpn@http://u:P@h:1
 80=http:/u:P@h:1
 80=//P@h:1

@@ -13,10 +13,25 @@ setup() {
 	bad=0
 }
 
+# Each map that a message says to write, unless a word such as PORT is in it, is
+# a map. What is no whole map is a target or an option.
+cures_work() {
+	local word spec
+	for word in ${1##*: write }; do
+		spec=$(sed -E 's/^\(//; s/[,;)]+$//' <<<"$word")
+		[[ $spec == *=* && ! $spec =~ [A-Z]{2} ]] || continue
+		cures=$((cures + 1))
+		"$NSFWD" --check=syntax "${spec//'**'/xx}" >/dev/null 2>&1 3>&- || {
+			echo "$1: '$spec' is refused"
+			bad=1
+		}
+	done
+}
+
 # A row is STATUS | ARGUMENTS | a part of the message, which is the cure. Each
 # message is one line.
 table() {
-	local want args cure said status n=0 words
+	local want args cure said status n=0 words cures=0
 	while IFS='|' read -r want args cure; do
 		status=0
 		eval "words=($args)"
@@ -30,9 +45,10 @@ table() {
 			echo "$args: more than one line: $said"
 			bad=1
 		}
+		[[ $said != *': write '* ]] || cures_work "$said"
 		n=$((n + 1))
 	done < <(rows)
-	echo "$n rows"
+	echo "$n rows, $cures cures"
 	[ "$bad" = 0 ]
 }
 
@@ -52,7 +68,7 @@ table() {
 		2 | --check 9090=$NONE@8080      | the namespace in front of '@' is empty
 		2 | --check $NONE@8080=9090      | the namespace in front of '@' is empty
 		2 | --check 9090=web:8080        | write web@8080
-		2 | --check 9090=web@tcp:80      | stand in front of the whole map
+		2 | --check 9090=web@tcp+udp:80  | stand in front of the whole map
 		2 | --check web:8080=80          | a namespace is NS@PORT
 		2 | --check --stats :9100-9101 80=web@80 | the path of a UNIX socket, with '/' in it
 		2 | --check --stats /run/x:9100 80=web@80 | write [NS@]ADDR:PORT
@@ -122,7 +138,67 @@ table() {
 		2 | -p 127.0.0.1:8080:80         | write 127.0.0.1:8080=NS@80
 		2 | 8080:80                      | write :8080=NS@80
 		2 | 8080:host:80                 | write 8080=host:80
+		2 | 8080:web:80                  | write 8080=web@80
 		2 | 127.0.0.1:8080:host:80       | write 127.0.0.1:8080=host:80
+		2 | 8080:web:80                  | as ssh -L has it: write 8080=web@80
+		2 | 8000:8010                    | a range is 8000-8010
+		2 | http://localhost:8080=web@80 | LISTEN has no scheme: write localhost:8080=web@80
+		2 | http://[::1]:80=https://web/ | LISTEN has no scheme: write [::1]:80=web@443
+		2 | 53=udp://web:53              | write udp:53=web@53
+		2 | 80=tcp://web:80              | write 80=web@80
+		2 | 80=http://web:80/x           | no scheme and no path: write 80=web@80
+		2 | 80=x://y:99999               | an address has no SCHEME:// in front
+		2 | 80=docker://web:80           | write 80=docker:web@80
+		2 | tcp://:80/web:81             | as gost has it: write :80=web@81
+		2 | netns:web@80                 | 'netns:web@80': a namespace is NS@PORT: write LISTEN=web@80
+		2 | 80=netns:web:80              | write 80=web@80
+		2 | 80=container:web:80          | write 80=docker:web@80
+		2 | web@80                       | one address only: write LISTEN=web@80, such as 8080=web@80
+		2 | web:8080                     | one address only: write LISTEN=web@8080, such as 8080=web@8080
+		2 | web                          | write LISTEN=web@PORT
+		2 | web@socks5                   | write LISTEN=web@proxy
+		2 | web@udp:53                   | write udp:LISTEN=web@53
+		2 | udp:web@53                   | write udp:LISTEN=web@53
+		2 | self@8080                    | write LISTEN=self@8080
+		2 | =web@80                      | write LISTEN=web@80
+		2 | web@80=                      | write web@80=TARGET
+		2 | TCP:80=                      | a protocol has small letters: write tcp:80=TARGET
+		2 | TCP:80=81,proto=udp          | write udp:80=81
+		2 | 80=81,allow=a,b              | 'a': not ADDR
+		2 | 80=docker:web:80-90          | column 4
+		2 | 8080 web@80 max=3            | 'max=3': LISTEN TARGET takes no KEY=VALUE: write 8080=web@80,max=3
+		2 | 8080 web:80,max=3            | write 8080=web@80,max=3
+		2 | 8080 = web@80 max=3          | no spaces around '=': write 8080=web@80,max=3
+		2 | 8080= web@80                 | write 8080=web@80
+		2 | 80=81 max=3 allow=::1        | a map is one word: write 80=81,max=3,allow=::1
+		2 | 8084 80 90                   | '90': not a map
+		2 | 8083=80=80                   | '80': a second '='
+		2 | 80=max=3                     | no target in front of KEY=VALUE
+		2 | 80==81                       | write 80=81
+		2 | max=                         | write LISTEN=TARGET,max=VALUE
+		2 | web 80                       | write LISTEN=web@80
+		2 | 8080 web 80                  | write 8080=web@80
+		2 | 0.0.0.0 8080 10.0.0.1 80     | as rinetd has it: write 0.0.0.0:8080=10.0.0.1:80
+		2 | port-forward pod/x 8080:80   | as kubectl has it: write 8080=NS@80
+		2 | add listenport=80 connectport=81 | as netsh has it: write 80=HOST:PORT
+		2 | 8080:web                     | the port comes last: write LISTEN=web@8080
+		2 | 8080=80@web                  | the port comes last: write 8080=web@80
+		2 | 8080=web@:80                 | write 8080=web@80
+		2 | 8080=web/80                  | write 8080=web@80
+		2 | 8080=web@80,                 | write 8080=web@80
+		2 | 8080,web@80                  | write 8080=web@80
+		2 | '8080 web@80'                | write 8080=web@80
+		2 | '8080=web@80 max=3'          | write 8080=web@80,max=3
+		2 | '8080 -> web@80'             | write 8080=web@80
+		2 | tcp6:8080=web@80             | write tcp:8080=web@80
+		2 | TCP6-LISTEN:80,fork 'TCP6:[::1]:81' | write :80=[::1]:81
+		2 | TCP-LISTEN:80,fork UNIX-CONNECT:/run/x | write :80=/run/x
+		2 | UNIX-LISTEN:/tmp/s,fork TCP:web:80 | write /tmp/s=web@80
+		2 | - TCP:web:80                 | write -=web@80
+		2 | -L '*:80:web:80'             | write :80=web@80, without -L
+		2 | -L /tmp/s:web:80             | write /tmp/s=web@80, without -L
+		2 | -D localhost:1080            | write localhost:1080=NS@proxy
+		2 | -p 8080-8090:80-90           | write :8080-8090=NS@80-90
 		2 | -L 8080:host:80              | write 8080=host:80, without -L
 		2 | -L 127.0.0.1:8080:host:80    | write 127.0.0.1:8080=host:80
 		2 | -D 1080                      | write 1080=NS@proxy
@@ -131,7 +207,7 @@ table() {
 		2 | 53/udp                       | write udp:53=NS@PORT
 		2 | -u 53 web@53                 | write udp:LISTEN=TARGET
 		2 | --udp 53=web@53              | write udp:LISTEN=TARGET
-		2 | udp://:53=web@53             | write udp:LISTEN=TARGET
+		2 | udp://:53=web@53             | write udp::53=web@53
 		2 | TCP-LISTEN:8080,fork TCP:h:80 | write :8080=h:80
 		2 | TCP4-LISTEN:8080,fork,reuseaddr TCP4:h:80 | write 0.0.0.0:8080=h:80
 		2 | UDP-LISTEN:53,fork UDP:h:53  | write udp::53=h:53
@@ -150,16 +226,16 @@ table() {
 		2 | 80,443,8080=web@80           | write a map for each port
 		2 | 80,443                       | write two maps, 80=NS@PORT and 443=NS@PORT
 		2 | 8000..8010                   | write 8000-8010=NS@8000-8010
-		2 | localhost:80                 | a target is missing: write LISTEN=TARGET
+		2 | localhost:80                 | a target is missing: write localhost:80=TARGET
 		2 | unix:/p                      | a target is missing
-		2 | '*:80'                       | a target is missing
+		2 | '*:80'                       | write :80=TARGET
 		2 | maps.conf                    | write -c maps.conf
 		2 | -f maps.conf                 | read by -c FILE
 		2 | -W h:p                       | write -=NS@[HOST]:PORT
 		2 | 8080=web@http                | a port is a number: write 8080=web@80
-		2 | 8080=http://web:80           | a target has no scheme: write 8080=web:80
+		2 | 8080=http://web:80           | a target has no scheme: write 8080=web@80
 		2 | 8080=docker:web:80           | write 8080=docker:web@80
-		2 | 8080=docker:web:80-90        | write 8080=docker:web@80-90
+		2 | 8080-8090=docker:web:80-90   | write 8080-8090=docker:web@80-90
 		2 | 8080=http://x:80,y:81        | write 8080=x:80,y:81
 		2 | '80->90=a@80'                | write LISTEN=TARGET
 		2 | udp:80=a@80,tcp              | write udp:80=a@80, or tcp+udp:80=a@80
@@ -180,14 +256,14 @@ table() {
 		0 | --check=syntax --workers 0 80=81 | 80=81
 		2 | 1080=vpn@socks5              | write 1080=vpn@proxy
 		2 | 1080=socks5                  | write 1080=proxy
-		2 | 80=81,allow=10.0.0.1,10.0.0.2 | write allow=10.0.0.1+10.0.0.2
-		2 | 80=81,deny=10.0.0.1,10.0.0.2 | write deny=10.0.0.1+10.0.0.2
-		2 | 80=81,allow=::1,allow=::2    | write allow=::1+::2
+		2 | 80=81,allow=10.0.0.1,10.0.0.2 | write 80=81,allow=10.0.0.1+10.0.0.2
+		2 | 80=81,deny=10.0.0.1,10.0.0.2 | write 80=81,deny=10.0.0.1+10.0.0.2
+		2 | 80=81,allow=::1,allow=::2    | write 80=81,allow=::1+::2
 		2 | 80=81,allow=10.0.0.0/33      | an IPv4 address has 32 bits
 		2 | 80=81,allow=::/129           | an IPv6 address has 128 bits
 		2 | 80=81,allow=10.0.0.1/24      | write 10.0.0.0/24 for the net
 		2 | 80=81,deny=::1+fd00::1/64,max=3 | write fd00::/64 for the net, or fd00::1
-		2 | 80=81 max=3                  | write LISTEN=TARGET,max=3
+		2 | 80=81 max=3                  | write 80=81,max=3
 		2 | 80=81,alow=::1               | 'alow': no such key (nearest: allow, flows;
 		2 | 80=81,idle_timeout=3         | nearest: idle-timeout,
 		2 | 80=81,Max=3                  | nearest: max;
@@ -239,8 +315,8 @@ table() {
 	printf '%s\n' '80=wbe@81' 'idle-timeout 5x' '81=' '82=83 max=3' drain 'wait 3' '"83' \
 		'84=85,foo=1' 'max-con 50' wiat 'allow ::1' >wrong
 	run -2 "$NSFWD" --check -c wrong -c none
-	printf '%s\n' 'none: No such file' "'80=wbe@81': waits for namespace" "wrong:2: option 'idle-timeout': '5x': not a time" \
-		"wrong:3: '81=': column 4" "wrong:4: 'max=3': a key is part" \
+	printf '%s\n' 'none: No such file' "wrong:1: '80=wbe@81': waits for namespace" "wrong:2: option 'idle-timeout': '5x': not a time" \
+		"wrong:3: '81=': a target is missing: write 81=TARGET" "wrong:4: 'max=3': a map is one word: write 82=83,max=3" \
 		"wrong:5: option 'drain': its value is missing" \
 		"wrong:6: option 'wait': '3': no value is taken" \
 		'wrong:7: a quotation mark without its end' \
@@ -256,12 +332,16 @@ table() {
 	[ "${#lines[@]}" = 21 ]
 	[ "${lines[20]}" = 'nsfwd: wrong:20: 20 wrong lines: the rest is not read' ]
 	# What is no map and what maps lack, in one run, each with its line.
-	printf '%s\n' '80=' '81=wbe@1' '82=/etc/passwd' '83=web@1,dev=eth7' '10.9.9.9:84=web@1' >wrong
-	run -2 "$NSFWD" --check -c wrong
-	[ "${#lines[@]}" = 5 ]
-	for line in 1 2 3 4 5; do
-		grep -q "^nsfwd: wrong:$line: '" <<<"$output" || fail "no line $line in: $output"
+	# They come in the order of the lines, those of options, too.
+	printf '%s\n' '81=wbe@1' '80=' '82=/etc/passwd' '83=web@1,dev=eth7' 'max-conns x' \
+		'10.9.9.9:84=web@1' '85=86,user=nobody-at-all' '8084 80 90' '"83' >wrong
+	run -2 "$NSFWD" --check -c wrong 87=wbe@1
+	sed 's/^nsfwd: //; s/:[^:]*$//' <<<"$output"
+	[ "${#lines[@]}" = 10 ]
+	for line in 1 2 3 4 5 6 7 8 9; do
+		[[ ${lines[line - 1]} == "nsfwd: wrong:$line: "* ]] || fail "no line $line in: $output"
 	done
+	[[ ${lines[7]} == *"'90': one map a line"* && ${lines[9]} == "nsfwd: '87=wbe@1': no"* ]]
 }
 
 @test "--test dials each target once, and says why not" {
