@@ -21,6 +21,7 @@
  * front of '@', at a ',' or '=' behind a port.
  */
 
+#include <ctype.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
