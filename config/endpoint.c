@@ -349,11 +349,15 @@ endpoint_leads_to(const struct endpoint *target, const struct endpoint *listen)
 bool
 endpoint_lacks_ns(const struct endpoint *ep)
 {
-	return ep->kind == EP_UNIX_ABSTRACT &&
-	    (strcmp(ep->name, "proxy") == 0 ||
-		strcmp(ep->name, "original") == 0 ||
-		(strpbrk(ep->name, DIGITS) &&
-		    !ep->name[strspn(ep->name, DIGITS ".:-/[]")]));
+	const char *name = ep->name, *colon;
+
+	if (ep->kind != EP_UNIX_ABSTRACT)
+		return false;
+	if ((colon = strrchr(name, ':')))
+		name = colon + 1;
+	return strcmp(ep->name, "proxy") == 0 ||
+	    strcmp(ep->name, "original") == 0 ||
+	    (strpbrk(name, DIGITS) && !name[strspn(name, DIGITS ".-/[]")]);
 }
 
 void

@@ -57,7 +57,7 @@ bool endpoint_leads_to(const struct endpoint *target,
 
 /*
  * Returns true if the endpoint is an abstract name that a shell makes of
- * $NS@8080, $NS@ADDR:PORT, $NS@proxy or $NS@original when NS is empty.
+ * $NS@8080, $NS@HOST:PORT, $NS@proxy or $NS@original when NS is empty.
  */
 bool endpoint_lacks_ns(const struct endpoint *);
 

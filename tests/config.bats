@@ -366,6 +366,7 @@ repeat() {
 		@9090=80                  | @9090              | the namespace in front of '@' is empty
 		@:80=80                   | @:80               | the namespace in front of '@' is empty
 		80=@10.0.0.1:80           | @10.0.0.1:80       | the namespace in front of '@' is empty
+		80=@web:80-90             | @web:80-90          | the namespace in front of '@' is empty
 		80=@8000-8010             | @8000-8010         | the namespace in front of '@' is empty
 		1080=@proxy               | @proxy             | the namespace in front of '@' is empty
 		80=vpn@tcp+udp:80         | tcp+udp            | stand in front of the whole map
