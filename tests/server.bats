@@ -577,7 +577,7 @@ while True:
 	# As have the errors of a start, before the server has a log of its own.
 	run "${WRAP[@]}" "$NSFWD" 8000=
 	[ "$status" = 2 ]
-	[[ $output == "<3>'8000=': column 6"* ]]
+	[[ $output == "<3>'8000=': a target is missing"* ]]
 }
 
 # Daemon, pid file, syslog, systemd.
