@@ -48,6 +48,9 @@ msec target_set_up(struct target_states *, uint32_t number, msec started_at);
 /* Returns true if an entry is down, and sets any_down to that. */
 bool targets_any_down(struct target_states *);
 
+/* Returns how many ports a map listens on. */
+uint32_t map_ports(const struct map *);
+
 /* Returns how many ports a target has. */
 uint32_t target_ports(const struct map *, uint32_t target);
 

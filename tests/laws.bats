@@ -163,7 +163,7 @@ may_include() {
 	view) echo base ;;
 	tcp) echo relay.h udp/associate.h dial proxy dns mapper config netns.h base ;;
 	udp) echo dial proxy dns mapper config netns.h base ;;
-	dial) echo proxy dns config netns.h base ;;
+	dial) echo mapper/target_state.h proxy dns config netns.h base ;;
 	proxy) echo config base ;;
 	mapper) echo config netns.h base ;;
 	config) echo dns/conf.h dns/result.h netns.h base ;;
