@@ -23,6 +23,7 @@ enum drop_reason {
 	DROP_UP,       /* the kernel did not send to the target */
 	DROP_DOWN,     /* the kernel did not send to the client */
 	DROP_OVERFLOW, /* a receive buffer was full */
+	DROP_REFUSED,  /* sent, but the target or a router refused it */
 	DROP_REASONS
 };
 

@@ -1,4 +1,4 @@
-/* Notes which targets of a TCP map are down. */
+/* Notes which targets of a map are down. */
 
 /*
  * Theory of operation

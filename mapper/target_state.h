@@ -1,4 +1,4 @@
-/* Which targets of a TCP map are down, as its connections have found. */
+/* Which targets of a map are down, as its connections and flows have found. */
 
 #ifndef MAPPER_TARGET_STATE_H
 #define MAPPER_TARGET_STATE_H
@@ -17,7 +17,8 @@ struct map;
  * The states of a map: that of a number is at number % TARGET_STATES, unless
  * another number has taken that entry. `since` is 0 if the state is not known;
  * or when the target went down; or, negated, when the last connection began
- * that the target accepted.
+ * that the target accepted. Over UDP, a target goes down when it refuses a
+ * datagram, and "accepted" means that it has sent one.
  */
 struct target_states {
 	_Atomic bool any_down; /* see targets_any_down() */

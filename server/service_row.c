@@ -136,6 +136,7 @@ service_row_fill(struct service_row *row, const struct service *s,
 	    .total = service_sum(s, COUNT_STARTED),
 	    .failed = service_sum(s, COUNT_FAILED) +
 		service_sum(s, COUNT_DROPPED + DROP_UP) +
+		service_sum(s, COUNT_DROPPED + DROP_REFUSED) +
 		service_sum(s, COUNT_DROPPED + DROP_DOWN),
 	    .refused = service_sum(s, COUNT_DENIED) +
 		service_sum(s, COUNT_CROWDED) +

@@ -47,12 +47,14 @@ static const struct metric {
 #define DROPPED(label) "nsfwd_dropped_datagrams_total", ",reason=\"" label "\""
     {DROPPED("source"),
 	"Datagrams not sent on: source not allowed, limit reached, not sent up "
-	"to the target, or down to the client, or receive buffer overflowed.",
+	"to the target, or down to the client, receive buffer overflowed, "
+	"or refused by the target.",
 	COUNT_DROPPED + DROP_SOURCE, PROTO_UDP},
     {DROPPED("limit"), NULL, COUNT_DROPPED + DROP_LIMIT, PROTO_UDP},
     {DROPPED("up"), NULL, COUNT_DROPPED + DROP_UP, PROTO_UDP},
     {DROPPED("down"), NULL, COUNT_DROPPED + DROP_DOWN, PROTO_UDP},
     {DROPPED("overflow"), NULL, COUNT_DROPPED + DROP_OVERFLOW, PROTO_UDP},
+    {DROPPED("refused"), NULL, COUNT_DROPPED + DROP_REFUSED, PROTO_UDP},
 #undef DROPPED
 };
 
@@ -126,8 +128,8 @@ print_targets_of(FILE *out, const struct service *s)
 {
 	for (size_t i = 0; i < s->map->n_targets; i++) {
 		fprintf(out,
-		    "nsfwd_target_up{proto=\"tcp\",index=\"%zu\",target=\"",
-		    i + 1);
+		    "nsfwd_target_up{proto=\"%s\",index=\"%zu\",target=\"",
+		    s->proto == PROTO_UDP ? "udp" : "tcp", i + 1);
 		print_escaped(out, s->map->targets[i].arg);
 		fputs("\",map=\"", out);
 		print_escaped(out, s->map->spec);
@@ -140,11 +142,12 @@ static void
 print_target_metrics(FILE *out, const struct services *list)
 {
 	print_help(out, "nsfwd_target_up", "gauge",
-	    "0: the last connection to the target failed. 1: it did not.");
+	    "0: the last connection to the target failed, or it refused the "
+	    "last datagram. 1: it did not.");
 	for (size_t i = 0; i < list->count; i++) {
 		const struct service *s = &list->items[i];
 
-		if (s->proto == PROTO_TCP && s->map->targets->kind != EP_PROXY)
+		if (s->map->targets->kind != EP_PROXY)
 			print_targets_of(out, s);
 	}
 }

@@ -120,6 +120,43 @@ faults() {
 	[ "$(grep ': target .* is ' "$LOG" | grep -vc '8010=.*: target 8080')" = 9 ]
 }
 
+sends() {
+	echo data >"/dev/udp/127.0.0.1/$1"
+}
+
+# udp_ping PORT: sends a datagram, and reads the answer.
+udp_ping() {
+	local fd
+	exec {fd}<>"/dev/udp/127.0.0.1/$1"
+	echo data >&"$fd"
+	timeout $((5 * TEST_SLOW)) dd bs=64 count=1 status=none <&"$fd" | grep -q data
+	exec {fd}>&-
+}
+
+@test "a UDP target that refuses is down until it answers; refusals are counted" {
+	udp_echo ns2 echo 127.0.0.1 8052
+	start_nsfwd -q --stats :9100 udp:127.0.0.1:8002=ns2@99 \
+		udp:127.0.0.1:8010-8011=ns2@127.0.0.1:8051-8052 udp:127.0.0.1:8020=ns2@97,8052
+	row_is 'ok 0' udp:127.0.0.1:8002 state failed
+	sends 8002
+	wait_until 5 row_is 'down 1 ECONNREFUSED (nothing listens on 127.0.0.1:99 in ns2)' \
+		udp:127.0.0.1:8002 state failed error
+	wait_until 5 logged "8002=.*': target 127.0.0.1:99 refuses datagrams"
+	metric_is 9100 'nsfwd_target_up\{proto="udp",index="1",target="99",.*\}' 0
+	metric_is 9100 'nsfwd_dropped_datagrams_total\{proto="udp",reason="refused",map="udp:127.0.0.1:8002.*\}' 1
+	# Of a range, the port; a datagram that the next target got is not lost.
+	udp_ping 8011
+	sends 8010
+	wait_until 5 row_is 'ok (1 of 2) 1' udp:127.0.0.1:8010 state failed
+	udp_ping 8020
+	wait_until 5 row_is 'ok (1 of 2) 0' udp:127.0.0.1:8020 state failed
+	udp_echo ns2 back 127.0.0.1 99
+	udp_ping 8002
+	wait_until 5 row_is 'ok 1' udp:127.0.0.1:8002 state failed
+	metric_is 9100 'nsfwd_target_up\{proto="udp",index="1",target="99",.*\}' 1
+	FDS=()
+}
+
 @test "the socket of --status: several servers, a killed one, HUP, TERM, no directory" {
 	local first path killed
 	start_nsfwd -q 127.0.0.1:8000=ns2@1

@@ -10,6 +10,7 @@
 #include "base/sock.h"
 #include "config/map.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "udp/account.h"
 #include "udp/datagram.h"
 #include "udp/flow.h"
@@ -31,6 +32,14 @@ addr_of(const struct udp_mapper *m, const struct flow *f)
 {
 	return targets_find_address(&m->targets, &f->target,
 	    port_index_of(m, f));
+}
+
+/* Returns the index of the target of an address, or n_targets. */
+static uint32_t
+target_of(const struct udp_mapper *m, uint32_t addr)
+{
+	return addr < m->targets.count ? m->targets.items[addr].target
+				       : (uint32_t)m->map->n_targets;
 }
 
 void
@@ -97,12 +106,13 @@ leave_target(struct udp_mapper *m, struct flow *f, bool keep)
 }
 
 void
-route_refused(struct udp_mapper *m, struct flow *f)
+route_refused(struct udp_mapper *m, struct flow *f, bool lost)
 {
 	struct target_addrs *t = &m->targets;
 	uint32_t addr = addr_of(m, f);
 
-	account_refused(m, f);
+	account_refused(m, f, target_of(m, addr));
+	account_add(m, COUNT_DROPPED + DROP_REFUSED, lost);
 	if (addr == t->preferred && t->count > 1)
 		t->preferred = (addr + 1) % t->count;
 	leave_target(m, f, f->list != FLOW_ONE_WAY);
@@ -145,13 +155,16 @@ route_expect_answer(struct udp_mapper *m, struct flow *f)
 void
 route_answered(struct udp_mapper *m, struct flow *f)
 {
+	bool moved = f->moves > 0;
 	uint32_t addr;
 
 	f->unanswered_at = 0;
-	if (!f->moves)
+	if (!moved && f->list != FLOW_ONE_WAY &&
+	    !m->args->state->targets.any_down)
 		return;
 	f->moves = 0;
 	addr = addr_of(m, f);
-	if (addr < m->targets.count)
+	account_answered(m, f, target_of(m, addr));
+	if (moved && addr < m->targets.count)
 		m->targets.preferred = addr;
 }

@@ -22,12 +22,13 @@ void route_close(struct udp_mapper *, const struct flow *);
 int route_reconnect(struct udp_mapper *, struct flow *);
 
 /*
- * Handles a target address that refuses the flow's datagrams. New flows prefer
- * the next address. The flow moves to the next address, too, unless the target
- * has answered it before. If no target has the address any more, the flow moves
- * in any case.
+ * Handles a target address that refuses the flow's datagrams. A datagram that
+ * is `lost`, because it is not sent again, is counted as refused. New flows
+ * prefer the next address. The flow moves to the next address, too, unless the
+ * target has answered it before. If no target has the address any more, the
+ * flow moves in any case.
  */
-void route_refused(struct udp_mapper *, struct flow *);
+void route_refused(struct udp_mapper *, struct flow *, bool lost);
 
 /*
  * Notes that the client sends. Moves the flow to the next target if its target

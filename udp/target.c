@@ -265,6 +265,18 @@ targets_find_address(const struct target_addrs *t,
 	return t->count;
 }
 
+void
+targets_first_address(const struct target_addrs *t, uint32_t target,
+    uint16_t port_index, union sockaddr_inet *addr)
+{
+	for (uint32_t i = 0; i < t->count; i++)
+		if (t->items[i].target == target &&
+		    t->map->targets[target].kind == EP_LOOPBACK) {
+			get_addr(t, i, port_index, addr);
+			return;
+		}
+}
+
 static int
 open_target_socket(const struct map *map, int family, int broadcast)
 {

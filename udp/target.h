@@ -80,6 +80,13 @@ uint32_t targets_find_address(const struct target_addrs *,
     const union sockaddr_inet *, uint16_t port_index);
 
 /*
+ * Writes the address by which a target is named: the first one of a port alone.
+ * Changes nothing for other targets.
+ */
+void targets_first_address(const struct target_addrs *, uint32_t target,
+    uint16_t port_index, union sockaddr_inet *);
+
+/*
  * Opens a socket to the address with the index `first`; if that fails, to one
  * of the addresses after it. Fills in *addr. Sets *group for a multicast or
  * broadcast address: that socket is not connected, because replies come from
