@@ -126,6 +126,7 @@ balance_failed(const struct conn *conn, size_t target, int error)
 	f->hop_status = conn->report->hop_status;
 	f->number = number;
 	f->peer = conn->report->peer;
+	f->server = conn->report->server;
 	atomic_store(&f->at, now_ms());
 	if (is_unreachable(error))
 		atomic_store(&conn->failures->unreachable_at[target], f->at);

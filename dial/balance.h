@@ -22,10 +22,10 @@ struct target_failures {
 	_Atomic uint32_t count;                   /* of all failures */
 	_Atomic msec unreachable_at[TARGETS_MAX]; /* of the host of a target */
 	struct target_failure {
-		_Atomic msec at;           /* 0: there was none */
-		int32_t error, hop_status; /* as in a report */
-		uint32_t number;           /* see target_number() */
-		union sockaddr_inet peer;  /* as in a report */
+		_Atomic msec at;                  /* 0: there was none */
+		int32_t error, hop_status;        /* as in a report */
+		uint32_t number;                  /* see target_number() */
+		union sockaddr_inet peer, server; /* as in a report */
 	} items[];
 };
 

@@ -1,4 +1,4 @@
-/* Says what the errno of a connection to a target means, and the cure. */
+/* Says what the error of a connection to a target means, and the cure. */
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -57,13 +57,16 @@ dial_why(char *buf, const struct map *map, const struct conn_report *r, int err)
 	const struct endpoint *ep = map->n_hops ? &map->hops->ep
 	    : r->target < map->n_targets        ? &map->targets[r->target]
 						: map->targets;
-	char text[SOCKADDR_STRLEN];
+	char text[SOCKADDR_STRLEN], server[SOCKADDR_STRLEN];
 	const struct advice_place place = {
 	    .tried = what_was_tried(ep, r),
 	    .addr = sockaddr_is_inet(&r->peer)
 		? sockaddr_format(&r->peer.sa, text)
 		: ep->arg,
 	    .ns = ns_spec(&map->target_ns),
+	    .server = sockaddr_is_inet(&r->server)
+		? sockaddr_format(&r->server.sa, server)
+		: NULL,
 	};
 
 	if (err == EACCES && !r->hop_status && map_client_chooses(map) &&

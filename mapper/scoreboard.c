@@ -13,6 +13,7 @@
 #include "mapper/scoreboard.h"
 
 #include "base/fd.h"
+#include "base/report.h"
 
 /* Linux 5.1; the C library may be older. */
 #ifndef F_SEAL_FUTURE_WRITE
@@ -39,15 +40,13 @@ histogram_add(_Atomic uint64_t *counts, enum count histogram, msec value)
 }
 
 void
-scoreboard_set_error(struct mapper_error *e, int error, int hop_status,
-    uint32_t target, const union sockaddr_inet *peer)
+scoreboard_set_error(struct mapper_error *e, const struct conn_report *r)
 {
-	const union sockaddr_inet none = {0};
-
-	e->error = error;
-	e->hop_status = hop_status;
-	e->target = target;
-	e->peer = peer ? *peer : none;
+	e->error = r->error;
+	e->hop_status = r->hop_status;
+	e->target = r->target;
+	e->peer = r->peer;
+	e->server = r->server;
 	e->at = now_ms();
 }
 

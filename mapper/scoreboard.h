@@ -13,6 +13,8 @@
 #include "config/map.h"
 #include "mapper/target_state.h"
 
+struct conn_report;
+
 #define MAPPERS_MAX       16384
 #define HISTOGRAM_BUCKETS 10 /* with a bound; one more has none */
 
@@ -55,7 +57,8 @@ struct mapper_error {
 	int32_t error;      /* errno or enum name_error */
 	int32_t hop_status; /* as in a report */
 	uint32_t target;
-	union sockaddr_inet peer; /* of the target; or unset */
+	union sockaddr_inet peer;   /* of the target; or unset */
+	union sockaddr_inet server; /* as in a report */
 };
 
 /* The state of the targets, as a mapper and its workers have last seen it. */
@@ -78,9 +81,8 @@ extern const msec histogram_life[HISTOGRAM_BUCKETS];
 /* Counts a value in one of the two histograms. */
 void histogram_add(_Atomic uint64_t *counts, enum count histogram, msec value);
 
-/* Records an error. The peer may be NULL. */
-void scoreboard_set_error(struct mapper_error *, int error, int hop_status,
-    uint32_t target, const union sockaddr_inet *peer);
+/* Records the error of a report. */
+void scoreboard_set_error(struct mapper_error *, const struct conn_report *);
 
 /*
  * What the server writes and all mappers read. Each mapper has one slot. Behind

@@ -90,6 +90,7 @@ format_error(struct service_row *row, const struct service *s,
 	    .hop_status = e->hop_status,
 	    .target = e->target,
 	    .peer = e->peer,
+	    .server = e->server,
 	};
 	char advice[ADVICE_SIZE];
 	const char *why = dial_why(advice, s->map, &report, e->error);

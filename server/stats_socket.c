@@ -39,7 +39,11 @@
 int
 stats_socket_open(struct stats_socket *s, bool waits)
 {
-	const struct advice_place place = {ADVICE_LISTEN_UNIX, s->path, "self"};
+	const struct advice_place place = {
+	    .tried = ADVICE_LISTEN_UNIX,
+	    .addr = s->path,
+	    .ns = "self",
+	};
 	char hint[ADVICE_SIZE];
 
 	s->fd = unix_listen(s->path);

@@ -165,7 +165,8 @@ find_why(char *advice, const struct map *map, const struct conn_report *t)
 	if (t->end == END_HANDSHAKE && t->error == EPERM && map->user)
 		return "wrong user or password: auth=";
 	if (t->end != END_DIAL ||
-	    (t->requested[0] && !map->n_hops && !sockaddr_is_inet(&t->peer)))
+	    (t->error >= 0 && t->requested[0] && !map->n_hops &&
+		!sockaddr_is_inet(&t->peer)))
 		return NULL;
 	return dial_why(advice, map, t, t->error);
 }

@@ -79,9 +79,9 @@ note_failure(const struct tcp *t, const struct target_failure *shared)
 	r.error = f.error;
 	r.hop_status = f.hop_status;
 	r.peer = f.peer;
+	r.server = f.server;
 	if (at > t->state->error.at)
-		scoreboard_set_error(&t->state->error, r.error, r.hop_status,
-		    r.target, &r.peer);
+		scoreboard_set_error(&t->state->error, &r);
 	note_failed(t, &r,
 	    f.number % map_ports(map) % target_ports(map, r.target), at);
 }

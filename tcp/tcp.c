@@ -68,8 +68,7 @@ count_conn(const struct tcp *t, msec started_at, const struct conn_report *r)
 	if (r->end != END_DIAL)
 		return;
 	atomic_fetch_add(&t->counts[COUNT_FAILED], 1);
-	scoreboard_set_error(&t->state->error, r->error, r->hop_status,
-	    r->target, &r->peer);
+	scoreboard_set_error(&t->state->error, r);
 }
 
 static void

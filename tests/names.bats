@@ -217,6 +217,9 @@ refused() {
 	answers two ok.nodata.2.test 1081
 	run ! fetch ns1 http://127.0.0.1:8003/
 	wait_until 2 logged 'map=.ns1@8003.* error=no-such-name server=10.53.0.1:53'
+	wait_until 2 logged 'why="name server 10.53.0.1:53 knows no such name: dns= or /etc/netns/ns2/resolv.conf chooses another"$'
+	run -1 "$NSFWD" --test 1=ns2@no.no.test:8080,dns=127.0.0.9 3>&-
+	[[ $output == *': no-answer (name server 127.0.0.9:53 did not answer in ns2: see dns= or /etc/netns/ns2/resolv.conf)' ]]
 	echo 'GET /' | "$NSFWD" "-=pid:$pid@ok.nodata.3.test:8080" | grep 'this is ns2'
 	run -1 "$NSFWD" "-=pid:$pid@no.no.test:8080" </dev/null 3>&-
 	[[ $output == *': cannot reach the target: no such name, says 10.53.0.2' ]]

@@ -72,8 +72,8 @@ account_drop(const struct udp_mapper *m, enum drop_reason reason,
 	hint =
 	    reason == DROP_UP ? dial_why(advice, m->map, &report, error) : NULL;
 	account_add(m, (enum count)(COUNT_DROPPED + reason), n);
-	if (error)
-		scoreboard_set_error(&m->args->state->error, error, 0, 0, NULL);
+	if ((report.error = error))
+		scoreboard_set_error(&m->args->state->error, &report);
 	log_ratelimited("'%s': dropped a datagram of %s%s%s: %s%s%s%s%s%s",
 	    m->map->spec, sockaddr_format(&key->peer.sa, client),
 	    redirected ? " to " : "",
@@ -89,18 +89,22 @@ account_refused(const struct udp_mapper *m, const struct flow *f,
 {
 	const uint16_t port = m->args->listeners[f->key.listener].port_index;
 	struct mapper_state *state = m->args->state;
-	union sockaddr_inet addr = f->target;
+	struct conn_report report = {
+	    .error = ECONNREFUSED,
+	    .target = target,
+	    .peer = f->target,
+	};
 	char text[SOCKADDR_STRLEN];
 
 	if (target < m->map->n_targets) {
 		target_set_down(&state->targets,
 		    target_number(m->map, target, port), m->now);
-		targets_first_address(&m->targets, target, port, &addr);
+		targets_first_address(&m->targets, target, port, &report.peer);
 	}
-	scoreboard_set_error(&state->error, ECONNREFUSED, 0, target, &addr);
+	scoreboard_set_error(&state->error, &report);
 	log_ratelimited("'%s': target %s refuses datagrams: nothing listens "
 			"there, or no route leads there",
-	    m->map->spec, sockaddr_format(&addr.sa, text));
+	    m->map->spec, sockaddr_format(&report.peer.sa, text));
 }
 
 void
