@@ -169,7 +169,6 @@ mapper_setup(const struct service *s, const struct config *conf,
 	    map->run_as ? &map->run_cred : &conf->owner_cred;
 
 	proctitle_set("map", " ", map->spec);
-	log_with_time();
 	log_close_stderr(); /* because the descriptor number is reused below */
 	if (enter_and_keep_fds(s, cred, args) == -1 ||
 	    map_take_secrets(&conf->maps[map - conf->maps]) == -1)
@@ -235,6 +234,7 @@ mapper_main(const struct service *s, const struct config *conf,
 	error = mapper_setup(s, conf, &args) == -1 ? errno : 0;
 	if (mapper_send_reply(channel, error) == -1 || error)
 		_exit(1);
+	log_with_time();
 	if (s->proto == PROTO_UDP)
 		udp_run();
 	if (s->map->workers && map_has_handshake(s->map))

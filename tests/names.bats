@@ -204,8 +204,9 @@ refused() {
 	start_nsfwd -v "ns1@1080=pid:$pid@proxy,reach=10.0.0.0/8" \
 		"ns1@1081=/proc/$pid/ns/net@proxy,reach=10.0.0.0/8" \
 		ns1@1082=ns2@proxy \
-		ns1@8003=10.53.0.8:8080,via=http:ns2@hop.test:3128,dns=10.53.0.1
-	logged "'ns1@1082=ns2@proxy': names may not resolve: no answer from name server 127.0.0.9: nothing listens there"
+		ns1@8003=10.53.0.8:8080,via=http:ns2@hop.test:3128,dns=10.53.0.1 \
+		ns1@8004=ns2@localhost:1
+	logged "^nsfwd: 'ns1@1082=ns2@proxy': names may not resolve in ns2: no answer from name server 127.0.0.9: nothing listens there"
 	logged 'names may not resolve' && ! logged 'names may not resolve' 2
 	answers one 1.good.test
 	answers one 2.good.test 1081
