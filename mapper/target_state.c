@@ -58,6 +58,15 @@ target_set_down(struct target_states *states, uint32_t number, msec at)
 	return true;
 }
 
+void
+targets_set_down(struct target_states *states, const struct map *map, msec at)
+{
+	for (uint32_t i = 0; i < map->n_targets; i++)
+		for (uint32_t port = 0; port < target_ports(map, i); port++)
+			target_set_down(states, target_number(map, i, port),
+			    at);
+}
+
 msec
 target_set_up(struct target_states *states, uint32_t number, msec started_at)
 {

@@ -40,6 +40,9 @@ uint32_t target_number(const struct map *, uint32_t target, uint32_t port);
  */
 bool target_set_down(struct target_states *, uint32_t number, msec at);
 
+/* Notes that all ports of all targets are down since a time. */
+void targets_set_down(struct target_states *, const struct map *, msec at);
+
 /*
  * Notes that a target accepted a connection that began at started_at. Returns
  * when the target went down, or 0 if it was not down when that began.

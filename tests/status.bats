@@ -120,6 +120,21 @@ faults() {
 	[ "$(grep ': target .* is ' "$LOG" | grep -vc '8010=.*: target 8080')" = 9 ]
 }
 
+@test "a dev= or src= that --wait starts without: the targets are down until one is reached" {
+	named_server ns2 here 127.0.0.1/8080
+	start_nsfwd -q --wait 127.0.0.1:8000-8001=ns2@127.0.0.1:8080-8081,dev=dev7 \
+		udp:127.0.0.1:8002=ns2@8053,src=127.9.9.9 127.0.0.1:8003=ns2@8080,src=10.7.7.7
+	row_is 'down 0 ENODEV (no such interface in ns2: ip -n ns2 link)' 127.0.0.1:8000 \
+		state failed error
+	row_is 'ok None' udp: state error_ms
+	row_is 'down 0 EADDRNOTAVAIL (src= is not there, or no port is free: ip -n ns2 addr)' \
+		127.0.0.1:8003 state failed error
+	ip -n ns2 addr add 10.7.7.7/32 dev lo
+	asks self 127.0.0.1/8003=here
+	wait_until 5 row_is ok 127.0.0.1:8003 state
+	wait_until 5 logged "8003=.*': target 8080 is reached again, after"
+}
+
 sends() {
 	echo data >"/dev/udp/127.0.0.1/$1"
 }
