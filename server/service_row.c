@@ -33,19 +33,12 @@ service_sum(const struct service *s, enum count counter)
 	return sum;
 }
 
-static uint32_t
-ports_down(const struct service *s, size_t i, bool *any_up)
+uint32_t
+service_ports_down(const struct service *s, size_t i, bool *any_up)
 {
-	return target_ports_down(&mapper_state(s->mapper)->targets, s->map,
-	    (uint32_t)i, any_up);
-}
-
-bool
-service_target_down(const struct service *s, size_t i)
-{
-	bool any_up = false;
-
-	return s->mapper && ports_down(s, i, &any_up) && !any_up;
+	return s->mapper ? target_ports_down(&mapper_state(s->mapper)->targets,
+			       s->map, (uint32_t)i, any_up)
+			 : 0;
 }
 
 /* Writes "ok", "ok (1 of 2)", "down" or "waits". */
@@ -56,7 +49,7 @@ format_state(char *text, const struct service *s)
 	bool any_up = false, all_down = true;
 
 	for (size_t i = 0; i < s->map->n_targets; i++) {
-		n = s->mapper ? ports_down(s, i, &any_up) : 0;
+		n = service_ports_down(s, i, &any_up);
 		ports += target_ports(s->map, (uint32_t)i);
 		down += n;
 		all_down &= n > 0;

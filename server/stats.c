@@ -1,5 +1,6 @@
 /* Prints the metrics of all services in the text format of Prometheus. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -122,33 +123,48 @@ print_mappers(FILE *out, const struct services *list)
 	}
 }
 
+static unsigned
+target_is_up(const struct service *s, size_t i)
+{
+	bool any_up = false;
+
+	return !service_ports_down(s, i, &any_up) || any_up;
+}
+
+static unsigned
+count_ports_down(const struct service *s, size_t i)
+{
+	bool any_up;
+
+	return service_ports_down(s, i, &any_up);
+}
+
 /* A map may name a target twice, so that there is an index, too. */
 static void
-print_targets_of(FILE *out, const struct service *s)
+print_targets_of(FILE *out, const char *name, const struct service *s,
+    unsigned (*value)(const struct service *, size_t))
 {
 	for (size_t i = 0; i < s->map->n_targets; i++) {
-		fprintf(out,
-		    "nsfwd_target_up{proto=\"%s\",index=\"%zu\",target=\"",
+		fprintf(out, "%s{proto=\"%s\",index=\"%zu\",target=\"", name,
 		    s->proto == PROTO_UDP ? "udp" : "tcp", i + 1);
 		print_escaped(out, s->map->targets[i].arg);
 		fputs("\",map=\"", out);
 		print_escaped(out, s->map->spec);
-		fprintf(out, "\"} %d\n", !service_target_down(s, i));
+		fprintf(out, "\"} %u\n", value(s, i));
 	}
 }
 
 /* A proxy has no target of its own. */
 static void
-print_target_metrics(FILE *out, const struct services *list)
+print_target_metric(FILE *out, const struct services *list, const char *name,
+    const char *help, unsigned (*value)(const struct service *, size_t))
 {
-	print_help(out, "nsfwd_target_up", "gauge",
-	    "0: the last connection to the target failed, or it refused the "
-	    "last datagram. 1: it did not.");
+	print_help(out, name, "gauge", help);
 	for (size_t i = 0; i < list->count; i++) {
 		const struct service *s = &list->items[i];
 
 		if (s->map->targets->kind != EP_PROXY)
-			print_targets_of(out, s);
+			print_targets_of(out, name, s, value);
 	}
 }
 
@@ -208,7 +224,13 @@ stats_print(FILE *out, const struct services *list)
 {
 	print_metrics(out, list);
 	print_mappers(out, list);
-	print_target_metrics(out, list);
+	print_target_metric(out, list, "nsfwd_target_up",
+	    "0: the last connection to the target failed, or it refused the "
+	    "last datagram; of a range, at each port known. 1: it did not.",
+	    target_is_up);
+	print_target_metric(out, list, "nsfwd_target_ports_down",
+	    "Ports of the target that are down, as --status counts them.",
+	    count_ports_down);
 	print_histogram(out, "nsfwd_dial_seconds",
 	    "Time to connect to a target, of connections that have ended.",
 	    COUNT_DIAL, list);

@@ -163,6 +163,8 @@ udp_ping() {
 	udp_ping 8011
 	sends 8010
 	wait_until 5 row_is 'ok (1 of 2) 1' udp:127.0.0.1:8010 state failed
+	metric_is 9100 'nsfwd_target_up\{.*map="udp:127.0.0.1:8010.*\}' 1
+	metric_is 9100 'nsfwd_target_ports_down\{.*map="udp:127.0.0.1:8010.*\}' 1
 	udp_ping 8020
 	wait_until 5 row_is 'ok (1 of 2) 0' udp:127.0.0.1:8020 state failed
 	udp_echo ns2 back 127.0.0.1 99
