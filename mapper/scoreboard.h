@@ -31,12 +31,13 @@ enum drop_reason {
 
 /* The counters of a mapper, from its start on. */
 enum count {
-	COUNT_STARTED, /* connections, or flows */
-	COUNT_FAILED,  /* connections that reached no target */
-	COUNT_DENIED,  /* clients that allow= or deny= keeps out */
-	COUNT_CROWDED, /* clients that max-source= keeps out */
-	COUNT_PAUSED,  /* times that accept paused */
-	COUNT_UP,      /* bytes; a connection adds its own when it ends */
+	COUNT_STARTED,      /* connections, or flows */
+	COUNT_FAILED,       /* connections that reached no target */
+	COUNT_DENIED,       /* clients that allow= or deny= keeps out */
+	COUNT_CROWDED,      /* clients that max-source= keeps out */
+	COUNT_UNAUTHORIZED, /* clients of a proxy without the right password */
+	COUNT_PAUSED,       /* times that accept paused */
+	COUNT_UP,           /* bytes; a connection adds its own when it ends */
 	COUNT_DOWN,
 	COUNT_SENT,     /* datagrams to targets */
 	COUNT_RECEIVED, /* datagrams to clients */

@@ -134,6 +134,7 @@ service_row_fill(struct service_row *row, const struct service *s,
 		service_sum(s, COUNT_DROPPED + DROP_DOWN),
 	    .refused = service_sum(s, COUNT_DENIED) +
 		service_sum(s, COUNT_CROWDED) +
+		service_sum(s, COUNT_UNAUTHORIZED) +
 		service_sum(s, COUNT_DROPPED + DROP_SOURCE) +
 		service_sum(s, COUNT_DROPPED + DROP_LIMIT),
 	    .up = service_sum(s, COUNT_UP),

@@ -155,6 +155,12 @@ client_text(const union sockaddr_inet *peer, const struct conn_report *t,
 	return buf;
 }
 
+bool
+conn_is_unauthorized(const struct map *map, const struct conn_report *t)
+{
+	return t->end == END_HANDSHAKE && t->error == EPERM && map->user;
+}
+
 /*
  * Returns what a connection's error means, or NULL. A target that a client
  * asked for by name has no address until it is found.
@@ -162,7 +168,7 @@ client_text(const union sockaddr_inet *peer, const struct conn_report *t,
 static const char *
 find_why(char *advice, const struct map *map, const struct conn_report *t)
 {
-	if (t->end == END_HANDSHAKE && t->error == EPERM && map->user)
+	if (conn_is_unauthorized(map, t))
 		return "wrong user or password: auth=";
 	if (t->end != END_DIAL ||
 	    (t->error >= 0 && t->requested[0] && !map->n_hops &&

@@ -65,6 +65,8 @@ count_conn(const struct tcp *t, msec started_at, const struct conn_report *r)
 	if (r->dial_ms > 0)
 		histogram_add(t->counts, COUNT_DIAL,
 		    msec_min(r->dial_ms - 1, life));
+	if (conn_is_unauthorized(t->args->map, r))
+		atomic_fetch_add(&t->counts[COUNT_UNAUTHORIZED], 1);
 	if (r->end != END_DIAL)
 		return;
 	atomic_fetch_add(&t->counts[COUNT_FAILED], 1);

@@ -349,6 +349,7 @@ for _ in range(30): s.sendto(b"x", ("127.0.0.1", 8008))' 3>&-
 	wait_until 2 logged 'end=handshake error=EPERM why="wrong user or password: auth="'
 	run -0 "$NSFWD" --status
 	[[ ${lines[1]} == *' EACCES (reach=127.0.0.1 would allow it)' ]] || fail "$output"
+	[[ ${lines[1]} =~ \ ok\ +0\ +2\ +1\ +1\  ]] || fail "$output"
 }
 
 @test "-q keeps failures of dialling; colours are for a terminal" {
