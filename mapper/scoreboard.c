@@ -26,17 +26,17 @@ const msec histogram_life[HISTOGRAM_BUCKETS] = {10, 100, 1000, 5000, 30000,
     60000, 300000, 1800000, 3600000, 86400000};
 
 void
-histogram_add(_Atomic uint64_t *counts, enum count histogram, msec value)
+histogram_add(_Atomic uint64_t *counts, enum count histogram, int64_t us)
 {
 	const msec *bounds =
 	    histogram == COUNT_DIAL ? histogram_dial : histogram_life;
 	int i = 0;
 
-	while (i < HISTOGRAM_BUCKETS && value > bounds[i])
+	while (i < HISTOGRAM_BUCKETS && us > bounds[i] * 1000)
 		i++;
 	atomic_fetch_add(&counts[histogram + i], 1);
 	atomic_fetch_add(&counts[histogram + HISTOGRAM_BUCKETS + 1],
-	    (uint64_t)value);
+	    (uint64_t)us);
 }
 
 void

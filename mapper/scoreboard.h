@@ -44,7 +44,7 @@ enum count {
 	COUNT_DROPPED,  /* datagrams that were not forwarded, by reason */
 	COUNT_OPEN = COUNT_DROPPED + DROP_REASONS, /* open flows; connections
 						      are in `live` */
-	COUNT_DIAL, /* buckets of a histogram, and the sum in msec behind */
+	COUNT_DIAL, /* buckets of a histogram, and the sum in usec behind */
 	COUNT_LIFE = COUNT_DIAL + HISTOGRAM_BUCKETS + 2,
 	COUNTS = COUNT_LIFE + HISTOGRAM_BUCKETS + 2
 };
@@ -75,12 +75,12 @@ struct mapper_counts {
 	struct mapper_state state;
 };
 
-/* The bounds of COUNT_DIAL and COUNT_LIFE. */
+/* The bounds of COUNT_DIAL and COUNT_LIFE, in milliseconds. */
 extern const msec histogram_dial[HISTOGRAM_BUCKETS];
 extern const msec histogram_life[HISTOGRAM_BUCKETS];
 
-/* Counts a value in one of the two histograms. */
-void histogram_add(_Atomic uint64_t *counts, enum count histogram, msec value);
+/* Counts a time in microseconds in one of the two histograms. */
+void histogram_add(_Atomic uint64_t *counts, enum count histogram, int64_t us);
 
 /* Records the error of a report. */
 void scoreboard_set_error(struct mapper_error *, const struct conn_report *);

@@ -198,14 +198,14 @@ print_histogram_of(FILE *out, const char *name, enum count first,
     const struct service *s)
 {
 	char text[64];
-	unsigned long long n, ms;
+	unsigned long long n, us;
 
 	snprintf(text, sizeof(text), "%s_bucket", name);
 	n = print_buckets(out, text, first, s);
-	ms = service_sum(s, (enum count)(first + HISTOGRAM_BUCKETS + 1));
+	us = service_sum(s, (enum count)(first + HISTOGRAM_BUCKETS + 1));
 	snprintf(text, sizeof(text), "%s_sum", name);
 	print_name(out, text, "", s);
-	fprintf(out, "%llu.%03llu\n", ms / 1000, ms % 1000);
+	fprintf(out, "%llu.%06llu\n", us / 1000000, us % 1000000);
 	snprintf(text, sizeof(text), "%s_count", name);
 	print_name(out, text, "", s);
 	fprintf(out, "%llu\n", n);

@@ -110,7 +110,7 @@ note_open(const struct tcp *t)
 	struct conn_report r;
 
 	for (uint32_t i = 0; i < table->used; i++) {
-		if (!table->pids[i] || table->reports[i].dial_ms <= 0)
+		if (!table->pids[i] || table->reports[i].dial_us <= 0)
 			continue;
 		r = table_report(table, i);
 		health_note_conn(t, &table->slots[i], &r);
@@ -142,7 +142,7 @@ health_note_conn(const struct tcp *t, const struct slot *slot,
 	if (r->target >= map->n_targets || r->requested[0] ||
 	    map_client_chooses(map))
 		return;
-	if (r->dial_ms > 0)
+	if (r->dial_us > 0)
 		note_reached(t, slot, r);
 	else if (r->end == END_DIAL)
 		note_failed(t, r, slot->port_index, now_ms());

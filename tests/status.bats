@@ -268,6 +268,7 @@ udp_ping() {
 	asks self 127.0.0.1/8000=here
 	wait_until 5 metric_is 9100 'nsfwd_connections_total\{.*\}' 1
 	wait_until 5 metric_is 9100 'nsfwd_connection_seconds_count\{.*\}' 1
+	[[ $(metric 9100 'nsfwd_dial_seconds_sum\{.*\}') =~ ^[0-9]+\.[0-9]*[1-9] ]]
 	metric_is 9100 'nsfwd_dial_seconds_bucket\{proto="tcp",le="\+Inf",.*\}' 1
 	metric_is 9100 'nsfwd_target_up\{.*\}' 1
 	metric_is 9100 'nsfwd_map_up\{.*\}' 1
