@@ -88,7 +88,7 @@ faults() {
 		127.0.0.1:8100-8102=ns2@8079-8081 127.0.0.1:8110-8111=ns2@4-5,8080
 	# While the connection is open that the second target took.
 	exec 5<>/dev/tcp/127.0.0.1/8010
-	wait_until 5 logged "'127.0.0.1:8010=.*': target 3 is down: ECONNREFUSED \(nothing listens on 127.0.0.1:3 in ns2\)$"
+	wait_until 5 logged "'127.0.0.1:8010=.*': target 127.0.0.1:3 is down: ECONNREFUSED \(nothing listens on 127.0.0.1:3 in ns2\)$"
 	row_is 'ok (1 of 2) 1 0 ECONNREFUSED (nothing listens on 127.0.0.1:3 in ns2)' \
 		127.0.0.1:8010 state open failed error
 	exec 5>&-
@@ -103,7 +103,7 @@ faults() {
 	named_server ns2 back 127.0.0.1/3 127.0.0.1/8081
 	kill_spawned here
 	exec 5<>/dev/tcp/127.0.0.1/8102
-	wait_until 5 logged "8102=.*': target 8081 is reached again, after [0-9]+ s$"
+	wait_until 5 logged "8102=.*': target 127.0.0.1:8081 is reached again, after [0-9]+ s$"
 	wait_until 5 row_is 'ok (2 of 3) 1' 127.0.0.1:8100 state open
 	exec 5>&-
 	for i in 1 2; do
@@ -111,13 +111,13 @@ faults() {
 	done
 	wait_until 5 logged 'reached again' 2
 	stop_nsfwd
-	for what in '8000=.*: target 1 is down' '8000=.*: target 2 is down' \
-		'8010=.*: target 3 is reached again' '8102=.*: target 8079 is down' \
-		'8102=.*: target 8080 is down' '8102=.*: target 8081 is down'; do
+	for what in '8000=.*: target 127.0.0.1:1 is down' '8000=.*: target 127.0.0.1:2 is down' \
+		'8010=.*: target 127.0.0.1:3 is reached again' '8102=.*: target 127.0.0.1:8079 is down' \
+		'8102=.*: target 127.0.0.1:8080 is down' '8102=.*: target 127.0.0.1:8081 is down'; do
 		logged "$what"
 	done
 	# 8080 of 8010 is tried only while 3 is in backoff.
-	[ "$(grep ': target .* is ' "$LOG" | grep -vc '8010=.*: target 8080')" = 9 ]
+	[ "$(grep ': target .* is ' "$LOG" | grep -vc '8010=.*: target 127.0.0.1:8080')" = 9 ]
 }
 
 @test "a dev= or src= that --wait starts without: the targets are down until one is reached" {
@@ -132,7 +132,7 @@ faults() {
 	ip -n ns2 addr add 10.7.7.7/32 dev lo
 	asks self 127.0.0.1/8003=here
 	wait_until 5 row_is ok 127.0.0.1:8003 state
-	wait_until 5 logged "8003=.*': target 8080 is reached again, after"
+	wait_until 5 logged "8003=.*': target 127.0.0.1:8080 is reached again, after"
 }
 
 sends() {
