@@ -151,7 +151,9 @@ udp_ping() {
 @test "a UDP target that refuses is down until it answers; refusals are counted" {
 	udp_echo ns2 echo 127.0.0.1 8052
 	start_nsfwd -q --stats :9100 udp:127.0.0.1:8002=ns2@99 \
-		udp:127.0.0.1:8010-8011=ns2@127.0.0.1:8051-8052 udp:127.0.0.1:8020=ns2@97,8052
+		udp:127.0.0.1:8010-8011=ns2@127.0.0.1:8051-8052 udp:127.0.0.1:8020=ns2@97,8052 \
+		udp:127.0.0.1:8031-8032=ns2@127.0.0.1:8051-8052,127.0.0.2:8051-8052
+	udp_echo ns2 second 127.0.0.2 8051
 	row_is 'ok 0' udp:127.0.0.1:8002 state failed
 	sends 8002
 	wait_until 5 row_is 'down 1 ECONNREFUSED (nothing listens on 127.0.0.1:99 in ns2)' \
@@ -167,6 +169,11 @@ udp_ping() {
 	metric_is 9100 'nsfwd_target_ports_down\{.*map="udp:127.0.0.1:8010.*\}' 1
 	udp_ping 8020
 	wait_until 5 row_is 'ok (1 of 2) 0' udp:127.0.0.1:8020 state failed
+	# The second target serves the closed port alone.
+	udp_ping 8031
+	udp_ping 8032
+	"$NSFWD" --status=8031 | grep -q ' 127.0.0.2:8051 '
+	"$NSFWD" --status=8031 | grep -q ' 127.0.0.1:8052 '
 	udp_echo ns2 back 127.0.0.1 99
 	udp_ping 8002
 	wait_until 5 row_is 'ok 1' udp:127.0.0.1:8002 state failed

@@ -26,6 +26,28 @@ port_index_of(const struct udp_mapper *m, const struct flow *f)
 	return m->args->listeners[f->key.listener].port_index;
 }
 
+uint8_t *
+route_preferred(const struct udp_mapper *m, const struct flow *f)
+{
+	return &m->targets.preferred[port_index_of(m, f)];
+}
+
+bool
+route_waits(const struct udp_mapper *m, uint32_t listener)
+{
+	return targets_wait(&m->targets,
+	    m->args->listeners[listener].port_index, m->now);
+}
+
+bool
+route_any_waits(const struct udp_mapper *m)
+{
+	for (uint32_t i = 0; i < m->args->n_listeners; i++)
+		if (route_waits(m, i))
+			return true;
+	return false;
+}
+
 /* Returns the index of the flow's target address, or targets.count. */
 static uint32_t
 addr_of(const struct udp_mapper *m, const struct flow *f)
@@ -82,7 +104,7 @@ route_reconnect(struct udp_mapper *m, struct flow *f)
 	uint32_t addr = addr_of(m, f);
 
 	return route_connect(m, f,
-	    addr < m->targets.count ? addr : m->targets.preferred);
+	    addr < m->targets.count ? addr : *route_preferred(m, f));
 }
 
 /*
@@ -100,7 +122,7 @@ leave_target(struct udp_mapper *m, struct flow *f, bool keep)
 	targets_refresh(&m->targets, true, m->now);
 	addr = addr_of(m, f);
 	if (addr == t->count)
-		return route_connect(m, f, t->preferred) == 0;
+		return route_connect(m, f, *route_preferred(m, f)) == 0;
 	return t->count > 1 && !keep &&
 	    route_connect(m, f, (addr + 1) % t->count) == 0;
 }
@@ -113,8 +135,8 @@ route_refused(struct udp_mapper *m, struct flow *f, bool lost)
 
 	account_refused(m, f, target_of(m, addr));
 	account_add(m, COUNT_DROPPED + DROP_REFUSED, lost);
-	if (addr == t->preferred && t->count > 1)
-		t->preferred = (addr + 1) % t->count;
+	if (addr == *route_preferred(m, f) && t->count > 1)
+		*route_preferred(m, f) = (uint8_t)((addr + 1) % t->count);
 	leave_target(m, f, f->list != FLOW_ONE_WAY);
 }
 
@@ -166,5 +188,5 @@ route_answered(struct udp_mapper *m, struct flow *f)
 	addr = addr_of(m, f);
 	account_answered(m, f, target_of(m, addr));
 	if (moved && addr < m->targets.count)
-		m->targets.preferred = addr;
+		*route_preferred(m, f) = (uint8_t)addr;
 }

@@ -15,6 +15,13 @@
  */
 int route_connect(struct udp_mapper *, struct flow *, uint32_t addr);
 
+/* Returns where the preferred address of the flow's port is kept. */
+uint8_t *route_preferred(const struct udp_mapper *, const struct flow *);
+
+/* Return targets_wait() for new flows of a listener, or of any. */
+bool route_waits(const struct udp_mapper *, uint32_t listener);
+bool route_any_waits(const struct udp_mapper *);
+
 /* Closes the flow's socket, if it has one. */
 void route_close(struct udp_mapper *, const struct flow *);
 

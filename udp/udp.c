@@ -218,7 +218,7 @@ append_datagram(struct flow *f, struct datagram *d)
 static bool
 has_to_wait(const struct datagram *d)
 {
-	return held && targets_wait(&udp.targets, udp.now) &&
+	return held && route_waits(&udp, d->key->listener) &&
 	    !flow_find(&udp.flows, d->key) && flow_may_begin(&udp, d->key);
 }
 
@@ -247,7 +247,7 @@ send_held(void *unused, struct datagram *d)
 static void
 release_held(void)
 {
-	if (held && held->count && !targets_wait(&udp.targets, udp.now))
+	if (held && held->count && !route_any_waits(&udp))
 		hold_replay(held, send_held, NULL);
 }
 
