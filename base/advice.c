@@ -1,4 +1,4 @@
-/* Says what an errno of connecting or listening means, and what to do. */
+/* Says what an error of connecting or listening means, and what to do. */
 
 #include <errno.h>
 #include <stdbool.h>
@@ -9,6 +9,7 @@
 #include "base/advice.h"
 
 #include "base/array.h"
+#include "base/errname.h"
 
 /* clang-format off */
 enum {
@@ -21,8 +22,8 @@ enum {
 
 /*
  * errno_advice() takes the first row that has the errno and the case. In a
- * text, %a is the address, %n the namespace, and %i the command ip(8) for the
- * namespace.
+ * text, %a is the address, %n the namespace, %i the command ip(8) for the
+ * namespace, %s the name server, and %f the resolv.conf of the namespace.
  */
 static const struct advice {
 	int err;
@@ -53,6 +54,15 @@ static const struct advice {
 	{EPROTOTYPE, UNIX, "%a is not a stream socket"},
 	{EPROTO, DIAL, "the answer is not one of such a proxy"},
 	{ECONNRESET, DIAL, "closed by the other end before it answered"},
+	{NAME_UNKNOWN, DIAL, "%s knows no such name: dns= or %f chooses another"},
+	{NAME_NO_ADDRESS, DIAL, "%s knows the name, but no address of it"},
+	{NAME_FAILED, DIAL, "%s failed: dns= or %f chooses another"},
+	{NAME_REFUSED, DIAL, "%s refuses to answer: dns= or %f chooses another"},
+	{NAME_NO_ANSWER, DIAL, "%s did not answer in %n: see dns= or %f"},
+	{NAME_BAD_FILE, DIAL, "%f or its hosts cannot be read: see its permissions"},
+	{NAME_INVALID, DIAL, "no DNS name looks like this"},
+	{NAME_NOT_ASCII, DIAL, "write the name in its xn-- form"},
+	{NAME_ALIASES, DIAL, "an alias (CNAME) of the name leads nowhere"},
 	{EMFILE, DIAL | LISTEN, "too many open files (ulimit -n)"},
 	{ENFILE, DIAL | LISTEN, "too many open files (sysctl fs.file-max)"},
 	{ENOMEM, DIAL | LISTEN, "out of memory"},
@@ -99,22 +109,48 @@ ip_command(char *buf, const char *ns)
 	return buf;
 }
 
-/* Appends what %a, %n or %i of a text stands for. Returns the new length. */
+/* Writes the path that dns_files_conf() reads first. */
+static const char *
+resolv_conf(char *buf, const char *ns)
+{
+	const bool named = !strpbrk(ns, "/:") && strcmp(ns, "self") != 0 &&
+	    strcmp(ns, "init") != 0;
+
+	snprintf(buf, ADVICE_SIZE, "/etc/%s%s%sresolv.conf",
+	    named ? "netns/" : "", named ? ns : "", named ? "/" : "");
+	return buf;
+}
+
+/* Returns what a letter behind % of a text stands for. */
+static const char *
+find_word(char *buf, char letter, const struct advice_place *p)
+{
+	switch (letter) {
+	case 'a':
+		return p->addr;
+	case 'i':
+		return ip_command(buf, p->ns);
+	case 'f':
+		return resolv_conf(buf, p->ns);
+	case 's':
+		snprintf(buf, ADVICE_SIZE, "%sname server%s%s",
+		    p->server ? "" : "the ", p->server ? " " : "",
+		    p->server ? p->server : "");
+		return buf;
+	default:
+		return strcmp(p->ns, "self") == 0 ? "this namespace" : p->ns;
+	}
+}
+
+/* Appends a word of a text. Returns the new length. */
 static size_t
 append_word(char *buf, size_t used, char letter, const struct advice_place *p)
 {
-	char ip[ADVICE_SIZE];
-	size_t room = ADVICE_SIZE - used;
-	int n = 0;
+	char word[ADVICE_SIZE];
+	const size_t room = ADVICE_SIZE - used;
+	const int n =
+	    snprintf(buf + used, room, "%s", find_word(word, letter, p));
 
-	if (letter == 'a')
-		n = snprintf(buf + used, room, "%s", p->addr);
-	else if (letter == 'i')
-		n = snprintf(buf + used, room, "%s", ip_command(ip, p->ns));
-	else if (strcmp(p->ns, "self") == 0)
-		n = snprintf(buf + used, room, "this namespace");
-	else
-		n = snprintf(buf + used, room, "%s", p->ns);
 	return (size_t)n < room ? used + (size_t)n : ADVICE_SIZE - 1;
 }
 

@@ -1,4 +1,4 @@
-/* Says what an errno of connecting or listening means, and what to do. */
+/* Says what an error of connecting or listening means, and what to do. */
 
 #ifndef BASE_ADVICE_H
 #define BASE_ADVICE_H
@@ -19,14 +19,16 @@ enum advice_case {
 struct advice_place {
 	enum advice_case tried;
 	const char *addr;
-	const char *ns; /* as in the map, or "self" */
+	const char *ns;     /* as in the map, or "self" */
+	const char *server; /* that did not resolve a name; NULL: unknown */
 };
 
 #define ADVICE_SIZE 256
 
 /*
  * Writes the advice, a clause without a quotation mark, into buf, which has
- * ADVICE_SIZE bytes. Returns buf, or NULL if there is no advice on this errno.
+ * ADVICE_SIZE bytes. `err` is an errno or an enum name_error. Returns buf, or
+ * NULL if there is no advice on it.
  * Allocates nothing.
  */
 const char *errno_advice(char *buf, int err, const struct advice_place *);

@@ -1,4 +1,4 @@
-/* The monotonic clock, in milliseconds. */
+/* The monotonic clock, in milliseconds and microseconds. */
 
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
@@ -14,6 +14,9 @@ typedef int64_t msec;
 
 /* Returns the current time of CLOCK_MONOTONIC. */
 msec now_ms(void);
+
+/* The same in microseconds, for statistics. */
+int64_t now_us(void);
 
 /* Returns the smaller of two times. */
 msec msec_min(msec a, msec b);

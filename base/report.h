@@ -34,11 +34,11 @@ enum end_reason {
  */
 struct conn_report {
 	uint64_t up, down;  /* bytes delivered to the target, to the client */
+	int64_t dial_us;    /* until it was connected, and 1; 0: it was not */
 	int32_t end;        /* enum end_reason */
 	int32_t error;      /* errno or enum name_error; or 0 */
 	int32_t hop_status; /* reply code of a hop that refused; or 0 */
 	uint32_t target;    /* index of the target dialed last */
-	int32_t dial_ms;    /* until it was connected, and 1; 0: it was not */
 	union sockaddr_inet server; /* that did not resolve a name; or unset */
 	union sockaddr_inet peer;   /* address of that target; unset if UNIX */
 	union sockaddr_inet client; /* from a PROXY header; else unset */

@@ -48,7 +48,7 @@ dialer_init(struct dialer *d, const struct conn *conn,
 	*d = (struct dialer){
 	    .conn = conn,
 	    .backoff = balance_backoff(conn),
-	    .started_at = now_ms(),
+	    .started_us = now_us(),
 	    .deadline = conn->deadline,
 	    .resolved = resolved,
 	};
@@ -252,5 +252,5 @@ dialer_connected(const struct dialer *d, const struct target_addr *to)
 void
 dialer_succeeded(const struct dialer *d)
 {
-	d->conn->report->dial_ms = (int32_t)(now_ms() - d->started_at) + 1;
+	d->conn->report->dial_us = now_us() - d->started_us + 1;
 }

@@ -29,7 +29,7 @@ struct dialer {
 	uint32_t n_tried;     /* attempts so far, the current one included */
 	uint32_t n_resolved;  /* addresses of the host name */
 	int error;            /* of the first address of the last target */
-	msec started_at;      /* of the first attempt */
+	int64_t started_us;   /* of the first attempt, by now_us() */
 	msec deadline;        /* of all targets: conn->deadline */
 	msec target_deadline; /* of the current target */
 	msec addr_deadline;   /* of the current address */

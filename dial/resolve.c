@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -97,15 +98,37 @@ resolver_close(void)
 	mounts = -1;
 }
 
+/* Returns true if a server is asked for one of the names of a map. */
+static bool
+needs_servers(const struct map *map)
+{
+	const struct endpoint *first =
+	    map->n_hops ? &map->hops->ep : map->targets;
+	const size_t n = map->n_hops ? 1 : map->n_targets;
+
+	for (const struct endpoint *ep = first; ep < first + n; ep++)
+		if (ep->kind == EP_PROXY ||
+		    (ep->kind == EP_HOST &&
+			!dns_name_is_local(&source, ep->name)))
+			return true;
+	return false;
+}
+
 void
 resolver_check(void)
 {
 	char text[DNS_TEXT_MAX];
 	const struct map *map = source.prepare_arg;
-	const char *why = map ? dns_check(&source, text, sizeof(text)) : NULL;
+	const char *why;
 
+	if (!map || !needs_servers(map))
+		return;
+	why = dns_check(&source, text, sizeof(text));
 	if (why)
-		log_info("'%s': names may not resolve: %s", map->spec, why);
+		log_info("'%s': names may not resolve in %s: %s", map->spec,
+		    map->target_ns.kind == NS_SELF ? "this namespace"
+						   : ns_spec(&map->target_ns),
+		    why);
 }
 
 const struct dns_source *

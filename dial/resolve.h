@@ -45,7 +45,8 @@ const struct dns_source *resolver_source(void);
 void resolver_close(void);
 
 /*
- * Logs the first error that dns_check() finds. To be called in the target
+ * Logs the first error that dns_check() finds, unless hosts has all names of
+ * the map. To be called in the target
  * namespace, with the rights of the process that looks names up. Does not wait.
  */
 void resolver_check(void);

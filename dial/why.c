@@ -1,4 +1,4 @@
-/* Says what the errno of a connection to a target means, and the cure. */
+/* Says what the error of a connection to a target means, and the cure. */
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -52,20 +52,30 @@ write_reach(char *buf, const union sockaddr_inet *peer)
 }
 
 const char *
+why_host(const struct endpoint *ep)
+{
+	return ep->kind == EP_LOOPBACK ? "127.0.0.1:" : "";
+}
+
+const char *
 dial_why(char *buf, const struct map *map, const struct conn_report *r, int err)
 {
 	const struct endpoint *ep = map->n_hops ? &map->hops->ep
 	    : r->target < map->n_targets        ? &map->targets[r->target]
 						: map->targets;
-	char text[SOCKADDR_STRLEN];
+	char text[SOCKADDR_STRLEN], server[SOCKADDR_STRLEN], arg[ADVICE_SIZE];
 	const struct advice_place place = {
 	    .tried = what_was_tried(ep, r),
 	    .addr = sockaddr_is_inet(&r->peer)
 		? sockaddr_format(&r->peer.sa, text)
-		: ep->arg,
+		: arg,
 	    .ns = ns_spec(&map->target_ns),
+	    .server = sockaddr_is_inet(&r->server)
+		? sockaddr_format(&r->server.sa, server)
+		: NULL,
 	};
 
+	snprintf(arg, sizeof(arg), "%s%s", why_host(ep), ep->arg);
 	if (err == EACCES && !r->hop_status && map_client_chooses(map) &&
 	    sockaddr_is_inet(&r->peer) && !reach_allows(map, &r->peer))
 		return write_reach(buf, &r->peer);

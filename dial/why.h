@@ -4,7 +4,14 @@
 #define DIAL_WHY_H
 
 struct conn_report;
+struct endpoint;
 struct map;
+
+/*
+ * Returns what messages write before ep->arg: the first address of a port
+ * alone, so that a target has the same name in all of them; or "".
+ */
+const char *why_host(const struct endpoint *ep);
 
 /*
  * Writes the advice on err into buf, which has ADVICE_SIZE bytes. The advice

@@ -117,6 +117,17 @@ is_localhost(const char *name)
 	    (length == tail || name[length - tail - 1] == '.');
 }
 
+bool
+dns_name_is_local(const struct dns_source *source, const char *name)
+{
+	struct dns_result r = {0};
+	enum dns_file which;
+
+	return is_localhost(name) ||
+	    (dns_files_hosts(&source->files, name, &r, &which) == 0 &&
+		(HAS(&r.list[DNS_FOUR]) || HAS(&r.list[DNS_SIX])));
+}
+
 static void
 add_loopback(struct dns_result *r)
 {

@@ -46,6 +46,12 @@ struct dns_query {
 };
 
 /*
+ * Returns true if no server is asked for a name, without a dot at its end: it
+ * is in hosts, or localhost. Reads the file, and does not wait.
+ */
+bool dns_name_is_local(const struct dns_source *, const char *name);
+
+/*
  * Starts to look up a name that is not an address, by RFC 1034 5.3, RFC 6761
  * 6.3 and resolv.conf(5). Stops the query first if it is active. The query ends
  * with DNS_NO_ANSWER at `until`; if that is NEVER, when all tries have failed.

@@ -139,11 +139,11 @@ reach_word(int error)
 	case ENETUNREACH:
 	case EHOSTUNREACH:
 	case EADDRNOTAVAIL:
-		return "no route to it in this namespace";
+		return "no route to it";
 	case EAFNOSUPPORT:
 		return "no IPv6 here";
 	case ENODEV:
-		return "no such interface in this namespace";
+		return "no such interface";
 	default:
 		return "within its time";
 	}

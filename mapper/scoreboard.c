@@ -13,6 +13,7 @@
 #include "mapper/scoreboard.h"
 
 #include "base/fd.h"
+#include "base/report.h"
 
 /* Linux 5.1; the C library may be older. */
 #ifndef F_SEAL_FUTURE_WRITE
@@ -25,29 +26,27 @@ const msec histogram_life[HISTOGRAM_BUCKETS] = {10, 100, 1000, 5000, 30000,
     60000, 300000, 1800000, 3600000, 86400000};
 
 void
-histogram_add(_Atomic uint64_t *counts, enum count histogram, msec value)
+histogram_add(_Atomic uint64_t *counts, enum count histogram, int64_t us)
 {
 	const msec *bounds =
 	    histogram == COUNT_DIAL ? histogram_dial : histogram_life;
 	int i = 0;
 
-	while (i < HISTOGRAM_BUCKETS && value > bounds[i])
+	while (i < HISTOGRAM_BUCKETS && us > bounds[i] * 1000)
 		i++;
 	atomic_fetch_add(&counts[histogram + i], 1);
 	atomic_fetch_add(&counts[histogram + HISTOGRAM_BUCKETS + 1],
-	    (uint64_t)value);
+	    (uint64_t)us);
 }
 
 void
-scoreboard_set_error(struct mapper_error *e, int error, int hop_status,
-    uint32_t target, const union sockaddr_inet *peer)
+scoreboard_set_error(struct mapper_error *e, const struct conn_report *r)
 {
-	const union sockaddr_inet none = {0};
-
-	e->error = error;
-	e->hop_status = hop_status;
-	e->target = target;
-	e->peer = peer ? *peer : none;
+	e->error = r->error;
+	e->hop_status = r->hop_status;
+	e->target = r->target;
+	e->peer = r->peer;
+	e->server = r->server;
 	e->at = now_ms();
 }
 

@@ -13,6 +13,8 @@
 #include "config/map.h"
 #include "mapper/target_state.h"
 
+struct conn_report;
+
 #define MAPPERS_MAX       16384
 #define HISTOGRAM_BUCKETS 10 /* with a bound; one more has none */
 
@@ -23,24 +25,26 @@ enum drop_reason {
 	DROP_UP,       /* the kernel did not send to the target */
 	DROP_DOWN,     /* the kernel did not send to the client */
 	DROP_OVERFLOW, /* a receive buffer was full */
+	DROP_REFUSED,  /* sent, but the target or a router refused it */
 	DROP_REASONS
 };
 
 /* The counters of a mapper, from its start on. */
 enum count {
-	COUNT_STARTED, /* connections, or flows */
-	COUNT_FAILED,  /* connections that reached no target */
-	COUNT_DENIED,  /* clients that allow= or deny= keeps out */
-	COUNT_CROWDED, /* clients that max-source= keeps out */
-	COUNT_PAUSED,  /* times that accept paused */
-	COUNT_UP,      /* bytes; a connection adds its own when it ends */
+	COUNT_STARTED,      /* connections, or flows */
+	COUNT_FAILED,       /* connections that reached no target */
+	COUNT_DENIED,       /* clients that allow= or deny= keeps out */
+	COUNT_CROWDED,      /* clients that max-source= keeps out */
+	COUNT_UNAUTHORIZED, /* clients of a proxy without the right password */
+	COUNT_PAUSED,       /* times that accept paused */
+	COUNT_UP,           /* bytes; a connection adds its own when it ends */
 	COUNT_DOWN,
 	COUNT_SENT,     /* datagrams to targets */
 	COUNT_RECEIVED, /* datagrams to clients */
 	COUNT_DROPPED,  /* datagrams that were not forwarded, by reason */
 	COUNT_OPEN = COUNT_DROPPED + DROP_REASONS, /* open flows; connections
 						      are in `live` */
-	COUNT_DIAL, /* buckets of a histogram, and the sum in msec behind */
+	COUNT_DIAL, /* buckets of a histogram, and the sum in usec behind */
 	COUNT_LIFE = COUNT_DIAL + HISTOGRAM_BUCKETS + 2,
 	COUNTS = COUNT_LIFE + HISTOGRAM_BUCKETS + 2
 };
@@ -54,7 +58,8 @@ struct mapper_error {
 	int32_t error;      /* errno or enum name_error */
 	int32_t hop_status; /* as in a report */
 	uint32_t target;
-	union sockaddr_inet peer; /* of the target; or unset */
+	union sockaddr_inet peer;   /* of the target; or unset */
+	union sockaddr_inet server; /* as in a report */
 };
 
 /* A limit that was reached, for the log: see tcp/accept.c. */
@@ -84,16 +89,15 @@ struct mapper_counts {
 	struct mapper_state state;
 };
 
-/* The bounds of COUNT_DIAL and COUNT_LIFE. */
+/* The bounds of COUNT_DIAL and COUNT_LIFE, in milliseconds. */
 extern const msec histogram_dial[HISTOGRAM_BUCKETS];
 extern const msec histogram_life[HISTOGRAM_BUCKETS];
 
-/* Counts a value in one of the two histograms. */
-void histogram_add(_Atomic uint64_t *counts, enum count histogram, msec value);
+/* Counts a time in microseconds in one of the two histograms. */
+void histogram_add(_Atomic uint64_t *counts, enum count histogram, int64_t us);
 
-/* Records an error. The peer may be NULL. */
-void scoreboard_set_error(struct mapper_error *, int error, int hop_status,
-    uint32_t target, const union sockaddr_inet *peer);
+/* Records the error of a report. */
+void scoreboard_set_error(struct mapper_error *, const struct conn_report *);
 
 /*
  * What the server writes and all mappers read. Each mapper has one slot. Behind

@@ -1,4 +1,4 @@
-/* Notes which targets of a TCP map are down. */
+/* Notes which targets of a map are down. */
 
 /*
  * Theory of operation
@@ -26,6 +26,12 @@ range_length(const struct endpoint *ep)
 }
 
 uint32_t
+map_ports(const struct map *map)
+{
+	return range_length(&map->listen);
+}
+
+uint32_t
 target_ports(const struct map *map, uint32_t target)
 {
 	return range_length(&map->targets[target]);
@@ -34,7 +40,7 @@ target_ports(const struct map *map, uint32_t target)
 uint32_t
 target_number(const struct map *map, uint32_t target, uint32_t port)
 {
-	return target * range_length(&map->listen) +
+	return target * map_ports(map) +
 	    (target_ports(map, target) == 1 ? 0 : port);
 }
 
@@ -50,6 +56,15 @@ target_set_down(struct target_states *states, uint32_t number, msec at)
 	s->number = number;
 	states->any_down = true;
 	return true;
+}
+
+void
+targets_set_down(struct target_states *states, const struct map *map, msec at)
+{
+	for (uint32_t i = 0; i < map->n_targets; i++)
+		for (uint32_t port = 0; port < target_ports(map, i); port++)
+			target_set_down(states, target_number(map, i, port),
+			    at);
 }
 
 msec
@@ -82,7 +97,7 @@ uint32_t
 target_ports_down(const struct target_states *states, const struct map *map,
     uint32_t target, bool *any_up)
 {
-	const uint32_t n = range_length(&map->listen);
+	const uint32_t n = map_ports(map);
 	const uint32_t ports = target_ports(map, target);
 	uint32_t down = 0;
 

@@ -1,4 +1,4 @@
-/* Which targets of a TCP map are down, as its connections have found. */
+/* Which targets of a map are down, as its connections and flows have found. */
 
 #ifndef MAPPER_TARGET_STATE_H
 #define MAPPER_TARGET_STATE_H
@@ -17,7 +17,8 @@ struct map;
  * The states of a map: that of a number is at number % TARGET_STATES, unless
  * another number has taken that entry. `since` is 0 if the state is not known;
  * or when the target went down; or, negated, when the last connection began
- * that the target accepted.
+ * that the target accepted. Over UDP, a target goes down when it refuses a
+ * datagram, and "accepted" means that it has sent one.
  */
 struct target_states {
 	_Atomic bool any_down; /* see targets_any_down() */
@@ -39,6 +40,9 @@ uint32_t target_number(const struct map *, uint32_t target, uint32_t port);
  */
 bool target_set_down(struct target_states *, uint32_t number, msec at);
 
+/* Notes that all ports of all targets are down since a time. */
+void targets_set_down(struct target_states *, const struct map *, msec at);
+
 /*
  * Notes that a target accepted a connection that began at started_at. Returns
  * when the target went down, or 0 if it was not down when that began.
@@ -47,6 +51,9 @@ msec target_set_up(struct target_states *, uint32_t number, msec started_at);
 
 /* Returns true if an entry is down, and sets any_down to that. */
 bool targets_any_down(struct target_states *);
+
+/* Returns how many ports a map listens on. */
+uint32_t map_ports(const struct map *);
 
 /* Returns how many ports a target has. */
 uint32_t target_ports(const struct map *, uint32_t target);

@@ -252,12 +252,26 @@ inspect_unix_target(const struct map *map, const struct endpoint *ep,
 	return 0;
 }
 
+/* Also for a daemon, which logs there. */
+static void
+warn_of_syslog(const struct config *conf)
+{
+	char user[USER_SIZE];
+
+	if ((conf->syslog || conf->daemonize) &&
+	    refused_user(user, &conf->owner_cred, "/dev/log", W_OK))
+		log_error("--syslog: user %s may not write to /dev/log: lines "
+			  "of mappers and connections are lost",
+		    user);
+}
+
 int
 inspect_program(const struct config *conf)
 {
 	struct map map;
 	char user[USER_SIZE];
 
+	warn_of_syslog(conf);
 	if (!conf->pin || !conf->stats || stats_parse(&map, conf->stats))
 		return 0;
 	map_free(&map);

@@ -17,7 +17,8 @@ int inspect_targets(const struct map *, const struct config *);
 
 /*
  * With --pin, checks that the user of the server may execute this program, as
- * --stats over TCP needs. Returns 0; or 2, the exit status, logged.
+ * --stats over TCP needs. Returns 0; or 2, the exit status, logged. Logs, too,
+ * that this user may not write to the syslog.
  */
 int inspect_program(const struct config *);
 

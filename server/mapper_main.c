@@ -6,21 +6,26 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/errname.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/proctitle.h"
+#include "base/report.h"
 #include "base/sandbox.h"
 #include "base/seccomp.h"
 #include "config/config.h"
 #include "config/endpoint.h"
 #include "config/map.h"
+#include "dial/attempt.h"
 #include "dial/resolve.h"
 #include "mapper/command.h"
 #include "mapper/mapper.h"
 #include "mapper/scoreboard.h"
+#include "mapper/target_state.h"
 #include "netns.h"
 #include "server/bind.h"
 #include "server/listen.h"
@@ -159,6 +164,29 @@ enter_and_keep_fds(const struct service *s, const struct cred *cred,
 	    : reserve_client_fd();
 }
 
+/*
+ * Shows the targets as down if the interface of dev=, or the address of src=,
+ * is not there, which --wait allows. Targets that clients choose have no state.
+ */
+static void
+note_absent_source(const struct mapper_args *args)
+{
+	const struct map *map = args->map;
+	struct conn_report report = {0};
+	const int family = map->src.kind == EP_IPV6 ? AF_INET6 : AF_INET;
+	const int fd = attempt_open(map, family);
+
+	report.error = errno;
+	if (fd != -1)
+		close(fd);
+	if (fd != -1 ||
+	    (report.error != ENODEV && report.error != EADDRNOTAVAIL))
+		return;
+	scoreboard_set_error(&args->state->error, &report);
+	if (!map_client_chooses(map))
+		targets_set_down(&args->state->targets, map, now_ms());
+}
+
 /* Prepares the mapper. Drops privileges before the network is read. */
 static int
 mapper_setup(const struct service *s, const struct config *conf,
@@ -169,7 +197,6 @@ mapper_setup(const struct service *s, const struct config *conf,
 	    map->run_as ? &map->run_cred : &conf->owner_cred;
 
 	proctitle_set("map", " ", map->spec);
-	log_with_time();
 	log_close_stderr(); /* because the descriptor number is reused below */
 	if (enter_and_keep_fds(s, cred, args) == -1 ||
 	    map_take_secrets(&conf->maps[map - conf->maps]) == -1)
@@ -183,6 +210,8 @@ mapper_setup(const struct service *s, const struct config *conf,
 	    scoreboard_confine(args->scoreboard, args->slot,
 		s->proto == PROTO_TCP) == -1)
 		return -1;
+	if (map->dev || map->src.kind != EP_ANY)
+		note_absent_source(args);
 	if (args->role)
 		resolver_limit_files(args->role);
 	if (args->role && sandbox_seccomp(args->role) == -1)
@@ -235,6 +264,7 @@ mapper_main(const struct service *s, const struct config *conf,
 	error = mapper_setup(s, conf, &args) == -1 ? errno : 0;
 	if (mapper_send_reply(channel, error) == -1 || error)
 		_exit(1);
+	log_with_time();
 	if (s->proto == PROTO_UDP)
 		udp_run();
 	if (s->map->workers && map_has_handshake(s->map))

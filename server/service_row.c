@@ -33,19 +33,12 @@ service_sum(const struct service *s, enum count counter)
 	return sum;
 }
 
-static uint32_t
-ports_down(const struct service *s, size_t i, bool *any_up)
+uint32_t
+service_ports_down(const struct service *s, size_t i, bool *any_up)
 {
-	return target_ports_down(&mapper_state(s->mapper)->targets, s->map,
-	    (uint32_t)i, any_up);
-}
-
-bool
-service_target_down(const struct service *s, size_t i)
-{
-	bool any_up = false;
-
-	return s->mapper && ports_down(s, i, &any_up) && !any_up;
+	return s->mapper ? target_ports_down(&mapper_state(s->mapper)->targets,
+			       s->map, (uint32_t)i, any_up)
+			 : 0;
 }
 
 static void
@@ -55,7 +48,7 @@ fill_state(struct service_row *row, const struct service *s)
 	uint32_t down;
 
 	for (size_t i = 0; i < s->map->n_targets; i++) {
-		down = s->mapper ? ports_down(s, i, &any_up) : 0;
+		down = service_ports_down(s, i, &any_up);
 		row->targets += target_ports(s->map, (uint32_t)i);
 		row->targets_down += down;
 		all_down &= down > 0;
@@ -85,6 +78,7 @@ format_error(struct service_row *row, const struct service *s,
 	    .hop_status = e->hop_status,
 	    .target = e->target,
 	    .peer = e->peer,
+	    .server = e->server,
 	};
 	char advice[ADVICE_SIZE];
 	const char *why = dial_why(advice, s->map, &report, e->error);
@@ -131,9 +125,11 @@ service_row_fill(struct service_row *row, const struct service *s,
 	    .total = service_sum(s, COUNT_STARTED),
 	    .failed = service_sum(s, COUNT_FAILED) +
 		service_sum(s, COUNT_DROPPED + DROP_UP) +
+		service_sum(s, COUNT_DROPPED + DROP_REFUSED) +
 		service_sum(s, COUNT_DROPPED + DROP_DOWN),
 	    .refused = service_sum(s, COUNT_DENIED) +
 		service_sum(s, COUNT_CROWDED) +
+		service_sum(s, COUNT_UNAUTHORIZED) +
 		service_sum(s, COUNT_DROPPED + DROP_SOURCE) +
 		service_sum(s, COUNT_DROPPED + DROP_LIMIT),
 	    .up = service_sum(s, COUNT_UP),

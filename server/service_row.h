@@ -34,8 +34,11 @@ struct asker {
 /* Returns a counter of all mappers that the service has and had. */
 unsigned long long service_sum(const struct service *, enum count);
 
-/* Returns true if the last connection to target i has failed. */
-bool service_target_down(const struct service *, size_t i);
+/*
+ * Returns how many ports of target i are known to be down. Sets *any_up to true
+ * if one is known to be up.
+ */
+uint32_t service_ports_down(const struct service *, size_t i, bool *any_up);
 
 /* Fills the row. Asks the mappers for the bytes of open connections. */
 void service_row_fill(struct service_row *, const struct service *,

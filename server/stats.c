@@ -1,5 +1,6 @@
 /* Prints the metrics of all services in the text format of Prometheus. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -28,9 +29,11 @@ static const struct metric {
     {"nsfwd_dial_failures_total", "", "Connections that reached no target.",
 	COUNT_FAILED, PROTO_TCP},
     {"nsfwd_refused_total", ",reason=\"address\"",
-	"Clients that allow= or deny= (address) or max-source= kept out.",
+	"Clients kept out by allow= or deny= (address), max-source= or auth=.",
 	COUNT_DENIED, PROTO_TCP},
     {"nsfwd_refused_total", ",reason=\"max-source\"", NULL, COUNT_CROWDED,
+	PROTO_TCP},
+    {"nsfwd_refused_total", ",reason=\"auth\"", NULL, COUNT_UNAUTHORIZED,
 	PROTO_TCP},
     {"nsfwd_accept_pauses_total", "",
 	"Times that new clients waited, at a limit or for lack of a resource.",
@@ -47,12 +50,14 @@ static const struct metric {
 #define DROPPED(label) "nsfwd_dropped_datagrams_total", ",reason=\"" label "\""
     {DROPPED("source"),
 	"Datagrams not sent on: source not allowed, limit reached, not sent up "
-	"to the target, or down to the client, or receive buffer overflowed.",
+	"to the target, or down to the client, receive buffer overflowed, "
+	"or refused by the target.",
 	COUNT_DROPPED + DROP_SOURCE, PROTO_UDP},
     {DROPPED("limit"), NULL, COUNT_DROPPED + DROP_LIMIT, PROTO_UDP},
     {DROPPED("up"), NULL, COUNT_DROPPED + DROP_UP, PROTO_UDP},
     {DROPPED("down"), NULL, COUNT_DROPPED + DROP_DOWN, PROTO_UDP},
     {DROPPED("overflow"), NULL, COUNT_DROPPED + DROP_OVERFLOW, PROTO_UDP},
+    {DROPPED("refused"), NULL, COUNT_DROPPED + DROP_REFUSED, PROTO_UDP},
 #undef DROPPED
 };
 
@@ -120,32 +125,48 @@ print_mappers(FILE *out, const struct services *list)
 	}
 }
 
+static unsigned
+target_is_up(const struct service *s, size_t i)
+{
+	bool any_up = false;
+
+	return !service_ports_down(s, i, &any_up) || any_up;
+}
+
+static unsigned
+count_ports_down(const struct service *s, size_t i)
+{
+	bool any_up;
+
+	return service_ports_down(s, i, &any_up);
+}
+
 /* A map may name a target twice, so that there is an index, too. */
 static void
-print_targets_of(FILE *out, const struct service *s)
+print_targets_of(FILE *out, const char *name, const struct service *s,
+    unsigned (*value)(const struct service *, size_t))
 {
 	for (size_t i = 0; i < s->map->n_targets; i++) {
-		fprintf(out,
-		    "nsfwd_target_up{proto=\"tcp\",index=\"%zu\",target=\"",
-		    i + 1);
+		fprintf(out, "%s{proto=\"%s\",index=\"%zu\",target=\"", name,
+		    s->proto == PROTO_UDP ? "udp" : "tcp", i + 1);
 		print_escaped(out, s->map->targets[i].arg);
 		fputs("\",map=\"", out);
 		print_escaped(out, s->map->spec);
-		fprintf(out, "\"} %d\n", !service_target_down(s, i));
+		fprintf(out, "\"} %u\n", value(s, i));
 	}
 }
 
 /* A proxy has no target of its own. */
 static void
-print_target_metrics(FILE *out, const struct services *list)
+print_target_metric(FILE *out, const struct services *list, const char *name,
+    const char *help, unsigned (*value)(const struct service *, size_t))
 {
-	print_help(out, "nsfwd_target_up", "gauge",
-	    "0: the last connection to the target failed. 1: it did not.");
+	print_help(out, name, "gauge", help);
 	for (size_t i = 0; i < list->count; i++) {
 		const struct service *s = &list->items[i];
 
-		if (s->proto == PROTO_TCP && s->map->targets->kind != EP_PROXY)
-			print_targets_of(out, s);
+		if (s->map->targets->kind != EP_PROXY)
+			print_targets_of(out, name, s, value);
 	}
 }
 
@@ -177,14 +198,14 @@ print_histogram_of(FILE *out, const char *name, enum count first,
     const struct service *s)
 {
 	char text[64];
-	unsigned long long n, ms;
+	unsigned long long n, us;
 
 	snprintf(text, sizeof(text), "%s_bucket", name);
 	n = print_buckets(out, text, first, s);
-	ms = service_sum(s, (enum count)(first + HISTOGRAM_BUCKETS + 1));
+	us = service_sum(s, (enum count)(first + HISTOGRAM_BUCKETS + 1));
 	snprintf(text, sizeof(text), "%s_sum", name);
 	print_name(out, text, "", s);
-	fprintf(out, "%llu.%03llu\n", ms / 1000, ms % 1000);
+	fprintf(out, "%llu.%06llu\n", us / 1000000, us % 1000000);
 	snprintf(text, sizeof(text), "%s_count", name);
 	print_name(out, text, "", s);
 	fprintf(out, "%llu\n", n);
@@ -205,7 +226,13 @@ stats_print(FILE *out, const struct services *list)
 {
 	print_metrics(out, list);
 	print_mappers(out, list);
-	print_target_metrics(out, list);
+	print_target_metric(out, list, "nsfwd_target_up",
+	    "0: the last connection to the target failed, or it refused the "
+	    "last datagram; of a range, at each port known. 1: it did not.",
+	    target_is_up);
+	print_target_metric(out, list, "nsfwd_target_ports_down",
+	    "Ports of the target that are down, as --status counts them.",
+	    count_ports_down);
 	print_histogram(out, "nsfwd_dial_seconds",
 	    "Time to connect to a target, of connections that have ended.",
 	    COUNT_DIAL, list);

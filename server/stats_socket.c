@@ -39,7 +39,11 @@
 void
 stats_socket_log_error(const char *path, int err, bool waits)
 {
-	const struct advice_place place = {ADVICE_LISTEN_UNIX, path, "self"};
+	const struct advice_place place = {
+	    .tried = ADVICE_LISTEN_UNIX,
+	    .addr = path,
+	    .ns = "self",
+	};
 	char hint[ADVICE_SIZE];
 
 	log_error("'--stats': %s on %s: %s: %s",

@@ -92,14 +92,20 @@ request_text(const struct map *map, struct conn_report *t, char *buf,
 static const char *
 target_text(const struct map *map, struct conn_report *t, char *buf)
 {
+	const struct endpoint *ep;
+
 	t->requested[HOSTPORT_MAX - 1] = '\0';
 	if (t->requested[0])
 		return requested_text(t->requested);
 	if (sockaddr_is_inet(&t->peer))
 		return sockaddr_format(&t->peer.sa, buf);
-	if (t->target < map->n_targets)
-		return map->targets[t->target].arg;
-	return "unknown";
+	if (t->target >= map->n_targets)
+		return "unknown";
+	ep = &map->targets[t->target];
+	if (!*why_host(ep))
+		return ep->arg;
+	snprintf(buf, SOCKADDR_STRLEN, "%s%s", why_host(ep), ep->arg);
+	return buf;
 }
 
 /* Returns the value of end=, with the fields that follow it. */
@@ -155,6 +161,12 @@ client_text(const union sockaddr_inet *peer, const struct conn_report *t,
 	return buf;
 }
 
+bool
+conn_is_unauthorized(const struct map *map, const struct conn_report *t)
+{
+	return t->end == END_HANDSHAKE && t->error == EPERM && map->user;
+}
+
 /*
  * Returns what a connection's error means, or NULL. A target that a client
  * asked for by name has no address until it is found.
@@ -162,10 +174,11 @@ client_text(const union sockaddr_inet *peer, const struct conn_report *t,
 static const char *
 find_why(char *advice, const struct map *map, const struct conn_report *t)
 {
-	if (t->end == END_HANDSHAKE && t->error == EPERM && map->user)
+	if (conn_is_unauthorized(map, t))
 		return "wrong user or password: auth=";
 	if (t->end != END_DIAL ||
-	    (t->requested[0] && !map->n_hops && !sockaddr_is_inet(&t->peer)))
+	    (t->error >= 0 && t->requested[0] && !map->n_hops &&
+		!sockaddr_is_inet(&t->peer)))
 		return NULL;
 	return dial_why(advice, map, t, t->error);
 }
@@ -211,8 +224,8 @@ log_target(const struct map *map, uint32_t target, uint32_t port,
 			n--;
 		snprintf(digits, sizeof(digits), "%u", ep->port_first + port);
 	}
-	log_line(LOG_WARNING, "'%s': target %.*s%s is %s", map->spec, (int)n,
-	    ep->arg, digits, what);
+	log_line(LOG_WARNING, "'%s': target %s%.*s%s is %s", map->spec,
+	    why_host(ep), (int)n, ep->arg, digits, what);
 }
 
 void

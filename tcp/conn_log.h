@@ -3,6 +3,9 @@
 #ifndef TCP_CONN_LOG_H
 #define TCP_CONN_LOG_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "base/clock.h"
 
 struct conn_report;
@@ -18,6 +21,9 @@ union sockaddr_inet;
  */
 void conn_log(const struct map *, const union sockaddr_inet *peer,
     msec started_at, struct conn_report *, int status);
+
+/* Returns true if a proxy client did not give the right password. */
+bool conn_is_unauthorized(const struct map *, const struct conn_report *);
 
 /* Logs, with -v, that a connection was accepted. */
 void conn_log_opened(const struct map *, const union sockaddr_inet *peer);

@@ -63,26 +63,27 @@ note_reached(const struct tcp *t, const struct slot *slot,
  * Not inline, for the reason of write_conn_line().
  */
 __attribute__((noinline)) static void
-note_failure(const struct tcp *t, uint32_t target,
-    const struct target_failure *shared)
+note_failure(const struct tcp *t, const struct target_failure *shared)
 {
-	struct conn_report r = {.target = target};
+	const struct map *map = t->args->map;
+	struct conn_report r = {0};
 	struct target_failure f;
 	msec at;
 
 	memcpy(&f, shared, sizeof(f));
 	atomic_signal_fence(memory_order_seq_cst);
 	at = msec_min(f.at, now_ms());
-	if (at <= 0 || at < t->noted_at)
+	r.target = f.number / map_ports(map);
+	if (at <= 0 || at < t->noted_at || r.target >= map->n_targets)
 		return;
 	r.error = f.error;
 	r.hop_status = f.hop_status;
 	r.peer = f.peer;
+	r.server = f.server;
 	if (at > t->state->error.at)
-		scoreboard_set_error(&t->state->error, r.error, r.hop_status,
-		    target, &r.peer);
-	note_failed(t, &r, f.port_index % target_ports(t->args->map, target),
-	    at);
+		scoreboard_set_error(&t->state->error, &r);
+	note_failed(t, &r,
+	    f.number % map_ports(map) % target_ports(map, r.target), at);
 }
 
 void
@@ -95,8 +96,9 @@ health_note_failures(struct tcp *t)
 	if (!failures || (t->n_failures = failures->count) == before)
 		return;
 	now = now_ms();
-	for (uint32_t i = 0; i < t->args->map->n_targets; i++)
-		note_failure(t, i, &failures->items[i]);
+	for (uint32_t i = 0; i < balance_failures_size(t->args->map); i++)
+		if (failures->items[i].at >= t->noted_at)
+			note_failure(t, &failures->items[i]);
 	t->noted_at = now;
 }
 
@@ -108,7 +110,7 @@ note_open(const struct tcp *t)
 	struct conn_report r;
 
 	for (uint32_t i = 0; i < table->used; i++) {
-		if (!table->pids[i] || table->reports[i].dial_ms <= 0)
+		if (!table->pids[i] || table->reports[i].dial_us <= 0)
 			continue;
 		r = table_report(table, i);
 		health_note_conn(t, &table->slots[i], &r);
@@ -140,7 +142,7 @@ health_note_conn(const struct tcp *t, const struct slot *slot,
 	if (r->target >= map->n_targets || r->requested[0] ||
 	    map_client_chooses(map))
 		return;
-	if (r->dial_ms > 0)
+	if (r->dial_us > 0)
 		note_reached(t, slot, r);
 	else if (r->end == END_DIAL)
 		note_failed(t, r, slot->port_index, now_ms());

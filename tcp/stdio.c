@@ -319,7 +319,7 @@ static int
 log_unreached(const struct map *map, const struct conn_report *report, int err)
 {
 	char advice[ADVICE_SIZE], text[RESOLVE_TEXT_MAX];
-	const char *why = dial_why(advice, map, report, err);
+	const char *why = err < 0 ? NULL : dial_why(advice, map, report, err);
 
 	log_error("'%s': cannot reach the target: %s%s%s%s", map->spec,
 	    err < 0 ? resolve_text(text, sizeof(text)) : errno_name(err),

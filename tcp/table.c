@@ -79,7 +79,7 @@ tables_init(const struct map *map, uint32_t n, uint32_t capacity)
 		return tables;
 	tables->failures = memory_map(NULL, 1,
 	    sizeof(*tables->failures) +
-		map->n_targets * sizeof(*tables->failures->items),
+		balance_failures_size(map) * sizeof(*tables->failures->items),
 	    MAP_SHARED);
 	return tables->failures ? tables : NULL;
 }

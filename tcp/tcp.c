@@ -61,15 +61,16 @@ count_conn(const struct tcp *t, msec started_at, const struct conn_report *r)
 
 	atomic_fetch_add(&t->counts[COUNT_UP], r->up);
 	atomic_fetch_add(&t->counts[COUNT_DOWN], r->down);
-	histogram_add(t->counts, COUNT_LIFE, life);
-	if (r->dial_ms > 0)
+	histogram_add(t->counts, COUNT_LIFE, life * 1000);
+	if (r->dial_us > 0)
 		histogram_add(t->counts, COUNT_DIAL,
-		    msec_min(r->dial_ms - 1, life));
+		    msec_min(r->dial_us - 1, (life + 1) * 1000));
+	if (conn_is_unauthorized(t->args->map, r))
+		atomic_fetch_add(&t->counts[COUNT_UNAUTHORIZED], 1);
 	if (r->end != END_DIAL)
 		return;
 	atomic_fetch_add(&t->counts[COUNT_FAILED], 1);
-	scoreboard_set_error(&t->state->error, r->error, r->hop_status,
-	    r->target, &r->peer);
+	scoreboard_set_error(&t->state->error, r);
 }
 
 static void

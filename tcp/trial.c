@@ -119,8 +119,8 @@ print_trial(const struct map *map, struct trial *t, int status)
 	char advice[ADVICE_SIZE], absent[ABSENT_SIZE];
 	const char *why = NULL;
 
-	printf("%s: %s%s: ", map->spec, map->targets->arg,
-	    map->proto == PROTO_UDP ? "/udp" : "");
+	printf("%s: %s%s%s: ", map->spec, why_host(map->targets),
+	    map->targets->arg, map->proto == PROTO_UDP ? "/udp" : "");
 	if (WIFSIGNALED(status))
 		t->error = ECANCELED;
 	if (t->error && !t->entered) {

@@ -286,6 +286,29 @@ while True:
 	[ "$(served_by 8000 127.0.0.{1..3})" = aaa ]
 }
 
+# bats test_tags=workers,both
+@test "a closed port of a range keeps no client from the target's other ports" {
+	local port
+	letters a
+	HOST=127.0.0.2 letters x y
+	start_nsfwd "ns1@8001-8002=ns2@127.0.0.1:9001-9002,127.0.0.2:9001-9002" \
+		"ns1@8011-8012=ns2@127.0.0.1:9001-9002,127.0.0.2:9001-9002,balance=round" \
+		"ns1@8021-8022=ns2@127.0.0.1:9001-9002,127.0.0.2:9001-9002,balance=hash" \
+		ns1@8101-8102=ns2@192.0.2.1:9001-9002,127.0.0.2:9001-9002
+	for port in 8002 8012 8022; do
+		[ "$(served_by "$port" 127.0.0.{1..9})" = yyyyyyyyy ]
+	done
+	[ "$(served_by 8001 127.0.0.{1..4})" = aaaa ]
+	[[ $(served_by 8011 127.0.0.{1..9}) =~ a.*x|x.*a ]]
+	[[ $(served_by 8021 127.0.0.{1..40}) =~ a.*x|x.*a ]]
+	wait_until 5 logged "8001-8002=.*': target 127.0.0.1:9002 is down: ECONNREFUSED"
+	run ! logged 'target 127.0.0.1:9001 is down'
+	# A host that does not answer is tried last for all ports.
+	[ "$(served_by 8101 127.0.0.1)$(served_by 8102 127.0.0.1)" = xy ]
+	wait_until 5 logged 'target 192.0.2.1:9001 is down: ENETUNREACH'
+	run ! logged 'target 192.0.2.1:9002 is down'
+}
+
 @test "a target that failed is in backoff for 10 s" {
 	local begin
 	letters b

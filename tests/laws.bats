@@ -159,11 +159,11 @@ undefined() {
 may_include() {
 	case $1 in
 	nsfwd.c) echo server view config tcp/stdio.h tcp/trial.h netns.h base ;;
-	server) echo tcp udp mapper dial/resolve.h dial/why.h config netns.h container base relay.h ;;
+	server) echo tcp udp mapper dial/attempt.h dial/resolve.h dial/why.h config netns.h container base relay.h ;;
 	view) echo base ;;
 	tcp) echo relay.h udp/associate.h dial proxy dns mapper config netns.h base ;;
 	udp) echo dial proxy dns mapper config netns.h base ;;
-	dial) echo proxy dns config netns.h base ;;
+	dial) echo mapper/target_state.h proxy dns config netns.h base ;;
 	proxy) echo config base ;;
 	mapper) echo config netns.h base ;;
 	config) echo dns/conf.h dns/result.h netns.h base ;;

@@ -204,8 +204,9 @@ refused() {
 	start_nsfwd -v "ns1@1080=pid:$pid@proxy,reach=10.0.0.0/8" \
 		"ns1@1081=/proc/$pid/ns/net@proxy,reach=10.0.0.0/8" \
 		ns1@1082=ns2@proxy \
-		ns1@8003=10.53.0.8:8080,via=http:ns2@hop.test:3128,dns=10.53.0.1
-	logged "'ns1@1082=ns2@proxy': names may not resolve: no answer from name server 127.0.0.9: nothing listens there"
+		ns1@8003=10.53.0.8:8080,via=http:ns2@hop.test:3128,dns=10.53.0.1 \
+		ns1@8004=ns2@localhost:1
+	logged "^nsfwd: 'ns1@1082=ns2@proxy': names may not resolve in ns2: no answer from name server 127.0.0.9: nothing listens there"
 	logged 'names may not resolve' && ! logged 'names may not resolve' 2
 	answers one 1.good.test
 	answers one 2.good.test 1081
@@ -217,6 +218,9 @@ refused() {
 	answers two ok.nodata.2.test 1081
 	run ! fetch ns1 http://127.0.0.1:8003/
 	wait_until 2 logged 'map=.ns1@8003.* error=no-such-name server=10.53.0.1:53'
+	wait_until 2 logged 'why="name server 10.53.0.1:53 knows no such name: dns= or /etc/netns/ns2/resolv.conf chooses another"$'
+	run -1 "$NSFWD" --test 1=ns2@no.no.test:8080,dns=127.0.0.9 3>&-
+	[[ $output == *': no-answer (name server 127.0.0.9:53 did not answer in ns2: see dns= or /etc/netns/ns2/resolv.conf)' ]]
 	echo 'GET /' | "$NSFWD" "-=pid:$pid@ok.nodata.3.test:8080" | grep 'this is ns2'
 	run -1 "$NSFWD" "-=pid:$pid@no.no.test:8080" </dev/null 3>&-
 	[[ $output == *': cannot reach the target: no such name, says 10.53.0.2' ]]

@@ -668,14 +668,24 @@ daemon_life() {
 	echo 127.0.0.1:8000=ns2@9 >/run/conf
 	"$NSFWD" --syslog -c /run/conf 2>/run/said 3>&- &
 	pid=$!
-	trap "kill -9 $pid; kill \$syslog" EXIT
+	trap "kill -9 \$pid; kill \$syslog" EXIT
 	wait_until 5 grep -qx "<30>nsfwd: ready: 1 map" /run/syslog
 	kill $syslog
 	syslog
 	kill -HUP $pid
 	wait_until 2 grep -qx "<30>nsfwd: reloaded: 1 map" /run/syslog
 	grep -qx "nsfwd: ready: 1 map" /run/said
-	! grep reloaded /run/said'
+	! grep reloaded /run/said
+	! grep "may not write" /run/said
+	grep -q -- "--user: nobody" /run/said || exit 0
+	chmod 700 /dev/log
+	kill $pid
+	wait $pid
+	"$NSFWD" --syslog -c /run/conf 2>/run/said 3>&- &
+	pid=$!
+	wait_until 5 grep -q "^nsfwd: ready: 1 map" /run/said
+	grep -q "^nsfwd: --syslog: user nobody may not write to /dev/log: lines of" /run/said
+	grep -q "may not write to /dev/log" /run/syslog'
 }
 
 @test "systemd is notified: ready, reloading, stopping" {

@@ -95,7 +95,7 @@ faults() {
 		127.0.0.1:8100-8102=ns2@8079-8081 127.0.0.1:8110-8111=ns2@4-5,8080
 	# While the connection is open that the second target took.
 	exec 5<>/dev/tcp/127.0.0.1/8010
-	wait_until 5 logged "'127.0.0.1:8010=.*': target 3 is down: ECONNREFUSED \(nothing listens on 127.0.0.1:3 in ns2\)$"
+	wait_until 5 logged "'127.0.0.1:8010=.*': target 127.0.0.1:3 is down: ECONNREFUSED \(nothing listens on 127.0.0.1:3 in ns2\)$"
 	row_is 'ok 2 1 1 0 ECONNREFUSED (nothing listens on 127.0.0.1:3 in ns2)' \
 		127.0.0.1:8010 state targets targets_down open failed error
 	"$NSFWD" --status | grep -qE ' ok \(1 of 2\) +1 +1 '
@@ -111,7 +111,7 @@ faults() {
 	named_server ns2 back 127.0.0.1/3 127.0.0.1/8081
 	kill_spawned here
 	exec 5<>/dev/tcp/127.0.0.1/8102
-	wait_until 5 logged "8102=.*': target 8081 is reached again, after [0-9]+ s$"
+	wait_until 5 logged "8102=.*': target 127.0.0.1:8081 is reached again, after [0-9]+ s$"
 	wait_until 5 row_is 'ok 1 1' 127.0.0.1:8100 state targets_down open
 	exec 5>&-
 	for i in 1 2; do
@@ -119,13 +119,74 @@ faults() {
 	done
 	wait_until 5 logged 'reached again' 2
 	stop_nsfwd
-	for what in '8000=.*: target 1 is down' '8000=.*: target 2 is down' \
-		'8010=.*: target 3 is reached again' '8102=.*: target 8079 is down' \
-		'8102=.*: target 8080 is down' '8102=.*: target 8081 is down'; do
+	for what in '8000=.*: target 127.0.0.1:1 is down' '8000=.*: target 127.0.0.1:2 is down' \
+		'8010=.*: target 127.0.0.1:3 is reached again' '8102=.*: target 127.0.0.1:8079 is down' \
+		'8102=.*: target 127.0.0.1:8080 is down' '8102=.*: target 127.0.0.1:8081 is down'; do
 		logged "$what"
 	done
 	# 8080 of 8010 is tried only while 3 is in backoff.
-	[ "$(grep ': target .* is ' "$LOG" | grep -vc '8010=.*: target 8080')" = 9 ]
+	[ "$(grep ': target .* is ' "$LOG" | grep -vc '8010=.*: target 127.0.0.1:8080')" = 9 ]
+}
+
+@test "a dev= or src= that --wait starts without: the targets are down until one is reached" {
+	named_server ns2 here 127.0.0.1/8080
+	start_nsfwd -q --wait 127.0.0.1:8000-8001=ns2@127.0.0.1:8080-8081,dev=dev7 \
+		udp:127.0.0.1:8002=ns2@8053,src=127.9.9.9 127.0.0.1:8003=ns2@8080,src=10.7.7.7
+	row_is 'down 0 ENODEV (no such interface in ns2: ip -n ns2 link)' 127.0.0.1:8000 \
+		state failed error
+	row_is 'ok None' udp: state error_ms
+	row_is 'down 0 EADDRNOTAVAIL (src= is not there, or no port is free: ip -n ns2 addr)' \
+		127.0.0.1:8003 state failed error
+	ip -n ns2 addr add 10.7.7.7/32 dev lo
+	asks self 127.0.0.1/8003=here
+	wait_until 5 row_is ok 127.0.0.1:8003 state
+	wait_until 5 logged "8003=.*': target 127.0.0.1:8080 is reached again, after"
+}
+
+sends() {
+	echo data >"/dev/udp/127.0.0.1/$1"
+}
+
+# udp_ping PORT: sends a datagram, and reads the answer.
+udp_ping() {
+	local fd
+	exec {fd}<>"/dev/udp/127.0.0.1/$1"
+	echo data >&"$fd"
+	timeout $((5 * TEST_SLOW)) dd bs=64 count=1 status=none <&"$fd" | grep -q data
+	exec {fd}>&-
+}
+
+@test "a UDP target that refuses is down until it answers; refusals are counted" {
+	udp_echo ns2 echo 127.0.0.1 8052
+	start_nsfwd -q --stats :9100 udp:127.0.0.1:8002=ns2@99 \
+		udp:127.0.0.1:8010-8011=ns2@127.0.0.1:8051-8052 udp:127.0.0.1:8020=ns2@97,8052 \
+		udp:127.0.0.1:8031-8032=ns2@127.0.0.1:8051-8052,127.0.0.2:8051-8052
+	udp_echo ns2 second 127.0.0.2 8051
+	row_is 'ok 0' udp:127.0.0.1:8002 state failed
+	sends 8002
+	wait_until 5 row_is 'down 1 ECONNREFUSED (nothing listens on 127.0.0.1:99 in ns2)' \
+		udp:127.0.0.1:8002 state failed error
+	wait_until 5 logged "8002=.*': target 127.0.0.1:99 refuses datagrams"
+	metric_is 9100 'nsfwd_target_up\{proto="udp",index="1",target="99",.*\}' 0
+	metric_is 9100 'nsfwd_dropped_datagrams_total\{proto="udp",reason="refused",map="udp:127.0.0.1:8002.*\}' 1
+	# Of a range, the port; a datagram that the next target got is not lost.
+	udp_ping 8011
+	sends 8010
+	wait_until 5 row_is 'ok (1 of 2) 1' udp:127.0.0.1:8010 state failed
+	metric_is 9100 'nsfwd_target_up\{.*map="udp:127.0.0.1:8010.*\}' 1
+	metric_is 9100 'nsfwd_target_ports_down\{.*map="udp:127.0.0.1:8010.*\}' 1
+	udp_ping 8020
+	wait_until 5 row_is 'ok (1 of 2) 0' udp:127.0.0.1:8020 state failed
+	# The second target serves the closed port alone.
+	udp_ping 8031
+	udp_ping 8032
+	"$NSFWD" --status=8031 | grep -q ' 127.0.0.2:8051 '
+	"$NSFWD" --status=8031 | grep -q ' 127.0.0.1:8052 '
+	udp_echo ns2 back 127.0.0.1 99
+	udp_ping 8002
+	wait_until 5 row_is 'ok 1' udp:127.0.0.1:8002 state failed
+	metric_is 9100 'nsfwd_target_up\{proto="udp",index="1",target="99",.*\}' 1
+	FDS=()
 }
 
 @test "the socket of --status: several servers, a killed one, HUP, TERM, no directory" {
@@ -262,6 +323,7 @@ MAP "*8001=ns2@2* ]]
 	asks self 127.0.0.1/8000=here
 	wait_until 5 metric_is 9100 'nsfwd_connections_total\{.*\}' 1
 	wait_until 5 metric_is 9100 'nsfwd_connection_seconds_count\{.*\}' 1
+	[[ $(metric 9100 'nsfwd_dial_seconds_sum\{.*\}') =~ ^[0-9]+\.[0-9]*[1-9] ]]
 	metric_is 9100 'nsfwd_dial_seconds_bucket\{proto="tcp",le="\+Inf",.*\}' 1
 	metric_is 9100 'nsfwd_target_up\{.*\}' 1
 	metric_is 9100 'nsfwd_map_up\{.*\}' 1

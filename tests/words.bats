@@ -348,21 +348,21 @@ table() {
 	named_server web here 127.0.0.1/8080
 	run -0 "$NSFWD" --test 80=web@8080 udp:80=web@8080 81=web@proxy \
 		udp:82=web@original 83=web@original,via=http:8080
-	[[ ${lines[0]} =~ ^'80=web@8080: 8080: ok, '[0-9]+' ms'$ ]]
-	[[ ${lines[1]} == 'udp:80=web@8080: 8080/udp: ok, there is a route'* ]]
+	[[ ${lines[0]} =~ ^'80=web@8080: 127.0.0.1:8080: ok, '[0-9]+' ms'$ ]]
+	[[ ${lines[1]} == 'udp:80=web@8080: 127.0.0.1:8080/udp: ok, there is a route'* ]]
 	[[ ${lines[3]} == *': original/udp: ok, its namespace can be entered' ]]
-	[[ ${lines[4]} =~ ': 8080: ok, '[0-9]+' ms'$ ]]
+	[[ ${lines[4]} =~ ': 127.0.0.1:8080: ok, '[0-9]+' ms'$ ]]
 	# A hop is asked for the target: this one answers with its name, not HTTP.
 	run -1 "$NSFWD" --test 84=10.9.9.9:9,via=http:web@8080
 	[[ $output == *': 10.9.9.9:9: EPROTO'* ]] || fail "$output"
 	run -1 "$NSFWD" --test 80=wbe@80
-	[[ $output == "80=wbe@80: 80: cannot enter namespace 'wbe' (nearest: web; "* ]]
+	[[ $output == "80=wbe@80: 127.0.0.1:80: cannot enter namespace 'wbe' (nearest: web; "* ]]
 	run -2 "$NSFWD" -=wbe@80
 	[[ $output == *"cannot enter namespace 'wbe' (nearest: web; "* ]]
 	run -1 "$NSFWD" --test 80=web@8080,9,10.9.9.9:9 81=wob@9 82=/run/none
 	echo "$output"
 	[[ ${lines[0]} == *ok* ]]
-	[[ ${lines[1]} == *": 9: ECONNREFUSED (nothing listens on 127.0.0.1:9 in web)" ]]
+	[[ ${lines[1]} == *": 127.0.0.1:9: ECONNREFUSED (nothing listens on 127.0.0.1:9 in web)" ]]
 	[[ ${lines[2]} == *"ENETUNREACH (no route to 10.9.9.9:9 in web: ip -n web route)" ]]
 	[[ ${lines[3]} == *"ENETUNREACH (lo is down: ip -n wob link set lo up)" ]]
 	[[ ${lines[4]} == *"ENOENT (no such socket file: is its program running?)" ]]
@@ -400,12 +400,12 @@ for _ in range(30): s.sendto(b"x", ("127.0.0.1", 8008))' 3>&-
 	)
 	[ "$n" = 6 ]
 	logged 'Z opened from=self to=web map="127.0.0.1:8007=web@8080" client=127.0.0.1:'
-	logged "'127.0.0.1:8001=web@9': target 9 is down: ECONNREFUSED \(nothing listens on 127.0.0.1:9 in web\)$"
+	logged "'127.0.0.1:8001=web@9': target 127.0.0.1:9 is down: ECONNREFUSED \(nothing listens on 127.0.0.1:9 in web\)$"
 	# Down and up are one line each.
 	named_server web back 127.0.0.1/9
 	asks self 127.0.0.1/8001=back
 	asks self 127.0.0.1/8001=back
-	wait_until 2 logged "'127.0.0.1:8001=web@9': target 9 is reached again, after [0-9]+ s$"
+	wait_until 2 logged "'127.0.0.1:8001=web@9': target 127.0.0.1:9 is reached again, after [0-9]+ s$"
 	[ "$(grep -c 'is reached again' "$LOG")" = 1 ]
 	wait_until 2 logged 'Z flow opened from=self to=web map="udp:'
 	wait_until 2 logged 'target 127.0.0.1:9 refuses datagrams'
@@ -431,6 +431,7 @@ for _ in range(30): s.sendto(b"x", ("127.0.0.1", 8008))' 3>&-
 	wait_until 2 logged 'end=handshake error=EPERM why="wrong user or password: auth="'
 	run -0 "$NSFWD" --status
 	[[ ${lines[1]} == *' EACCES (reach=127.0.0.1 would allow it)' ]] || fail "$output"
+	[[ ${lines[1]} =~ \ ok\ +0\ +2\ +1\ +1\  ]] || fail "$output"
 }
 
 @test "-q keeps failures of dialling; colours are for a terminal" {

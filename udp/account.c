@@ -16,6 +16,7 @@
 #include "mapper/mapper.h"
 #include "mapper/rows.h"
 #include "mapper/scoreboard.h"
+#include "mapper/target_state.h"
 #include "netns.h"
 #include "udp/account.h"
 #include "udp/datagram.h"
@@ -71,8 +72,8 @@ account_drop(const struct udp_mapper *m, enum drop_reason reason,
 	hint =
 	    reason == DROP_UP ? dial_why(advice, m->map, &report, error) : NULL;
 	account_add(m, (enum count)(COUNT_DROPPED + reason), n);
-	if (error)
-		scoreboard_set_error(&m->args->state->error, error, 0, 0, NULL);
+	if ((report.error = error))
+		scoreboard_set_error(&m->args->state->error, &report);
 	log_ratelimited("'%s': dropped a datagram of %s%s%s: %s%s%s%s%s%s",
 	    m->map->spec, sockaddr_format(&key->peer.sa, client),
 	    redirected ? " to " : "",
@@ -81,16 +82,43 @@ account_drop(const struct udp_mapper *m, enum drop_reason reason,
 	    hint ? hint : "", hint ? ")" : "");
 }
 
+/* A port alone is named by its first address, as in the lines of TCP. */
 void
-account_refused(const struct udp_mapper *m, const struct flow *f)
+account_refused(const struct udp_mapper *m, const struct flow *f,
+    uint32_t target)
 {
-	char target[SOCKADDR_STRLEN];
+	const uint16_t port = m->args->listeners[f->key.listener].port_index;
+	struct mapper_state *state = m->args->state;
+	struct conn_report report = {
+	    .error = ECONNREFUSED,
+	    .target = target,
+	    .peer = f->target,
+	};
+	char text[SOCKADDR_STRLEN];
 
-	scoreboard_set_error(&m->args->state->error, ECONNREFUSED, 0, 0,
-	    &f->target);
+	if (target < m->map->n_targets) {
+		target_set_down(&state->targets,
+		    target_number(m->map, target, port), m->now);
+		targets_first_address(&m->targets, target, port, &report.peer);
+	}
+	scoreboard_set_error(&state->error, &report);
 	log_ratelimited("'%s': target %s refuses datagrams: nothing listens "
 			"there, or no route leads there",
-	    m->map->spec, sockaddr_format(&f->target.sa, target));
+	    m->map->spec, sockaddr_format(&report.peer.sa, text));
+}
+
+void
+account_answered(const struct udp_mapper *m, const struct flow *f,
+    uint32_t target)
+{
+	struct target_states *states = &m->args->state->targets;
+
+	if (target < m->map->n_targets &&
+	    target_set_up(states,
+		target_number(m->map, target,
+		    m->args->listeners[f->key.listener].port_index),
+		m->now))
+		targets_any_down(states);
 }
 
 void
@@ -167,10 +195,10 @@ account_log_sums(const struct udp_mapper *m)
 	log_left_out();
 	log_info("udp map=%s flows=%llu up-datagrams=%llu down-datagrams=%llu "
 		 "dropped: source=%llu limit=%llu up=%llu "
-		 "down=%llu overflow=%llu",
+		 "down=%llu overflow=%llu refused=%llu",
 	    logfmt(quoted, m->map->spec), counter_value(m, COUNT_STARTED),
 	    counter_value(m, COUNT_SENT), counter_value(m, COUNT_RECEIVED),
 	    count_drops(m, DROP_SOURCE), count_drops(m, DROP_LIMIT),
 	    count_drops(m, DROP_UP), count_drops(m, DROP_DOWN),
-	    count_drops(m, DROP_OVERFLOW));
+	    count_drops(m, DROP_OVERFLOW), count_drops(m, DROP_REFUSED));
 }

@@ -23,8 +23,14 @@ void account_drop(const struct udp_mapper *, enum drop_reason,
 /* Logs, with -v, that a flow has begun. */
 void account_flow_begin(const struct udp_mapper *, const struct flow *);
 
-/* Logs that the target of a flow refuses datagrams. */
-void account_refused(const struct udp_mapper *, const struct flow *);
+/*
+ * Notes and logs that the target of a flow refuses datagrams, or that it has
+ * answered. `target` is its index; n_targets if no target has its address.
+ */
+void account_refused(const struct udp_mapper *, const struct flow *,
+    uint32_t target);
+void account_answered(const struct udp_mapper *, const struct flow *,
+    uint32_t target);
 
 /* Logs a flow at its end. */
 void account_flow_end(const struct udp_mapper *, const struct flow *,

@@ -69,7 +69,7 @@ start_flow(struct udp_mapper *m, const struct flow_key *key)
 	struct flow *f = m->flows.free;
 
 	f->key = *key;
-	if (route_connect(m, f, m->targets.preferred) == -1)
+	if (route_connect(m, f, *route_preferred(m, f)) == -1)
 		return NULL;
 	f->started_at = f->last_used = m->now;
 	f->up = f->down = f->up_datagrams = f->down_datagrams = 0;

@@ -10,6 +10,7 @@
 #include "base/sock.h"
 #include "config/map.h"
 #include "mapper/mapper.h"
+#include "mapper/scoreboard.h"
 #include "udp/account.h"
 #include "udp/datagram.h"
 #include "udp/flow.h"
@@ -25,12 +26,42 @@ port_index_of(const struct udp_mapper *m, const struct flow *f)
 	return m->args->listeners[f->key.listener].port_index;
 }
 
+uint8_t *
+route_preferred(const struct udp_mapper *m, const struct flow *f)
+{
+	return &m->targets.preferred[port_index_of(m, f)];
+}
+
+bool
+route_waits(const struct udp_mapper *m, uint32_t listener)
+{
+	return targets_wait(&m->targets,
+	    m->args->listeners[listener].port_index, m->now);
+}
+
+bool
+route_any_waits(const struct udp_mapper *m)
+{
+	for (uint32_t i = 0; i < m->args->n_listeners; i++)
+		if (route_waits(m, i))
+			return true;
+	return false;
+}
+
 /* Returns the index of the flow's target address, or targets.count. */
 static uint32_t
 addr_of(const struct udp_mapper *m, const struct flow *f)
 {
 	return targets_find_address(&m->targets, &f->target,
 	    port_index_of(m, f));
+}
+
+/* Returns the index of the target of an address, or n_targets. */
+static uint32_t
+target_of(const struct udp_mapper *m, uint32_t addr)
+{
+	return addr < m->targets.count ? m->targets.items[addr].target
+				       : (uint32_t)m->map->n_targets;
 }
 
 void
@@ -73,7 +104,7 @@ route_reconnect(struct udp_mapper *m, struct flow *f)
 	uint32_t addr = addr_of(m, f);
 
 	return route_connect(m, f,
-	    addr < m->targets.count ? addr : m->targets.preferred);
+	    addr < m->targets.count ? addr : *route_preferred(m, f));
 }
 
 /*
@@ -91,20 +122,21 @@ leave_target(struct udp_mapper *m, struct flow *f, bool keep)
 	targets_refresh(&m->targets, true, m->now);
 	addr = addr_of(m, f);
 	if (addr == t->count)
-		return route_connect(m, f, t->preferred) == 0;
+		return route_connect(m, f, *route_preferred(m, f)) == 0;
 	return t->count > 1 && !keep &&
 	    route_connect(m, f, (addr + 1) % t->count) == 0;
 }
 
 void
-route_refused(struct udp_mapper *m, struct flow *f)
+route_refused(struct udp_mapper *m, struct flow *f, bool lost)
 {
 	struct target_addrs *t = &m->targets;
 	uint32_t addr = addr_of(m, f);
 
-	account_refused(m, f);
-	if (addr == t->preferred && t->count > 1)
-		t->preferred = (addr + 1) % t->count;
+	account_refused(m, f, target_of(m, addr));
+	account_add(m, COUNT_DROPPED + DROP_REFUSED, lost);
+	if (addr == *route_preferred(m, f) && t->count > 1)
+		*route_preferred(m, f) = (uint8_t)((addr + 1) % t->count);
 	leave_target(m, f, f->list != FLOW_ONE_WAY);
 }
 
@@ -145,13 +177,16 @@ route_expect_answer(struct udp_mapper *m, struct flow *f)
 void
 route_answered(struct udp_mapper *m, struct flow *f)
 {
+	bool moved = f->moves > 0;
 	uint32_t addr;
 
 	f->unanswered_at = 0;
-	if (!f->moves)
+	if (!moved && f->list != FLOW_ONE_WAY &&
+	    !m->args->state->targets.any_down)
 		return;
 	f->moves = 0;
 	addr = addr_of(m, f);
-	if (addr < m->targets.count)
-		m->targets.preferred = addr;
+	account_answered(m, f, target_of(m, addr));
+	if (moved && addr < m->targets.count)
+		*route_preferred(m, f) = (uint8_t)addr;
 }

@@ -15,6 +15,13 @@
  */
 int route_connect(struct udp_mapper *, struct flow *, uint32_t addr);
 
+/* Returns where the preferred address of the flow's port is kept. */
+uint8_t *route_preferred(const struct udp_mapper *, const struct flow *);
+
+/* Return targets_wait() for new flows of a listener, or of any. */
+bool route_waits(const struct udp_mapper *, uint32_t listener);
+bool route_any_waits(const struct udp_mapper *);
+
 /* Closes the flow's socket, if it has one. */
 void route_close(struct udp_mapper *, const struct flow *);
 
@@ -22,12 +29,13 @@ void route_close(struct udp_mapper *, const struct flow *);
 int route_reconnect(struct udp_mapper *, struct flow *);
 
 /*
- * Handles a target address that refuses the flow's datagrams. New flows prefer
- * the next address. The flow moves to the next address, too, unless the target
- * has answered it before. If no target has the address any more, the flow moves
- * in any case.
+ * Handles a target address that refuses the flow's datagrams. A datagram that
+ * is `lost`, because it is not sent again, is counted as refused. New flows
+ * prefer the next address. The flow moves to the next address, too, unless the
+ * target has answered it before. If no target has the address any more, the
+ * flow moves in any case.
  */
-void route_refused(struct udp_mapper *, struct flow *);
+void route_refused(struct udp_mapper *, struct flow *, bool lost);
 
 /*
  * Notes that the client sends. Moves the flow to the next target if its target

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,11 +18,13 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "dial/attempt.h"
 #include "dial/resolve.h"
 #include "dns/resolver.h"
+#include "mapper/target_state.h"
 #include "proxy/reach.h"
 #include "udp/datagram.h"
 #include "udp/error.h"
@@ -41,6 +44,10 @@ targets_init(struct target_addrs *t, const struct map *map, int epoll,
 
 	t->map = map;
 	t->run_at = NEVER;
+	t->preferred = memory_map(NULL, map_ports(map), sizeof(*t->preferred),
+	    MAP_PRIVATE);
+	if (!t->preferred)
+		return -1;
 	if (!resolver_source())
 		return 0;
 	t->resolver = names_open();
@@ -65,22 +72,33 @@ is_same_addr(const void *a, const void *b)
 	return memcmp(a, b, sizeof(union sockaddr_inet)) == 0;
 }
 
+/* Returns the index of an address among others, or 0. */
+static uint8_t
+new_index(const struct target_addr *old, const struct target_addr *fresh,
+    uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (is_same_addr(&fresh[i].addr, &old->addr))
+			return (uint8_t)i;
+	return 0;
+}
+
 /*
- * Replaces the addresses. The preferred address stays preferred, if it is still
+ * Replaces the addresses. A preferred address stays preferred, if it is still
  * among them.
  */
 static void
 replace_addrs(struct target_addrs *t, const struct target_addr *fresh,
     uint32_t count)
 {
-	const struct target_addr old = t->items[t->preferred];
+	uint8_t moved[TARGET_ADDRS_MAX];
 
+	for (uint32_t i = 0; i < TARGET_ADDRS_MAX; i++)
+		moved[i] = new_index(&t->items[i], fresh, count);
+	for (uint32_t port = 0; port < map_ports(t->map); port++)
+		t->preferred[port] = moved[t->preferred[port]];
 	memcpy(t->items, fresh, count * sizeof(*fresh));
 	t->count = count;
-	for (t->preferred = 0; t->preferred < count; t->preferred++)
-		if (is_same_addr(&fresh[t->preferred].addr, &old.addr))
-			return;
-	t->preferred = 0;
 }
 
 /* Copies the addresses that a target has. Returns how many. */
@@ -227,11 +245,12 @@ targets_run(struct target_addrs *t, msec now)
 }
 
 bool
-targets_wait(const struct target_addrs *t, msec now)
+targets_wait(const struct target_addrs *t, uint16_t port_index, msec now)
 {
 	if (!t->count)
 		return t->pending != 0;
-	return (t->pending >> t->items[t->preferred].target & 1) != 0 &&
+	return (t->pending >> t->items[t->preferred[port_index]].target & 1) !=
+	    0 &&
 	    now < t->use_old_at;
 }
 
@@ -263,6 +282,18 @@ targets_find_address(const struct target_addrs *t,
 			return i;
 	}
 	return t->count;
+}
+
+void
+targets_first_address(const struct target_addrs *t, uint32_t target,
+    uint16_t port_index, union sockaddr_inet *addr)
+{
+	for (uint32_t i = 0; i < t->count; i++)
+		if (t->items[i].target == target &&
+		    t->map->targets[target].kind == EP_LOOPBACK) {
+			get_addr(t, i, port_index, addr);
+			return;
+		}
 }
 
 static int

@@ -22,10 +22,11 @@ struct target_addrs {
 	struct dns_resolver *resolver; /* NULL: no target is a host name */
 	struct target_addr items[TARGET_ADDRS_MAX];
 	uint32_t count;
-	uint32_t preferred; /* index of the address for new flows */
-	uint64_t pending;   /* set of targets whose name is being looked up */
-	bool failing;       /* the last look-up has failed */
-	msec refreshed_at;  /* 0: never */
+	uint8_t
+	    *preferred;   /* of each port: index of the address for new flows */
+	uint64_t pending; /* set of targets whose name is being looked up */
+	bool failing;     /* the last look-up has failed */
+	msec refreshed_at; /* 0: never */
 	msec doubted_at;
 	msec use_old_at; /* new flows use old addresses of a pending name */
 	msec run_at;     /* to call targets_run() at, or NEVER */
@@ -55,10 +56,11 @@ void targets_refresh(struct target_addrs *, bool lost, msec now);
 bool targets_run(struct target_addrs *, msec now);
 
 /*
- * Returns true if a new flow has to wait for the look-up of the preferred
- * target's name. The wait ends at use_old_at if there are old addresses.
+ * Returns true if a new flow of a port has to wait for the look-up of the name
+ * of its preferred target. The wait ends at use_old_at if there are old
+ * addresses.
  */
-bool targets_wait(const struct target_addrs *, msec now);
+bool targets_wait(const struct target_addrs *, uint16_t port_index, msec now);
 
 /* Fills in the destination of a flow that nft redirected: local and `port`. */
 void targets_original(const struct flow_key *, uint16_t port,
@@ -78,6 +80,13 @@ int targets_open_original(const struct map *, const struct flow_key *,
  */
 uint32_t targets_find_address(const struct target_addrs *,
     const union sockaddr_inet *, uint16_t port_index);
+
+/*
+ * Writes the address by which a target is named: the first one of a port alone.
+ * Changes nothing for other targets.
+ */
+void targets_first_address(const struct target_addrs *, uint32_t target,
+    uint16_t port_index, union sockaddr_inet *);
 
 /*
  * Opens a socket to the address with the index `first`; if that fails, to one

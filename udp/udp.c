@@ -169,10 +169,10 @@ send_to_target(struct flow *f)
 	struct send_result result = try_send_up(f);
 
 	if (result.refused)
-		route_refused(&udp, f);
+		route_refused(&udp, f, true);
 	while (f->up_datagrams == 0 && tries-- > 1 &&
 	    datagram_refused_already(f->fd)) {
-		route_refused(&udp, f);
+		route_refused(&udp, f, false);
 		result = try_send_up(f);
 	}
 	if (!result.datagrams && datagram_is_route_error(result.error) &&
@@ -218,7 +218,7 @@ append_datagram(struct flow *f, struct datagram *d)
 static bool
 has_to_wait(const struct datagram *d)
 {
-	return held && targets_wait(&udp.targets, udp.now) &&
+	return held && route_waits(&udp, d->key->listener) &&
 	    !flow_find(&udp.flows, d->key) && flow_may_begin(&udp, d->key);
 }
 
@@ -247,7 +247,7 @@ send_held(void *unused, struct datagram *d)
 static void
 release_held(void)
 {
-	if (held && held->count && !targets_wait(&udp.targets, udp.now))
+	if (held && held->count && !route_any_waits(&udp))
 		hold_replay(held, send_held, NULL);
 }
 
@@ -319,7 +319,7 @@ on_flow(struct flow *f)
 	if (datagram_receive(f->fd, batch) == 0)
 		send_down(f);
 	else if (datagram_is_icmp_error(errno))
-		route_refused(&udp, f);
+		route_refused(&udp, f, true);
 }
 
 /* Ends idle flows. Returns the msec until the next one expires; -1: none. */
