@@ -479,7 +479,7 @@ stats_say() {
 	stats >"$BATS_TEST_TMPDIR/stats"
 	/usr/bin/python3 -c 'import sys
 from prometheus_client.parser import text_string_to_metric_families as parse
-assert len({f.name for f in parse(sys.stdin.read())}) == 15' <"$BATS_TEST_TMPDIR/stats"
+assert len({f.name for f in parse(sys.stdin.read())}) == 16' <"$BATS_TEST_TMPDIR/stats"
 	# curl sends an HTTP request first.
 	curl --silent --show-error --fail --max-time $((5 * TEST_SLOW)) \
 		--unix-socket /run/stats http://nsfwd/metrics >"$BATS_TEST_TMPDIR/curl"
