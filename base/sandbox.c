@@ -26,7 +26,7 @@
  */
 #define CONN_NOFILE 11
 #define UDP_NOFILE  80
-#define CAP(c) ((uint64_t)1 << CAP_##c)
+#define CAP(c)      ((uint64_t)1 << CAP_##c)
 
 static void
 set_limit(int resource, rlim_t value)

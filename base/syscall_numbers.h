@@ -14,8 +14,8 @@
 #endif
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444 /* since Linux 5.13 */
-#define SYS_landlock_add_rule 445
-#define SYS_landlock_restrict_self 446
+#define SYS_landlock_add_rule       445
+#define SYS_landlock_restrict_self  446
 #endif
 #ifndef SYS_mseal
 #define SYS_mseal 462 /* since Linux 6.10 */
