@@ -28,8 +28,7 @@ struct advice_place {
 /*
  * Writes the advice, a clause without a quotation mark, into buf, which has
  * ADVICE_SIZE bytes. `err` is an errno or an enum name_error. Returns buf, or
- * NULL if there is no advice on it.
- * Allocates nothing.
+ * NULL if there is no advice on it. Allocates nothing.
  */
 const char *errno_advice(char *buf, int err, const struct advice_place *);
 

@@ -43,8 +43,9 @@ void log_with_time(void);
 void log_with_colour(void);
 
 /*
- * Gives lines to a function, whose text begins behind the first head bytes. A
- * line is written at once if the function returns false. NULL: no function.
+ * Gives each line to a function, which returns false if the line is to be
+ * written at once. The text begins behind the first `head` bytes of the line.
+ * NULL: no function.
  */
 void log_divert(bool (*)(const char *line, size_t head, size_t length));
 

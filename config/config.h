@@ -69,13 +69,13 @@ void config_free_maps(struct config *);
 int config_read(struct config *, struct options *);
 
 /*
- * Reads all again from where conf came from, as a start does, into *next, which
- * options_free_again() releases in any case. Returns 0, and *fresh shares all
- * but its maps with conf; or -1 with the reason logged, and *fresh is
- * undefined.
+ * Reads the command line and the files of conf again, as a start does, into
+ * *next, which options_free_again() releases in any case. Returns 0, and *fresh
+ * has the new maps and shares all else with conf, so that the options in force
+ * stay; or -1 with the reason logged, and *fresh is undefined.
  *
- * The options in force stay. If none of a file has changed, *next has no maps.
- * Else they are those of the next start, and the change is logged.
+ * Logs a change of an option in a file: then *next has the maps with the
+ * options of the next start. Without a change *next has no maps.
  */
 int config_reread(const struct config *conf, struct config *fresh,
     struct options *next);

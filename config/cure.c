@@ -1,4 +1,4 @@
-/* What to write: whether it is right, and for an endpoint alone. */
+/* Checks the maps in advice, and writes the advice on an endpoint alone. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,8 +16,8 @@
 #define CAPITALS "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 /*
- * Writes a word with examples for its names of parts, which are longer, and
- * with 'x' for each byte of a masked password.
+ * Copies a word, with an example for each name of a part and 'x' for each byte
+ * of a masked password. The copy is not longer, because no example is.
  */
 static void
 fill_in(char *buf, const char *word)
@@ -46,7 +46,7 @@ fill_in(char *buf, const char *word)
 	*buf = '\0';
 }
 
-/* Writes '@' behind a host of the word that is the name of a namespace. */
+/* Writes '@' behind the host of the target if it names a namespace. */
 static void
 mark_namespace(char *word, const struct map *map)
 {
@@ -62,7 +62,7 @@ mark_namespace(char *word, const struct map *map)
 }
 
 bool
-cure_works(char *word)
+cure_is_map(char *word)
 {
 	char example[CURE_SIZE];
 	const char *bad_part;
@@ -80,9 +80,9 @@ cure_works(char *word)
 }
 
 bool
-cures_work(char *advice)
+cure_has_maps(char *advice)
 {
-	char *word = strstr(advice, WRITE), *end, last;
+	char *word = strstr(advice, CURE_START), *end, last;
 	bool work = true;
 
 	for (; word && *word && work; word = end) {
@@ -92,7 +92,7 @@ cures_work(char *advice)
 			end--;
 		last = *end;
 		*end = '\0';
-		work = !strchr(word, '=') || cure_works(word);
+		work = !strchr(word, '=') || cure_is_map(word);
 		*end = last;
 		end += strcspn(end, " ");
 	}
@@ -104,16 +104,16 @@ static bool
 write_map(char *buf, const char *why, const char *proto, const char *listen,
     const char *target)
 {
-	int n = snprintf(buf, CURE_SIZE, "%s: " WRITE "%s%s=%s", why, proto,
-	    listen, target);
+	int n = snprintf(buf, CURE_SIZE, "%s: " CURE_START "%s%s=%s", why,
+	    proto, listen, target);
 
-	if (n >= CURE_SIZE || !cures_work(buf))
+	if (n >= CURE_SIZE || !cure_has_maps(buf))
 		return false;
 	if (strcmp(listen, "LISTEN") != 0)
 		return true;
 	snprintf(buf + n, CURE_SIZE - (size_t)n, ", such as %s8080=%s", proto,
 	    target);
-	if (!cures_work(buf))
+	if (!cure_has_maps(buf))
 		buf[n] = '\0';
 	return true;
 }

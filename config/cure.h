@@ -1,22 +1,23 @@
-/* What to write: whether it is right, and for an endpoint alone. */
+/* Checks the maps in advice, and writes the advice on an endpoint alone. */
 
 #ifndef CONFIG_CURE_H
 #define CONFIG_CURE_H
 
 #include <stdbool.h>
 
-#define CURE_SIZE 512
-#define WRITE     "write " /* is in front of cures in an advice */
+#define CURE_SIZE  512
+#define CURE_START "write " /* stands in front of the cure in an advice */
 
 /*
- * Returns true if the word is a map, with words such as PORT replaced by an
- * example, or has a VALUE, which is not known. If the target HOST:PORT has the
- * name of a namespace, writes '@' in place of its ':'.
+ * Returns true if the word is a map when an example stands for each name of a
+ * part, such as PORT; also if the word has a VALUE, which has no example. The
+ * word is shorter than CURE_SIZE. If HOST of the target HOST:PORT is the name
+ * of a namespace, replaces its ':' by '@'.
  */
-bool cure_works(char *word);
+bool cure_is_map(char *word);
 
-/* Returns true if each word with '=' behind WRITE works. */
-bool cures_work(char *advice);
+/* Calls cure_is_map() for the words behind CURE_START that have a '='. */
+bool cure_has_maps(char *advice);
 
 /*
  * Writes the advice on an endpoint without '=', or with one at an end, into

@@ -70,8 +70,8 @@ open_maps(struct gost_translator *t)
 }
 
 /*
- * Writes NS@ for the value of a key. GOST has a name or a path there; a map can
- * also have docker:NAME and what else stands in front of '@'.
+ * Writes NS@ for the value of a key, which in GOST is a name or a path. Here it
+ * may also have a kind, as docker:NAME.
  */
 static const char *
 put_ns(FILE *out, struct gost_url *u, const char *key)

@@ -321,16 +321,16 @@ static bool find_habit(char *buf, enum habit_place, const char *text, int left);
 static bool
 correct_cure(char *advice, int left)
 {
-	char next[HABIT_SIZE], *cure = strstr(advice, WRITE), *better;
-	bool single = cure && !strchr(cure + strlen(WRITE), ' ');
+	char next[HABIT_SIZE], *cure = strstr(advice, CURE_START), *better;
+	bool single = cure && !strchr(cure + strlen(CURE_START), ' ');
 
-	if (cures_work(advice) && (!single || strchr(cure, '=')))
+	if (cure_has_maps(advice) && (!single || strchr(cure, '=')))
 		return true;
 	if (!single ||
-	    (!find_habit(next, HABIT_MAP, cure + strlen(WRITE), left) &&
-		!cure_single(next, cure + strlen(WRITE))))
+	    (!find_habit(next, HABIT_MAP, cure + strlen(CURE_START), left) &&
+		!cure_single(next, cure + strlen(CURE_START))))
 		return false;
-	better = strstr(next, WRITE);
+	better = strstr(next, CURE_START);
 	if (!better || (size_t)(cure - advice) + strlen(better) >= HABIT_SIZE)
 		return false;
 	stpcpy(cure, better);

@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 
+#include "config/cure.h"
+
 /* The place that the refused text stands in. */
 enum habit_place {
 	HABIT_MAP,    /* a map, or one of several arguments */
@@ -15,7 +17,7 @@ enum habit_place {
 	HABIT_ITEM    /* an item of a list of addresses, as of allow= */
 };
 
-#define HABIT_SIZE 512 /* at least CURE_SIZE */
+#define HABIT_SIZE CURE_SIZE
 
 /*
  * Writes the advice on the first length bytes of a masked text into buf, which

@@ -14,8 +14,10 @@
 
 struct kept_line {
 	char *text;
-	size_t length, head, file; /* of the text, in front of FILE, of FILE */
-	unsigned long number;      /* LINE */
+	size_t length;        /* of the text */
+	size_t head;          /* bytes of the text in front of FILE */
+	size_t file;          /* length of FILE; 0: the text has no FILE:LINE */
+	unsigned long number; /* LINE */
 };
 
 static struct order {
@@ -49,18 +51,18 @@ find_origin(struct kept_line *line)
  * file, else behind the last line of its file, else behind all.
  */
 static size_t
-find_index(const struct kept_line *new)
+find_index(const struct kept_line *added)
 {
 	size_t index = order.count;
 
-	for (size_t i = order.count; new->file &&i > 0; i--) {
+	for (size_t i = order.count; i > 0 && added->file; i--) {
 		const struct kept_line *line = &order.items[i - 1];
 
-		if (line->file != new->file ||
-		    memcmp(line->text + line->head, new->text + new->head,
-			new->file) != 0)
+		if (line->file != added->file ||
+		    memcmp(line->text + line->head, added->text + added->head,
+			added->file) != 0)
 			continue;
-		if (line->number <= new->number)
+		if (line->number <= added->number)
 			return index < order.count ? index : i;
 		index = i - 1;
 	}

@@ -4,9 +4,9 @@
 #define CONFIG_ORDER_H
 
 /*
- * Keeps what this process logs, until order_end() writes it: messages that
- * begin with "FILE:LINE: " in the order of the lines of a file, others where
- * they stood. A child process writes its messages at once.
+ * Keeps the messages of this process until order_end() writes them. Those that
+ * begin with "FILE:LINE: " are put in the order of the lines of their file. A
+ * child process, or a process without memory, writes a message at once.
  */
 void order_begin(void);
 void order_end(void);

@@ -86,7 +86,7 @@ join_args(char *buf, char *const *args, int n, const struct masked_text *text)
 		memcpy(buf + used, masked_part(text, args[i]), length);
 	}
 	buf[used] = '\0';
-	return cure_works(buf);
+	return cure_is_map(buf);
 }
 
 /* Returns advice on the first argument that is a habit, *bad; or NULL. */

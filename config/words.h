@@ -13,7 +13,8 @@ bool words_are_pair(char *const *args);
 /*
  * Writes why two or more arguments are no maps, and the cure, into buf, which
  * has HABIT_SIZE bytes. Sets *bad to the wrong argument. Returns buf; or NULL
- * if each may be a map, or all are one. A line of a file may have one map.
+ * if each argument may be a map, or two are LISTEN TARGET. With is_line, they
+ * are a line of a file, which has one map.
  */
 const char *words_advice(char *buf, bool is_line, char *const *args, int n,
     const struct masked_text *, char **bad);

@@ -191,8 +191,8 @@ add_running(struct sighting *s, const struct storage *st, const char *driver,
 }
 
 /*
- * Searches a file, and adds to s->why the names that run, if nothing is found.
- * Returns false, and why in *s, if the file is there and cannot be read.
+ * Searches a file. Adds the names that run to s->why if no container was found.
+ * Returns false with s->why if the file exists, but cannot be read.
  */
 static bool
 search_file(struct search *search, const struct storage *st, const char *driver,
@@ -218,7 +218,7 @@ search_file(struct search *search, const struct storage *st, const char *driver,
 	return true;
 }
 
-/* Sets *s to what the search has found. */
+/* Fills in *s with the container that the search has found. */
 static bool
 take_found(const struct search *search, const struct storage *st,
     struct sighting *s)

@@ -137,13 +137,13 @@ process_open(const struct process *p)
 		return dir;
 	if (dir != -1)
 		close_keep_errno(dir);
-	if (!process_is_short(errno))
+	if (!process_is_shortage(errno))
 		errno = dir == -1 ? ESRCH : EXDEV;
 	return -1;
 }
 
 bool
-process_is_short(int err)
+process_is_shortage(int err)
 {
 	return err == EMFILE || err == ENFILE || err == ENOMEM;
 }

@@ -24,11 +24,13 @@ struct process {
  * Opens /proc/PID (O_PATH) and checks that the process has the mark: in its
  * control group; or, of a container without one, as an argument of the parent,
  * which is the runtime's monitor. Returns a descriptor; or -1 with ESRCH if the
- * process has ended, EXDEV if it is another process, or an errno that
- * process_is_short() knows: of descriptors or memory, which says nothing.
+ * process has ended, EXDEV if it is another process, or with an errno of
+ * process_is_shortage(), which tells nothing of the process.
  */
 int process_open(const struct process *);
-bool process_is_short(int err);
+
+/* Returns true if the errno says that this process lacks files or memory. */
+bool process_is_shortage(int err);
 
 /* Sets `start`. Returns as process_open(), without a descriptor: 0, or -1. */
 int process_identify(struct process *);

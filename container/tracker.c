@@ -9,8 +9,8 @@
  * - each second, where there is no stream: of podman's files always, of units
  *   and machines only if one of them does not run;
  * - after a second, if the runtime did not answer;
- * - each ten seconds, while one does not run in spite of a stream, which may
- *   have lost the event, or say nothing.
+ * - each ten seconds, where there is a stream, while one of them does not run,
+ *   because the stream may have lost the event.
  * A process that still runs is not given up because its runtime does not
  * answer.
  *
@@ -43,7 +43,7 @@
 #include "container/tracker.h"
 
 #define LOOK_AGAIN_MS   1000
-#define LOOK_PAUSE_MS   200   /* between two looks, for all events between */
+#define LOOK_PAUSE_MS   200   /* between two looks, however many events */
 #define LOOK_ABSENT_MS  10000 /* with a stream: an event may have been lost */
 #define STREAM_AGAIN_MS 60000 /* where the runtime kept the tracker waiting */
 
@@ -90,8 +90,8 @@ has_exited(const struct tracked *t)
 }
 
 /*
- * Opens the pidfd. Returns false if the process has exited meanwhile, even if
- * nobody has waited for it yet.
+ * Opens the pidfd. Returns false if the process has exited meanwhile, also if
+ * it is still a zombie.
  */
 static bool
 watch_process(struct tracked *t, struct process *p)
@@ -155,8 +155,8 @@ move_back(size_t i)
 }
 
 /*
- * Looks all names up, but does not ask again a runtime that has kept the
- * tracker waiting. That may be for one container alone, so that the others go
+ * Looks all names up, but asks a runtime no more that has kept the tracker
+ * waiting. Because the runtime may hang for one container alone, the others go
  * before it the next time. Returns false if the runtime did not answer.
  */
 static bool

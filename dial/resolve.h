@@ -46,8 +46,8 @@ void resolver_close(void);
 
 /*
  * Logs the first error that dns_check() finds, unless hosts has all names of
- * the map. To be called in the target
- * namespace, with the rights of the process that looks names up. Does not wait.
+ * the map. To be called in the target namespace, with the rights of the process
+ * that looks names up. Does not wait.
  */
 void resolver_check(void);
 
@@ -63,7 +63,7 @@ void resolver_limit_files(unsigned role);
 
 /*
  * Returns the number of addresses of an endpoint that is not a host name: 2 for
- * a port alone (127.0.0.1, then ::1), else 1.
+ * a bare port (127.0.0.1, then ::1), else 1.
  */
 size_t literal_count(const struct endpoint *);
 

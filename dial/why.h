@@ -8,8 +8,8 @@ struct endpoint;
 struct map;
 
 /*
- * Returns what messages write before ep->arg: the first address of a port
- * alone, so that a target has the same name in all of them; or "".
+ * Returns what messages write before ep->arg: the first address of a bare
+ * port, so that a target has the same name in all of them; or "".
  */
 const char *why_host(const struct endpoint *ep);
 

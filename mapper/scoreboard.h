@@ -64,8 +64,8 @@ struct mapper_error {
 
 /* A limit that was reached, for the log: see tcp/accept.c. */
 struct limit_state {
-	_Atomic msec over_at; /* 0: it is not reached */
-	_Atomic uint64_t count;
+	_Atomic msec end_at;    /* 0: it is not reached */
+	_Atomic uint64_t count; /* times that a client met it */
 };
 
 enum limit {

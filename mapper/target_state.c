@@ -6,7 +6,7 @@
  * A map can have more ports than there are entries. A port that is down keeps
  * its entry until it is up; another port of that entry has no state meanwhile.
  * Workers write the entries side by side, so that an entry can be wrong until
- * the next connection has ended. A worker that was taken over writes anything.
+ * the next connection has ended. A hostile worker writes anything.
  */
 
 #include <stdatomic.h>

@@ -45,7 +45,7 @@ void targets_set_down(struct target_states *, const struct map *, msec at);
 
 /*
  * Notes that a target accepted a connection that began at started_at. Returns
- * when the target went down, or 0 if it was not down when that began.
+ * when the target went down, or 0 if it was not down at started_at.
  */
 msec target_set_up(struct target_states *, uint32_t number, msec started_at);
 

@@ -142,7 +142,7 @@ pidfile_create(const char *path)
 
 /* Returns the errno with which a new file at the path cannot be made, or 0. */
 static int
-check_directory(const char *path)
+pidfile_dir_errno(const char *path)
 {
 	char dir[PATH_MAX], *slash;
 
@@ -160,12 +160,12 @@ check_directory(const char *path)
 
 /* Returns the errno with which lock_pidfile() cannot open the path, or 0. */
 static int
-check_pidfile(const char *path)
+pidfile_errno(const char *path)
 {
 	struct stat st;
 
 	if (lstat(path, &st) == -1)
-		return errno == ENOENT ? check_directory(path) : errno;
+		return errno == ENOENT ? pidfile_dir_errno(path) : errno;
 	switch (st.st_mode & S_IFMT) {
 	case S_IFREG:
 		return faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) == -1
@@ -202,13 +202,13 @@ check_unlocked(const char *path)
 }
 
 int
-pidfile_check(const char *path, bool again)
+pidfile_check(const char *path, bool is_server)
 {
-	int err = check_pidfile(path);
+	int err = pidfile_errno(path);
 
-	if (err && (again || err != EACCES))
+	if (err && (is_server || err != EACCES))
 		return log_pidfile_error(path, -1, err);
-	return again ? check_unlocked(path) : 0;
+	return is_server ? check_unlocked(path) : 0;
 }
 
 void

@@ -22,12 +22,12 @@ void daemon_ready(int fd, const char *line);
 int pidfile_create(const char *path);
 
 /*
- * Checks that pidfile_create() can make the file, but makes none. `again` is
- * for the server: then a file that another process has locked is wrong; so is
- * one that this user may not write, which --check may not know. Returns -1,
+ * Checks that pidfile_create() can make the file, but makes none. In the server
+ * (is_server), fails also if another process has locked the file, or if this
+ * user may not write it; --check may be run by another user. Returns -1,
  * logged.
  */
-int pidfile_check(const char *path, bool again);
+int pidfile_check(const char *path, bool is_server);
 
 /*
  * Removes and unlocks the pid file, so that another server can create it. Does

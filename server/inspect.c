@@ -252,7 +252,7 @@ inspect_unix_target(const struct map *map, const struct endpoint *ep,
 	return 0;
 }
 
-/* Also for a daemon, which logs there. */
+/* Warns with --daemon, too, because a daemon logs to the syslog. */
 static void
 warn_of_syslog(const struct config *conf)
 {
@@ -439,7 +439,7 @@ inspect_all(const struct config *conf)
 {
 	int status = inspect_program(conf) | inspect_stats(conf);
 
-	/* Another user may become whom this one may not. */
+	/* An ordinary user may check the file of a server of root. */
 	if (geteuid() == 0)
 		status |= inspect_user(conf);
 	if (conf->pidfile && pidfile_check(conf->pidfile, false) == -1)

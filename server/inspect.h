@@ -17,8 +17,8 @@ int inspect_targets(const struct map *, const struct config *);
 
 /*
  * With --pin, checks that the user of the server may execute this program, as
- * --stats over TCP needs. Returns 0; or 2, the exit status, logged. Logs, too,
- * that this user may not write to the syslog.
+ * --stats over TCP needs. Returns 0; or 2, the exit status, logged. Logs also,
+ * for --syslog and --daemon, that mappers may not write to /dev/log.
  */
 int inspect_program(const struct config *);
 
@@ -41,8 +41,8 @@ int inspect_stats(const struct config *);
 int inspect_map(const struct map *, const struct config *);
 
 /*
- * Does the work of --check: all of the above, for all maps, and the
- * path of --pidfile. Returns 0, or the exit status, logged.
+ * Does the work of --check: all of the above, for all maps, and checks the path
+ * of --pidfile. Returns 0, or the exit status, logged.
  */
 int inspect_all(const struct config *);
 

@@ -6,14 +6,14 @@
  * A reload changes maps, but no option. So files in which an option has changed
  * mean two configurations: that of the next start, and the same maps with the
  * options in force. apply_config() checks the latter. The former is checked
- * here, as far as it differs, so that no start fails that a reload could have
- * told of.
+ * here, as far as it differs, so that a reload fails where the next start would
+ * fail.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <string.h>
 
+#include "base/text.h"
 #include "config/config.h"
 #include "config/map.h"
 #include "config/options.h"
@@ -26,12 +26,6 @@
 #include "server/service.h"
 #include "server/takeover.h"
 #include "server/unix_listener.h"
-
-static bool
-same_text(const char *a, const char *b)
-{
-	return a == b || (a && b && strcmp(a, b) == 0);
-}
 
 static bool
 same_user(const struct config *a, const struct config *b)
@@ -103,9 +97,9 @@ check_next_start(const struct config *next, const struct config *fresh,
 
 	if (!now->pinned && !same_user(next, conf))
 		status |= inspect_user(next);
-	if (!status && !same_text(next->stats, conf->stats))
+	if (!status && !text_equal(next->stats, conf->stats))
 		status |= try_stats(next, now);
-	if (next->pidfile && !same_text(next->pidfile, conf->pidfile))
+	if (next->pidfile && !text_equal(next->pidfile, conf->pidfile))
 		status |= pidfile_check(next->pidfile, !now->pinned);
 	return status | check_maps(next, fresh, conf);
 }

@@ -18,9 +18,9 @@ struct running {
 };
 
 /*
- * Does as config_reread(). Refuses also options of the next start with which
- * that would fail. An address that this server holds passes, because it is free
- * then.
+ * Does as config_reread(). Fails, too, if the next start would fail with its
+ * options. Allows --stats on an address of this server, because the address is
+ * free by then.
  */
 int reread_config(const struct running *, struct config *fresh);
 

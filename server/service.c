@@ -283,7 +283,7 @@ replace_mapper(struct service *s, const struct config *conf)
 	return -1;
 }
 
-/* Not of one that runs and cannot be entered, as for lack of descriptors. */
+/* Returns false also if the container runs, but could not be entered. */
 static bool
 is_absent_container(const struct ns *ns)
 {

@@ -136,7 +136,7 @@ target_is_up(const struct service *s, size_t i)
 static unsigned
 count_ports_down(const struct service *s, size_t i)
 {
-	bool any_up;
+	bool any_up = false;
 
 	return service_ports_down(s, i, &any_up);
 }

@@ -15,8 +15,9 @@
  * EPOLLEXCLUSIVE has no effect through a nested epoll: each client would wake
  * all workers.
  *
- * That a limit is reached is logged once for a map, by the process that meets
- * it first, and once more when no process has met it for a while.
+ * A limit that is reached is logged once for a map, by the process that meets
+ * it first. The end of the limit is logged when no process has met it for
+ * LIMIT_END_MS and fewer connections are open.
  *
  * A listener that was shut down, as by "ss -K" in its namespace, is unwatched.
  * The server sees that, too, and replaces this mapper.
@@ -47,7 +48,7 @@
 #define PAUSE_MS        100  /* after the machine has run out of a resource */
 #define RELEASES_PER_MS 5    /* see accept_release() */
 #define REWATCH_MAX     32   /* listeners at a time */
-#define LIMIT_OVER_MS   2000 /* since a client met a limit, until it is over */
+#define LIMIT_END_MS    2000 /* from the last client that met a limit */
 
 int
 accept_init(struct acceptor *a, const struct mapper_args *args)
@@ -94,7 +95,7 @@ meet_limit(const struct acceptor *a, enum limit limit)
 	struct limit_state *s = &a->limits[limit];
 
 	atomic_fetch_add(&s->count, 1);
-	return atomic_exchange(&s->over_at, now_ms() + LIMIT_OVER_MS) == 0;
+	return atomic_exchange(&s->end_at, now_ms() + LIMIT_END_MS) == 0;
 }
 
 /* Returns true if the connections that are open now reach the limit. */
@@ -110,7 +111,7 @@ is_reached(const struct acceptor *a, enum limit limit)
 }
 
 static void
-log_limit_over(const struct acceptor *a, enum limit limit)
+log_limit_end(const struct acceptor *a, enum limit limit)
 {
 	const unsigned long long n =
 	    atomic_exchange(&a->limits[limit].count, 0);
@@ -126,26 +127,26 @@ log_limit_over(const struct acceptor *a, enum limit limit)
 }
 
 /*
- * Logs limits that are over; with `closing`, all that were met. Returns when to
- * do so again, or NEVER.
+ * Logs the end of limits that have ended; with `closing`, of all that were met.
+ * Returns when to call it again, or NEVER.
  */
 static msec
 end_limits(const struct acceptor *a, msec now, bool closing)
 {
-	msec next = NEVER, over_at;
+	msec next = NEVER, end_at;
 
 	for (enum limit i = 0; i < LIMITS; i++) {
-		over_at = atomic_load(&a->limits[i].over_at);
-		if (over_at && over_at <= now && !closing && is_reached(a, i)) {
-			over_at = now + LIMIT_OVER_MS;
-			atomic_store(&a->limits[i].over_at, over_at);
+		end_at = atomic_load(&a->limits[i].end_at);
+		if (end_at && end_at <= now && !closing && is_reached(a, i)) {
+			end_at = now + LIMIT_END_MS;
+			atomic_store(&a->limits[i].end_at, end_at);
 		}
-		if (over_at > now && !closing)
-			next = msec_min(next, over_at);
-		else if (over_at &&
-		    atomic_compare_exchange_strong(&a->limits[i].over_at,
-			&over_at, 0))
-			log_limit_over(a, i);
+		if (end_at > now && !closing)
+			next = msec_min(next, end_at);
+		else if (end_at &&
+		    atomic_compare_exchange_strong(&a->limits[i].end_at,
+			&end_at, 0))
+			log_limit_end(a, i);
 	}
 	return next;
 }

@@ -41,7 +41,7 @@ int accept_init(struct acceptor *, const struct mapper_args *);
  */
 int accept_listen(struct acceptor *, int epoll, uint32_t flags);
 
-/* Closes the listeners, and logs the end of limits. */
+/* Closes the listeners, and logs the end of each limit that was reached. */
 void accept_close(struct acceptor *);
 
 /*
@@ -50,8 +50,8 @@ void accept_close(struct acceptor *);
 void accept_event(struct acceptor *, uint32_t listener, uint32_t events);
 
 /*
- * Ends a pause that is over, and logs that a limit is. Returns when to call it
- * again, or NEVER.
+ * Ends a pause whose time has come, and logs the end of limits that no client
+ * meets any more. Returns when to call it again, or NEVER.
  */
 msec accept_run_timers(struct acceptor *, msec now);
 

@@ -82,7 +82,7 @@ account_drop(const struct udp_mapper *m, enum drop_reason reason,
 	    hint ? hint : "", hint ? ")" : "");
 }
 
-/* A port alone is named by its first address, as in the lines of TCP. */
+/* Names a bare port by its first address, as the messages of TCP do. */
 void
 account_refused(const struct udp_mapper *m, const struct flow *f,
     uint32_t target)

@@ -24,11 +24,13 @@ void account_drop(const struct udp_mapper *, enum drop_reason,
 void account_flow_begin(const struct udp_mapper *, const struct flow *);
 
 /*
- * Notes and logs that the target of a flow refuses datagrams, or that it has
- * answered. `target` is its index; n_targets if no target has its address.
+ * Notes and logs that the target of a flow refuses datagrams. `target` is its
+ * index; n_targets if no target has its address.
  */
 void account_refused(const struct udp_mapper *, const struct flow *,
     uint32_t target);
+
+/* Notes that the target of a flow has answered. */
 void account_answered(const struct udp_mapper *, const struct flow *,
     uint32_t target);
 

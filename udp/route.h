@@ -18,7 +18,7 @@ int route_connect(struct udp_mapper *, struct flow *, uint32_t addr);
 /* Returns where the preferred address of the flow's port is kept. */
 uint8_t *route_preferred(const struct udp_mapper *, const struct flow *);
 
-/* Return targets_wait() for new flows of a listener, or of any. */
+/* Return true if new flows of a listener, or of any, wait: targets_wait(). */
 bool route_waits(const struct udp_mapper *, uint32_t listener);
 bool route_any_waits(const struct udp_mapper *);
 

@@ -22,11 +22,10 @@ struct target_addrs {
 	struct dns_resolver *resolver; /* NULL: no target is a host name */
 	struct target_addr items[TARGET_ADDRS_MAX];
 	uint32_t count;
-	uint8_t
-	    *preferred;   /* of each port: index of the address for new flows */
-	uint64_t pending; /* set of targets whose name is being looked up */
-	bool failing;     /* the last look-up has failed */
-	msec refreshed_at; /* 0: never */
+	uint8_t *preferred; /* of each port: index for new flows */
+	uint64_t pending;   /* set of targets whose name is being looked up */
+	bool failing;       /* the last look-up has failed */
+	msec refreshed_at;  /* 0: never */
 	msec doubted_at;
 	msec use_old_at; /* new flows use old addresses of a pending name */
 	msec run_at;     /* to call targets_run() at, or NEVER */
@@ -82,8 +81,8 @@ uint32_t targets_find_address(const struct target_addrs *,
     const union sockaddr_inet *, uint16_t port_index);
 
 /*
- * Writes the address by which a target is named: the first one of a port alone.
- * Changes nothing for other targets.
+ * Writes the first address of a target that is a bare port: messages name the
+ * target by it. Changes nothing for other targets.
  */
 void targets_first_address(const struct target_addrs *, uint32_t target,
     uint16_t port_index, union sockaddr_inet *);

@@ -15,7 +15,7 @@
 #include "view/view.h"
 
 #define NAME_LENGTH_MAX 1024
-#define EXIT_WRONG_WORD 2
+#define EXIT_USAGE      2
 #define OPEN            "OPEN "
 #define JSON_SUFFIX     ",json"
 
@@ -147,7 +147,7 @@ check_words(const char *what, char **args, int n_args)
 		log_error("--status: no map has such a name");
 	else
 		return 0;
-	return EXIT_WRONG_WORD;
+	return EXIT_USAGE;
 }
 
 /* Reads "", "json", "NAME", "all", "NAME,json" or "all,json". */
