@@ -15,6 +15,7 @@
 
 #include "base/text.h"
 #include "config/config.h"
+#include "config/endpoint.h"
 #include "config/map.h"
 #include "config/options.h"
 #include "config/users.h"
@@ -34,6 +35,20 @@ same_user(const struct config *a, const struct config *b)
 	    a->owner_cred.gid == b->owner_cred.gid;
 }
 
+/* Returns true if a map of this server listens on a path. */
+static bool
+map_has_path(const struct services *list, const char *path)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct service *s = &list->items[i];
+
+		if (s->listeners_ns && s->map->listen.kind == EP_UNIX_PATH &&
+		    strcmp(s->map->listen.name, path) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Returns true if this server holds the address that `wanted` is to open. */
 static bool
 holds_stats(const struct running *now, const struct readers *wanted)
@@ -44,8 +59,10 @@ holds_stats(const struct running *now, const struct readers *wanted)
 	const struct services stats = {&tcp, own->tcp.service.map != NULL};
 
 	if (wanted->stats.path)
-		return own->stats.fd != -1 &&
-		    !unix_file_changed(&own->stats.file, wanted->stats.path);
+		return map_has_path(now->services, wanted->stats.path) ||
+		    (own->stats.fd != -1 &&
+			!unix_file_changed(&own->stats.file,
+			    wanted->stats.path));
 	s.listen_ns_id = ns_id(&map->listen_ns);
 	tcp = own->tcp.service;
 	return takeover_is_blocked(now->services, &s) ||
