@@ -315,8 +315,10 @@ time.sleep(600)'
 			fail "no row of $name"
 	done
 	# Right ones pass, and those of what the server itself holds. They count later.
+	printf '%s\n' 8080=80 "$PWD/map=80" >conf
+	hup 'reloaded: 2 maps$'
 	n=$(grep -c 'an option in a file has changed' "$LOG")
-	for line in 'stats :9100' 'stats ./other' 'pidfile ./pid' 'pidfile other' \
+	for line in "stats $PWD/map" 'stats :9100' 'stats ./other' 'pidfile ./pid' 'pidfile other' \
 		'max-conns 5' 'user root' 'from ns1' $'wait\nfrom nosuch'; do
 		printf '%s\n' 8080=80 "$line" >conf
 		hup 'reloaded: 1 map$'
