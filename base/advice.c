@@ -71,7 +71,7 @@ static const struct advice {
 		"the port is taken (ss -ltunp there shows by whom)"},
 	{EACCES, ADVICE_LISTEN_INET,
 		"a low port needs CAP_NET_BIND_SERVICE, or there: sysctl "
-		"net.ipv4.ip_unprivileged_port_start"},
+		"net.ipv4.ip_unprivileged_port_start=PORT"},
 	{EADDRNOTAVAIL, ADVICE_LISTEN_INET,
 		"no such address there (ip addr shows them)"},
 	{ENODEV, ADVICE_LISTEN_INET,

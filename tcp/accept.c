@@ -281,9 +281,10 @@ reserve(struct acceptor *a)
 	of_map -= of_map > 0;
 	if (meet_limit(a, limit))
 		log_line(LOG_WARNING,
-		    "'%s': %llu %s, the limit: new clients wait",
+		    "'%s': %llu %s, the limit of %s: new clients wait",
 		    a->args->map->spec, (unsigned long long)of_map,
-		    of_map == 1 ? "connection" : "connections");
+		    of_map == 1 ? "connection" : "connections",
+		    limit == LIMIT_MAX ? "max=" : "--max-conns");
 	return false;
 }
 

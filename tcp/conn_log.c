@@ -175,7 +175,7 @@ static const char *
 find_why(char *advice, const struct map *map, const struct conn_report *t)
 {
 	if (conn_is_unauthorized(map, t))
-		return "wrong user or password: auth=";
+		return "no user and password, or wrong ones: auth=";
 	if (t->end != END_DIAL ||
 	    (t->error >= 0 && t->requested[0] && !map->n_hops &&
 		!sockaddr_is_inet(&t->peer)))

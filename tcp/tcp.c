@@ -222,7 +222,7 @@ why_refused(const struct tcp *t, uint32_t i, struct conn *conn,
 {
 	*count = COUNT_CROWDED;
 	if (!source_allowed(t, i))
-		return "it has max-source= connections";
+		return "it has as many connections as max-source= allows";
 	*count = COUNT_DENIED;
 	if (map_is_original(conn->map) && original_read(conn) == -1)
 		return "it was not redirected: it came to the port itself";

@@ -83,7 +83,7 @@ waits_idly() {
 	sleep 1.2
 	crowd_is second 'served=0'
 	# The limit is logged once, and its end when nobody has met it for a while.
-	[ "$(grep -c "8001.*': 5 connections, the limit: new clients wait" "$LOG")" = 1 ]
+	[ "$(grep -c "8001.*': 5 connections, the limit of --max-conns: new clients wait" "$LOG")" = 1 ]
 	kill -USR1 "$(pid_of first)"
 	wait_until 1 crowd_is second 'served=5'
 	kill -USR1 "$(pid_of second)"
@@ -105,7 +105,7 @@ waits_idly() {
 	wait_until 2 no_connections
 	peer ns1 try 5 ns2 0-50 127.0.0.1/8000 127.0.0.2
 	stop_nsfwd
-	logged 'refused 127.0.0.2:.* it has max-source= connections'
+	logged 'refused 127.0.0.2:.* it has as many connections as max-source= allows'
 	logged "': max-source= has refused [0-9]+ clients"
 }
 
@@ -129,7 +129,7 @@ waits_idly() {
 		waits_idly
 	done
 	served_are 2 old new
-	logged '2 connections, the limit: new clients wait'
+	logged '2 connections, the limit of max=: new clients wait'
 	kill -USR1 "$(pid_of old)"
 	wait_until 1 crowd_is new 'served=2'
 	kill -USR1 "$(pid_of new)"
@@ -154,7 +154,7 @@ waits_idly() {
 		[ "$many" -gt $((2 * one + 10)) ] || break
 	done
 	[ "$many" -le $((2 * one + 10)) ]
-	logged '10001-13000=.*1 connection, the limit: new clients wait'
+	logged '10001-13000=.*1 connection, the limit of max=: new clients wait'
 }
 
 # sixty_clients PORT...: 15 connections to each of four; sets TICKS to what they cost.

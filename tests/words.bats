@@ -428,7 +428,7 @@ for _ in range(30): s.sendto(b"x", ("127.0.0.1", 8008))' 3>&-
 	ask(b"\x05\x01\x02\x01\x01a\x01c")
 	END2
 	wait_until 2 logged 'request=GET .* end=dial error=EACCES why="reach=127.0.0.1 would allow it"'
-	wait_until 2 logged 'end=handshake error=EPERM why="wrong user or password: auth="'
+	wait_until 2 logged 'end=handshake error=EPERM why="no user and password, or wrong ones: auth="'
 	run -0 "$NSFWD" --status
 	[[ ${lines[1]} == *' EACCES (reach=127.0.0.1 would allow it)' ]] || fail "$output"
 	[[ ${lines[1]} =~ \ ok\ +0\ +2\ +1\ +1\  ]] || fail "$output"
