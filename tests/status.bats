@@ -99,6 +99,11 @@ faults() {
 	row_is 'ok 2 1 1 0 ECONNREFUSED (nothing listens on 127.0.0.1:3 in ns2)' \
 		127.0.0.1:8010 state targets targets_down open failed error
 	"$NSFWD" --status | grep -qE ' ok \(1 of 2\) +1 +1 '
+	# A port within a range names its map; one that no map listens on does not.
+	for i in 8100 8101 8102; do
+		[[ $("$NSFWD" --status="$i") == CLIENT* ]]
+	done
+	run -1 "$NSFWD" --status=8103
 	exec 5>&-
 	for i in 1 2; do
 		asks self 127.0.0.1/{8000,8100,8102}=reset 127.0.0.1/{8010,8101}=here
