@@ -285,7 +285,17 @@ MAP "*8001=ns2@2* ]]
 	        assert termios.tcgetattr(self.tty) == self.before
 	def fits(lines, columns):
 	    assert max(map(len, lines)) <= columns, lines
+	    # Text that is cut ends with a mark.
+	    for line in lines[3:5]:
+	        shown = line.split("  ")[0].rstrip()
+	        assert any(shown == spec or shown[-1] == "+" and spec.startswith(shown[:-1])
+	                   for spec in specs), line
+	    path = lines[0].split(",")[0].split()[1]
+	    assert path == socket or path[-1] == "+" and socket.startswith(path[:-1]), path
 	    return " ".join(lines[2].split()) == titles[columns]
+	socket = "/run/nsfwd/status." + sys.argv[2]
+	specs = ("127.0.0.1:8000=ns2@127.0.0.1:8080,idle-timeout=1h,half-close-timeout=20m,max=9",
+	         "127.0.0.1:8001=ns2@1")
 	titles = {
 	    30: "MAP UP/S DOWN/S",
 	    60: "MAP STATE OPEN UP/S DOWN/S",

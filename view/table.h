@@ -30,8 +30,8 @@ size_t view_column(const struct view_table *, const char *name);
 
 /*
  * Prints an aligned table, with units for bytes and times. If the table is
- * wider than `width` columns of a terminal, cuts long cells and leaves out
- * columns, but none of rates; 0: no limit.
+ * wider than `width` columns of a terminal, cuts long cells, which then end with
+ * '+', and leaves out columns, but none of rates; 0: no limit.
  */
 void view_table_print(FILE *, const struct view_table *, size_t width);
 
