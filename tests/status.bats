@@ -80,6 +80,10 @@ metric_is() {
 	[ "$("$NSFWD" --status=8000 | wc -l)" = 71 ]
 	kill_spawned crowd
 	wait_until 5 row_is 0 127.0.0.1:8000 open
+	wait_until 5 eval '"$NSFWD" --status=8000 | grep -qx "none open"'
+	run -0 "$NSFWD" --status=8000
+	[[ ${#lines[@]} = 2 && ${lines[0]} == CLIENT* && ${lines[1]} == 'none open' ]]
+	[ "$("$NSFWD" --status=8000,json | tr -d '\n')" = '[]' ]
 	FDS=()
 }
 
@@ -209,7 +213,7 @@ MAP "*8000=ns2@1* && $output == *"/run/nsfwd/status.$killed:
 MAP "*8001=ns2@2* ]]
 	run -0 "$NSFWD" --status=8001
 	[ "${lines[0]}" = "/run/nsfwd/status.$killed:" ]
-	[ "${#lines[@]}" = 2 ]
+	[[ ${#lines[@]} = 3 && ${lines[2]} == 'none open' ]]
 	run -1 "$NSFWD" --status=8002
 	[ "$output" = "nsfwd: --status: no map has '8002' in it" ]
 	# A program gets one document, so that it has to name the server.

@@ -396,6 +396,8 @@ view_table_print(FILE *out, const struct view_table *t, size_t width)
 		fit_widths(t, widths, width);
 	for (size_t row = 0; row < t->n_rows; row++)
 		print_line(out, t, row, widths);
+	if (t->n_rows == 1)
+		fputs("none open\n", out);
 }
 
 static void
