@@ -211,6 +211,7 @@ udp_ping() {
 	[[ $output == *"$path:
 MAP "*8000=ns2@1* && $output == *"/run/nsfwd/status.$killed:
 MAP "*8001=ns2@2* ]]
+	grep '^/run' <<<"$output" | sort --version-sort --check
 	run -0 "$NSFWD" --status=8001
 	[ "${lines[0]}" = "/run/nsfwd/status.$killed:" ]
 	[[ ${#lines[@]} = 3 && ${lines[2]} == 'none open' ]]
