@@ -93,7 +93,7 @@ faults() {
 
 # bats test_tags=workers
 @test "several targets, and a range: each that is down is shown, and logged once" {
-	local i what
+	local i what name cure
 	named_server ns2 here 127.0.0.1/8080
 	start_nsfwd -q 127.0.0.1:8000=ns2@1,2 127.0.0.1:8010=ns2@3,8080 \
 		127.0.0.1:8100-8102=ns2@8079-8081 127.0.0.1:8110-8111=ns2@4-5,8080
@@ -107,7 +107,19 @@ faults() {
 	for i in 8100 8101 8102; do
 		[[ $("$NSFWD" --status="$i") == CLIENT* ]]
 	done
-	run -1 "$NSFWD" --status=8103
+	while read -r name cure; do
+		run -1 "$NSFWD" --status="$name"
+		[ "$output" = "nsfwd: --status: no map has '$name' in it${cure:+: write $cure}" ] ||
+			fail "$name $cure: $output"
+	done <<-END
+		8103
+		/run/none
+		/run/nsfwd/status.$NSFWD_PID --status /run/nsfwd/status.$NSFWD_PID
+		jsn --status=json
+		8101,JSON --status=8101,json
+		8101,jsn --status=8101,json
+		8101,max=9
+	END
 	exec 5>&-
 	for i in 1 2; do
 		asks self 127.0.0.1/{8000,8100,8102}=reset 127.0.0.1/{8010,8101}=here
