@@ -9,6 +9,7 @@
 #include "base/addr.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "config/map.h"
 #include "mapper/rows.h"
 #include "netns.h"
@@ -170,6 +171,18 @@ print_row(FILE *out, const struct service *s, const struct row *row)
 	print_text(out, s->map->spec, '\n');
 }
 
+/* Returns true if the name is part of the text, or one of the ports. */
+static bool
+is_named(const struct map *map, const char *name)
+{
+	uint32_t port;
+
+	return strstr(map->spec, name) ||
+	    (parse_uint(name, 1, UINT16_MAX, &port) &&
+		port >= map->listen.port_first &&
+		port <= map->listen.port_last);
+}
+
 void
 table_print_open(FILE *out, const struct services *list, const char *name,
     struct asker *asker)
@@ -179,7 +192,7 @@ table_print_open(FILE *out, const struct services *list, const char *name,
 	for (size_t i = 0; i < list->count; i++) {
 		const struct service *s = &list->items[i];
 
-		if (!strstr(s->map->spec, name))
+		if (!is_named(s->map, name))
 			continue;
 		if (!found)
 			fputs("client\ttarget\tup\tdown\tage_ms\tmap\n", out);

@@ -13,8 +13,9 @@ void table_log(const struct services *, struct asker *);
 
 /*
  * Write a heading and a line for each service, or for each open connection or
- * flow of the maps whose text contains `name`; nothing if there is none. The
- * fields have a tab between them, and no control byte. Allocate nothing.
+ * flow of the maps whose text contains `name`, or that listen on the port
+ * `name`; nothing if there is no such map. The fields have a tab between them,
+ * and no control byte. Allocate nothing.
  */
 void table_print_maps(FILE *, const struct services *, struct asker *);
 void table_print_open(FILE *, const struct services *, const char *name,

@@ -80,6 +80,10 @@ metric_is() {
 	[ "$("$NSFWD" --status=8000 | wc -l)" = 71 ]
 	kill_spawned crowd
 	wait_until 5 row_is 0 127.0.0.1:8000 open
+	wait_until 5 eval '"$NSFWD" --status=8000 | grep -qx "none open"'
+	run -0 "$NSFWD" --status=8000
+	[[ ${#lines[@]} = 2 && ${lines[0]} == CLIENT* && ${lines[1]} == 'none open' ]]
+	[ "$("$NSFWD" --status=8000,json | tr -d '\n')" = '[]' ]
 	FDS=()
 }
 
@@ -89,7 +93,7 @@ faults() {
 
 # bats test_tags=workers
 @test "several targets, and a range: each that is down is shown, and logged once" {
-	local i what
+	local i what name cure
 	named_server ns2 here 127.0.0.1/8080
 	start_nsfwd -q 127.0.0.1:8000=ns2@1,2 127.0.0.1:8010=ns2@3,8080 \
 		127.0.0.1:8100-8102=ns2@8079-8081 127.0.0.1:8110-8111=ns2@4-5,8080
@@ -99,6 +103,23 @@ faults() {
 	row_is 'ok 2 1 1 0 ECONNREFUSED (nothing listens on 127.0.0.1:3 in ns2)' \
 		127.0.0.1:8010 state targets targets_down open failed error
 	"$NSFWD" --status | grep -qE ' ok \(1 of 2\) +1 +1 '
+	# A port within a range names its map; one that no map listens on does not.
+	for i in 8100 8101 8102; do
+		[[ $("$NSFWD" --status="$i") == CLIENT* ]]
+	done
+	while read -r name cure; do
+		run -1 "$NSFWD" --status="$name"
+		[ "$output" = "nsfwd: --status: no map has '$name' in it${cure:+: write $cure}" ] ||
+			fail "$name $cure: $output"
+	done <<-END
+		8103
+		/run/none
+		/run/nsfwd/status.$NSFWD_PID --status /run/nsfwd/status.$NSFWD_PID
+		jsn --status=json
+		8101,JSON --status=8101,json
+		8101,jsn --status=8101,json
+		8101,max=9
+	END
 	exec 5>&-
 	for i in 1 2; do
 		asks self 127.0.0.1/{8000,8100,8102}=reset 127.0.0.1/{8010,8101}=here
@@ -202,9 +223,10 @@ udp_ping() {
 	[[ $output == *"$path:
 MAP "*8000=ns2@1* && $output == *"/run/nsfwd/status.$killed:
 MAP "*8001=ns2@2* ]]
+	grep '^/run' <<<"$output" | sort --version-sort --check
 	run -0 "$NSFWD" --status=8001
 	[ "${lines[0]}" = "/run/nsfwd/status.$killed:" ]
-	[ "${#lines[@]}" = 2 ]
+	[[ ${#lines[@]} = 3 && ${lines[2]} == 'none open' ]]
 	run -1 "$NSFWD" --status=8002
 	[ "$output" = "nsfwd: --status: no map has '8002' in it" ]
 	# A program gets one document, so that it has to name the server.
@@ -280,7 +302,17 @@ MAP "*8001=ns2@2* ]]
 	        assert termios.tcgetattr(self.tty) == self.before
 	def fits(lines, columns):
 	    assert max(map(len, lines)) <= columns, lines
+	    # Text that is cut ends with a mark.
+	    for line in lines[3:5]:
+	        shown = line.split("  ")[0].rstrip()
+	        assert any(shown == spec or shown[-1] == "+" and spec.startswith(shown[:-1])
+	                   for spec in specs), line
+	    path = lines[0].split(",")[0].split()[1]
+	    assert path == socket or path[-1] == "+" and socket.startswith(path[:-1]), path
 	    return " ".join(lines[2].split()) == titles[columns]
+	socket = "/run/nsfwd/status." + sys.argv[2]
+	specs = ("127.0.0.1:8000=ns2@127.0.0.1:8080,idle-timeout=1h,half-close-timeout=20m,max=9",
+	         "127.0.0.1:8001=ns2@1")
 	titles = {
 	    30: "MAP UP/S DOWN/S",
 	    60: "MAP STATE OPEN UP/S DOWN/S",

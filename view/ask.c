@@ -83,6 +83,13 @@ try_directory(struct search *s, const char *dir)
 	visit_directory(s, dir, RUNDIR_SOCKET, try_socket);
 }
 
+/* Orders status.9 before status.10. */
+static int
+compare_paths(const void *a, const void *b)
+{
+	return strverscmp(a, b);
+}
+
 /* nsfwd@NAME.service has the directory nsfwd-NAME. */
 int
 view_find(struct view_sockets *found)
@@ -96,6 +103,7 @@ view_find(struct view_sockets *found)
 	visit_directory(&s, "/run", "nsfwd-", try_directory);
 	if (geteuid() != 0)
 		try_directory(&s, "/run/nsfwd");
+	qsort(found->paths, found->count, sizeof(*found->paths), compare_paths);
 	if (!found->count)
 		log_error(s.denied
 			? "no server of this user runs; that of root needs root"

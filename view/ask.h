@@ -13,8 +13,8 @@ struct view_sockets {
 };
 
 /*
- * Adds the sockets of the servers in the runtime directories. Returns -1 if
- * there is none, which is logged.
+ * Adds the sockets of the servers in the runtime directories, by directory and
+ * number. Returns -1 if there is none, which is logged.
  */
 int view_find(struct view_sockets *);
 

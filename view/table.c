@@ -271,13 +271,16 @@ view_cut(const char *text, size_t width)
 	return n;
 }
 
+/* Prints a cell, whose last column is a '+' if the text is cut. */
 static void
 print_cell(FILE *out, const char *text, size_t width, bool right, bool last)
 {
-	size_t length = view_cut(text, width), shown = width_of(text);
-	int pad = shown < width ? (int)(width - shown) : 0;
+	size_t shown = width_of(text);
+	bool cut = shown > width;
+	int pad = cut ? 0 : (int)(width - shown);
 
-	fprintf(out, "%*s%.*s", right ? pad : 0, "", (int)length, text);
+	fprintf(out, "%*s%.*s%s", right ? pad : 0, "",
+	    (int)view_cut(text, width - cut), text, cut ? "+" : "");
 	if (!last)
 		fprintf(out, "%*s  ", right ? 0 : pad, "");
 }
@@ -393,6 +396,8 @@ view_table_print(FILE *out, const struct view_table *t, size_t width)
 		fit_widths(t, widths, width);
 	for (size_t row = 0; row < t->n_rows; row++)
 		print_line(out, t, row, widths);
+	if (t->n_rows == 1)
+		fputs("none open\n", out);
 }
 
 static void

@@ -30,8 +30,9 @@ size_t view_column(const struct view_table *, const char *name);
 
 /*
  * Prints an aligned table, with units for bytes and times. If the table is
- * wider than `width` columns of a terminal, cuts long cells and leaves out
- * columns, but none of rates; 0: no limit.
+ * wider than `width` columns of a terminal, cuts long cells, which end with '+'
+ * then, and leaves out columns, but none of rates; 0: no limit. Says "none
+ * open" below a heading alone, which only a table of what is open can be.
  */
 void view_table_print(FILE *, const struct view_table *, size_t width);
 

@@ -133,12 +133,14 @@ static void
 draw(const struct top *top, const char *text)
 {
 	const struct winsize size = screen_size();
-	int rows = size.ws_row - 3;
+	int rows = size.ws_row - 3,
+	    room = size.ws_col > 41 ? size.ws_col - 40 : 1;
+	bool cut = strlen(top->path) > (size_t)room;
 	char now[26], title[PATH_MAX + 64];
 
 	clock_format_utc(now);
-	snprintf(title, sizeof(title), "nsfwd %.*s, q quits, %.19sZ",
-	    size.ws_col > 40 ? size.ws_col - 40 : 0, top->path, now);
+	snprintf(title, sizeof(title), "nsfwd %.*s%s, q quits, %.19sZ",
+	    room - cut, top->path, cut ? "+" : "", now);
 	printf(SCREEN_HOME "%.*s" LINE_END LINE_END,
 	    (int)view_cut(title, size.ws_col), title);
 	for (; *text && rows-- > 0; text += strcspn(text, "\n") + 1)

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/nearest.h"
 #include "view/ask.h"
 #include "view/table.h"
 #include "view/top.h"
@@ -51,13 +53,34 @@ get_table(struct view_table *t, const char *path, const char *request)
 	return -1;
 }
 
+/* Writes what the name of no map was perhaps meant to be, or "". */
+static void
+format_cure(char *buf, size_t size, const char *name)
+{
+	const char *comma = strrchr(name, ','),
+		   *word = comma ? comma + 1 : name;
+	struct nearest json = {.name = word};
+	struct stat st;
+
+	*buf = '\0';
+	nearest_add(&json, "json");
+	if (*name == '/' && stat(name, &st) == 0 && S_ISSOCK(st.st_mode))
+		snprintf(buf, size, ": write --status %s", name);
+	else if (json.count)
+		snprintf(buf, size, ": write --status=%.*sjson",
+		    (int)(word - name), name);
+}
+
 static void
 log_no_map(const char *request)
 {
-	const char *name = request + strlen(OPEN);
+	char name[NAME_LENGTH_MAX + 1], cure[NAME_LENGTH_MAX + 32];
 
-	log_error("--status: no map has '%.*s' in it", (int)strcspn(name, "\r"),
-	    name);
+	request += strlen(OPEN);
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(request, "\r"),
+	    request);
+	format_cure(cure, sizeof(cure), name);
+	log_error("--status: no map has '%s' in it%s", name, cure);
 }
 
 int
