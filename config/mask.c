@@ -220,7 +220,8 @@ is_scheme(const char *s, size_t length, bool *login)
 static bool
 begins_listener(const char *s)
 {
-	size_t host = *s == '[' ? strcspn(s, "]") + 1 : strspn(s, DIGITS "."),
+	const char *close = *s == '[' ? strchr(s, ']') : NULL;
+	size_t host = close ? (size_t)(close - s) + 1 : strspn(s, DIGITS "."),
 	       ports;
 
 	if (strncmp(s, "localhost:", 10) == 0)
