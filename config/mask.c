@@ -16,6 +16,8 @@
  *   kind; also behind the scheme of a protocol or a kind, which has no password
  *   without a user.
  *
+ * A quotation mark in front of a key counts as no byte of the key.
+ *
  * A password may contain separators. So it ends only in front of a known key,
  * of an argument that begins with '-', or of one that looks like a map; and in
  * front of '@', at a ',' or '=' behind a port.
@@ -60,6 +62,13 @@ static size_t
 at_sign(const char *s)
 {
 	return *s == '@' ? 1 : strncmp(s, "%40", 3) == 0 ? 3 : 0;
+}
+
+/* Returns the length of a quotation mark; 0 if there is none. */
+static size_t
+quote(const char *s)
+{
+	return *s == '"' || *s == '\'';
 }
 
 /* Returns the length of a known key with its '='; 0 if there is none. */
@@ -211,7 +220,8 @@ is_scheme(const char *s, size_t length, bool *login)
 static bool
 begins_listener(const char *s)
 {
-	size_t host = *s == '[' ? strcspn(s, "]") + 1 : strspn(s, DIGITS "."),
+	const char *close = *s == '[' ? strchr(s, ']') : NULL;
+	size_t host = close ? (size_t)(close - s) + 1 : strspn(s, DIGITS "."),
 	       ports;
 
 	if (strncmp(s, "localhost:", 10) == 0)
@@ -253,10 +263,11 @@ skip_scheme(char *s, bool *url)
 static char *
 mask_login(char *s, char *last, char *limit)
 {
-	for (char *k = s; k < last; k++)
-		if (strchr(",?&", *k) &&
-		    k[1 + strspn(k + 1, NAME_CHARS)] == '=')
+	for (char *k = s, *key; k < last; k++) {
+		key = k + 1 + quote(k + 1);
+		if (strchr(",?&", *k) && key[strspn(key, NAME_CHARS)] == '=')
 			return mask_span(s, limit);
+	}
 	mask_span(s, last);
 	return item_end(last + at_sign(last));
 }
@@ -400,6 +411,7 @@ mask_item(char *s, char before, char **clear)
 	bool url;
 
 	for (;; s += keyed, before = '=') {
+		s += quote(s) && secret_follows(s + 1);
 		s = skip_scheme(s, &url);
 		if (url)
 			return mask_url(s, clear);

@@ -99,6 +99,10 @@ service_listen(struct service *s, int quiet_errno)
 	return listen_start(&s->listeners, s->map, quiet_errno);
 }
 
+/*
+ * EEXIST is no error: closing a duplicate of a socket of systemd did not
+ * unwatch it, and the new duplicate has the same number.
+ */
 int
 service_watch(struct service *s, int epoll)
 {
@@ -108,7 +112,8 @@ service_watch(struct service *s, int epoll)
 	for (size_t i = 0; i < s->listeners.count && s->proto == PROTO_TCP;
 	     i++) {
 		ev.data.fd = s->listeners.items[i].fd;
-		if (epoll_ctl(epoll, EPOLL_CTL_ADD, ev.data.fd, &ev) == -1)
+		if (epoll_ctl(epoll, EPOLL_CTL_ADD, ev.data.fd, &ev) == -1 &&
+		    errno != EEXIST)
 			return -1;
 	}
 	return 0;

@@ -57,6 +57,9 @@ WRONG = """
 80=proxy,auth	=u:P
 80=proxy,auth=	u:P
 80=proxy,auth:u:P
+80=proxy,"auth=u:P"
+80=proxy,'auth=u:P'
+80=w:81,via=http:h:1,"via-auth=u:P"
 80=proxy,Auth=u:P
 80=proxy,AUTH=u:P
 80=proxy,auht=u:P

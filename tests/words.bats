@@ -148,6 +148,7 @@ table() {
 		2 | 80=tcp://web:80              | write 80=web@80
 		2 | 80=http://web:80/x           | no scheme and no path: write 80=web@80
 		2 | 80=x://y:99999               | an address has no SCHEME:// in front
+		2 | tcp://[::1                   | a target is missing
 		2 | 80=docker://web:80           | write 80=docker:web@80
 		2 | tcp://:80/web:81             | as gost has it: write :80=web@81
 		2 | netns:web@80                 | 'netns:web@80': a namespace is NS@PORT: write LISTEN=web@80
