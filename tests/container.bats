@@ -268,7 +268,7 @@ idle() {
 	done >"$BATS_TEST_TMPDIR/conf"
 	start --wait --config "$BATS_TEST_TMPDIR/conf"
 	[ "$(grep -c 'waits for .*nothing listens on' "$LOG")" = 300 ]
-	[ "$(grep -Evc 'waits for|--user|ready' "$LOG")" = 0 ]
+	[ "$(grep -Evc 'waits for|--user|ready|built for tests' "$LOG")" = 0 ]
 	[ "$(trackers | wc -l)" = 1 ]
 }
 
