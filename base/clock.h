@@ -15,7 +15,7 @@ typedef int64_t msec;
 /* Returns the current time of CLOCK_MONOTONIC. */
 msec now_ms(void);
 
-/* The same in microseconds, for statistics. */
+/* Returns the current time of CLOCK_MONOTONIC in microseconds. */
 int64_t now_us(void);
 
 /* Returns the smaller of two times. */

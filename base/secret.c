@@ -53,7 +53,7 @@ secret_new(size_t size)
 	if (!s)
 		return NULL;
 	next_place = (char *)s + ((size + PAGE_MASK) & ~PAGE_MASK);
-	/* Before it is written to, so that it joins the mapping in front. */
+	/* A secret not yet written to joins the mapping in front. */
 	if (secrets_hidden && madvise(s, size, MADV_DONTFORK) == -1) {
 		munmap(s, size);
 		return NULL;

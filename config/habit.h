@@ -28,8 +28,8 @@ const char *habit_advice(char *buf, enum habit_place, const char *text,
     size_t length);
 
 /*
- * The same for a masked text that is an endpoint alone, with no '=' or one at
- * an end of it.
+ * Returns as habit_advice() does. The masked text is an endpoint alone, with no
+ * '=' or one at an end of it.
  */
 const char *habit_single(char *buf, const char *text, size_t length);
 

@@ -9,7 +9,7 @@ struct config;
 struct readers;
 struct services;
 
-/* What runs while the files are read again. */
+/* The maps, sockets and options of the server during a reload. */
 struct running {
 	const struct config *conf; /* in force */
 	const struct services *services;

@@ -24,7 +24,7 @@
 #define ANSWER_MAX (64 << 20) /* bytes */
 #define ANSWER_MS  5000       /* without a byte */
 
-/* What was found in the runtime directories. */
+/* A search for sockets of servers in the runtime directories. */
 struct search {
 	struct view_sockets *sockets;
 	bool denied; /* one is another user's */
