@@ -27,7 +27,7 @@ static struct listener *
 alloc_listeners(const struct map *map)
 {
 	const struct endpoint *ep = &map->listen;
-	size_t n_ports = (size_t)(ep->port_last - ep->port_first) + 1;
+	size_t n_ports = endpoint_ports(ep);
 
 	if (ep->kind == EP_SYSTEMD)
 		n_ports = systemd_fd_count() + 1;
