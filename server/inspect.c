@@ -328,18 +328,15 @@ inspect_targets(const struct map *map, const struct config *conf)
 static int
 inspect_listen_path(const char *path)
 {
-	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct stat st;
+	int err;
 
-	if (strlen(path) >= sizeof(dir))
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return ENAMETOOLONG;
 	if (lstat(path, &st) == 0)
 		return S_ISSOCK(st.st_mode) ? 0 : ENOTSOCK;
-	snprintf(dir, sizeof(dir), "%s", path);
-	*strrchr(dir, '/') = '\0';
-	if (errno == ENOENT && access(*dir ? dir : "/", W_OK) == 0)
-		return 0;
-	return errno == EACCES ? 0 : errno;
+	err = errno == ENOENT ? new_file_errno(path) : errno;
+	return err == EACCES ? 0 : err;
 }
 
 /*
