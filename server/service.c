@@ -58,7 +58,7 @@ log_ns_error(const struct map *map, const struct ns *ns, int err)
 		log_error("%s'%s': %s '%s' (%s)", map->origin, map->spec,
 		    hint ? "cannot enter namespace" : "no mapper in",
 		    ns_spec(ns), hint ? hint : errno_name(err));
-	return ns_is_missing(err) || is_not_netns(err) ? 2 : 1;
+	return ns_is_missing(err) || is_not_netns(err) ? EXIT_USAGE : 1;
 }
 
 void
@@ -359,5 +359,5 @@ service_probe_ns(struct service *s, bool wait)
 		else
 			status |= log_ns_error(s->map, both[i], errno);
 	}
-	return status & 2 ? 2 : status;
+	return status & EXIT_USAGE ? EXIT_USAGE : status;
 }

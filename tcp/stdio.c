@@ -344,7 +344,7 @@ enter_target_ns(const struct map *map)
 				  : ns_hint(&map->target_ns, err);
 	log_error("'%s': cannot enter namespace '%s' (%s)", map->spec,
 	    ns_spec(&map->target_ns), hint ? hint : errno_name(err));
-	return err == EPERM || err == EACCES ? 1 : 2;
+	return err == EPERM || err == EACCES ? 1 : EXIT_USAGE;
 }
 
 /* Returns the exit status of the child. */
@@ -401,7 +401,7 @@ stdio_run(const struct config *conf)
 	if (conf->wait_for_ns || conf->pin || conf->daemonize || conf->syslog ||
 	    conf->pidfile || conf->stats || conf->ready_fd != -1) {
 		log_error("'%s': an option that is for a server", map->spec);
-		return 2;
+		return EXIT_USAGE;
 	}
 	sandbox_no_ptrace();
 	if (sandbox_limit_caps() == -1)
