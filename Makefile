@@ -168,8 +168,8 @@ coverage:
 
 # The stub resolver of dns/ alone: what tests/dns.bats asks, one for each libc,
 # and one with sanitizers.
-DNS = $(wildcard dns/*.c) base/clock.c
-DNS_DEP = tests/dns_query.c $(DNS) $(wildcard dns/*.h) base/clock.h Makefile
+DNS = $(wildcard dns/*.c) base/clock.c base/errname.c
+DNS_DEP = tests/dns_query.c $(DNS) $(wildcard dns/*.h) base/clock.h base/errname.h Makefile
 DNS_CC = $(STD) $(WARN) -I. -o $@ tests/dns_query.c $(DNS)
 dns-query: obj/dns_query obj/dns_query.san $(if $(shell command -v musl-gcc),obj/dns_query.musl)
 obj/dns_query: $(DNS_DEP)

@@ -33,8 +33,6 @@
 #define VERSION "unknown"
 #endif
 
-#define EXIT_USAGE 2
-
 /*
  * Prints the text of --help, --version, --rules or --check. Returns the exit
  * status.

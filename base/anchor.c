@@ -353,31 +353,31 @@ anchor_open(struct anchor *a, const char *path)
 }
 
 /*
- * Tries "root" and then "../root", because the anchor is bound to /proc/N, or
- * to the directory in it that has the link.
+ * Opens a file of the process, by its path from a directory of /proc/N. The
+ * anchor is bound to /proc/N, or to the directory in it that has the link.
  */
-int
-anchor_open_root(const struct anchor *a)
+static int
+open_of_process(const struct anchor *a, const char *above, int flags)
 {
-	int fd = open_dir(a->dir, "root", O_DIRECTORY);
+	int fd = openat(a->dir, above + strlen("../"), flags | O_CLOEXEC);
 
 	if (fd == -1 && errno == ENOENT)
-		fd = open_dir(a->dir, "../root", O_DIRECTORY);
+		fd = openat(a->dir, above, flags | O_CLOEXEC);
 	if (fd == -1 && errno == ENOENT)
 		errno = ESRCH;
 	return fd;
 }
 
 int
+anchor_open_root(const struct anchor *a)
+{
+	return open_of_process(a, "../root", O_PATH | O_DIRECTORY);
+}
+
+int
 anchor_open_mounts(const struct anchor *a)
 {
-	int fd = openat(a->dir, "ns/mnt", O_RDONLY | O_CLOEXEC);
-
-	if (fd == -1 && errno == ENOENT)
-		fd = openat(a->dir, "../ns/mnt", O_RDONLY | O_CLOEXEC);
-	if (fd == -1 && errno == ENOENT)
-		errno = ESRCH;
-	return fd;
+	return open_of_process(a, "../ns/mnt", O_RDONLY);
 }
 
 int

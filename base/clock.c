@@ -38,10 +38,11 @@ deadline_after(msec start_at, msec timeout)
 int
 poll_timeout(msec at)
 {
-	msec left = at - now_ms();
+	msec left;
 
 	if (at == NEVER)
 		return -1;
+	left = at - now_ms();
 	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 

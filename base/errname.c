@@ -1,6 +1,7 @@
 /* Names errors without allocating memory or opening a file. */
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -48,4 +49,11 @@ errno_name(int err)
 			return names[i].name;
 	snprintf(other, sizeof(other), "E%d", err);
 	return other;
+}
+
+bool
+errno_is_shortage(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOBUFS ||
+	    err == ENOMEM;
 }

@@ -1,7 +1,9 @@
-/* Names errors. */
+/* Names errors, and tells a kind of them. */
 
 #ifndef BASE_ERRNAME_H
 #define BASE_ERRNAME_H
+
+#include <stdbool.h>
 
 /* Why a host name has no address. Negative, so that none is an errno. */
 enum name_error {
@@ -22,5 +24,8 @@ enum name_error {
  * Allocates nothing.
  */
 const char *errno_name(int err);
+
+/* Returns true if descriptors or memory have run out, here or in the system. */
+bool errno_is_shortage(int err);
 
 #endif

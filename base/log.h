@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define EXIT_USAGE 2 /* what the user gave cannot be used; has been logged */
+
 enum log_level {
 	LOG_QUIET,   /* errors */
 	LOG_WARNING, /* also targets that fail, clients that are refused */

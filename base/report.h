@@ -29,8 +29,8 @@ enum end_reason {
  * The mapper zeroes a report when the connection starts; from then on only the
  * connection's process or worker writes. The mapper prints a report and adds
  * its bytes to the counters, but decides nothing by it, because a client that
- * has taken over a connection can write anything, also into the other reports
- * of the map.
+ * has hijacked a connection can write anything, also into the other reports of
+ * the map.
  */
 struct conn_report {
 	uint64_t up, down;  /* bytes delivered to the target, to the client */

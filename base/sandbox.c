@@ -77,6 +77,12 @@ is_fatal_refusal(const struct cred *cred, int result)
 	    (cred->explicit || (errno != EPERM && errno != EINVAL));
 }
 
+bool
+cred_equal(const struct cred *a, const struct cred *b)
+{
+	return a->uid == b->uid && a->gid == b->gid;
+}
+
 /* Tries setfsuid(2), which returns the previous ID, also if it fails. */
 bool
 sandbox_can_become(const struct cred *cred)

@@ -15,6 +15,9 @@ struct cred {
 	bool explicit; /* set by the user: a failure to switch is an error */
 };
 
+/* Returns true if the user and the group are the same. */
+bool cred_equal(const struct cred *, const struct cred *);
+
 /* The capability that sandbox_drop_privileges() leaves. */
 enum sandbox_keep {
 	KEEP_NONE,

@@ -76,7 +76,7 @@ parse_ports(struct endpoint_parser *p, char *text)
 	struct endpoint *ep = p->ep;
 	const char *why = parse_port_range(text, &ep->port_first,
 	    &ep->port_last, p->bad_part);
-	unsigned count = (unsigned)(ep->port_last - ep->port_first) + 1;
+	unsigned count = endpoint_ports(ep);
 
 	if (!why && p->ports && count != 1 && count != p->ports)
 		return "a target has one port, or as many as listen";
@@ -298,6 +298,12 @@ parse_source_addr(struct endpoint *ep, char *text, const char **bad_part)
 	return parse_address(&p, text, "not a numeric address");
 }
 
+unsigned
+endpoint_ports(const struct endpoint *ep)
+{
+	return (unsigned)(ep->port_last - ep->port_first) + 1;
+}
+
 bool
 endpoint_equal(const struct endpoint *a, const struct endpoint *b)
 {
@@ -393,22 +399,12 @@ endpoint_print(FILE *out, const struct endpoint *ep)
 		fprintf(out, "%s:", ep->name);
 		break;
 	case EP_UNIX_PATH:
-		fputs(ep->name, out);
-		return;
 	case EP_UNIX_ABSTRACT:
-		fprintf(out, "@%s", ep->name);
-		return;
 	case EP_SYSTEMD:
-		fprintf(out, "systemd:%s", ep->name);
-		return;
 	case EP_PROXY:
-		fputs("proxy", out);
-		return;
 	case EP_ORIGINAL:
-		fputs("original", out);
-		return;
 	case EP_STDIO:
-		fputs("-", out);
+		fputs(ep->arg, out);
 		return;
 	}
 	if (lo)

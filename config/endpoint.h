@@ -44,6 +44,9 @@ const char *endpoint_parse(struct endpoint *ep, char *text, unsigned ports,
     const char **bad_part);
 void endpoint_free(struct endpoint *);
 
+/* Returns the number of ports in the range; 1 if there are no ports. */
+unsigned endpoint_ports(const struct endpoint *);
+
 /* Returns true if both are equal, apart from their ports. */
 bool endpoint_equal(const struct endpoint *, const struct endpoint *);
 

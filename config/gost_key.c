@@ -31,7 +31,7 @@ enum {
 	HOP = 8
 };
 
-const char gost_key_unknown[] = "no key that is taken over";
+const char gost_key_unknown[] = "no key that is translated";
 static const char rates[] = "tc(8) and nft(8) limit rates";
 static const char opaque[] = "nsfwd does not look into what it passes on";
 static const char avoided[] =

@@ -28,7 +28,7 @@ gost_url_check(struct gost_url *u, const char *text, const char *bad)
 {
 	u->bad_part = text;
 	return text[strcspn(text, bad)]
-	    ? "',', '=', '@', '/' and '%' cannot be taken over here"
+	    ? "',', '=', '@', '/' and '%' cannot be translated here"
 	    : NULL;
 }
 

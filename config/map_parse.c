@@ -208,8 +208,7 @@ static const char *
 parse_target(struct map_parser *p, char *text)
 {
 	struct map *map = p->map;
-	unsigned ports =
-	    (unsigned)(map->listen.port_last - map->listen.port_first) + 1;
+	unsigned ports = endpoint_ports(&map->listen);
 
 	p->bad_part = text;
 	p->target[map->n_targets % TARGETS_MAX] = text;

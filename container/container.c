@@ -327,7 +327,7 @@ container_open(struct container *c)
 		c->known = true;
 		dir = process_open(&c->sighting.process);
 	}
-	if (!process_is_shortage(errno))
+	if (!errno_is_shortage(errno))
 		errno = ESRCH;
 	return dir;
 }

@@ -23,7 +23,7 @@ void container_put(struct container *);
  * after container_track() uses the last report of the tracker, and waits only
  * for the first report, for a limited time; after container_stop() knows no
  * new name. Returns a descriptor; or -1 with ESRCH, and container_why() tells
- * more; or with an errno of process_is_shortage().
+ * more; or with an errno of errno_is_shortage().
  */
 int container_open(struct container *);
 const char *container_why(const struct container *);

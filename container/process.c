@@ -13,6 +13,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "base/errname.h"
 #include "base/fd.h"
 #include "container/process.h"
 
@@ -137,15 +138,9 @@ process_open(const struct process *p)
 		return dir;
 	if (dir != -1)
 		close_keep_errno(dir);
-	if (!process_is_shortage(errno))
+	if (!errno_is_shortage(errno))
 		errno = dir == -1 ? ESRCH : EXDEV;
 	return -1;
-}
-
-bool
-process_is_shortage(int err)
-{
-	return err == EMFILE || err == ENFILE || err == ENOMEM;
 }
 
 int

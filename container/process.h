@@ -25,12 +25,9 @@ struct process {
  * control group; or, of a container without one, as an argument of the parent,
  * which is the runtime's monitor. Returns a descriptor; or -1 with ESRCH if the
  * process has ended, EXDEV if it is another process, or with an errno of
- * process_is_shortage(), which tells nothing of the process.
+ * errno_is_shortage(), which tells nothing of the process.
  */
 int process_open(const struct process *);
-
-/* Returns true if the errno says that this process lacks files or memory. */
-bool process_is_shortage(int err);
 
 /* Sets `start`. Returns as process_open(), without a descriptor: 0, or -1. */
 int process_identify(struct process *);

@@ -31,6 +31,8 @@
 
 #include "dns/ask.h"
 
+#include "base/errname.h"
+
 #define ALIASES_MAX  8  /* questions about aliases */
 #define FOREIGN_MAX  64 /* datagrams that are no answer; after more, TCP */
 #define RECEIVES_MAX 32 /* in a dns_ask_run(), so that it returns in time */
@@ -197,17 +199,9 @@ advance(struct dns_ask *a)
 static enum dns_status
 status_of(int error)
 {
-	switch (error) {
-	case EMFILE:
-	case ENFILE:
-	case ENOMEM:
-	case ENOBUFS:
-	case ENOSPC:
-	case EIO:
-		return DNS_LOCAL;
-	default:
-		return DNS_NO_ANSWER;
-	}
+	return errno_is_shortage(error) || error == ENOSPC || error == EIO
+	    ? DNS_LOCAL
+	    : DNS_NO_ANSWER;
 }
 
 /* Ends the question with the failure that note() has kept in a->list. */

@@ -24,6 +24,8 @@
 
 #include "dns/query.h"
 
+#include "base/errname.h"
+
 #define DELAY_MS   50    /* RFC 8305 3, Resolution Delay */
 #define OBJECT_MS  1000  /* after "no such name", besides a try of the other */
 #define SILENT_MS  30000 /* a server that was silent is asked last */
@@ -90,9 +92,8 @@ end(struct dns_query *q, enum dns_status status, int error)
 static enum dns_status
 end_unread(struct dns_query *q)
 {
-	bool local = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
-
-	return end(q, local ? DNS_LOCAL : DNS_BAD_FILE, errno);
+	return end(q, errno_is_shortage(errno) ? DNS_LOCAL : DNS_BAD_FILE,
+	    errno);
 }
 
 /* Ends the query with addresses that are known without a server. */

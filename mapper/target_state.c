@@ -19,22 +19,16 @@
 #include "config/endpoint.h"
 #include "config/map.h"
 
-static uint32_t
-range_length(const struct endpoint *ep)
-{
-	return (uint32_t)(ep->port_last - ep->port_first) + 1;
-}
-
 uint32_t
 map_ports(const struct map *map)
 {
-	return range_length(&map->listen);
+	return endpoint_ports(&map->listen);
 }
 
 uint32_t
 target_ports(const struct map *map, uint32_t target)
 {
-	return range_length(&map->targets[target]);
+	return endpoint_ports(&map->targets[target]);
 }
 
 uint32_t

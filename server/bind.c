@@ -321,8 +321,7 @@ bind_map(void *arg)
 	struct bind_job *job = arg;
 	const struct endpoint *ep = job->endpoint;
 
-	for (unsigned i = 0; i <= (unsigned)(ep->port_last - ep->port_first);
-	     i++)
+	for (unsigned i = 0; i < endpoint_ports(ep); i++)
 		if (bind_port(job, i) == -1)
 			return -1;
 	return map_offers_udp(job->map) ? check_udp_ports(job) : 0;

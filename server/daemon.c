@@ -140,16 +140,13 @@ pidfile_create(const char *path)
 	return 0;
 }
 
-/* Returns the errno with which a new file at the path cannot be made, or 0. */
-static int
-pidfile_dir_errno(const char *path)
+int
+new_file_errno(const char *path)
 {
 	char dir[PATH_MAX], *slash;
 
 	snprintf(dir, sizeof(dir), "%s", path);
 	slash = strrchr(dir, '/');
-	if (slash && !slash[1])
-		return EISDIR;
 	if (slash)
 		slash[slash == dir] = '\0';
 	return faccessat(AT_FDCWD, slash ? dir : ".", W_OK | X_OK,
@@ -162,10 +159,13 @@ pidfile_dir_errno(const char *path)
 static int
 pidfile_errno(const char *path)
 {
+	const char *slash = strrchr(path, '/');
 	struct stat st;
 
 	if (lstat(path, &st) == -1)
-		return errno == ENOENT ? pidfile_dir_errno(path) : errno;
+		return errno != ENOENT   ? errno
+		    : slash && !slash[1] ? EISDIR
+					 : new_file_errno(path);
 	switch (st.st_mode & S_IFMT) {
 	case S_IFREG:
 		return faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) == -1

@@ -18,6 +18,9 @@ int daemonize(void);
  */
 void daemon_ready(int fd, const char *line);
 
+/* Returns the errno with which a new file at a path cannot be made, or 0. */
+int new_file_errno(const char *path);
+
 /* Creates and locks the file, and writes the pid. Returns -1, logged. */
 int pidfile_create(const char *path);
 

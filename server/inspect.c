@@ -29,8 +29,6 @@
 #include "server/service.h"
 #include "server/stats_socket.h"
 
-#define EXIT_WRONG 2
-
 /* A job of ns_call(): looks up an address and an interface in a namespace. */
 struct probe {
 	const struct endpoint *ep; /* an address of that namespace, or NULL */
@@ -93,7 +91,7 @@ is_absent(int err)
 
 /*
  * Logs that the address of src=, or the interface of dev=, is absent from the
- * target namespace. Returns EXIT_WRONG, or 0 with --wait.
+ * target namespace. Returns EXIT_USAGE, or 0 with --wait.
  */
 static int
 source_absent(const struct map *map, bool wait, const char *key,
@@ -114,7 +112,7 @@ source_absent(const struct map *map, bool wait, const char *key,
 	    ns, src ? "ip addr" : "ip link",
 	    wait ? "no target is reached until it is there"
 		 : "--wait starts without it");
-	return wait ? 0 : EXIT_WRONG;
+	return wait ? 0 : EXIT_USAGE;
 }
 
 static int
@@ -238,13 +236,13 @@ inspect_unix_target(const struct map *map, const struct endpoint *ep,
 	char user[USER_SIZE];
 
 	if (err && err != ENOENT)
-		return EXIT_WRONG;
+		return EXIT_USAGE;
 	if (refused_user(user, cred, ep->name, W_OK)) {
 		log_error("%s'%s': user %s may not open '%s': give it write "
 			  "permission on the socket and x on its directories, "
 			  "or name another user with --user",
 		    map->origin, map->spec, user, ep->name);
-		return conf->wait_for_ns ? 0 : EXIT_WRONG;
+		return conf->wait_for_ns ? 0 : EXIT_USAGE;
 	}
 	if (err)
 		log_error("%s'%s': no socket '%s' yet", map->origin, map->spec,
@@ -280,7 +278,7 @@ inspect_program(const struct config *conf)
 	log_error("'--stats %s': user %s may not execute this program, as "
 		  "--pin needs: chmod a+x it, or name another user with --user",
 	    conf->stats, user);
-	return EXIT_WRONG;
+	return EXIT_USAGE;
 }
 
 int
@@ -293,7 +291,7 @@ inspect_user(const struct config *conf)
 	log_error("--user: mappers cannot become user %u, group %u: only root "
 		  "can, and only users of its user namespace",
 	    cred->uid, cred->gid);
-	return EXIT_WRONG;
+	return EXIT_USAGE;
 }
 
 int
@@ -328,18 +326,15 @@ inspect_targets(const struct map *map, const struct config *conf)
 static int
 inspect_listen_path(const char *path)
 {
-	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct stat st;
+	int err;
 
-	if (strlen(path) >= sizeof(dir))
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return ENAMETOOLONG;
 	if (lstat(path, &st) == 0)
 		return S_ISSOCK(st.st_mode) ? 0 : ENOTSOCK;
-	snprintf(dir, sizeof(dir), "%s", path);
-	*strrchr(dir, '/') = '\0';
-	if (errno == ENOENT && access(*dir ? dir : "/", W_OK) == 0)
-		return 0;
-	return errno == EACCES ? 0 : errno;
+	err = errno == ENOENT ? new_file_errno(path) : errno;
+	return err == EACCES ? 0 : err;
 }
 
 /*
@@ -446,5 +441,5 @@ inspect_all(const struct config *conf)
 		status |= 1;
 	for (size_t i = 0; i < conf->n_maps; i++)
 		status |= inspect_map(&conf->maps[i], conf);
-	return status & EXIT_WRONG ? EXIT_WRONG : status;
+	return status & EXIT_USAGE ? EXIT_USAGE : status;
 }

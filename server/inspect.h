@@ -9,16 +9,16 @@ struct map;
 /*
  * Checks what the targets of a map depend on: src=, dev=, lo of their
  * namespace, and the rights of the user of mappers to UNIX sockets. Logs what
- * is wrong. Returns 2, the exit status, if a target cannot be reached; with
- * --wait, only if the path of a target is no socket. Otherwise returns 0. The
- * target namespace must exist.
+ * is wrong. Returns EXIT_USAGE if a target cannot be reached; with --wait,
+ * only if the path of a target is no socket. Otherwise returns 0. The target
+ * namespace must exist.
  */
 int inspect_targets(const struct map *, const struct config *);
 
 /*
  * With --pin, checks that the user of the server may execute this program, as
- * --stats over TCP needs. Returns 0; or 2, the exit status, logged. Logs also,
- * for --syslog and --daemon, that mappers may not write to /dev/log.
+ * --stats over TCP needs. Returns 0; or EXIT_USAGE, logged. Logs also, for
+ * --syslog and --daemon, that mappers may not write to /dev/log.
  */
 int inspect_program(const struct config *);
 

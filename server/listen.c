@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "config/endpoint.h"
 #include "config/map.h"
 #include "mapper/mapper.h"
@@ -26,7 +27,7 @@ static struct listener *
 alloc_listeners(const struct map *map)
 {
 	const struct endpoint *ep = &map->listen;
-	size_t n_ports = (size_t)(ep->port_last - ep->port_first) + 1;
+	size_t n_ports = endpoint_ports(ep);
 
 	if (ep->kind == EP_SYSTEMD)
 		n_ports = systemd_fd_count() + 1;
@@ -85,8 +86,7 @@ listen_reusable(const struct map *a, const struct map *b)
 {
 	return ns_same(&a->listen_ns, &b->listen_ns) &&
 	    a->no_offload == b->no_offload && a->unix_mode == b->unix_mode &&
-	    a->owner_cred.uid == b->owner_cred.uid &&
-	    a->owner_cred.gid == b->owner_cred.gid &&
+	    cred_equal(&a->owner_cred, &b->owner_cred) &&
 	    (a->targets->kind == EP_PROXY) == (b->targets->kind == EP_PROXY) &&
 	    map_is_original(a) == map_is_original(b) &&
 	    a->no_tproxy == b->no_tproxy && !a->n_hops == !b->n_hops &&

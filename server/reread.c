@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/sandbox.h"
 #include "base/text.h"
 #include "config/config.h"
 #include "config/endpoint.h"
@@ -28,13 +29,6 @@
 #include "server/service.h"
 #include "server/takeover.h"
 #include "server/unix_listener.h"
-
-static bool
-same_user(const struct config *a, const struct config *b)
-{
-	return a->owner_cred.uid == b->owner_cred.uid &&
-	    a->owner_cred.gid == b->owner_cred.gid;
-}
 
 /* Returns true if a map of this server listens on a path. */
 static bool
@@ -90,8 +84,8 @@ static int
 check_maps(const struct config *next, const struct config *fresh,
     const struct config *conf)
 {
-	const bool all =
-	    !same_user(next, conf) || next->wait_for_ns != conf->wait_for_ns;
+	const bool all = !cred_equal(&next->owner_cred, &conf->owner_cred) ||
+	    next->wait_for_ns != conf->wait_for_ns;
 	int status = 0;
 
 	for (size_t i = 0; i < next->n_maps; i++) {
@@ -113,7 +107,7 @@ check_next_start(const struct config *next, const struct config *fresh,
 	const struct config *conf = now->conf;
 	int status = inspect_program(next);
 
-	if (!now->pinned && !same_user(next, conf))
+	if (!now->pinned && !cred_equal(&next->owner_cred, &conf->owner_cred))
 		status |= inspect_user(next);
 	if (!status && !text_equal(next->stats, conf->stats))
 		status |= try_stats(next, now);

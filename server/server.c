@@ -136,7 +136,7 @@ retry_service(struct service *s)
 {
 	if (needs_retry(s) && now_ms() >= s->last_attempt + CHECK_MS)
 		service_retry(s, server.conf);
-	if (s->listeners_ns && !s->watched &&
+	if (s->listeners_ns && !s->epoll &&
 	    service_watch(s, server.listener_epoll) == -1)
 		log_error("'%s': its listeners are not watched: %s",
 		    s->map->spec, errno_name(errno));
@@ -299,7 +299,7 @@ handle_signal(void)
 
 /*
  * Marks services with a destroyed listener. Checks the descriptor, because it
- * may have been closed and reused since, or listen again.
+ * may listen again.
  */
 static void
 handle_destroyed_listeners(void)

@@ -58,7 +58,7 @@ log_ns_error(const struct map *map, const struct ns *ns, int err)
 		log_error("%s'%s': %s '%s' (%s)", map->origin, map->spec,
 		    hint ? "cannot enter namespace" : "no mapper in",
 		    ns_spec(ns), hint ? hint : errno_name(err));
-	return ns_is_missing(err) || is_not_netns(err) ? 2 : 1;
+	return ns_is_missing(err) || is_not_netns(err) ? EXIT_USAGE : 1;
 }
 
 void
@@ -66,9 +66,13 @@ service_close(struct service *s)
 {
 	int saved = errno;
 
+	/* close(2) ends no watch while a duplicate is open. */
+	for (size_t i = 0; s->epoll && i < s->listeners.count; i++)
+		epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->listeners.items[i].fd,
+		    NULL);
 	listen_close(&s->listeners, s->map);
 	s->listeners_ns = 0;
-	s->watched = false;
+	s->epoll = 0;
 	s->lost = false;
 	errno = saved;
 }
@@ -99,21 +103,16 @@ service_listen(struct service *s, int quiet_errno)
 	return listen_start(&s->listeners, s->map, quiet_errno);
 }
 
-/*
- * EEXIST is no error: closing a duplicate of a socket of systemd did not
- * unwatch it, and the new duplicate has the same number.
- */
 int
 service_watch(struct service *s, int epoll)
 {
 	struct epoll_event ev = {.events = EPOLLET};
 
-	s->watched = true;
+	s->epoll = epoll;
 	for (size_t i = 0; i < s->listeners.count && s->proto == PROTO_TCP;
 	     i++) {
 		ev.data.fd = s->listeners.items[i].fd;
-		if (epoll_ctl(epoll, EPOLL_CTL_ADD, ev.data.fd, &ev) == -1 &&
-		    errno != EEXIST)
+		if (epoll_ctl(epoll, EPOLL_CTL_ADD, ev.data.fd, &ev) == -1)
 			return -1;
 	}
 	return 0;
@@ -360,5 +359,5 @@ service_probe_ns(struct service *s, bool wait)
 		else
 			status |= log_ns_error(s->map, both[i], errno);
 	}
-	return status & 2 ? 2 : status;
+	return status & EXIT_USAGE ? EXIT_USAGE : status;
 }

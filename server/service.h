@@ -32,9 +32,9 @@ struct service {
 	struct mapper_proc *mapper; /* the mapper that accepts, or NULL */
 	uint32_t number; /* in the scoreboard; a successor keeps it; 0: none */
 	msec last_attempt; /* to start a mapper or open the listeners */
-	int logged_errno;  /* of the last failure, so that it is logged once */
+	int epoll; /* of service_watch(); 0: the listeners are not watched */
+	int logged_errno; /* of the last failure, so that it is logged once */
 	bool poll_ns;     /* no event reports changes, see ns_needs_polling() */
-	bool watched;     /* service_watch() was called for the listeners */
 	bool lost;        /* one of the listeners was destroyed (ss -K) */
 	bool blocked;     /* its address is in use, see takeover_open() */
 	bool released;    /* closed by takeover_open() */
@@ -68,7 +68,7 @@ void log_waiting(const struct map *, const struct ns *, int err);
  */
 int service_open(struct service *, int quiet_errno, bool waits);
 
-/* Closes the listeners. Keeps errno. */
+/* Closes the listeners, and ends their watch. Keeps errno. */
 void service_close(struct service *);
 
 /*

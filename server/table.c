@@ -32,7 +32,7 @@ age_of(msec at)
 
 /*
  * Prints the open connections or flows of a mapper. Trusts no row, because a
- * client can have taken over the mapper. Returns false if the mapper did not
+ * client can have hijacked the mapper. Returns false if the mapper did not
  * answer.
  */
 static bool

@@ -306,13 +306,6 @@ accept_refuse(const struct acceptor *a, int client,
 }
 
 static bool
-is_resource_error(int err)
-{
-	return err == EMFILE || err == ENFILE || err == ENOBUFS ||
-	    err == ENOMEM;
-}
-
-static bool
 is_listener_error(int err)
 {
 	return err == EINVAL || err == EBADF || err == ENOTSOCK;
@@ -322,7 +315,7 @@ is_listener_error(int err)
 static void
 accept_failed(struct acceptor *a, uint32_t i, uint32_t events)
 {
-	if (is_resource_error(errno))
+	if (errno_is_shortage(errno))
 		accept_pause(a, "accept");
 	else if (is_listener_error(errno) ||
 	    (errno == EAGAIN && events & EPOLLHUP))

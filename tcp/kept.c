@@ -314,7 +314,7 @@ remove_proc(uint32_t index)
 
 /*
  * Handles the byte of a process that has served its client. One that writes
- * without a client was taken over.
+ * without a client was hijacked.
  */
 static void
 handle_done(uint32_t index)

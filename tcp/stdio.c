@@ -333,18 +333,18 @@ enter_target_ns(const struct map *map)
 {
 	char absent[ABSENT_SIZE];
 	const char *hint;
-	int root[2];
+	int root[2], err;
 
 	if (ns_enter(&map->target_ns, root) == 0)
 		return resolver_open(map, root) == 0
 		    ? 0
 		    : log_failure(map, "cannot open /etc");
-	hint = ns_is_missing(errno)
-	    ? absent_hint(absent, &map->target_ns, errno)
-	    : ns_hint(&map->target_ns, errno);
+	err = errno;
+	hint = ns_is_missing(err) ? absent_hint(absent, &map->target_ns, err)
+				  : ns_hint(&map->target_ns, err);
 	log_error("'%s': cannot enter namespace '%s' (%s)", map->spec,
-	    ns_spec(&map->target_ns), hint ? hint : errno_name(errno));
-	return errno == EPERM || errno == EACCES ? 1 : 2;
+	    ns_spec(&map->target_ns), hint ? hint : errno_name(err));
+	return err == EPERM || err == EACCES ? 1 : EXIT_USAGE;
 }
 
 /* Returns the exit status of the child. */
@@ -401,7 +401,7 @@ stdio_run(const struct config *conf)
 	if (conf->wait_for_ns || conf->pin || conf->daemonize || conf->syslog ||
 	    conf->pidfile || conf->stats || conf->ready_fd != -1) {
 		log_error("'%s': an option that is for a server", map->spec);
-		return 2;
+		return EXIT_USAGE;
 	}
 	sandbox_no_ptrace();
 	if (sandbox_limit_caps() == -1)

@@ -14,7 +14,7 @@ STAGES=(handshake dial relay names narrow forward associate worker worker+names 
 # is one of the listen namespace. EISCONN, ENOTSOCK, EBADF: there is nothing to attack.
 # To shut a listener down for writing does nothing. A process that is kept can read its
 # next client (next_client), and sends nothing to those that it had (keep_client); one
-# that was not taken over has nothing of them (find_stream).
+# that was not hijacked has nothing of them (find_stream).
 expected() {
 	local sealed=EPERM
 	[ "$(call 462 0 0 0)" != ENOSYS ] || sealed=yes # mseal(2)
@@ -147,7 +147,7 @@ expected_of() {
 	done
 }
 
-@test "a connection or worker that was taken over gets what the manual says, nobody notices" {
+@test "a hijacked connection or worker gets what the manual says, nobody notices" {
 	local names before
 	mapfile -t names < <(EVIL=list "$NSFWD")
 	[ "${#names[@]}" -ge 137 ]
@@ -257,7 +257,7 @@ succeed() {
 # Reports that no connection wrote, counters of others, replies that no command
 # asked for, what stays of a listener. The mappers are others than those that serve.
 # A mapper that was killed afterwards has a successor with the same listeners.
-@test "a mapper that was taken over cannot harm the server, another map or its successor" {
+@test "a hijacked mapper cannot harm the server, another map or its successor" {
 	local names=(write_log send_log find_channel scoreboard_used scoreboard_other
 		channel scoreboard_own chan_shut chan_block listener_shut source_listener
 		udp_connect udp_unbind shared table mprotect_other chan_shut_both

@@ -170,7 +170,7 @@ hop() {
 		-L udp://:80?netns=ns1            | 'udp': no target
 		-L http://:80/h:80                | 'http': a proxy takes no target
 		-L socks5://:80/h:80              | 'socks5': a proxy takes no target
-		-L :8080?netn=ns1                 | 'netn': no key that is taken over
+		-L :8080?netn=ns1                 | 'netn': no key that is translated
 		-L :8080?netns=                   | 'netns': not KEY=VALUE
 		-L :8080?netns                    | 'netns': not KEY=VALUE
 		-L :8080?                         | '': not KEY=VALUE

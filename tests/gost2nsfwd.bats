@@ -27,7 +27,7 @@ means() {
 		"$("$NSFWD" --check "${@:2}")" ]
 }
 
-@test "GOST's files become maps, and what is not taken over is named (gost2nsfwd)" {
+@test "GOST's files become maps, and what is not translated is named (gost2nsfwd)" {
 	cd "$CASES"
 	# The files of the documentation mean what its commands do.
 	means netns.yml -L tcp://10.0.0.1:8000/:8000?netns=ns1

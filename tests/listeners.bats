@@ -160,7 +160,8 @@ os.execv(sys.argv[2], sys.argv[2:])' "$held")
 	listens self 8000
 	echo 'systemd:web=ns2@127.0.0.1:8080' >"$CONF"
 	hup 'reloaded: 1 map'
-	answers self 1 tcp:127.0.0.1/8000
+	destroy self 8000
+	answers self 2 tcp:127.0.0.1/8000
 	run ! logged 'not watched'
 	stop_nsfwd
 	listens self 8000

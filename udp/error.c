@@ -7,6 +7,8 @@
 
 #include "udp/error.h"
 
+#include "base/errname.h"
+
 bool
 datagram_is_icmp_error(int err)
 {
@@ -36,6 +38,5 @@ datagram_is_route_error(int err)
 bool
 datagram_exhausted(int err)
 {
-	return err == EMFILE || err == ENFILE || err == ENOBUFS ||
-	    err == ENOMEM || err == EAGAIN || err == ENOSPC;
+	return errno_is_shortage(err) || err == EAGAIN || err == ENOSPC;
 }

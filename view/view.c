@@ -17,7 +17,6 @@
 #include "view/view.h"
 
 #define NAME_LENGTH_MAX 1024
-#define EXIT_USAGE      2
 #define OPEN            "OPEN "
 #define JSON_SUFFIX     ",json"
 

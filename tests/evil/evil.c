@@ -1,7 +1,7 @@
 /*
- * What a process of nsfwd does once a peer has taken it over. The test build has
+ * What a process of nsfwd does once a peer has hijacked it. The test build has
  * the files of this folder, and the linker's --wrap leads calls between files of
- * nsfwd here: each __wrap_ function is a place where a peer could take over a
+ * nsfwd here: each __wrap_ function is a place where a peer could hijack a
  * process.
  *
  * With EVIL in the environment, a client from 127.66.N.S has attack N run at
@@ -48,7 +48,7 @@
 
 #include "tests/evil/evil.h"
 
-/* Where a process is taken over. */
+/* Where a process is hijacked. */
 enum stage {
 	HANDSHAKE = 1, /* a connection, before the first byte of its client */
 	DIAL,          /* a connection, before it dials */
