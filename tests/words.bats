@@ -226,6 +226,8 @@ table() {
 		2 | 80,443=81,444                | write two maps, 80=81 and 443=444
 		2 | 80,443,8080=web@80           | write a map for each port
 		2 | 80,443                       | write two maps, 80=NS@PORT and 443=NS@PORT
+		2 | udp:8000..8010=web@80..90    | write udp:8000-8010=web@80-90
+		2 | 8000-8010-=web@80            | a range is FIRST-LAST: write 8000-8010=web@80
 		2 | 8000..8010                   | write 8000-8010=NS@8000-8010
 		2 | localhost:80                 | a target is missing: write localhost:80=TARGET
 		2 | unix:/p                      | a target is missing
@@ -237,6 +239,9 @@ table() {
 		2 | 8080=http://web:80           | a target has no scheme: write 8080=web@80
 		2 | 8080=docker:web:80           | write 8080=docker:web@80
 		2 | 8080-8090=docker:web:80-90   | write 8080-8090=docker:web@80-90
+		2 | 8080=http://web@80           | a target has no scheme: write 8080=NS@80
+		2 | 8080=http://a@80/x           | no scheme and no path: write 8080=NS@80
+		2 | 8080=http://u:p@h:80,max=1   | a target has no scheme: write 8080=h:80,max=1
 		2 | 8080=http://x:80,y:81        | write 8080=x:80,y:81
 		2 | '80->90=a@80'                | write LISTEN=TARGET
 		2 | udp:80=a@80,tcp              | write udp:80=a@80, or tcp+udp:80=a@80
