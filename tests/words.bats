@@ -270,12 +270,13 @@ table() {
 		2 | 80=81,allow=10.0.0.1/24      | write 10.0.0.0/24 for the net
 		2 | 80=81,deny=::1+fd00::1/64,max=3 | write fd00::/64 for the net, or fd00::1
 		2 | 80=81 max=3                  | write 80=81,max=3
-		2 | 80=81,alow=::1               | 'alow': no such key (nearest: allow, flows;
+		2 | 80=81,alow=::1               | 'alow': no such key (nearest: allow;
 		2 | 80=81,idle_timeout=3         | nearest: idle-timeout,
 		2 | 80=81,Max=3                  | nearest: max;
 		2 | 80=web@proxy,via-aut=a:b     | nearest: via-auth;
 		2 | 80=81,xyzzy=3                | no such key (nsfwd --help lists them)
 		2 | --max-conn 3 80=81           | unknown option '--max-conn' (nearest: --max-conns; nsfwd --help
+		2 | --host web 80=81             | unknown option '--host' (nsfwd --help
 		2 | --frmo web 80=81             | (nearest: --from;
 		2 | -wait 80=81                  | (nearest: --wait;
 		2 | --xyzzy 80=81                | '--xyzzy' (nsfwd --help lists them)
