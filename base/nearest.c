@@ -68,7 +68,7 @@ nearest_add(struct nearest *n, const char *candidate)
 	    (strncmp(n->name, candidate, length) == 0 ||
 		is_transposed(n->name, candidate)))
 		distance = 1;
-	if (distance > 1 + length / 4)
+	if (distance > 1 && distance > length / 3)
 		return;
 	for (i = 0; i < n->count; i++)
 		if (strcmp(n->found[i], candidate) == 0)

@@ -79,8 +79,9 @@ check_last_listener(const struct config *conf)
 
 	for (const struct map *m = conf->maps; m < last; m++)
 		if (map_conflicts(m, last)) {
-			log_error("%s'%.160s': it listens where '%.160s' does",
-			    last->origin, last->spec, m->spec);
+			log_error("%s'%.160s': it listens where %s'%.160s' "
+				  "does",
+			    last->origin, last->spec, m->origin, m->spec);
 			return -1;
 		}
 	return 0;

@@ -64,17 +64,20 @@ holds_stats(const struct running *now, const struct readers *wanted)
 	    takeover_is_blocked(&stats, &s);
 }
 
-/* Opens the sockets of --stats for a moment, as a start does. */
+/*
+ * Opens the sockets of --stats for a moment, as a start does, or only asks
+ * whether they could be opened.
+ */
 static int
 try_stats(const struct config *next, const struct running *now)
 {
 	struct readers wanted;
-	int status = inspect_stats(next);
+	int status;
 
-	if (status || now->pinned)
-		return status;
 	readers_init(&wanted, now->services, next);
-	if (!holds_stats(now, &wanted))
+	if (now->pinned || holds_stats(now, &wanted))
+		status = inspect_stats(next);
+	else
 		status = readers_open(&wanted);
 	readers_close(&wanted);
 	return status;

@@ -675,10 +675,10 @@ right_words() {
 		run -0 "$NSFWD" --check=syntax $pair
 	done
 	printf '80=81\n# one more\n80=82\n' >maps
-	wrong "maps:3: '80=82': it listens where '80=81' does" '' -c maps
+	wrong "maps:3: '80=82': it listens where maps:1: '80=81' does" '' -c maps
 	seq -f 'ns@%.0f=80' 5000 >maps
 	echo ns@1=81 >>maps
-	wrong "maps:5001: 'ns@1=81': it listens where 'ns@1=80' does" '' -c maps
+	wrong "maps:5001: 'ns@1=81': it listens where maps:1: 'ns@1=80' does" '' -c maps
 	[ "$bad" = 0 ]
 }
 

@@ -167,7 +167,7 @@ unshared() {
 	start_nsfwd -c "$conf"
 	echo 8001=nowhere@8080 >>"$conf"
 	kill -HUP "$NSFWD_PID"
-	wait_until 2 logged "$conf:2: '8001=nowhere@8080': it listens where '8001=ns2@8080' does"
+	wait_until 2 logged "$conf:2: '8001=nowhere@8080': it listens where $conf:1: '8001=ns2@8080' does"
 	echo 8001=nowhere@8080 >"$conf"
 	kill -HUP "$NSFWD_PID"
 	wait_until 2 logged "$conf:1: '8001=nowhere@8080': no namespace 'nowhere'"

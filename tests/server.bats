@@ -319,11 +319,13 @@ time.sleep(600)'
 	hup 'reloaded: 2 maps$'
 	n=$(grep -c 'an option in a file has changed' "$LOG")
 	for line in "stats $PWD/map" 'stats :9100' 'stats ./other' 'pidfile ./pid' 'pidfile other' \
-		'max-conns 5' 'user root' 'from ns1' $'wait\nfrom nosuch'; do
+		'max-conns 5' 'user root' 'from ns1' $'wait\nfrom nosuch' \
+		$'wait\nstats gone@:9300'; do
 		printf '%s\n' 8080=80 "$line" >conf
 		hup 'reloaded: 1 map$'
 		logged 'an option in a file has changed: it counts at the next start' $((++n))
 	done
+	[ "$(grep -c "waits for namespace 'gone'" "$LOG")" = 1 ]
 	cp good conf
 	hup 'reloaded: 1 map$'
 	[ "$(grep -c 'an option in a file has changed' "$LOG")" = "$n" ]

@@ -268,6 +268,33 @@ MAP "*8001=ns2@2* ]]
 	[[ $output == *'no server listens there: ENOENT' ]]
 }
 
+@test "--status: any number of servers, in order; those that are stopped cost one wait" {
+	local pid
+	start_nsfwd -q 127.0.0.1:8000=ns2@1
+	mv "/run/nsfwd/status.$NSFWD_PID" /run/nsfwd/status.50
+	# Sockets that answer nothing, made in no order.
+	python3 -c "if 1:
+	import signal, socket
+	made = []
+	for n in (*range(9, 2, -1), *range(99, 50, -1), *range(10, 50), 100):
+	    made.append(socket.socket(socket.AF_UNIX))
+	    made[-1].bind('/run/nsfwd/status.%d' % n)
+	    made[-1].listen()
+	open('$BATS_TEST_TMPDIR/ready', 'w')
+	signal.pause()" </dev/null &>/dev/null 3>&- &
+	pid=$!
+	wait_until 10 [ -e "$BATS_TEST_TMPDIR/ready" ]
+	run -1 "$NSFWD" --status=json
+	[ "$(sed -n 's/.*status[.]//p' <<<"$output")" = "$(seq 3 100)" ]
+	# One after the other, they would cost 8 minutes.
+	run -1 timeout $((60 * TEST_SLOW)) "$NSFWD" --status
+	[[ $output == */run/nsfwd/status.50:*8000=ns2@1* ]]
+	[ "$(grep -c 'status[.][0-9]*: no answer: ETIMEDOUT$' <<<"$output")" = 97 ]
+	kill "$pid"
+	wait "$pid" || true
+	rm /run/nsfwd/status.*
+}
+
 @test "--top: refreshes, shows rates at every width, and restores the terminal" {
 	named_server ns2 here 127.0.0.1/8080
 	start_nsfwd -q 127.0.0.1:8000=ns2@127.0.0.1:8080,idle-timeout=1h,half-close-timeout=20m,max=9 \

@@ -226,6 +226,8 @@ table() {
 		2 | 80,443=81,444                | write two maps, 80=81 and 443=444
 		2 | 80,443,8080=web@80           | write a map for each port
 		2 | 80,443                       | write two maps, 80=NS@PORT and 443=NS@PORT
+		2 | udp:8000..8010=web@80..90    | write udp:8000-8010=web@80-90
+		2 | 8000-8010-=web@80            | a range is FIRST-LAST: write 8000-8010=web@80
 		2 | 8000..8010                   | write 8000-8010=NS@8000-8010
 		2 | localhost:80                 | a target is missing: write localhost:80=TARGET
 		2 | unix:/p                      | a target is missing
@@ -237,6 +239,9 @@ table() {
 		2 | 8080=http://web:80           | a target has no scheme: write 8080=web@80
 		2 | 8080=docker:web:80           | write 8080=docker:web@80
 		2 | 8080-8090=docker:web:80-90   | write 8080-8090=docker:web@80-90
+		2 | 8080=http://web@80           | a target has no scheme: write 8080=NS@80
+		2 | 8080=http://a@80/x           | no scheme and no path: write 8080=NS@80
+		2 | 8080=http://u:p@h:80,max=1   | a target has no scheme: write 8080=h:80,max=1
 		2 | 8080=http://x:80,y:81        | write 8080=x:80,y:81
 		2 | '80->90=a@80'                | write LISTEN=TARGET
 		2 | udp:80=a@80,tcp              | write udp:80=a@80, or tcp+udp:80=a@80
@@ -265,12 +270,13 @@ table() {
 		2 | 80=81,allow=10.0.0.1/24      | write 10.0.0.0/24 for the net
 		2 | 80=81,deny=::1+fd00::1/64,max=3 | write fd00::/64 for the net, or fd00::1
 		2 | 80=81 max=3                  | write 80=81,max=3
-		2 | 80=81,alow=::1               | 'alow': no such key (nearest: allow, flows;
+		2 | 80=81,alow=::1               | 'alow': no such key (nearest: allow;
 		2 | 80=81,idle_timeout=3         | nearest: idle-timeout,
 		2 | 80=81,Max=3                  | nearest: max;
 		2 | 80=web@proxy,via-aut=a:b     | nearest: via-auth;
 		2 | 80=81,xyzzy=3                | no such key (nsfwd --help lists them)
 		2 | --max-conn 3 80=81           | unknown option '--max-conn' (nearest: --max-conns; nsfwd --help
+		2 | --host web 80=81             | unknown option '--host' (nsfwd --help
 		2 | --frmo web 80=81             | (nearest: --from;
 		2 | -wait 80=81                  | (nearest: --wait;
 		2 | --xyzzy 80=81                | '--xyzzy' (nsfwd --help lists them)

@@ -28,31 +28,47 @@
 struct search {
 	struct view_sockets *sockets;
 	bool denied; /* one is another user's */
+	bool failed; /* there is no memory */
 };
 
 static bool
 is_found(const struct view_sockets *found, const char *path)
 {
 	for (size_t i = 0; i < found->count; i++)
-		if (strcmp(found->paths[i], path) == 0)
+		if (strcmp(found->items[i].path, path) == 0)
 			return true;
 	return false;
 }
 
-/* Notes a socket that a server listens on. */
+static void
+add_socket(struct search *s, const char *path)
+{
+	struct view_sockets *found = s->sockets;
+	struct view_socket *items =
+	    realloc(found->items, (found->count + 1) * sizeof(*items));
+
+	s->failed |= !items;
+	if (!items)
+		return;
+	found->items = items;
+	items[found->count].answer = NULL;
+	snprintf(items[found->count++].path, PATH_MAX, "%s", path);
+}
+
+/* Notes a socket that a server listens on. The queue of one may be full. */
 static void
 try_socket(struct search *s, const char *path)
 {
-	struct view_sockets *found = s->sockets;
-	int fd = io_connect_unix(path, now_ms() + ANSWER_MS);
+	int fd = io_connect_unix(path, now_ms());
 
-	if (fd == -1) {
+	if (fd == -1 && errno != ETIMEDOUT) {
 		s->denied |= errno == EACCES;
 		return;
 	}
-	close(fd);
-	if (found->count < ARRAY_LEN(found->paths) && !is_found(found, path))
-		snprintf(found->paths[found->count++], PATH_MAX, "%s", path);
+	if (fd != -1)
+		close(fd);
+	if (!is_found(s->sockets, path))
+		add_socket(s, path);
 }
 
 /* Calls `visit` for each file in dir whose name begins with `prefix`. */
@@ -85,9 +101,11 @@ try_directory(struct search *s, const char *dir)
 
 /* Orders status.9 before status.10. */
 static int
-compare_paths(const void *a, const void *b)
+compare_sockets(const void *a, const void *b)
 {
-	return strverscmp(a, b);
+	const struct view_socket *first = a, *second = b;
+
+	return strverscmp(first->path, second->path);
 }
 
 /* nsfwd@NAME.service has the directory nsfwd-NAME. */
@@ -103,13 +121,17 @@ view_find(struct view_sockets *found)
 	visit_directory(&s, "/run", "nsfwd-", try_directory);
 	if (geteuid() != 0)
 		try_directory(&s, "/run/nsfwd");
-	qsort(found->paths, found->count, sizeof(*found->paths), compare_paths);
-	if (!found->count)
+	if (found->count)
+		qsort(found->items, found->count, sizeof(*found->items),
+		    compare_sockets);
+	if (s.failed)
+		log_error("out of memory");
+	else if (!found->count)
 		log_error(s.denied
 			? "no server of this user runs; that of root needs root"
 			: "no server runs, or it could make no socket (nsfwd "
 			  "-v says why)");
-	return found->count ? 0 : -1;
+	return found->count && !s.failed ? 0 : -1;
 }
 
 /* Returns as recv(2), but waits for the first byte. */
@@ -179,25 +201,86 @@ clean_text(char *text)
 	}
 }
 
-char *
-view_ask(const char *path, const char *request)
+static void
+log_no_answer(const char *path)
 {
-	int fd = io_connect_unix(path, now_ms() + ANSWER_MS);
-	char *text = NULL;
+	log_error("--status: %s: %s: %s", path,
+	    errno == ECONNREFUSED || errno == ENOENT ? "no server listens there"
+						     : "no answer",
+	    errno_name(errno));
+}
+
+/* Returns the socket on which the answer comes, or -1 logged. */
+static int
+send_request(const char *path, const char *request, msec deadline)
+{
+	int fd = io_connect_unix(path, deadline);
 
 	if (fd != -1 &&
 	    send(fd, request, strlen(request), MSG_NOSIGNAL) ==
 		(ssize_t)strlen(request))
-		text = read_answer(fd);
-	if (text)
-		clean_text(text);
-	else
-		log_error("--status: %s: %s: %s", path,
-		    errno == ECONNREFUSED || errno == ENOENT
-			? "no server listens there"
-			: "no answer",
-		    errno_name(errno));
+		return fd;
+	log_no_answer(path);
 	if (fd != -1)
 		close(fd);
-	return text;
+	return -1;
+}
+
+/* Sets the answer of a server that has begun to answer. */
+static void
+receive_answer(struct view_socket *s, int fd)
+{
+	s->answer = read_answer(fd);
+	if (s->answer)
+		clean_text(s->answer);
+	else
+		log_no_answer(s->path);
+	close(fd);
+}
+
+/*
+ * Sets the answers of `left` sockets of fds. Those who answer first are read
+ * first, because a server soon drops a reader that does not read.
+ */
+static void
+receive_answers(struct view_socket *sockets, struct pollfd *fds, size_t count,
+    size_t left)
+{
+	msec deadline = now_ms() + ANSWER_MS;
+
+	while (left && poll(fds, count, poll_timeout(deadline)) > 0)
+		for (size_t i = 0; i < count; i++)
+			if (fds[i].revents) {
+				receive_answer(&sockets[i], fds[i].fd);
+				fds[i].fd = -1;
+				left--;
+			}
+	for (size_t i = 0; i < count; i++)
+		if (fds[i].fd != -1) {
+			errno = ETIMEDOUT;
+			log_no_answer(sockets[i].path);
+			close(fds[i].fd);
+		}
+}
+
+void
+view_ask(struct view_socket *sockets, size_t count, const char *request)
+{
+	struct pollfd *fds = calloc(count, sizeof(*fds));
+	msec deadline = now_ms() + ANSWER_MS;
+	size_t left = 0;
+
+	if (!fds)
+		log_error("out of memory");
+	for (size_t i = 0; i < count; i++) {
+		sockets[i].answer = NULL;
+		if (!fds)
+			continue;
+		fds[i].events = POLLIN;
+		fds[i].fd = send_request(sockets[i].path, request, deadline);
+		left += fds[i].fd != -1;
+	}
+	if (fds)
+		receive_answers(sockets, fds, count, left);
+	free(fds);
 }

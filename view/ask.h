@@ -6,23 +6,27 @@
 #include <limits.h>
 #include <stddef.h>
 
-/* The paths of the sockets of servers. */
+/* A socket of a server, and its answer. */
+struct view_socket {
+	char path[PATH_MAX], *answer;
+};
+
 struct view_sockets {
-	char paths[64][PATH_MAX];
+	struct view_socket *items; /* the caller frees them */
 	size_t count;
 };
 
 /*
- * Adds the sockets of the servers in the runtime directories, by directory and
- * number. Returns -1 if there is none, which is logged.
+ * Finds the sockets of the servers in the runtime directories, by directory and
+ * number. Returns -1 if there is none, or no memory, which is logged.
  */
 int view_find(struct view_sockets *);
 
 /*
- * Sends a request, and returns the answer, which the caller frees. Replaces
- * control characters by '?', except tabs and newlines, so that the answer
- * cannot change a terminal. Returns NULL with the reason logged.
+ * Sends a request to all sockets at once, and sets their answers, which the
+ * caller frees. Replaces control characters by '?', except tabs and newlines,
+ * so that an answer cannot change a terminal. Sets NULL with the reason logged.
  */
-char *view_ask(const char *path, const char *request);
+void view_ask(struct view_socket *, size_t count, const char *request);
 
 #endif

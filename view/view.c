@@ -28,27 +28,26 @@ struct question {
 };
 
 /*
- * Asks for a table. Returns -1, with the reason logged; or 1 if the server has
- * no such map.
+ * Parses the answer of a server, and frees it. Returns -1, with the reason
+ * logged; or 1 if the server has no such map.
  */
 static int
-get_table(struct view_table *t, const char *path, const char *request)
+parse_answer(struct view_table *t, const struct view_socket *s)
 {
-	char *text = view_ask(path, request);
 	bool empty;
 
 	*t = (struct view_table){0};
-	if (!text)
+	if (!s->answer)
 		return -1;
-	empty = !*text;
-	if (view_table_parse(t, text))
+	empty = !*s->answer;
+	if (view_table_parse(t, s->answer))
 		return 0;
 	view_table_free(t);
 	if (empty)
 		return 1;
 	log_error("--status: %s: the answer is no table: that is another "
 		  "socket, perhaps of --stats",
-	    path);
+	    s->path);
 	return -1;
 }
 
@@ -85,8 +84,12 @@ log_no_map(const char *request)
 int
 view_get(struct view_table *t, const char *path, const char *request)
 {
-	int result = get_table(t, path, request);
+	struct view_socket one;
+	int result;
 
+	snprintf(one.path, sizeof(one.path), "%s", path);
+	view_ask(&one, 1, request);
+	result = parse_answer(t, &one);
 	if (result == 1)
 		log_no_map(request);
 	return result ? -1 : 0;
@@ -123,13 +126,15 @@ print_several(const struct view_sockets *found, const struct question *q)
 	int status = EXIT_SUCCESS, n_printed = 0, result;
 	struct view_table t;
 
+	view_ask(found->items, found->count, q->request);
 	for (size_t i = 0; i < found->count; i++) {
-		result = get_table(&t, found->paths[i], q->request);
+		result = parse_answer(&t, &found->items[i]);
 		if (result == -1)
 			status = EXIT_FAILURE;
 		if (result)
 			continue;
-		printf("%s%s:\n", n_printed++ ? "\n" : "", found->paths[i]);
+		printf("%s%s:\n", n_printed++ ? "\n" : "",
+		    found->items[i].path);
 		view_table_print(stdout, &t, 0);
 		view_table_free(&t);
 	}
@@ -141,6 +146,12 @@ print_several(const struct view_sockets *found, const struct question *q)
 }
 
 static int
+show_one(const char *path, const struct question *q)
+{
+	return q->top ? top_run(path, q->request) : print_once(path, q);
+}
+
+static int
 show(const struct view_sockets *found, const struct question *q)
 {
 	if (found->count > 1 && !q->json && !q->top)
@@ -148,11 +159,10 @@ show(const struct view_sockets *found, const struct question *q)
 	for (size_t i = 0; found->count > 1 && i < found->count; i++)
 		log_error("several servers run: nsfwd --status%s%s%s %s",
 		    *q->what ? "=" : "", q->what, q->top ? " --top" : "",
-		    found->paths[i]);
+		    found->items[i].path);
 	if (found->count > 1)
 		return EXIT_FAILURE;
-	return q->top ? top_run(found->paths[0], q->request)
-		      : print_once(found->paths[0], q);
+	return show_one(found->items[0].path, q);
 }
 
 /* Returns the exit status for a wrong argument, or 0. */
@@ -208,8 +218,11 @@ view_run(const char *what, bool top, char **args, int n_args)
 		return status;
 	question_init(&q, what, top);
 	if (n_args)
-		snprintf(found.paths[found.count++], PATH_MAX, "%s", args[0]);
+		status = show_one(args[0], &q);
 	else if (view_find(&found) == -1)
-		return EXIT_FAILURE;
-	return show(&found, &q);
+		status = EXIT_FAILURE;
+	else
+		status = show(&found, &q);
+	free(found.items);
+	return status;
 }
