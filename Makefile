@@ -240,7 +240,7 @@ clean:
 
 # Boots a virtual machine with the packages, see tests/vm/run, and one of aarch64.
 # As root; wants debootstrap, qemu-system-x86, qemu-system-arm, e2fsprogs and cpio;
-# debhelper and lintian for the packages, gcc-aarch64-linux-gnu for aarch64.
+# what debian/control names for the packages, gcc-aarch64-linux-gnu for aarch64.
 vm: deb obj/vm/base.img
 	tests/vm/aarch64
 	tests/vm/run

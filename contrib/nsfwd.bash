@@ -16,10 +16,10 @@ _nsfwd_names() {
 	esac 2>/dev/null | cut -d' ' -f1
 }
 
-# Bash splits words at '=' and ':', by COMP_WORDBREAKS, and replaces only the last
-# piece; this completes the word that the user sees, up to the cursor.
-_nsfwd() {
-	local line=${COMP_LINE:0:COMP_POINT} word before cut last
+# Completes the word that the user sees, up to the cursor; `cut` is its front, to
+# which the replies belong.
+_nsfwd_replies() {
+	local line=${COMP_LINE:0:COMP_POINT} before last
 	local kinds='docker: podman: unit: machine:'
 	local keys="allow= deny= max= max-source= accept-proxy= balance= via= via-auth=
 		proxy= src= dev= mark= dns= auth= reach= udp-ports=
@@ -38,6 +38,7 @@ _nsfwd() {
 		;;
 	*) last=$word ;;
 	esac
+	cut=${word%"$last"}
 	case $before in
 	-c | --config | -P | --pidfile | --stats)
 		mapfile -t COMPREPLY < <(compgen -f -- "$last")
@@ -58,10 +59,11 @@ _nsfwd() {
 		[[ $word != *=* ]] || return
 		;;
 	--from | --to)
-		cut=${last%"${last##*:}"}
-		[ -n "$cut" ] || compopt -o nospace 2>/dev/null
-		mapfile -t COMPREPLY < <(compgen -W "$(_nsfwd_names "$cut") $([ -n "$cut" ] || echo "$kinds")" \
-			-- "${last#"$cut"}")
+		cut=${word%"${last##*:}"}
+		[[ $cut != *: ]] || kinds=
+		[ -z "$kinds" ] || compopt -o nospace 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -W "$(_nsfwd_names "$cut") $kinds" \
+			-- "${word#"$cut"}")
 		return
 		;;
 	esac
@@ -80,11 +82,16 @@ _nsfwd() {
 		mapfile -t COMPREPLY < <(compgen -S @ -W "$(_nsfwd_names "$cut")" -- "${word#"$cut"}"
 			compgen -W "$kinds" -- "${word#"$cut"}")
 	fi
-	# What bash replaces begins behind the last of COMP_WORDBREAKS.
-	[ -z "$cut" ] || [[ $COMP_WORDBREAKS == *"${cut: -1}"* ]] || {
-		last=${word##*["$COMP_WORDBREAKS"]}
-		cut=${last%"${word#"$cut"}"}
-		COMPREPLY=("${COMPREPLY[@]/#/$cut}")
-	}
+}
+
+# Bash splits words by COMP_WORDBREAKS, which has '=' and ':', and replaces the last
+# piece; if that follows an '@', the '@' too.
+_nsfwd() {
+	local word cut last
+	_nsfwd_replies
+	last=${word##*["$COMP_WORDBREAKS"]}
+	[[ ${word%"$last"} != *@ ]] || last=@$last
+	COMPREPLY=("${COMPREPLY[@]/#/"$cut"}")
+	COMPREPLY=("${COMPREPLY[@]#"${word%"$last"}"}")
 }
 complete -F _nsfwd nsfwd

@@ -340,6 +340,8 @@ while s.recv(9999): pass'
 	[ "$(completes udp:ns)" = ns2@ ]
 	[ "$(completes 80=81,max-s)" = '81,max-source=' ]
 	[ "$(completes 80=81,max=1,balan)" = '1,balance=' ]
+	# '@' is a break that bash replaces, too.
+	[ "$(completes 80=ns2@81,max-s)" = '@81,max-source=' ]
 	[ "$(completes 80=do)" = docker: ]
 	[ "$(completes --to po)" = podman: ]
 	docker() { [ "$*" = 'ps --format {{.Names}}' ] && printf '%s\n' web db; }
@@ -347,6 +349,7 @@ while s.recv(9999): pass'
 	[ "$(completes docker:d)" = db@ ]
 	[ "$(completes --from=docker:w)" = web ]
 	[ "$(completes --to docker:)" = $'web\ndb' ]
+	[ "$(COMP_WORDBREAKS=' =' completes --to docker:w)" = docker:web ]
 }
 
 # Runs the function with the commands of the completion system replaced.
