@@ -109,8 +109,14 @@ check_hostport(struct gost_url *u, const char *text)
 static const char *
 put_remote(FILE *out, struct gost_url *u, const char *text)
 {
+	const char *why = check_hostport(u, text), *port = strrchr(text, ':');
+
 	fputs(text + (*text == ':'), out);
-	return check_hostport(u, text);
+	if (why || (*text == '[' && strchr(port, ']')) ||
+	    !port[1 + strspn(port + 1, "0123456789-")])
+		return why;
+	u->bad_part = port + 1;
+	return "not a port: 1 to 65535";
 }
 
 /*

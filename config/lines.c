@@ -80,30 +80,6 @@ split_words(struct config_line *line)
 	return 0;
 }
 
-/*
- * Returns a masked copy of a line, or NULL without memory. Replaces each
- * quotation mark by a space before masking, because mask_text() finds no key of
- * a password behind a quotation mark.
- */
-static char *
-mask_line(const char *text)
-{
-	char *plain = strdup(text), *masked, *s = plain, *end;
-
-	while (s && *(s += strspn(s, WHITE))) {
-		end = word_end(s);
-		if (*s == '"' || *s == '\'') {
-			*s = ' ';
-			if (end)
-				end[-1] = ' ';
-		}
-		s = end;
-	}
-	masked = plain ? mask_copy(plain) : NULL;
-	wipe_and_free(plain);
-	return masked;
-}
-
 static void
 free_line(struct config_line *line)
 {
@@ -117,7 +93,7 @@ add_line(struct config_lines *all, const char *origin, const char *text)
 {
 	struct config_line line = {
 	    .origin = strdup(origin),
-	    .text = {strdup(text), mask_line(text)},
+	    .text = {strdup(text), mask_copy(text)},
 	};
 	struct config_line *items =
 	    realloc(all->items, (all->count + 1) * sizeof(*items));

@@ -9,14 +9,13 @@
  *
  * - the value of auth= and via-auth=, except USER and a path; the same behind a
  *   name that resembles these or "password", also with ':' or white space in
- *   place of '=';
+ *   place of '='; behind any byte in place of ',', if no path has that name;
  * - the value of every other key that neither a map nor GOST has;
  * - PASSWORD of USER:PASSWORD@; behind SCHEME://, all in front of '@' if there
  *   is no ':'. NS@ and pid:N@ stay, because a namespace has ':' only behind its
  *   kind; also behind the scheme of a protocol or a kind, which has no password
- *   without a user.
- *
- * A quotation mark in front of a key counts as no byte of the key.
+ *   without a user;
+ * - PASSWORD of USER:PASSWORD behind ADDR:PORT.
  *
  * A password may contain separators. So it ends only in front of a known key,
  * of an argument that begins with '-', or of one that looks like a map; and in
@@ -38,6 +37,7 @@
 
 #define SHOWN_MAX  160
 #define WHITE      " \t\r\n\v\f"
+#define BLANK      WHITE "\"'"
 #define SEPARATORS ",=?&" WHITE
 #define DIGITS     "0123456789"
 #define NAME_CHARS                                             \
@@ -50,25 +50,13 @@ is_white(char c)
 	return c && strchr(WHITE, c);
 }
 
-/* Returns the length of a ':', which may be %-encoded; 0 if there is none. */
+/* Returns the length of a sign, which may be %-encoded; 0 if it is no such. */
 static size_t
-colon(const char *s)
+sign(const char *s, char c)
 {
-	return *s == ':' ? 1 : strncasecmp(s, "%3a", 3) == 0 ? 3 : 0;
-}
+	char code[4] = {'%', DIGITS[c >> 4], "0123456789abcdef"[c & 15]};
 
-/* Returns the length of an '@', which may be %-encoded; 0 if there is none. */
-static size_t
-at_sign(const char *s)
-{
-	return *s == '@' ? 1 : strncmp(s, "%40", 3) == 0 ? 3 : 0;
-}
-
-/* Returns the length of a quotation mark; 0 if there is none. */
-static size_t
-quote(const char *s)
-{
-	return *s == '"' || *s == '\'';
+	return *s == c ? 1 : strncasecmp(s, code, 3) == 0 ? 3 : 0;
 }
 
 /* Returns the length of a known key with its '='; 0 if there is none. */
@@ -83,6 +71,17 @@ known_key(const char *s)
 	    : 0;
 }
 
+/* Returns true if the text ends with ":PORTS" or "/PORTS". */
+static bool
+has_ports(const char *text, const char *end)
+{
+	const char *s = end;
+
+	while (s > text && strchr(DIGITS "-", s[-1]))
+		s--;
+	return s < end && s > text && strchr(":/", s[-1]);
+}
+
 /*
  * Returns true if the white space is followed by nothing, by an option, or by
  * what may be a map: its LISTEN ends with a port or is a UNIX socket.
@@ -90,16 +89,14 @@ known_key(const char *s)
 static bool
 ends_argument(const char *white)
 {
-	const char *word = white + strspn(white, WHITE);
-	const char *end = word + strcspn(word, SEPARATORS), *port = end;
+	const char *word = white + strspn(white, BLANK);
+	const char *end = word + strcspn(word, SEPARATORS);
 
 	if (!*word || *word == '-')
 		return true;
-	while (port > word && strchr(DIGITS "-", port[-1]))
-		port--;
 	return *end == '=' && end > word &&
 	    (strchr("/@", *word) || memchr(word, '@', (size_t)(end - word)) ||
-		(port < end && (port == word || strchr(":/", port[-1]))));
+		word + strspn(word, DIGITS "-") == end || has_ports(word, end));
 }
 
 /* Returns the end of the password at s. A map ends it only if maps is true. */
@@ -133,30 +130,16 @@ last_at(char *s, const char *end)
 	char *last = NULL;
 
 	for (; s < end; s++)
-		if (at_sign(s))
+		if (sign(s, '@'))
 			last = s;
 	return last;
 }
 
-/* Returns true if KEY= follows whose value may be a password. */
-static bool
-secret_follows(const char *s)
-{
-	size_t length = strspn(s, NAME_CHARS);
-
-	return s[length] == '=' &&
-	    (known_key(s) || secret_value(s, length) != VALUE_OTHER);
-}
-
-/*
- * Returns the end of an item. '?' and '&' end it only in front of KEY=; ';',
- * which is no separator, in front of a key that a ',' was meant for.
- */
+/* Returns the end of an item. '?' and '&' end it only in front of KEY=. */
 static char *
 item_end(char *s)
 {
 	while (*s && !strchr(",=" WHITE, *s) &&
-	    !(*s == ';' && secret_follows(s + 1)) &&
 	    !(strchr("?&", *s) && s[1 + strspn(s + 1, NAME_CHARS)] == '='))
 		s++;
 	return s;
@@ -166,32 +149,21 @@ item_end(char *s)
 static char *
 mask_value(char *s, enum secret_value value, bool path)
 {
-	char *next = s + strspn(s, WHITE), *end, *user;
+	char *next = s + strspn(s, BLANK), *end, *user;
 
 	if (!strchr("=:", *next) && ends_argument(s))
 		return s;
-	s = next + (*next == ':');
-	s += strspn(s, "=" WHITE);
+	s = next + (*next == ':' ? 1 : sign(next, '='));
+	s += strspn(s, "=" BLANK);
 	user = s + strcspn(s, ":%,?&" WHITE);
-	if (value == VALUE_LOGIN && !colon(user))
+	if (value == VALUE_LOGIN && !sign(user, ':'))
 		return s - 1; /* the value is read as an item */
 	end = secret_end(s, true);
 	if (value == VALUE_OTHER || value == VALUE_SECRET)
 		return mask_span(s, end);
-	if (user < end && colon(user))
-		return mask_span(user + colon(user), end);
+	if (user < end && sign(user, ':'))
+		return mask_span(user + sign(user, ':'), end);
 	return mask_span(path && *s == '/' ? user + 1 : s, end);
-}
-
-/* Returns true if the text ends with ":PORTS" or "/PORTS". */
-static bool
-has_ports(const char *text, const char *end)
-{
-	const char *s = end;
-
-	while (s > text && strchr(DIGITS "-", s[-1]))
-		s--;
-	return s < end && s > text && strchr(":/", s[-1]);
 }
 
 /*
@@ -205,14 +177,14 @@ is_scheme(const char *s, size_t length, bool *login)
 	    "socks4a", "socks5", "tcp", "udp", "tcp+udp", "pid", "fd", "docker",
 	    "podman", "unit", "machine", "systemd", "unix", "netns", "ns",
 	    "container"};
-	const size_t logins = 6;
 	size_t i = 0;
 
 	while (i < ARRAY_LEN(names) &&
 	    (strlen(names[i]) != length ||
 		strncasecmp(s, names[i], length) != 0))
 		i++;
-	*login = i < logins || i == ARRAY_LEN(names);
+	*login = i == ARRAY_LEN(names) || strncasecmp(s, "http", 4) == 0 ||
+	    strncasecmp(s, "socks", 5) == 0;
 	return i < ARRAY_LEN(names) && s[length] == ':';
 }
 
@@ -226,9 +198,7 @@ begins_listener(const char *s)
 
 	if (strncmp(s, "localhost:", 10) == 0)
 		host = 9;
-	if (s[host] != ':')
-		return false;
-	ports = strspn(s + host + 1, DIGITS "-");
+	ports = s[host] == ':' ? strspn(s + host + 1, DIGITS "-") : 0;
 	return ports && s[host + 1 + ports] == '=';
 }
 
@@ -263,13 +233,40 @@ skip_scheme(char *s, bool *url)
 static char *
 mask_login(char *s, char *last, char *limit)
 {
-	for (char *k = s, *key; k < last; k++) {
-		key = k + 1 + quote(k + 1);
-		if (strchr(",?&", *k) && key[strspn(key, NAME_CHARS)] == '=')
+	for (char *name = s, *k = s; k < last; name = ++k) {
+		k += strspn(k, NAME_CHARS);
+		if (k < last && sign(k + strspn(k, BLANK), '=') &&
+		    ((name > s && strchr(",?&", name[-1])) ||
+			secret_value(name, (size_t)(k - name)) != VALUE_OTHER))
 			return mask_span(s, limit);
 	}
 	mask_span(s, last);
-	return item_end(last + at_sign(last));
+	return item_end(last + sign(last, '@'));
+}
+
+/*
+ * Masks PASSWORD of USER:PASSWORD behind ADDR:PORT in the item at s, if the
+ * byte between them is neither '+' nor a part of a name.
+ */
+static void
+mask_login_behind_port(char *s)
+{
+	char *end = item_end(s), *port = s;
+	bool url;
+
+	if (has_ports(s, end - (end > s && end[-1] == '/')))
+		return;
+	do {
+		s = memchr(port, ':', (size_t)(end - port));
+		if (!s)
+			return;
+		port = s + 1 + strspn(s + 1, DIGITS);
+	} while (port == s + 1 || port == end ||
+	    (!sign(port, '@') && strchr("+:]%" NAME_CHARS, *port)));
+	s = skip_scheme(port + 1, &url);
+	s += strcspn(s, ":+" SEPARATORS);
+	if (*s == ':')
+		mask_span(s + 1, secret_end(s, true));
 }
 
 /*
@@ -282,6 +279,7 @@ mask_url(char *s, char **clear)
 	char *end = s + strcspn(s, "/?#" WHITE), *user, *last;
 	bool whole = has_ports(s, end);
 
+	mask_login_behind_port(s);
 	if (s >= *clear && !(whole && is_white(*end)))
 		end = secret_end(s, whole);
 	last = last_at(s, end);
@@ -290,8 +288,8 @@ mask_url(char *s, char **clear)
 		return item_end(s);
 	}
 	user = s + strspn(s, NAME_CHARS);
-	if (colon(user) && user < last)
-		s = user + colon(user);
+	if (sign(user, ':') && user < last)
+		s = user + sign(user, ':');
 	return mask_login(s, last, end);
 }
 
@@ -299,14 +297,14 @@ mask_url(char *s, char **clear)
 static char *
 skip_ns_of_ports(char *s)
 {
-	static const char *const kinds[] = {"docker:", "podman:", "unit:",
-	    "machine:", "pid:", "fd:"};
-	char *at = s;
+	size_t length = strspn(s, NAME_CHARS);
+	bool login;
+	char *at;
 
-	for (size_t i = 0; at == s && i < ARRAY_LEN(kinds); i++)
-		if (strncmp(s, kinds[i], strlen(kinds[i])) == 0)
-			at += strlen(kinds[i]);
-	at += at > s ? strspn(at, NAME_CHARS) : 0;
+	if (!is_scheme(s, length, &login) || login)
+		return s;
+	at = s + length + 1;
+	at += strspn(at, NAME_CHARS);
 	return *at == '@' && isdigit((unsigned char)at[1]) &&
 		strchr("+," WHITE, at[1 + strspn(at + 1, DIGITS "-")])
 	    ? at
@@ -319,7 +317,7 @@ first_mark(char *s, const char *end, bool list)
 {
 	char *close;
 
-	while (s < end && !at_sign(s) && !colon(s)) {
+	while (s < end && !sign(s, '@') && !sign(s, ':')) {
 		close = *s == '[' ? memchr(s, ']', (size_t)(end - s)) : NULL;
 		if (close && !last_at(s, close))
 			s = close;
@@ -354,13 +352,15 @@ enum reach {
 static char *
 mask_endpoint(char *s, enum reach reach, char **clear)
 {
-	char *end = item_end(s), *mark, *limit, *last;
+	char *end, *mark, *limit, *last;
 	bool whole;
 
+	mask_login_behind_port(s);
+	end = item_end(s);
 	while ((mark = first_mark(s, end, reach != HOP)) < end) {
 		mark = at_behind_port(s, mark);
-		if (at_sign(mark)) {
-			s = mark + at_sign(mark);
+		if (sign(mark, '@')) {
+			s = mark + sign(mark, '@');
 			continue;
 		}
 		whole = mark == s || has_ports(s, end);
@@ -372,33 +372,68 @@ mask_endpoint(char *s, enum reach reach, char **clear)
 			*clear = limit > *clear ? limit : *clear;
 			break;
 		}
-		end = mask_login(mark + colon(mark), last, limit);
-		s = last + at_sign(last);
+		end = mask_login(mark + sign(mark, ':'), last, limit);
+		s = last + sign(last, '@');
 	}
 	return end;
 }
 
-/* Returns true if ":PORT" follows, so that the name in front is a host. */
-static bool
-is_host(char *behind)
-{
-	char *s = behind + 1, *end = s + strspn(s, DIGITS "-");
-
-	return *behind == ':' && end > s && end == item_end(s);
-}
-
-/* Returns true if a value follows a name and blank bytes of white space. */
+/* Returns true if a value follows a name and blank bytes. */
 static bool
 has_value(char *behind, enum secret_value value, size_t blank, bool loose)
 {
 	char *next = behind + blank;
+	size_t ports;
 
-	if (*next == '=')
+	if (sign(next, '='))
 		return true;
-	if (*behind == ':')
-		return value != VALUE_LOGIN && !is_host(behind);
+	if (*behind == ':') { /* the name of HOST:PORT has no value */
+		ports = strspn(behind + 1, DIGITS "-");
+		return value != VALUE_LOGIN &&
+		    (!ports || behind + 1 + ports != item_end(behind));
+	}
 	return blank &&
 	    (loose || memchr(next, ':', strcspn(next, WHITE)) != NULL);
+}
+
+/* Returns true if a target may be at s, and USER:PASSWORD is not. */
+static bool
+is_target(char *s)
+{
+	char *end;
+	bool url;
+
+	s = skip_scheme(s + strspn(s, BLANK), &url);
+	end = item_end(s);
+	return !memchr(s, ':', (size_t)(end - s)) || has_ports(s, end);
+}
+
+/*
+ * Masks the value of a key in the item, behind a byte that is no separator, but
+ * not of a name in [NS@]PATH. Returns the end of what it masked, or end.
+ */
+static char *
+mask_inner_value(char *item, char *end, bool url)
+{
+	char *at = memchr(item, '@', (size_t)(end - item)), *next;
+	bool path = strchr("/@", *item) || (at && strchr("/@", at[1]));
+	enum secret_value value;
+
+	for (char *s = item, *name; s < end; s++) {
+		name = s;
+		s += strspn(s, NAME_CHARS);
+		value = secret_value(name, (size_t)(s - name));
+		next = s + strspn(s, BLANK);
+		if (path && name > item && strchr("/@", name[-1]) &&
+		    (*next != '=' || is_target(next + 1)))
+			continue;
+		if (value != VALUE_OTHER &&
+		    (url || path
+			    ? sign(next, '=') > 0
+			    : has_value(s, value, (size_t)(next - s), false)))
+			return mask_value(s, value, false);
+	}
+	return end;
 }
 
 /* Masks the item at s, which follows the byte before. Returns its end. */
@@ -411,10 +446,9 @@ mask_item(char *s, char before, char **clear)
 	bool url;
 
 	for (;; s += keyed, before = '=') {
-		s += quote(s) && secret_follows(s + 1);
 		s = skip_scheme(s, &url);
 		if (url)
-			return mask_url(s, clear);
+			return mask_inner_value(s, mask_url(s, clear), true);
 		length = strspn(s, NAME_CHARS);
 		keyed = known_key(s);
 		value = secret_value(s, length);
@@ -424,13 +458,13 @@ mask_item(char *s, char before, char **clear)
 		    : strncmp(s, "owner=", keyed) == 0 ? ITEM
 						       : ENDPOINT;
 	}
-	blank = strspn(s + length, WHITE);
+	blank = strspn(s + length, BLANK);
 	if (value == VALUE_OTHER ? before && s[length + blank] == '=' &&
 		    strspn(s, DIGITS "-._") < length
 				 : has_value(s + length, value, blank,
 				       before == ',' || *s == '-'))
 		return mask_value(s + length, value, keyed && before == ',');
-	return mask_endpoint(s, reach, clear);
+	return mask_inner_value(s, mask_endpoint(s, reach, clear), false);
 }
 
 void
@@ -438,11 +472,8 @@ mask_text(char *text)
 {
 	char before = '\0', *clear = text;
 
-	for (char *s = text; *(s = mask_item(s, before, &clear)); s++) {
-		before = *s;
-		if (is_white(before))
-			before = '\0';
-	}
+	for (char *s = text; *(s = mask_item(s, before, &clear)); s++)
+		before = (char)(is_white(*s) ? 0 : *s);
 }
 
 char *

@@ -493,6 +493,9 @@ right_words() {
 		@abstract=@other
 		80=@a=b
 		80=@a:b
+		/run/auth=web:80
+		vpn@@my-token=docker:x@80
+		80=/run/auth=x
 		vpn@@x=vpn@@y
 		self@@x=80                          | @x=80
 		self@@a@b=self@@@                   | self@@a@b=self@@@

@@ -43,6 +43,14 @@ shown() {
 		80=proxy,auth:u:pw               | 80=proxy,auth:u:**
 		80=proxy,auth u:pw               | 80=proxy,auth u:**
 		80=proxy,Via-Auth=u:pw           | 80=proxy,Via-Auth=u:**
+		80=w@81/auth=u:a,b,max=3         | 80=w@81/auth=u:***,max=3
+		80=w@proxy:auth=u:p@w            | 80=w@proxy:**********
+		80=w@proxy%2Cauth%3Du:pw         | 80=w@proxy%2Cauth%3Du:**
+		80=/run/x/auth=u:pw              | 80=/run/x/auth=u:**
+		80=w:81,via=http:h:1/via-auth=pw | 80=w:81,via=http:h:1/via-auth=**
+		80=10.0.0.1:53@u:pw              | 80=10.0.0.1:53@u:**
+		-F http://h:1/u:p@w              | -F http://h:1/u:***
+		-L socks5://:1080/auth=pw        | -L socks5://:1080/auth=**
 		80=proxy,token=u:pw              | 80=proxy,token=****
 		80=proxy,user=me,pass=pw         | 80=proxy,user=me,pass=**
 		80=proxy,foo=pw,max=3            | 80=proxy,foo=**,max=3

@@ -60,6 +60,25 @@ WRONG = """
 80=proxy,"auth=u:P"
 80=proxy,'auth=u:P'
 80=w:81,via=http:h:1,"via-auth=u:P"
+80=proxy,"auth"=u:P
+80=w@81/auth=u:P
+80=w@proxy:auth=u:P
+80=w@proxy@auth=u:P
+80=w@proxy+auth=u:P
+80=w@proxy#auth = u:P
+80=w@proxy|auth=u:P
+80=w@proxy;auth=u:P
+80=w@proxy&auth=u:P
+80=w@proxy/passwd=P
+80=w@proxy%2ctoken%3dP
+80=proxy,auth%3Du:P
+8080	/run/x/auth=u:P
+80=81,via=http:h:1/via-auth=u:P
+80=81,via=http:10.0.0.2:80@u:P
+80=81,via=http://10.0.0.2:80/u:P
+80=h:81|u:P
+-L	socks5://:1080/auth=u:P
+-L	tcp://:80/h:81	-F	http://10.0.0.2:80@u:P
 80=proxy,Auth=u:P
 80=proxy,AUTH=u:P
 80=proxy,auht=u:P
@@ -266,8 +285,10 @@ def marks(pid):
         return None
     if title.startswith("nsfwd: "):
         title = re.sub(":[0-9]+ > ", " > ", title[7:].partition("=")[0])
-    else:
+    elif found:
         title = "server"
+    else:  # it has just exited, or has no title yet
+        return None
     return title, b"".join(sorted(found)).decode() or "-"
 
 
