@@ -108,7 +108,7 @@ static const struct habit {
 	{HABIT_MAP, "tcp:\\*:#*", "every address is an empty one: write :$1$2"},
 	{HABIT_MAP, "udp:\\*:#*", "every address is an empty one: write udp::$1$2"},
 	{HABIT_MAP, "#:#=*", "a range has '-': write $1-$2=$3"},
-	{HABIT_MAP, "*#-#-*", "a range is FIRST-LAST: write $1$2-$3$4"},
+	{HABIT_MAP, "*#-#-=*", "a range is FIRST-LAST: write $1$2-$3=$4"},
 	{HABIT_MAP, "#,#=#,#", "a map has one port or a range: write two maps, $1=$3 and $2=$4"},
 	{HABIT_MAP, "#,#=#,#,*", "a map has one port or a range: write two maps, $1=$3,$5 and $2=$4,$5"},
 	{HABIT_MAP, "#,#=~@#,#", "a map has one port or a range: write two maps, $1=$3@$4 and $2=$3@$5"},
