@@ -13,7 +13,6 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "base/array.h"
 #include "base/clock.h"
 #include "base/errname.h"
 #include "base/fd.h"
@@ -192,13 +191,16 @@ send_request(const char *path, const char *request, msec deadline)
 static int
 receive_part(struct view_socket *s, int fd)
 {
-	char *more = realloc(s->answer, s->length + PART_SIZE);
+	const bool full = s->length + 1 >= s->size;
+	const size_t size = full ? 2 * s->size + PART_SIZE : s->size;
+	char *more = full ? realloc(s->answer, size) : s->answer;
 	ssize_t n;
 
 	if (!more)
 		return -1;
 	s->answer = more;
-	n = recv(fd, more + s->length, PART_SIZE - 1, 0);
+	s->size = size;
+	n = recv(fd, more + s->length, size - s->length - 1, 0);
 	if (n == -1)
 		return -1;
 	s->length += (size_t)n;
@@ -257,7 +259,7 @@ ask_some(struct view_socket *sockets, size_t count, const char *request)
 
 	for (; n < count && n < AT_ONCE; n++) {
 		sockets[n].answer = NULL;
-		sockets[n].length = 0;
+		sockets[n].size = sockets[n].length = 0;
 		fds[n].events = POLLIN;
 		fds[n].fd = send_request(sockets[n].path, request, deadline);
 		if (fds[n].fd == -1 && left && errno_is_shortage(errno))
