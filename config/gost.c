@@ -111,7 +111,7 @@ put_remote(FILE *out, struct gost_url *u, const char *text)
 {
 	const char *why = check_hostport(u, text), *port = strrchr(text, ':');
 
-	fputs(text + (*text == ':'), out);
+	fputs(text + (port == text), out);
 	if (why || (*text == '[' && strchr(port, ']')) ||
 	    !port[1 + strspn(port + 1, "0123456789-")])
 		return why;

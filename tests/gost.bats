@@ -195,6 +195,7 @@ hop() {
 		-L tcp://:80/proxy                | 'proxy': write HOST:PORT
 		-L tcp://:80/a@h:80               | '*@h:80': ','
 		-L tcp://:80//run/x:1             | '/run/x:1': ','
+		-L tcp://:80/::1:81               | '::1:81': several colons
 		-L tcp://:80/h:80=1               | 'h:80=1': ','
 		-L tcp://h:80/h:80                | 'h': neither tcp, udp
 		-L tcp://::1:80/h:80              | several colons

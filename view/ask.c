@@ -13,9 +13,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "base/array.h"
 #include "base/clock.h"
 #include "base/errname.h"
+#include "base/fd.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/rundir.h"
@@ -23,6 +23,8 @@
 
 #define ANSWER_MAX (64 << 20) /* bytes */
 #define ANSWER_MS  5000       /* without a byte */
+#define PART_SIZE  65536
+#define AT_ONCE    128 /* servers */
 
 /* A search for sockets of servers in the runtime directories. */
 struct search {
@@ -51,7 +53,6 @@ add_socket(struct search *s, const char *path)
 	if (!items)
 		return;
 	found->items = items;
-	items[found->count].answer = NULL;
 	snprintf(items[found->count++].path, PATH_MAX, "%s", path);
 }
 
@@ -134,43 +135,6 @@ view_find(struct view_sockets *found)
 	return found->count && !s.failed ? 0 : -1;
 }
 
-/* Returns as recv(2), but waits for the first byte. */
-static ssize_t
-receive_some(int fd, char *buf, size_t size)
-{
-	const struct io io = {fd, -1, now_ms() + ANSWER_MS};
-
-	return io_wait_for(&io, POLLIN) == -1 ? -1 : recv(fd, buf, size, 0);
-}
-
-/* Reads until the end. Returns NULL with errno. */
-static char *
-read_answer(int fd)
-{
-	size_t size = 65536, used = 0;
-	char *text = malloc(size), *more;
-	ssize_t n = 1;
-
-	while (
-	    text && (n = receive_some(fd, text + used, size - used - 1)) > 0) {
-		used += (size_t)n;
-		if (size - used > 1)
-			continue;
-		size *= 2;
-		errno = EMSGSIZE;
-		more = size <= ANSWER_MAX ? realloc(text, size) : NULL;
-		if (!more)
-			free(text);
-		text = more;
-	}
-	if (text && n == 0) {
-		text[used] = '\0';
-		return text;
-	}
-	free(text);
-	return NULL;
-}
-
 /* Returns the length of a UTF-8 character; 0 if it is none, or a control. */
 static size_t
 printable_length(const unsigned char *s)
@@ -210,77 +174,108 @@ log_no_answer(const char *path)
 	    errno_name(errno));
 }
 
-/* Returns the socket on which the answer comes, or -1 logged. */
+/* Returns the socket on which the answer comes, or -1 with errno. */
 static int
 send_request(const char *path, const char *request, msec deadline)
 {
 	int fd = io_connect_unix(path, deadline);
 
 	if (fd != -1 &&
-	    send(fd, request, strlen(request), MSG_NOSIGNAL) ==
+	    send(fd, request, strlen(request), MSG_NOSIGNAL) !=
 		(ssize_t)strlen(request))
-		return fd;
-	log_no_answer(path);
-	if (fd != -1)
-		close(fd);
-	return -1;
+		return close_keep_errno(fd);
+	return fd;
 }
 
-/* Sets the answer of a server that has begun to answer. */
-static void
-receive_answer(struct view_socket *s, int fd)
+/* Receives a part of an answer. Returns 1; 0 at the end; or -1 with errno. */
+static int
+receive_part(struct view_socket *s, int fd)
 {
-	s->answer = read_answer(fd);
-	if (s->answer)
+	const bool full = s->length + 1 >= s->size;
+	const size_t size = full ? 2 * s->size + PART_SIZE : s->size;
+	char *more = full ? realloc(s->answer, size) : s->answer;
+	ssize_t n;
+
+	if (!more)
+		return -1;
+	s->answer = more;
+	s->size = size;
+	n = recv(fd, more + s->length, size - s->length - 1, 0);
+	if (n == -1)
+		return -1;
+	s->length += (size_t)n;
+	more[s->length] = '\0';
+	return s->length > ANSWER_MAX ? fail_errno(EMSGSIZE) : n > 0;
+}
+
+/* Ends an answer, which is whole, or has failed with errno. */
+static void
+end_answer(struct view_socket *s, int fd, bool whole)
+{
+	if (whole) {
 		clean_text(s->answer);
-	else
+	} else {
 		log_no_answer(s->path);
+		free(s->answer);
+		s->answer = NULL;
+	}
 	close(fd);
 }
 
 /*
- * Sets the answers of `left` sockets of fds. Those who answer first are read
- * first, because a server soon drops a reader that does not read.
+ * Receives the answers of `left` sockets of fds in any order, because a server
+ * soon drops a reader that does not read.
  */
 static void
 receive_answers(struct view_socket *sockets, struct pollfd *fds, size_t count,
     size_t left)
 {
-	msec deadline = now_ms() + ANSWER_MS;
+	int n_ready, result;
 
-	while (left && poll(fds, count, poll_timeout(deadline)) > 0)
-		for (size_t i = 0; i < count; i++)
-			if (fds[i].revents) {
-				receive_answer(&sockets[i], fds[i].fd);
-				fds[i].fd = -1;
-				left--;
-			}
-	for (size_t i = 0; i < count; i++)
-		if (fds[i].fd != -1) {
-			errno = ETIMEDOUT;
-			log_no_answer(sockets[i].path);
-			close(fds[i].fd);
+	while (left) {
+		n_ready = poll(fds, count, ANSWER_MS);
+		for (size_t i = 0; i < count; i++) {
+			if (fds[i].fd == -1 || (n_ready > 0 && !fds[i].revents))
+				continue;
+			result = n_ready > 0
+			    ? receive_part(&sockets[i], fds[i].fd)
+			    : fail_errno(n_ready ? errno : ETIMEDOUT);
+			if (result > 0)
+				continue;
+			end_answer(&sockets[i], fds[i].fd, result == 0);
+			fds[i].fd = -1;
+			left--;
 		}
+	}
+}
+
+/* Asks sockets until descriptors run out. Returns how many it asked. */
+static size_t
+ask_some(struct view_socket *sockets, size_t count, const char *request)
+{
+	msec deadline = now_ms() + ANSWER_MS;
+	struct pollfd fds[AT_ONCE];
+	size_t n = 0, left = 0;
+
+	for (; n < count && n < AT_ONCE; n++) {
+		sockets[n].answer = NULL;
+		sockets[n].size = sockets[n].length = 0;
+		fds[n].events = POLLIN;
+		fds[n].fd = send_request(sockets[n].path, request, deadline);
+		if (fds[n].fd == -1 && left && errno_is_shortage(errno))
+			break;
+		if (fds[n].fd == -1)
+			log_no_answer(sockets[n].path);
+		else
+			left++;
+	}
+	receive_answers(sockets, fds, n, left);
+	return n;
 }
 
 void
 view_ask(struct view_socket *sockets, size_t count, const char *request)
 {
-	struct pollfd *fds = calloc(count, sizeof(*fds));
-	msec deadline = now_ms() + ANSWER_MS;
-	size_t left = 0;
-
-	if (!fds)
-		log_error("out of memory");
-	for (size_t i = 0; i < count; i++) {
-		sockets[i].answer = NULL;
-		if (!fds)
-			continue;
-		fds[i].events = POLLIN;
-		fds[i].fd = send_request(sockets[i].path, request, deadline);
-		left += fds[i].fd != -1;
-	}
-	if (fds)
-		receive_answers(sockets, fds, count, left);
-	free(fds);
+	for (size_t i = 0; i < count;)
+		i += ask_some(sockets + i, count - i, request);
 }

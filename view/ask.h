@@ -9,6 +9,7 @@
 /* A socket of a server, and its answer. */
 struct view_socket {
 	char path[PATH_MAX], *answer;
+	size_t size, length; /* of the answer */
 };
 
 struct view_sockets {
@@ -23,9 +24,10 @@ struct view_sockets {
 int view_find(struct view_sockets *);
 
 /*
- * Sends a request to all sockets at once, and sets their answers, which the
- * caller frees. Replaces control characters by '?', except tabs and newlines,
- * so that an answer cannot change a terminal. Sets NULL with the reason logged.
+ * Sends a request to the sockets, to as many at once as there are descriptors
+ * for, and sets their answers, which the caller frees. Replaces control
+ * characters by '?', except tabs and newlines, so that an answer cannot change
+ * a terminal. Sets NULL with the reason logged.
  */
 void view_ask(struct view_socket *, size_t count, const char *request);
 
