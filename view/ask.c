@@ -28,7 +28,7 @@
 struct search {
 	struct view_sockets *sockets;
 	bool denied; /* one is another user's */
-	bool failed; /* there is no memory */
+	bool failed; /* for lack of memory */
 };
 
 static bool
@@ -55,7 +55,7 @@ add_socket(struct search *s, const char *path)
 	snprintf(items[found->count++].path, PATH_MAX, "%s", path);
 }
 
-/* Notes a socket that a server listens on. The queue of one may be full. */
+/* Adds a socket that a server listens on, even if its queue is full. */
 static void
 try_socket(struct search *s, const char *path)
 {
@@ -270,17 +270,15 @@ view_ask(struct view_socket *sockets, size_t count, const char *request)
 	msec deadline = now_ms() + ANSWER_MS;
 	size_t left = 0;
 
-	if (!fds)
+	if (!fds) {
 		log_error("out of memory");
+		return;
+	}
 	for (size_t i = 0; i < count; i++) {
-		sockets[i].answer = NULL;
-		if (!fds)
-			continue;
 		fds[i].events = POLLIN;
 		fds[i].fd = send_request(sockets[i].path, request, deadline);
 		left += fds[i].fd != -1;
 	}
-	if (fds)
-		receive_answers(sockets, fds, count, left);
+	receive_answers(sockets, fds, count, left);
 	free(fds);
 }

@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <stddef.h>
 
-/* A socket of a server, and its answer. */
+/* A socket of a server, and its answer, NULL until there is one. */
 struct view_socket {
 	char path[PATH_MAX], *answer;
 };
@@ -25,7 +25,7 @@ int view_find(struct view_sockets *);
 /*
  * Sends a request to all sockets at once, and sets their answers, which the
  * caller frees. Replaces control characters by '?', except tabs and newlines,
- * so that an answer cannot change a terminal. Sets NULL with the reason logged.
+ * so that an answer cannot change a terminal. Logs why there is no answer.
  */
 void view_ask(struct view_socket *, size_t count, const char *request);
 
