@@ -14,7 +14,10 @@ struct nearest {
 	size_t distance[NEAREST_MAX], count;
 };
 
-/* Adds a candidate that resembles the name. Keeps the NEAREST_MAX nearest. */
+/*
+ * Adds a candidate that begins with the name, or differs from it by one byte,
+ * two swapped bytes, or a third of its bytes. Keeps the NEAREST_MAX nearest.
+ */
 void nearest_add(struct nearest *, const char *candidate);
 
 /* Calls nearest_add() with the name of each file in a directory. */

@@ -105,7 +105,10 @@ check_hostport(struct gost_url *u, const char *text)
 	return why;
 }
 
-/* Writes a target or hop. :PORT becomes PORT, which means loopback. */
+/*
+ * Writes a target or hop. :PORT becomes PORT, which means loopback. Refuses a
+ * wrong port here, because a map would show a password that stands there.
+ */
 static const char *
 put_remote(FILE *out, struct gost_url *u, const char *text)
 {

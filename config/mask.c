@@ -8,8 +8,8 @@
  * space. Each byte of these is replaced by '*':
  *
  * - the value of auth= and via-auth=, except USER and a path; the same behind a
- *   name that resembles these or "password", also with ':' or white space in
- *   place of '='; behind any byte in place of ',', if no path has that name;
+ *   name that resembles these or "password". In place of '=' there may be ':' or
+ *   white space; in place of the ',' in front any byte, unless in a path;
  * - the value of every other key that neither a map nor GOST has;
  * - PASSWORD of USER:PASSWORD@; behind SCHEME://, all in front of '@' if there
  *   is no ':'. NS@ and pid:N@ stay, because a namespace has ':' only behind its
@@ -44,15 +44,9 @@
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" \
 	"-_." DIGITS
 
-static bool
-is_white(char c)
-{
-	return c && strchr(WHITE, c);
-}
-
-/* Returns the length of a sign, which may be %-encoded; 0 if it is no such. */
+/* Returns the length of c at s, which may be %-encoded; 0 if s has no c. */
 static size_t
-sign(const char *s, char c)
+match_char(const char *s, char c)
 {
 	char code[4] = {'%', DIGITS[c >> 4], "0123456789abcdef"[c & 15]};
 
@@ -95,7 +89,7 @@ ends_argument(const char *white)
 	if (!*word || *word == '-')
 		return true;
 	return *end == '=' && end > word &&
-	    (strchr("/@", *word) || memchr(word, '@', (size_t)(end - word)) ||
+	    (*word == '/' || memchr(word, '@', (size_t)(end - word)) ||
 		word + strspn(word, DIGITS "-") == end || has_ports(word, end));
 }
 
@@ -106,7 +100,7 @@ secret_end(char *s, bool maps)
 	for (; *s; s++) {
 		if (strchr(",?&", *s) && known_key(s + 1))
 			break;
-		if (is_white(*s) && ends_argument(s) &&
+		if (isspace((unsigned char)*s) && ends_argument(s) &&
 		    (maps || strchr("-", s[strspn(s, WHITE)])))
 			break;
 	}
@@ -118,7 +112,7 @@ static char *
 mask_span(char *s, char *end)
 {
 	for (; s < end; s++)
-		if (!is_white(*s))
+		if (!isspace((unsigned char)*s))
 			*s = '*';
 	return end;
 }
@@ -130,7 +124,7 @@ last_at(char *s, const char *end)
 	char *last = NULL;
 
 	for (; s < end; s++)
-		if (sign(s, '@'))
+		if (match_char(s, '@'))
 			last = s;
 	return last;
 }
@@ -153,16 +147,16 @@ mask_value(char *s, enum secret_value value, bool path)
 
 	if (!strchr("=:", *next) && ends_argument(s))
 		return s;
-	s = next + (*next == ':' ? 1 : sign(next, '='));
+	s = next + (*next == ':' ? 1 : match_char(next, '='));
 	s += strspn(s, "=" BLANK);
 	user = s + strcspn(s, ":%,?&" WHITE);
-	if (value == VALUE_LOGIN && !sign(user, ':'))
-		return s - 1; /* the value is read as an item */
+	if (value == VALUE_LOGIN && !match_char(user, ':'))
+		return s - 1; /* mask_text() reads the value as an item */
 	end = secret_end(s, true);
 	if (value == VALUE_OTHER || value == VALUE_SECRET)
 		return mask_span(s, end);
-	if (user < end && sign(user, ':'))
-		return mask_span(user + sign(user, ':'), end);
+	if (match_char(user, ':'))
+		return mask_span(user + match_char(user, ':'), end);
 	return mask_span(path && *s == '/' ? user + 1 : s, end);
 }
 
@@ -235,13 +229,13 @@ mask_login(char *s, char *last, char *limit)
 {
 	for (char *name = s, *k = s; k < last; name = ++k) {
 		k += strspn(k, NAME_CHARS);
-		if (k < last && sign(k + strspn(k, BLANK), '=') &&
+		if (k < last && match_char(k + strspn(k, BLANK), '=') &&
 		    ((name > s && strchr(",?&", name[-1])) ||
 			secret_value(name, (size_t)(k - name)) != VALUE_OTHER))
 			return mask_span(s, limit);
 	}
 	mask_span(s, last);
-	return item_end(last + sign(last, '@'));
+	return item_end(last + match_char(last, '@'));
 }
 
 /*
@@ -261,8 +255,8 @@ mask_login_behind_port(char *s)
 		if (!s)
 			return;
 		port = s + 1 + strspn(s + 1, DIGITS);
-	} while (port == s + 1 || port == end ||
-	    (!sign(port, '@') && strchr("+:]%" NAME_CHARS, *port)));
+	} while (port == s + 1 ||
+	    (!match_char(port, '@') && strchr("+:]%" NAME_CHARS, *port)));
 	s = skip_scheme(port + 1, &url);
 	s += strcspn(s, ":+" SEPARATORS);
 	if (*s == ':')
@@ -271,7 +265,8 @@ mask_login_behind_port(char *s)
 
 /*
  * Masks the password in the URL whose SCHEME:// was skipped. *clear is how far
- * the text is known to have no '@' that could end a password.
+ * the text is known to have no '@' that could end a password, so that no part
+ * of it is searched for each item anew.
  */
 static char *
 mask_url(char *s, char **clear)
@@ -280,7 +275,7 @@ mask_url(char *s, char **clear)
 	bool whole = has_ports(s, end);
 
 	mask_login_behind_port(s);
-	if (s >= *clear && !(whole && is_white(*end)))
+	if (s >= *clear && !(whole && isspace((unsigned char)*end)))
 		end = secret_end(s, whole);
 	last = last_at(s, end);
 	if (!last) {
@@ -288,8 +283,8 @@ mask_url(char *s, char **clear)
 		return item_end(s);
 	}
 	user = s + strspn(s, NAME_CHARS);
-	if (sign(user, ':') && user < last)
-		s = user + sign(user, ':');
+	if (match_char(user, ':') && user < last)
+		s = user + match_char(user, ':');
 	return mask_login(s, last, end);
 }
 
@@ -317,7 +312,7 @@ first_mark(char *s, const char *end, bool list)
 {
 	char *close;
 
-	while (s < end && !sign(s, '@') && !sign(s, ':')) {
+	while (s < end && !match_char(s, '@') && !match_char(s, ':')) {
 		close = *s == '[' ? memchr(s, ']', (size_t)(end - s)) : NULL;
 		if (close && !last_at(s, close))
 			s = close;
@@ -359,8 +354,8 @@ mask_endpoint(char *s, enum reach reach, char **clear)
 	end = item_end(s);
 	while ((mark = first_mark(s, end, reach != HOP)) < end) {
 		mark = at_behind_port(s, mark);
-		if (sign(mark, '@')) {
-			s = mark + sign(mark, '@');
+		if (match_char(mark, '@')) {
+			s = mark + match_char(mark, '@');
 			continue;
 		}
 		whole = mark == s || has_ports(s, end);
@@ -372,8 +367,8 @@ mask_endpoint(char *s, enum reach reach, char **clear)
 			*clear = limit > *clear ? limit : *clear;
 			break;
 		}
-		end = mask_login(mark + sign(mark, ':'), last, limit);
-		s = last + sign(last, '@');
+		end = mask_login(mark + match_char(mark, ':'), last, limit);
+		s = last + match_char(last, '@');
 	}
 	return end;
 }
@@ -385,7 +380,7 @@ has_value(char *behind, enum secret_value value, size_t blank, bool loose)
 	char *next = behind + blank;
 	size_t ports;
 
-	if (sign(next, '='))
+	if (match_char(next, '='))
 		return true;
 	if (*behind == ':') { /* the name of HOST:PORT has no value */
 		ports = strspn(behind + 1, DIGITS "-");
@@ -409,8 +404,9 @@ is_target(char *s)
 }
 
 /*
- * Masks the value of a key in the item, behind a byte that is no separator, but
- * not of a name in [NS@]PATH. Returns the end of what it masked, or end.
+ * Masks the value of a key inside of the item, which has any byte in place of
+ * ',' in front of it. A name in [NS@]PATH is no key, unless a value that is no
+ * target follows. Returns the end of what it masked, or end.
  */
 static char *
 mask_inner_value(char *item, char *end, bool url)
@@ -429,7 +425,7 @@ mask_inner_value(char *item, char *end, bool url)
 			continue;
 		if (value != VALUE_OTHER &&
 		    (url || path
-			    ? sign(next, '=') > 0
+			    ? match_char(next, '=') > 0
 			    : has_value(s, value, (size_t)(next - s), false)))
 			return mask_value(s, value, false);
 	}
@@ -473,7 +469,7 @@ mask_text(char *text)
 	char before = '\0', *clear = text;
 
 	for (char *s = text; *(s = mask_item(s, before, &clear)); s++)
-		before = (char)(is_white(*s) ? 0 : *s);
+		before = (char)(isspace((unsigned char)*s) ? 0 : *s);
 }
 
 char *

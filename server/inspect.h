@@ -23,8 +23,8 @@ int inspect_targets(const struct map *, const struct config *);
 int inspect_program(const struct config *);
 
 /*
- * Checks that mappers can become the user of --user. Returns 0; or 2, the exit
- * status, logged.
+ * Checks that mappers can become the user of --user. Returns 0; or EXIT_USAGE,
+ * logged.
  */
 int inspect_user(const struct config *);
 

@@ -65,8 +65,8 @@ holds_stats(const struct running *now, const struct readers *wanted)
 }
 
 /*
- * Opens the sockets of --stats for a moment, as a start does, or only asks
- * whether they could be opened.
+ * Opens the socket of --stats for a moment, as a start does. Binds nothing if
+ * this server has the address, or is pinned.
  */
 static int
 try_stats(const struct config *next, const struct running *now)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What a process of nsfwd gets once a peer has taken it over: tests/evil has a build
+# What a process of nsfwd gets once a peer has hijacked it: tests/evil has a build
 # whose processes attack. Each test has one server, which many attacks do not end.
 
 bats_require_minimum_version 1.5.0

@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <stddef.h>
 
-/* A socket of a server, and its answer. */
+/* A socket of a server, and its answer, NULL if there is none. */
 struct view_socket {
 	char path[PATH_MAX], *answer;
 	size_t size, length; /* of the answer */
@@ -27,7 +27,7 @@ int view_find(struct view_sockets *);
  * Sends a request to the sockets, to as many at once as there are descriptors
  * for, and sets their answers, which the caller frees. Replaces control
  * characters by '?', except tabs and newlines, so that an answer cannot change
- * a terminal. Sets NULL with the reason logged.
+ * a terminal. Logs why there is no answer.
  */
 void view_ask(struct view_socket *, size_t count, const char *request);
 

@@ -84,7 +84,7 @@ log_no_map(const char *request)
 int
 view_get(struct view_table *t, const char *path, const char *request)
 {
-	struct view_socket one;
+	struct view_socket one = {.answer = NULL};
 	int result;
 
 	snprintf(one.path, sizeof(one.path), "%s", path);
