@@ -256,10 +256,10 @@ hears() {
 		bareloop dead tcfailed tcsilent other; do
 		four+=("ok.$error.test") six+=("$error.ok.test")
 	done
-	ask -t 500 "${four[@]}" >"$BATS_TEST_TMPDIR/four"
+	ask -t $((500 * TEST_SLOW)) "${four[@]}" >"$BATS_TEST_TMPDIR/four"
 	[ "$(grep -cE '^ok\.[a-z]*\.test OK 60 10\.1\.1\.1$' "$BATS_TEST_TMPDIR/four")" = "${#four[@]}" ] ||
 		fail "$(cat "$BATS_TEST_TMPDIR/four")"
-	ask -t 500 "${six[@]}" >"$BATS_TEST_TMPDIR/six"
+	ask -t $((500 * TEST_SLOW)) "${six[@]}" >"$BATS_TEST_TMPDIR/six"
 	[ "$(grep -cE '^[a-z]*\.ok\.test OK 60 fd00::1:1$' "$BATS_TEST_TMPDIR/six")" = "${#six[@]}" ] ||
 		fail "$(cat "$BATS_TEST_TMPDIR/six")"
 }
@@ -791,7 +791,8 @@ time.sleep(60)' "$root"
 	sleep 1.2
 	talk ok.ok.test 'OK 1 10.1.1.1'
 	talk nxdomain.nxdomain.test NO_NAME
-	[ "$(asked one | grep -c ' ok.ok.test')" = $((4 * TALKS)) ]
+	# A slow server is asked once more.
+	[ "$(asked one | grep -c ' ok.ok.test')" -ge $((4 * TALKS)) ]
 	[ "$(asked one | grep -c nxdomain)" = $((2 * TALKS)) ]
 	sleep 1.2
 	talk servfail.servfail.test FAILED
