@@ -191,7 +191,7 @@ send_request(const char *path, const char *request, msec deadline)
 static int
 receive_part(struct view_socket *s, int fd)
 {
-	const bool full = s->length + 1 >= s->size;
+	const bool full = !s->answer || s->length + 1 >= s->size;
 	const size_t size = full ? 2 * s->size + PART_SIZE : s->size;
 	char *more = full ? realloc(s->answer, size) : s->answer;
 	ssize_t n;
