@@ -191,7 +191,7 @@ send_request(const char *path, const char *request, msec deadline)
 static int
 receive_part(struct view_socket *s, int fd)
 {
-	const bool full = !s->answer || s->length + 1 >= s->size;
+	const bool full = s->length + 1 >= s->size;
 	const size_t size = full ? 2 * s->size + PART_SIZE : s->size;
 	char *more = full ? realloc(s->answer, size) : s->answer;
 	ssize_t n;
@@ -237,9 +237,11 @@ receive_answers(struct view_socket *sockets, struct pollfd *fds, size_t count,
 		for (size_t i = 0; i < count; i++) {
 			if (fds[i].fd == -1 || (n_ready > 0 && !fds[i].revents))
 				continue;
-			result = n_ready > 0
-			    ? receive_part(&sockets[i], fds[i].fd)
-			    : fail_errno(n_ready ? errno : ETIMEDOUT);
+			result = -1;
+			if (n_ready > 0)
+				result = receive_part(&sockets[i], fds[i].fd);
+			else if (n_ready == 0)
+				errno = ETIMEDOUT;
 			if (result > 0)
 				continue;
 			end_answer(&sockets[i], fds[i].fd, result == 0);
