@@ -22,7 +22,7 @@
 #include "view/ask.h"
 
 #define ANSWER_MAX (64 << 20) /* bytes */
-#define ANSWER_MS  5000       /* without a byte */
+#define ANSWER_MS  5000       /* to connect; then, for the whole answer */
 #define PART_SIZE  65536
 #define AT_ONCE    128 /* servers */
 
@@ -230,10 +230,13 @@ static void
 receive_answers(struct view_socket *sockets, struct pollfd *fds, size_t count,
     size_t left)
 {
+	msec deadline = now_ms() + ANSWER_MS;
 	int n_ready, result;
 
 	while (left) {
-		n_ready = poll(fds, count, ANSWER_MS);
+		n_ready = now_ms() < deadline
+		    ? poll(fds, count, poll_timeout(deadline))
+		    : 0;
 		for (size_t i = 0; i < count; i++) {
 			if (fds[i].fd == -1 || (n_ready > 0 && !fds[i].revents))
 				continue;
