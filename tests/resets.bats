@@ -72,10 +72,10 @@ every() {
 	every words ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 }
 
-# curl sometimes gives up itself when a write fails.
+# curl sometimes gives up itself when a write fails. The answer fits the first window.
 # bats test_tags=workers,both
 @test "curl sees the answer in front of a reset" {
 	needs curl
 	start_nsfwd ns1@8000=ns2@127.0.0.1:8080
-	some 120 --least 108 --size 100000 --curl direct ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
+	some 120 --least 108 --size 60000 --curl direct ns1@127.0.0.1:8000=ns2@127.0.0.1:8080
 }
