@@ -33,7 +33,8 @@ end knows the stream and checks every byte. A step is a word:
     touch=FILE  makes FILE         await=FILE  until FILE is there
     slices=A-B  one send(2) of each size from A to B
     ones=N      N sends of one byte
-    oob=N       N times 10 bytes and then one more with MSG_OOB
+    oob=N       N times 10 bytes and then one more with MSG_OOB, which UNIX
+                sockets have since Linux 5.15
     flood       sends in the background from now on, until it fails
     post=N      sends N bytes in the background, then does fin
     ping=N      N requests of 5 to 100 bytes, each fourth in two segments, each
@@ -109,6 +110,18 @@ def listener(text, backlog=4096):
     sock.bind(address)
     sock.listen(backlog)
     return sock
+
+
+def has_oob(family):
+    """Returns false for UNIX sockets before Linux 5.15."""
+    if family != socket.AF_UNIX:
+        return True
+    one, other = socket.socketpair()
+    with one, other:
+        try:
+            return one.send(b"x", socket.MSG_OOB) == 1
+        except OSError:
+            return False
 
 
 def connection(text):
@@ -265,9 +278,10 @@ class End:
             self.put(1)
 
     def do_oob(self, count):
+        flags = socket.MSG_OOB if has_oob(self.sock.family) else 0
         for _ in range(int(count)):
             self.put(10)
-            self.put(1, socket.MSG_OOB)
+            self.put(1, flags)
             time.sleep(0.002)
 
     def do_flood(self):

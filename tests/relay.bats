@@ -278,7 +278,7 @@ connecting() {
 # All bytes are in the relay and its sockets when the reset comes.
 # bats test_tags=workers,both
 @test "T7 a reset behind bytes that a slow reader takes later" {
-	local go=$BATS_TEST_TMPDIR/go n=140000
+	local go=$BATS_TEST_TMPDIR/go n=90000
 	small_buffers ns1
 	start_nsfwd "$MAP"
 	peer_server ns2 server listen 8080 send=1 recv=1 send=$n \
@@ -370,7 +370,7 @@ all_sent() {
 	peer_start ns1 client connect 8000 ones=200000 fin eof
 	wait_until 5 some_connection
 	sleep 0.5
-	wait_until 10 still "$(pid_of client)"
+	wait_until 30 still "$(pid_of client)"
 	at_rest 2.5 5
 	touch "$go"
 	reap client server
