@@ -386,11 +386,12 @@ table() {
 		udp:127.0.0.1:8008=web@9 8009=db@1
 	logged "ready: 8 of 9 maps \('8009=db@1' waits for namespace 'db'\)"
 	asks self 127.0.0.1/8007=here
-	python3 -c 'import socket
+	python3 -c 'import contextlib, socket
 for port in range(8001, 8007):
-    with socket.create_connection(("127.0.0.1", port)) as s:
-        try: s.recv(1)
-        except OSError: pass
+    # The reset may come before connect(2) returns.
+    with contextlib.suppress(ConnectionResetError):
+        with socket.create_connection(("127.0.0.1", port)) as s:
+            s.recv(1)
 s = socket.socket(type=socket.SOCK_DGRAM)
 for _ in range(30): s.sendto(b"x", ("127.0.0.1", 8008))' 3>&-
 	while IFS='|' read -r map want; do
