@@ -49,6 +49,8 @@ import sys
 import termios
 import time
 
+import peer
+
 LIMIT = 10.0 * int(os.environ.get("TEST_SLOW", "1"))
 PERIOD = 1048573  # prime: no buffer size divides it
 LONGEST = 1 << 21
@@ -128,7 +130,8 @@ class End:
         urgent = step[0] == "urgent"
         left = 1 if urgent else min(step[1], step[2])
         data = self.out.at(self.sent, left)
-        n = self.sock.send(data, socket.MSG_OOB if urgent else 0)
+        n = self.sock.send(data, socket.MSG_OOB if urgent and
+                           peer.has_oob(self.sock.family) else 0)
         self.sent += n
         step[1] -= n
         return step[1] == 0
