@@ -447,7 +447,7 @@ refused() {
 	refused 10
 	few=$ticks
 	refused 4000
-	logged 'flows=400[1-5] .* limit=[1-6][0-9]{4} '
+	logged 'flows=[48]00[1-9] .* limit=[1-6][0-9]{4} '
 	sanitized || [ "$ticks" -le $((few * 2 + 10)) ]
 }
 

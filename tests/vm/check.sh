@@ -9,4 +9,4 @@ cd nsfwd || exit
 [ "${SLOW-1}" = 1 ] || : "${WORLDS:=2}" "${TEST_SLOW:=20}" "${TEST_RETRIES:=2}"
 export WORLDS TEST_SLOW TEST_RETRIES
 # shellcheck disable=SC2086 # names of files
-NSFWD=$PWD/nsfwd tests/run ${FILES:+--tap $FILES}
+NSFWD=$PWD/nsfwd tests/run ${FILES:+$FILES --tap}
