@@ -428,7 +428,7 @@ messages() {
 # least of three.
 refused() {
 	local before n pid
-	start_nsfwd "$MAP,max-source=$1,udp-timeout=10m"
+	start_nsfwd "$MAP,max-source=$1"
 	pid=$(mappers)
 	scene refused_source "$1" 0 $LISTEN $TARGET
 	ticks=
