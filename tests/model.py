@@ -52,6 +52,7 @@ import time
 import peer
 
 LIMIT = 10.0 * int(os.environ.get("TEST_SLOW", "1"))
+STALL = 0.9  # nsfwd: IO_STALL_MS, 1 s
 PERIOD = 1048573  # prime: no buffer size divides it
 LONGEST = 1 << 21
 HELLO = 8
@@ -100,9 +101,20 @@ class End:
         self.error = None
         self.other = None
         self.resets = True  # a reset differs from a clean end
+        self.mark = 0  # of `got`, since marked
+        self.marked = time.monotonic()
+        self.slow = False
 
     def done(self):
         return self.gone or self.error or (self.eof and (self.fin or self.cut))
+
+    def pace(self):
+        """Sees whether a receive buffer has been read within STALL seconds."""
+        now = time.monotonic()
+        self.slow |= now - self.marked > STALL
+        if self.got - self.mark >= self.sock.getsockopt(socket.SOL_SOCKET,
+                                                        socket.SO_RCVBUF):
+            self.mark, self.marked = self.got, now
 
     def fail(self, error, way):
         if not self.other.gone:
@@ -113,7 +125,8 @@ class End:
             return
         self.error = error
         lost = self.other.arrived - self.got
-        if lost > 0:
+        self.pace()
+        if lost > 0 and not self.slow:
             raise Violation(f"{self.name}: bytes in front of a reset lost",
                             lost)
 
@@ -158,6 +171,7 @@ class End:
                 raise Violation(f"{self.name}: wrong bytes", self.got)
             at += len(want)
             self.got += len(want)
+        self.pace()
         if self.got > self.other.sent:
             raise Violation(f"{self.name}: more bytes than were sent")
         step[1] -= len(data)
@@ -476,6 +490,8 @@ class Pair:
             for end in ends:
                 if end.sock:
                     end.sock.close()
+        if client.slow or target.slow:
+            words.add("slow")
         return words, client.got + target.got
 
 
