@@ -1,5 +1,6 @@
 #!/bin/bash
 # The tests of the Debian package, as Debian runs them.
+# timeout: 7200
 # shellcheck disable=SC1091
 . ./lib.bash
 
