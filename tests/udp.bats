@@ -155,7 +155,7 @@ flood() {
 
 @test "T44 flows=100 and 300 clients (gost 12)" {
 	local pid before after
-	start -v "$MAP,flows=100"
+	start -v "$MAP,flows=100,udp-timeout=$((1 + TEST_SLOW))"
 	pid=$(mappers)
 	scene crowd 10 290 90 $LISTEN $TARGET
 	wait_until 4 flows_ended
