@@ -26,7 +26,9 @@ bytes are the schedule's number. The model:
   end reads a reset.
 - A read or write fails only if the other end has reset or closed. Before that
   error, or before a read of 0 behind a write that failed, an end reads all bytes
-  that had arrived when the other end reset or closed (SIOCOUTQ).
+  that had arrived when the other end reset or closed (SIOCOUTQ), unless it was
+  slow: a forwarder waits for STALL seconds in which nothing is acknowledged,
+  and an end acknowledges when it has read all, or what its buffer holds.
 - A UNIX socket has no reset: an end with one may read a clean end instead.
 - Nothing hangs: a connection is over within LIMIT seconds.
 
@@ -101,20 +103,20 @@ class End:
         self.error = None
         self.other = None
         self.resets = True  # a reset differs from a clean end
-        self.mark = 0  # of `got`, since marked
-        self.marked = time.monotonic()
+        self.took = 0, time.monotonic()  # `got` and time, see pace()
         self.slow = False
 
     def done(self):
         return self.gone or self.error or (self.eof and (self.fin or self.cut))
 
     def pace(self):
-        """Sees whether a receive buffer has been read within STALL seconds."""
+        """Is slow if it took STALL seconds to read all, or a receive buffer."""
+        got, since = self.took
         now = time.monotonic()
-        self.slow |= now - self.marked > STALL
-        if self.got - self.mark >= self.sock.getsockopt(socket.SOL_SOCKET,
-                                                        socket.SO_RCVBUF):
-            self.mark, self.marked = self.got, now
+        self.slow |= now - since > STALL
+        if self.got - got >= self.sock.getsockopt(socket.SOL_SOCKET,
+                                                  socket.SO_RCVBUF):
+            self.took = self.got, now
 
     def fail(self, error, way):
         if not self.other.gone:
@@ -150,7 +152,11 @@ class End:
         return step[1] == 0
 
     def get(self, step):
-        data = self.sock.recv(min(step[1], step[2]))
+        try:
+            data = self.sock.recv(min(step[1], step[2]))
+        except BlockingIOError:
+            self.took = self.got, time.monotonic()
+            raise
         if not data and self.other.gone and (self.cut or not self.resets):
             self.fail("end", "read")
             return True
@@ -461,7 +467,9 @@ class Pair:
                  if t]
         if until:
             patience = min(patience, min(until) - time.monotonic() + 0.0005)
-        poller.poll(max(0, patience * 1000))
+        # Ends look ten times a second, so that one for which nothing comes is
+        # not slow, whatever comes then.
+        poller.poll(max(0, min(patience, 0.1) * 1000))
 
     def run(self, seed):
         tracks, words, rng = schedule(seed, self.without)
